@@ -1,0 +1,240 @@
+-- The builder: made once, owns the arena and the state tables, turns batches into metadata.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local batches = require "gdnmeta.batch"
+local check = require "gdnmeta.check"
+local metadata = require "gdnmeta.metadata"
+local options = require "gdnmeta.options"
+local raw = require "gdnmeta.raw"
+
+local config_t = ffi.typeof "gdn_config"
+local info_t = ffi.typeof "gdn_builder_info"
+local builder_out_t = ffi.typeof "gdn_builder *[1]"
+local batch_out_t = ffi.typeof "gdn_batch *[1]"
+local why_t = ffi.typeof "char[512]"
+local stamp_t = ffi.typeof "double[1]"
+
+-- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
+local function builder_free(handle) lib.gdn_builder_free(handle) end
+
+local Builder = {}
+Builder.__index = Builder
+
+local function failed(handle, status)
+  return nil, ffi.string(lib.gdn_last_error(handle)), tonumber(status)
+end
+
+-- A build succeeded: views of the step before are stale from here on.
+local function succeeded(self)
+  local stamp = self.core.stamp
+  stamp[0] = stamp[0] + 1
+  return self.metadata
+end
+
+local function stream_error(method, stream)
+  error(("gdnmeta.Builder:%s: %s"):format(method, check.wrong("stream", stream, "nil or a pointer")), 3)
+end
+
+--- An empty batch for this builder.
+---@return table|nil batch
+---@return string? message
+---@return integer? code
+function Builder:batch()
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  local out = batch_out_t()
+  local status = lib.gdn_batch_new(handle, out)
+  if status ~= 0 then return nil, ffi.string(lib.gdn_strstatus(status)), tonumber(status) end
+  return batches.new(out[0], self.token, self.max_requests, self.max_num_batched_tokens)
+end
+
+local function not_a_batch(self, batch)
+  if not batches.is_batch(batch) then
+    error("gdnmeta.Builder:build: " .. check.wrong("batch", batch, "a batch of this builder"), 3)
+  elseif batch.owner ~= self.token then
+    error("gdnmeta.Builder:build: the batch belongs to another builder", 3)
+  end
+  error("gdnmeta.Builder:build: the batch is closed", 3)
+end
+
+--- Build the metadata of a batch. The object is the same every time, and shows this step until the
+--- next build that succeeds; one that fails leaves it as it was.
+---@param batch table
+---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
+---@return table|nil metadata
+---@return string? message
+---@return integer? code
+function Builder:build(batch, stream)
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  if type(batch) ~= "table" or rawget(batch, "owner") ~= self.token or batch.rows == nil then
+    not_a_batch(self, batch)
+  end
+  if stream ~= nil and not check.pointer(stream) then stream_error("build", stream) end
+  local status = lib.gdn_build(handle, batch.rows, stream)
+  if status ~= 0 then return failed(handle, status) end
+  return succeeded(self)
+end
+
+--- Build from the reference builder's own arguments: query_start_loc, seq_lens, block_table,
+--- block_table_cols, num_reqs, num_actual_tokens, max_query_len, num_accepted_tokens,
+--- num_decode_draft_tokens, and prompt_done and read_column. Arrays are lists or int32_t[n];
+--- block_table is a list of rows, or one such list a group. The three sizes have defaults.
+---@param inputs table
+---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
+---@return table|nil metadata
+---@return string? message
+---@return integer? code
+function Builder:build_raw(inputs, stream)
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  if stream ~= nil and not check.pointer(stream) then stream_error("build_raw", stream) end
+  local arguments, message = self.raw:fill(inputs)
+  if not arguments then error("gdnmeta.Builder:build_raw: " .. message, 2) end
+  local status = lib.gdn_build_raw(handle, arguments, stream)
+  if status ~= 0 then return failed(handle, status) end
+  return succeeded(self)
+end
+
+--- Build the step that a CUDA graph is captured with; inputs as for build_raw.
+---@param inputs table
+---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
+---@return table|nil metadata
+---@return string? message
+---@return integer? code
+function Builder:capture(inputs, stream)
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  if stream ~= nil and not check.pointer(stream) then stream_error("capture", stream) end
+  local arguments, message = self.raw:fill(inputs)
+  if not arguments then error("gdnmeta.Builder:capture: " .. message, 2) end
+  local status = lib.gdn_capture(handle, arguments, stream)
+  if status ~= 0 then return failed(handle, status) end
+  return succeeded(self)
+end
+
+-- A group's own state table, or nil, message.
+local function own_table(self, handle, group)
+  if not check.integer(group, 0, self.num_groups - 1) then
+    return nil, check.wrong_integer("group", group, 0, self.num_groups - 1)
+  end
+  local cells = lib.gdn_builder_table(handle, group)
+  if cells == nil then return nil, ("group %d borrows its table"):format(group) end
+  return cells
+end
+
+--- The state table of a group, for hosts that write it themselves.
+---@param group integer 0-based
+---@return ffi.cdata* cells int32_t[max_requests * max_blocks_per_row], unchecked, gone with the builder
+function Builder:table(group)
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  local cells, message = own_table(self, handle, group)
+  if not cells then error("gdnmeta.Builder:table: " .. message, 2) end
+  return cells
+end
+
+--- Write a row of a group's state table, zeros behind the list.
+---@param group integer 0-based
+---@param table_row integer 0-based
+---@param blocks integer[]
+function Builder:set_blocks(group, table_row, blocks)
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  local cells, message = own_table(self, handle, group)
+  if cells and not check.integer(table_row, 0, self.max_requests - 1) then
+    message = check.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
+  elseif cells then
+    local width = self.max_blocks_per_row
+    message = check.copy("blocks", blocks, cells + table_row * width, width)
+  end
+  if message then error("gdnmeta.Builder:set_blocks: " .. message, 2) end
+end
+
+local function borrow_problem(self, group, cells, row_stride, rows)
+  local width = self.max_blocks_per_row
+  if not check.integer(group, 0, self.num_groups - 1) then
+    return check.wrong_integer("group", group, 0, self.num_groups - 1)
+  end
+  if cells == nil then return nil end
+  local n = check.int32_array(cells)
+  if not n and not check.int32_pointer(cells) then
+    return check.wrong("cells", cells, "an int32_t array or pointer")
+  end
+  if not check.integer(row_stride, width, check.INT32_MAX) then
+    return check.wrong_integer("row_stride", row_stride, width, check.INT32_MAX)
+  end
+  if not check.integer(rows, 1, check.INT32_MAX) then
+    return check.wrong_integer("rows", rows, 1, check.INT32_MAX)
+  end
+  if n and (rows - 1) * row_stride + width > n then
+    return ("cells has %d elements, want %d for %d rows"):format(n, (rows - 1) * row_stride + width, rows)
+  end
+end
+
+--- Read the host's own table instead of the builder's. It must stay valid; an array is kept alive.
+---@param group integer 0-based
+---@param cells ffi.cdata*|nil int32_t array or pointer; nil: back to the builder's own table
+---@param row_stride integer elements from row to row
+---@param rows integer
+---@return boolean|nil ok
+---@return string? message
+---@return integer? code
+function Builder:borrow_table(group, cells, row_stride, rows)
+  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  local problem = borrow_problem(self, group, cells, row_stride, rows)
+  if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
+  local status
+  if cells == nil then
+    status = lib.gdn_builder_borrow_table(handle, group, nil, 0, 0)
+  else
+    status = lib.gdn_builder_borrow_table(handle, group, cells, row_stride, rows)
+  end
+  if status ~= 0 then return failed(handle, status) end
+  self.borrowed[group] = cells
+  return true
+end
+
+function Builder:close()
+  local handle = self.handle
+  if handle then
+    self.handle, self.core.handle, self.core.stamp[0] = nil, nil, -1
+    self.raw:close()
+    builder_free(ffi.gc(handle, nil))
+  end
+end
+
+function Builder:__tostring()
+  return ("gdnmeta.Builder(device=%s, rules=%s, max_rows=%d, max_num_batched_tokens=%d%s)"):format(
+    self.device, self.rules, self.max_rows, self.max_num_batched_tokens, self.handle and "" or ", closed")
+end
+
+local FACTS = { "bytes", "decode_cudagraph_max_bs", "num_spec", "reorder_batch_threshold", "max_rows",
+                "max_num_batched_tokens", "max_requests", "max_blocks_per_row", "num_groups" }
+
+local function wrap(handle, rules)
+  local info = info_t()
+  lib.gdn_builder_describe(handle, info)
+  local core = { handle = handle, stamp = stamp_t() }
+  local self = { handle = handle, core = core, token = {}, borrowed = {}, rules = rules,
+                 device = info.device < 0 and "cpu" or "cuda:" .. info.device }
+  for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
+  self.raw = raw.new(self.num_groups)
+  self.metadata = metadata.new(core, lib.gdn_builder_metadata(handle), self.num_groups)
+  return setmetatable(self, Builder)
+end
+
+local M = {}
+
+--- Make a builder. Options and their defaults stand in options.lua.
+---@param given table
+---@return table|nil builder
+---@return string? message
+---@return integer? code
+function M.new(given)
+  local wanted, message = options.parse(given)
+  if not wanted then error("gdnmeta.builder: " .. message, 2) end
+  local config = config_t()
+  config.size = ffi.sizeof(config_t)
+  for name, value in pairs(wanted) do config[name] = value end
+  local out, why = builder_out_t(), why_t()
+  local status = lib.gdn_builder_new(config, out, why, ffi.sizeof(why))
+  if status ~= 0 then return nil, ffi.string(why), tonumber(status) end
+  return wrap(ffi.gc(out[0], builder_free), given.rules or "strict")
+end
+
+return M

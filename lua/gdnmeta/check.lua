@@ -1,0 +1,82 @@
+-- How arguments are judged. A message names the thing, its value and what was wanted; the public
+-- function that was called raises it at its caller's line.
+local ffi = require "ffi"
+
+local tobit = bit.tobit
+
+local M = { INT32_MIN = -2147483648, INT32_MAX = 2147483647 }
+
+--- Is `value` a whole number in low .. high? Both bounds lie within an int32, which is what makes
+--- tobit the whole test: it differs from a fraction, from NaN and from whatever would wrap.
+---@return boolean
+function M.integer(value, low, high)
+  return type(value) == "number" and tobit(value) == value and value >= low and value <= high
+end
+
+--- A value as a message shows it.
+---@return string
+function M.show(value)
+  local kind = type(value)
+  if kind == "number" then
+    return value ~= value and "nan" or ("%.14g"):format(value)
+  elseif kind == "string" then
+    return (("%q"):format(value):gsub("\\\n", "\\n"))
+  elseif kind == "nil" or kind == "boolean" then
+    return tostring(value)
+  elseif kind == "cdata" then
+    return tostring(ffi.typeof(value)):gsub("^ctype<(.*)>$", "cdata %1")
+  end
+  return "a " .. kind
+end
+
+---@return string message
+function M.wrong(name, value, wanted)
+  return ("%s = %s, want %s"):format(name, M.show(value), wanted)
+end
+
+---@return string message
+function M.wrong_integer(name, value, low, high)
+  return M.wrong(name, value, ("an integer in %d .. %d"):format(low, high))
+end
+
+local void_t = ffi.typeof "void *"
+
+--- Nothing given: nil, or the null that JSON readers use (a light userdata of address 0).
+---@return boolean
+function M.absent(value)
+  return value == nil or type(value) == "userdata" and ffi.cast(void_t, value) == nil
+end
+
+local holder = ffi.new "struct { void *pointer; }"
+local function hold(value) holder.pointer = value end
+
+--- May `value` stand where C wants a void pointer?
+---@return boolean
+function M.pointer(value)
+  return type(value) ~= "table" and type(value) ~= "string" and (pcall(hold, value))
+end
+
+--- Elements of an int32_t array that carries its own length.
+---@return integer|nil length nil for anything else, pointers included
+function M.int32_array(value)
+  if type(value) == "cdata" and tostring(ffi.typeof(value)):find "^ctype<[const ]*int %[[%d?]+%]>$" then
+    return ffi.sizeof(value) / 4
+  end
+end
+
+--- Copy a list of int32 into target[0 .. width-1], zeros behind it. Nothing is written unless all of
+--- the list is good.
+---@return string|nil message
+function M.copy(name, list, target, width)
+  if type(list) ~= "table" then return M.wrong(name, list, "a list") end
+  local n = #list
+  if n > width then return ("%s has %d elements, want at most %d"):format(name, n, width) end
+  for i = 1, n do
+    if not M.integer(list[i], M.INT32_MIN, M.INT32_MAX) then
+      return M.wrong_integer(("%s[%d]"):format(name, i), list[i], M.INT32_MIN, M.INT32_MAX)
+    end
+  end
+  for i = 0, width - 1 do target[i] = list[i + 1] or 0 end
+end
+
+return M

@@ -1,0 +1,86 @@
+-- Steps and batches as text, for a person at a prompt.
+local M = {}
+
+local BAR = 64  -- characters
+local ROWS = 16 -- of a batch that are shown
+
+local function count(n, what)
+  return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
+end
+
+-- Characters for each class: in proportion to its tokens, at least one for a class that has any.
+local function bar(classes, total)
+  local parts = {}
+  for _, class in ipairs(classes) do
+    local tokens = class.tokens
+    if tokens > 0 then
+      parts[#parts + 1] = class.mark:rep(math.max(1, math.floor(BAR * tokens / total + 0.5)))
+    end
+  end
+  return "  |" .. table.concat(parts) .. "|"
+end
+
+--- A step by class of rows, with a bar of its tokens:
+---
+---   gdnmeta.Metadata: step 1, 4 rows, 520 tokens
+---     s  spec decodes      1 row        4 tokens
+---     p  prefills          2 rows     513 tokens
+---     .  padding           1 row        3 tokens
+---     |spppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp.|
+---@param meta table
+---@return string
+function M.step(meta)
+  local classes = {
+    { mark = "d", name = "decodes", rows = meta.num_decodes, tokens = meta.num_decode_tokens },
+    { mark = "s", name = "spec decodes", rows = meta.num_spec_decodes, tokens = meta.num_spec_decode_tokens },
+    { mark = "p", name = "prefills", rows = meta.num_prefills, tokens = meta.num_prefill_tokens },
+  }
+  local padding = { mark = ".", name = "padding", rows = meta.num_rows, tokens = meta.num_actual_tokens }
+  for _, class in ipairs(classes) do
+    padding.rows, padding.tokens = padding.rows - class.rows, padding.tokens - class.tokens
+  end
+  classes[4] = padding
+
+  local lines = { ("gdnmeta.Metadata: step %d, %s, %s"):format(
+    meta.step, count(meta.num_rows, "row"), count(meta.num_actual_tokens, "token")) }
+  for _, class in ipairs(classes) do
+    if class.rows ~= 0 or class.tokens ~= 0 then
+      lines[#lines + 1] = ("  %s  %-12s %6d row%s %8d token%s"):format(class.mark, class.name, class.rows,
+        class.rows == 1 and " " or "s", class.tokens, class.tokens == 1 and "" or "s")
+    end
+  end
+  if meta.num_actual_tokens > 0 then lines[#lines + 1] = bar(classes, meta.num_actual_tokens) end
+  return table.concat(lines, "\n")
+end
+
+local function cell(value, hidden)
+  return value == hidden and "-" or tostring(value)
+end
+
+--- A batch, its first rows as a table; "-" where the build decides, ~k is a table row of the batch.
+---@param rows ffi.cdata* gdn_batch
+---@return string
+function M.batch(rows)
+  local n, tokens = rows.num_rows, 0
+  for i = 0, n - 1 do tokens = tokens + rows.query_len[i] end
+  local head = ("gdnmeta.Batch: %d of %s, %s"):format(n, count(rows.max_rows, "row"), count(tokens, "token"))
+  if rows.padded_rows ~= 0 or rows.padded_tokens ~= 0 then
+    head = head .. (", padded to %s and %s"):format(count(rows.padded_rows, "row"),
+                                                    count(rows.padded_tokens, "token"))
+  end
+  local lines = { head }
+  if n > 0 then
+    lines[2] = "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column"
+  end
+  for i = 0, math.min(n, ROWS) - 1 do
+    local table_row = rows.table_row[i]
+    lines[#lines + 1] = ("%6d %10d %9d %7s %9d %12s %10s %12s"):format(i, rows.query_len[i], rows.seq_len[i],
+      cell(rows.num_draft_tokens[i], -1), rows.num_accepted_tokens[i],
+      rows.prompt_done[i] ~= 0 and "yes" or "no", table_row < 0 and "~" .. -1 - table_row or table_row,
+      cell(rows.read_column[i], -2))
+  end
+  if n > ROWS then lines[#lines + 1] = ("   ... %s more"):format(count(n - ROWS, "row")) end
+  return table.concat(lines, "\n")
+end
+
+return M

@@ -1,0 +1,91 @@
+-- The metadata of a builder's last successful build: its fields are those of gdn_metadata, numbers
+-- as numbers, tensors as views or nil. One object a builder (and one a cache group), made once.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
+local conv = require "gdnmeta.conv"
+local drawing = require "gdnmeta.drawing"
+local tensor = require "gdnmeta.tensor"
+local clear = require "table.clear"
+
+local metadata_t = ffi.typeof "gdn_metadata"
+local tensor_t = ffi.typeof "gdn_tensor"
+
+local methods, metatable = {}, {}
+
+-- core: { handle, stamp } of the builder. struct: gdn_metadata. group: nil in the builder's own object.
+local function object(core, struct, num_groups, group)
+  return setmetatable({ core = core, struct = struct, num_groups = num_groups, group_index = group,
+                        groups = {}, views = {}, seen = -1 }, metatable)
+end
+
+--- The step as a cache group sees it: an object like this one with the group's own state fields.
+---@param group integer 0-based
+---@return table metadata
+function methods:group(group)
+  if not check.integer(group, 0, self.num_groups - 1) then
+    error("gdnmeta.Metadata:group: " .. check.wrong_integer("group", group, 0, self.num_groups - 1), 2)
+  end
+  local found = self.groups[group]
+  if not found then
+    found = object(self.core, metadata_t(), self.num_groups, group)
+    found.groups = self.groups
+    self.groups[group] = found
+  end
+  return found
+end
+
+-- Forget what belongs to an older step. A group's struct is a copy and has to be fetched again.
+local function refresh(self, step)
+  clear(self.views)
+  self.seen = step
+  if self.group_index then
+    local status = lib.gdn_metadata_group(self.core.handle, self.group_index, self.struct)
+    if status ~= 0 then error("gdnmeta.Metadata: " .. ffi.string(lib.gdn_strstatus(status)), 0) end
+  end
+end
+
+-- Views are made when first asked for; false stands for "this step has none".
+local function look_up(self, name)
+  if name == "nums_dict" then return self.batch_ptr and conv.record(self) or false end
+  local value = self.struct[name]
+  if not ffi.istype(tensor_t, value) then return tonumber(value) end
+  return tensor.view(self.core, value) or false
+end
+
+function metatable.__index(self, name)
+  if methods[name] then return methods[name] end
+  local step = self.core.stamp[0]
+  if step < 0 then error("gdnmeta.Metadata: builder closed", 2) end
+  if step ~= self.seen then refresh(self, step) end
+  local value = self.views[name]
+  if value == nil then
+    if name ~= "nums_dict" and not (type(name) == "string" and ffi.offsetof(metadata_t, name)) then
+      error("gdnmeta.Metadata: no field " .. check.show(name), 2)
+    end
+    value = look_up(self, name)
+    if type(value) == "number" then return value end
+    self.views[name] = value
+  end
+  return value or nil
+end
+
+function metatable.__newindex(_, name)
+  error("gdnmeta.Metadata: read-only, cannot set " .. check.show(name), 2)
+end
+
+function metatable.__tostring(self)
+  if self.core.stamp[0] < 0 then return "gdnmeta.Metadata(closed)" end
+  return drawing.step(self)
+end
+
+local M = {}
+
+---@param core table { handle, stamp }
+---@param struct ffi.cdata* const gdn_metadata *, of a fixed address
+---@param num_groups integer
+function M.new(core, struct, num_groups)
+  return object(core, struct, num_groups, nil)
+end
+
+return M

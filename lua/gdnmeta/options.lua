@@ -1,0 +1,117 @@
+-- The options of gdnmeta.builder: names, domains, defaults, and what each becomes in a gdn_config.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
+
+local slots_t = ffi.typeof "int32_t[?]"
+local INT32_MAX = check.INT32_MAX
+
+-- A domain maps an option's value to the one C sees, or returns nil and what it wants.
+
+local function integer(low, high)
+  return function(value)
+    if check.integer(value, low, high) then return value end
+    return nil, ("an integer in %d .. %d"):format(low, high)
+  end
+end
+
+local function flag(value)
+  if type(value) == "boolean" then return value and 1 or 0 end
+  return nil, "true or false"
+end
+
+local function one_of(...)
+  local codes, names = {}, {}
+  for _, choice in ipairs { ... } do
+    codes[choice[1]] = tonumber(choice[2])
+    names[#names + 1] = ("%q"):format(choice[1])
+  end
+  local wanted = table.concat(names, ", "):gsub(", ([^,]*)$", " or %1")
+  return function(value) return codes[value], wanted end
+end
+
+local function device(value)
+  if value == "cpu" then return lib.GDN_DEVICE_CPU end
+  if value == "auto" then return lib.GDN_DEVICE_AUTO end
+  if value == "cuda" then return 0 end
+  local ordinal = type(value) == "string" and value:match "^cuda:(%d%d?%d?)$"
+  return tonumber(ordinal or nil), [["auto", "cpu", "cuda" or "cuda:N"]]
+end
+
+-- { name, domain, default }; a default of 0 leaves the choice to the core, nil is "not given".
+local OPTIONS = {
+  { "device", device, "auto" },
+  { "rules", one_of({ "strict", lib.GDN_RULES_STRICT }, { "vllm-2026-04", lib.GDN_RULES_VLLM_2026_04 },
+                    { "vllm-2026-08", lib.GDN_RULES_VLLM_2026_08 }), "strict" },
+  { "max_num_seqs", integer(1, 65536), 256 },
+  { "max_num_batched_tokens", integer(1, INT32_MAX), 8192 },
+  { "max_rows", integer(1, 65536) },
+  { "num_speculative_tokens", integer(0, 64), 0 },
+  { "full_cuda_graph", flag, false },
+  { "max_cudagraph_capture_size", integer(1, INT32_MAX) },
+  { "mamba_cache_mode", one_of({ "none", lib.GDN_CACHE_NONE }, { "align", lib.GDN_CACHE_ALIGN },
+                               { "all", lib.GDN_CACHE_ALL }), "none" },
+  { "mamba_block_size", integer(1, INT32_MAX), 544 },
+  { "num_speculative_blocks", integer(0, INT32_MAX) },
+  { "num_groups", integer(1, 64), 1 },
+  { "max_requests", integer(1, INT32_MAX) },
+  { "max_blocks_per_row", integer(1, INT32_MAX) },
+  { "parallel_drafting", flag, false },
+  { "decode_context_parallel_size", integer(1, INT32_MAX), 1 },
+  { "check_unique", flag, true },
+}
+
+local KNOWN = { num_slots = true }
+for _, option in ipairs(OPTIONS) do KNOWN[option[1]] = true end
+
+-- Pool sizes, one a group, from one number for all or a list.
+local function pools(value, num_groups)
+  local list = value
+  if type(value) == "number" then
+    list = {}
+    for group = 1, num_groups do list[group] = value end
+  elseif type(value) ~= "table" then
+    return nil, check.wrong("num_slots", value, "an integer or a list of one a group")
+  elseif #value ~= num_groups then
+    return nil, ("num_slots has %d elements, want %d"):format(#value, num_groups)
+  end
+  for group, slots in ipairs(list) do
+    if not check.integer(slots, 1, INT32_MAX) then
+      local name = list == value and ("num_slots[%d]"):format(group) or "num_slots"
+      return nil, check.wrong_integer(name, slots, 1, INT32_MAX)
+    end
+  end
+  return slots_t(num_groups, list)
+end
+
+local M = {}
+
+--- Options as the fields of a gdn_config.
+---@param given table
+---@return table|nil config, string? message
+function M.parse(given)
+  if type(given) ~= "table" then return nil, "want a table of options, got " .. check.show(given) end
+  for name in pairs(given) do
+    if not KNOWN[name] then return nil, "unknown option " .. tostring(name) end
+  end
+  local config = {}
+  for _, option in ipairs(OPTIONS) do
+    local name, domain, default = option[1], option[2], option[3]
+    local value = given[name]
+    if check.absent(value) then value = default end
+    if value ~= nil then
+      local code, wanted = domain(value)
+      if code == nil then return nil, check.wrong(name, value, wanted) end
+      config[name] = code
+    end
+  end
+  config.num_speculative_blocks = config.num_speculative_blocks or config.num_speculative_tokens
+  if not check.absent(given.num_slots) then
+    local slots, message = pools(given.num_slots, config.num_groups)
+    if not slots then return nil, message end
+    config.num_slots = slots
+  end
+  return config
+end
+
+return M

@@ -1,0 +1,171 @@
+-- The reference builder's own arguments, as Lua lists or int32_t arrays, into a gdn_raw.
+local ffi = require "ffi"
+local check = require "gdnmeta.check"
+local scratch = require "gdnmeta.scratch"
+
+local raw_t = ffi.typeof "gdn_raw"
+local tables_t = ffi.typeof "const int32_t **"
+local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+
+local ARRAYS = { "query_start_loc", "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens" }
+local ROW_ARRAYS = { "prompt_done", "read_column" } -- the core takes their length from the rows
+local SCALARS = { "num_reqs", "num_actual_tokens", "max_query_len", "block_table_cols" }
+local KNOWN = { block_table = true }
+for _, names in ipairs { ARRAYS, ROW_ARRAYS, SCALARS } do
+  for _, name in ipairs(names) do KNOWN[name] = true end
+end
+
+local Raw = {}
+Raw.__index = Raw
+
+local function flags(list)
+  local out = {}
+  for i, value in ipairs(list) do
+    if type(value) == "boolean" then value = value and 1 or 0 end
+    out[i] = value
+  end
+  return out
+end
+
+-- Pointer and length of an array; nil, nil when it is absent; nil, message when it is none.
+local function array(self, name, value)
+  if check.absent(value) then return nil, nil end
+  local n = check.int32_array(value)
+  if n then return value, n end
+  if type(value) ~= "table" then return nil, check.wrong(name, value, "a list or an int32_t array") end
+  if name == "prompt_done" then value = flags(value) end
+  n = #value
+  local memory = self.scratch:int32(name, n)
+  local message = check.copy(name, value, memory, n)
+  if message then return nil, message end
+  return memory, n
+end
+
+-- A group's table: a list of rows, or a flat array of `cols` columns. Returns memory, rows, columns.
+local function table_of(self, name, value, cols)
+  local n = check.int32_array(value)
+  if n then
+    if not cols then return nil, ("block_table_cols is not given, want it for the flat array %s"):format(name) end
+    if cols < 1 or n % cols ~= 0 then
+      return nil, ("%s has %d elements, want a multiple of block_table_cols = %d"):format(name, n, cols)
+    end
+    return value, n / cols, cols
+  end
+  if type(value) ~= "table" then return nil, check.wrong(name, value, "a list of rows or an int32_t array") end
+  local rows = #value
+  cols = cols or type(value[1]) == "table" and #value[1] or 0
+  local memory = self.scratch:int32(name, rows * math.max(cols, 0))
+  for i = 1, rows do
+    local row, row_name = value[i], ("%s[%d]"):format(name, i)
+    if type(row) == "table" and #row ~= cols then
+      return nil, ("%s has %d columns, want %d"):format(row_name, #row, cols)
+    end
+    local message = check.copy(row_name, row, memory + (i - 1) * cols, cols)
+    if message then return nil, message end
+  end
+  return memory, rows, cols
+end
+
+-- Does a list hold one table a group, instead of being the table of the only one?
+local function one_a_group(value, groups)
+  if groups > 1 then return true end
+  local first = value[1]
+  return check.int32_array(first) ~= nil or type(first) == "table" and type(first[1]) == "table"
+end
+
+local function block_tables(self, value, cols)
+  local raw, groups = self.raw, self.groups
+  local nested = type(value) == "table" and one_a_group(value, groups)
+  if groups > 1 and not nested then return check.wrong("block_table", value, "a list of one table a group") end
+  if nested and #value ~= groups then
+    return ("block_table has %d elements, want %d, one table a group"):format(#value, groups)
+  end
+  local pointers = ffi.cast(tables_t, self.scratch:bytes("block_tables", groups * ffi.sizeof "void *"))
+  for group = 1, groups do
+    local name = nested and ("block_table[%d]"):format(group) or "block_table"
+    local memory, rows, columns = table_of(self, name, nested and value[group] or value, cols)
+    if not memory then return rows end
+    if group > 1 and (rows ~= raw.block_table_rows or columns ~= raw.block_table_cols) then
+      return ("%s is %d x %d, want %d x %d like the first"):format(name, rows, columns, raw.block_table_rows,
+                                                                   raw.block_table_cols)
+    end
+    pointers[group - 1] = memory
+    raw.block_table_rows, raw.block_table_cols, raw.block_table_stride = rows, columns, columns
+  end
+  raw.block_tables = pointers
+end
+
+-- What the runner would pass for a step without padding.
+local function defaults(raw)
+  local rows, longest = raw.num_query_start_loc - 1, 0
+  for i = 0, rows - 1 do
+    longest = math.max(longest, raw.query_start_loc[i + 1] - raw.query_start_loc[i])
+  end
+  raw.num_reqs = math.max(rows, 0)
+  raw.num_actual_tokens = rows >= 0 and raw.query_start_loc[rows] or 0
+  raw.max_query_len = math.min(longest, INT32_MAX)
+end
+
+local function fill(self, inputs)
+  local raw = self.raw
+  if type(inputs) ~= "table" then return check.wrong("inputs", inputs, "a table") end
+  for name in pairs(inputs) do
+    if not KNOWN[name] then return "unknown input " .. tostring(name) end
+  end
+  for _, name in ipairs(SCALARS) do
+    local value = inputs[name]
+    if not check.absent(value) and not check.integer(value, INT32_MIN, INT32_MAX) then
+      return check.wrong_integer(name, value, INT32_MIN, INT32_MAX)
+    end
+  end
+  if check.absent(inputs.query_start_loc) then
+    return check.wrong("query_start_loc", nil, "a list or an int32_t array")
+  end
+  for _, name in ipairs(ARRAYS) do
+    local memory, n = array(self, name, inputs[name])
+    if not memory and n then return n end
+    raw[name], raw["num_" .. name] = memory, n or 0
+  end
+  local rows = raw.num_query_start_loc - 1
+  for _, name in ipairs(ROW_ARRAYS) do
+    local memory, n = array(self, name, inputs[name])
+    if not memory and n then return n end
+    if memory and n ~= rows then return ("%s has %d elements, want %d, one a row"):format(name, n, rows) end
+    raw[name] = memory
+  end
+  local cols = not check.absent(inputs.block_table_cols) and inputs.block_table_cols or nil
+  if not check.absent(inputs.block_table) then
+    local message = block_tables(self, inputs.block_table, cols)
+    if message then return message end
+  end
+  defaults(raw)
+  for _, name in ipairs(SCALARS) do
+    if not check.absent(inputs[name]) then raw[name] = inputs[name] end
+  end
+end
+
+--- The gdn_raw of `inputs`; it borrows their int32_t arrays.
+---@param inputs table
+---@return ffi.cdata*|nil raw, string? message
+function Raw:fill(inputs)
+  ffi.fill(self.raw, ffi.sizeof(raw_t))
+  self.raw.size = ffi.sizeof(raw_t)
+  self.inputs = inputs -- the core reads arrays that nobody else may hold
+  local message = fill(self, inputs)
+  if message then return nil, message end
+  return self.raw
+end
+
+function Raw:close()
+  self.inputs = nil
+  self.scratch:close()
+end
+
+local M = {}
+
+---@param num_groups integer
+function M.new(num_groups)
+  return setmetatable({ raw = raw_t(), groups = num_groups, scratch = scratch.new() }, Raw)
+end
+
+return M

@@ -1,0 +1,58 @@
+-- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
+local scratch = require "gdnmeta.scratch"
+
+local INT32_MAX = check.INT32_MAX
+local LISTS = { "num_scheduled", "num_computed", "num_prompt" }
+local KNOWN = { decode_threshold = true, num_scheduled = true, num_computed = true, num_prompt = true }
+
+-- The lists as C arrays, by name, and their common length; or nil, message.
+local function arrays(inputs, memory)
+  local out, n = {}, nil
+  for _, name in ipairs(LISTS) do
+    local list = inputs[name]
+    local length = check.int32_array(list)
+    if length then
+      out[name] = list
+    elseif type(list) == "table" then
+      length = #list
+      out[name] = memory:int32(name, length)
+      local message = check.copy(name, list, out[name], length)
+      if message then return nil, message end
+    else
+      return nil, check.wrong(name, list, "a list or an int32_t array")
+    end
+    n = n or length
+    if length ~= n then return nil, ("%s has %d elements, want %d"):format(name, length, n) end
+  end
+  return out, n
+end
+
+--- Rows by region: decodes, short extends (at most decode_threshold tokens), long extends, first
+--- chunks. Rows that lie well stay; the others move by the swaps, in this order.
+---@param inputs { decode_threshold: integer, num_scheduled: integer[], num_computed: integer[], num_prompt: integer[] }
+---@return { modified: boolean, order: integer[], swaps: integer[][] } order: the old row (0-based) now at i
+return function(inputs)
+  if type(inputs) ~= "table" then error("gdnmeta.reorder: " .. check.wrong("inputs", inputs, "a table"), 2) end
+  for name in pairs(inputs) do
+    if not KNOWN[name] then error("gdnmeta.reorder: unknown input " .. tostring(name), 2) end
+  end
+  local threshold = inputs.decode_threshold
+  if not check.integer(threshold, 0, INT32_MAX) then
+    error("gdnmeta.reorder: " .. check.wrong_integer("decode_threshold", threshold, 0, INT32_MAX), 2)
+  end
+  local memory = scratch.new()
+  local lists, n = arrays(inputs, memory)
+  if not lists then error("gdnmeta.reorder: " .. n, 2) end
+
+  local order, swaps = memory:int32("order", n), memory:int32("swaps", 2 * n)
+  local count = lib.gdn_reorder(n, threshold, lists.num_scheduled, lists.num_computed, lists.num_prompt, order,
+                                swaps, memory:int32("work", 3 * n))
+  local out = { modified = count > 0, order = {}, swaps = {} }
+  for i = 1, n do out.order[i] = order[i - 1] end
+  for i = 1, count do out.swaps[i] = { swaps[2 * i - 2], swaps[2 * i - 1] } end
+  memory:close()
+  return out
+end

@@ -1,0 +1,132 @@
+-- Views of a step's tensors: v[i] is flat and 0-based, bounds are checked, and a view knows its age:
+-- the builder's next build overwrites the arena, and what a view would show then is not its step.
+local ffi = require "ffi"
+local check = require "gdnmeta.check"
+
+-- Anonymous, so that a module reloader may set another metatable. `_stamp` points to the builder's
+-- current step, -1 once it is closed; `_step` is the one that the view belongs to.
+local view_t = ffi.typeof [[struct {
+  void *const _data; const double *const _stamp; const double _step;
+  const int32_t _dtype, _ndim, _rows, _columns;
+}]]
+
+local DTYPES = { [0] = "int32", "int64", "bool" } -- GDN_INT32, GDN_INT64, GDN_BOOL
+local POINTERS = { [0] = ffi.typeof "int32_t *", ffi.typeof "int64_t *", ffi.typeof "bool *" }
+local int32_p, int64_p, bool_p = POINTERS[0], POINTERS[1], POINTERS[2]
+local SHOWN = 8 -- elements in a view's text
+
+-- What a view reads lives as long as the view: it is cdata and can hold no reference of its own. An
+-- anchor must not lead back to views, for LuaJIT's weak tables would then keep both for ever.
+local anchors = setmetatable({}, { __mode = "k" })
+
+-- Host memory of a view's elements.
+local function readable(view) return view._data end
+
+local function element(view, i)
+  local memory, dtype = readable(view), view._dtype
+  if dtype == 0 then return ffi.cast(int32_p, memory)[i] end
+  if dtype == 1 then return tonumber(ffi.cast(int64_p, memory)[i]) end
+  return ffi.cast(bool_p, memory)[i]
+end
+
+local function length(view) return view._rows * view._columns end
+
+-- Why the view cannot be read any more, or nil.
+local function expired(view)
+  local now = view._stamp[0]
+  if now == view._step then return nil end
+  if now < 0 then return "gdnmeta.Tensor: builder closed" end
+  return ("gdnmeta.Tensor: stale, made at step %d, the builder is at step %d"):format(view._step, now)
+end
+
+local methods = {}
+
+--- Elements as a Lua list: flat for one dimension, a list of rows for two.
+---@return table
+function methods.totable(view)
+  local why = expired(view)
+  if why then error(why, 2) end
+  local out, columns = {}, view._columns
+  if view._ndim == 1 then
+    for i = 0, view._rows - 1 do out[i + 1] = element(view, i) end
+    return out
+  end
+  for row = 0, view._rows - 1 do
+    local line = {}
+    for column = 0, columns - 1 do line[column + 1] = element(view, row * columns + column) end
+    out[row + 1] = line
+  end
+  return out
+end
+
+local function shape(view)
+  return view._ndim == 1 and { view._rows } or { view._rows, view._columns }
+end
+
+local function index(view, key)
+  if type(key) == "number" then
+    local why = expired(view)
+    if why then error(why, 2) end
+    if not check.integer(key, 0, length(view) - 1) then
+      error(("gdnmeta.Tensor: index %s, want an integer in [0, %d)"):format(check.show(key), length(view)), 2)
+    end
+    return element(view, key)
+  end
+  if methods[key] then return methods[key] end
+  if key == "shape" then return shape(view) end
+  if key == "dtype" then return DTYPES[view._dtype] end
+  if key == "data" then
+    -- Addresses outlive a step, but not the builder.
+    if view._stamp[0] < 0 then error("gdnmeta.Tensor: builder closed", 2) end
+    return ffi.cast(POINTERS[view._dtype], view._data)
+  end
+  error("gdnmeta.Tensor: no field " .. check.show(key), 2)
+end
+
+local function text(view)
+  local head = ("%s[%s]"):format(DTYPES[view._dtype], table.concat(shape(view), ", "))
+  if expired(view) then return head .. (view._stamp[0] < 0 and " (closed)" or " (stale)") end
+  local n, parts = length(view), {}
+  for i = 0, math.min(n, SHOWN) - 1 do parts[i + 1] = tostring(element(view, i)) end
+  if n > SHOWN then parts[#parts + 1] = "..." end
+  return head .. " {" .. table.concat(parts, ", ") .. "}"
+end
+
+local View = ffi.metatype(view_t, {
+  __index = index,
+  __newindex = function(_, key) error("gdnmeta.Tensor: read-only, cannot set " .. check.show(key), 2) end,
+  __len = length,
+  __tostring = text,
+})
+
+local M = {}
+
+--- A view of the step that `core.stamp` now counts.
+---@param core table { stamp = double[1], ... } whatever keeps the elements and the stamp alive
+---@param tensor ffi.cdata* gdn_tensor
+---@return ffi.cdata*|nil view nil where the step has no such tensor
+function M.view(core, tensor)
+  if tensor.data == nil then return nil end
+  local stamp = core.stamp
+  local view = View(tensor.data, stamp, stamp[0], tensor.dtype, tensor.ndim, tensor.shape[0], tensor.shape[1])
+  anchors[view] = core
+  return view
+end
+
+--- A vector over memory of the VM, which the view keeps alive. It goes stale like any other.
+---@param array ffi.cdata* int32_t[?] or int64_t[?]
+---@return ffi.cdata* view
+function M.vector(core, array, dtype, n)
+  local stamp = core.stamp
+  local view = View(array, stamp, stamp[0], dtype, 1, n, 1)
+  anchors[view] = { core, array }
+  return view
+end
+
+--- Does the view still show the builder's current step?
+---@return boolean
+function M.current(view)
+  return view._stamp[0] == view._step
+end
+
+return M

@@ -1,0 +1,204 @@
+-- Random steps for the oracle specs: configurations, rows that are legal under strict, ways to break
+-- them, and rows and arguments as odd as the reference rules allow. Everything comes from one generator
+-- of numbers, so that a seed replays a run.
+--   a row: q, seq_len, drafts, accepted, prompt_done, read_column (nil: default), blocks[g][column]
+local M = {}
+
+--- rand(lo, hi): an integer of lo .. hi. Lehmer's generator: products stay below 2^53.
+function M.rng(seed)
+  local state = seed % 2147483646 + 1
+  return function(lo, hi)
+    state = state * 16807 % 2147483647
+    return lo + math.floor((state - 1) / 2147483646 * (hi - lo + 1))
+  end
+end
+
+local function chance(rand, percent) return rand(1, 100) <= percent end
+local function pick(rand, list) return list[rand(1, #list)] end
+
+M.chance, M.pick = chance, pick
+
+local SPECULATIVE = { 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8 }
+local BLOCK_SIZES = { 1, 3, 16, 64, 100 }
+
+--- A configuration: options of gdn.builder without device and rules.
+function M.config(rand, rules)
+  local strict = rules == "strict"
+  local S = pick(rand, SPECULATIVE)
+  local mode = pick(rand, { "none", "none", "align", "all" })
+  local max_rows = rand(3, 14)
+  local config = {
+    num_speculative_tokens = S, max_num_seqs = rand(1, 10), full_cuda_graph = chance(rand, 60),
+    max_cudagraph_capture_size = chance(rand, 40) and rand(1, 40) or nil,
+    mamba_cache_mode = mode, mamba_block_size = pick(rand, BLOCK_SIZES),
+    num_speculative_blocks = strict and S + rand(0, 1) or rand(0, S + 1),
+    num_groups = rand(1, 3), max_rows = max_rows, max_num_batched_tokens = rand(600, 2500),
+    max_requests = max_rows + rand(0, 3), parallel_drafting = chance(rand, 20),
+    decode_context_parallel_size = chance(rand, 15) and 2 or 1,
+  }
+  if mode == "align" then
+    config.max_blocks_per_row = 1 + config.num_speculative_blocks + rand(0, 9)
+  else
+    config.max_blocks_per_row = (strict or chance(rand, 70)) and S + 1 + rand(0, 3) or rand(1, S + 1)
+  end
+  if strict then
+    local slots = {}
+    for g = 1, config.num_groups do slots[g] = max_rows * (S + 2) + rand(10, 200) end
+    config.num_slots = config.num_groups == 1 and slots[1] or slots
+    if chance(rand, 20) then config.check_unique = false end
+  end
+  return config
+end
+
+--- Slots of group g.
+local function slots_of(config, g)
+  return type(config.num_slots) == "table" and config.num_slots[g] or config.num_slots
+end
+
+local function longest(config)
+  if config.mamba_cache_mode ~= "align" then return 3000 end
+  return (config.max_blocks_per_row - config.num_speculative_blocks) * config.mamba_block_size
+end
+
+local function threshold_of(config)
+  local S = config.num_speculative_tokens
+  if S == 0 or config.decode_context_parallel_size > 1 then return 1 end
+  return 1 + (config.parallel_drafting and 2 * S or S)
+end
+
+-- Kinds of rows: what they need, and how their numbers are drawn. `limit` is the longest sequence.
+local MAKE = {}
+function MAKE.decode() return 1, true, -1 end
+function MAKE.spec(rand, S)
+  local drafts = chance(rand, 60) and S or rand(0, S)
+  return drafts + 1, true, drafts
+end
+function MAKE.no_drafts() return 1, true, 0 end
+function MAKE.short(rand, _, threshold) return rand(1, threshold), false, -1 end
+function MAKE.long(rand, _, threshold) return threshold + rand(1, 150), chance(rand, 20), -1 end
+function MAKE.fresh(rand) return chance(rand, 30) and 1 or rand(1, 140), false, -1, true end
+
+local STEPS = {
+  { "decode" }, { "decode" }, { "spec" }, { "spec" }, { "spec", "decode" }, { "no_drafts", "decode" },
+  { "short", "long", "fresh" }, { "decode", "decode", "long", "fresh" }, { "spec", "short", "long", "fresh" },
+  { "decode", "spec", "short", "long", "fresh" }, { "no_drafts", "long", "fresh" }, {},
+}
+
+local function region(row, threshold)
+  if row.seq_len == row.q then return 3 end
+  if row.q > threshold then return 2 end
+  return row.prompt_done and 0 or 1
+end
+
+-- The state blocks of one row in one group: written ones are taken from `pool`, the one that is read
+-- is any block, and the rest is anything below num_slots.
+local function blocks_of(rand, config, g, row, writes, pool)
+  local width, slots, blocks = config.max_blocks_per_row, slots_of(config, g), {}
+  for k = 1, width do blocks[k] = chance(rand, 30) and 0 or rand(0, slots - 1) end
+  local start = 0
+  if config.mamba_cache_mode == "align" then
+    start = math.max(math.floor((row.seq_len - 1) / config.mamba_block_size), 0)
+  end
+  for k = 1, writes do blocks[start + k] = table.remove(pool) end
+  local read = row.read + 1
+  if blocks[read] == 0 then blocks[read] = rand(1, slots - 1) end
+  return blocks
+end
+
+local function pool_of(rand, slots)
+  local pool = {}
+  for i = 1, slots - 1 do
+    local j = rand(1, i)
+    pool[i], pool[j] = pool[j], i
+  end
+  return pool
+end
+
+--- Rows of a legal step under strict, in region order.
+function M.legal_rows(rand, config)
+  local S, limit, threshold = config.num_speculative_tokens, longest(config), threshold_of(config)
+  local kinds, rows, drafts = pick(rand, STEPS), {}, 0
+  for _ = 1, #kinds > 0 and rand(1, config.max_rows) or 0 do
+    local kind = pick(rand, kinds)
+    if kind == "spec" and S == 0 then kind = "decode" end
+    local q, done, draft, fresh = MAKE[kind](rand, S, threshold)
+    q = math.min(q, fresh and limit or limit - 1)
+    if q >= 1 and (draft < 0 or q == draft + 1) then
+      local computed = fresh and 0 or rand(1, math.min(limit - q, chance(rand, 50) and 2 * q or limit))
+      rows[#rows + 1] = { q = q, seq_len = computed + q, drafts = draft, accepted = rand(1, S + 1),
+        prompt_done = done, order = #rows, blocks = {} }
+      drafts = drafts + math.max(draft, 0)
+    end
+  end
+  table.sort(rows, function(a, b)
+    local x, y = region(a, threshold), region(b, threshold)
+    if x ~= y then return x < y end
+    return a.order < b.order
+  end)
+
+  local align, width = config.mamba_cache_mode == "align", config.max_blocks_per_row
+  for _, row in ipairs(rows) do
+    if row.seq_len == row.q then
+      row.read, row.read_column = -1, chance(rand, 50) and -1 or nil
+    elseif chance(rand, 50) or (align and S > 0) then
+      row.read_column = rand(0, width - 1)
+      row.read = row.read_column
+    else
+      row.read = align and math.floor((row.seq_len - row.q - 1) / config.mamba_block_size) or row.accepted - 1
+    end
+  end
+  for g = 1, config.num_groups do
+    local pool = pool_of(rand, slots_of(config, g))
+    for _, row in ipairs(rows) do
+      local writes = drafts > 0 and row.drafts >= 0 and row.drafts + 1 or 1
+      row.blocks[g] = blocks_of(rand, config, g, row, writes, pool)
+    end
+  end
+  return rows
+end
+
+--- Rows as odd as the reference rules allow.
+function M.odd_rows(rand, config)
+  local S, limit, rows = config.num_speculative_tokens, longest(config), {}
+  local speculative, small = chance(rand, 60), chance(rand, 50)
+  for i = 1, rand(0, config.max_rows) do
+    local q = pick(rand, small and { 0, 1, 1, 1, S + 1, S + 1 } or { 0, 1, 1, S + 1, rand(0, S + 3),
+      rand(2, 130) })
+    local seq = chance(rand, 85) and q + rand(0, 200) or rand(-3, 300)
+    if not chance(rand, 2) then seq = math.min(seq, limit) end
+    local draft = -1
+    if speculative and chance(rand, 60) then draft = chance(rand, 50) and S or rand(-2, S + 2) end
+    rows[i] = { q = q, seq_len = seq, drafts = draft, blocks = {}, prompt_done = chance(rand, 50),
+      accepted = chance(rand, 90) and rand(1, S + 1) or rand(-5, 500) }
+    for g = 1, config.num_groups do
+      local blocks = {}
+      for k = 1, config.max_blocks_per_row do
+        blocks[k] = chance(rand, 98) and rand(0, 5000) or pick(rand, { -1, 2147483647, -2147483648, 65536 })
+      end
+      rows[i].blocks[g] = blocks
+    end
+  end
+  return rows
+end
+
+--- A null row, as a runner pads with.
+function M.null_row(config)
+  local row = { q = 0, seq_len = 0, drafts = -1, accepted = 1, prompt_done = false, blocks = {} }
+  for g = 1, config.num_groups do
+    row.blocks[g] = {}
+    for k = 1, config.max_blocks_per_row do row.blocks[g][k] = 0 end
+  end
+  return row
+end
+
+--- Padding: rows and tokens in all, at least as many as `rows` have.
+function M.padding(rand, config, rows)
+  local tokens = 0
+  for _, row in ipairs(rows) do tokens = tokens + row.q end
+  local padded_rows, padded_tokens = #rows, tokens
+  if chance(rand, 50) then padded_rows = rand(#rows, math.max(#rows, config.max_rows)) end
+  if chance(rand, 50) then padded_tokens = tokens + rand(0, 12) end
+  return padded_rows, padded_tokens
+end
+
+return M

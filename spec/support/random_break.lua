@@ -1,0 +1,209 @@
+-- Ways to break a legal step of rules strict in one clause. rows[name] changes rows, raw[name] the
+-- arguments of build_raw; each returns true when it found something to break.
+local random = require "spec.support.random_batch"
+
+local chance, pick = random.chance, random.pick
+
+local M = { rows = {}, raw = {} }
+
+-- A row that satisfies `test`, or nil.
+local function one(rand, rows, test)
+  local found = {}
+  for _, row in ipairs(rows) do
+    if not test or test(row) then found[#found + 1] = row end
+  end
+  return found[1] and pick(rand, found)
+end
+
+local function computed(row) return row.seq_len > row.q end
+local function fresh(row) return row.seq_len == row.q end
+local function speculative(row) return row.drafts >= 0 end
+
+local function is_spec_step(rows)
+  return one(function() return 1 end, rows, function(row) return row.drafts > 0 end) ~= nil
+end
+
+local function slots_of(config, g)
+  return type(config.num_slots) == "table" and config.num_slots[g] or config.num_slots
+end
+
+-- Column (from 1) of the first block that the row writes.
+local function first_written(config, row)
+  if config.mamba_cache_mode ~= "align" then return 1 end
+  return math.max(math.floor((row.seq_len - 1) / config.mamba_block_size), 0) + 1
+end
+
+local function outside(rand, config, g, low)
+  return pick(rand, { low - 1, -1, -2147483648, slots_of(config, g), 2147483647 })
+end
+
+function M.rows.empty_row(rand, _, rows)
+  if #rows < 2 then return end
+  rows[rand(1, #rows - 1)].q = 0
+  return true
+end
+
+function M.rows.longer_than_sequence(rand, _, rows)
+  local row = one(rand, rows)
+  if row then row.seq_len = row.q - rand(1, 3) return true end
+end
+
+function M.rows.drafts_out_of_range(rand, config, rows)
+  local row = one(rand, rows)
+  if not row then return end
+  if chance(rand, 50) then
+    row.drafts = -2
+  else
+    local S = config.num_speculative_tokens
+    row.seq_len, row.q, row.drafts, row.prompt_done = row.seq_len - row.q + S + 2, S + 2, S + 1, true
+  end
+  return true
+end
+
+function M.rows.length_without_drafts(rand, _, rows)
+  local row = one(rand, rows, speculative)
+  if row then row.q, row.seq_len = row.q + 1, row.seq_len + 1 return true end
+end
+
+function M.rows.drafts_in_prompt(rand, _, rows)
+  local row = one(rand, rows, speculative)
+  if row then row.prompt_done = false return true end
+end
+
+function M.rows.drafts_on_fresh_row(rand, _, rows)
+  local row = one(rand, rows, speculative)
+  if row then row.seq_len, row.read_column = row.q, nil return true end
+end
+
+function M.rows.accepted_out_of_range(rand, config, rows)
+  local row = one(rand, rows)
+  if row then row.accepted = pick(rand, { 0, -1, config.num_speculative_tokens + 2 }) return true end
+end
+
+function M.rows.written_block_out_of_range(rand, config, rows)
+  local row, g = one(rand, rows), rand(1, config.num_groups)
+  if not row then return end
+  local writes = is_spec_step(rows) and row.drafts >= 0 and row.drafts or 0
+  row.blocks[g][first_written(config, row) + rand(0, writes)] = outside(rand, config, g, 1)
+  return true
+end
+
+function M.rows.other_block_out_of_range(rand, config, rows)
+  local S, g = config.num_speculative_tokens, rand(1, config.num_groups)
+  local row = is_spec_step(rows) and one(rand, rows, function(r) return r.drafts >= 0 and r.drafts < S end)
+  if not row then return end
+  row.blocks[g][first_written(config, row) + rand(row.drafts + 1, S)] = outside(rand, config, g, 0)
+  return true
+end
+
+function M.rows.block_written_twice(rand, config, rows)
+  local a, g = one(rand, rows), rand(1, config.num_groups)
+  local b = one(rand, rows, function(row) return row ~= a end)
+  if not b or config.check_unique == false then return end
+  b.blocks[g][first_written(config, b)] = a.blocks[g][first_written(config, a)]
+  return true
+end
+
+function M.rows.read_column_out_of_range(rand, config, rows)
+  local row = one(rand, rows)
+  if not row then return end
+  row.read_column = computed(row) and pick(rand, { -1, -3, config.max_blocks_per_row }) or rand(0, 2)
+  return true
+end
+
+function M.rows.read_column_missing(rand, config, rows)
+  local row = one(rand, rows, computed)
+  if not row or config.mamba_cache_mode ~= "align" or config.num_speculative_tokens == 0 then return end
+  row.read_column = nil
+  return true
+end
+
+function M.rows.read_block_out_of_range(rand, config, rows)
+  local row, g = one(rand, rows, computed), rand(1, config.num_groups)
+  if not row then return end
+  row.read_column = row.read_column or row.read
+  row.blocks[g][row.read_column + 1] = outside(rand, config, g, 1)
+  return true
+end
+
+-- The first and the last row are swapped where one belongs to the decodes and one to the first chunks.
+function M.rows.out_of_order(_, _, rows)
+  local last = rows[#rows]
+  if #rows < 2 or not (fresh(last) and computed(rows[1])) then return end
+  rows[1], rows[#rows] = last, rows[1]
+  return true
+end
+
+function M.rows.window_outside_of_table(rand, config, rows)
+  local row = one(rand, rows)
+  if not row or config.mamba_cache_mode ~= "align" then return end
+  local windows = config.max_blocks_per_row - config.num_speculative_blocks
+  row.seq_len = windows * config.mamba_block_size + rand(1, 3)
+  return true
+end
+
+function M.rows.padding_with_contents(rand, config, rows)
+  if #rows == config.max_rows then return end
+  local row = random.null_row(config)
+  rows[#rows + 1] = row
+  local what = rand(1, 3)
+  if what == 1 then row.seq_len = rand(1, 5) end
+  if what == 2 then row.drafts = 0 end
+  if what == 3 then row.blocks[rand(1, config.num_groups)][1] = 1 end
+  return true
+end
+
+function M.raw.num_reqs(rand, _, inputs)
+  inputs.num_reqs = inputs.num_reqs + (inputs.num_reqs > 0 and chance(rand, 50) and -1 or 1)
+  return true
+end
+
+function M.raw.too_few_tokens(_, _, inputs)
+  local loc = inputs.query_start_loc
+  if loc[#loc] == 0 then return end
+  inputs.num_actual_tokens = loc[#loc] - 1
+  return true
+end
+
+function M.raw.too_many_tokens(_, config, inputs)
+  inputs.num_actual_tokens = config.max_num_batched_tokens + 1
+  return true
+end
+
+function M.raw.array_length(rand, _, inputs)
+  local names = { "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens" }
+  local list = inputs[pick(rand, names)]
+  if not list then return end
+  if #list > 0 and chance(rand, 50) then list[#list] = nil else list[#list + 1] = list[#list] or 1 end
+  return true
+end
+
+function M.raw.table_length(rand, config, inputs)
+  local rows = inputs.block_tables[rand(1, config.num_groups)]
+  if #rows == 0 then return end
+  rows[#rows] = nil
+  return true
+end
+
+function M.raw.narrow_table(_, config, inputs)
+  local needs = config.num_speculative_tokens + 1
+  if config.mamba_cache_mode == "align" then needs = 1 + config.num_speculative_blocks end
+  if needs == 1 or inputs.num_reqs == 0 then return end
+  inputs.block_table_cols = needs - 1
+  for _, rows in ipairs(inputs.block_tables) do
+    for _, row in ipairs(rows) do
+      for k = #row, needs, -1 do row[k] = nil end
+    end
+  end
+  return true
+end
+
+function M.raw.accepted_missing(_, _, inputs)
+  local drafts = inputs.num_decode_draft_tokens
+  if not drafts or not inputs.num_accepted_tokens then return end
+  for _, count in ipairs(drafts) do
+    if count > 0 then inputs.num_accepted_tokens = nil return true end
+  end
+end
+
+return M

@@ -1,0 +1,195 @@
+/* new, build, capture, free: a step from rows to metadata, read top to bottom. */
+#include "builder.h"
+
+#include "guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static size_t table_bytes(const gdn_config *c)
+{
+    return (size_t)c->max_requests * (size_t)c->max_blocks_per_row * sizeof(int32_t);
+}
+
+static void use_own_table(gdn_builder *b, int32_t g)
+{
+    const gdn_config *c = &b->settings.config;
+    b->tables[g] = (gdn_table){ b->own_tables[g], c->max_blocks_per_row, c->max_requests, c->max_blocks_per_row };
+}
+
+static gdn_status allocate(gdn_builder *b)
+{
+    const gdn_config *c = &b->settings.config;
+    gdn_status status = gdn_raw_rows_new(&b->raw, c->max_rows);
+    if (!status) status = gdn_partition_new(&b->partition, c->max_rows);
+    if (!status) status = gdn_cells_new(&b->cells, &b->settings);
+    if (!status) status = gdn_uniqueness_new(&b->uniqueness, &b->settings);
+    for (int32_t g = 0; !status && g < c->num_groups; g++) {
+        b->own_tables[g] = gdn_guarded_new(table_bytes(c));
+        if (!b->own_tables[g]) status = GDN_ENOMEM;
+        use_own_table(b, g);
+    }
+    if (status) return gdn_fail(&b->error, status, "no memory for %d rows in %d groups", c->max_rows, c->num_groups);
+    status = gdn_arena_layout(&b->arena, &b->settings, &b->error);
+    if (!status) status = gdn_device_open(&b->settings, &b->device, &b->error);
+    return status ? status : b->device->allocate(b->device, &b->arena, &b->error);
+}
+
+gdn_status gdn_builder_new(const gdn_config *config, gdn_builder **out, char *why, size_t why_size)
+{
+    static _Atomic uint64_t builders; /* a freed builder's address may come back, its number never does */
+    gdn_error error = { "no memory for a builder" };
+    gdn_builder *b = calloc(1, sizeof *b);
+    gdn_status status = b ? gdn_settings_make(config, &b->settings, &error) : GDN_ENOMEM;
+    if (!status) {
+        status = allocate(b);
+        error = b->error;
+    }
+    if (status) {
+        if (why && why_size) (void)snprintf(why, why_size, "%s", error.text);
+        gdn_builder_free(b);
+        return status;
+    }
+    b->serial = ++builders;
+    *out = b;
+    return GDN_OK;
+}
+
+void gdn_builder_free(gdn_builder *b)
+{
+    if (!b) return;
+    if (b->device) b->device->release(b->device, &b->arena);
+    for (int32_t g = 0; g < GDN_MAX_GROUPS; g++) gdn_guarded_free(b->own_tables[g]);
+    gdn_uniqueness_free(&b->uniqueness);
+    gdn_cells_free(&b->cells);
+    gdn_partition_free(&b->partition);
+    gdn_raw_rows_free(&b->raw);
+    free(b);
+}
+
+void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
+{
+    const gdn_config *c = &b->settings.config;
+    size_t row_arrays = 7 + 7 + 2; /* raw, partition, cells */
+    size_t rows = ((size_t)c->max_rows + 1) * row_arrays * sizeof(int32_t);
+    size_t slots = ((size_t)c->num_groups * b->cells.group_stride + (size_t)b->uniqueness.slots) * sizeof(int32_t);
+    *out = (gdn_builder_info){ .bytes = (int64_t)(sizeof *b + rows + slots + b->arena.bytes +
+                                                  (size_t)c->num_groups * table_bytes(c)),
+                               .decode_cudagraph_max_bs = b->settings.cap, .num_spec = c->num_speculative_tokens,
+                               .reorder_batch_threshold = b->settings.threshold, .max_rows = c->max_rows,
+                               .max_num_batched_tokens = c->max_num_batched_tokens, .max_requests = c->max_requests,
+                               .max_blocks_per_row = c->max_blocks_per_row, .num_groups = c->num_groups,
+                               .device = b->device->ordinal, .rules = c->rules };
+}
+
+const char *gdn_last_error(const gdn_builder *b)
+{
+    return b->error.text;
+}
+
+static int is_group(gdn_builder *b, int32_t group)
+{
+    return group >= 0 && group < b->settings.config.num_groups;
+}
+
+int32_t *gdn_builder_table(gdn_builder *b, int32_t group)
+{
+    int borrowed = is_group(b, group) && b->tables[group].data != b->own_tables[group];
+    return !is_group(b, group) || borrowed ? NULL : b->own_tables[group];
+}
+
+gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
+{
+    int32_t cols = b->settings.config.max_blocks_per_row, groups = b->settings.config.num_groups;
+    if (!is_group(b, group)) return gdn_fail(&b->error, GDN_EINVAL, "group = %d, want 0 .. %d", group, groups - 1);
+    if (!data) {
+        use_own_table(b, group);
+        return GDN_OK;
+    }
+    if (row_stride < cols)
+        return gdn_fail(&b->error, GDN_EINVAL, "row_stride = %lld, want >= %d (max_blocks_per_row)",
+                        (long long)row_stride, cols);
+    if (rows < 1) return gdn_fail(&b->error, GDN_EINVAL, "rows = %d, want >= 1", rows);
+    b->tables[group] = (gdn_table){ data, row_stride, rows, cols };
+    return GDN_OK;
+}
+
+gdn_status gdn_batch_new(const gdn_builder *b, gdn_batch **out)
+{
+    return gdn_batch_make(&b->settings, b->serial, out);
+}
+
+/* The whole of a step. Everything that can be refused is refused before the fill writes anything. */
+static gdn_status build_step(gdn_builder *b, const gdn_step *step, void *stream)
+{
+    const gdn_settings *settings = &b->settings;
+    gdn_partition *p = &b->partition;
+    int strict = settings->config.rules == GDN_RULES_STRICT && !step->null_slots;
+    int check = strict && !b->skip_legality;
+
+    gdn_status status = gdn_partition_make(p, settings, step, &b->error);
+    if (!status && strict) gdn_cells_resolve_reads(&b->cells, settings, p, step);
+    if (!status && check) status = gdn_legality_rows(&b->cells, settings, p, step, &b->error);
+    if (!status) status = gdn_cells_locate(&b->cells, settings, p, step, &b->error);
+    if (status) return status;
+    gdn_cells_gather(&b->cells, settings, p, step);
+    if (check) status = gdn_legality_slots(&b->cells, &b->uniqueness, settings, p, step, &b->error);
+    if (status) return status;
+
+    gdn_inputs inputs = { settings, p, &b->cells, step };
+    status = b->device->fill(b->device, &b->arena, &inputs, stream, &b->error);
+    if (status) return status;
+    gdn_metadata_set(&b->metadata, &b->arena, settings, p);
+    b->metadata.step++;
+    return GDN_OK;
+}
+
+static gdn_status check_tables(gdn_builder *b)
+{
+    const gdn_config *c = &b->settings.config;
+    for (int32_t g = 0; g < c->num_groups; g++)
+        if (!gdn_guarded_intact(b->own_tables[g], table_bytes(c)))
+            return gdn_fail(&b->error, GDN_EGUARD, "something wrote outside of the state table of group %d", g);
+    return GDN_OK;
+}
+
+gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
+{
+    gdn_step step;
+    gdn_status status = check_tables(b);
+    if (!status) status = gdn_batch_step(batch, b->serial, b->tables, &step, &b->error);
+    return status ? status : build_step(b, &step, stream);
+}
+
+gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
+{
+    gdn_step step;
+    gdn_status status = gdn_raw_step(&b->raw, &b->settings, raw, &step, &b->error);
+    return status ? status : build_step(b, &step, stream);
+}
+
+gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
+{
+    gdn_step step;
+    gdn_status status = gdn_raw_capture_step(&b->raw, &b->settings, raw, &step, &b->error);
+    return status ? status : build_step(b, &step, stream);
+}
+
+const gdn_metadata *gdn_builder_metadata(const gdn_builder *b)
+{
+    return &b->metadata;
+}
+
+gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out)
+{
+    if (group < 0 || group >= b->settings.config.num_groups) return GDN_EINVAL;
+    *out = b->metadata;
+    gdn_metadata_move(out, &b->arena, group);
+    return GDN_OK;
+}
+
+void gdn_builder_poison(gdn_builder *b)
+{
+    gdn_arena_forget(&b->arena);
+    b->device->poison(b->device, &b->arena);
+}

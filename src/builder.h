@@ -1,0 +1,27 @@
+/* A builder's parts, in the order a step passes through them. */
+#ifndef GDN_BUILDER_H
+#define GDN_BUILDER_H
+
+#include "batch.h"
+#include "device.h"
+#include "legality.h"
+#include "metadata.h"
+#include "raw.h"
+
+struct gdn_builder {
+    gdn_settings settings;
+    uint64_t serial;                            /* tells this builder's batches from another's */
+    gdn_table tables[GDN_MAX_GROUPS];           /* what builds read: own_tables or the host's */
+    int32_t *own_tables[GDN_MAX_GROUPS];        /* guarded */
+    gdn_raw_rows raw;
+    gdn_partition partition;
+    gdn_cells cells;
+    gdn_uniqueness uniqueness;
+    int32_t skip_legality;                      /* for the bench alone: what do the strict checks cost? */
+    gdn_arena arena;
+    gdn_device *device;
+    gdn_metadata metadata;
+    gdn_error error;
+};
+
+#endif

@@ -1,0 +1,34 @@
+/* What a device must do for a builder. The CPU's is the plainest; a GPU's hides its driver. */
+#ifndef GDN_DEVICE_H
+#define GDN_DEVICE_H
+
+#include "arena.h"
+#include "cells.h"
+
+typedef struct gdn_device gdn_device;
+
+/* Everything a fill reads: all outputs are functions of it. */
+typedef struct gdn_inputs {
+    const gdn_settings *settings;
+    const gdn_partition *partition;
+    const gdn_cells *cells;
+    const gdn_step *step;
+} gdn_inputs;
+
+struct gdn_device {
+    /* Memory for arena->bytes, owned by the device until release. */
+    gdn_status (*allocate)(gdn_device *device, gdn_arena *arena, gdn_error *error);
+    /* Write the outputs of an accepted step, in order on `stream`. */
+    gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error);
+    /* Overwrite all outputs, for tests. */
+    void (*poison)(gdn_device *device, gdn_arena *arena);
+    void (*release)(gdn_device *device, gdn_arena *arena);
+    int32_t ordinal; /* GDN_DEVICE_CPU, or the CUDA device's number */
+};
+
+/* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */
+gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_error *error);
+
+gdn_status gdn_device_cpu_open(gdn_device **out);
+
+#endif

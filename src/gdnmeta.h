@@ -1,0 +1,274 @@
+/* gdnmeta.h - Gated-DeltaNet attention metadata for one serving step.
+ *
+ * A step flows through this file from top to bottom: a host makes a builder once, writes the
+ * rows of a step into a batch, calls gdn_build, and reads tensors out of the metadata.
+ *
+ * This header is the only description of the ABI: LuaJIT's cdef is generated from it
+ * (lua/gdnmeta/cdef.lua), so that no declaration is written twice.
+ *
+ * Conventions of every function below:
+ *   - gdn_status 0 is success, negative is failure; on failure nothing the caller can see has
+ *     changed, and gdn_last_error names the offending element, its value and the wanted range;
+ *   - `own` results are released by the named *_free; everything else is borrowed;
+ *   - lengths are in tokens, positions are token indices, slots are rows of a state pool, and
+ *     slot 0 is the null slot: kernels neither read nor write it;
+ *   - shapes stand next to the field, [outer, inner], row-major and contiguous;
+ *   - one thread at a time per builder and its batches; different builders are independent.
+ */
+#ifndef GDNMETA_H
+#define GDNMETA_H
+
+#ifndef GDNMETA_CDEF /* LuaJIT already knows these types */
+#include <stddef.h>
+#include <stdint.h>
+#define GDN_API __attribute__((visibility("default")))
+#ifdef __cplusplus
+extern "C" {
+#endif
+#else
+#define GDN_API
+#endif
+#define own /* marks a transfer of ownership, for readers only */
+
+enum { GDN_ABI = 1 }; /* changes with any layout or signature; gdn_abi() tells the library's */
+
+typedef enum gdn_status {
+    GDN_OK = 0,
+    GDN_EINVAL = -1, /* an argument or a row is outside of its documented domain */
+    GDN_ENOMEM = -2, /* construction found no memory */
+    GDN_ECAP = -3,   /* the step is larger than the builder was made for */
+    GDN_EGUARD = -4, /* something wrote outside of a batch's or state table's memory */
+    GDN_EDEVICE = -5 /* the device or its driver refused; the message quotes it */
+} gdn_status;
+
+/* Which batches are legal and what the odd ones mean. The reference rule sets reproduce the
+ * named upstream builder value by value, quirks and refusals included. */
+enum {
+    GDN_RULES_STRICT = 0,      /* right or refused: see "Legal batches" at gdn_build */
+    GDN_RULES_VLLM_2026_04 = 1,
+    GDN_RULES_VLLM_2026_08 = 2 /* request-granular padding, prefill tail */
+};
+
+/* Layout of a state table's row. */
+enum {
+    GDN_CACHE_NONE = 0,  /* columns 0 .. S hold the request's state blocks */
+    GDN_CACHE_ALIGN = 1, /* column c holds the state after (c + 1) * mamba_block_size tokens; a step
+                            uses the window that starts at max((seq_len - 1) / mamba_block_size, 0) */
+    GDN_CACHE_ALL = 2    /* one column a block, all kept; read like NONE */
+};
+
+enum { GDN_DEVICE_CPU = -1, GDN_DEVICE_AUTO = -2 }; /* 0, 1, ...: that CUDA device */
+
+enum { GDN_INT32 = 0, GDN_INT64 = 1, GDN_BOOL = 2 }; /* tensor elements; a bool is one byte, 0 or 1 */
+
+/* What a builder is made for. S is num_speculative_tokens, CAP is decode_cudagraph_max_bs:
+ * max_num_seqs * (S + 1), or max_cudagraph_capture_size where that is smaller. */
+typedef struct gdn_config {
+    uint32_t size;                      /* sizeof(gdn_config) as the caller compiled it */
+    int32_t rules;                      /* GDN_RULES_* */
+    const int32_t *num_slots;           /* [num_groups] pool sizes, null slot included; a written slot is
+                                           below. NULL: 1 + max_requests * max_blocks_per_row */
+    int32_t device;                     /* GDN_DEVICE_* or a CUDA ordinal */
+    int32_t max_num_seqs;               /* >= 1 */
+    int32_t max_num_batched_tokens;     /* >= 1; capacity in tokens, padded ones included */
+    int32_t max_rows;                   /* 1 .. 65536; capacity in rows, padded ones included; 0: max(max_num_seqs, CAP) */
+    int32_t num_speculative_tokens;     /* S, 0 .. 64 */
+    int32_t full_cuda_graph;            /* 0 or 1: stage decode steps for captured graphs */
+    int32_t max_cudagraph_capture_size; /* tokens; 0: no such limit */
+    int32_t mamba_cache_mode;           /* GDN_CACHE_* */
+    int32_t mamba_block_size;           /* tokens a block, >= 1 */
+    int32_t num_speculative_blocks;     /* >= 0; `align`: extra columns of the window */
+    int32_t num_groups;                 /* 1 .. 64 cache groups served by one build */
+    int32_t max_requests;               /* rows of each state table; 0: max_rows */
+    int32_t max_blocks_per_row;         /* columns of each state table; 0: S + 1 (`align`: 1 + num_speculative_blocks if larger) */
+    int32_t parallel_drafting;          /* 0 or 1 */
+    int32_t decode_context_parallel_size; /* >= 1; 0 means 1 */
+    int32_t check_unique;               /* strict: 1 refuses a slot that two rows would write */
+} gdn_config;
+
+typedef struct gdn_builder gdn_builder;
+
+/* Facts derived from a configuration; constant for the builder's life. */
+typedef struct gdn_builder_info {
+    int64_t bytes;                   /* everything the builder allocated, arena included */
+    int32_t decode_cudagraph_max_bs; /* CAP */
+    int32_t num_spec;                /* S */
+    int32_t reorder_batch_threshold; /* query lengths up to this may stand among the decodes */
+    int32_t max_rows, max_num_batched_tokens, max_requests, max_blocks_per_row, num_groups;
+    int32_t device;                  /* GDN_DEVICE_CPU or the CUDA ordinal */
+    int32_t rules;
+} gdn_builder_info;
+
+GDN_API int32_t gdn_abi(void);
+GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
+
+/* Make a builder. Everything a step needs is allocated here, for the largest step the
+ * configuration allows. On failure *out is untouched and the reason stands in why[why_size]
+ * (may be NULL). Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
+GDN_API gdn_status gdn_builder_new(const gdn_config *config, own gdn_builder **out, char *why, size_t why_size);
+GDN_API void gdn_builder_free(own gdn_builder *b); /* NULL is allowed; batches outlive it harmlessly */
+GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
+
+/* Why the last call on b failed; borrowed until the next call on b. */
+GDN_API const char *gdn_last_error(const gdn_builder *b);
+
+/* The state table of a cache group: int32 [max_requests, max_blocks_per_row], zero at first, kept
+ * between steps, written by the host, guarded on both sides. NULL for an unknown group or a
+ * borrowed table. */
+GDN_API int32_t *gdn_builder_table(gdn_builder *b, int32_t group);
+
+/* Use the host's own table instead: rows x max_blocks_per_row, `row_stride` elements from row to
+ * row (>= max_blocks_per_row). It must stay valid while builds read it. data NULL: back to the
+ * builder's own table. */
+GDN_API gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride,
+                                            int32_t rows);
+
+/* The rows of one step, in the order the model sees them; a build never reorders or changes real
+ * rows. The arrays are C memory between guards that each build checks (GDN_EGUARD). */
+typedef struct gdn_batch {
+    int32_t *const query_len;           /* [max_rows] tokens scheduled this step */
+    int32_t *const seq_len;             /* [max_rows] tokens computed before this step plus query_len */
+    int32_t *const num_draft_tokens;    /* [max_rows] drafts among query_len; -1: not a speculative row */
+    int32_t *const num_accepted_tokens; /* [max_rows] tokens the row's previous step emitted, 1 when that step drafted nothing */
+    int32_t *const prompt_done;         /* [max_rows] 1 when the whole prompt was computed before this step */
+    int32_t *const table_row;           /* [max_rows] row of the state tables; ~k: row k of `blocks` below */
+    int32_t *const read_column;         /* [max_rows] absolute column holding the current state, -1: fresh, or GDN_READ_DEFAULT */
+    int32_t *const blocks;              /* [num_groups, max_rows, max_blocks_per_row] table rows of the batch's own */
+    int32_t num_rows;                   /* rows written; the host counts them up and sets 0 for the next step */
+    int32_t padded_rows;                /* rows with padding, or 0: num_rows. Padding rows are made by the build */
+    int32_t padded_tokens;              /* tokens with padding, or 0: the sum of query_len */
+    const int32_t max_rows, max_blocks_per_row, num_groups;
+} gdn_batch;
+
+/* read_column where nobody says: none, all: num_accepted_tokens - 1; align without speculation:
+ * the column of the last computed token; -1 on rows with nothing computed. With speculation,
+ * `align` cannot tell, and strict refuses the row. */
+enum { GDN_READ_DEFAULT = -2 };
+
+GDN_API gdn_status gdn_batch_new(const gdn_builder *b, own gdn_batch **out);
+GDN_API void gdn_batch_free(own gdn_batch *batch); /* NULL is allowed */
+
+/* An array in the arena. Addresses of a field are fixed for the builder's life, so that captured
+ * graphs may read them; contents are valid until the builder's next build. */
+typedef struct gdn_tensor {
+    void *data;       /* NULL: this step has no such tensor. Device memory on a CUDA builder */
+    int32_t shape[2]; /* shape[1] is 1 for a vector */
+    int32_t dtype;    /* GDN_INT32, ... */
+    int32_t ndim;     /* 1 or 2 */
+} gdn_tensor;
+
+/* One step, described. Rows of a speculative step are split in two: spec rows (num_draft_tokens
+ * >= 0) and non-spec rows; in any other step all rows are non-spec rows. n is the length of the
+ * named class, b the padded size of a staged step (full_cuda_graph, no prefills), else n.
+ * Tensors marked * exist once a cache group: those here are group 0's, see gdn_metadata_group. */
+typedef struct gdn_metadata {
+    int64_t step;                  /* successful builds so far; a view of another step is stale */
+    int32_t num_prefills;          /* rows with more than one token to compute, or nothing computed yet */
+    int32_t num_prefill_tokens;
+    int32_t num_decodes;           /* 0 in every speculative step: plain decodes there count as prefills */
+    int32_t num_decode_tokens;
+    int32_t num_spec_decodes;
+    int32_t num_spec_decode_tokens;
+    int32_t num_actual_tokens;     /* tokens with padding */
+    int32_t num_rows;              /* rows of the batch, padding included */
+
+    /* Every row: where its tokens lie and where its state lives. */
+    gdn_tensor spec_query_start_loc;          /* int32 [b + 1] boundaries within the spec tokens */
+    gdn_tensor non_spec_query_start_loc;      /* int32 [b + 1] boundaries within the non-spec tokens */
+    gdn_tensor spec_state_indices_tensor;     /* int32 [b, S + 1] * slot of the state after each token; 0 on padding */
+    gdn_tensor non_spec_state_indices_tensor; /* int32 [b] * slot to write; 0 on padding */
+    gdn_tensor spec_sequence_masks;           /* bool [rows, or b] is this row speculative */
+    gdn_tensor spec_token_indx;               /* int32 (pure) or int64 (mixed) [tokens] positions of spec tokens in the batch */
+    gdn_tensor non_spec_token_indx;           /* likewise of non-spec tokens; both absent in a step without drafts */
+    gdn_tensor num_accepted_tokens;           /* int32 [b] of spec rows; 1 on padding */
+
+    /* Steps with prefills: kernels' launch tables. n counts the non-spec rows. */
+    gdn_tensor has_initial_state;      /* bool [n] something was computed before this step */
+    gdn_tensor chunk_indices;          /* int32 [chunks, 2] (row, chunk of the row), chunks of 64 tokens */
+    gdn_tensor chunk_offsets;          /* int64 [rows + 1] first chunk of each row */
+    gdn_tensor batch_ptr;              /* int32 [2 * max(1024, tiles)] row of each conv1d tile of 8 tokens, then -1 */
+    gdn_tensor token_chunk_offset_ptr; /* int32, same length: tile of the row, then -1 */
+
+    /* The prefills alone, without the decodes in front of them. Chunk tables number these rows
+     * (vllm-2026-04: all non-spec rows). */
+    gdn_tensor prefill_query_start_loc;   /* int32 [prefills + 1] */
+    gdn_tensor prefill_state_indices;     /* int32 [prefills] * */
+    gdn_tensor prefill_has_initial_state; /* bool [prefills] */
+
+    /* Rules strict: a state is read here and written at the *_state_indices above. */
+    gdn_tensor spec_read_state_indices;     /* int32 [b] * slot to read; 0: start from zeros */
+    gdn_tensor non_spec_read_state_indices; /* int32 [b] * */
+    gdn_tensor prefill_read_state_indices;  /* int32 [prefills] * */
+    gdn_tensor spec_conv_shift;             /* int32 [b] tokens to advance in the conv window: accepted - 1; 0 where fresh */
+    gdn_tensor non_spec_conv_shift;         /* int32 [b] */
+} gdn_metadata;
+
+/* Build the metadata of a batch: O(rows + output), no allocation, no system call, nothing written
+ * unless the whole batch is accepted. `stream` is the CUDA stream to launch on; NULL on the CPU.
+ *
+ * Legal batches (strict). Anything else is refused with row, field, value and wanted range:
+ *   - real rows have query_len >= 1 and seq_len >= query_len; padding stands only at the back:
+ *     query_len 0, seq_len 0, num_draft_tokens -1, null blocks;
+ *   - rows are ordered: decodes (prompt done), short extends (query_len up to
+ *     reorder_batch_threshold), long extends, first chunks (nothing computed);
+ *   - num_draft_tokens is -1, or in 0 .. S with query_len = num_draft_tokens + 1 and prompt_done;
+ *   - num_accepted_tokens is in 1 .. S + 1;
+ *   - a written block is in 1 .. num_slots - 1 and written by no other row of the group;
+ *   - a row with computed tokens has a read_column within its table row, holding a block in
+ *     1 .. num_slots - 1 (rows may share it); a row without any is fresh: -1.
+ * The reference rule sets accept everything that their upstream builder accepts.
+ * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
+GDN_API gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream);
+
+/* The reference builder's own arguments, for hosts that already hold them. Array lengths are
+ * given because a wrong one must be refused, not read. */
+typedef struct gdn_raw {
+    uint32_t size;                           /* sizeof(gdn_raw) as the caller compiled it */
+    int32_t num_reqs;                        /* rows, padding included, as the runner counts them */
+    int32_t num_actual_tokens;               /* tokens, padding included */
+    int32_t max_query_len;                   /* trusted: <= 1 makes every row a decode (not under strict) */
+    const int32_t *query_start_loc;          /* [num_query_start_loc] */
+    const int32_t *seq_lens;                 /* [num_seq_lens] */
+    const int32_t *const *block_tables;      /* [num_groups] -> [block_table_rows, block_table_stride] */
+    const int32_t *num_accepted_tokens;      /* [num_num_accepted_tokens] or NULL */
+    const int32_t *num_decode_draft_tokens;  /* [num_num_decode_draft_tokens] or NULL; -1: none */
+    const int32_t *prompt_done;              /* [rows] or NULL: rows that could be decodes are */
+    const int32_t *read_column;              /* [rows] or NULL: GDN_READ_DEFAULT */
+    int64_t block_table_stride;              /* elements from row to row */
+    int32_t block_table_rows, block_table_cols;
+    int32_t num_query_start_loc;             /* rows + 1 */
+    int32_t num_seq_lens;
+    int32_t num_num_accepted_tokens;
+    int32_t num_num_decode_draft_tokens;
+} gdn_raw;
+
+GDN_API gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream);
+
+/* Build the step that a CUDA graph is captured with. num_reqs and num_actual_tokens must not pass
+ * CAP; drafts and accepted counts follow from the query lengths. strict wants the query lengths
+ * uniform, 1 or S + 1, and emits null slots only; seq_lens and block_tables may then be NULL. */
+GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream);
+
+/* The last successful build; the address never changes. */
+GDN_API const gdn_metadata *gdn_builder_metadata(const gdn_builder *b);
+
+/* The same step as cache group `group` sees it: *out differs from the metadata in the tensors
+ * marked * only. Errors: GDN_EINVAL for an unknown group. */
+GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out);
+
+/* For tests: overwrite every output buffer with 0xA5 and forget which padding is in place. */
+GDN_API void gdn_builder_poison(gdn_builder *b);
+
+/* Put a host's rows into the order that gdn_build wants, by the fewest moves of rows that lie
+ * outside of their region: 0 decode, 1 short extend, 2 long extend, 3 first chunk. order[i]
+ * becomes the old row now at i; swaps[2k], swaps[2k + 1] the k-th pair of rows to exchange, so
+ * that the host can move its own arrays along. work is scratch, [3 * n].
+ * Returns the number of swaps (0: the order was fine), or GDN_EINVAL for a negative n. */
+GDN_API int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_scheduled, const int32_t *num_computed,
+                            const int32_t *num_prompt, int32_t *order, int32_t *swaps, int32_t *work);
+
+#undef own
+#if !defined(GDNMETA_CDEF) && defined(__cplusplus)
+}
+#endif
+#endif

@@ -1,0 +1,11 @@
+/* Zeroed memory that scripts write through bare pointers, with a canary on either side. */
+#ifndef GDN_GUARD_H
+#define GDN_GUARD_H
+
+#include <stddef.h>
+
+void *gdn_guarded_new(size_t bytes); /* 64-byte aligned; NULL without memory */
+void gdn_guarded_free(void *memory); /* NULL is allowed */
+int gdn_guarded_intact(const void *memory, size_t bytes);
+
+#endif

@@ -1,0 +1,15 @@
+/* Sentences about failures: every refusal in the core ends in gdn_fail. */
+#ifndef GDN_STATUS_H
+#define GDN_STATUS_H
+
+#include "gdnmeta.h"
+
+typedef struct gdn_error {
+    char text[320];
+} gdn_error;
+
+/* Writes the sentence and returns `status`, so that a refusal is one return statement. */
+__attribute__((format(printf, 3, 4), cold)) gdn_status gdn_fail(gdn_error *error, gdn_status status, const char *format,
+                                                                ...);
+
+#endif
