@@ -46,7 +46,7 @@ function Fcfs:schedule(batch)
     self.waiting[self.first] = nil
     self.first = self.first + 1
     r.slot = table.remove(free)
-    self.builder:set_blocks(r.slot - 1, { r.slot })
+    self.builder:set_blocks(0, r.slot - 1, { r.slot })
     n = n + 1
     running[n] = r
     left = push(batch, r, left)

@@ -29,41 +29,94 @@ local function check(ok, ...)
   if not ok then error(string.format(...), 0) end
 end
 
---- Apply a step to the requests of its rows: the one that completes a prompt emits its first token.
-local function complete(running, rows)
-  local emitted, finished = 0, 0
-  for i = 1, rows do
-    local r = running[i]
-    r.computed = r.computed + r.take
-    if r.computed >= r.prompt then
-      r.emitted = r.emitted + 1
-      emitted = emitted + 1
-      if r.emitted == r.output then
-        check(r.computed == r.prompt + r.output - 1, "request %d: %d tokens scheduled, want %d",
-          r.id, r.computed, r.prompt + r.output - 1)
-        finished = finished + 1
-      end
-    end
-    check(r.emitted <= r.output, "request %d: %d tokens emitted, want %d", r.id, r.emitted, r.output)
+-- What a run adds up. The numbers of tokens that each request got are the driver's own: a policy
+-- that loses count is found out.
+local function new_run(requests)
+  local run = { requests = requests, scheduled_of = {}, emitted_of = {}, build = {} }
+  for id = 1, #requests do run.scheduled_of[id], run.emitted_of[id] = 0, 0 end
+  for _, sum in ipairs { "finished", "steps", "emitted", "prefill_tokens", "decode_tokens", "padded",
+                         "padding", "rows", "tokens" } do
+    run[sum] = 0
   end
-  return emitted, finished
+  return run
 end
 
---- Run `requests` (by arrival) to the end. progress(stats) is called after every step.
-local function replay(requests, policy_class, progress)
-  local builder = assert(gdn.builder {
-    device = "cpu", max_num_seqs = policy_class.ROWS, max_num_batched_tokens = policy_class.BUDGET,
-    num_slots = policy_class.ROWS + 1, max_requests = policy_class.ROWS,
-    full_cuda_graph = true, max_cudagraph_capture_size = 512,
-  })
-  local policy, batch = policy_class.new(builder), builder:batch()
-  local stats = {
-    requests = #requests, finished = 0, steps = 0, scheduled = 0, emitted = 0,
-    prefill_tokens = 0, decode_tokens = 0, padded = 0, padding = 0, rows = 0, tokens = 0, build = {},
-  }
-  local now, arrived, start = 0, 0, ns()
+-- Build the batch, and note what the step took and what its metadata counts.
+local function build(run, builder, batch, running, rows)
+  local tokens, prefilling = 0, false
+  for i = 1, rows do
+    local r = running[i]
+    tokens = tokens + r.take
+    prefilling = prefilling or run.scheduled_of[r.id] < run.requests[r.id].prompt
+  end
+  if not prefilling then
+    local size = assert(pad_to[rows])
+    assert(batch:pad(size, size))
+    run.padded, run.padding = run.padded + size, run.padding + size - tokens
+  end
 
-  while stats.finished < #requests do
+  run.steps = run.steps + 1
+  local before = ns()
+  local meta, err = builder:build(batch)
+  run.build[run.steps] = ns() - before
+  check(meta, "step %d: %s", run.steps, err)
+
+  local prefill, decode = meta.num_prefill_tokens, meta.num_decode_tokens
+  check(prefill + decode == tokens, "step %d: %d tokens in the metadata, the policy scheduled %d",
+    run.steps, prefill + decode, tokens)
+  check(meta.num_prefills + meta.num_decodes == rows, "step %d: %d rows in the metadata, the policy has %d",
+    run.steps, meta.num_prefills + meta.num_decodes, rows)
+  local slots = meta.non_spec_state_indices_tensor
+  for i = 1, rows do
+    check(slots[i - 1] == running[i].slot, "step %d: row %d has slot %d, the request owns %d",
+      run.steps, i - 1, slots[i - 1], running[i].slot)
+  end
+  run.prefill_tokens, run.decode_tokens = run.prefill_tokens + prefill, run.decode_tokens + decode
+  run.rows, run.tokens = math.max(run.rows, rows), math.max(run.tokens, tokens)
+end
+
+-- The step has run: the one that completes a prompt emits the first output token.
+local function complete(run, running, rows)
+  for i = 1, rows do
+    local r = running[i]
+    local id = r.id
+    local want = run.requests[id]
+    local scheduled = run.scheduled_of[id] + r.take
+    run.scheduled_of[id], r.computed = scheduled, scheduled
+    if scheduled >= want.prompt then
+      local emitted = run.emitted_of[id] + 1
+      run.emitted_of[id], r.emitted = emitted, emitted
+      run.emitted = run.emitted + 1
+      check(emitted <= want.output, "request %d: %d tokens emitted, want %d", id, emitted, want.output)
+      if emitted == want.output then
+        check(scheduled == want.prompt + want.output - 1, "request %d: %d tokens scheduled, want %d",
+          id, scheduled, want.prompt + want.output - 1)
+        run.finished = run.finished + 1
+      end
+    end
+  end
+end
+
+local function check_sums(run)
+  local scheduled, emitted = 0, 0
+  for _, q in ipairs(run.requests) do
+    scheduled, emitted = scheduled + q.prompt + q.output - 1, emitted + q.output
+  end
+  run.scheduled = run.prefill_tokens + run.decode_tokens
+  check(run.scheduled == scheduled, "%d tokens scheduled, the workload has %d", run.scheduled, scheduled)
+  check(run.emitted == emitted, "%d tokens emitted, the workload has %d", run.emitted, emitted)
+end
+
+--- Run `requests` (by arrival) to the end; progress(run) is called after every step.
+local function replay(requests, policy_class, progress)
+  local rows_max, budget = policy_class.ROWS, policy_class.BUDGET
+  local builder = assert(gdn.builder {
+    device = "cpu", full_cuda_graph = true, max_cudagraph_capture_size = 512,
+    max_num_seqs = rows_max, max_num_batched_tokens = budget, num_slots = rows_max + 1,
+  })
+  local policy, batch, run = policy_class.new(builder), assert(builder:batch()), new_run(requests)
+  local now, arrived, start = 0, 0, ns()
+  while run.finished < #requests do
     while arrived < #requests and requests[arrived + 1].arrival <= now do
       arrived = arrived + 1
       local q = requests[arrived]
@@ -71,49 +124,20 @@ local function replay(requests, policy_class, progress)
     end
     batch:clear()
     local running, rows = policy:schedule(batch)
-    if rows == 0 then
-      check(arrived < #requests, "the policy runs nobody, and %d requests wait", #requests - stats.finished)
-      now = requests[arrived + 1].arrival
-    else
-      local tokens, prefilling = 0, false
-      for i = 1, rows do
-        local r = running[i]
-        tokens = tokens + r.take
-        prefilling = prefilling or r.computed < r.prompt
-      end
-      if not prefilling then
-        batch:pad(pad_to[rows], pad_to[rows])
-        stats.padded, stats.padding = stats.padded + pad_to[rows], stats.padding + pad_to[rows] - tokens
-      end
-
-      local before = ns()
-      local meta, err = builder:build(batch)
-      stats.build[#stats.build + 1] = ns() - before
-      check(meta, "step %d: %s", stats.steps + 1, err)
-
-      local counted = meta.num_prefill_tokens + meta.num_decode_tokens
-      check(counted == tokens and meta.num_prefills + meta.num_decodes == rows,
-        "step %d: the metadata counts %d tokens, the policy scheduled %d", stats.steps + 1, counted, tokens)
-      local emitted, finished = complete(running, rows)
-      stats.steps, stats.scheduled = stats.steps + 1, stats.scheduled + tokens
-      stats.emitted, stats.finished = stats.emitted + emitted, stats.finished + finished
-      stats.prefill_tokens = stats.prefill_tokens + meta.num_prefill_tokens
-      stats.decode_tokens = stats.decode_tokens + meta.num_decode_tokens
-      stats.rows, stats.tokens = math.max(stats.rows, rows), math.max(stats.tokens, tokens)
+    if rows > 0 then
+      build(run, builder, batch, running, rows)
+      complete(run, running, rows)
       now = now + STEP
-      if progress then progress(stats) end
+      if progress then progress(run) end
+    else
+      check(arrived < #requests, "the policy runs nobody, and %d requests wait", #requests - run.finished)
+      now = requests[arrived + 1].arrival
     end
   end
+  run.virtual, run.seconds = now, (ns() - start) / 1e9
+  check_sums(run)
   builder:close()
-  stats.virtual, stats.seconds = now, (ns() - start) / 1e9
-
-  local scheduled, emitted = 0, 0
-  for _, q in ipairs(requests) do
-    scheduled, emitted = scheduled + q.prompt + q.output - 1, emitted + q.output
-  end
-  check(stats.scheduled == scheduled, "%d tokens scheduled, the workload has %d", stats.scheduled, scheduled)
-  check(stats.emitted == emitted, "%d tokens emitted, the workload has %d", stats.emitted, emitted)
-  return stats
+  return run
 end
 
 local function commas(n)
@@ -127,7 +151,7 @@ end
 local function report(s)
   table.sort(s.build)
   return table.concat({
-    ("requests         %s finished, %.0f s of virtual time"):format(commas(s.requests), s.virtual),
+    ("requests         %s finished, %.0f s of virtual time"):format(commas(#s.requests), s.virtual),
     ("steps            %s"):format(commas(s.steps)),
     ("prefill tokens   %s"):format(commas(s.prefill_tokens)),
     ("decode tokens    %s"):format(commas(s.decode_tokens)),
@@ -143,25 +167,24 @@ local function report(s)
 end
 
 -- A line rewritten ten times a second on a terminal, a line every tenth of the work in a pipe.
-local function show_progress()
-  local terminal = ffi.C.gdn_replay_isatty(1) == 1
-  local due = 0
+local function show_progress(requests)
+  local terminal, tenth = ffi.C.gdn_replay_isatty(1) == 1, math.ceil(#requests / 10)
+  local due = terminal and 0 or tenth
   return function(s)
-    local at = terminal and ns() or s.finished
-    if at < due then return end
-    due = terminal and at + 1e8 or at + math.ceil(s.requests / 10)
-    io.write(terminal and "\r" or "", ("%s of %s requests, %s steps"):format(
-      commas(s.finished), commas(s.requests), commas(s.steps)), terminal and "\27[K" or "\n")
+    local at, last = terminal and ns() or s.finished, s.finished == #requests
+    if at < due and not last then return end
+    due = at + (terminal and 1e8 or tenth)
+    io.write(terminal and "\r\27[K" or "", ("%s of %s requests, %s steps"):format(
+      commas(s.finished), commas(#requests), commas(s.steps)), terminal and not last and "" or "\n")
     io.flush()
-    if terminal and s.finished == s.requests then io.write "\r\27[K" end
   end
 end
 
 local function main(path)
-  local requests, err = workload.generate(), nil
-  if path then requests, err = trace.read(path) end
+  local requests, err
+  if path then requests, err = trace.read(path) else requests = workload.generate { requests = 20000 } end
   check(requests, "%s", err)
-  print(report(replay(requests, require "examples.fcfs", show_progress())))
+  print(report(replay(requests, require "examples.fcfs", show_progress(requests))))
 end
 
 if arg and arg[0] and arg[0]:find "replay%.lua$" then

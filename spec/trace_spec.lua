@@ -29,8 +29,8 @@ describe("a trace", function()
     assert.is_true(math.abs(requests[2].arrival - 4.314579) < 1e-9)
 
     requests = assert(trace.parse(AZURE .. "2024-02-28 23:59:59.5+00:00,1,1\n"
-      .. "2024-03-01 00:00:00+00:00,1,1", "t"))
-    assert.are.same({ { 0, 1, 1 }, { 86400.5, 1, 1 } }, tuples(requests))
+      .. "2024-02-29 00:00:00+00:00,2,2\n2024-03-01 00:00:00+00:00,3,3", "t"))
+    assert.are.same({ { 0, 1, 1 }, { 0.5, 2, 2 }, { 86400.5, 3, 3 } }, tuples(requests))
   end)
 
   it("of BurstGPT skips and counts failed requests", function()
@@ -51,6 +51,11 @@ describe("a trace", function()
       .. '"input_length": 521, "output_length": 132, "type": "text", "turn": 1, "hash_ids": [1]}', "t"))
     assert.are.equal("bailian", requests.format)
     assert.are.same({ { 61.114, 521, 132 } }, tuples(requests))
+  end)
+
+  it("may begin with a byte order mark and end its lines like Windows", function()
+    local requests = assert(trace.parse("\239\187\191" .. COMPACT:gsub("\n", "\r\n") .. "1,2,3\r\n", "t"))
+    assert.are.same({ { 1, 2, 3 } }, tuples(requests))
   end)
 
   it("comes out by arrival, equal ones in the order of the file", function()

@@ -32,11 +32,13 @@ void gdn_cells_resolve_reads(gdn_cells *cells, const gdn_settings *settings, con
 {
     const gdn_config *c = &settings->config;
     const int32_t *given = step->read_column, *seq_len = step->seq_len, *query_len = step->query_len;
-    int align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
+    int32_t align = c->mamba_cache_mode == GDN_CACHE_ALIGN, named = align;
     for (int32_t i = 0; !align && i < p->rows; i++) {
         int32_t implied = seq_len[i] == query_len[i] ? -1 : step->num_accepted_tokens[i] - 1;
         cells->read_column[i] = given[i] == GDN_READ_DEFAULT ? implied : given[i];
+        named |= given[i] ^ GDN_READ_DEFAULT;
     }
+    cells->reads_named = named;
     for (int32_t i = 0; align && i < p->rows; i++) {
         int32_t implied = GDN_READ_DEFAULT, computed = (int32_t)gdn_computed(seq_len[i], query_len[i]);
         if (c->num_speculative_tokens == 0) implied = gdn_window_start(computed, c->mamba_block_size);
@@ -119,37 +121,51 @@ static void gather_listed(const source *s, const int32_t *list, int32_t n, int32
     for (int32_t k = 0; k < n; k++) out[k] = list[k] < table_rows ? *row_cells(s, list[k]) : 0;
 }
 
-static inline void copy_row(int32_t *out, const int32_t *in, int32_t columns)
+/* The cells of every spec row, `columns` of them; a literal there makes copies of registers. */
+static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns, int32_t *out)
 {
-    for (int32_t c = 0; c < columns; c++) out[c] = in[c];
+    for (int32_t k = 0; k < p->num_spec; k++, out += columns) {
+        int32_t row = p->spec_rows ? p->spec_rows[k] : k;
+        if (row < table_rows)
+            memcpy(out, row_cells(s, row), (size_t)columns * sizeof *out);
+        else
+            memset(out, 0, (size_t)columns * sizeof *out);
+    }
 }
 
 static void gather_spec(const source *s, const gdn_partition *p, int32_t table_rows, int32_t *out)
 {
-    int32_t columns = p->state_columns, n = p->num_spec;
-    for (int32_t k = 0; k < n; k++, out += columns) {
-        int32_t row = p->spec_rows[k];
-        if (row >= table_rows) {
-            memset(out, 0, (size_t)columns * sizeof *out);
-            continue;
-        }
-        const int32_t *in = row_cells(s, row);
-        if (p->repeat_column)
-            for (int32_t c = 0; c < columns; c++) out[c] = in[0];
-        else if (columns == 4)
-            memcpy(out, in, 4 * sizeof *out);
-        else
-            copy_row(out, in, columns);
+    int32_t columns = p->state_columns;
+    if (columns == 2) gather_columns(s, p, table_rows, 2, out);
+    else if (columns == 3) gather_columns(s, p, table_rows, 3, out);
+    else if (columns == 4) gather_columns(s, p, table_rows, 4, out);
+    else gather_columns(s, p, table_rows, columns, out);
+}
+
+/* The reference spreads a one-column table over all columns of a staged step. */
+static void gather_repeated(const source *s, const gdn_partition *p, int32_t table_rows, int32_t *out)
+{
+    for (int32_t k = 0; k < p->num_spec; k++) {
+        int32_t row = p->spec_rows ? p->spec_rows[k] : k, value = row < table_rows ? *row_cells(s, row) : 0;
+        for (int32_t c = 0; c < p->state_columns; c++) *out++ = value;
     }
 }
 
 /* Read columns are absolute: the window of this step has moved on from the one that was written. */
-static void gather_reads(source s, const int32_t *read_column, const int32_t *list, int32_t n, int32_t *out)
+static void gather_reads(const source *s, const int32_t *read_column, const int32_t *list, int32_t n, int32_t own_rows,
+                         int32_t *out)
 {
-    s.window = NULL;
+    const int32_t *data = s->table->data;
+    int64_t stride = s->table->stride;
+    if (!own_rows && !list) {
+        for (int32_t i = 0; i < n; i++)
+            out[i] = read_column[i] < 0 ? 0 : data[s->table_row[i] * stride + read_column[i]];
+        return;
+    }
+    source whole_rows = { s->table, s->own, s->table_row, NULL };
     for (int32_t k = 0; k < n; k++) {
         int32_t row = list ? list[k] : k, column = read_column[row];
-        out[k] = column < 0 ? 0 : row_cells(&s, row)[column];
+        out[k] = column < 0 ? 0 : row_cells(&whole_rows, row)[column];
     }
 }
 
@@ -170,11 +186,12 @@ void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_
             gather_rows(&s, rows, cells->own_rows, slots + cells->non_spec);
             memset(slots + cells->non_spec + rows, 0, (size_t)(p->rows - rows) * sizeof *slots);
         } else {
-            gather_spec(&s, p, table_rows, slots + cells->spec);
+            (p->repeat_column ? gather_repeated : gather_spec)(&s, p, table_rows, slots + cells->spec);
             if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + cells->non_spec);
         }
         if (c->rules != GDN_RULES_STRICT) continue;
-        gather_reads(s, cells->read_column, p->spec_rows, p->num_spec, slots + cells->spec_read);
-        gather_reads(s, cells->read_column, p->non_spec_rows, p->num_non_spec, slots + cells->non_spec_read);
+        gather_reads(&s, cells->read_column, p->spec_rows, p->num_spec, cells->own_rows, slots + cells->spec_read);
+        gather_reads(&s, cells->read_column, p->non_spec_rows, p->num_non_spec, cells->own_rows,
+                     slots + cells->non_spec_read);
     }
 }

@@ -13,6 +13,9 @@
 #define GDN_RULE static inline
 #endif
 
+/* Padding, and what stands for "none". */
+enum { GDN_NULL_SLOT = 0, GDN_PAD_ACCEPTED = 1, GDN_NO_TILE = -1 };
+
 /* `align`: the column of the state that this step leaves behind, where the row's window starts. */
 GDN_RULE int32_t gdn_window_start(int32_t seq_len, int32_t block_size)
 {

@@ -77,7 +77,8 @@ static void fill_spec(gdn_arena *arena, const gdn_inputs *in)
     copy_bounds(arena, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->staged ? p->padded_bounds : n + 1);
 
     int32_t *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
-    for (int32_t k = 0; k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
+    if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
+    for (int32_t k = 0; p->spec_rows && k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
     pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, 1);
 
     /* Staged, the mask speaks of the first n rows only: the reference trusts padding to be at the back. */

@@ -9,17 +9,19 @@
 typedef struct gdn_partition {
     /* scratch, allocated once, [max_rows + 1] each; read them through the pointers below */
     int32_t *all_start, *spec_start_scratch, *non_spec_start_scratch;
-    int32_t *spec_rows, *non_spec_rows_scratch, *chunk_start, *tile_start;
+    int32_t *spec_rows_scratch, *non_spec_rows_scratch, *chunk_start, *tile_start;
 
     int32_t rows;                   /* rows described: R, or under strict the real rows */
     int32_t tokens;                 /* sum of query_len */
     int32_t speculative;            /* some row has drafts to verify: rows are split in two classes */
+    int32_t drafts_named;           /* some num_draft_tokens is not -1 */
     int32_t mixed;                  /* speculative, and non-spec rows have tokens */
     int32_t num_spec, num_non_spec; /* rows of either class */
     const int32_t *query_start;     /* [rows + 1] */
     const int32_t *spec_start;      /* [num_spec + 1] */
     const int32_t *non_spec_start;  /* [num_non_spec + 1] */
-    const int32_t *non_spec_rows;   /* [num_non_spec] row numbers, NULL: every row */
+    const int32_t *spec_rows;       /* [num_spec] row numbers, NULL: 0, 1, 2 ... */
+    const int32_t *non_spec_rows;   /* [num_non_spec] likewise */
     int32_t leading_ones;           /* non-spec rows of exactly one token in front of all others */
 
     /* the scalars of the metadata */

@@ -9,6 +9,7 @@ typedef struct gdn_table {
     const int32_t *data; /* [rows, stride], the first cols of a row in use */
     int64_t stride;
     int32_t rows, cols;
+    int32_t on_device; /* device memory, which the host never reads */
 } gdn_table;
 
 /* Borrowed for one build. Row arrays are [rows]. */
@@ -18,6 +19,9 @@ typedef struct gdn_step {
     const int32_t *read_column;
     const gdn_table *tables;    /* [num_groups] */
     const gdn_table *own;       /* [num_groups] a batch's own rows; unused by raw steps */
+    /* Device memory, or NULL: then the host's arrays above hold the values, and not stand-ins for them. */
+    const int32_t *device_seq_lens, *device_accepted;
+    const int32_t *seq_index, *accepted_index; /* elements of those; -1, or NULL: the row's number */
     int32_t rows;               /* padding included */
     int32_t table_rows;         /* rows from here on are padding that the build made: null blocks */
     int32_t num_reqs;

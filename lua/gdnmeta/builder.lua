@@ -6,6 +6,7 @@ local check = require "gdnmeta.check"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.options"
 local raw = require "gdnmeta.raw"
+local tables = require "gdnmeta.tables"
 
 local config_t = ffi.typeof "gdn_config"
 local info_t = ffi.typeof "gdn_builder_info"
@@ -19,9 +20,11 @@ local function builder_free(handle) lib.gdn_builder_free(handle) end
 
 local Builder = {}
 Builder.__index = Builder
+for name, method in pairs(tables) do Builder[name] = method end
 
-local function failed(handle, status)
-  return nil, ffi.string(lib.gdn_last_error(handle)), tonumber(status)
+-- Why the last call failed, as every method returns it.
+function Builder:failed(status)
+  return nil, ffi.string(lib.gdn_last_error(self.handle)), tonumber(status)
 end
 
 -- A build succeeded: views of the step before are stale from here on.
@@ -70,7 +73,7 @@ function Builder:build(batch, stream)
   end
   if stream ~= nil and not check.pointer(stream) then stream_error("build", stream) end
   local status = lib.gdn_build(handle, batch.rows, stream)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return self:failed(status) end
   return succeeded(self)
 end
 
@@ -89,7 +92,7 @@ function Builder:build_raw(inputs, stream)
   local arguments, message = self.raw:fill(inputs)
   if not arguments then error("gdnmeta.Builder:build_raw: " .. message, 2) end
   local status = lib.gdn_build_raw(handle, arguments, stream)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return self:failed(status) end
   return succeeded(self)
 end
 
@@ -105,88 +108,8 @@ function Builder:capture(inputs, stream)
   local arguments, message = self.raw:fill(inputs)
   if not arguments then error("gdnmeta.Builder:capture: " .. message, 2) end
   local status = lib.gdn_capture(handle, arguments, stream)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return self:failed(status) end
   return succeeded(self)
-end
-
--- A group's own state table, or nil, message.
-local function own_table(self, handle, group)
-  if not check.integer(group, 0, self.num_groups - 1) then
-    return nil, check.wrong_integer("group", group, 0, self.num_groups - 1)
-  end
-  local cells = lib.gdn_builder_table(handle, group)
-  if cells == nil then return nil, ("group %d borrows its table"):format(group) end
-  return cells
-end
-
---- The state table of a group, for hosts that write it themselves.
----@param group integer 0-based
----@return ffi.cdata* cells int32_t[max_requests * max_blocks_per_row], unchecked, gone with the builder
-function Builder:table(group)
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
-  local cells, message = own_table(self, handle, group)
-  if not cells then error("gdnmeta.Builder:table: " .. message, 2) end
-  return cells
-end
-
---- Write a row of a group's state table, zeros behind the list.
----@param group integer 0-based
----@param table_row integer 0-based
----@param blocks integer[]
-function Builder:set_blocks(group, table_row, blocks)
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
-  local cells, message = own_table(self, handle, group)
-  if cells and not check.integer(table_row, 0, self.max_requests - 1) then
-    message = check.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
-  elseif cells then
-    local width = self.max_blocks_per_row
-    message = check.copy("blocks", blocks, cells + table_row * width, width)
-  end
-  if message then error("gdnmeta.Builder:set_blocks: " .. message, 2) end
-end
-
-local function borrow_problem(self, group, cells, row_stride, rows)
-  local width = self.max_blocks_per_row
-  if not check.integer(group, 0, self.num_groups - 1) then
-    return check.wrong_integer("group", group, 0, self.num_groups - 1)
-  end
-  if cells == nil then return nil end
-  local n = check.int32_array(cells)
-  if not n and not check.int32_pointer(cells) then
-    return check.wrong("cells", cells, "an int32_t array or pointer")
-  end
-  if not check.integer(row_stride, width, check.INT32_MAX) then
-    return check.wrong_integer("row_stride", row_stride, width, check.INT32_MAX)
-  end
-  if not check.integer(rows, 1, check.INT32_MAX) then
-    return check.wrong_integer("rows", rows, 1, check.INT32_MAX)
-  end
-  if n and (rows - 1) * row_stride + width > n then
-    return ("cells has %d elements, want %d for %d rows"):format(n, (rows - 1) * row_stride + width, rows)
-  end
-end
-
---- Read the host's own table instead of the builder's. It must stay valid; an array is kept alive.
----@param group integer 0-based
----@param cells ffi.cdata*|nil int32_t array or pointer; nil: back to the builder's own table
----@param row_stride integer elements from row to row
----@param rows integer
----@return boolean|nil ok
----@return string? message
----@return integer? code
-function Builder:borrow_table(group, cells, row_stride, rows)
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
-  local problem = borrow_problem(self, group, cells, row_stride, rows)
-  if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
-  local status
-  if cells == nil then
-    status = lib.gdn_builder_borrow_table(handle, group, nil, 0, 0)
-  else
-    status = lib.gdn_builder_borrow_table(handle, group, cells, row_stride, rows)
-  end
-  if status ~= 0 then return failed(handle, status) end
-  self.borrowed[group] = cells
-  return true
 end
 
 function Builder:close()
@@ -206,11 +129,11 @@ end
 local FACTS = { "bytes", "decode_cudagraph_max_bs", "num_spec", "reorder_batch_threshold", "max_rows",
                 "max_num_batched_tokens", "max_requests", "max_blocks_per_row", "num_groups" }
 
-local function wrap(handle, rules)
+local function wrap(handle)
   local info = info_t()
   lib.gdn_builder_describe(handle, info)
   local core = { handle = handle, stamp = stamp_t() }
-  local self = { handle = handle, core = core, token = {}, borrowed = {}, rules = rules,
+  local self = { handle = handle, core = core, token = {}, borrowed = {}, rules = options.RULES[info.rules],
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
   self.raw = raw.new(self.num_groups)
@@ -234,7 +157,7 @@ function M.new(given)
   local out, why = builder_out_t(), why_t()
   local status = lib.gdn_builder_new(config, out, why, ffi.sizeof(why))
   if status ~= 0 then return nil, ffi.string(why), tonumber(status) end
-  return wrap(ffi.gc(out[0], builder_free), given.rules or "strict")
+  return wrap(ffi.gc(out[0], builder_free))
 end
 
 return M

@@ -44,7 +44,8 @@ local void_t = ffi.typeof "void *"
 --- Nothing given: nil, or the null that JSON readers use (a light userdata of address 0).
 ---@return boolean
 function M.absent(value)
-  return value == nil or type(value) == "userdata" and ffi.cast(void_t, value) == nil
+  local kind = type(value) -- a null pointer of another kind is a mistake, and equal to nil
+  return kind == "nil" or kind == "userdata" and ffi.cast(void_t, value) == nil
 end
 
 local holder = ffi.new "struct { void *pointer; }"
@@ -56,12 +57,20 @@ function M.pointer(value)
   return type(value) ~= "table" and type(value) ~= "string" and (pcall(hold, value))
 end
 
---- Elements of an int32_t array that carries its own length.
+local function ctype(value)
+  return type(value) == "cdata" and tostring(ffi.typeof(value)):match "^ctype<(.*)>$" or ""
+end
+
+--- Elements of an int32_t array, which carries its length.
 ---@return integer|nil length nil for anything else, pointers included
 function M.int32_array(value)
-  if type(value) == "cdata" and tostring(ffi.typeof(value)):find "^ctype<[const ]*int %[[%d?]+%]>$" then
-    return ffi.sizeof(value) / 4
-  end
+  if ctype(value):gsub("^const ", ""):find "^int %[[%d?]+%]$" then return ffi.sizeof(value) / 4 end
+end
+
+---@return boolean
+function M.int32_pointer(value)
+  local name = ctype(value)
+  return name == "int *" or name == "const int *"
 end
 
 --- Copy a list of int32 into target[0 .. width-1], zeros behind it. Nothing is written unless all of

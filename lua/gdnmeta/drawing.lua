@@ -62,7 +62,7 @@ end
 ---@return string
 function M.batch(rows)
   local n, tokens = rows.num_rows, 0
-  for i = 0, n - 1 do tokens = tokens + rows.query_len[i] end
+  for i = 0, math.min(n, rows.max_rows) - 1 do tokens = tokens + rows.query_len[i] end
   local head = ("gdnmeta.Batch: %d of %s, %s"):format(n, count(rows.max_rows, "row"), count(tokens, "token"))
   if rows.padded_rows ~= 0 or rows.padded_tokens ~= 0 then
     head = head .. (", padded to %s and %s"):format(count(rows.padded_rows, "row"),
@@ -72,7 +72,7 @@ function M.batch(rows)
   if n > 0 then
     lines[2] = "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column"
   end
-  for i = 0, math.min(n, ROWS) - 1 do
+  for i = 0, math.min(n, rows.max_rows, ROWS) - 1 do
     local table_row = rows.table_row[i]
     lines[#lines + 1] = ("%6d %10d %9d %7s %9d %12s %10s %12s"):format(i, rows.query_len[i], rows.seq_len[i],
       cell(rows.num_draft_tokens[i], -1), rows.num_accepted_tokens[i],

@@ -13,7 +13,7 @@ local tensor_t = ffi.typeof "gdn_tensor"
 
 local methods, metatable = {}, {}
 
--- core: { handle, stamp } of the builder. struct: gdn_metadata. group: nil in the builder's own object.
+-- core: { handle, stamp } of the builder. struct: gdn_metadata. group: false in the builder's own object.
 local function object(core, struct, num_groups, group)
   return setmetatable({ core = core, struct = struct, num_groups = num_groups, group_index = group,
                         groups = {}, views = {}, seen = -1 }, metatable)
@@ -85,7 +85,7 @@ local M = {}
 ---@param struct ffi.cdata* const gdn_metadata *, of a fixed address
 ---@param num_groups integer
 function M.new(core, struct, num_groups)
-  return object(core, struct, num_groups, nil)
+  return object(core, struct, num_groups, false)
 end
 
 return M

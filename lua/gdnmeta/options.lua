@@ -20,13 +20,11 @@ local function flag(value)
   return nil, "true or false"
 end
 
-local function one_of(...)
-  local codes, names = {}, {}
-  for _, choice in ipairs { ... } do
-    codes[choice[1]] = tonumber(choice[2])
-    names[#names + 1] = ("%q"):format(choice[1])
-  end
-  local wanted = table.concat(names, ", "):gsub(", ([^,]*)$", " or %1")
+-- One of the names, whose codes count from 0.
+local function one_of(names)
+  local codes, quoted = {}, {}
+  for i, name in ipairs(names) do codes[name], quoted[i] = i - 1, ("%q"):format(name) end
+  local wanted = table.concat(quoted, ", "):gsub(", ([^,]*)$", " or %1")
   return function(value) return codes[value], wanted end
 end
 
@@ -38,21 +36,22 @@ local function device(value)
   return tonumber(ordinal or nil), [["auto", "cpu", "cuda" or "cuda:N"]]
 end
 
+local RULES = { "strict", "vllm-2026-04", "vllm-2026-08" } -- GDN_RULES_*, from 0
+local MODES = { "none", "align", "all" } -- GDN_CACHE_*, from 0
+
 -- { name, domain, default }; a default of 0 leaves the choice to the core, nil is "not given".
 local OPTIONS = {
   { "device", device, "auto" },
-  { "rules", one_of({ "strict", lib.GDN_RULES_STRICT }, { "vllm-2026-04", lib.GDN_RULES_VLLM_2026_04 },
-                    { "vllm-2026-08", lib.GDN_RULES_VLLM_2026_08 }), "strict" },
+  { "rules", one_of(RULES), "strict" },
   { "max_num_seqs", integer(1, 65536), 256 },
   { "max_num_batched_tokens", integer(1, INT32_MAX), 8192 },
   { "max_rows", integer(1, 65536) },
   { "num_speculative_tokens", integer(0, 64), 0 },
   { "full_cuda_graph", flag, false },
   { "max_cudagraph_capture_size", integer(1, INT32_MAX) },
-  { "mamba_cache_mode", one_of({ "none", lib.GDN_CACHE_NONE }, { "align", lib.GDN_CACHE_ALIGN },
-                               { "all", lib.GDN_CACHE_ALL }), "none" },
+  { "mamba_cache_mode", one_of(MODES), "none" },
   { "mamba_block_size", integer(1, INT32_MAX), 544 },
-  { "num_speculative_blocks", integer(0, INT32_MAX) },
+  { "num_speculative_blocks", integer(0, INT32_MAX - 1) },
   { "num_groups", integer(1, 64), 1 },
   { "max_requests", integer(1, INT32_MAX) },
   { "max_blocks_per_row", integer(1, INT32_MAX) },
@@ -84,7 +83,8 @@ local function pools(value, num_groups)
   return slots_t(num_groups, list)
 end
 
-local M = {}
+local M = { RULES = {} }
+for i, name in ipairs(RULES) do M.RULES[i - 1] = name end
 
 --- Options as the fields of a gdn_config.
 ---@param given table

@@ -45,13 +45,15 @@ end
 local function table_of(self, name, value, cols)
   local n = check.int32_array(value)
   if n then
-    if not cols then return nil, ("block_table_cols is not given, want it for the flat array %s"):format(name) end
+    if not cols then return nil, "block_table_cols is not given, want it for the flat " .. name end
     if cols < 1 or n % cols ~= 0 then
       return nil, ("%s has %d elements, want a multiple of block_table_cols = %d"):format(name, n, cols)
     end
     return value, n / cols, cols
   end
-  if type(value) ~= "table" then return nil, check.wrong(name, value, "a list of rows or an int32_t array") end
+  if type(value) ~= "table" then
+    return nil, check.wrong(name, value, "a list of rows or an int32_t array")
+  end
   local rows = #value
   cols = cols or type(value[1]) == "table" and #value[1] or 0
   local memory = self.scratch:int32(name, rows * math.max(cols, 0))
@@ -76,7 +78,9 @@ end
 local function block_tables(self, value, cols)
   local raw, groups = self.raw, self.groups
   local nested = type(value) == "table" and one_a_group(value, groups)
-  if groups > 1 and not nested then return check.wrong("block_table", value, "a list of one table a group") end
+  if groups > 1 and not nested then
+    return check.wrong("block_table", value, "a list of one table a group")
+  end
   if nested and #value ~= groups then
     return ("block_table has %d elements, want %d, one table a group"):format(#value, groups)
   end

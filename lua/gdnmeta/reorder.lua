@@ -1,5 +1,4 @@
 -- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local scratch = require "gdnmeta.scratch"
@@ -32,10 +31,12 @@ end
 
 --- Rows by region: decodes, short extends (at most decode_threshold tokens), long extends, first
 --- chunks. Rows that lie well stay; the others move by the swaps, in this order.
----@param inputs { decode_threshold: integer, num_scheduled: integer[], num_computed: integer[], num_prompt: integer[] }
----@return { modified: boolean, order: integer[], swaps: integer[][] } order: the old row (0-based) now at i
+---@param inputs table decode_threshold, and num_scheduled, num_computed, num_prompt (tokens of each row)
+---@return table result modified; order, the old row now at each place; swaps, pairs of rows; all 0-based
 return function(inputs)
-  if type(inputs) ~= "table" then error("gdnmeta.reorder: " .. check.wrong("inputs", inputs, "a table"), 2) end
+  if type(inputs) ~= "table" then
+    error("gdnmeta.reorder: " .. check.wrong("inputs", inputs, "a table"), 2)
+  end
   for name in pairs(inputs) do
     if not KNOWN[name] then error("gdnmeta.reorder: unknown input " .. tostring(name), 2) end
   end
@@ -48,8 +49,8 @@ return function(inputs)
   if not lists then error("gdnmeta.reorder: " .. n, 2) end
 
   local order, swaps = memory:int32("order", n), memory:int32("swaps", 2 * n)
-  local count = lib.gdn_reorder(n, threshold, lists.num_scheduled, lists.num_computed, lists.num_prompt, order,
-                                swaps, memory:int32("work", 3 * n))
+  local count = lib.gdn_reorder(n, threshold, lists.num_scheduled, lists.num_computed, lists.num_prompt,
+                                order, swaps, memory:int32("work", 3 * n))
   local out = { modified = count > 0, order = {}, swaps = {} }
   for i = 1, n do out.order[i] = order[i - 1] end
   for i = 1, count do out.swaps[i] = { swaps[2 * i - 2], swaps[2 * i - 1] } end

@@ -1,9 +1,10 @@
 -- What a build must produce, written the slow and obvious way from the semantics alone: plain tables,
 -- no ffi, nothing shared with the library.
 --   oracle.build(rules, config, inputs) -> record, groups   or   nil, reason
--- config and inputs are those of the vectors without nulls; inputs may also have prompt_done, read_column
--- and, for several groups, block_tables. The record has the form of `expect` in the vectors (a tensor is
--- {dtype, shape, data[, fill]}, an absent one nil) with group 0's state fields; groups[g + 1] has group g's.
+-- config and inputs are those of the vectors without nulls; inputs may also have prompt_done and
+-- read_column, and block_table is a list of tables where there are several groups. The record has the
+-- form of `expect` in the vectors (a tensor is {dtype, shape, data[, fill]}, an absent one nil) with
+-- group 0's state fields; groups[g + 1] has group g's.
 local parts = require "spec.support.oracle_parts"
 local reference = require "spec.support.oracle_reference"
 local strict = require "spec.support.oracle_strict"

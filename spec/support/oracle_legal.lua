@@ -16,16 +16,16 @@ function M.real_rows(q)
   return 0
 end
 
---- `used`: columns of a table row that a row of the first window would use.
+--- `used`: columns of a table row that a row of the first window would use. Nothing else of a padding
+--- row reaches a result, so nothing else of it is looked at.
 local function refuse_padding(config, inputs, from, R, used)
-  local drafts, columns = inputs.num_decode_draft_tokens, inputs.read_column
+  local drafts = inputs.num_decode_draft_tokens
   for i = from, R do
     if inputs.seq_lens[i] ~= 0 then return "padding with a length" end
     if drafts and drafts[i] ~= -1 then return "padding with drafts" end
-    if columns and columns[i] ~= -1 and columns[i] ~= DEFAULT then return "padding that reads" end
     for g = 1, config.num_groups or 1 do
       for k = 1, used do
-        if parts.tables(inputs)[g][i][k] ~= 0 then return "padding with blocks" end
+        if parts.tables(config, inputs)[g][i][k] ~= 0 then return "padding with blocks" end
       end
     end
   end
@@ -61,7 +61,7 @@ end
 --- Blocks that the row writes and reads in each group; or a reason.
 local function take_blocks(config, S, row, i, inputs, spec_step, written)
   local cols = inputs.block_table_cols
-  for g, rows in ipairs(parts.tables(inputs)) do
+  for g, rows in ipairs(parts.tables(config, inputs)) do
     local slots = type(config.num_slots) == "table" and config.num_slots[g] or config.num_slots
     local windowed = parts.state_table(config, { rows[i] }, cols, { row.seq_len })
     if not windowed then return "window outside of the table row" end
@@ -104,7 +104,6 @@ function M.rows(config, inputs)
   refusal = refuse_padding(config, inputs, real + 1, R, used)
   if refusal then return nil, refusal end
   for i = 1, R do
-    if accepted and (accepted[i] < 1 or accepted[i] > S + 1) then return nil, "accepted out of range" end
     if drafts and (drafts[i] < -1 or drafts[i] > S) then return nil, "drafts outside of -1 .. S" end
     if drafts then sum = sum + math.max(drafts[i], 0) end
   end
@@ -117,6 +116,7 @@ function M.rows(config, inputs)
     local row = { q = q[i], seq_len = inputs.seq_lens[i], computed = inputs.seq_lens[i] - q[i],
       drafts = drafts and drafts[i] or -1, accepted = accepted and accepted[i] or 1, window = {}, read = {} }
     if row.q < 1 or row.computed < 0 then return nil, "row without tokens, or longer than its sequence" end
+    if row.accepted < 1 or row.accepted > S + 1 then return nil, "accepted outside of 1 .. S + 1" end
     row.fresh = row.computed == 0
     if done then
       row.prompt_done = done[i] ~= false and done[i] ~= 0

@@ -53,8 +53,10 @@ function M.derive(config)
   return { num_spec = S, decode_cudagraph_max_bs = cap, reorder_batch_threshold = threshold }
 end
 
---- One table a group, in order: `block_tables`, or the single `block_table` of the vectors.
-function M.tables(inputs) return inputs.block_tables or { inputs.block_table } end
+--- One table a group: block_table is a list of them where there are several.
+function M.tables(config, inputs)
+  return (config.num_groups or 1) > 1 and inputs.block_table or { inputs.block_table }
+end
 
 --- What is refused under every rule set. Returns a reason, or nil.
 function M.refuse_shapes(config, inputs, tables_optional)
@@ -69,8 +71,8 @@ function M.refuse_shapes(config, inputs, tables_optional)
   if inputs.seq_lens or not tables_optional then
     if #inputs.seq_lens ~= R then return "seq_lens has another length" end
   end
-  local tables = M.tables(inputs)
-  if tables[1] or not tables_optional then
+  local tables = M.tables(config, inputs)
+  if inputs.block_table or not tables_optional then
     if inputs.block_table_cols < 1 then return "block table without columns" end
     for g = 1, config.num_groups or 1 do
       if #tables[g] ~= R then return "block table has another length" end

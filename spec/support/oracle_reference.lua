@@ -152,7 +152,7 @@ function M.build(rules, config, inputs)
     accepted = accepted, drafts = drafts, S = derived.num_spec, cap = derived.decode_cudagraph_max_bs,
     full_cg = config.full_cuda_graph, tables = {} }
   step.pad_size = rules == "vllm-2026-04" and step.tokens or step.num_reqs
-  for g, rows in ipairs(parts.tables(inputs)) do
+  for g, rows in ipairs(parts.tables(config, inputs)) do
     local windowed, width = parts.state_table(config, rows, inputs.block_table_cols, inputs.seq_lens)
     if not windowed then return nil, width end
     step.tables[g] = { rows = windowed, width = width }
@@ -162,7 +162,7 @@ function M.build(rules, config, inputs)
   if drafts and step.S > 0 then
     for _, d in ipairs(drafts) do sum = sum + math.max(d, 0) end
   end
-  local out, groups = { num_actual_tokens = step.tokens, num_rows = #q }, {}
+  local out, groups = { num_actual_tokens = step.tokens, num_rows = inputs.num_reqs }, {}
   for g = 1, #step.tables do groups[g] = {} end
   refusal = (sum > 0 and spec or non_spec)(out, groups, step)
   if refusal then return nil, refusal end

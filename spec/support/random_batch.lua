@@ -21,18 +21,29 @@ M.chance, M.pick = chance, pick
 local SPECULATIVE = { 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8 }
 local BLOCK_SIZES = { 1, 3, 16, 64, 100 }
 
+-- Rows and tokens: mostly a few, where every boundary is near; sometimes more than any block that a
+-- loop could be cut into, or past the smallest size of the launch tables.
+local function sizes(rand)
+  local kind = rand(1, 20)
+  if kind == 1 then return rand(100, 300), 50000 end
+  if kind <= 4 then return rand(15, 99), 10000 end
+  return rand(3, 14), rand(600, 2500)
+end
+
 --- A configuration: options of gdn.builder without device and rules.
 function M.config(rand, rules)
   local strict = rules == "strict"
   local S = pick(rand, SPECULATIVE)
   local mode = pick(rand, { "none", "none", "align", "all" })
-  local max_rows = rand(3, 14)
+  local max_rows, max_tokens = sizes(rand)
+  local max_num_seqs = chance(rand, 50) and rand(1, 10) or rand(1, max_rows)
   local config = {
-    num_speculative_tokens = S, max_num_seqs = rand(1, 10), full_cuda_graph = chance(rand, 60),
-    max_cudagraph_capture_size = chance(rand, 40) and rand(1, 40) or nil,
+    num_speculative_tokens = S, max_num_seqs = max_num_seqs,
+    full_cuda_graph = chance(rand, 60),
+    max_cudagraph_capture_size = chance(rand, 40) and rand(1, 4 * max_num_seqs) or nil,
     mamba_cache_mode = mode, mamba_block_size = pick(rand, BLOCK_SIZES),
     num_speculative_blocks = strict and S + rand(0, 1) or rand(0, S + 1),
-    num_groups = rand(1, 3), max_rows = max_rows, max_num_batched_tokens = rand(600, 2500),
+    num_groups = rand(1, 3), max_rows = max_rows, max_num_batched_tokens = max_tokens,
     max_requests = max_rows + rand(0, 3), parallel_drafting = chance(rand, 20),
     decode_context_parallel_size = chance(rand, 15) and 2 or 1,
   }
@@ -41,12 +52,12 @@ function M.config(rand, rules)
   else
     config.max_blocks_per_row = (strict or chance(rand, 70)) and S + 1 + rand(0, 3) or rand(1, S + 1)
   end
-  if strict then
-    local slots = {}
-    for g = 1, config.num_groups do slots[g] = max_rows * (S + 2) + rand(10, 200) end
-    config.num_slots = config.num_groups == 1 and slots[1] or slots
-    if chance(rand, 20) then config.check_unique = false end
+  local slots = {}
+  for g = 1, config.num_groups do
+    slots[g] = max_rows * (S + 2) + (chance(rand, 20) and 200000 or rand(10, 200))
   end
+  config.num_slots = config.num_groups == 1 and slots[1] or slots
+  if chance(rand, 20) then config.check_unique = false end
   return config
 end
 
@@ -56,7 +67,7 @@ local function slots_of(config, g)
 end
 
 local function longest(config)
-  if config.mamba_cache_mode ~= "align" then return 3000 end
+  if config.mamba_cache_mode ~= "align" then return 2147483647 end
   return (config.max_blocks_per_row - config.num_speculative_blocks) * config.mamba_block_size
 end
 
@@ -99,17 +110,20 @@ local function blocks_of(rand, config, g, row, writes, pool)
   if config.mamba_cache_mode == "align" then
     start = math.max(math.floor((row.seq_len - 1) / config.mamba_block_size), 0)
   end
-  for k = 1, writes do blocks[start + k] = table.remove(pool) end
+  for k = start + 1, math.min(start + writes, width) do blocks[k] = table.remove(pool) end
   local read = row.read + 1
   if blocks[read] == 0 then blocks[read] = rand(1, slots - 1) end
   return blocks
 end
 
-local function pool_of(rand, slots)
-  local pool = {}
-  for i = 1, slots - 1 do
+-- Distinct blocks in random order, as many as the fullest step can write.
+local function pool_of(rand, config, g)
+  local pool, n = {}, config.max_rows * (config.num_speculative_tokens + 1)
+  local first = rand(1, slots_of(config, g) - n)
+  for i = 1, n do
     local j = rand(1, i)
-    pool[i], pool[j] = pool[j], i
+    pool[i] = pool[j] or first + i - 1 -- j may be i
+    pool[j] = first + i - 1
   end
   return pool
 end
@@ -124,7 +138,8 @@ function M.legal_rows(rand, config)
     local q, done, draft, fresh = MAKE[kind](rand, S, threshold)
     q = math.min(q, fresh and limit or limit - 1)
     if q >= 1 and (draft < 0 or q == draft + 1) then
-      local computed = fresh and 0 or rand(1, math.min(limit - q, chance(rand, 50) and 2 * q or limit))
+      local far = pick(rand, { 2 * q, 3000, 3000, limit })
+      local computed = fresh and 0 or rand(1, math.min(limit - q, far))
       rows[#rows + 1] = { q = q, seq_len = computed + q, drafts = draft, accepted = rand(1, S + 1),
         prompt_done = done, order = #rows, blocks = {} }
       drafts = drafts + math.max(draft, 0)
@@ -148,7 +163,7 @@ function M.legal_rows(rand, config)
     end
   end
   for g = 1, config.num_groups do
-    local pool = pool_of(rand, slots_of(config, g))
+    local pool = pool_of(rand, config, g)
     for _, row in ipairs(rows) do
       local writes = drafts > 0 and row.drafts >= 0 and row.drafts + 1 or 1
       row.blocks[g] = blocks_of(rand, config, g, row, writes, pool)
@@ -168,6 +183,7 @@ function M.odd_rows(rand, config)
     if not chance(rand, 2) then seq = math.min(seq, limit) end
     local draft = -1
     if speculative and chance(rand, 60) then draft = chance(rand, 50) and S or rand(-2, S + 2) end
+    if chance(rand, 1) then draft = pick(rand, { 2147483647, -2147483648 }) end
     rows[i] = { q = q, seq_len = seq, drafts = draft, blocks = {}, prompt_done = chance(rand, 50),
       accepted = chance(rand, 90) and rand(1, S + 1) or rand(-5, 500) }
     for g = 1, config.num_groups do
@@ -181,7 +197,7 @@ function M.odd_rows(rand, config)
   return rows
 end
 
---- A null row, as a runner pads with.
+--- A null row, as a runner pads with. Nothing but its length, drafts and blocks counts under strict.
 function M.null_row(config)
   local row = { q = 0, seq_len = 0, drafts = -1, accepted = 1, prompt_done = false, blocks = {} }
   for g = 1, config.num_groups do
@@ -189,6 +205,21 @@ function M.null_row(config)
     for k = 1, config.max_blocks_per_row do row.blocks[g][k] = 0 end
   end
   return row
+end
+
+--- Null rows behind the rows, as a host may write them itself.
+function M.add_null_rows(rand, config, rows)
+  for i = #rows + 1, rand(#rows, math.max(#rows, config.max_rows)) do
+    rows[i] = M.null_row(config)
+    rows[i].prompt_done, rows[i].accepted = chance(rand, 50), rand(0, config.num_speculative_tokens + 3)
+    rows[i].read_column = chance(rand, 50) and rand(-1, 2) or nil
+    if config.mamba_cache_mode == "align" then
+      local unused = config.num_speculative_blocks + 2
+      for g = 1, config.num_groups do
+        if rows[i].blocks[g][unused] then rows[i].blocks[g][unused] = rand(0, 9) end
+      end
+    end
+  end
 end
 
 --- Padding: rows and tokens in all, at least as many as `rows` have.

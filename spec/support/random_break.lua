@@ -1,5 +1,6 @@
 -- Ways to break a legal step of rules strict in one clause. rows[name] changes rows, raw[name] the
 -- arguments of build_raw; each returns true when it found something to break.
+local parts = require "spec.support.oracle_parts"
 local random = require "spec.support.random_batch"
 
 local chance, pick = random.chance, random.pick
@@ -45,14 +46,19 @@ end
 
 function M.rows.longer_than_sequence(rand, _, rows)
   local row = one(rand, rows)
-  if row then row.seq_len = row.q - rand(1, 3) return true end
+  if row then row.seq_len = pick(rand, { row.q - 1, row.q - 2, 0, -1, -2147483648 }) return true end
+end
+
+function M.rows.negative_length(rand, _, rows)
+  local row = one(rand, rows)
+  if row then row.q = -rand(1, 3) return true end
 end
 
 function M.rows.drafts_out_of_range(rand, config, rows)
   local row = one(rand, rows)
   if not row then return end
   if chance(rand, 50) then
-    row.drafts = -2
+    row.drafts = pick(rand, { -2, -2147483648, 2147483647 })
   else
     local S = config.num_speculative_tokens
     row.seq_len, row.q, row.drafts, row.prompt_done = row.seq_len - row.q + S + 2, S + 2, S + 1, true
@@ -77,7 +83,9 @@ end
 
 function M.rows.accepted_out_of_range(rand, config, rows)
   local row = one(rand, rows)
-  if row then row.accepted = pick(rand, { 0, -1, config.num_speculative_tokens + 2 }) return true end
+  if not row then return end
+  row.accepted = pick(rand, { 0, -1, config.num_speculative_tokens + 2, 2147483647, -2147483648 })
+  return true
 end
 
 function M.rows.written_block_out_of_range(rand, config, rows)
@@ -107,7 +115,8 @@ end
 function M.rows.read_column_out_of_range(rand, config, rows)
   local row = one(rand, rows)
   if not row then return end
-  row.read_column = computed(row) and pick(rand, { -1, -3, config.max_blocks_per_row }) or rand(0, 2)
+  row.read_column = computed(row) and pick(rand, { -1, -3, config.max_blocks_per_row, 2147483647, -2147483648 })
+    or pick(rand, { 0, 1, -3, 2147483647, -2147483648 })
   return true
 end
 
@@ -170,6 +179,34 @@ function M.raw.too_many_tokens(_, config, inputs)
   return true
 end
 
+function M.raw.bad_boundaries(rand, _, inputs)
+  local loc = inputs.query_start_loc
+  if #loc < 3 or chance(rand, 30) then
+    loc[1] = pick(rand, { -1, 1 })
+  else
+    local i = rand(2, #loc)
+    loc[i] = loc[i - 1] - 1
+  end
+  return true
+end
+
+function M.raw.too_many_rows(_, config, inputs)
+  local loc, n = inputs.query_start_loc, config.max_rows + 1
+  for i = #loc, n do
+    loc[i + 1], inputs.seq_lens[i] = loc[i], 0
+    if inputs.prompt_done then inputs.prompt_done[i] = false end
+    for _, name in ipairs { "num_accepted_tokens", "num_decode_draft_tokens", "read_column" } do
+      if inputs[name] then inputs[name][i] = -1 end
+    end
+    for _, rows in ipairs(parts.tables(config, inputs)) do
+      rows[i] = {}
+      for k = 1, inputs.block_table_cols do rows[i][k] = 0 end
+    end
+  end
+  inputs.num_reqs = n
+  return true
+end
+
 function M.raw.array_length(rand, _, inputs)
   local names = { "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens" }
   local list = inputs[pick(rand, names)]
@@ -178,10 +215,9 @@ function M.raw.array_length(rand, _, inputs)
   return true
 end
 
-function M.raw.table_length(rand, config, inputs)
-  local rows = inputs.block_tables[rand(1, config.num_groups)]
-  if #rows == 0 then return end
-  rows[#rows] = nil
+function M.raw.table_length(_, config, inputs)
+  if inputs.num_reqs == 0 then return end
+  for _, rows in ipairs(parts.tables(config, inputs)) do rows[#rows] = nil end
   return true
 end
 
@@ -190,7 +226,7 @@ function M.raw.narrow_table(_, config, inputs)
   if config.mamba_cache_mode == "align" then needs = 1 + config.num_speculative_blocks end
   if needs == 1 or inputs.num_reqs == 0 then return end
   inputs.block_table_cols = needs - 1
-  for _, rows in ipairs(inputs.block_tables) do
+  for _, rows in ipairs(parts.tables(config, inputs)) do
     for _, row in ipairs(rows) do
       for k = #row, needs, -1 do row[k] = nil end
     end
@@ -205,5 +241,15 @@ function M.raw.accepted_missing(_, _, inputs)
     if count > 0 then inputs.num_accepted_tokens = nil return true end
   end
 end
+
+-- In a fixed order, so that a seed picks the same.
+local function names_of(set)
+  local names = {}
+  for name in pairs(set) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+M.row_names, M.raw_names = names_of(M.rows), names_of(M.raw)
 
 return M

@@ -1,0 +1,88 @@
+-- What a row may hold, and how it comes into a gdn_batch. The numbers are checked here because storing
+-- 2^31, 2.5 or NaN into an int32 stores something else without a word.
+local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
+
+local integer = check.integer
+local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
+
+local M = {}
+
+-- Raises where push and add were called.
+local function refuse(method, message)
+  error(("gdnmeta.Batch:%s: %s"):format(method, message), 4)
+end
+
+local function refuse_integer(method, name, value, low, high)
+  error(("gdnmeta.Batch:%s: %s"):format(method, check.wrong_integer(name, value, low, high)), 4)
+end
+
+--- Append a row. push and add both come here, so that what they take cannot differ.
+---@param rows ffi.cdata* gdn_batch with room for a row
+---@param max_requests integer rows of the state tables
+---@param method string who is called, for messages
+---@param table_row integer|nil nil: the batch's own
+---@return integer row
+function M.write(rows, max_requests, method, query_len, seq_len, drafts, accepted, prompt_done, table_row,
+                 read_column)
+  if rows.padded_rows ~= 0 or rows.padded_tokens ~= 0 then
+    refuse(method, "the batch is padded, rows come before pad()")
+  end
+  if drafts == nil then drafts = -1 end
+  if accepted == nil then accepted = 1 end
+  if not integer(query_len, 0, INT32_MAX) then
+    refuse_integer(method, "query_len", query_len, 0, INT32_MAX)
+  end
+  if not integer(seq_len, INT32_MIN, INT32_MAX) then
+    refuse_integer(method, "seq_len", seq_len, INT32_MIN, INT32_MAX)
+  end
+  if not integer(drafts, -1, INT32_MAX) then refuse_integer(method, "drafts", drafts, -1, INT32_MAX) end
+  if not integer(accepted, INT32_MIN, INT32_MAX) then
+    refuse_integer(method, "accepted", accepted, INT32_MIN, INT32_MAX)
+  end
+  if type(prompt_done) ~= "boolean" then
+    refuse(method, check.wrong("prompt_done", prompt_done, "true or false"))
+  end
+  if read_column == nil then
+    read_column = READ_DEFAULT
+  elseif not integer(read_column, -1, INT32_MAX) then
+    refuse_integer(method, "read_column", read_column, -1, INT32_MAX)
+  end
+  local i = rows.num_rows
+  if i < 0 then refuse(method, check.wrong_integer("num_rows", i, 0, rows.max_rows)) end
+  if table_row == nil then
+    table_row = -1 - i
+  elseif not integer(table_row, 0, max_requests - 1) then
+    refuse_integer(method, "table_row", table_row, 0, max_requests - 1)
+  end
+  rows.query_len[i], rows.seq_len[i] = query_len, seq_len
+  rows.num_draft_tokens[i], rows.num_accepted_tokens[i] = drafts, accepted
+  rows.prompt_done[i] = prompt_done and 1 or 0
+  rows.table_row[i], rows.read_column[i] = table_row, read_column
+  rows.num_rows = i + 1
+  return i
+end
+
+--- The batch's own blocks of the row that comes next: one list a group; a flat list does where there
+--- is one group.
+---@param rows ffi.cdata* gdn_batch with room for a row
+---@param blocks table
+---@return string|nil message
+function M.write_blocks(rows, blocks)
+  if type(blocks) ~= "table" then return check.wrong("blocks", blocks, "a list") end
+  local i, groups, width = rows.num_rows, rows.num_groups, rows.max_blocks_per_row
+  if i < 0 then return check.wrong_integer("num_rows", i, 0, rows.max_rows) end
+  local nested = groups > 1 or type(blocks[1]) == "table"
+  if nested and #blocks ~= groups then
+    return ("blocks has %d elements, want %d, one list a group"):format(#blocks, groups)
+  end
+  for group = 0, groups - 1 do
+    local target = rows.blocks + (group * rows.max_rows + i) * width
+    local name = nested and ("blocks[%d]"):format(group + 1) or "blocks"
+    local message = check.copy(name, nested and blocks[group + 1] or blocks, target, width)
+    if message then return message end
+  end
+end
+
+return M

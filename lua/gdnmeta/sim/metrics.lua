@@ -1,0 +1,84 @@
+-- The figures of a run, from its tally. Times are in milliseconds unless a name says otherwise.
+--   ttft         arrival to first token
+--   tpot         (last token - first) / (tokens - 1), of requests with at least two
+--   itl          gaps between the bursts of a request: what a reader sees stutter
+--   itl_token    the same gaps, each shared out among the tokens of its burst and counted once a token
+--   e2e          arrival to last token
+--   queue        arrival to the first step that names the request
+--   normalised   e2e a token of output
+--   goodput      requests a second that met both targets, of the time from first arrival to last token
+local M = {}
+
+local NS_PER_MS = 1e6
+
+local DISTRIBUTIONS = { "ttft", "tpot", "itl", "itl_token", "e2e", "queue", "normalised" }
+
+-- Points of a cumulative distribution for a plot: { ms, share }.
+local function curve(s)
+  local points = {}
+  if s.n == 0 then return points end
+  for i = 0, 200 do
+    local p = i / 2
+    local ms = s:percentile(p) / NS_PER_MS
+    local last = points[#points]
+    if last and last[1] == ms then last[2] = p / 100 else points[#points + 1] = { ms, p / 100 } end
+  end
+  return points
+end
+
+local function padding(tally)
+  local kinds = {}
+  for name, kind in pairs(tally.kinds) do
+    kinds[name] = {
+      steps = kind.steps, share = kind.steps / math.max(1, tally.steps), tokens = kind.tokens,
+      padded = kind.padded, waste = (kind.padded - kind.tokens) / math.max(1, kind.padded),
+    }
+  end
+  return { kinds = kinds, waste = (tally.padded - tally.tokens) / math.max(1, tally.padded) }
+end
+
+local function wall(s)
+  return { p50 = s:percentile(50), p99 = s:percentile(99) }
+end
+
+--- What a tally says.
+---@param tally table closed
+---@param setup table budget (tokens a step), slots (pool), stats (the engine's), ttft_ms, tpot_ms
+---@return table figures plain numbers, strings and tables: fit for JSON
+function M.figures(tally, setup)
+  local seconds = math.max(tally.ended, 1) / 1e9
+  local steps, stats = math.max(1, tally.steps), setup.stats
+  local figures = {
+    requests = tally.n, finished = tally.finished, rejected = tally.rejected, seconds = seconds,
+    steps = tally.steps, busy = tally.busy / math.max(tally.ended, 1),
+    targets = { ttft_ms = setup.ttft_ms, tpot_ms = setup.tpot_ms },
+    attainment = tally.met / math.max(1, tally.arrived), goodput = tally.met / seconds,
+    prefill_tokens = tally.prefill, decode_tokens = tally.decode, emitted = tally.emitted,
+    scheduled = stats.scheduled,
+    tokens_in_per_second = tally.prefill / seconds, tokens_out_per_second = tally.emitted / seconds,
+    batch = { rows = tally.rows / steps, most_rows = tally.most_rows, tokens = tally.tokens / steps,
+              most_tokens = tally.most_tokens, fill = tally.tokens / steps / setup.budget },
+    padding = padding(tally),
+    slots = { pool = setup.slots, mean = tally.slots / steps, peak = tally.most_slots },
+    preemptions = tally.preemptions, recomputed = stats.discarded,
+    recompute_tax = stats.discarded / math.max(1, stats.scheduled),
+    rejected_drafts = stats.rejected_drafts, wasted_rows = stats.wasted_rows, wasted_tokens = stats.wasted_tokens,
+    fairness = tally.fairness:figures(1e9),
+    longest_wait_ms = tally.longest_wait / NS_PER_MS, longest_waiter = tally.longest_waiter,
+    fallbacks = stats.fallbacks, failures = stats.failures,
+    wall = { policy_us = wall(tally.policy_us), build_us = wall(tally.build_us) },
+    curves = {}, timeline = tally.timeline:points(),
+  }
+  if tally.spec_rows > 0 then
+    figures.speculation = { rows = tally.spec_rows, drafts = tally.drafts / tally.spec_rows,
+                            tokens = 1 + tally.accepted / tally.spec_rows,
+                            accepted = tally.accepted / math.max(1, tally.drafts) }
+  end
+  for _, name in ipairs(DISTRIBUTIONS) do
+    figures[name] = tally[name]:summary(1 / NS_PER_MS)
+    figures.curves[name] = curve(tally[name])
+  end
+  return figures
+end
+
+return M

@@ -1,0 +1,127 @@
+-- What a run needs, from its options: requests, a builder, an engine, a cost model, an acceptance model.
+local gdn = require "gdnmeta"
+local acceptance = require "gdnmeta.sim.acceptance"
+local clock = require "gdnmeta.sim.clock"
+local cost = require "gdnmeta.sim.cost"
+local given = require "gdnmeta.sim.given"
+local load = require "gdnmeta.sim.load"
+local presets = require "gdnmeta.sim.presets"
+
+local M = {}
+
+local COUNT = { 1, 2^31 - 1, true }
+local MS = { 0, math.huge }
+
+-- name -> default, domain. kv_tokens and max_num_seqs come with the preset.
+M.OPTIONS = {
+  policy = { "fcfs" }, -- whatever gdn.policy takes
+  requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" }, -- one of these, or none
+  rate = { nil, { 1e-6, 1e6 } }, -- requests a second
+  limit = { nil, COUNT }, -- the first so many requests
+  users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
+  seed = { 1, { 0, 2^32 - 1, true } },
+  preset = { presets.DEFAULT, "string" }, cost = { nil, "table" }, -- coefficients instead of the preset's
+  max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
+  max_model_len = { nil, COUNT }, -- default: what the longest request needs
+  kv_tokens = { nil, { 0, 2^40 } }, -- 0: no limit
+  long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
+  num_speculative_tokens = { 0, { 0, 64, true } },
+  acceptance = { nil }, -- options of acceptance.new, or a model
+  num_groups = { 3, { 1, 64, true } },
+  num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's, the null slot included; default: what max_num_seqs needs
+  mamba_cache_mode = { "none", "string" }, mamba_block_size = { 544, COUNT },
+  full_cuda_graph = { true, "boolean" }, max_cudagraph_capture_size = { 512, COUNT },
+  async = { false, "boolean" },
+  ttft_ms = { 2000, MS }, tpot_ms = { 100, MS }, -- targets
+  device = { "cpu", "string" },
+  on_policy_error = { "fallback", "string" }, aging = { nil, MS },
+  measure = { true, "boolean" }, -- wall time of policy and builds
+  progress = { nil, "function" }, -- progress(tally, simulated seconds) after every step
+}
+
+local function cost_model(o)
+  local preset, message = presets.get(o.preset)
+  if not preset then return nil, message end
+  local coefficients = { async = o.async }
+  for name, ms in pairs(o.cost or preset.coefficients) do coefficients[name] = ms end
+  return cost.new(coefficients), preset
+end
+
+local function acceptance_model(o)
+  local model = o.acceptance
+  if type(model) == "function" or o.num_speculative_tokens == 0 then return model end
+  local options = { drafts = o.num_speculative_tokens, seed = o.seed }
+  for name, value in pairs(model or { mean = 1 + 0.6 * o.num_speculative_tokens }) do options[name] = value end
+  return acceptance.new(options)
+end
+
+-- The longest sequence and the longest output of the workload.
+local function lengths(requests)
+  local sequence, output = 0, 0
+  for _, r in ipairs(requests) do
+    sequence, output = math.max(sequence, r.prompt + r.output), math.max(output, r.output)
+  end
+  return sequence, output
+end
+
+local function builder_options(o, max_model_len)
+  local drafts, blocks = o.num_speculative_tokens, nil
+  if o.mamba_cache_mode == "align" then blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + 1 end
+  local per_request = o.mamba_cache_mode == "align" and 2 + drafts or 1 + drafts
+  return {
+    device = o.device, max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
+    num_speculative_tokens = drafts, full_cuda_graph = o.full_cuda_graph,
+    max_cudagraph_capture_size = o.full_cuda_graph and o.max_cudagraph_capture_size or nil,
+    mamba_cache_mode = o.mamba_cache_mode, mamba_block_size = o.mamba_block_size, num_groups = o.num_groups,
+    num_slots = o.num_slots or o.max_num_seqs * per_request + 1, max_requests = o.max_num_seqs,
+    max_blocks_per_row = blocks, check_unique = false, -- the engine's pool guarantees it
+  }
+end
+
+-- What policies ask about time, in seconds.
+local function foresight(model, stats)
+  return {
+    predict = function(tokens, rows) return model:predict(tokens, rows) / 1000 end,
+    tokens_within = function(seconds) return model:tokens_within(seconds * 1000, stats().running) end,
+  }
+end
+
+--- Everything ready to run, or nil and why not.
+---@param opts table see OPTIONS
+---@return table|nil setup o, requests, engine, builders, cost, preset, draw, max_tokens
+---@return string? message
+function M.new(opts)
+  local o = given.parse("sim.run", opts, M.OPTIONS)
+  local model, preset = cost_model(o)
+  if not model then return nil, preset end
+  local requests, message = load.requests(o)
+  if not requests then return nil, message end
+  local sequence, output = lengths(requests)
+  o.max_num_seqs = o.max_num_seqs or preset.max_num_seqs
+  o.kv_tokens = o.kv_tokens or preset.kv_tokens or 0
+  local max_model_len = o.max_model_len or sequence + output + 1
+  local policy
+  policy, message = gdn.policy(o.policy)
+  if not policy then return nil, message end
+  local builders = {}
+  for i = 1, o.async and 2 or 1 do
+    builders[i], message = gdn.builder(builder_options(o, max_model_len))
+    if not builders[i] then return nil, message end
+  end
+  local engine
+  engine, message = gdn.engine {
+    builder = builders[1], second_builder = builders[2], policy = policy, async = o.async,
+    max_model_len = max_model_len, max_num_seqs = o.max_num_seqs,
+    max_num_batched_tokens = o.max_num_batched_tokens,
+    long_prefill_token_threshold = o.long_prefill_token_threshold, chunked_prefill = o.chunked_prefill,
+    kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, drafts = o.num_speculative_tokens,
+    ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
+    cost = foresight(model, function() return engine.stats end), seed = o.seed,
+    stopwatch = o.measure and function() return clock() / 1e9 end or nil,
+  }
+  if not engine then return nil, message end
+  return { o = o, requests = requests, engine = engine, builders = builders, policy = policy, cost = model,
+           preset = preset, draw = acceptance_model(o), max_tokens = output, max_model_len = max_model_len }
+end
+
+return M

@@ -1,0 +1,150 @@
+-- What happens in a run, added up as it happens. Times are whole nanoseconds of the simulated clock;
+-- requests are known by their number in the workload, 1 .. n.
+local ffi = require "ffi"
+local fairness = require "gdnmeta.sim.fairness"
+local samples = require "gdnmeta.sim.samples"
+local timeline = require "gdnmeta.sim.timeline"
+
+local doubles = ffi.typeof "double[?]"
+local integers = ffi.typeof "int32_t[?]"
+
+local BURST = 65 -- most tokens that a step may give a request: 64 drafts and the verified one
+local PROMPT, OUTPUT = 1, 2 -- prices of a token, as VTC has them
+
+local Tally = {}
+Tally.__index = Tally
+
+local M = { KINDS = { "full", "piecewise", "eager" } }
+
+local CHANNELS = { "decode", "prefill", "padding", "waiting", "running", "slots" }
+local SUMS = { "steps", "arrived", "finished", "rejected", "emitted", "prefill", "decode", "rows", "tokens",
+               "padded", "preemptions", "slots", "most_rows", "most_tokens", "most_slots", "busy",
+               "spec_rows", "drafts", "accepted" }
+
+---@param n integer requests
+function M.new(n)
+  local self = {
+    n = n, arrival = doubles(n + 1), first = doubles(n + 1), last = doubles(n + 1), start = doubles(n + 1),
+    got = integers(n + 1), user = {},
+    queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new(),
+    normalised = samples.new(), itl = samples.new(), itl_token = samples.new(),
+    gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(), timeline = timeline.new(CHANNELS),
+    kinds = {}, met = 0, longest_wait = 0, policy_us = samples.new(), build_us = samples.new(),
+  }
+  for _, sum in ipairs(SUMS) do self[sum] = 0 end
+  for _, kind in ipairs(M.KINDS) do self.kinds[kind] = { steps = 0, tokens = 0, padded = 0 } end
+  return setmetatable(self, Tally)
+end
+
+--- Request i joins the waiting ones.
+function Tally:arrive(i, request, now)
+  self.arrived = self.arrived + 1
+  self.arrival[i], self.first[i], self.start[i], self.got[i] = now, -1, -1, 0
+  self.user[i] = self.fairness:wait(request.user or "nobody", request.weight, now)
+end
+
+--- It was scheduled while it waited: it runs from `now` on.
+function Tally:admit(i, request, now)
+  local user = self.user[i]
+  if self.start[i] < 0 then
+    self.start[i] = now
+    self.queue:add(now - self.arrival[i])
+    self.fairness:serve(user, request.prompt, PROMPT)
+  end
+  self.fairness:leave(user, now)
+end
+
+--- It was sent back to wait, and what it had computed is lost.
+function Tally:preempt(i, request, now)
+  self.preemptions = self.preemptions + 1
+  self.fairness:wait(request.user or "nobody", request.weight, now)
+end
+
+-- Gaps between tokens come in runs: all rows that emitted in two steps in a row have the same.
+local function flush(self)
+  for m = 1, BURST do
+    local count = self.gap_of[m]
+    if count > 0 then
+      self.itl:add(self.gap, count)
+      self.itl_token:add(self.gap / m, count * m)
+      self.gap_of[m] = 0
+    end
+  end
+end
+
+--- It was given m tokens.
+function Tally:emit(i, m, now)
+  self.emitted = self.emitted + m
+  self.fairness:serve(self.user[i], m, OUTPUT)
+  if self.got[i] == 0 then
+    self.first[i] = now
+    self.ttft:add(now - self.arrival[i])
+  else
+    local gap = now - self.last[i]
+    if gap ~= self.gap then
+      flush(self)
+      self.gap = gap
+    end
+    self.gap_of[m] = self.gap_of[m] + 1
+  end
+  self.got[i], self.last[i] = self.got[i] + m, now
+end
+
+--- Its last token is out. Both targets in ns; a request of one token has no time per token.
+function Tally:finish(i, now, ttft_target, tpot_target)
+  local got, first, arrival = self.got[i], self.first[i], self.arrival[i]
+  local tpot = 0
+  self.finished = self.finished + 1
+  if got > 1 then
+    tpot = (now - first) / (got - 1)
+    self.tpot:add(tpot)
+  end
+  self.e2e:add(now - arrival)
+  self.normalised:add((now - arrival) / got)
+  if first - arrival <= ttft_target and tpot <= tpot_target then self.met = self.met + 1 end
+end
+
+--- It was turned away.
+function Tally:reject(i, now)
+  self.rejected = self.rejected + 1
+  if self.start[i] < 0 then self.fairness:leave(self.user[i], now) end
+end
+
+--- Of a speculative row's drafts, `accepted` were.
+function Tally:speculate(drafts, accepted)
+  self.spec_rows, self.drafts = self.spec_rows + 1, self.drafts + drafts
+  self.accepted = self.accepted + accepted
+end
+
+--- A step ran: facts has kind, rows, tokens, padded, prefill, decode, waiting, running, slots.
+function Tally:step(facts, now, duration)
+  local kind, padding = self.kinds[facts.kind], facts.padded - facts.tokens
+  kind.steps, kind.tokens, kind.padded = kind.steps + 1, kind.tokens + facts.tokens, kind.padded + facts.padded
+  self.steps, self.busy = self.steps + 1, self.busy + duration
+  self.rows, self.tokens = self.rows + facts.rows, self.tokens + facts.tokens
+  self.padded, self.slots = self.padded + facts.padded, self.slots + facts.slots
+  self.prefill, self.decode = self.prefill + facts.prefill, self.decode + facts.decode
+  self.most_rows = math.max(self.most_rows, facts.rows)
+  self.most_tokens = math.max(self.most_tokens, facts.tokens)
+  self.most_slots = math.max(self.most_slots, facts.slots)
+  local bin, sums = self.timeline:step(now / 1e9), self.timeline.sums
+  sums.decode[bin] = sums.decode[bin] + facts.decode
+  sums.prefill[bin] = sums.prefill[bin] + facts.prefill
+  sums.padding[bin] = sums.padding[bin] + padding
+  sums.waiting[bin] = sums.waiting[bin] + facts.waiting
+  sums.running[bin] = sums.running[bin] + facts.running
+  sums.slots[bin] = sums.slots[bin] + facts.slots
+  self.fairness:observe()
+end
+
+--- The run is over.
+function Tally:close(now)
+  flush(self)
+  self.ended = now
+  for i = 1, self.n do
+    local waited = self.user[i] and (self.start[i] >= 0 and self.start[i] or now) - self.arrival[i] or 0
+    if waited > self.longest_wait then self.longest_wait, self.longest_waiter = waited, i end
+  end
+end
+
+return M

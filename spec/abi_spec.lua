@@ -1,0 +1,102 @@
+-- The bindings' picture of the ABI against the C compiler's.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+
+local HEADER = "src/gdnmeta.h"
+
+-- What LuaJIT was given: the header without comments and preprocessor lines.
+local function declarations()
+  local pipe = assert(io.popen("env -u LD_PRELOAD cc -E -P -DGDNMETA_CDEF -x c " .. HEADER))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+-- Names of a struct's members: the last word of each declarator.
+local function members(body)
+  local names = {}
+  for statement in body:gmatch "[^;]+" do
+    for declarator in statement:gmatch "[^,]+" do
+      names[#names + 1] = declarator:match "([%w_]+)%s*%[?%d*%]?%s*$"
+    end
+  end
+  return names
+end
+
+local function structs(text)
+  local found = {}
+  for body, name in text:gmatch "typedef struct [%w_]+%s*(%b{})%s*([%w_]+)%s*;" do
+    found[name] = members(body:sub(2, -2))
+  end
+  return found
+end
+
+-- Compile assertions against the header. Returns the compiler's complaints.
+local function complaints(assertions)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write("#include <stddef.h>\n#include \"", HEADER, "\"\n", table.concat(assertions, "\n"), "\n")
+  file:close()
+  local pipe = assert(io.popen("env -u LD_PRELOAD cc -std=c11 -I. -fsyntax-only -x c " .. path .. " 2>&1"))
+  local output = pipe:read "*a"
+  pipe:close()
+  os.remove(path)
+  return output
+end
+
+describe("the ABI", function()
+  local text = declarations()
+
+  it("is read as the header means it", function()
+    local found = structs(text)
+    assert.are.same({ "data", "shape", "dtype", "ndim" }, found.gdn_tensor)
+    assert.are.equal(19, #found.gdn_config)
+    assert.are.equal(14, #found.gdn_batch)
+    for _, name in ipairs { "gdn_builder_info", "gdn_metadata", "gdn_raw" } do
+      assert.is_truthy(found[name], name)
+    end
+  end)
+
+  it("lays every struct out as the C compiler does", function()
+    local assertions = {}
+    for name, fields in pairs(structs(text)) do
+      assertions[#assertions + 1] = ('_Static_assert(sizeof(%s) == %d, "sizeof %s");'):format(
+        name, ffi.sizeof(name), name)
+      for _, field in ipairs(fields) do
+        assertions[#assertions + 1] = ('_Static_assert(offsetof(%s, %s) == %d, "offset of %s.%s");'):format(
+          name, field, assert(ffi.offsetof(name, field), name .. "." .. field), name, field)
+      end
+    end
+    assert.is_true(#assertions > 100)
+    assert.are.equal("", complaints(assertions))
+  end)
+
+  it("gives every constant the value that C gives it", function()
+    local assertions = {}
+    for body in text:gmatch "enum[%w_ ]*(%b{})" do
+      for name in body:gmatch "GDN_[%w_]+" do
+        local value = tonumber(lib[name])
+        assertions[#assertions + 1] = ('_Static_assert(%s == %d, "%s");'):format(name, value, name)
+      end
+    end
+    assert.is_true(#assertions >= 19)
+    assert.are.equal("", complaints(assertions))
+  end)
+
+  it("is seen to differ where it does", function()
+    local wrong = '_Static_assert(offsetof(gdn_tensor, dtype) == 8, "offset of gdn_tensor.dtype");'
+    assert.matches("offset of gdn_tensor.dtype", complaints { wrong }, 1, true)
+  end)
+
+  it("is the one that the library was compiled with", function()
+    assert.are.equal(tonumber(lib.GDN_ABI), tonumber(lib.gdn_abi()))
+  end)
+
+  it("reads as LuaJIT was told: cdef.lua is what the header says now", function()
+    local file = assert(io.open "lua/gdnmeta/cdef.lua")
+    local generated = file:read "*a"
+    file:close()
+    assert.matches("^%-%- Generated from src/gdnmeta.h by make. Do not edit.\n", generated)
+    assert.is_truthy(generated:find(text, 1, true), "stale: run make")
+  end)
+end)

@@ -1,0 +1,115 @@
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local raises = require "spec.support.raises"
+
+local null = require("cjson").null
+
+local function make(options)
+  options.device = options.device or "cpu"
+  return assert(gdn.builder(options))
+end
+
+-- A strict step of one decode row in a table that holds slot `slot`.
+local function decode(builder, batch, slot)
+  builder:set_blocks(0, 0, { slot })
+  batch:clear()
+  batch:push(1, 10, nil, nil, true, 0)
+  return builder:build(batch)
+end
+
+describe("builder:close", function()
+  it("may be called twice, and whatever comes after it is an error", function()
+    local builder = make {}
+    local batch = builder:batch()
+    builder:close()
+    builder:close()
+    local closed = "gdnmeta.Builder: closed"
+    raises(closed, function() builder:build(batch) end)
+    raises(closed, function() builder:build_raw {} end)
+    raises(closed, function() builder:capture {} end)
+    raises(closed, function() builder:batch() end)
+    raises(closed, function() builder:table(0) end)
+    raises(closed, function() builder:set_blocks(0, 0, {}) end)
+    raises(closed, function() builder:borrow_table(0, nil) end)
+    batch:push(1, 1, nil, nil, false, 0)
+    assert.are.equal(1, batch.num_rows)
+    batch:close()
+  end)
+
+  it("does not keep other builders from working", function()
+    local first, second = make {}, make {}
+    first:close()
+    assert.are.same({ 3 }, assert(decode(second, second:batch(), 3)).non_spec_state_indices_tensor:totable())
+    second:close()
+  end)
+end)
+
+describe("builder:build", function()
+  local builder, batch
+  before_each(function()
+    builder = make { max_num_seqs = 4 }
+    batch = builder:batch()
+  end)
+  after_each(function() builder:close() end)
+
+  it("returns the same object every time", function()
+    local first = assert(decode(builder, batch, 3))
+    local second = assert(decode(builder, batch, 2))
+    assert.is_true(rawequal(first, second))
+    assert.are.equal(2, second.step)
+    assert.are.same({ 2 }, second.non_spec_state_indices_tensor:totable())
+  end)
+
+  it("leaves the metadata before it valid when it refuses", function()
+    local meta = assert(decode(builder, batch, 3))
+    local view = meta.non_spec_state_indices_tensor
+    batch:clear()
+    batch:push(1, 0, nil, nil, true, 0)
+    local refused, message, code = builder:build(batch)
+    assert.is_nil(refused)
+    assert.are.equal("rows[0].seq_len = 0, want >= query_len = 1", message)
+    assert.are.equal(-1, code)
+    assert.are.same({ 3 }, view:totable())
+    assert.are.equal(1, meta.num_decodes)
+    assert.are.equal(1, meta.step)
+    assert.is_nil((builder:build_raw { query_start_loc = {} }))
+    assert.are.same({ 3 }, view:totable())
+  end)
+
+  it("wants an open batch of its own", function()
+    local other = make {}
+    local foreign, closed = other:batch(), builder:batch()
+    closed:close()
+    raises("gdnmeta.Builder:build: the batch belongs to another builder",
+           function() builder:build(foreign) end)
+    raises("gdnmeta.Builder:build: the batch is closed", function() builder:build(closed) end)
+    local wanted = ", want a batch of this builder"
+    raises("gdnmeta.Builder:build: batch = nil" .. wanted, function() builder:build() end)
+    raises("gdnmeta.Builder:build: batch = 3" .. wanted, function() builder:build(3) end)
+    raises("gdnmeta.Builder:build: batch = a table" .. wanted, function() builder:build {} end)
+    raises("gdnmeta.Builder:build: batch = a table" .. wanted, function() builder:build(builder) end)
+    raises("gdnmeta.Builder:build: batch = cdata struct gdn_batch *" .. wanted,
+           function() builder:build(batch.rows) end)
+    other:close()
+  end)
+
+  it("does not take a new builder for the one that a batch was made for", function()
+    builder:close()
+    builder = make { max_num_seqs = 4 } -- likely at the same address
+    raises("gdnmeta.Builder:build: the batch belongs to another builder",
+           function() builder:build(batch) end)
+  end)
+
+  it("takes a stream that is a pointer", function()
+    assert(builder:build(batch, nil))
+    assert(builder:build(batch, ffi.cast("void *", 0)))
+    assert(builder:build(batch, ffi.new "int[1]"))
+    assert(builder:build(batch, null))
+    local wanted = ", want nil or a pointer"
+    raises("gdnmeta.Builder:build: stream = 7" .. wanted, function() builder:build(batch, 7) end)
+    raises("gdnmeta.Builder:build: stream = cdata int64_t" .. wanted,
+           function() builder:build(batch, 7LL) end)
+    raises('gdnmeta.Builder:build_raw: stream = "s"' .. wanted, function() builder:build_raw({}, "s") end)
+    raises("gdnmeta.Builder:capture: stream = a table" .. wanted, function() builder:capture({}, {}) end)
+  end)
+end)

@@ -1,0 +1,62 @@
+local cost = require "gdnmeta.sim.cost"
+local presets = require "gdnmeta.sim.presets"
+local raises = require "spec.support.raises"
+
+describe("the cost of a step", function()
+  it("is the sum of its terms", function()
+    local model = cost.new { c0 = 1, c_w = 8, c_tok = 0.01, c_pf = 0.1, c_seq = 0.2, c_ctx = 1e-3,
+                             c_att = 1e-6, c_draft = 0.5, c_eager = 3 }
+    -- 1 + max(8, 0.01 * 300) + 0.1 * 40 + 0.2 * 10 + 1e-3 * 5000 + 1e-6 * 1e6 + 0.5 * 3
+    assert.are.equal(1 + 8 + 4 + 2 + 5 + 1 + 1.5, model:ms(300, 40, 10, 5000, 1e6, 3, false))
+    assert.are.equal(1 + 12 + 3, model:ms(1200, 0, 0, 0, 0, 0, true))
+  end)
+
+  it("has the host's time on top, or behind the device's when the host is a step ahead", function()
+    assert.are.equal(12, cost.new { c0 = 10, c_cpu = 2 }:ms(1, 0, 1, 0, 0, 0, false))
+    assert.are.equal(10, cost.new { c0 = 10, c_cpu = 2, async = true }:ms(1, 0, 1, 0, 0, 0, false))
+    assert.are.equal(2, cost.new { c0 = 1, c_cpu = 2, async = true }:ms(1, 0, 1, 0, 0, 0, false))
+  end)
+
+  it("says how many prefill tokens fit into a time", function()
+    local model = cost.new { c0 = 10, c_seq = 1, c_pf = 0.5 }
+    assert.are.equal(20, model:tokens_within(25, 5)) -- 10 + 5 + 0.5 * 20
+    assert.are.equal(19, model:tokens_within(24.9, 5))
+    assert.are.equal(0, model:tokens_within(3, 5))
+    assert.are.equal(25, model:predict(25, 5))
+    assert.are.equal(2^24, cost.new { c0 = 1 }:tokens_within(2))
+  end)
+
+  it("is read from text", function()
+    assert.are.same({ c0 = 12, c_seq = 0.02 }, cost.parse "c0=12, c_seq=0.02")
+    assert.are.same({ nil, '"c9=1" is no coefficient, want name=milliseconds such as c0=12' },
+      { cost.parse "c0=1,c9=1" })
+    assert.are.same({ nil, '"async=1" is no coefficient, want name=milliseconds such as c0=12' },
+      { cost.parse "async=1" })
+    assert.are.same({ nil, "c0 = -1, want milliseconds in 0 .. 1000000" }, { cost.parse "c0=-1" })
+    assert.are.same({ nil, "c0 = nan, want milliseconds in 0 .. 1000000" }, { cost.parse "c0=nan" })
+  end)
+
+  it("refuses misspelt and negative terms at the caller's line", function()
+    raises("cost.new: unknown option c1", function() cost.new { c1 = 1 } end)
+    raises("cost.new: c0 = -1, want a number in 0 .. 1000000", function() cost.new { c0 = -1 } end)
+    raises("cost.new: options are a table, not a number", function() cost.new(3) end)
+  end)
+end)
+
+describe("a preset", function()
+  it("is a cost model that says it is uncalibrated", function()
+    assert.is_true(#presets.names >= 3)
+    for _, name in ipairs(presets.names) do
+      local preset = assert(presets.get(name))
+      assert.are.equal(name, preset.name)
+      assert.is_false(preset.calibrated)
+      assert.is_true(cost.new(preset.coefficients):ms(1, 0, 1, 0, 0, 0, false) > 0)
+    end
+    assert.is_truthy(presets.get(presets.DEFAULT))
+  end)
+
+  it("that does not exist is refused with those that do", function()
+    assert.are.same({ nil, "preset = fast, want one of " .. table.concat(presets.names, ", ") },
+      { presets.get "fast" })
+  end)
+end)

@@ -1,0 +1,106 @@
+-- What print() shows of batches and steps.
+local gdn = require "gdnmeta"
+
+local function make(options)
+  options.device = "cpu"
+  return assert(gdn.builder(options))
+end
+
+local function lines(...) return table.concat({ ... }, "\n") end
+
+describe("a batch", function()
+  it("prints its rows", function()
+    local builder = make { max_num_seqs = 1, max_rows = 3, num_speculative_tokens = 2, num_groups = 2 }
+    local batch = builder:batch()
+    batch:push(1, 2001, nil, nil, true, 2)
+    batch:add { query_len = 3, seq_len = 830, blocks = { {}, {} }, drafts = 2, accepted = 2,
+                prompt_done = true, read_column = 1 }
+    assert.are.equal(lines(
+      "gdnmeta.Batch: 2 of 3 rows, 4 tokens",
+      "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column",
+      "     0          1      2001       -         1          yes          2            -",
+      "     1          3       830       2         2          yes         ~1            1"
+    ), tostring(batch))
+    batch:clear()
+    assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens", tostring(batch))
+    batch:pad(1, 2)
+    assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens, padded to 1 row and 2 tokens", tostring(batch))
+  end)
+
+  it("prints no more rows than a person reads", function()
+    local large = make { max_num_seqs = 40 }
+    local many = large:batch()
+    for _ = 1, 19 do many:push(1, 1, nil, nil, false, 0) end
+    local text = tostring(many)
+    assert.are.equal(1 + 1 + 16 + 1, select(2, (text .. "\n"):gsub("\n", "")))
+    assert.matches("\n   ... 3 rows more$", text)
+    large:close()
+  end)
+end)
+
+describe("metadata", function()
+  it("is drawn by class, with a bar of its tokens", function()
+    local builder = make { num_speculative_tokens = 3, num_slots = 100 }
+    local batch = builder:batch()
+    batch:add { query_len = 1, seq_len = 2001, blocks = { 7 }, prompt_done = true }
+    batch:add { query_len = 4, seq_len = 830, blocks = { 9, 10, 11, 12 }, drafts = 3, prompt_done = true }
+    batch:add { query_len = 512, seq_len = 512, blocks = { 13 } }
+    batch:pad(4, 520)
+    assert.are.equal(lines(
+      "gdnmeta.Metadata: step 1, 4 rows, 520 tokens",
+      "  s  spec decodes      1 row         4 tokens",
+      "  p  prefills          2 rows      513 tokens",
+      "  .  padding           1 row         3 tokens",
+      "  |s" .. ("p"):rep(63) .. ".|"
+    ), tostring(assert(builder:build(batch))))
+    builder:close()
+  end)
+
+  it("shows decodes and prefills in proportion", function()
+    local builder = make { num_slots = 100 }
+    local batch = builder:batch()
+    for slot = 1, 4 do batch:add { query_len = 1, seq_len = 5, blocks = { slot }, prompt_done = true } end
+    batch:add { query_len = 12, seq_len = 12, blocks = { 5 } }
+    assert.are.equal(lines(
+      "gdnmeta.Metadata: step 1, 5 rows, 16 tokens",
+      "  d  decodes           4 rows        4 tokens",
+      "  p  prefills          1 row        12 tokens",
+      "  |" .. ("d"):rep(16) .. ("p"):rep(48) .. "|"
+    ), tostring(assert(builder:build(batch))))
+    builder:close()
+  end)
+
+  it("shows a step of nothing and a step of one", function()
+    local builder = make {}
+    local batch = builder:batch()
+    assert.are.equal("gdnmeta.Metadata: step 1, 0 rows, 0 tokens", tostring(assert(builder:build(batch))))
+    batch:add { query_len = 1, seq_len = 5, blocks = { 1 }, prompt_done = true }
+    assert.are.equal(lines(
+      "gdnmeta.Metadata: step 2, 1 row, 1 token",
+      "  d  decodes           1 row         1 token",
+      "  |" .. ("d"):rep(64) .. "|"
+    ), tostring(assert(builder:build(batch))))
+    builder:close()
+  end)
+
+  it("draws counts that only the reference rules allow", function()
+    local builder = make { rules = "vllm-2026-08" }
+    -- Fewer tokens than the rows have: passed on as upstream does.
+    local meta = assert(builder:build_raw { query_start_loc = { 0, 1, 6 }, seq_lens = { 9, 9 },
+                                            block_table = { { 1 }, { 2 } }, num_actual_tokens = 1 })
+    assert.are.equal(lines(
+      "gdnmeta.Metadata: step 1, 2 rows, 1 token",
+      "  d  decodes           1 row         1 token",
+      "  p  prefills          1 row         0 tokens",
+      "  |" .. ("d"):rep(64) .. "|"
+    ), tostring(meta))
+    builder:close()
+  end)
+
+  it("of a closed builder still prints", function()
+    local builder = make {}
+    local meta = assert(builder:build(builder:batch()))
+    builder:close()
+    assert.are.equal("gdnmeta.Metadata(closed)", tostring(meta))
+  end)
+end)

@@ -1,0 +1,53 @@
+-- Builders, batches, metadata and views end in any order: by close(), by the collector, or both.
+local gdn = require "gdnmeta"
+
+local function make()
+  return assert(gdn.builder { device = "cpu", max_num_seqs = 4 })
+end
+
+-- A strict step of one decode row in a table that holds slot `slot`.
+local function decode(builder, batch, slot)
+  builder:set_blocks(0, 0, { slot })
+  batch:clear()
+  batch:push(1, 10, nil, nil, true, 0)
+  return builder:build(batch)
+end
+
+describe("lifetimes", function()
+  local function collect()
+    collectgarbage()
+    collectgarbage()
+  end
+
+  it("end in any order", function()
+    for order = 1, 24 do
+      local builder = make()
+      local batch = builder:batch()
+      local kept = { builder, batch, assert(decode(builder, batch, 3)) }
+      kept[4] = kept[3].non_spec_state_indices_tensor
+      builder, batch = nil, nil -- luacheck: ignore
+      local pick, left = order - 1, { 1, 2, 3, 4 }
+      for n = 4, 1, -1 do
+        local at = table.remove(left, pick % n + 1)
+        pick = math.floor(pick / n)
+        kept[at] = nil
+        collect()
+        if kept[2] then assert.are.equal(1, kept[2].num_rows) end
+        if kept[3] then assert.are.equal(1, kept[3].num_decodes) end
+        if kept[4] then assert.are.equal(3, kept[4][0]) end
+      end
+    end
+  end)
+
+  it("of builders that were only dropped end, too", function()
+    local freed = setmetatable({}, { __mode = "k" })
+    for _ = 1, 20 do
+      local builder = make()
+      local meta = assert(decode(builder, builder:batch(), 3))
+      freed[builder.handle], freed[meta], freed[meta.non_spec_state_indices_tensor] = true, true, true
+    end
+    collect()
+    collect()
+    assert.is_nil(next(freed))
+  end)
+end)

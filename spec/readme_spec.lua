@@ -1,0 +1,67 @@
+-- Runs the README's Lua: what stands behind `-->` is what the block prints, line by line. Runs of
+-- blanks count as one, so that tabs may be drawn as spaces.
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function squeeze(line)
+  return (line:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
+end
+
+local README = read "README.md"
+local blocks = {}
+for code in README:gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = code end
+
+-- What a block says it prints, and what it does print.
+local function run(code, name)
+  local claimed, printed = {}, {}
+  for line in code:gmatch "%-%->([^\n]*)" do claimed[#claimed + 1] = squeeze(line) end
+  local chunk = assert(loadstring(code, "=" .. name))
+  setfenv(chunk, setmetatable({
+    print = function(...)
+      local words = {}
+      for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+      for line in (table.concat(words, "\t") .. "\n"):gmatch "([^\n]*)\n" do
+        printed[#printed + 1] = squeeze(line)
+      end
+    end,
+  }, { __index = _G }))
+  chunk()
+  return claimed, printed
+end
+
+describe("the README", function()
+  for i, code in ipairs(blocks) do
+    it("prints what it says, block " .. i, function()
+      local claimed, printed = run(code, "README.md block " .. i)
+      assert.are.same(claimed, printed)
+    end)
+  end
+
+  it("opens with a program that prints something", function()
+    assert.is_true(#blocks > 0, "no Lua block")
+    local claimed = run(blocks[1], "README.md block 1")
+    assert.is_true(#claimed > 0, "it claims no output")
+  end)
+
+  it("names commands that the Makefile has, demo and test among them", function()
+    local targets, named = {}, {}
+    for target in read("Makefile"):gmatch "\n([%w%-]+):" do targets[target] = true end
+    for target in README:gmatch "[`\n]%s*make ([a-z][%w%-]*)" do
+      named[target] = true
+      assert.is_true(targets[target], "make " .. target .. " does not exist")
+    end
+    assert.is_true(named.demo and named.test)
+  end)
+
+  it("links to files that exist", function()
+    for target in README:gmatch "%]%(([^)#]+)%)" do
+      local file = io.open(target, "rb")
+      assert.is_truthy(file, target .. " does not exist")
+      file:close()
+    end
+  end)
+end)

@@ -1,0 +1,88 @@
+-- One random step for the oracle specs: the arguments, the path through the API, and which clause it
+-- breaks, if any.
+local breaks = require "spec.support.random_break"
+local feed = require "spec.support.feed"
+local parts = require "spec.support.oracle_parts"
+local random = require "spec.support.random_batch"
+
+local chance, pick = random.chance, random.pick
+
+local M = {}
+
+-- Tables of another width than the builder's own.
+local function reshape_tables(rand, config, inputs)
+  local cols = rand(1, inputs.block_table_cols + 2)
+  for _, rows in ipairs(parts.tables(config, inputs)) do
+    for _, row in ipairs(rows) do
+      for k = cols + 1, #row do row[k] = nil end
+      for k = #row + 1, cols do row[k] = rand(0, 999) end
+    end
+  end
+  inputs.block_table_cols = cols
+end
+
+-- Oddities that only the reference's own arguments can express.
+local function twist(rand, config, inputs)
+  if chance(rand, 1) then breaks.raw.too_many_rows(rand, config, inputs) end
+  if chance(rand, 15) then inputs.max_query_len = rand(0, 3) end
+  if chance(rand, 10) then inputs.num_reqs = math.max(inputs.num_reqs + rand(-2, 2), 0) end
+  if chance(rand, 10) then inputs.num_actual_tokens = rand(0, inputs.num_actual_tokens + 40) end
+  if chance(rand, 25) then inputs.num_decode_draft_tokens = nil end
+  if chance(rand, 10) then inputs.num_accepted_tokens = nil end
+  if chance(rand, 4) then breaks.raw.array_length(rand, config, inputs) end
+  if chance(rand, 2) then breaks.raw.table_length(rand, config, inputs) end
+  if chance(rand, 1) then breaks.raw.too_many_tokens(rand, config, inputs) end
+  if chance(rand, 1) then breaks.raw.bad_boundaries(rand, config, inputs) end
+  if chance(rand, 10) then reshape_tables(rand, config, inputs) end
+end
+
+-- Arguments of a capture: mostly uniform rows, sometimes with zero-length rows behind them.
+local function capture_inputs(rand, config, rows, null_row)
+  local S = config.num_speculative_tokens
+  local q = chance(rand, 50) and S + 1 or 1
+  local n = chance(rand, 80) and rand(0, math.min(config.max_num_seqs, config.max_rows)) or #rows
+  local uniform = {}
+  for i = 1, n do
+    local row = rows[i] or null_row
+    uniform[i] = { q = chance(rand, 97) and q or rand(0, S + 3), seq_len = row.seq_len, drafts = -1,
+      accepted = 1, prompt_done = false, blocks = row.blocks }
+  end
+  local inputs = feed.inputs(config, uniform, null_row, random.padding(rand, config, uniform))
+  inputs.capture = true
+  return inputs
+end
+
+--- Arguments (those of build_raw, and `capture`), a name in feed.paths, the rows for a batch, and the
+--- clause of strict that the step breaks, nil when it breaks none on purpose.
+function M.draw(rand, rules, config)
+  local strict, null_row = rules == "strict", random.null_row(config)
+  local make = (strict or chance(rand, 40)) and random.legal_rows or random.odd_rows
+  local rows = make(rand, config)
+  local must
+  if strict and chance(rand, 30) then
+    local name = pick(rand, breaks.row_names)
+    must = breaks.rows[name](rand, config, rows) and name or nil
+  end
+  if chance(rand, 12) then
+    local inputs = capture_inputs(rand, config, rows, null_row)
+    if strict and chance(rand, 40) then inputs.block_table, inputs.seq_lens = nil, nil end
+    return inputs, "raw", rows
+  end
+  if chance(rand, 15) then random.add_null_rows(rand, config, rows) end
+  local inputs = feed.inputs(config, rows, null_row, random.padding(rand, config, rows))
+  local path = pick(rand, { "raw", "raw", "add", "push", "write" })
+  if path ~= "raw" and path ~= "write" and not feed.plain(rows) then path = "write" end
+  if path == "raw" and strict and not must then
+    local name = chance(rand, 20) and pick(rand, breaks.raw_names)
+    must = name and breaks.raw[name](rand, config, inputs) and name or nil
+    if not must then
+      if chance(rand, 10) then inputs.prompt_done = nil end
+      if chance(rand, 10) then inputs.read_column = nil end
+    end
+  elseif path == "raw" and not strict then
+    twist(rand, config, inputs)
+  end
+  return inputs, path, rows, must
+end
+
+return M
