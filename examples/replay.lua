@@ -3,20 +3,13 @@
 --   make demo [TRACE=file]        luajit examples/replay.lua [file]
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
+local ns = require "gdnmeta.sim.clock"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 
 local STEP = 0.020 -- seconds
 
-ffi.cdef [[
-int gdn_replay_clock(int clock, int64_t *time) __asm__("clock_gettime");
-int gdn_replay_isatty(int fd) __asm__("isatty");
-]]
-local timespec = ffi.new "int64_t[2]"
-local function ns() -- since some moment, CLOCK_MONOTONIC
-  ffi.C.gdn_replay_clock(1, timespec)
-  return tonumber(timespec[0]) * 1e9 + tonumber(timespec[1])
-end
+ffi.cdef 'int gdn_replay_isatty(int fd) __asm__("isatty");'
 
 -- Sizes that graphs were captured at: pad_to[n] is the smallest that holds n tokens.
 local pad_to = {}

@@ -18,7 +18,7 @@ local function mean(draw, drafts, steps)
   return sum
 end
 
-describe("acceptance", function()
+describe("acceptance #lua", function()
   it("has the rates it is given, by position", function()
     local rates = { 0.9, 0.6, 0.1 }
     for j, share in ipairs(shares(acceptance.new { rates = rates, drafts = 3 }(1), 3, 100000)) do

@@ -2,7 +2,7 @@ local cost = require "gdnmeta.sim.cost"
 local presets = require "gdnmeta.sim.presets"
 local raises = require "spec.support.raises"
 
-describe("the cost of a step", function()
+describe("the cost of a step #lua", function()
   it("is the sum of its terms", function()
     local model = cost.new { c0 = 1, c_w = 8, c_tok = 0.01, c_pf = 0.1, c_seq = 0.2, c_ctx = 1e-3,
                              c_att = 1e-6, c_draft = 0.5, c_eager = 3 }
@@ -43,7 +43,7 @@ describe("the cost of a step", function()
   end)
 end)
 
-describe("a preset", function()
+describe("a preset #lua", function()
   it("is a cost model that says it is uncalibrated", function()
     assert.is_true(#presets.names >= 3)
     for _, name in ipairs(presets.names) do

@@ -7,7 +7,7 @@ local function near(want, got, tolerance, what)
   assert.is_true(math.abs(want - got) <= tolerance, ("%s: want %.12g, got %.12g"):format(what, want, got))
 end
 
-describe("non-negative least squares", function()
+describe("non-negative least squares #lua", function()
   it("solves a square system by hand", function()
     local x = nnls.solve({ { 2, 0 }, { 0, 4 } }, { 6, 2 })
     near(3, x[1], 1e-12, "x1")
@@ -69,7 +69,7 @@ local function logged(planted, n, noise)
   return steps
 end
 
-describe("calibration", function()
+describe("calibration #lua", function()
   local PLANTED = { c0 = 2, c_w = 8, c_tok = 0.02, c_pf = 0.05, c_seq = 0.1, c_ctx = 1e-5 }
 
   it("recovers planted coefficients, the floor of the weights included", function()

@@ -2,7 +2,7 @@ local recorded = require "gdnmeta.sim.recorded"
 
 local HEADER = "question_id,category,emitted_per_step\n"
 
-describe("recorded speculation", function()
+describe("recorded speculation #lua", function()
   it("is a list of emitted tokens a dialogue, 0 read as 1", function()
     local lists = assert(recorded.parse(HEADER .. "81,writing,1 4 0 3\r\n82,code,2\n", "t"))
     assert.are.same({ { 1, 4, 1, 3 }, { 2 } }, lists)

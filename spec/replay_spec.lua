@@ -141,7 +141,7 @@ describe("a policy that is wrong is found out:", function()
         running[1].take = running[1].take + running[2].take
         return running, 1
       end) },
-    { "it shares a slot", "step 1: rows[1] group 0 block 0 = 1, want a block that rows[0] does not write",
+    { "it shares a slot", "step 1: rows[1] group 0 writes block 1, want one that rows[0] does not write",
       broken("schedule", function(self, batch)
         self.free[#self.free - 1] = self.free[#self.free]
         return fcfs.schedule(self, batch)

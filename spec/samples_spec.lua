@@ -2,7 +2,7 @@ local samples = require "gdnmeta.sim.samples"
 local timeline = require "gdnmeta.sim.timeline"
 local workload = require "gdnmeta.sim.workload"
 
-describe("samples", function()
+describe("samples #lua", function()
   it("have the nearest-rank percentiles of the sorted list", function()
     local random = workload.random(7)
     for case = 1, 200 do
@@ -47,7 +47,7 @@ describe("samples", function()
   end)
 end)
 
-describe("a timeline", function()
+describe("a timeline #lua", function()
   it("keeps the sums of a run that outgrows its bins", function()
     local t = timeline.new({ "tokens" }, 0.5)
     for i = 0, 9999 do
@@ -63,8 +63,8 @@ describe("a timeline", function()
     for i = 0, 9999 do want = want + i % 7 end
     assert.are.equal(10000, steps)
     assert.is_true(math.abs(want - sum) < 1e-6)
-    assert.are.equal(8, t.width) -- 512 bins of 8 s hold 2,500 s, of 4 s they would not
-    assert.are.equal(math.ceil(2500 / 8), #points)
+    assert.are.equal(16, t.width) -- 240 bins of 16 s hold 2,500 s, of 8 s they would not
+    assert.are.equal(math.ceil(2500 / 16), #points)
   end)
 
   it("has points of single steps while it is short", function()

@@ -11,7 +11,7 @@ local COMPACT = "arrival_s,prompt_tokens,output_tokens\n"
 local AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 local BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
 
-describe("a trace", function()
+describe("a trace #lua", function()
   it("of the compact format has seconds and tokens, and users where the header says so", function()
     local requests = assert(trace.parse(COMPACT .. "0.000000,374,44\n4.314579,396,109\n", "t"))
     assert.are.equal("compact", requests.format)

@@ -6,7 +6,7 @@ local function mean(requests, key)
   return sum / #requests
 end
 
-describe("workload.random", function()
+describe("workload.random #lua", function()
   -- The generator's published form, written again with floating-point arithmetic.
   it("draws the numbers of Jenkins' generator", function()
     local function u32(x) return x % 2^32 end
@@ -41,7 +41,7 @@ describe("workload.random", function()
   end)
 end)
 
-describe("workload.generate", function()
+describe("workload.generate #lua", function()
   it("gives the same requests for the same options, others for another seed", function()
     local once, again = workload.generate { seed = 5 }, workload.generate { seed = 5 }
     assert.are.same(once, again)

@@ -10,11 +10,14 @@ function M.new()
   return setmetatable({ users = {}, names = {}, backlogged = {}, floor = 0, gap = 0 }, Fairness)
 end
 
-local function user_of(self, name, weight)
+--- The account of a user.
+---@param name string
+---@param weight? number default 1; that of the first call counts
+---@return table account for the other methods
+function Fairness:user(name, weight)
   local u = self.users[name]
   if not u then
-    u = { name = name, weight = weight, counter = 0, waiting = 0, since = 0, place = 0,
-          time = 0, service = 0, requests = 0 }
+    u = { weight = weight or 1, counter = 0, waiting = 0, since = 0, place = 0, time = 0, service = 0 }
     self.users[name] = u
     self.names[#self.names + 1] = name
   end
@@ -32,9 +35,9 @@ end
 
 --- A request of the user starts to wait, by arrival or after preemption. Who was not backlogged is
 --- lifted to the least counter of those who are: nobody saves up credit while away.
+---@param u table account
 ---@param now number
-function Fairness:wait(name, weight, now)
-  local u = user_of(self, name, weight or 1)
+function Fairness:wait(u, now)
   if u.waiting == 0 then
     u.counter = math.max(u.counter, least(self))
     u.since = now
@@ -42,11 +45,10 @@ function Fairness:wait(name, weight, now)
     u.place = #self.backlogged
   end
   u.waiting = u.waiting + 1
-  return u
 end
 
 --- One of the user's requests waits no longer.
----@param u table as wait() gave it
+---@param u table
 ---@param now number
 function Fairness:leave(u, now)
   u.waiting = u.waiting - 1
@@ -64,7 +66,7 @@ end
 ---@param u table
 ---@param tokens integer
 ---@param price number
-function Fairness:serve(u, tokens, price)
+function M.serve(u, tokens, price)
   local service = tokens * price / u.weight
   u.counter = u.counter + service
   if u.waiting > 0 then u.service = u.service + service end

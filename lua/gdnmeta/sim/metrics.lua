@@ -13,16 +13,17 @@ local NS_PER_MS = 1e6
 
 local DISTRIBUTIONS = { "ttft", "tpot", "itl", "itl_token", "e2e", "queue", "normalised" }
 
--- Points of a cumulative distribution for a plot: { ms, share }.
+-- Points for a plot that stretches the tail: { nines, ms }, where nines 1 is the 90th percentile, 2 the
+-- 99th, 3 the 99.9th, as far as there are samples for.
 local function curve(s)
   local points = {}
   if s.n == 0 then return points end
-  for i = 0, 200 do
-    local p = i / 2
-    local ms = s:percentile(p) / NS_PER_MS
-    local last = points[#points]
-    if last and last[1] == ms then last[2] = p / 100 else points[#points + 1] = { ms, p / 100 } end
+  local most = math.log10(s.n)
+  for i = 0, 119 do
+    local nines = most * i / 120
+    points[i + 1] = { nines, s:percentile(100 - 100 * 10^-nines) / NS_PER_MS }
   end
+  points[121] = { most, s:max() / NS_PER_MS }
   return points
 end
 
@@ -62,7 +63,8 @@ function M.figures(tally, setup)
     slots = { pool = setup.slots, mean = tally.slots / steps, peak = tally.most_slots },
     preemptions = tally.preemptions, recomputed = stats.discarded,
     recompute_tax = stats.discarded / math.max(1, stats.scheduled),
-    rejected_drafts = stats.rejected_drafts, wasted_rows = stats.wasted_rows, wasted_tokens = stats.wasted_tokens,
+    rejected_drafts = stats.rejected_drafts,
+    wasted_rows = stats.wasted_rows, wasted_tokens = stats.wasted_tokens,
     fairness = tally.fairness:figures(1e9),
     longest_wait_ms = tally.longest_wait / NS_PER_MS, longest_waiter = tally.longest_waiter,
     fallbacks = stats.fallbacks, failures = stats.failures,
@@ -76,8 +78,8 @@ function M.figures(tally, setup)
   end
   for _, name in ipairs(DISTRIBUTIONS) do
     figures[name] = tally[name]:summary(1 / NS_PER_MS)
-    figures.curves[name] = curve(tally[name])
   end
+  for _, name in ipairs { "ttft", "itl" } do figures.curves[name] = curve(tally[name]) end
   return figures
 end
 

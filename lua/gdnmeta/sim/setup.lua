@@ -14,27 +14,31 @@ local MS = { 0, math.huge }
 
 -- name -> default, domain. kv_tokens and max_num_seqs come with the preset.
 M.OPTIONS = {
-  policy = { "fcfs" }, -- whatever gdn.policy takes
-  requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" }, -- one of these, or none
-  rate = { nil, { 1e-6, 1e6 } }, -- requests a second
+  policy = { "fcfs" }, trusted = { false, "boolean" }, -- what gdn.policy takes
+  -- The workload: one of these three, or none for the default one.
+  requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" },
+  rate = { nil, { 1e-6, 1e6 } }, -- requests a second; default: as they come
   limit = { nil, COUNT }, -- the first so many requests
   users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
   seed = { 1, { 0, 2^32 - 1, true } },
-  preset = { presets.DEFAULT, "string" }, cost = { nil, "table" }, -- coefficients instead of the preset's
+  -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?
+  preset = { presets.DEFAULT, "string" }, cost = { nil, "table" }, calibrated = { false, "boolean" },
+  ttft_ms = { 2000, MS }, tpot_ms = { 100, MS }, -- targets
+  async = { false, "boolean" },
+  -- Limits.
   max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
   max_model_len = { nil, COUNT }, -- default: what the longest request needs
   kv_tokens = { nil, { 0, 2^40 } }, -- 0: no limit
   long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
-  num_speculative_tokens = { 0, { 0, 64, true } },
-  acceptance = { nil }, -- options of acceptance.new, or a model
+  num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's; default: what max_num_seqs needs
+  -- The model.
   num_groups = { 3, { 1, 64, true } },
-  num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's, the null slot included; default: what max_num_seqs needs
   mamba_cache_mode = { "none", "string" }, mamba_block_size = { 544, COUNT },
   full_cuda_graph = { true, "boolean" }, max_cudagraph_capture_size = { 512, COUNT },
-  async = { false, "boolean" },
-  ttft_ms = { 2000, MS }, tpot_ms = { 100, MS }, -- targets
-  device = { "cpu", "string" },
-  on_policy_error = { "fallback", "string" }, aging = { nil, MS },
+  num_speculative_tokens = { 0, { 0, 64, true } },
+  acceptance = { nil }, -- options of acceptance.new, or a model; default: mean = 1 + 0.6 drafts
+  -- How to run.
+  device = { "cpu", "string" }, on_policy_error = { "fallback", "string" }, aging = { nil, MS },
   measure = { true, "boolean" }, -- wall time of policy and builds
   progress = { nil, "function" }, -- progress(tally, simulated seconds) after every step
 }
@@ -51,7 +55,8 @@ local function acceptance_model(o)
   local model = o.acceptance
   if type(model) == "function" or o.num_speculative_tokens == 0 then return model end
   local options = { drafts = o.num_speculative_tokens, seed = o.seed }
-  for name, value in pairs(model or { mean = 1 + 0.6 * o.num_speculative_tokens }) do options[name] = value end
+  model = model or { mean = 1 + 0.6 * o.num_speculative_tokens }
+  for name, value in pairs(model) do options[name] = value end
   return acceptance.new(options)
 end
 
@@ -66,8 +71,11 @@ end
 
 local function builder_options(o, max_model_len)
   local drafts, blocks = o.num_speculative_tokens, nil
-  if o.mamba_cache_mode == "align" then blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + 1 end
-  local per_request = o.mamba_cache_mode == "align" and 2 + drafts or 1 + drafts
+  local per_request = 1 + drafts
+  if o.mamba_cache_mode == "align" then -- a column a block, and the running block beside the one before
+    blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + 1
+    per_request = 2 + drafts
+  end
   return {
     device = o.device, max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
     num_speculative_tokens = drafts, full_cuda_graph = o.full_cuda_graph,
@@ -78,6 +86,12 @@ local function builder_options(o, max_model_len)
   }
 end
 
+-- A policy is called by its own name, else by that of its file.
+local function policy_name(what, policy)
+  if type(what) == "string" then return what:match "([^/]*)%.lua$" or what end
+  return type(policy) == "table" and policy.name or "policy"
+end
+
 -- What policies ask about time, in seconds.
 local function foresight(model, stats)
   return {
@@ -86,11 +100,7 @@ local function foresight(model, stats)
   }
 end
 
---- Everything ready to run, or nil and why not.
----@param opts table see OPTIONS
----@return table|nil setup o, requests, engine, builders, cost, preset, draw, max_tokens
----@return string? message
-function M.new(opts)
+local function prepare(opts)
   local o = given.parse("sim.run", opts, M.OPTIONS)
   local model, preset = cost_model(o)
   if not model then return nil, preset end
@@ -101,9 +111,9 @@ function M.new(opts)
   o.kv_tokens = o.kv_tokens or preset.kv_tokens or 0
   local max_model_len = o.max_model_len or sequence + output + 1
   local policy
-  policy, message = gdn.policy(o.policy)
+  policy, message = gdn.policy(o.policy, { trusted = o.trusted })
   if not policy then return nil, message end
-  local builders = {}
+  local draw, builders = acceptance_model(o), {}
   for i = 1, o.async and 2 or 1 do
     builders[i], message = gdn.builder(builder_options(o, max_model_len))
     if not builders[i] then return nil, message end
@@ -121,7 +131,37 @@ function M.new(opts)
   }
   if not engine then return nil, message end
   return { o = o, requests = requests, engine = engine, builders = builders, policy = policy, cost = model,
-           preset = preset, draw = acceptance_model(o), max_tokens = output, max_model_len = max_model_len }
+           preset = preset, draw = draw, max_tokens = output, max_model_len = max_model_len,
+           name = policy_name(o.policy, policy) }
+end
+
+--- Everything ready to run, or nil and why not. Options that some constructor refuses are the mistake of
+--- who called sim.run: the message is raised at his line.
+---@param opts table see OPTIONS
+---@return table|nil setup what the simulator reads
+---@return string? message
+function M.new(opts)
+  local ok, ready, message = pcall(prepare, opts)
+  if ok then return ready, message end
+  local refusal = tostring(ready):gsub("^[^:\n]*%.lua:%d+: ", "")
+  if not refusal:find "^[%w_.]+: " then error(ready, 0) end -- a fault of ours: leave its place
+  error(refusal, 3)
+end
+
+--- What a report says about a run's conditions.
+---@param s table as M.new gives it
+---@return table
+function M.describe(s)
+  local o, requests = s.o, s.requests
+  local facts = { workload = requests.name, rate = requests.rate, max_model_len = s.max_model_len }
+  for _, name in ipairs { "seed", "max_num_seqs", "max_num_batched_tokens", "kv_tokens", "num_groups",
+                          "mamba_cache_mode", "num_speculative_tokens", "async", "users" } do
+    facts[name] = o[name]
+  end
+  facts.cost_name = o.cost and "coefficients given" or s.preset.name .. " (" .. s.preset.about .. ")"
+  facts.calibrated = o.calibrated
+  facts.coefficients = o.cost or s.preset.coefficients
+  return facts
 end
 
 return M

@@ -3,29 +3,23 @@
 -- random is drawn a request, so that a seed gives the same run, and the same luck under any policy.
 local ffi = require "ffi"
 local clock = require "gdnmeta.sim.clock"
+local conservation = require "gdnmeta.sim.conservation"
 local metrics = require "gdnmeta.sim.metrics"
 local setup = require "gdnmeta.sim.setup"
 local tally = require "gdnmeta.sim.tally"
 
 local integers = ffi.typeof "int32_t[?]"
 
-local HOLD = 5e6 -- ns: how long nothing happens when a policy holds everybody back
-local STARVED = 600e9 -- ns of that in a row, and the policy is stuck
-
-local Simulator = {}
-Simulator.__index = Simulator
-
 local M = {}
 
 local function new(s)
-  local n, rows = #s.requests, s.o.max_num_seqs
-  return setmetatable({
+  local n = #s.requests
+  return {
     o = s.o, requests = s.requests, engine = s.engine, cost = s.cost, draw = s.draw, draws = {},
     max_tokens = s.max_tokens, max_model_len = s.max_model_len, tally = tally.new(n),
-    facts = { {}, {} }, ordinal = integers(4 * rows + 1), -- by the engine's request index
-    left = integers(n + 1), prompt = integers(n + 1), computed = 0, next = 1, now = 0, held = 0,
-    scheduled = 0,
-  }, Simulator)
+    facts = { {}, {} }, ordinal = {}, -- by the engine's request index
+    left = integers(n + 1), prompt = integers(n + 1), next = 1, now = 0,
+  }
 end
 
 local function ns(seconds) return math.floor(seconds * 1e9 + 0.5) end
@@ -53,7 +47,7 @@ end
 -- What became of requests when the step was planned.
 local function note_plan(self, step)
   local t, requests, now = self.tally, self.requests, self.now
-  for _, id in ipairs(step.preempted) do t:preempt(id, requests[id], now) end
+  for _, id in ipairs(step.preempted) do t:preempt(id, now) end
   for _, id in ipairs(step.admitted) do t:admit(id, requests[id], now) end
   for _, id in ipairs(step.rejected) do t:reject(id, now) end
   if self.o.measure then
@@ -82,20 +76,23 @@ local function measure(self, step)
   facts.prefill, facts.decode = step.prefill_tokens, step.decode_tokens
   facts.waiting, facts.running = self.engine.stats.waiting, self.engine.stats.running
   facts.slots = self.engine:slots().used
-  facts.duration = math.floor(1e6 * self.cost:ms(step.padded_tokens, step.prefill_tokens, step.num_rows, context,
-    attention, drafts, step.graph == "eager") + 0.5)
+  local ms = self.cost:ms(step.padded_tokens, step.prefill_tokens, step.num_rows, context, attention, drafts,
+    step.graph == "eager")
+  facts.duration = math.floor(1e6 * ms + 0.5)
   return facts
 end
 
--- Write down what the model's step gave: accepted drafts, and where an answer ends.
+-- Write down what the model's step gave: accepted drafts, and where an answer ends. A request that
+-- stopped while the step was under way gets nothing.
 local function fill_results(self, step)
   for row = 0, step.num_rows - 1 do
-    if step.samples[row] == 1 then
-      local i, drafts, accepted = self.ordinal[step.request[row]], step.drafts[row], 0
-      if drafts > 0 and self.draws[i] then accepted = self.draws[i](drafts, step.seq_len[row]) end
+    local i = self.ordinal[step.request[row]]
+    if step.samples[row] == 1 and self.left[i] > 0 then
+      local drafts, accepted = step.drafts[row], 0
+      if drafts > 0 then accepted = self.draws[i](drafts, step.seq_len[row]) end
       if drafts >= 0 then self.tally:speculate(drafts, accepted) end
       step.accepted[row] = accepted
-      if self.left[i] <= accepted + 1 then step.stop[row] = math.max(self.left[i], 1) end
+      if self.left[i] <= accepted + 1 then step.stop[row] = self.left[i] end
     end
   end
 end
@@ -117,19 +114,11 @@ local function finish(self, step, facts)
   if o.progress then o.progress(t, now / 1e9) end
 end
 
--- Nothing runs: on to the next arrival, or a little further when somebody is held back.
+-- Nothing runs: on to the next arrival. An engine with somebody waiting always runs somebody.
 local function idle(self)
   local waiting = self.engine.stats.waiting
-  local arrival = self.next <= #self.requests and ns(self.requests[self.next].arrival) or math.huge
-  if waiting == 0 then
-    self.now = arrival
-    return
-  end
-  self.now = math.min(arrival, self.now + HOLD)
-  self.held = self.held + HOLD
-  if self.held > STARVED then
-    error(("policy %s runs nobody, and %d requests wait"):format(tostring(self.o.policy), waiting), 0)
-  end
+  if waiting > 0 then error(("nobody runs, and %d requests wait"):format(waiting), 0) end
+  self.now = ns(self.requests[self.next].arrival)
 end
 
 -- In order, a step is planned when the one before has ended. A step ahead (async), it is planned when
@@ -145,9 +134,10 @@ local function loop(self)
       self.now = running_facts.ends
       finish(self, running, running_facts)
       running = nil
+    elseif not facts then
+      idle(self)
     end
     if facts then
-      self.held = 0
       facts.ends = self.now + facts.duration
       if self.o.async then
         running, running_facts = step, facts
@@ -155,15 +145,31 @@ local function loop(self)
         self.now = facts.ends
         finish(self, step, facts)
       end
-    elseif not running then
-      idle(self)
     end
   end
 end
 
+-- First step, first and last token of each request, in ms after its arrival; false where it had none.
+local function per_request(requests, t)
+  local queue, ttft, e2e = {}, {}, {}
+  for i = 1, t.n do
+    local arrival, done = t.arrival[i], t.got[i] > 0
+    queue[i] = t.start[i] >= 0 and (t.start[i] - arrival) / 1e6
+    ttft[i] = done and (t.first[i] - arrival) / 1e6
+    e2e[i] = done and (t.last[i] - arrival) / 1e6
+  end
+  return { requests = requests, queue = queue, ttft = ttft, e2e = e2e }
+end
+
+-- The earliest failure of the policy that the engine still remembers.
+local function first_failure(engine)
+  local failure = engine:failures()[1]
+  return failure and { step = failure.step, hook = failure.hook, message = tostring(failure.message) }
+end
+
 --- Run to the end.
 ---@param opts table see setup.OPTIONS
----@return table|nil run figures of metrics.figures, and setup: what was run
+---@return table|nil run figures of metrics.figures; policy and setup say what was run
 ---@return string? message
 function M.run(opts)
   local s, message = setup.new(opts)
@@ -173,13 +179,16 @@ function M.run(opts)
   self.tally:close(self.now)
   local slots = s.engine:slots()
   local run = metrics.figures(self.tally, {
-    budget = s.o.max_num_batched_tokens, slots = slots.size, stats = s.engine.stats,
+    budget = s.o.max_num_batched_tokens, slots = slots.free + slots.used, stats = s.engine.stats,
     ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms,
   })
+  run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
+  run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
+  run.failure = first_failure(s.engine)
   run.wall.seconds = (clock() - start) / 1e9
   s.engine:close()
   for _, builder in ipairs(s.builders) do builder:close() end
-  return run, self
+  return run
 end
 
 return M

@@ -25,7 +25,7 @@ local SUMS = { "steps", "arrived", "finished", "rejected", "emitted", "prefill",
 function M.new(n)
   local self = {
     n = n, arrival = doubles(n + 1), first = doubles(n + 1), last = doubles(n + 1), start = doubles(n + 1),
-    got = integers(n + 1), user = {},
+    got = integers(n + 1), done = integers(n + 1), waits = integers(n + 1), user = {},
     queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new(),
     normalised = samples.new(), itl = samples.new(), itl_token = samples.new(),
     gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(), timeline = timeline.new(CHANNELS),
@@ -40,7 +40,8 @@ end
 function Tally:arrive(i, request, now)
   self.arrived = self.arrived + 1
   self.arrival[i], self.first[i], self.start[i], self.got[i] = now, -1, -1, 0
-  self.user[i] = self.fairness:wait(request.user or "nobody", request.weight, now)
+  self.user[i], self.waits[i] = self.fairness:user(request.user or "nobody", request.weight), 1
+  self.fairness:wait(self.user[i], now)
 end
 
 --- It was scheduled while it waited: it runs from `now` on.
@@ -49,15 +50,16 @@ function Tally:admit(i, request, now)
   if self.start[i] < 0 then
     self.start[i] = now
     self.queue:add(now - self.arrival[i])
-    self.fairness:serve(user, request.prompt, PROMPT)
+    fairness.serve(user, request.prompt, PROMPT)
   end
+  self.waits[i] = 0
   self.fairness:leave(user, now)
 end
 
 --- It was sent back to wait, and what it had computed is lost.
-function Tally:preempt(i, request, now)
-  self.preemptions = self.preemptions + 1
-  self.fairness:wait(request.user or "nobody", request.weight, now)
+function Tally:preempt(i, now)
+  self.preemptions, self.waits[i] = self.preemptions + 1, 1
+  self.fairness:wait(self.user[i], now)
 end
 
 -- Gaps between tokens come in runs: all rows that emitted in two steps in a row have the same.
@@ -75,7 +77,7 @@ end
 --- It was given m tokens.
 function Tally:emit(i, m, now)
   self.emitted = self.emitted + m
-  self.fairness:serve(self.user[i], m, OUTPUT)
+  fairness.serve(self.user[i], m, OUTPUT)
   if self.got[i] == 0 then
     self.first[i] = now
     self.ttft:add(now - self.arrival[i])
@@ -94,7 +96,7 @@ end
 function Tally:finish(i, now, ttft_target, tpot_target)
   local got, first, arrival = self.got[i], self.first[i], self.arrival[i]
   local tpot = 0
-  self.finished = self.finished + 1
+  self.finished, self.done[i] = self.finished + 1, 1
   if got > 1 then
     tpot = (now - first) / (got - 1)
     self.tpot:add(tpot)
@@ -107,7 +109,10 @@ end
 --- It was turned away.
 function Tally:reject(i, now)
   self.rejected = self.rejected + 1
-  if self.start[i] < 0 then self.fairness:leave(self.user[i], now) end
+  if self.waits[i] == 1 then
+    self.waits[i] = 0
+    self.fairness:leave(self.user[i], now)
+  end
 end
 
 --- Of a speculative row's drafts, `accepted` were.
@@ -119,7 +124,8 @@ end
 --- A step ran: facts has kind, rows, tokens, padded, prefill, decode, waiting, running, slots.
 function Tally:step(facts, now, duration)
   local kind, padding = self.kinds[facts.kind], facts.padded - facts.tokens
-  kind.steps, kind.tokens, kind.padded = kind.steps + 1, kind.tokens + facts.tokens, kind.padded + facts.padded
+  kind.steps = kind.steps + 1
+  kind.tokens, kind.padded = kind.tokens + facts.tokens, kind.padded + facts.padded
   self.steps, self.busy = self.steps + 1, self.busy + duration
   self.rows, self.tokens = self.rows + facts.rows, self.tokens + facts.tokens
   self.padded, self.slots = self.padded + facts.padded, self.slots + facts.slots

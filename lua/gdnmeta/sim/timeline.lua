@@ -1,6 +1,6 @@
 -- A run drawn over time in a fixed number of bins: when the run outgrows them, neighbours are merged
 -- and a bin lasts twice as long. Memory stays what it was at the start.
-local BINS = 512
+local BINS = 240
 
 local Timeline = {}
 Timeline.__index = Timeline

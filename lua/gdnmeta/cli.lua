@@ -1,0 +1,82 @@
+-- The command line: `gdnmeta <command> ...`. A command is a module of gdnmeta/cli/ with `describe`,
+-- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
+local M = {}
+
+local COMMANDS = { "simulate", "sweep", "merge", "doctor" }
+
+local EXAMPLES = [[
+examples:
+  gdnmeta simulate                                  the default workload under fcfs
+  gdnmeta simulate --policy fcfs --policy decode_first --report out.html
+  gdnmeta simulate --trace azure2023_conv.csv --policy mine.lua --rate 6
+  gdnmeta sweep --policy fcfs --policy mine.lua --rates 2:12:2 --jobs 4 --report sweep.html
+  gdnmeta sweep --policy fcfs --rates 2:12:2 --print-jobs | parallel
+  gdnmeta merge cell-*.json --report sweep.html
+  gdnmeta doctor]]
+
+--- Raise what the user did wrong, or what went wrong outside of the program: a message, no place.
+---@param message string
+function M.fail(message, ...)
+  if select("#", ...) > 0 then message = message:format(...) end
+  error({ message = message }, 0)
+end
+
+local function parser_of(argparse)
+  local parser = argparse("gdnmeta", "Policies for LLM servers, tried out in simulated time.", EXAMPLES)
+  parser:command_target "command"
+  parser:require_command(true)
+  parser:add_help_command(false)
+  for _, name in ipairs(COMMANDS) do
+    local command = require("gdnmeta.cli." .. name)
+    local sub = parser:command(name, command.summary):epilog(command.epilog)
+    command.describe(sub)
+    sub:flag("--debug", "Show where an error came from.")
+  end
+  return parser
+end
+
+-- A message as people read it: without a place in the source, when it is one of ours.
+local function plain(err)
+  if type(err) == "table" and err.message then return err.message end
+  return (tostring(err):gsub("^[^:\n]*%.lua:%d+: ", ""))
+end
+
+local function contains(list, wanted)
+  for _, item in ipairs(list) do
+    if item == wanted then return true end
+  end
+  return false
+end
+
+local function parse(argv)
+  local ok, argparse = pcall(require, "argparse")
+  if not ok then
+    M.fail "the Lua module argparse is missing: `luarocks install argparse`"
+  end
+  local parsed, args = parser_of(argparse):pparse(argv)
+  if parsed then return args end
+  local command = contains(COMMANDS, argv[1]) and argv[1] .. " " or ""
+  M.fail("%s; see gdnmeta %s--help", args, command)
+end
+
+--- Run a command.
+---@param argv table arguments, and the program's name at 0
+---@return integer status 0: done, 1: the answer is no, 2: could not
+function M.main(argv)
+  local traceback
+  local ok, status = xpcall(function()
+    -- doctor helps also where argparse is what is missing.
+    if argv[1] == "doctor" and #argv == 1 then return require("gdnmeta.cli.doctor").run {} end
+    local args = parse(argv)
+    args.program, args.argv = argv[0], argv
+    return require("gdnmeta.cli." .. args.command).run(args)
+  end, function(err)
+    traceback = debug.traceback(plain(err), 2)
+    return err
+  end)
+  if ok then return status or 0 end
+  io.stderr:write("gdnmeta: ", contains(argv, "--debug") and traceback or plain(status), "\n")
+  return 2
+end
+
+return M

@@ -1,0 +1,62 @@
+-- gdnmeta merge: joins the results of a sweep's jobs, which may come from many machines.
+local fail = require("gdnmeta.cli").fail
+local knee = require "gdnmeta.sim.knee"
+local output = require "gdnmeta.cli.output"
+
+local M = {
+  summary = "Join results of simulate --json into one table or page.",
+  epilog = [[
+examples:
+  gdnmeta merge cell-*.json
+  gdnmeta merge cell-*.json --attainment 95 --report sweep.html --json all.json]],
+}
+
+function M.describe(parser)
+  parser:argument("files", "JSON that simulate, sweep or merge wrote."):args "+"
+  parser:option("--attainment", "Percent of requests that must meet both targets (90)."):argname "P"
+  parser:option("--report", "Write a page with table and pictures."):argname "HTML"
+  parser:option("--json", "Write all figures; - is stdout."):argname "FILE"
+end
+
+--- Write what was asked for of a sweep's runs, and print the table.
+---@param args table report, json, argv
+---@param runs table
+---@param share number attainment that is wanted
+function M.deliver(args, runs, share)
+  knee.sort(runs)
+  output.deliver(args, output.command(args.argv), runs, function(list, command)
+    return require("gdnmeta.sim.html").sweep(list, share, command)
+  end)
+  if args.json ~= "-" then print(require("gdnmeta.sim.report").sweep(runs, share)) end
+end
+
+-- Runs of different workloads, limits or step costs say nothing about each other.
+local function check_alike(first, run, path)
+  for _, name in ipairs { "workload", "seed", "cost_name", "max_num_seqs", "max_num_batched_tokens",
+                          "kv_tokens", "mamba_cache_mode", "num_speculative_tokens", "async" } do
+    if first.setup[name] ~= run.setup[name] then
+      fail("%s: %s = %s, the first file has %s", path, name, tostring(run.setup[name]),
+        tostring(first.setup[name]))
+    end
+  end
+end
+
+function M.run(args)
+  local share = tonumber(args.attainment or 90)
+  if not share or not (share > 0 and share <= 100) then
+    fail("--attainment = %s, want percent in 0 .. 100", args.attainment)
+  end
+  local runs, seen = {}, {}
+  for _, path in ipairs(args.files) do
+    for _, run in ipairs(output.read(path).runs) do
+      check_alike(runs[1] or run, run, path)
+      local cell = ("%s %.9g"):format(run.policy, run.setup.rate or 0)
+      if not seen[cell] then runs[#runs + 1] = run end
+      seen[cell] = true
+    end
+  end
+  if #runs == 0 then fail "no runs in these files" end
+  M.deliver(args, runs, share / 100)
+end
+
+return M

@@ -1,0 +1,151 @@
+-- The options that say what is simulated: shared by simulate and sweep, and written out again for the
+-- jobs of a sweep.
+local fail = require("gdnmeta.cli").fail
+local check = require "gdnmeta.check"
+
+local M = {}
+
+-- A reader turns an option's text into its value, or returns nil and what it wants.
+local function number(least, most, whole)
+  return function(text)
+    local n = text:find "^[%d.][%d.]*[eE]?[+-]?%d*$" and tonumber(text)
+    if n and n >= least and n <= most and not (whole and n % 1 ~= 0) then return n end
+    return nil, ("%s in %.15g .. %.15g"):format(whole and "an integer" or "a number", least, most)
+  end
+end
+
+local function integer(least, most) return number(least, most, true) end
+
+local function text(value) return value end
+
+-- name=value,name=value with numbers for values.
+local function pairs_of(spec)
+  local list = {}
+  for part in (spec .. ","):gmatch "([^,]*)," do
+    local name, value = part:match "^%s*([%a_]+)=(%S+)%s*$"
+    if not tonumber(value) then return nil, "name=number,name=number" end
+    list[name] = tonumber(value)
+  end
+  return list
+end
+
+local function one_of(...)
+  local known, names = {}, { ... }
+  for _, name in ipairs(names) do known[name] = true end
+  return function(value)
+    if known[value] then return value end
+    return nil, "one of " .. table.concat(names, ", ")
+  end
+end
+
+-- A share of accepted drafts a position, or name=number pairs, or a recording.
+local function acceptance(spec)
+  if spec:find "^[%d.,%s]+$" then
+    local rates = {}
+    for part in spec:gmatch "[^,%s]+" do rates[#rates + 1] = tonumber(part) or -1 end
+    return { rates = rates }
+  elseif spec:find "=" then
+    return pairs_of(spec)
+  end
+  local lists, message = require("gdnmeta.sim.recorded").read(spec)
+  if not lists then fail("--accept: %s", message) end
+  return { recorded = lists }
+end
+
+local COUNT = 2^31 - 1
+
+-- { flag, placeholder, option of sim.run, reader, help }; no reader: a flag without a value.
+M.list = {
+  { "--trace", "FILE", "trace", text, "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian." },
+  { "--workload", "SPEC", "workload", pairs_of,
+    "Generated workload, such as requests=500,prompt_median=900; see sim/workload.lua." },
+  { "--limit", "N", "limit", integer(1, COUNT), "Only the first N requests." },
+  { "--users", "N", "users", integer(1, 1000000), "Spread requests over N users (generated ones: 8)." },
+  { "--seed", "N", "seed", integer(0, 2^32 - 1), "Of everything that is drawn at random (1)." },
+  { "--preset", "NAME", "preset", text, "Step cost to start from; see sim/presets.lua." },
+  { "--cost", "SPEC", "cost", text, "Step cost in ms, such as c0=12,c_pf=0.07,c_seq=0.1." },
+  { "--calibrate", "LOG", "calibrate", text, "Fit the step cost to a CSV of measured steps." },
+  { "--ttft-ms", "MS", "ttft_ms", number(0, 1e9), "Target: time to first token (2000)." },
+  { "--tpot-ms", "MS", "tpot_ms", number(0, 1e9), "Target: time per output token (100)." },
+  { "--kv-tokens", "N", "kv_tokens", integer(0, 2^40), "Attention-cache memory; 0: unlimited." },
+  { "--max-seqs", "N", "max_num_seqs", integer(1, 65536), "Requests that run at once." },
+  { "--max-tokens", "N", "max_num_batched_tokens", integer(1, COUNT), "Tokens a step (8192)." },
+  { "--max-model-len", "N", "max_model_len", integer(1, COUNT), "Longest sequence." },
+  { "--long-prefill", "N", "long_prefill_token_threshold", integer(0, COUNT),
+    "Most prompt tokens of a request a step; 0: no limit." },
+  { "--slots", "N", "num_slots", integer(2, COUNT), "State slots of a group, the null slot included." },
+  { "--groups", "N", "num_groups", integer(1, 64), "GDN cache groups (3)." },
+  { "--cache-mode", "MODE", "mamba_cache_mode", one_of("none", "align"), "none, or align." },
+  { "--block-size", "N", "mamba_block_size", integer(1, COUNT), "Tokens a block in mode align (544)." },
+  { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens a step (0)." },
+  { "--accept", "SPEC", "acceptance", acceptance,
+    "0.9,0.8 by position, or mean=2.5[,spread=0.4], or a recorded CSV." },
+  { "--async", nil, "async", nil, "The host plans a step ahead." },
+  { "--trusted", nil, "trusted", nil, "Compile policy files; an endless loop in one then hangs." },
+}
+
+local function key(flag) return (flag:sub(3):gsub("%-", "_")) end
+
+--- Declare them.
+function M.describe(parser)
+  for _, o in ipairs(M.list) do
+    if o[4] then parser:option(o[1], o[5]):argname(o[2]):target(key(o[1]))
+    else parser:flag(o[1], o[5]):target(key(o[1])) end
+  end
+end
+
+local function calibrated(options, path, say)
+  local fit, message = require("gdnmeta.sim.fit").file(path)
+  if not fit then fail("--calibrate: %s", message) end
+  say(("calibrated on %d steps: mean error %.1f %%"):format(fit.n, fit.mape))
+  for _, b in ipairs(fit.by_batch) do
+    say(("  %3d .. %3d rows: %5d steps, %8.2f ms on average, off by %+.2f ms, %.1f %%"):format(
+      b.from, b.to, b.n, b.mean_ms, b.mean_error_ms, b.mape))
+  end
+  options.cost, options.calibrated = fit.coefficients, true
+end
+
+--- What sim.run is given, less policy and rate.
+---@param args table parsed
+---@param say function says a line
+---@return table options
+function M.build(args, say)
+  local options = {}
+  for _, o in ipairs(M.list) do
+    local value = args[key(o[1])]
+    if value ~= nil then
+      local wanted
+      if o[4] then value, wanted = o[4](value) end
+      if value == nil then fail("%s", check.wrong(o[1], args[key(o[1])], wanted)) end
+      options[o[3]] = value
+    end
+  end
+  if options.cost and options.calibrate then fail "--cost and --calibrate exclude each other" end
+  if options.cost then
+    local coefficients, message = require("gdnmeta.sim.cost").parse(options.cost)
+    if not coefficients then fail("--cost: %s", message) end
+    options.cost = coefficients
+  end
+  if options.calibrate then calibrated(options, options.calibrate, say) end
+  options.calibrate = nil
+  if options.trace and options.workload then fail "--trace and --workload exclude each other" end
+  if not options.trace and not options.users then options.users = 8 end
+  return options
+end
+
+--- The same arguments, for another process.
+---@param args table parsed
+---@return table argv
+function M.again(args)
+  local argv = {}
+  for _, o in ipairs(M.list) do
+    local value = args[key(o[1])]
+    if value ~= nil then
+      argv[#argv + 1] = o[1]
+      if o[4] then argv[#argv + 1] = value end
+    end
+  end
+  return argv
+end
+
+return M

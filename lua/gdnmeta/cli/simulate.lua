@@ -1,0 +1,63 @@
+-- gdnmeta simulate: one workload under one or several policies.
+local fail = require("gdnmeta.cli").fail
+local format = require "gdnmeta.sim.format"
+local options = require "gdnmeta.cli.options"
+local output = require "gdnmeta.cli.output"
+local terminal = require "gdnmeta.cli.terminal"
+
+local M = {
+  summary = "Run a workload through the engine in simulated time.",
+  epilog = [[
+examples:
+  gdnmeta simulate --policy fcfs --policy decode_first --policy fair --report out.html
+  gdnmeta simulate --trace azure2023_conv.csv --rate 6 --kv-tokens 200000 --policy mine.lua
+  gdnmeta simulate --drafts 3 --accept 0.83,0.69,0.57 --json out.json
+  gdnmeta simulate --calibrate steps.csv     columns tokens_padded,prefill_tokens,seqs,ctx_sum,ms]],
+}
+
+function M.describe(parser)
+  parser:option("--policy", "Name of a shipped policy or path of a file; again for several (fcfs)."):count "*"
+    :argname "POLICY"
+  parser:option("--rate", "Requests a second: squeezes or stretches the arrivals."):argname "R"
+  options.describe(parser)
+  parser:option("--report", "Write a page with table and pictures."):argname "HTML"
+  parser:option("--json", "Write all figures; - is stdout."):argname "FILE"
+  parser:option("--csv", "Write a line a request; - is stdout."):argname "FILE"
+  parser:flag("--quiet", "No progress.")
+end
+
+--- Run the workload under each policy in turn.
+---@param args table parsed
+---@return table runs
+function M.runs(args)
+  local progress = terminal.progress(args.quiet)
+  local base = options.build(args, function(line) progress:say(line) end)
+  if args.rate then
+    base.rate = tonumber(args.rate)
+    if not base.rate or not (base.rate >= 1e-6 and base.rate <= 1e6) then
+      fail("--rate = %s, want requests a second in 1e-06 .. 1000000", args.rate)
+    end
+  end
+  local policies, runs = #args.policy > 0 and args.policy or { "fcfs" }, {}
+  for i, policy in ipairs(policies) do
+    local o = { policy = policy, progress = function(tally)
+      progress:show(policy, tally.finished, tally.n, "requests")
+    end }
+    for name, value in pairs(base) do o[name] = value end
+    local run, message = require("gdnmeta.sim").run(o)
+    if not run then fail("%s", message) end
+    progress:say(("%s: %s requests in %s steps, %.1f s"):format(run.policy, format.count(run.requests),
+      format.count(run.steps), run.wall.seconds))
+    runs[i] = run
+  end
+  progress:clear()
+  return runs
+end
+
+function M.run(args)
+  local runs = M.runs(args)
+  output.deliver(args, output.command(args.argv), runs, require("gdnmeta.sim.html").simulate)
+  if args.json ~= "-" and args.csv ~= "-" then print(require("gdnmeta.sim.report").report(runs)) end
+end
+
+return M

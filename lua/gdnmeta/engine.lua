@@ -1,0 +1,314 @@
+-- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
+-- same code: time is an argument.
+local check = require "gdnmeta.check"
+local arrivals = require "gdnmeta.engine.arrivals"
+local commits = require "gdnmeta.engine.commit"
+local hooks_of = require "gdnmeta.engine.hooks"
+local layout = require "gdnmeta.engine.layout"
+local lib = require "gdnmeta.native"
+local make = require "gdnmeta.engine.make"
+local propose = require "gdnmeta.engine.propose"
+local requests = require "gdnmeta.requests"
+local results_of = require "gdnmeta.engine.results"
+
+local EINVAL, ECAP = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP)
+
+local Engine = {}
+Engine.__index = Engine
+
+local function check_now(method, now)
+  if type(now) ~= "number" or now ~= now then
+    error(("gdnmeta.Engine:%s: %s"):format(method, check.wrong("now", now, "a number of seconds")), 3)
+  end
+end
+
+local function check_open(self)
+  if self.closed then error("gdnmeta.Engine: closed", 3) end
+end
+
+-- Announce who left, then let go of them.
+local function bury(self)
+  local gone = self.gone
+  for n = 1, #gone do
+    local i = gone[n]
+    self.hooks:event("on_finish", i)
+    arrivals.forget(self, i)
+    gone[n] = nil
+  end
+end
+
+local function count(self)
+  self.stats.waiting, self.stats.running = self.fifo.size, self.num_running
+end
+
+--- A request joins the queue. Fields: id, prompt_tokens, max_tokens; arrival, user, class, weight,
+--- priority, ttft, tpot, deadline, checkpoint.
+---@param request table
+---@return boolean|nil ok nil when it is too large for this engine, or its id is in use
+---@return string? message
+---@return integer? code
+function Engine:submit(request)
+  check_open(self)
+  local problem = arrivals.problem(request)
+  if problem then error("gdnmeta.Engine:submit: " .. problem, 2) end
+  local refusal, code = arrivals.refusal(self, request)
+  if refusal then return nil, refusal, code end
+  local i = arrivals.add(self, request)
+  self.hooks:event("on_arrival", i)
+  commits.enqueue(self, i, false)
+  count(self)
+  self.hooks.guard:raise_failure()
+  return true
+end
+
+--- Take a request out, wherever it is. Rows of it that are in flight run in vain.
+---@return boolean|nil ok nil when there is no such request
+---@return string? message
+---@return integer? code
+function Engine:cancel(id)
+  check_open(self)
+  local i = self.requests.index[id]
+  if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
+  arrivals.cancel(self, i)
+  self.gone[1] = i
+  bury(self)
+  count(self)
+  self.hooks.guard:raise_failure()
+  return true
+end
+
+local function announce(self, step)
+  local plan = self.plan
+  for v = 0, plan.num_victims - 1 do self.hooks:event("on_preempt", plan.victims[v]) end
+  for n = 1, plan.num_rejects do self.gone[n] = plan.rejects[n] end
+  if plan.num_rejects > 0 then bury(self) end
+  return step
+end
+
+local function build(self, step, stream)
+  local stopwatch = self.stopwatch
+  local before = stopwatch and stopwatch()
+  layout.write(self, step)
+  local metadata, message, code = step.builder:build(step.batch, stream)
+  if not metadata then
+    layout.undo(self, step)
+    return nil, message, code
+  end
+  if stopwatch then step.build_seconds = stopwatch() - before end
+  step.metadata, step.in_flight = metadata, true
+  self.in_flight, self.newest = self.in_flight + 1, step
+  if self.in_flight == 1 then self.oldest = step end
+  self.turn = self.turn % #self.steps + 1
+  local stats = self.stats
+  stats.scheduled = stats.scheduled + step.num_tokens
+  stats.padding = stats.padding + step.padded_tokens - step.num_tokens
+  return step
+end
+
+--- Decide, commit and build the next step. It is empty (num_rows = 0) when nothing can run.
+---@param now number seconds
+---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
+---@return table|nil step reused: valid until the next one (async: the second next)
+---@return string? message
+---@return integer? code
+function Engine:step(now, stream)
+  check_open(self)
+  check_now("step", now)
+  if self.in_flight >= #self.steps then
+    return nil, ("step %d is in flight, complete it first"):format(self.oldest.number), ECAP
+  end
+  self.now, self.step_number = now, self.step_number + 1
+  local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
+  step:begin(self.step_number, now)
+  local before = stopwatch and stopwatch()
+  step.fallback = propose.plan(self)
+  if stopwatch then step.policy_seconds = stopwatch() - before end
+  commits.commit(self, step)
+  announce(self, step)
+  count(self)
+  stats.steps = stats.steps + 1
+  local guard = self.hooks.guard
+  guard:step_done()
+  self.policy_disabled = guard.disabled
+  if self.plan:is_empty() then
+    stats.empty_steps = stats.empty_steps + 1
+  else
+    local built, message, code = build(self, step, stream)
+    if not built then return nil, message, code end
+  end
+  return step
+end
+
+-- Steps complete in the order in which they were made.
+local function check_step(self, step)
+  if type(step) ~= "table" or step ~= self.steps[1] and step ~= self.steps[2] then
+    error("gdnmeta.Engine:complete: " .. check.wrong("step", step, "a step of this engine"), 3)
+  elseif not step.in_flight then
+    error(("gdnmeta.Engine:complete: step %d is not in flight"):format(step.number), 3)
+  elseif step ~= self.oldest then
+    error(("gdnmeta.Engine:complete: step %d is in flight behind step %d"):format(
+      step.number, self.oldest.number), 3)
+  end
+end
+
+-- A later step in flight was built on drafts that were then rejected: build it again, before it runs.
+local function correct(self, step)
+  results_of.correct(self, step)
+  if self.device_accepted then return true end
+  local metadata, message, code = step.builder:build(step.batch)
+  if not metadata then return nil, message, code end
+  return true
+end
+
+--- A step has run. results: nil, and the step's arrays accepted, stop and next_drafts count as they
+--- stand; or { [id] = { accepted = drafts, stop = true or which of its tokens,
+--- drafts = for the next step } }.
+---@param step table
+---@param results table|nil
+---@param now number seconds
+---@return boolean|nil ok
+---@return string? message
+---@return integer? code
+function Engine:complete(step, results, now)
+  check_open(self)
+  check_now("complete", now)
+  if type(step) == "table" and step.num_rows == 0 then return true end
+  check_step(self, step)
+  if results ~= nil and type(results) ~= "table" then
+    error("gdnmeta.Engine:complete: " .. check.wrong("results", results, "a table or nil"), 2)
+  end
+  local problem = results and results_of.read(step, results, self.default_drafts)
+    or results_of.problem(step, self.num_spec)
+  if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
+  self.now = now
+  step.in_flight, self.in_flight = false, self.in_flight - 1
+  self.oldest = self.in_flight > 0 and self.newest or nil
+  results_of.apply(self, step)
+  self.hooks:emitted(step.request, step.emitted, step.num_rows)
+  if #self.gone > 0 then bury(self) end
+  count(self)
+  local ok, message, code = true, nil, nil
+  if self.num_fixes > 0 then ok, message, code = correct(self, self.oldest) end
+  self.hooks.guard:raise_failure()
+  return ok, message, code
+end
+
+--- Nothing waits, runs or is in flight.
+---@return boolean
+function Engine:idle()
+  return self.fifo.size + self.num_running + self.in_flight == 0
+end
+
+--- State slots, summed over the groups: { size, free, used, peak, churn }.
+---@return table
+function Engine:slots() return self.states:slots() end
+
+--- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
+---@return table|nil
+function Engine:kv()
+  local s = self.states
+  if not s.limited then return nil end
+  return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
+end
+
+local SHOWN = { "prompt", "max_tokens", "known", "computed", "cached", "drafts", "preemptions", "arrival",
+                "deadline", "ttft", "tpot", "priority", "weight", "last_emit" }
+local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" }
+
+--- A live request as it stands now.
+---@return table|nil snapshot
+function Engine:request(id)
+  local r, i = self.requests, self.requests.index[id]
+  if not i then return nil end
+  local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
+                  class = self.classes.name[r.class[i]], emitted = r.known[i] - r.prompt[i] }
+  for _, name in ipairs(SHOWN) do shown[name] = r[name][i] end
+  return shown
+end
+
+--- Keep the state at the block boundary where a request stands, for requests that begin with the same
+--- text (mode align): pass it to submit, and release it some day.
+---@return table|nil checkpoint { tokens, slots, generations }
+---@return string? message
+---@return integer? code
+function Engine:checkpoint(id)
+  local i = self.requests.index[id]
+  if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
+  local pinned, problem = arrivals.pin(self, i)
+  if not pinned then return nil, ("request %s %s"):format(tostring(id), problem), EINVAL end
+  self.pinned[pinned] = true
+  return pinned
+end
+
+--- Requests that were submitted with it keep it alive for themselves.
+function Engine:release(checkpoint)
+  if not self.pinned[checkpoint] then
+    error("gdnmeta.Engine:release: no checkpoint, or released before", 2)
+  end
+  self.pinned[checkpoint] = nil
+  for group, slot in ipairs(checkpoint.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
+end
+
+--- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }.
+---@return table[]
+function Engine:failures()
+  local list = {}
+  for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
+  return list
+end
+
+--- Another policy from now on. It hears of the requests that are here as if they arrived now.
+---@param what string|table|function
+---@return boolean|nil ok
+---@return string? message
+function Engine:set_policy(what)
+  local policy, message = make.policy(what)
+  if not policy then return nil, message end
+  local records = self.hooks and self.hooks.guard.records
+  self.policy, self.policy_source, self.policy_disabled = policy, what, false
+  self.hooks = hooks_of.new(self, self.view, policy, self.options)
+  if records then self.hooks.guard.records = records end
+  for _, i in pairs(self.requests.index) do self.announced[#self.announced + 1] = i end
+  table.sort(self.announced, function(a, b) return self.requests.tie[a] < self.requests.tie[b] end)
+  for n, i in ipairs(self.announced) do
+    self.hooks:event("on_arrival", i)
+    self.announced[n] = nil
+  end
+  self.queue = make.queue(self)
+  return true
+end
+
+--- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
+function Engine:policy_reset()
+  local ok, message = self:set_policy(self.policy_source)
+  if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
+end
+
+--- Requests are dropped, tables and slots are gone; the builders are the host's.
+function Engine:close()
+  if self.closed then return end
+  self.closed = true
+  make.release(self)
+end
+
+function Engine:__tostring()
+  return ("gdnmeta.Engine(policy=%s, %d running, %d waiting, %d in flight%s)"):format(self.policy.name,
+    self.num_running, self.fifo.size, self.in_flight, self.closed and ", closed" or "")
+end
+
+local function engine(options)
+  local parsed, problem = make.options(options)
+  if not parsed then error("gdnmeta.engine: " .. problem, 2) end
+  local self, message, code = make.state(parsed)
+  if not self then return nil, message, code end
+  setmetatable(self, Engine)
+  local ok
+  ok, message = self:set_policy(parsed.policy)
+  if not ok then
+    make.release(self)
+    return nil, message
+  end
+  return self
+end
+
+return engine

@@ -1,0 +1,133 @@
+-- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a seat, and every
+-- entry gets the slots and blocks that its step needs.
+local requests = require "gdnmeta.requests"
+
+local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
+
+local M = {}
+
+--- Give back what a request holds, now or when the last step that names it completes.
+function M.release(e, i)
+  local r, states = e.requests, e.states
+  if r.flight[i] == 0 then
+    states:leave(i)
+    return
+  end
+  local slots, kv = states:held_slots(i), r.kv_blocks[i]
+  r.owed_slots[i], r.owed_kv[i] = slots, kv
+  e.slots_coming, e.kv_coming = e.slots_coming + slots, e.kv_coming + kv
+end
+
+--- The last step that names it is complete.
+function M.release_owed(e, i)
+  local r = e.requests
+  e.slots_coming, e.kv_coming = e.slots_coming - r.owed_slots[i], e.kv_coming - r.owed_kv[i]
+  r.owed_slots[i], r.owed_kv[i] = 0, 0
+  e.states:leave(i)
+end
+
+--- Into the queue: at its end, or, after a preemption, in front.
+function M.enqueue(e, i, front)
+  e.requests.state[i] = WAITING
+  if front then e.fifo:push_front(i) else e.fifo:push_back(i) end
+  if e.queue then e.queue:push(i, front) end
+end
+
+function M.dequeue(e, i)
+  e.fifo:remove(i)
+  if e.queue then e.queue:remove(i) end
+end
+
+--- Keep those of the running list that still run, in order.
+function M.compact_running(e)
+  local running, state, kept = e.running, e.requests.state, 0
+  for at = 0, e.num_running - 1 do
+    local i = running[at]
+    if state[i] == RUNNING then
+      running[kept] = i
+      kept = kept + 1
+    end
+  end
+  e.num_running = kept
+end
+
+-- I22. The text stays known, its states are computed anew from the checkpoint on.
+local function preempt(e, i)
+  local r = e.requests
+  e.stats.discarded = e.stats.discarded + r.computed[i] - r.cached[i]
+  e.stats.preemptions = e.stats.preemptions + 1
+  M.release(e, i)
+  r.epoch[i], r.preemptions[i] = r.epoch[i] + 1, r.preemptions[i] + 1
+  r.computed[i], r.drafts[i], r.accepted[i] = r.cached[i], 0, 1
+  r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i] = 0, 0, 0, 0
+  M.enqueue(e, i, true)
+end
+
+local function reject(e, i)
+  local r = e.requests
+  M.dequeue(e, i)
+  r.state[i], r.epoch[i] = CANCELLED, r.epoch[i] + 1
+  e.stats.rejected = e.stats.rejected + 1
+end
+
+local function admit(e, i)
+  local r = e.requests
+  M.dequeue(e, i)
+  e.states:enter(i)
+  r.state[i], r.accepted[i] = RUNNING, 1
+  r.read_column[i] = r.cached[i] > 0 and r.cached[i] / e.states.block - 1 or -1
+  e.running[e.num_running] = i
+  e.num_running = e.num_running + 1
+end
+
+local function commit_victims(e, step)
+  local plan, r = e.plan, e.requests
+  for v = 0, plan.num_victims - 1 do
+    local i = plan.victims[v]
+    preempt(e, i)
+    step.preempted[v + 1] = r.id[i]
+  end
+  if plan.num_victims > 0 then M.compact_running(e) end
+end
+
+local function commit_rejects(e, step)
+  local plan, r = e.plan, e.requests
+  for n = 1, plan.num_rejects do
+    local i = plan.rejects[n]
+    reject(e, i)
+    step.rejected[n], step.reasons[r.id[i]] = r.id[i], plan.reasons[n]
+  end
+end
+
+-- What a step takes that ends at `tokens`, where the cover of what is held does not reach.
+local function reserve(e, i, tokens, drafts)
+  local r = e.requests
+  if tokens > r.kv_cover[i] or tokens <= r.low_cover[i]
+    or tokens - 1 + drafts * e.block >= r.high_cover[i] then
+    e.states:reserve(i, tokens, drafts)
+  end
+end
+
+--- Write down who came and went in the step's lists.
+function M.commit(e, step)
+  local plan, r = e.plan, e.requests
+  commit_victims(e, step)
+  commit_rejects(e, step)
+  local decodes, drafts, computed = plan.decodes, plan.drafts, r.computed
+  for p = 0, plan.num_decodes - 1 do
+    reserve(e, decodes[p], computed[decodes[p]] + 1 + drafts[p], drafts[p])
+  end
+  local admitted = 0
+  for p = 0, plan.num_chunks - 1 do
+    local i = plan.chunks[p]
+    if r.state[i] == WAITING then
+      admit(e, i)
+      admitted = admitted + 1
+      step.admitted[admitted] = r.id[i]
+    end
+    reserve(e, i, r.computed[i] + plan.tokens[p], 0)
+  end
+  if e.num_running > e.stats.peak_running then e.stats.peak_running = e.num_running end
+end
+
+return M

@@ -1,0 +1,136 @@
+-- Waiting requests by lane (all requests of a user, say): the lane with the least key goes first, and
+-- within a lane they go by arrival. A lane's key is that of its first request, computed anew in every
+-- step for at most `rekey_limit` lanes in turn, and after every admission from the lane.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+
+local out_t = ffi.typeof "gdn_heap *[1]"
+local items_t = ffi.typeof "int32_t[?]"
+
+local function heap_free(heap) lib.gdn_heap_free(heap) end
+
+local Lanes = {}
+Lanes.__index = Lanes
+
+local function set(self, lane)
+  local r, i = self.requests, self.at[lane]
+  lib.gdn_heap_set(self.heap, lane, r.key[i], r.tie[i])
+end
+
+local function open(self, lane)
+  local n = self.count
+  self.active[n], self.place[lane], self.count = lane, n, n + 1
+end
+
+local function close(self, lane)
+  local n, place = self.count - 1, self.place[lane]
+  local last = self.active[n]
+  self.active[place], self.place[last] = last, place
+  self.active[n], self.place[lane], self.count = nil, nil, n
+  lib.gdn_heap_remove(self.heap, lane)
+end
+
+function Lanes:push(i, front)
+  local r = self.requests
+  local lane = r[self.column][i]
+  local head, tail = self.head[lane], self.tail[lane]
+  r.lane[i] = lane
+  if not head then
+    self.head[lane], self.tail[lane], r.lane_next[i], r.lane_prev[i] = i, i, -1, -1
+    open(self, lane)
+  elseif front then
+    self.head[lane], r.lane_next[i], r.lane_prev[i], r.lane_prev[head] = i, head, -1, i
+  else
+    self.tail[lane], r.lane_next[i], r.lane_prev[i], r.lane_next[tail] = i, -1, tail, i
+  end
+  self.at[lane] = self.head[lane]
+  self.hooks:key(self.at[lane])
+  lib.gdn_heap_reserve(self.heap, lane + 1)
+  set(self, lane)
+end
+
+function Lanes:remove(i)
+  local r = self.requests
+  local lane, next, prev = r.lane[i], r.lane_next[i], r.lane_prev[i]
+  if lane < 0 then return end
+  r.lane[i] = -1
+  if prev >= 0 then r.lane_next[prev] = next else self.head[lane] = next >= 0 and next or nil end
+  if next >= 0 then r.lane_prev[next] = prev else self.tail[lane] = prev >= 0 and prev or nil end
+  self.at[lane] = self.head[lane]
+  if not self.head[lane] then close(self, lane) end
+end
+
+-- The key of the request that a lane would send next.
+local function rekey(self, n)
+  if not self.hooks:keys(self.items, n, self.step) then return false end
+  local r = self.requests
+  for k = 0, n - 1 do set(self, r.lane[self.items[k]]) end
+  return true
+end
+
+function Lanes:begin(step)
+  local n = math.min(self.count, self.limit)
+  self.step, self.touched = step, 0
+  for k = 0, n - 1 do
+    if self.turn >= self.count then self.turn = 0 end
+    self.items[k] = self.head[self.active[self.turn]]
+    self.turn = self.turn + 1
+  end
+  return rekey(self, n)
+end
+
+function Lanes:candidate()
+  local lane = lib.gdn_heap_first(self.heap)
+  if lane < 0 then return -1 end
+  local i = self.at[lane]
+  if self.requests.keyed[i] == self.step then return i end
+  self.items[0] = i
+  if not rekey(self, 1) then return nil end
+  return self:candidate()
+end
+
+--- The best lane's first request is dealt with: its next one stands for it, under a new key.
+function Lanes:advance()
+  local lane = lib.gdn_heap_first(self.heap)
+  local next = self.requests.lane_next[self.at[lane]]
+  self.touched = self.touched + 1
+  self.moved[self.touched] = lane
+  self.at[lane] = next
+  if next < 0 then
+    lib.gdn_heap_remove(self.heap, lane)
+    return true
+  end
+  self.items[0] = next
+  return rekey(self, 1)
+end
+
+function Lanes:finish()
+  for n = 1, self.touched do
+    local lane = self.moved[n]
+    self.at[lane] = self.head[lane]
+    set(self, lane)
+  end
+  self.touched = 0
+end
+
+local M = {}
+
+--- policy.group names the requests' column that tells the lanes apart: "user" or "class".
+function M.new(requests, fifo, policy, hooks, limit)
+  local out = out_t()
+  if lib.gdn_heap_new(64, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
+  local self = setmetatable({
+    requests = requests, column = policy.group, hooks = hooks, limit = limit,
+    heap = ffi.gc(out[0], heap_free), items = items_t(limit),
+    head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
+    count = 0, turn = 0, touched = 0,
+  }, Lanes)
+  local i = fifo.head
+  while i >= 0 do
+    self:push(i, false)
+    i = requests.next[i]
+  end
+  return self
+end
+
+return M

@@ -1,0 +1,38 @@
+-- Names of users and classes as small numbers, which are given back with their last request.
+local Names = {}
+Names.__index = Names
+
+--- The number of a name, with one more holder.
+---@param name number|string
+---@return integer
+function Names:hold(name)
+  local number = self.number[name]
+  if not number then
+    number = table.remove(self.free)
+    if not number then
+      number = self.size
+      self.size = number + 1
+    end
+    self.number[name], self.name[number], self.holders[number] = number, name, 0
+  end
+  self.holders[number] = self.holders[number] + 1
+  return number
+end
+
+---@param number integer
+function Names:drop(number)
+  local holders = self.holders[number] - 1
+  self.holders[number] = holders
+  if holders == 0 then
+    self.number[self.name[number]], self.name[number] = nil, nil
+    self.free[#self.free + 1] = number
+  end
+end
+
+local M = {}
+
+function M.new()
+  return setmetatable({ number = {}, name = {}, holders = {}, free = {}, size = 0 }, Names)
+end
+
+return M

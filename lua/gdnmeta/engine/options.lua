@@ -1,0 +1,108 @@
+-- The options of gdnmeta.engine: names, domains, defaults.
+local check = require "gdnmeta.check"
+
+local INT32_MAX = check.INT32_MAX
+
+local function integer(low, high)
+  return function(value) return check.integer(value, low, high) end,
+    ("an integer in %d .. %d"):format(low, high)
+end
+
+local function number(low, high)
+  return function(value) return type(value) == "number" and value >= low and value <= high end,
+    ("a number in %.14g .. %.14g"):format(low, high)
+end
+
+local function of_type(name)
+  return function(value) return type(value) == name end, "a " .. name
+end
+
+local function flag()
+  return function(value) return type(value) == "boolean" end, "true or false"
+end
+
+local function one_of(a, b)
+  return function(value) return value == a or value == b end, ("%q or %q"):format(a, b)
+end
+
+local DOMAINS = {
+  max_model_len = { integer(2, 2 ^ 30) },
+  max_num_seqs = { integer(1, 65536) },
+  max_num_batched_tokens = { integer(1, INT32_MAX) },
+  long_prefill_token_threshold = { integer(0, INT32_MAX) },
+  chunked_prefill = { flag() },
+  kv_tokens = { integer(1, INT32_MAX) },
+  kv_block_size = { integer(1, INT32_MAX) },
+  kv_watermark = { number(0, 1) },
+  admit_after_preemption = { flag() },
+  async = { flag() },
+  drafts = { integer(0, 64) },
+  aging = { number(0, 1e12) },
+  ttft = { number(0, math.huge) },
+  tpot = { number(0, math.huge) },
+  cost = { of_type "table" },
+  rekey_limit = { integer(1, 1e6) },
+  policy_budget = { integer(1000, INT32_MAX) },
+  breaker = { integer(1, 1e6) },
+  on_policy_error = { one_of("fallback", "raise") },
+  stopwatch = { of_type "function" },
+  seed = { integer(0, INT32_MAX) },
+}
+
+-- Those that no default of the builder's provides.
+local DEFAULTS = {
+  long_prefill_token_threshold = 0, chunked_prefill = true, kv_watermark = 0, admit_after_preemption = false,
+  async = false, aging = 1000, ttft = math.huge, tpot = math.huge, rekey_limit = 128, policy_budget = 1e6,
+  breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
+}
+
+local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true, accepted = true }
+
+local NO_COST = { predict = function() return 0 end, tokens_within = function() return math.huge end }
+
+local function capture_sizes(value)
+  if value == false then return {} end
+  if type(value) ~= "table" then return nil, "capture_sizes: want a list of ascending sizes, or false" end
+  for n, size in ipairs(value) do
+    if not check.integer(size, 1, 65536) or n > 1 and size <= value[n - 1] then
+      return nil, ("capture_sizes[%d] = %s, want an integer in 1 .. 65536 above the one before"):format(
+        n, check.show(size))
+    end
+  end
+  return value
+end
+
+local M = {}
+
+--- Options with their defaults, where those do not depend on the builder.
+---@param given table
+---@return table|nil options, string? message
+function M.parse(given)
+  if type(given) ~= "table" then return nil, "want a table of options, got " .. check.show(given) end
+  local options = {}
+  for name, default in pairs(DEFAULTS) do options[name] = default end
+  for name, value in pairs(given) do
+    local domain = DOMAINS[name]
+    if not domain and not OTHERS[name] then return nil, "unknown option " .. tostring(name) end
+    if domain and not domain[1](value) then return nil, check.wrong(name, value, domain[2]) end
+    options[name] = value
+  end
+  options.cost = setmetatable({}, { __index = NO_COST })
+  for name, value in pairs(given.cost or {}) do
+    if not NO_COST[name] or type(value) ~= "function" then
+      return nil, ("cost.%s: want functions predict and tokens_within"):format(tostring(name))
+    end
+    options.cost[name] = value
+  end
+  if given.capture_sizes ~= nil then
+    local sizes, message = capture_sizes(given.capture_sizes)
+    if not sizes then return nil, message end
+    options.capture_sizes = sizes
+  end
+  if not options.chunked_prefill and options.long_prefill_token_threshold > 0 then
+    return nil, "long_prefill_token_threshold wants chunked_prefill"
+  end
+  return options
+end
+
+return M

@@ -1,0 +1,222 @@
+-- The greedy packer: fills a plan with running requests, then with waiting ones, as a policy's hooks
+-- order and size them. Functions return false when the policy failed: the plan is then thrown away.
+local lib = require "gdnmeta.native"
+local plans = require "gdnmeta.plan"
+
+local min, max = math.min, math.max
+local PREEMPTED = plans.PREEMPTED
+local HELD = 128 -- requests that a policy may hold before the rest of the queue waits for the next step
+
+local M = {}
+
+-- Scores by name; the highest is evicted, of equals the one that was admitted last.
+local KINDS = {
+  last = function() return 0 end,
+  least_computed = function(r, i) return -r.computed[i] end,
+  most_computed = function(r, i) return r.computed[i] end,
+}
+
+local function score(e, hooks)
+  local policy = hooks.policy
+  if policy.victim then return hooks:scores(e.running, e.num_running) end
+  local kind, r = KINDS[policy.victim_kind or "last"], e.requests
+  for at = 0, e.num_running - 1 do
+    local i = e.running[at]
+    r.score[i] = kind(r, i)
+  end
+  return true
+end
+
+local function next_victim(e)
+  local r, victim = e.requests, nil
+  for at = 0, e.num_running - 1 do
+    local i = e.running[at]
+    if r.mark[i] ~= PREEMPTED and (not victim or r.score[i] >= r.score[victim]) then victim = i end
+  end
+  return victim
+end
+
+-- Make room for a running request that the pools have too little left for. A request that would be its
+-- own victim leaves, or waits where a step in flight still has something of its to give back.
+-- "again", "skip", or false where the policy failed.
+local function make_room(e, hooks, i, tokens, drafts)
+  local plan = e.plan
+  if plan:is_coming(i, tokens, drafts) then return "skip" end
+  if plan.num_victims == 0 and not score(e, hooks) then return false end
+  local victim = next_victim(e)
+  if victim ~= i or e.requests.flight[i] == 0 then plan:preempt(victim) end
+  return victim == i and "skip" or "again"
+end
+
+local function take_decode(e, hooks, i, drafts)
+  local plan = e.plan
+  drafts = e.sizing:drafts(i, drafts, plan.tokens_left)
+  if drafts < 0 then return true end
+  while not plan:put_decode(i, drafts) do
+    local todo = make_room(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
+    if todo ~= "again" then return todo end
+  end
+  return true
+end
+
+-- Tokens that the policy gives a chunk: its hook is asked only when something fits at all.
+local function chunk_of(e, hooks, i)
+  local plan, sizing, r = e.plan, e.sizing, e.requests
+  if sizing:chunk(i, plan.tokens_left, plan.tokens_left) == 0 then return 0 end
+  if not sizing.chunked then return r.known[i] - r.computed[i] end
+  local limit = hooks:chunk(i, r.known[i] - r.computed[i])
+  return limit and sizing:chunk(i, limit, plan.tokens_left)
+end
+
+local function take_chunk(e, hooks, i)
+  local plan = e.plan
+  local n = chunk_of(e, hooks, i)
+  if n == 0 or not n then return n end
+  while not plan:put_chunk(i, n) do
+    local todo = make_room(e, hooks, i, e.requests.computed[i] + n, 0)
+    if todo ~= "again" then return todo end
+  end
+  return true
+end
+
+-- Drafts that each decode may use: those proposed, or what the policy leaves of them.
+local function limit_drafts(e, hooks)
+  if e.num_spec == 0 then return true end
+  local policy, r, running = hooks.policy, e.requests, e.running
+  local limit = policy.drafts_limit
+  for at = 0, e.num_running - 1 do
+    local i = running[at]
+    local offered = r.drafts[i]
+    r.allowed[i] = limit and limit < offered and limit or offered
+  end
+  return not policy.drafts or hooks:drafts(running, e.num_running)
+end
+
+-- Split the running list: decodes into e.items, others into e.work, both in order. Without a branch: a
+-- loop that sees both kinds would be compiled for whichever came first.
+local function split_running(e)
+  local r, running, decodes, chunks = e.requests, e.running, e.items, e.work
+  local known, placeholders, computed, prompt = r.known, r.placeholders, r.computed, r.prompt
+  local num_decodes, num_chunks = 0, 0
+  for at = 0, e.num_running - 1 do
+    local i = running[at]
+    local rest = max(known[i] + placeholders[i] - computed[i] - 1, prompt[i] - computed[i])
+    local is_chunk = min(max(rest, 0), 1)
+    decodes[num_decodes], chunks[num_chunks] = i, i
+    num_decodes, num_chunks = num_decodes + 1 - is_chunk, num_chunks + is_chunk
+  end
+  return num_decodes, num_chunks
+end
+
+local function take_decodes(e, hooks, items, n)
+  local r, sizing = e.requests, e.sizing
+  for k = 0, n - 1 do
+    local i = items[k]
+    if r.mark[i] == 0 and sizing:may_run(i) and not take_decode(e, hooks, i, r.allowed[i]) then
+      return false
+    end
+  end
+  return true
+end
+
+local function take_chunks(e, hooks, items, n)
+  local r, sizing = e.requests, e.sizing
+  for k = 0, n - 1 do
+    local i = items[k]
+    if r.mark[i] == 0 and sizing:may_run(i) and not take_chunk(e, hooks, i) then return false end
+  end
+  return true
+end
+
+-- As they were admitted: an early prompt may leave nothing for later decodes.
+local function take_in_order(e, hooks)
+  local r, sizing = e.requests, e.sizing
+  for at = 0, e.num_running - 1 do
+    local i = e.running[at]
+    if r.mark[i] == 0 and sizing:may_run(i) then
+      local ok
+      if sizing:is_decode(i) then
+        ok = take_decode(e, hooks, i, r.allowed[i])
+      else
+        ok = take_chunk(e, hooks, i)
+      end
+      if not ok then return false end
+    end
+  end
+  return true
+end
+
+-- Prompts under way go by key, if there are keys for single requests.
+local function sort_chunks(e, hooks, items, n)
+  local policy = hooks.policy
+  if n < 2 or not policy.key or policy.group then return true end
+  if not policy.static and not hooks:keys(items, n, e.step_number) then return false end
+  lib.gdn_sort_by_key(n, e.requests.key, items, e.places)
+  return true
+end
+
+local function take_running(e, hooks)
+  local num_decodes, num_chunks = split_running(e)
+  if num_chunks > 0 and not hooks.policy.decode_first then return take_in_order(e, hooks) end
+  if not take_decodes(e, hooks, e.items, num_decodes) then return false end
+  return num_chunks == 0 or sort_chunks(e, hooks, e.work, num_chunks)
+    and take_chunks(e, hooks, e.work, num_chunks)
+end
+
+-- What to do about the first of the queue: "stop", "next", or false where the policy failed.
+local function consider(e, hooks, i)
+  local plan, sizing, r = e.plan, e.sizing, e.requests
+  if r.mark[i] ~= 0 or r.flight[i] > 0 then return "next" end
+  local n = sizing:chunk(i, plan.tokens_left, plan.tokens_left)
+  if n == 0 or not plan:fits(i, n) then return "stop" end
+  n = chunk_of(e, hooks, i)
+  if not n then return false end
+  if n == 0 then return "stop" end
+  local ok, verdict, reason = hooks:admit(i)
+  if not ok then return false end
+  if verdict == nil then
+    plan:reject(i, reason)
+  elseif verdict then
+    plan:admit(i, n)
+  end
+  return "next"
+end
+
+local function take_waiting(e, hooks, queue)
+  local plan, held = e.plan, 0
+  local fine = queue:begin(e.step_number)
+  while fine ~= false and plan.seqs_left > 0 and plan.tokens_left > 0 and held <= HELD do
+    local i = queue:candidate()
+    if i == nil then return false end
+    if i < 0 then return true end
+    local before = plan.admitted
+    local todo = consider(e, hooks, i)
+    if todo == "stop" then return true end
+    if not todo then return false end
+    if plan.admitted == before then held = held + 1 end
+    fine = queue:advance()
+  end
+  return fine ~= false
+end
+
+--- Fill what is left of the plan. `hooks` are a policy's, `queue` its order of the waiting requests.
+---@return boolean ok false: the policy failed
+function M.fill(e, hooks, queue)
+  if not limit_drafts(e, hooks) then return false end
+  if not take_running(e, hooks) then return false end
+  local plan = e.plan
+  if plan.num_victims > 0 and not e.admit_after_preemption then return true end
+  if e.fifo.size == 0 or plan.seqs_left < 1 or plan.tokens_left < 1 then return true end
+  local ok = take_waiting(e, hooks, queue)
+  queue:finish()
+  return ok
+end
+
+--- The hooks of the built-in policy: decodes first, then prompts by arrival.
+M.BUILT_IN = {
+  policy = { name = "built-in", decode_first = true },
+  chunk = function(_, _, want) return want end,
+  admit = function() return true, true end,
+}
+
+return M

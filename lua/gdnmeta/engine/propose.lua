@@ -1,0 +1,60 @@
+-- A step's plan: the policy's, if it runs and what it says is legal; else the built-in policy's.
+local packer = require "gdnmeta.engine.packer"
+local proof = require "gdnmeta.engine.proof"
+
+local M = {}
+
+local function begin(e)
+  local states = e.states
+  local seqs = math.min(e.max_num_seqs - e.num_running, states.free_seats)
+  e.plan:begin(e.max_num_batched_tokens, seqs, states:free_slots(), states.free_kv, e.slots_coming,
+               e.kv_coming)
+end
+
+local function built_in(e)
+  begin(e)
+  packer.fill(e, packer.BUILT_IN, e.fifo)
+  e.plan:close()
+end
+
+-- I24: an empty plan, though nothing is under way that could change that.
+local function is_idle(e)
+  local plan = e.plan
+  return plan:is_empty() and plan.num_victims + plan.num_rejects + e.in_flight == 0
+    and e.num_running + e.fifo.size > 0
+end
+
+-- The policy's plan stands; false: it does not, and why has been recorded.
+local function by_policy(e)
+  local hooks, policy = e.hooks, e.hooks.policy
+  begin(e)
+  local ok
+  if policy.step then ok = hooks:full(e.see, e.propose) else ok = packer.fill(e, hooks, e.queue or e.fifo) end
+  if not ok then return false end
+  e.plan:close()
+  local problem, i = proof.problem(e)
+  if not problem and is_idle(e) then
+    built_in(e)
+    if e.plan:is_empty() then return true end
+    problem = "I24: nothing is scheduled, though requests could run"
+  end
+  if not problem then return true end
+  hooks.guard:fail("plan", problem, nil, i and e.requests.id[i])
+  return false
+end
+
+--- Fill and prove e.plan.
+---@return boolean fallback
+function M.plan(e)
+  local guard = e.hooks.guard
+  if not guard.disabled and by_policy(e) then return false end
+  begin(e)
+  guard:raise_failure()
+  built_in(e)
+  local problem = proof.problem(e)
+  if problem then error("gdnmeta.engine: internal: " .. problem, 0) end
+  e.stats.fallbacks = e.stats.fallbacks + 1
+  return true
+end
+
+return M

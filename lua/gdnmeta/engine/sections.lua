@@ -1,0 +1,101 @@
+-- The loops that call a policy. Each section runs inside one guard and changes nothing but scratch
+-- columns, so that it may be cut off at any point. This file returns one function without upvalues:
+-- untrusted policies get a copy of it that is never compiled (hooks.lua), for jit.off is a property of
+-- the code, not of the closure. Sections end with leave(), which does nothing and never compiles: no
+-- trace can follow a section out of its guard, and LuaJIT should not keep trying.
+return function(view)
+  local sections, cursor, r, ctx, requests = {}, view.cursor, view.r, view.ctx, view.requests
+  local leave = view.leave
+  local floor, huge = math.floor, math.huge
+
+  local function wrong(hook, value, want)
+    local shown = type(value) == "number" and ("%.14g"):format(value) or type(value)
+    error(("%s returned %s, want %s"):format(hook, value ~= value and "nan" or shown, want), 0)
+  end
+
+  function sections.keys(key, items, n, step)
+    cursor.hook = "key"
+    local keys, keyed = requests.key, requests.keyed
+    for k = 0, n - 1 do
+      local i = items[k]
+      cursor.i = i
+      local value = key(r, ctx)
+      if type(value) ~= "number" or value ~= value then wrong("key", value, "a number") end
+      keys[i], keyed[i] = value, step
+    end
+    leave()
+  end
+
+  function sections.scores(victim, items, n)
+    cursor.hook = "victim"
+    local score = requests.score
+    for k = 0, n - 1 do
+      local i = items[k]
+      cursor.i = i
+      local value = victim(r, ctx)
+      if type(value) ~= "number" or value ~= value then wrong("victim", value, "a number") end
+      score[i] = value
+    end
+    leave()
+  end
+
+  function sections.drafts(drafts, items, n)
+    cursor.hook = "drafts"
+    local allowed, offered = requests.allowed, requests.drafts
+    for k = 0, n - 1 do
+      local i = items[k]
+      local most = offered[i]
+      if most > 0 then
+        cursor.i = i
+        local value = drafts(r, most, ctx)
+        if type(value) ~= "number" or not (value >= 0 and value <= most) then
+          wrong("drafts", value, ("a number in 0 .. %d"):format(most))
+        end
+        allowed[i] = floor(value)
+      end
+    end
+    leave()
+  end
+
+  function sections.chunk(chunk, i, want)
+    cursor.hook, cursor.i = "chunk", i
+    local value = chunk(r, want, ctx)
+    if type(value) ~= "number" or value ~= value or value < 0 then wrong("chunk", value, "a number >= 0") end
+    leave()
+    return value >= huge and want or floor(value)
+  end
+
+  function sections.admit(admit, i)
+    cursor.hook, cursor.i = "admit", i
+    local verdict, reason = admit(r, ctx)
+    if verdict == nil and type(reason) ~= "string" then wrong("admit", reason, "a reason behind nil") end
+    if verdict ~= nil and type(verdict) ~= "boolean" then wrong("admit", verdict, "true, false or nil") end
+    leave()
+    return verdict, reason
+  end
+
+  function sections.event(name, handler, i)
+    cursor.hook, cursor.i = name, i
+    handler(r, ctx)
+    leave()
+  end
+
+  function sections.emitted(handler, items, amounts, n)
+    cursor.hook = "on_emit"
+    for row = 0, n - 1 do
+      if amounts[row] > 0 then
+        cursor.i = items[row]
+        handler(r, amounts[row], ctx)
+      end
+    end
+    leave()
+  end
+
+  function sections.full(step, see, propose)
+    cursor.hook = "step"
+    step(see, propose)
+    leave()
+  end
+
+  return sections
+end

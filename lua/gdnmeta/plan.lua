@@ -1,0 +1,190 @@
+-- What one step is to do: decodes (request, drafts), chunks of text (request, tokens), preemptions and
+-- rejections. A proposal only: nothing outside of the plan changes until it is proven and committed,
+-- except the requests' `mark`, which says what the plan holds of them. Decodes have a list of their own,
+-- so that loops over them are one straight trace.
+local ffi = require "ffi"
+
+local int32s = ffi.typeof "int32_t[?]"
+
+-- mark: 0 nothing, DECODE or CHUNK, or one of the negative ones.
+local M = { DECODE = 1, CHUNK = 2, SKIPPED = -1, PREEMPTED = -2, REJECTED = -3 }
+local DECODE, CHUNK = M.DECODE, M.CHUNK
+
+local Plan = {}
+Plan.__index = Plan
+
+local function unmark(mark, list, n)
+  for p = 0, n - 1 do mark[list[p]] = 0 end
+end
+
+--- Empty the plan for a step that may use `tokens`, admit `seqs`, take `slots` a group and `kv` blocks.
+--- `slots_coming` and `kv_coming` are held by requests that left while a step names them.
+function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
+  local mark = self.requests.mark
+  unmark(mark, self.decodes, self.num_decodes)
+  unmark(mark, self.chunks, self.num_chunks)
+  unmark(mark, self.victims, self.num_victims)
+  for n = 1, self.num_skipped do mark[self.skipped[n]] = 0 end
+  for n = 1, self.num_rejects do mark[self.rejects[n]] = 0 end
+  self.num_decodes, self.num_chunks, self.num_victims, self.num_skipped, self.num_rejects = 0, 0, 0, 0, 0
+  self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
+  self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming
+  self.has_gaps = false
+end
+
+-- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.
+local function needs(self, i, tokens, drafts)
+  local r, states = self.requests, self.states
+  if tokens <= r.kv_cover[i] and tokens > r.low_cover[i]
+     and tokens - 1 + drafts * self.block < r.high_cover[i] then
+    return 0, 0
+  end
+  return states:missing_slots(i, tokens, drafts), states:missing_kv(i, tokens)
+end
+
+-- Take from the pools, or say which has too little left.
+local function take(self, i, tokens, drafts)
+  local slots, kv = needs(self, i, tokens, drafts)
+  if slots > self.slots_left then return nil, "slots" end
+  if kv > self.kv_left then return nil, "kv" end
+  self.slots_left, self.kv_left = self.slots_left - slots, self.kv_left - kv
+  return true
+end
+
+--- One token and `drafts` drafts of a request.
+---@return boolean|nil ok, string? why "slots" or "kv": the pool that has too little left
+function Plan:put_decode(i, drafts)
+  local r = self.requests
+  local ok, why = take(self, i, r.computed[i] + 1 + drafts, drafts)
+  if not ok then return nil, why end
+  local p = self.num_decodes
+  self.decodes[p], self.drafts[p] = i, drafts
+  self.num_decodes, self.tokens_left = p + 1, self.tokens_left - 1 - drafts
+  r.mark[i] = DECODE
+  return true
+end
+
+--- n tokens of a request's known text.
+---@return boolean|nil ok, string? why
+function Plan:put_chunk(i, n)
+  local r = self.requests
+  local ok, why = take(self, i, r.computed[i] + n, 0)
+  if not ok then return nil, why end
+  local p = self.num_chunks
+  self.chunks[p], self.tokens[p] = i, n
+  self.num_chunks, self.tokens_left = p + 1, self.tokens_left - n
+  self.prefill_taken = self.prefill_taken + n
+  r.mark[i] = CHUNK
+  return true
+end
+
+--- Could a waiting request start with n tokens? Its whole known text must fit the attention cache.
+---@return boolean|nil ok, string? why
+function Plan:fits(i, n)
+  local r = self.requests
+  if self.seqs_left < 1 then return nil, "seqs" end
+  if self.states:missing_kv(i, r.known[i]) + self.watermark > self.kv_left then return nil, "kv" end
+  if needs(self, i, r.computed[i] + n, 0) > self.slots_left then return nil, "slots" end
+  return true
+end
+
+--- Admit a waiting request with its first n tokens.
+---@return boolean|nil ok, string? why
+function Plan:admit(i, n)
+  local ok, why = self:fits(i, n)
+  if not ok then return nil, why end
+  self:put_chunk(i, n)
+  self.seqs_left, self.admitted = self.seqs_left - 1, self.admitted + 1
+  return true
+end
+
+--- Would the pools suffice for a step that ends at `tokens`, once all that is on its way back is back?
+function Plan:is_coming(i, tokens, drafts)
+  local slots, kv = needs(self, i, tokens, drafts)
+  return slots <= self.slots_left + self.slots_coming and kv <= self.kv_left + self.kv_coming
+end
+
+local function find(list, n, i)
+  for p = 0, n - 1 do
+    if list[p] == i then return p end
+  end
+end
+
+-- Entries that are taken back leave a gap, which close() removes.
+local function take_back(self, i)
+  local r, drafts, n = self.requests, 0
+  if r.mark[i] == DECODE then
+    local p = find(self.decodes, self.num_decodes, i)
+    drafts = self.drafts[p]
+    n, self.drafts[p] = 1 + drafts, -1
+  else
+    local p = find(self.chunks, self.num_chunks, i)
+    n, self.tokens[p] = self.tokens[p], 0
+    self.prefill_taken = self.prefill_taken - n
+  end
+  local slots, kv = needs(self, i, r.computed[i] + n, drafts)
+  self.slots_left, self.kv_left = self.slots_left + slots, self.kv_left + kv
+  self.tokens_left, self.has_gaps = self.tokens_left + n, true
+end
+
+--- Evict a running request. What a step in flight still names comes back when that step completes.
+function Plan:preempt(i)
+  local r = self.requests
+  if r.mark[i] > 0 then take_back(self, i) end
+  r.mark[i] = M.PREEMPTED
+  self.victims[self.num_victims] = i
+  self.num_victims = self.num_victims + 1
+  local slots, kv = self.states:held_slots(i), r.kv_blocks[i]
+  if r.flight[i] > 0 then
+    self.slots_coming, self.kv_coming = self.slots_coming + slots, self.kv_coming + kv
+  else
+    self.slots_left, self.kv_left = self.slots_left + slots, self.kv_left + kv
+    self.seqs_left = self.seqs_left + 1
+  end
+end
+
+function Plan:skip(i)
+  self.requests.mark[i] = M.SKIPPED
+  self.num_skipped = self.num_skipped + 1
+  self.skipped[self.num_skipped] = i
+end
+
+function Plan:reject(i, reason)
+  self.requests.mark[i] = M.REJECTED
+  self.num_rejects = self.num_rejects + 1
+  self.rejects[self.num_rejects], self.reasons[self.num_rejects] = i, reason
+end
+
+local function compact(list, amounts, n, gap)
+  local kept = 0
+  for p = 0, n - 1 do
+    if amounts[p] ~= gap then
+      list[kept], amounts[kept] = list[p], amounts[p]
+      kept = kept + 1
+    end
+  end
+  return kept
+end
+
+--- The plan is complete.
+function Plan:close()
+  if not self.has_gaps then return end
+  self.num_decodes = compact(self.decodes, self.drafts, self.num_decodes, -1)
+  self.num_chunks = compact(self.chunks, self.tokens, self.num_chunks, 0)
+end
+
+function Plan:is_empty() return self.num_decodes + self.num_chunks == 0 end
+
+--- capacity: requests that may run at a time. Twice as many entries: a preempted request leaves a gap.
+function M.new(requests, states, capacity, watermark)
+  local n = 2 * capacity
+  return setmetatable({
+    requests = requests, states = states, block = states.block, watermark = watermark,
+    decodes = int32s(n), drafts = int32s(n), chunks = int32s(n), tokens = int32s(n),
+    victims = int32s(capacity),
+    skipped = {}, rejects = {}, reasons = {},
+    num_decodes = 0, num_chunks = 0, num_victims = 0, num_skipped = 0, num_rejects = 0,
+  }, Plan)
+end
+
+return M

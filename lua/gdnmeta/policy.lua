@@ -1,0 +1,152 @@
+-- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
+-- path of a Lua file that returns a table or a function, such a table, or such a function.
+local guards = require "gdnmeta.engine.guard"
+local interpreted = require "gdnmeta.interpreted"
+local sandbox = require "gdnmeta.sandbox"
+
+local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
+local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "shortest_prefill" }
+local VICTIMS = { last = true, least_computed = true, most_computed = true }
+local GROUPS = { user = true, class = true }
+
+local Policy = {}
+Policy.__index = Policy
+
+function Policy:__tostring()
+  return ("gdnmeta.Policy(%s%s)"):format(self.name, self.trusted and ", trusted" or "")
+end
+
+local function positive(value) return type(value) == "number" and value >= 1 end
+
+-- Field -> what it may be, and a test.
+local FIELDS = {
+  name = { "a string", function(v) return type(v) == "string" end },
+  order = { "the name of a shipped policy", function(v) return type(v) == "string" end },
+  decode_first = { "true or false", function(v) return type(v) == "boolean" end },
+  static = { "true or false", function(v) return type(v) == "boolean" end },
+  trusted = { "true or false", function(v) return type(v) == "boolean" end },
+  group = { '"user" or "class"', function(v) return GROUPS[v] end },
+  chunk = { "a number >= 1 or a function", function(v) return positive(v) or type(v) == "function" end },
+  drafts = { "a number >= 0 or a function",
+             function(v) return v == 0 or positive(v) or type(v) == "function" end },
+  victim = { '"last", "least_computed", "most_computed" or a function',
+             function(v) return VICTIMS[v] or type(v) == "function" end },
+}
+local HOOKS = { "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt" }
+for _, hook in ipairs(HOOKS) do
+  FIELDS[hook] = { "a function", function(v) return type(v) == "function" end }
+end
+
+local function shown(value)
+  return type(value) == "string" and ("%q"):format(value)
+    or type(value) == "number" and ("%.14g"):format(value)
+    or type(value)
+end
+
+local function check(fields, is_file)
+  for name, value in pairs(fields) do
+    local field = FIELDS[name]
+    if not field or is_file and name == "trusted" then return "unknown field " .. tostring(name) end
+    if not field[2](value) then return ("%s = %s, want %s"):format(name, shown(value), field[1]) end
+  end
+  if fields.order and fields.key then return "order and key are both given, want one" end
+  if fields.step and (fields.key or fields.order) then return "step and a key are both given, want one" end
+end
+
+local load_shipped
+
+-- The policy of checked fields; strings and numbers become what the engine asks for.
+local function assemble(fields, name, trusted)
+  local policy, has_code = {}, false
+  if fields.order then
+    local base, message = load_shipped(fields.order)
+    if not base then return nil, message end
+    for field, value in pairs(base) do policy[field] = value end
+  end
+  for field, value in pairs(fields) do
+    policy[field] = value
+    has_code = has_code or type(value) == "function"
+  end
+  policy.name, policy.order = fields.name or name or fields.order or "anonymous", nil
+  if type(policy.chunk) == "number" then policy.chunk, policy.chunk_limit = nil, math.floor(policy.chunk) end
+  if type(policy.drafts) == "number" then
+    policy.drafts, policy.drafts_limit = nil, math.floor(policy.drafts)
+  end
+  if type(policy.victim) == "string" then policy.victim, policy.victim_kind = nil, policy.victim end
+  if policy.decode_first == nil then policy.decode_first = true end
+  policy.static = policy.static or false
+  policy.trusted = trusted or fields.trusted or not has_code
+  if not policy.trusted then
+    for _, value in pairs(policy) do
+      if type(value) == "function" then interpreted.keep(value) end
+    end
+  end
+  return setmetatable(policy, Policy)
+end
+
+local function from_value(value, name, trusted, is_file)
+  if type(value) == "function" then value = { step = value } end
+  if type(value) ~= "table" then
+    return nil, ("returns a %s, want a table or a function"):format(type(value))
+  end
+  local message = check(value, is_file)
+  if message then return nil, message end
+  return assemble(value, name, trusted)
+end
+
+local function from_file(path, name, trusted)
+  local file, why = io.open(path, "rb")
+  if not file then return nil, "policy " .. why end
+  local source = file:read "*a"
+  file:close()
+  if not source then return nil, ("policy %s: cannot be read"):format(path) end
+  local chunk, message = sandbox.load(source, path)
+  if not chunk then return nil, "policy " .. message end
+  if not trusted then jit.off(chunk, true) end
+  local ok, value = guards.run(LOAD_BUDGET, chunk)
+  if not ok then return nil, ("policy %s: %s"):format(path, value) end
+  local policy, problem = from_value(value, name, trusted, true)
+  if not policy then return nil, ("policy %s: %s"):format(path, problem) end
+  return policy
+end
+
+function load_shipped(name)
+  local path = name:find "^[%w_]+$" and package.searchpath("gdnmeta.policy." .. name, package.path)
+  if path then return from_file(path, name, true) end
+  local shipped = table.concat(SHIPPED, ", ")
+  return nil, ("no policy %q, want one of %s, or the path of a Lua file"):format(name, shipped)
+end
+
+local OPTIONS = { trusted = "boolean", name = "string" }
+
+--- A policy for gdnmeta.engine. Every call loads anew, so that what a policy counts is not shared.
+--- Policies of your own are interrupted when they loop for ever; trusted = true compiles them instead,
+--- and an endless loop then hangs.
+---@param what string|table|function
+---@param options table|nil { trusted = boolean, name = string }
+---@return table|nil policy
+---@return string? message
+local function policy(what, options)
+  if getmetatable(what) == Policy then return what end
+  options = options or {}
+  for name, value in pairs(options) do
+    if OPTIONS[name] == nil then error("gdnmeta.policy: unknown option " .. tostring(name), 2) end
+    if type(value) ~= OPTIONS[name] then
+      error(("gdnmeta.policy: %s = %s, want a %s"):format(name, shown(value), OPTIONS[name]), 2)
+    end
+  end
+  if type(what) == "string" then
+    if what:find "[/\\]" or what:find "%.lua$" then
+      return from_file(what, options.name or what, options.trusted)
+    end
+    return load_shipped(what)
+  end
+  if type(what) ~= "table" and type(what) ~= "function" then
+    error(("gdnmeta.policy: %s, want a name, a path, a table or a function"):format(shown(what)), 2)
+  end
+  local made, message = from_value(what, options.name, options.trusted, false)
+  if not made then error("gdnmeta.policy: " .. message, 2) end
+  return made
+end
+
+return policy

@@ -1,0 +1,112 @@
+-- Requests as columns: one C array a field, all indexed by the request's number, which is small, and
+-- reused after the request is gone. Arrays grow by doubling, so hold `requests.known` within a step only.
+local ffi = require "ffi"
+
+local int32s, doubles = ffi.typeof "int32_t[?]", ffi.typeof "double[?]"
+
+local M = { FREE = 0, WAITING = 1, RUNNING = 2, LEAVING = 3, CANCELLED = 4 }
+
+-- Tokens are counted from the start of the prompt. Flight: from the pack of a step to its completion.
+local INTEGERS = {
+  "state",        -- FREE, WAITING, RUNNING; LEAVING (finished) and CANCELLED: a step in flight still names it
+  "prompt",       -- tokens
+  "max_tokens",   -- tokens to emit at most
+  "known",        -- tokens whose value is known: prompt and output
+  "computed",     -- tokens whose state exists once every step in flight is complete with all drafts accepted
+  "cached",       -- tokens of the checkpoint it started from; 0: none
+  "drafts",       -- proposed for the next step
+  "accepted",     -- tokens that the last step emitted, 1 when that step drafted nothing
+  "read_column",  -- of the state table: where the current state lies; -1: nothing computed
+  "read_before",  -- the same before the newest step
+  "epoch",        -- changes when the request leaves the running ones: tells results of before
+  "flight",       -- steps in flight that name it
+  "ahead",        -- tokens in flight
+  "pending",      -- rows in flight that will emit
+  "placeholders", -- tokens those rows emit at most
+  "seat",         -- row of the state tables; -1: none
+  "first_column", -- lowest column of the seat that may hold a block
+  "last_column",  -- highest
+  "kv_blocks",    -- attention-cache blocks it holds
+  "owed_slots", "owed_kv", -- what comes back once no step in flight names it any more
+  "preemptions",
+  "user", "class", -- numbers of names
+  "next", "prev", -- queue by arrival; -1: end
+  "lane_next", "lane_prev", -- queue of its lane
+  "lane",         -- -1: in none
+  "mark",         -- what the plan says: see plan.lua
+  "seen",         -- scratch of the proof
+  "place",        -- scratch: index in the running list
+  "allowed",      -- scratch: drafts that the policy leaves of those proposed
+  "fix",          -- rejected drafts that a later step in flight counted on
+  "fix_accepted", -- what that step should have been told of `accepted`
+}
+
+local NUMBERS = {
+  "arrival", "deadline", "ttft", "tpot", "priority", "weight", "first_emit", "last_emit", -- seconds, or plain
+  "key",          -- by the policy
+  "tie",          -- submission order
+  "kv_cover",     -- tokens that its attention-cache blocks hold
+  "low_cover",    -- a step may end at tokens in (low_cover, high_cover] without a new state block
+  "high_cover",
+  "keyed",        -- step in which `key` was computed
+  "score",        -- scratch: victims by the policy
+}
+
+local Requests = {}
+Requests.__index = Requests
+
+local function grow(self, capacity)
+  for n, names in ipairs { INTEGERS, NUMBERS } do
+    local array, bytes = n == 1 and int32s or doubles, n == 1 and 4 or 8
+    for _, name in ipairs(names) do
+      local old, new = self[name], array(capacity)
+      if old then ffi.copy(new, old, self.capacity * bytes) end
+      self[name] = new
+    end
+  end
+  for i = self.capacity, capacity - 1 do
+    self.seat[i], self.lane[i], self.next[i], self.prev[i] = -1, -1, -1, -1
+  end
+  self.capacity = capacity
+end
+
+--- A number for a new request.
+---@param id number|string
+---@return integer
+function Requests:take(id)
+  local i = self.free[#self.free]
+  if i then
+    self.free[#self.free] = nil
+  else
+    i = self.used
+    self.used = i + 1
+    if i >= self.capacity then grow(self, 2 * self.capacity) end
+  end
+  self.id[i], self.index[id] = id, i
+  return i
+end
+
+--- Its number may be given to another request from now on.
+---@param i integer
+function Requests:put(i)
+  self.id[i], self.checkpoint[i] = nil, nil
+  self.state[i] = M.FREE
+  self.epoch[i] = self.epoch[i] + 1
+  self.free[#self.free + 1] = i
+end
+
+--- Its id may be submitted again from now on.
+---@param i integer
+function Requests:forget(i)
+  self.index[self.id[i]] = nil
+end
+
+---@param capacity integer to begin with
+function M.new(capacity)
+  local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {} },
+                            Requests)
+  grow(self, capacity)
+  return self
+end
+
+return M

@@ -1,0 +1,67 @@
+-- The pages: which pictures stand on the report of a simulation and of a sweep.
+local figures = require "gdnmeta.sim.figures"
+local knee = require "gdnmeta.sim.knee"
+local page = require "gdnmeta.sim.page"
+local plots = require "gdnmeta.sim.plots"
+local report = require "gdnmeta.sim.report"
+
+local M = {}
+
+-- Collects pictures; the first one that cannot be drawn says why there are none.
+local function gallery()
+  local self = { list = {} }
+  function self.add(figure, message)
+    if figure then self.list[#self.list + 1] = figure else self.note = self.note or message end
+  end
+  return self
+end
+
+local function footer()
+  return ("gdnmeta %s, %s. Simulated times are exact for this seed; times of the host are not."):format(
+    require("gdnmeta")._VERSION, jit.version)
+end
+
+--- The page of `gdnmeta simulate`.
+---@param runs table
+---@param command string that made them
+---@return string html
+function M.simulate(runs, command)
+  local names, g = report.names(runs), gallery()
+  if plots.available() then
+    g.add(figures.ttft(runs, names))
+    g.add(figures.itl(runs, names))
+    for i, run in ipairs(runs) do g.add(figures.tokens(run, names[i])) end
+    g.add(figures.slots(runs, names))
+  end
+  return page.html {
+    title = table.concat(names, " against "),
+    runs = runs, figures = g.list, note = g.note, command = command, facts = report.facts(runs[1]),
+    calibrated = runs[1].setup.calibrated, footer = footer(),
+  }
+end
+
+--- The page of `gdnmeta sweep` and `gdnmeta merge`: curves over the rates, and the policies beside each
+--- other at the highest rate that each of them stands.
+---@param runs table sorted
+---@param share number
+---@param command string
+---@return string html
+function M.sweep(runs, share, command)
+  local g, at = gallery(), {}
+  for _, policy in ipairs(knee.policies(runs)) do at[#at + 1] = knee.bracket(runs, policy, share).run end
+  if #at == 0 then at = { runs[1] } end
+  if plots.available() then
+    g.add(figures.goodput(runs, share))
+    g.add(figures.attainment(runs, share))
+    local names = report.names(at)
+    g.add(figures.ttft(at, names))
+    g.add(figures.itl(at, names))
+  end
+  return page.html {
+    title = "Rates that " .. table.concat(knee.policies(runs), ", ") .. " stand", runs = at, figures = g.list,
+    note = g.note, command = command, facts = report.facts(runs[1], true), footer = footer(),
+    calibrated = runs[1].setup.calibrated, body = page.sweep(runs, report.knees(runs, share)),
+  }
+end
+
+return M

@@ -1,0 +1,54 @@
+-- The simulator's face: `gdn.sim`. Parts are opened when first used.
+local M = {}
+
+local PARTS = { acceptance = true, cost = true, load = true, presets = true, recorded = true, trace = true,
+                workload = true }
+
+--- Run a workload through the engine in simulated time; see setup.lua for the options.
+---@param opts table
+---@return table|nil run figures, see metrics.lua
+---@return string? message
+function M.run(opts)
+  return require("gdnmeta.sim.simulator").run(opts)
+end
+
+--- A run, or a list of runs of one workload, as an aligned table with what was run.
+---@param runs table
+---@return string
+function M.report(runs)
+  return require("gdnmeta.sim.report").report(runs)
+end
+
+--- How the second run differs from the first, request by request.
+---@param runs table two runs of one workload
+---@return table|nil fields ttft and e2e: { n, better, worse, p10, p50, p90, mean } of the differences in ms
+---@return string? message
+function M.compare(runs)
+  return require("gdnmeta.sim.compare").pair(runs[1], runs[2])
+end
+
+--- Run policies at several rates, and find the highest rate that each of them stands.
+---@param opts table policies, rates, attainment and precision (shares of 1), and options of run
+---@return table|nil runs
+---@return table|string highest policy -> { good, bad (rates), run (at the good one) }, or the message
+function M.sweep(opts)
+  return require("gdnmeta.sim.sweep").run(opts)
+end
+
+--- Fit the step cost to a log of measured steps; run takes the result's coefficients as `cost`.
+---@param path string CSV with tokens_padded,prefill_tokens,seqs,ctx_sum,ms
+---@return table|nil fit coefficients, n, mape (percent), by_batch
+---@return string? message
+function M.fit(path)
+  return require("gdnmeta.sim.fit").file(path)
+end
+
+return setmetatable(M, {
+  __index = function(self, name)
+    if PARTS[name] then
+      local part = require("gdnmeta.sim." .. name)
+      rawset(self, name, part)
+      return part
+    end
+  end,
+})

@@ -1,0 +1,140 @@
+-- A run, or several beside each other, as text.
+local compare = require "gdnmeta.sim.compare"
+local conservation = require "gdnmeta.sim.conservation"
+local format = require "gdnmeta.sim.format"
+local knee = require "gdnmeta.sim.knee"
+local lines = require "gdnmeta.sim.lines"
+
+local M = {}
+
+--- What was run, a fact a line: { name, text }.
+---@param run table
+---@param many_rates? boolean the run is one of several rates
+---@return table facts
+function M.facts(run, many_rates)
+  local s = run.setup
+  local facts = {
+    { "workload", ("%s, %s requests%s, seed %d"):format(s.workload, format.count(run.requests),
+      s.rate and not many_rates and (", %s a second"):format(format.number(s.rate)) or "", s.seed) },
+    { "step cost", ("%s, %s"):format(s.cost_name, s.calibrated and "calibrated" or "uncalibrated") },
+    { "limits", ("%s requests and %s tokens a step, %s attention-cache tokens"):format(
+      format.count(s.max_num_seqs), format.count(s.max_num_batched_tokens),
+      s.kv_tokens > 0 and format.count(s.kv_tokens) or "unlimited") },
+    { "model", ("%d GDN cache groups, mode %s, %d drafts a step%s"):format(s.num_groups, s.mamba_cache_mode,
+      s.num_speculative_tokens, s.async and ", host a step ahead" or "") },
+    { "targets", ("first token within %s ms, then %s ms a token"):format(
+      format.number(run.targets.ttft_ms), format.number(run.targets.tpot_ms)) },
+  }
+  return facts
+end
+
+--- Columns' names: policies, with the rate behind where rates differ.
+---@param runs table
+---@return table names
+function M.names(runs)
+  local names, rates = {}, {}
+  for _, run in ipairs(runs) do rates[#rates + 1] = run.setup.rate end
+  table.sort(rates)
+  local differ = #rates > 1 and rates[#rates] - rates[1] > 1e-6 * rates[1]
+  for i, run in ipairs(runs) do
+    names[i] = run.policy .. (differ and (" @ %s/s"):format(format.number(run.setup.rate)) or "")
+  end
+  return names
+end
+
+--- The aligned table; a star marks the best of several.
+---@param runs table of one workload
+---@return string
+function M.text(runs)
+  local rows = {}
+  local head = { "", "" }
+  for i, name in ipairs(M.names(runs)) do head[i + 2] = name .. " " end
+  rows[1] = head
+  for _, section in ipairs(lines.sections) do
+    local filled = lines.filled(section, runs)
+    if #filled > 0 then rows[#rows + 1] = { section[1] } end
+    for _, row in ipairs(filled) do
+      local cells = { "  " .. row.label, row.unit }
+      for i, text in ipairs(row.texts) do cells[i + 2] = text .. (row.best[i] and "*" or " ") end
+      rows[#rows + 1] = cells
+    end
+  end
+  return format.columns(rows)
+end
+
+--- A sentence a run whose policy failed.
+---@param runs table
+---@return table sentences
+function M.failures(runs)
+  local sentences = {}
+  for _, run in ipairs(runs) do
+    local f = run.failure
+    if f then
+      sentences[#sentences + 1] = ("%s failed: the built-in policy made %s steps; step %d, %s: %s"):format(
+        run.policy, format.count(run.fallbacks), f.step, f.hook, f.message)
+    end
+  end
+  return sentences
+end
+
+--- Everything: what was run, the table, and how the runs compare request by request.
+---@param runs table|table a run or a list of runs
+---@return string
+function M.report(runs)
+  if runs.setup then runs = { runs } end
+  local parts = {}
+  for _, fact in ipairs(M.facts(runs[1])) do parts[#parts + 1] = ("%-10s %s"):format(fact[1], fact[2]) end
+  parts[#parts + 1] = ""
+  parts[#parts + 1] = M.text(runs)
+  parts[#parts + 1] = ""
+  for _, sentence in ipairs(M.failures(runs)) do parts[#parts + 1] = sentence end
+  for _, sentence in ipairs(compare.sentences(runs)) do parts[#parts + 1] = sentence end
+  for _, run in ipairs(runs) do parts[#parts + 1] = conservation.sentence(run) end
+  return table.concat(parts, "\n")
+end
+
+local SWEEP = {
+  { "rate", "1/s", function(run) return format.number(run.setup.rate) end },
+  { "within targets", "%", function(run) return format.percent(run.attainment) end },
+  { "goodput", "1/s", function(run) return format.number(run.goodput) end },
+  { "first token p50", "ms", function(run) return format.number(run.ttft.p50) end },
+  { "p99", "ms", function(run) return format.number(run.ttft.p99) end },
+  { "gap p99", "ms", function(run) return format.number(run.itl.p99) end },
+  { "preemptions", "", function(run) return format.count(run.preemptions) end },
+}
+
+--- The columns of a sweep's table: { name, unit, text(run) }.
+M.SWEEP = SWEEP
+
+--- The highest rate that each policy stands, a sentence each.
+---@param runs table
+---@param share number
+---@return table sentences
+function M.knees(runs, share)
+  local sentences = {}
+  for i, policy in ipairs(knee.policies(runs)) do
+    local b = knee.bracket(runs, policy, share)
+    local upto = b.bad and ("not at %s"):format(format.number(b.bad)) or "no rate was too high"
+    sentences[i] = b.good and ("%s: %s requests/s with %s %% within the targets, %s"):format(
+      policy, format.number(b.good), format.percent(share), upto)
+      or ("%s: no rate had %s %% within the targets, %s"):format(policy, format.percent(share), upto)
+  end
+  return sentences
+end
+
+--- A sweep as text: a line a run, then the highest rates.
+---@param runs table sorted
+---@param share number
+---@return string
+function M.sweep(runs, share)
+  local rows, last = { { "" }, { "" } }, nil
+  for i, column in ipairs(SWEEP) do rows[1][i + 1], rows[2][i + 1] = column[1], column[2] end
+  for _, run in ipairs(runs) do
+    local row = { run.policy == last and "" or run.policy }
+    for i, column in ipairs(SWEEP) do row[i + 1] = column[3](run) end
+    rows[#rows + 1], last = row, run.policy
+  end
+  return format.columns(rows) .. "\n\nhighest rate\n  " .. table.concat(M.knees(runs, share), "\n  ")
+end
+
+return M

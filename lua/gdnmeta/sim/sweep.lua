@@ -1,0 +1,109 @@
+-- Policies at several rates: first at the given ones, then each policy's bracket is halved until its
+-- highest rate is known closely enough. Who runs the cells is up to the caller.
+local given = require "gdnmeta.sim.given"
+local knee = require "gdnmeta.sim.knee"
+local load = require "gdnmeta.sim.load"
+local setup = require "gdnmeta.sim.setup"
+
+local M = {}
+
+local ROUNDS = 20 -- of halving, after which rounding is all that is left
+
+--- Cells of a grid, rate by rate.
+---@param policies table
+---@param rates table
+---@return table cells list of { policy, rate }
+function M.grid(policies, rates)
+  local cells = {}
+  for _, rate in ipairs(rates) do
+    for _, policy in ipairs(policies) do cells[#cells + 1] = { policy = policy, rate = rate } end
+  end
+  return cells
+end
+
+--- Half to twice the rate that a workload has of its own.
+---@param options table of sim.run
+---@return table|nil rates, string? message
+function M.own_rates(options)
+  local o = { seed = 1 }
+  for name, value in pairs(options) do o[name] = value end
+  local requests, message = load.requests(o)
+  if not requests then return nil, message end
+  if not requests.rate then return nil, "the workload has no rate of its own, want rates" end
+  local rates = {}
+  for i, factor in ipairs { 0.5, 0.75, 1, 1.25, 1.5, 2 } do rates[i] = requests.rate * factor end
+  return rates
+end
+
+--- Run the grid, then close the brackets; policies go side by side.
+---@param policies table
+---@param rates table
+---@param share number of requests that must meet both targets
+---@param width number by which the highest rate may be off, as a share of it
+---@param run_cells function list of cells -> list of runs in the same order, or nil and a message
+---@return table|nil runs sorted by policy and rate
+---@return string? message
+function M.search(policies, rates, share, width, run_cells)
+  local runs, of = {}, {} -- of: a policy's runs
+  local cells = M.grid(policies, rates)
+  for round = 1, ROUNDS do
+    local more, message = run_cells(cells)
+    if not more then return nil, message end
+    for i, run in ipairs(more) do
+      local policy = cells[i].policy
+      runs[#runs + 1], of[policy] = run, of[policy] or {}
+      table.insert(of[policy], run)
+    end
+    cells = {}
+    for _, policy in ipairs(policies) do
+      local rate = knee.next(knee.bracket(of[policy], of[policy][1].policy, share), width, round)
+      if rate then cells[#cells + 1] = { policy = policy, rate = rate } end
+    end
+    if #cells == 0 then break end
+  end
+  knee.sort(runs)
+  return runs
+end
+
+local SPEC = {
+  policies = { { "fcfs" }, "table" }, rates = { nil, "table" },
+  attainment = { 0.9, { 1e-4, 1 } }, precision = { 0.02, { 1e-4, 1 } },
+}
+
+--- gdn.sim.sweep: policies, rates, attainment and precision (shares of 1), and options of sim.run.
+---@param opts table
+---@return table|nil runs
+---@return table|string highest policy -> { good, bad, run }, or the message
+function M.run(opts)
+  local own, options = {}, {}
+  for name, value in pairs(opts) do
+    if not SPEC[name] and not setup.OPTIONS[name] then
+      error("sim.sweep: unknown option " .. tostring(name), 2)
+    end
+    local target = SPEC[name] and own or options
+    target[name] = value
+  end
+  local o = given.parse("sim.sweep", own, SPEC)
+  local rates, message = o.rates, nil
+  if not rates then rates, message = M.own_rates(options) end
+  if not rates then return nil, message end
+  local runs
+  runs, message = M.search(o.policies, rates, o.attainment, o.precision, function(cells)
+    local list = {}
+    for i, cell in ipairs(cells) do
+      options.policy, options.rate = cell.policy, cell.rate
+      local run, why = require("gdnmeta.sim.simulator").run(options)
+      if not run then return nil, why end
+      list[i] = run
+    end
+    return list
+  end)
+  if not runs then return nil, message end
+  local highest = {}
+  for _, policy in ipairs(knee.policies(runs)) do
+    highest[policy] = knee.bracket(runs, policy, o.attainment)
+  end
+  return runs, highest
+end
+
+return M

@@ -1,0 +1,70 @@
+-- Examples print what they are said to print, so that they cannot rot.
+local sim = require("gdnmeta").sim
+
+-- As a shell starts it, less the checker that may watch this process.
+local function output(command)
+  local pipe = assert(io.popen("env -u LD_PRELOAD -u GDNMETA_LIB "
+    .. "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH='./build/?.so;;' "
+    .. "luajit " .. command .. " 2>&1"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+describe("examples/ #lua", function()
+  it("tenants.lua shows what fairness does for the small one", function()
+    assert.are.equal("fcfs  bob has his answers after 11.05 s, acme after 10.05 s\n"
+      .. "fair  bob has his answers after  2.05 s, acme after 11.05 s\n", output "examples/tenants.lua")
+  end)
+
+  it("trace.lua replays a trace", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    for second = 10, 39 do file:write(("2023-11-16 18:15:%d.5,4000,100\n"):format(second)) end
+    file:close()
+    local text = output("examples/trace.lua " .. path .. " 2")
+    os.remove(path)
+    assert.are.equal(
+      "fcfs          first token p50 290 ms, p99 297 ms; longest gap 285 ms; 30 of 30 in time\n"
+      .. "decode_first  first token p50 381 ms, p99 388 ms; longest gap 48 ms; 30 of 30 in time\n"
+      .. "30 of 30 first tokens come later under decode_first, 90 ms in the median\n", text)
+  end)
+end)
+
+describe("examples/policies/ #lua", function()
+  local function run(policy, opts)
+    local o = { policy = policy, measure = false, workload = { requests = 300 }, rate = 5.5 }
+    for name, value in pairs(opts or {}) do o[name] = value end
+    return assert(sim.run(o))
+  end
+  local function mine(name, opts)
+    local r = run("examples/policies/" .. name .. ".lua", opts)
+    assert.are.same({ 0, 300 }, { r.fallbacks, r.finished + r.rejected }, r.failure and r.failure.message)
+    return r
+  end
+
+  it("first.lua keeps the gaps short that fcfs makes long", function()
+    assert.is_true(mine("first").itl.max < 0.2 * run("fcfs").itl.max)
+  end)
+
+  it("pad_aware.lua never leaves the captured graphs, and pads less than decode_first", function()
+    local r, other = mine("pad_aware"), run "decode_first"
+    assert.are.equal(0, r.padding.kinds.eager.steps)
+    assert.is_true(other.padding.kinds.eager.steps > 0)
+    assert.is_true(r.batch.most_tokens <= 512)
+  end)
+
+  it("drafts_by_batch.lua drafts less the more requests run", function()
+    local speculative = { num_speculative_tokens = 3 }
+    local quiet, busy = mine("drafts_by_batch", { num_speculative_tokens = 3, rate = 1 }),
+      mine("drafts_by_batch", { num_speculative_tokens = 3, rate = 12 })
+    assert.are.equal(3, run("fcfs", speculative).speculation.drafts)
+    assert.is_true(quiet.speculation.drafts > 2.9 and busy.speculation.drafts < 2)
+  end)
+
+  it("shed.lua serves more in time by turning some away, under overload", function()
+    local shed, fcfs = mine("shed", { rate = 12 }), run("fcfs", { rate = 12 })
+    assert.is_true(shed.rejected > 0 and shed.goodput > 1.5 * fcfs.goodput)
+  end)
+end)

@@ -1,0 +1,74 @@
+local fairness = require "gdnmeta.sim.fairness"
+
+describe("fairness #lua", function()
+  local f, ada, bob
+  before_each(function()
+    f = fairness.new()
+    ada, bob = f:user "ada", f:user("bob", 2)
+  end)
+
+  it("counts service over weight, and the gap between those who wait", function()
+    f:wait(ada, 0)
+    f:wait(bob, 0)
+    fairness.serve(ada, 10, 2) -- 20
+    fairness.serve(bob, 8, 1) -- 8 / 2
+    f:observe()
+    local figures = f:figures(1)
+    assert.are.equal(16, figures.max_gap)
+    assert.are.equal(2, figures.users)
+  end)
+
+  it("sees no gap to a user who does not wait", function()
+    f:wait(ada, 0)
+    fairness.serve(bob, 1000, 1)
+    f:observe()
+    assert.are.equal(0, f:figures(1).max_gap)
+  end)
+
+  it("lifts who comes to the least of those who wait, and to the last of them when nobody does", function()
+    f:wait(ada, 0)
+    fairness.serve(ada, 50, 1)
+    f:wait(bob, 5)
+    f:observe()
+    assert.are.equal(0, f:figures(1).max_gap)
+    f:leave(ada, 6)
+    f:leave(bob, 6)
+    local eve = f:user "eve"
+    f:wait(eve, 7)
+    assert.are.equal(50, eve.counter)
+  end)
+
+  it("has Jain's index of the service a second while waiting", function()
+    f:wait(ada, 0)
+    f:wait(bob, 0)
+    fairness.serve(ada, 30, 1) -- 30 in 10 s
+    fairness.serve(bob, 20, 1) -- 20 / 2 in 10 s
+    f:leave(ada, 10)
+    f:leave(bob, 10)
+    fairness.serve(bob, 1e6, 1) -- nobody waits: no matter of fairness
+    assert.is_true(math.abs(f:figures(1).jain - (3 + 1)^2 / (2 * (3^2 + 1^2))) < 1e-12)
+  end)
+
+  it("has no index of fewer than two who waited", function()
+    f:wait(ada, 0)
+    fairness.serve(ada, 1, 1)
+    f:leave(ada, 1)
+    assert.is_nil(f:figures(1).jain)
+    assert.are.equal(1, f:figures(1).backlogged_users)
+  end)
+
+  it("keeps its list of the waiting through any order of leaving", function()
+    local users = {}
+    for i = 1, 5 do
+      users[i] = f:user("user" .. i)
+      f:wait(users[i], 0)
+      f:wait(users[i], 0)
+    end
+    for _, i in ipairs { 3, 1, 5, 2, 4 } do
+      f:leave(users[i], 1)
+      f:leave(users[i], 1)
+      for place, u in ipairs(f.backlogged) do assert.are.equal(place, u.place) end
+    end
+    assert.are.equal(0, #f.backlogged)
+  end)
+end)

@@ -1,0 +1,29 @@
+local format = require "gdnmeta.sim.format"
+
+describe("figures #lua", function()
+  it("are counted in groups of three", function()
+    assert.are.same({ "0", "999", "1,000", "26,431,169", "-1,234" },
+      { format.count(0), format.count(999), format.count(1000), format.count(26431169), format.count(-1234) })
+  end)
+
+  it("have about three digits", function()
+    local shown = {}
+    for i, x in ipairs { 0, 0.0123, 0.5, 3.456, 9.994, 9.996, 45.67, 99.94, 99.96, 12345, -3.456 } do
+      shown[i] = format.number(x)
+    end
+    assert.are.same(
+      { "0", "0.012", "0.50", "3.46", "9.99", "10.0", "45.7", "99.9", "100", "12,345", "-3.46" }, shown)
+    assert.are.equal("-", format.number(nil))
+    assert.are.equal("-", format.number(0/0))
+  end)
+
+  it("are percent of one", function()
+    assert.are.same({ "0", "0.12", "12.3", "99.9", "100", "-" }, { format.percent(0), format.percent(0.0012),
+      format.percent(0.1234), format.percent(0.999), format.percent(0.99999), format.percent(nil) })
+  end)
+
+  it("stand in columns, the first to the left", function()
+    assert.are.equal("a     1  22\nHead, which is long\nbbb  10   2",
+      format.columns { { "a", "1", "22" }, { "Head, which is long" }, { "bbb", "10", "2" } })
+  end)
+end)

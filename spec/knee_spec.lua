@@ -1,0 +1,51 @@
+local knee = require "gdnmeta.sim.knee"
+
+local function run(policy, rate, attainment)
+  return { policy = policy, setup = { rate = rate }, attainment = attainment }
+end
+
+describe("the highest rate #lua", function()
+  local runs
+  before_each(function()
+    runs = { run("b", 4, 0.95), run("a", 8, 0.2), run("a", 2, 1), run("a", 4, 0.9), run("b", 2, 0.97) }
+  end)
+
+  it("lies between the last rate that is served and the first that is not", function()
+    local a = knee.bracket(runs, "a", 0.9)
+    assert.are.same({ 4, 8, 0.9 }, { a.good, a.bad, a.run.attainment })
+  end)
+
+  it("is open above when every rate is served, below when none is", function()
+    local b, none = knee.bracket(runs, "b", 0.9), knee.bracket(runs, "b", 0.99)
+    assert.are.same({ 4 }, { b.good, b.bad })
+    assert.is_nil(none.good)
+    assert.are.equal(2, none.bad)
+  end)
+
+  it("is looked for by halving, doubling beyond the ends", function()
+    assert.are.equal(6, knee.next({ good = 4, bad = 8 }, 0.02, 1))
+    assert.are.equal(16, knee.next({ good = 8 }, 0.02, 1))
+    assert.are.equal(1, knee.next({ bad = 2 }, 0.02, 1))
+    assert.is_nil(knee.next({ good = 4, bad = 4.05 }, 0.02, 1))
+    assert.is_nil(knee.next({ good = 4 }, 0.02, 11))
+  end)
+
+  it("is found to the wanted width", function()
+    local list = { run("p", 1, 1), run("p", 32, 0) }
+    for tried = 1, 20 do
+      local rate = knee.next(knee.bracket(list, "p", 0.9), 0.02, tried)
+      if not rate then break end
+      list[#list + 1] = run("p", rate, rate <= 7.3 and 0.9 or 0.89)
+    end
+    local found = knee.bracket(list, "p", 0.9)
+    assert.is_true(found.good <= 7.3 and found.bad > 7.3 and found.bad / found.good <= 1.021)
+  end)
+
+  it("of runs in order of policy and rate", function()
+    knee.sort(runs)
+    local order = {}
+    for i, r in ipairs(runs) do order[i] = r.policy .. r.setup.rate end
+    assert.are.same({ "b2", "b4", "a2", "a4", "a8" }, order)
+    assert.are.same({ "b", "a" }, knee.policies(runs))
+  end)
+end)

@@ -1,0 +1,124 @@
+local compare = require "gdnmeta.sim.compare"
+local figures = require "gdnmeta.sim.figures"
+local html = require "gdnmeta.sim.html"
+local lines = require "gdnmeta.sim.lines"
+local plots = require "gdnmeta.sim.plots"
+local report = require "gdnmeta.sim.report"
+local sim = require("gdnmeta").sim
+
+local function run(opts)
+  local o = { preset = "constant-20ms", measure = false, workload = { requests = 40, rate = 8 } }
+  for name, value in pairs(opts or {}) do o[name] = value end
+  return assert(sim.run(o))
+end
+
+describe("a comparison #lua", function()
+  local function with(ttft, e2e)
+    return { requests = #ttft, policy = "p", per_request = { ttft = ttft, e2e = e2e } }
+  end
+
+  it("pairs the requests of two runs", function()
+    local d = assert(compare.pair(with({ 10, 20, 30, false }, { 50, 60, 70, false }),
+      with({ 12, 15, 30, 9 }, { 50, 61, 72, 9 })))
+    assert.are.same({ n = 3, better = 1, worse = 1, mean = -1, p10 = -5, p50 = 0, p90 = 2 }, d.ttft)
+    assert.are.same({ n = 3, better = 0, worse = 2, mean = 1, p10 = 0, p50 = 1, p90 = 2 }, d.e2e)
+  end)
+
+  it("refuses runs of different workloads", function()
+    assert.are.same({ nil, "1 requests against 2: not one workload" },
+      { sim.compare { with({ 1 }, { 1 }), with({ 1, 2 }, { 1, 2 }) } })
+  end)
+end)
+
+describe("a report #lua", function()
+  it("marks the best of several, and nobody where all are alike", function()
+    local section = { "S", { "x", "ms", function(r) return r.x end, tostring, better = "low" },
+                      { "y", "", function(r) return r.y end, tostring, better = "high" },
+                      { "z", "", function(r) return r.z end, tostring } }
+    assert.are.same({
+      { label = "x", unit = "ms", texts = { "1", "2", "1" }, best = { true, false, true } },
+      { label = "y", unit = "", texts = { "5", "5", "5" }, best = { false, false, false } },
+    }, lines.filled(section, { { x = 1, y = 5 }, { x = 2, y = 5 }, { x = 1, y = 5 } }))
+  end)
+
+  it("says what was run, and the figures line by line", function()
+    local r = run { requests = { { arrival = 0, prompt = 3, output = 3 },
+                                 { arrival = 0, prompt = 1, output = 1 } } }
+    r.setup.workload = "two"
+    local text = report.report(r)
+    assert.matches("^workload   two, 2 requests, seed 1\nstep cost  constant%-20ms %(", text)
+    for _, line in ipairs {
+      "  time to first token, p50                        ms  20.0",
+      "  gap between tokens, p99                         ms  20.0",
+      "  steps                                                  3",
+      "fcfs: 6 tokens scheduled = 6 (prompt + output - 1 of each); 4 emitted = all outputs",
+    } do
+      assert.is_truthy(text:find("\n" .. line, 1, true), line .. "\nin\n" .. text)
+    end
+  end)
+
+  it("says what a policy did wrong", function()
+    local r = run { policy = { name = "faulty", chunk = function() return 0/0 end } }
+    assert.are.equal(40, r.finished)
+    assert.matches("\nfaulty failed: the built%-in policy made [%d,]+ steps; step 1, chunk: chunk returned",
+      report.report(r))
+  end)
+
+  it("names the rates where they differ", function()
+    assert.are.same({ "fcfs" }, report.names { run() })
+    assert.are.same({ "fcfs @ 2.00/s", "fcfs @ 4.00/s" }, report.names { run { rate = 2 }, run { rate = 4 } })
+  end)
+end)
+
+describe("a page #lua", function()
+  it("escapes what stands in names and commands", function()
+    local r = run()
+    r.policy = "<script>alert(1)</script>"
+    local page = html.simulate({ r }, "gdnmeta simulate --policy '<script>' & \"so\"")
+    assert.is_nil(page:find("<script", 1, true))
+    assert.is_truthy(page:find("--policy '&lt;script&gt;' &amp; &quot;so&quot;</pre>", 1, true))
+  end)
+
+  it("is whole: every element that is opened is closed", function()
+    local a, b = run { rate = 4 }, run { rate = 9 }
+    for _, page in ipairs { html.simulate({ a, b }, "x"), html.sweep({ a, b }, 0.9, "x") } do
+      for _, tag in ipairs { "main", "table", "tr", "td", "th", "figure", "figcaption", "dl", "div", "svg",
+                             "g", "text" } do
+        local _, opened = page:gsub("<" .. tag .. "[%s>]", "")
+        local _, closed = page:gsub("</" .. tag .. ">", "")
+        assert.are.equal(opened, closed, tag)
+      end
+    end
+  end)
+end)
+
+if plots.available() then
+  describe("a picture", function()
+    it("has its colours from the page, and labels on both axes", function()
+      local r = run { rate = 30 }
+      for _, figure in ipairs { figures.ttft({ r, r }, { "a", "b" }), figures.itl({ r }, { "a" }),
+                                figures.tokens(r, "a"), figures.slots({ r }, { "a" }),
+                                figures.goodput({ r }, 0.9), figures.attainment({ r }, 0.9) } do
+        assert.is_nil(figure.svg:find "rgb%(", figure.title)
+        assert.is_nil(figure.svg:find "='black'", figure.title)
+        assert.is_nil(figure.svg:find('fill="black"', 1, true), figure.title)
+        assert.is_nil(figure.svg:find(" id=", 1, true), "an id that other pictures may have")
+        assert.is_truthy(figure.svg:find("var(--s1)", 1, true), figure.title)
+        assert.is_truthy(figure.svg:find "rotate%(270%)", "no label on the y axis")
+        assert.is_truthy(figure.svg:find('aria-label="' .. figure.title, 1, true))
+      end
+    end)
+
+    it("takes any name for a series", function()
+      local r = run()
+      local figure = assert(figures.slots({ r }, { [[a"b'c\d$e`f_g {/h}]] }))
+      assert.is_truthy(figure.svg:find("a b'c d e f_g {/h}", 1, true))
+    end)
+
+    it("that cannot be drawn gives gnuplot's reason", function()
+      local svg, message = plots.svg("x", "plot nothing_of_the_kind")
+      assert.is_nil(svg)
+      assert.matches("^gnuplot: ", message)
+    end)
+  end)
+end

@@ -1,0 +1,33 @@
+local sim = require("gdnmeta").sim
+local raises = require "spec.support.raises"
+
+describe("gdn.sim #lua", function()
+  it("sweeps rates for the highest one that a policy stands", function()
+    local runs, highest = assert(sim.sweep { policies = { "fcfs" }, rates = { 20, 80 }, precision = 0.05,
+      ttft_ms = 100, max_num_seqs = 1, preset = "constant-20ms", measure = false,
+      workload = { requests = 200, output_max = 1 } })
+    local at = highest.fcfs
+    assert.is_true(#runs > 4 and at.bad / at.good <= 1.05)
+    assert.is_true(at.run.attainment >= 0.9 and at.run.setup.rate == at.good)
+    assert.is_true(at.good > 20 and at.good < 50, at.good) -- 50 a second is all that the server can do
+  end)
+
+  it("refuses wrong options at the caller's line, and conditions with a message", function()
+    raises("sim.run: unknown option polcy", function() sim.run { polcy = "fcfs" } end)
+    raises("acceptance.new: rates has 1 positions, want 2, one a draft",
+      function() sim.run { num_speculative_tokens = 2, acceptance = { rates = { 1 } } } end)
+    raises("workload.generate: unknown option request", function() sim.run { workload = { request = 3 } } end)
+    raises("cost.new: unknown option c9", function() sim.run { cost = { c9 = 3 } } end)
+    raises("gdnmeta.builder: mamba_cache_mode = \"some\", want \"none\", \"align\" or \"all\"",
+      function() sim.run { mamba_cache_mode = "some" } end)
+    raises("sim.sweep: unknown option polcies", function() sim.sweep { polcies = {} } end)
+    raises("sim.run: rate = 0, want a number in 1e-06 .. 1000000", function() sim.run { rate = 0 } end)
+    assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
+      { sim.run { trace = "build/nowhere.csv" } })
+    local _, message = sim.run { preset = "fast" }
+    assert.matches("^preset = fast, want one of ", message)
+    _, message = sim.run { requests = { { arrival = 1, prompt = 1, output = 1 },
+                                        { arrival = 0, prompt = 1, output = 1 } } }
+    assert.are.equal("requests[2].arrival = 0.000000, want >= 1.000000: by arrival", message)
+  end)
+end)
