@@ -14,6 +14,44 @@ LIB  := $(BUILD)/libgdnmeta.so
 OBJ  := $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 CDEF := lua/gdnmeta/cdef.lua
 
+.DEFAULT_GOAL := all
+
+# ---- CUDA: the kernel's image within the library. WITH_CUDA=0, or no nvcc of 12.1 or later: an empty one ----
+ifndef NVCC
+NVCC := $(shell scripts/kernel find)
+endif
+WITH_CUDA ?= $(if $(NVCC),1,0)
+FATBIN    := build/fill.fatbin
+FAKE      := $(BUILD)/libfakecuda.so
+OBJ       := $(filter-out $(BUILD)/image.o,$(OBJ)) $(BUILD)/image-$(WITH_CUDA).o
+
+$(FATBIN): src/fill.cu src/element.h src/fill.h src/launch.h scripts/kernel
+	@scripts/kernel build "$(NVCC)" $@
+
+$(BUILD)/image-0.o: src/image.c Makefile
+	@mkdir -p $(BUILD)
+	@$(COMPILE) -c -o $@ $<
+
+$(BUILD)/image-1.o: src/image.c $(FATBIN) Makefile
+	@mkdir -p $(BUILD)
+	@$(COMPILE) -DGDN_IMAGE='"$(FATBIN)"' -c -o $@ $<
+
+# The driver of the specs: the calls of libcuda over host memory.
+fake: $(FAKE)
+$(FAKE): spec/support/fakecuda.c $(wildcard src/*.h) Makefile
+	@mkdir -p $(BUILD)
+	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/fakecuda.d -o $@.$$$$ $< && mv $@.$$$$ $@
+
+# On a machine with a GPU; see scripts/gpu for one that has nothing else.
+test-gpu: all $(FAKE)
+	@BUILD=$(BUILD) scripts/gpu test
+$(BUILD)/libgdngpu.so: bench/gpu_loops.c $(OBJ) Makefile
+	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/gpu.d -o $@ $(filter %.c %.o,$^)
+bench-gpu: all $(BUILD)/libgdngpu.so
+	@BUILD=$(BUILD) scripts/gpu bench
+.PHONY: fake test-gpu bench-gpu
+# ---- end of CUDA ----
+
 # Programs run in the tree find this tree's modules and library first.
 IN_TREE := LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;;" LUA_CPATH="./$(BUILD)/?.so;;"
 
@@ -37,34 +75,46 @@ $(CDEF): src/gdnmeta.h Makefile
 deps:
 	@scripts/deps
 
+# A recorded workload is first replayed by a driver of a screen's length, without the engine: both must
+# come to the same sums.
+REPORT := build/demo/report.html
 demo: deps all
-	@$(IN_TREE) luajit examples/replay.lua $(if $(TRACE),"$(TRACE)")
+	@$(if $(TRACE),$(IN_TREE) luajit examples/replay.lua "$(TRACE)" && echo)
+	@mkdir -p $(dir $(REPORT))
+	@GDNMETA_LIB=$(LIB) bin/gdnmeta simulate --policy fcfs --policy decode_first --policy fair \
+	  $(if $(TRACE),--trace "$(TRACE)") --report $(REPORT)
+	@echo && echo 'as a page: $(REPORT)'
 
-test: deps all
+test: deps all $(FAKE)
 	@$(IN_TREE) scripts/specs
 
 lint: deps
-	@luacheck -q .
+	@luacheck -q . bin/gdnmeta
 	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
 asan-lib:
 	@$(MAKE) lib BUILD=build/asan OPT="-O1 -g $(SAN)" LINK=
 
-# GDN_CASES shrinks the random specs: both checkers run them many times slower.
-asan: deps all asan-lib
-	@GDN_CASES=$${GDN_CASES:-2000} GDNMETA_LIB=build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1 $(IN_TREE) \
-	  scripts/specs env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)"
+# GDN_CASES shrinks the random specs: both checkers run them many times slower. Paths are absolute,
+# for specs start programs in other folders.
+ASAN_RUN = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
+  GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1 \
+  LSAN_OPTIONS=print_suppressions=0:suppressions=$$PWD/spec/support/lsan.supp
+asan: deps all asan-lib $(FAKE)
+	@GDN_CASES=$${GDN_CASES:-2000} $(IN_TREE) scripts/specs $(ASAN_RUN)
 
-valgrind: deps all
+# Specs that carry #lua never enter C: here they would only cost minutes. #jit ones measure LuaJIT's own
+# memory, where valgrind leaves it other room for machine code.
+valgrind: deps all $(FAKE)
 	@scripts/deps valgrind
-	@GDN_CASES=$${GDN_CASES:-200} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
+	@SKIP=lua,jit GDN_CASES=$${GDN_CASES:-50} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
 
 audit: all
 	@scripts/deps strace
 	@spec/audit.sh $(BUILD)
 
 # The loops that are timed stand in one library with the code they time, which Lua then uses too.
-$(BUILD)/libgdnbench.so: $(wildcard bench/*.c) $(OBJ) Makefile
+$(BUILD)/libgdnbench.so: bench/loops.c $(OBJ) Makefile
 	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/bench.d -o $@ $(filter %.c %.o,$^)
 
 bench: deps all $(BUILD)/libgdnbench.so
@@ -74,6 +124,8 @@ install: all
 	@: $${LUADIR:?make install wants LUADIR=<where Lua modules go>} $${LIBDIR:?make install wants LIBDIR=<where C modules go>}
 	@cd lua && find gdnmeta -name '*.lua' -exec install -D -m 644 {} "$(LUADIR)/{}" \;
 	@install -D -m 755 $(LIB) "$(LIBDIR)/libgdnmeta.so"
+	@$(if $(INCDIR),install -D -m 644 src/gdnmeta.h "$(INCDIR)/gdnmeta.h")
+	@$(if $(BINDIR),install -D -m 755 bin/gdnmeta "$(BINDIR)/gdnmeta",:)
 
 rock: deps all
 	@scripts/rock
@@ -83,16 +135,16 @@ clean:
 
 help:
 	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/cdef.lua'
-	@echo 'make demo       replay a workload; TRACE=<file> replays a recorded one'
+	@echo 'make demo       three policies on one workload; TRACE=<file> takes a recorded one'
 	@echo 'make test       the specs and the conformance vectors'
 	@echo 'make lint       luacheck, and the C compiler with every warning an error'
-	@echo 'make asan       the same under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'
-	@echo 'make valgrind   the same under valgrind'
+	@echo 'make asan       both under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'
+	@echo 'make valgrind   both under valgrind'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast'
 	@echo 'make deps       install what these need (Debian, Ubuntu)'
 	@echo 'make rock       luarocks make into a temporary tree, then require from there'
-	@echo 'make install    LUADIR=<dir> LIBDIR=<dir>'
+	@echo 'make install    LUADIR=<dir> LIBDIR=<dir> [BINDIR=<dir>]'
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d

@@ -13,6 +13,7 @@ build = {
   build_target = "all",
   install_target = "install",
   build_variables = { CC = "$(CC)", CFLAGS = "$(CFLAGS)", LIBFLAG = "$(LIBFLAG)" },
-  install_variables = { LUADIR = "$(LUADIR)", LIBDIR = "$(LIBDIR)" },
+  install_variables = { LUADIR = "$(LUADIR)", LIBDIR = "$(LIBDIR)", BINDIR = "$(BINDIR)" },
 }
+deploy = { wrap_bin_scripts = false } -- bin/gdnmeta finds its modules itself, and wants LuaJIT
 test = { type = "command", command = "make test" }

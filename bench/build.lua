@@ -82,8 +82,9 @@ local function bench_build(workload)
   local function floor(rounds) return loops.bench_floor(pair, rounds) end
   local c_ns, lua_ns, floor_ns = measure(c, lua_builds(step), floor)
   assert(loops.bench_checksum(sink, bytes) ~= nil)
-  print(("bench %s c %.0f ns floor %.0f ns ratio %.2f"):format(workload.name, c_ns, floor_ns, c_ns / floor_ns))
-  print(("bench %s lua %.0f ns floor %.0f ns ratio %.2f"):format(workload.name, lua_ns, floor_ns, lua_ns / floor_ns))
+  local line = "bench %s %s %.0f ns floor %.0f ns ratio %.2f"
+  print(line:format(workload.name, "c", c_ns, floor_ns, c_ns / floor_ns))
+  print(line:format(workload.name, "lua", lua_ns, floor_ns, lua_ns / floor_ns))
   print(("bench lua-minus-c %s %.0f ns"):format(workload.name, lua_ns - c_ns))
   print(("bench pack-%s lua %.0f ns"):format(workload.name, (measure(lua_packs(step)))))
 end

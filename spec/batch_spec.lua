@@ -159,15 +159,32 @@ describe("a batch", function()
       batch:push(2, 2, nil, nil, false, 0)
       assert.is_true(batch:pad(3, 9))
       assert.are.same({ 1, 3, 9 }, { batch.rows.num_rows, batch.rows.padded_rows, batch.rows.padded_tokens })
-      raises("gdnmeta.Batch:push: the batch is padded, rows come before pad()",
+      raises("gdnmeta.Batch:push: the batch is padded; clear() it first, or add rows before pad()",
              function() batch:push(1, 1, nil, nil, false, 0) end)
-      raises("gdnmeta.Batch:add: the batch is padded, rows come before pad()",
+      raises("gdnmeta.Batch:add: the batch is padded; clear() it first, or add rows before pad()",
              function() batch:add { query_len = 1, seq_len = 1, blocks = { {}, {} } } end)
       assert.is_true(batch:pad(1, 2))
       assert.are.same({ 1, 2 }, { batch.rows.padded_rows, batch.rows.padded_tokens })
       batch:clear()
       assert.are.same({ 0, 0, 0 }, { batch.rows.num_rows, batch.rows.padded_rows, batch.rows.padded_tokens })
       assert.are.equal(0, batch:push(1, 1, nil, nil, false, 0))
+    end)
+
+    it("closes the batch whichever total it says", function()
+      for _, totals in ipairs { { 0, 5 }, { 1, 0 } } do
+        batch:clear()
+        assert.is_true(batch:pad(totals[1], totals[2]))
+        raises("gdnmeta.Batch:push: the batch is padded; clear() it first, or add rows before pad()",
+               function() batch:push(1, 1, nil, nil, false, 0) end)
+      end
+    end)
+
+    it("counts the rows of this step alone, up to all that it holds", function()
+      for _ = 1, 3 do batch:push(7, 7, nil, nil, false, 0) end
+      assert.is_true(batch:pad(3, 21))
+      batch:clear()
+      batch:push(2, 2, nil, nil, false, 0)
+      assert.is_true(batch:pad(1, 2))
     end)
 
     it("refuses less than the rows have", function()
@@ -193,6 +210,28 @@ describe("a batch", function()
     end)
   end)
 
+  it("has no other fields, and cannot be written", function()
+    raises('gdnmeta.Batch: no field "num_row"', function() return { batch.num_row } end)
+    raises("gdnmeta.Batch: no field 1", function() return { batch[1] } end)
+    raises('gdnmeta.Batch: read-only, cannot set "num_rows"; clear() empties the batch',
+           function() batch.num_rows = 0 end)
+    raises('gdnmeta.Batch: read-only, cannot set "rules"', function() batch.rules = "strict" end)
+    assert.is_nil(rawget(batch, "num_rows"))
+  end)
+
+  it("wants its methods called with a colon", function()
+    local one = { query_len = 1, seq_len = 1, blocks = { {}, {} } }
+    local wanted = "gdnmeta.Batch:%s: call it with a colon"
+    raises(wanted:format "push", function() batch.push(1, 1, nil, nil, false, 0) end)
+    raises(wanted:format "add", function() batch.add(one) end)
+    raises(wanted:format "pad", function() batch.pad(1, 2) end)
+    raises(wanted:format "clear", function() batch.clear() end)
+    raises(wanted:format "close", function() batch.close() end)
+    raises(wanted:format "index", function() batch.index(0, 0) end)
+    raises(wanted:format "push", function() batch.push("1") end)
+    raises(wanted:format "clear", function() batch.clear(builder) end)
+  end)
+
   it("may be closed twice, and whatever comes after it is an error", function()
     batch:close()
     batch:close()
@@ -202,6 +241,8 @@ describe("a batch", function()
     raises(closed, function() batch:pad(1, 1) end)
     raises(closed, function() batch:clear() end)
     raises(closed, function() print(batch.num_rows) end)
+    raises(closed, function() print(batch.rows) end)
+    raises(closed, function() print(batch.query_len) end)
     assert.are.equal("gdnmeta.Batch(closed)", tostring(batch))
   end)
 end)

@@ -57,6 +57,28 @@ describe("builder:build_raw", function()
     assert.are.same({ 2, 3, 0 }, { meta.num_decodes, meta.num_decode_tokens, meta.num_prefills })
   end)
 
+  it("looks at every row for the longest query", function()
+    local meta = assert(builder:build_raw(inputs { query_start_loc = { 0, 2, 3 } }))
+    assert.are.same({ 0, 2, 3 }, { meta.num_decodes, meta.num_prefills, meta.num_prefill_tokens })
+  end)
+
+  it("keeps arrays alive that nobody else holds", function()
+    local alive = setmetatable({}, { __mode = "k" })
+    local function step()
+      local starts = ffi.new("int32_t[?]", 3, { 0, 1, 3 })
+      alive[starts] = true
+      check_step(assert(builder:build_raw(inputs { query_start_loc = starts })))
+    end
+    step()
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(next(alive) ~= nil)
+    builder:close()
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(alive))
+  end)
+
   it("takes a table for each group", function()
     local three = make { num_groups = 3 }
     local meta = assert(three:build_raw(inputs {
@@ -111,6 +133,12 @@ describe("builder:build_raw", function()
     assert.is_nil(meta)
     assert.are.equal("rows[0].prompt_done = 2, want 0 or 1", message)
     assert.are.equal(INVALID, code)
+    -- A prompt that is not done makes a one-token row a short extend, which stands behind decodes.
+    local pair = { query_start_loc = { 0, 1, 2 }, seq_lens = { 9, 9 }, block_table = { { 5, 6 }, { 7, 8 } } }
+    pair.prompt_done = { true, false }
+    assert(strict:build_raw(pair))
+    pair.prompt_done = { false, true }
+    assert.is_nil((strict:build_raw(pair)))
     raises("gdnmeta.Builder:build_raw: prompt_done has 1 elements, want 2, one a row",
            function() step { prompt_done = { true } } end)
     raises("gdnmeta.Builder:build_raw: read_column has 3 elements, want 2, one a row",

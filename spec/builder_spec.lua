@@ -60,6 +60,15 @@ describe("builder:build", function()
     assert.are.same({ 2 }, second.non_spec_state_indices_tensor:totable())
   end)
 
+  it("fills an object that exists before, as step 0 of nothing", function()
+    local meta = builder.metadata
+    assert.are.same({ 0, 0 }, { meta.step, meta.num_rows })
+    assert.is_nil(meta.non_spec_query_start_loc)
+    assert.are.equal("gdnmeta.Metadata: step 0, 0 rows, 0 tokens", tostring(meta))
+    assert.is_true(rawequal(meta, assert(decode(builder, batch, 3))))
+    assert.are.equal(1, meta.step)
+  end)
+
   it("leaves the metadata before it valid when it refuses", function()
     local meta = assert(decode(builder, batch, 3))
     local view = meta.non_spec_state_indices_tensor
@@ -93,6 +102,19 @@ describe("builder:build", function()
     other:close()
   end)
 
+  it("and the other methods want a colon", function()
+    for _, name in ipairs { "batch", "build", "build_raw", "capture", "close", "table", "set_blocks",
+                            "borrow_table", "borrow_device_table", "borrow_device_seq_lens",
+                            "borrow_device_accepted", "device_error", "counters" } do
+      local wanted = ("gdnmeta.Builder:%s: call it with a colon"):format(name)
+      for _, argument in ipairs { batch, {}, 0, "s" } do
+        raises(wanted, function() builder[name](argument) end)
+      end
+      raises(wanted, function() builder[name]() end)
+    end
+    assert(builder:build(batch))
+  end)
+
   it("does not take a new builder for the one that a batch was made for", function()
     builder:close()
     builder = make { max_num_seqs = 4 } -- likely at the same address
@@ -105,6 +127,9 @@ describe("builder:build", function()
     assert(builder:build(batch, ffi.cast("void *", 0)))
     assert(builder:build(batch, ffi.new "int[1]"))
     assert(builder:build(batch, null))
+    local one = { query_start_loc = { 0, 1 }, seq_lens = { 1 }, block_table = { { 1 } } }
+    assert(builder:build_raw(one, ffi.new "int[1]"))
+    assert(builder:capture(one, ffi.new "int[1]"))
     local wanted = ", want nil or a pointer"
     raises("gdnmeta.Builder:build: stream = 7" .. wanted, function() builder:build(batch, 7) end)
     raises("gdnmeta.Builder:build: stream = cdata int64_t" .. wanted,

@@ -1,6 +1,4 @@
 local cjson = require "cjson"
-local compare = require "spec.support.compare"
-local pretend = require "spec.support.pretend"
 local vectors = require "spec.support.vectors"
 
 local FILES = { "vllm-2026-04", "edge-vllm-2026-04", "vllm-2026-08", "edge-vllm-2026-08", "reorder" }
@@ -104,6 +102,19 @@ describe("The runner", function()
     assert.matches("^refused: .", verdict(function(_, case) case.inputs.num_accepted_tokens = { 1 } end))
   end)
 
+  it("takes a refused configuration for a refusal, but no missing device", function()
+    local runner, case = vectors.runner "cpu", cjson.decode(CASE)
+    case.rules, case.config.mamba_cache_mode, case.config.num_speculative_blocks = "strict", "align", 0
+    assert.matches("^refused: num_speculative_blocks", runner:run(case))
+    case.expect.error = "narrow"
+    assert.is_nil(runner:run(case))
+    runner:close()
+    case.config.num_speculative_blocks = 1
+    runner = vectors.runner "cuda:999"
+    assert.matches("^no builder: ", runner:run(case))
+    runner:close()
+  end)
+
   it("reports the order and the swaps of a reordering", function()
     local case = { decode_threshold = 1, num_scheduled = { 6, 1 }, num_computed = { 0, 8 },
       num_prompt = { 6, 4 }, expect = { modified = true, order = { 1, 0 }, swaps = { { 1, 0 } } } }
@@ -118,53 +129,10 @@ describe("The runner", function()
   end)
 end)
 
-describe("compare.everything", function()
-  local function record()
-    return { num_prefills = 0, spec_query_start_loc = { dtype = "int32", shape = { 1 }, data = { 0 } } }
-  end
-  local group = { spec_state_indices_tensor = { dtype = "int32", shape = { 0, 2 }, data = {} } }
-
-  it("accepts what is equal", function()
-    assert.is_nil(compare.everything(record(), { group }, pretend.metadata(record(), { group })))
-  end)
-
-  it("reports a field that is there though the record has none", function()
-    local extra = record()
-    extra.has_initial_state = { dtype = "bool", shape = { 0 }, data = {} }
-    assert.are.equal("has_initial_state: want null, got a tensor",
-      compare.everything(record(), { group }, pretend.metadata(extra, { group })))
-  end)
-
-  it("reports the group", function()
-    local other = { spec_state_indices_tensor = { dtype = "int32", shape = { 0, 3 }, data = {} } }
-    assert.are.equal("group 1: spec_state_indices_tensor: want shape [0, 2], got [0, 3]",
-      compare.everything(record(), { group, group }, pretend.metadata(record(), { group, other })))
-  end)
-
-  it("knows every field that a metadata object has", function()
-    local known = { nums_dict = true }
-    for _, list in ipairs { compare.SCALARS, compare.TENSORS, compare.STATE } do
-      for _, name in ipairs(list) do known[name] = true end
-    end
-    local header = assert(io.open "src/gdnmeta.h"):read "*a"
-    local body = header:match "typedef struct gdn_metadata {(.-)} gdn_metadata;"
-    local fields = 0
-    for kind, names in body:gsub("/%*.-%*/", ""):gmatch "([%w_]+) ([%w_, ]+);" do
-      for name in names:gmatch "[%w_]+" do
-        if kind == "gdn_tensor" or kind == "int32_t" then
-          fields = fields + 1
-          assert.is_true(known[name], name)
-        end
-      end
-    end
-    assert.are.equal(#compare.SCALARS + #compare.TENSORS + #compare.STATE, fields)
-  end)
-end)
-
 describe("spec/conformance.lua", function()
-  -- Exit code and output of a run of the program, from the root unless `folder` says otherwise.
-  local function run(arguments, folder)
-    local command = ("cd %s && luajit %s 2>&1; echo $?"):format(folder or ".", arguments)
+  -- Exit code and output of a run of the program from the root, unless `before` goes elsewhere.
+  local function run(arguments, before)
+    local command = ("%s luajit %s 2>&1; echo $?"):format(before or "", arguments)
     local pipe = assert(io.popen(command))
     local text = pipe:read "*a"
     pipe:close()
@@ -193,11 +161,16 @@ describe("spec/conformance.lua", function()
     os.remove(path)
   end)
 
-  it("runs from another folder", function()
+  it("runs from another folder, by paths of its own or by those of the environment", function()
     local path = file_of(good)
-    local code, text = run("../spec/conformance.lua " .. path, "src")
-    assert.are.equal("1 passed, 0 failed\n0\n", text)
-    assert.are.equal(0, code)
+    local own = "cd src && env -u GDNMETA_LIB -u LUA_PATH -u LUA_CPATH"
+    local given = "root=$PWD; cd src && env -u GDNMETA_LIB"
+      .. [[ LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;;" LUA_CPATH="$root/build/?.so;;"]]
+    for _, before in ipairs { own, given } do
+      local code, text = run("../spec/conformance.lua " .. path, before)
+      assert.are.equal("1 passed, 0 failed\n0\n", text)
+      assert.are.equal(0, code)
+    end
     os.remove(path)
   end)
 

@@ -25,15 +25,23 @@ describe("a batch", function()
     assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens", tostring(batch))
     batch:pad(1, 2)
     assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens, padded to 1 row and 2 tokens", tostring(batch))
+    batch:pad(1, 0)
+    assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens, padded to 1 row and 0 tokens", tostring(batch))
   end)
 
   it("prints no more rows than a person reads", function()
     local large = make { max_num_seqs = 40 }
     local many = large:batch()
-    for _ = 1, 19 do many:push(1, 1, nil, nil, false, 0) end
-    local text = tostring(many)
-    assert.are.equal(1 + 1 + 16 + 1, select(2, (text .. "\n"):gsub("\n", "")))
-    assert.matches("\n   ... 3 rows more$", text)
+    local function push(n)
+      for _ = 1, n do many:push(1, 1, nil, nil, false, 0) end
+      return select(2, (tostring(many) .. "\n"):gsub("\n", ""))
+    end
+    assert.are.equal(1 + 1 + 1, push(1))
+    assert.are.equal("     0          1         1       -         1           no          0            -",
+                     tostring(many):match "[^\n]*$")
+    assert.are.equal(1 + 1 + 16, push(15))
+    assert.are.equal(1 + 1 + 16 + 1, push(3))
+    assert.matches("\n   ... 3 rows more$", tostring(many))
     large:close()
   end)
 end)
@@ -51,7 +59,7 @@ describe("metadata", function()
       "  s  spec decodes      1 row         4 tokens",
       "  p  prefills          2 rows      513 tokens",
       "  .  padding           1 row         3 tokens",
-      "  |s" .. ("p"):rep(63) .. ".|"
+      "  |s" .. ("p"):rep(62) .. ".|"
     ), tostring(assert(builder:build(batch))))
     builder:close()
   end)
@@ -67,6 +75,30 @@ describe("metadata", function()
       "  p  prefills          1 row        12 tokens",
       "  |" .. ("d"):rep(16) .. ("p"):rep(48) .. "|"
     ), tostring(assert(builder:build(batch))))
+    builder:close()
+  end)
+
+  it("has a bar of one width, whatever the rounding comes to", function()
+    local builder = make { num_speculative_tokens = 1, num_slots = 200 }
+    local batch = builder:batch()
+    local function drawn(drafted, prompt, padding)
+      batch:clear()
+      for i = 1, drafted do
+        batch:add { query_len = 2, seq_len = 9, blocks = { 2 * i, 2 * i + 1 }, drafts = 1,
+                    prompt_done = true }
+      end
+      batch:add { query_len = prompt, seq_len = prompt, blocks = { 199 } }
+      batch:pad(batch.num_rows + 1, 2 * drafted + prompt + padding)
+      return tostring(assert(builder:build(batch))):match "|(.*)|$"
+    end
+    -- 22.5, 22.5 and 19 of 64: two of them round up.
+    assert.are.equal(("s"):rep(22) .. ("p"):rep(23) .. ("."):rep(19), drawn(45, 90, 76))
+    assert.are.equal("s" .. ("p"):rep(62) .. ".", drawn(1, 1000, 1)) -- two round to none
+    -- 21.33 each: all round down.
+    assert.are.equal(("s"):rep(22) .. ("p"):rep(21) .. ("."):rep(21), drawn(10, 20, 20))
+    for prompt = 1, 40 do
+      for padding = 0, 20 do assert.are.equal(64, #drawn(3, prompt, padding)) end
+    end
     builder:close()
   end)
 

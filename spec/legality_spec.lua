@@ -107,15 +107,27 @@ describe("A strict build wants", function()
     local shared = decode(20, { blocks = { 20, 11, 12 } })
     builds { spec(10), decode(40) }
     builds { decode(10), shared }
-    refuses("rows[1] group 0 block 0 = 10, want a block that rows[0] does not write",
+    refuses("rows[1] group 0 writes block 10, want one that rows[0] does not write",
       { decode(10), decode(10) })
-    refuses("rows[1] group 0 block 1 = 12, want a block that rows[0] does not write",
+    refuses("rows[1] group 0 writes block 12, want one that rows[0] does not write",
       { spec(10), spec(20, { blocks = { 20, 12, 22 } }) })
-    refuses("rows[1] group 0 block 0 = 11, want a block that rows[0] does not write",
+    refuses("rows[1] group 0 writes block 11, want one that rows[0] does not write",
       { spec(10), decode(11) })
-    refuses("rows[0] group 0 block 1 = 10, want a block that rows[0] does not write",
+    refuses("rows[0] group 0 names block 10 twice, want a block a column",
       { spec(10, { blocks = { 10, 10, 12 } }) })
     builds({ decode(10), decode(10) }, { check_unique = false })
+  end)
+
+  it("blocks to read that no other row writes", function()
+    local own, foreign = { 20, 30, 31 }, { 20, 10, 31 }
+    builds { decode(10), decode(20, { blocks = own, accepted = 2 }),
+             decode(40, { blocks = { 40, 30, 41 }, accepted = 2 }) }
+    builds { decode(10, { accepted = 1 }) }
+    refuses("rows[1] group 0 reads block 10, want one that rows[0] does not write",
+      { decode(10), decode(20, { blocks = foreign, accepted = 2 }) })
+    refuses("rows[0] group 0 reads block 20, want one that rows[1] does not write",
+      { decode(10, { blocks = { 10, 20, 12 }, accepted = 2 }), decode(20) })
+    builds({ decode(10), decode(20, { blocks = foreign, accepted = 2 }) }, { check_unique = false })
   end)
 
   it("a read_column within the table row, and -1 exactly where nothing is computed", function()

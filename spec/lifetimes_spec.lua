@@ -39,6 +39,31 @@ describe("lifetimes", function()
     end
   end)
 
+  it("of a builder lasts as long as one view of it", function()
+    local alive = setmetatable({}, { __mode = "k" })
+    local function one_view(pick)
+      local builder = make()
+      alive[builder.handle] = true
+      local batch = builder:batch()
+      batch:add { query_len = 3, seq_len = 3, blocks = { 2 } }
+      return pick(assert(builder:build(batch)))
+    end
+    for what, pick in pairs {
+      metadata = function(meta) return meta end,
+      group = function(meta) return meta:group(0) end,
+      tensor = function(meta) return meta.non_spec_state_indices_tensor end,
+      conv_vector = function(meta) return meta.nums_dict[8].mlist end,
+    } do
+      local kept = one_view(pick)
+      collect()
+      assert.is_true(next(alive) ~= nil, what)
+      kept = tostring(kept) -- the last use
+      collect()
+      collect()
+      assert.is_nil(next(alive), what .. " " .. kept)
+    end
+  end)
+
   it("of builders that were only dropped end, too", function()
     local freed = setmetatable({}, { __mode = "k" })
     for _ = 1, 20 do

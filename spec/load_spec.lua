@@ -17,6 +17,7 @@ local function message(environment)
 end
 
 describe("loading the library", function()
+  local abi = tonumber(require("gdnmeta.native").GDN_ABI)
   local folder
 
   setup(function()
@@ -39,7 +40,7 @@ describe("loading the library", function()
   it("takes the one that GDNMETA_LIB names, and then no other", function()
     local named = ("GDNMETA_LIB=%s/libgdnmeta.so LUA_CPATH=./build/?.so"):format(folder)
     assert.are.equal(("gdnmeta: no usable libgdnmeta.so; tried\n  %s/libgdnmeta.so: has ABI 99, " ..
-      "these bindings want 1"):format(folder), message(named))
+      "these bindings want %d"):format(folder, abi), message(named))
     assert.are.equal("0.1.0\n", fresh("GDNMETA_LIB=./build/libgdnmeta.so",
                                       "print(require([[gdnmeta]])._VERSION)"))
   end)
@@ -94,19 +95,30 @@ describe('require "gdnmeta"', function()
 
   it("opens a room on first use, once", function()
     local gdn = require "gdnmeta"
-    local opened = 0
-    local known, preloaded = package.loaded["gdnmeta.policy"], package.preload["gdnmeta.policy"]
-    package.loaded["gdnmeta.policy"] = nil
-    package.preload["gdnmeta.policy"] = function()
-      opened = opened + 1
-      return { "a room" }
+    for _, name in ipairs { "engine", "policy", "sim" } do
+      local module, opened = "gdnmeta." .. name, 0
+      local kept, loaded, preload = rawget(gdn, name), package.loaded[module], package.preload[module]
+      gdn[name], package.loaded[module] = nil, nil
+      package.preload[module] = function()
+        opened = opened + 1
+        return { name }
+      end
+      local room = gdn[name]
+      local inside = rawget(gdn, name)
+      gdn[name], package.loaded[module], package.preload[module] = kept, loaded, preload
+      assert.are.same({ name }, room)
+      assert.are.equal(room, inside)
+      assert.are.equal(1, opened)
     end
-    local room = gdn.policy
-    local again = gdn.policy
-    gdn.policy, package.loaded["gdnmeta.policy"], package.preload["gdnmeta.policy"] = nil, known, preloaded
-    assert.are.same({ "a room" }, room)
-    assert.are.equal(room, again)
-    assert.are.equal(1, opened)
+  end)
+
+  it("names the codes that calls return", function()
+    local gdn = require "gdnmeta"
+    assert.are.same({ -1, -2, -3, -4, -5 }, { gdn.EINVAL, gdn.ENOMEM, gdn.ECAP, gdn.EGUARD, gdn.EDEVICE })
+    local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 1 })
+    local code = select(3, builder:batch():pad(2, 2))
+    assert.is_true(code == gdn.ECAP, "codes are plain numbers")
+    builder:close()
   end)
 
   it("has nothing under other names", function()

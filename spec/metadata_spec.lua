@@ -214,6 +214,7 @@ describe("metadata", function()
       raises("gdnmeta.Metadata:group: group = 3" .. wanted, function() meta:group(3) end)
       raises("gdnmeta.Metadata:group: group = -1" .. wanted, function() meta:group(-1) end)
       raises("gdnmeta.Metadata:group: group = nil" .. wanted, function() meta:group() end)
+      raises("gdnmeta.Metadata:group: call it with a colon", function() meta.group(1) end)
     end)
   end)
 

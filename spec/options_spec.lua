@@ -1,11 +1,12 @@
 local gdn = require "gdnmeta"
+local options = require "gdnmeta.options"
 local raises = require "spec.support.raises"
 
 local null = require("cjson").null
 
-local function make(options)
-  options.device = options.device or "cpu"
-  return assert(gdn.builder(options))
+local function make(given)
+  given.device = given.device or "cpu"
+  return assert(gdn.builder(given))
 end
 
 describe("gdnmeta.builder", function()
@@ -142,6 +143,13 @@ describe("gdnmeta.builder", function()
            function() gdn.builder { parallel_drafting = print } end)
   end)
 
+  it("numbers devices as CUDA does", function()
+    local codes = { cpu = -1, auto = -2, cuda = 0, ["cuda:0"] = 0, ["cuda:1"] = 1, ["cuda:12"] = 12 }
+    for name, code in pairs(codes) do
+      assert.are.equal(code, tonumber(assert(options.parse { device = name }).device), name)
+    end
+  end)
+
   it("wants one pool size for all groups or one for each", function()
     raises('gdnmeta.builder: num_slots = "9", want an integer or a list of one a group',
            function() gdn.builder { num_slots = "9" } end)
@@ -162,12 +170,12 @@ describe("gdnmeta.builder", function()
   end)
 
   it("refuses a slot that two rows would write, unless told not to look", function()
-    for _, check in ipairs { true, false } do
-      local builder = make { check_unique = check }
+    for _, check in ipairs { true, false, "default" } do
+      local builder = check == "default" and make {} or make { check_unique = check }
       local batch = builder:batch()
       batch:add { query_len = 1, seq_len = 1, blocks = { 8 } }
       batch:add { query_len = 1, seq_len = 1, blocks = { 8 } }
-      assert.are.equal(not check, builder:build(batch) ~= nil)
+      assert.are.equal(not check, builder:build(batch) ~= nil, tostring(check))
     end
   end)
 

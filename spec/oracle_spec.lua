@@ -7,7 +7,7 @@ local compare = require "spec.support.compare"
 local feed = require "spec.support.feed"
 local oracle = require "spec.support.oracle"
 local pretend = require "spec.support.pretend"
-local random = require "spec.support.random_batch"
+local random = require "spec.support.random_config"
 local step = require "spec.support.random_step"
 local vectors = require "spec.support.vectors"
 
@@ -18,7 +18,7 @@ local PER_BUILDER = 25
 
 local chance = random.chance
 
-describe("The oracle", function()
+describe("The oracle #lua", function()
   it("reproduces every vector", function()
     local failures, count = {}, 0
     for _, name in ipairs { "vllm-2026-04", "edge-vllm-2026-04", "vllm-2026-08", "edge-vllm-2026-08" } do

@@ -57,6 +57,32 @@ describe("the README", function()
     assert.is_true(named.demo and named.test)
   end)
 
+  it("has every option of a builder, every field of the metadata and every method", function()
+    local function each(path, pattern, from, to)
+      local names, text = {}, read(path)
+      local _, first = text:find(from or "^", 1)
+      for name in text:sub(first + 1, (text:find(to or "$", first + 1))):gmatch(pattern) do
+        names[#names + 1] = name
+      end
+      return names
+    end
+    local options = each("lua/gdnmeta/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
+    assert.are.equal(17, #options)
+    for _, name in ipairs(options) do
+      assert.is_truthy(README:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
+    end
+    local fields = each("src/gdnmeta.h", "\n%s+[%w_]+ ([%w_]+);", "typedef struct gdn_metadata {", "\n}")
+    assert.are.equal(30, #fields)
+    for _, name in ipairs(fields) do
+      assert.is_truthy(README:find("`" .. name .. "`", 1, true), "field " .. name)
+    end
+    for name, method in pairs(require("gdnmeta.receiver").Builder) do
+      if type(method) == "function" and name ~= "failed" and not name:find "^__" then
+        assert.is_truthy(README:find("`" .. name .. "(", 1, true), "method " .. name)
+      end
+    end
+  end)
+
   it("links to files that exist", function()
     for target in README:gmatch "%]%(([^)#]+)%)" do
       local file = io.open(target, "rb")

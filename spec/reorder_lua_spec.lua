@@ -34,11 +34,26 @@ describe("gdnmeta.reorder", function()
     assert.are.same(result.order, { rows[0], rows[1], rows[2], rows[3] })
   end)
 
+  it("moves rows of every region, in the order of their sources", function()
+    -- Regions 1, 1, 2, 2, 3, 3, 0, 0: two cycles of four, 6 > 0 > 2 > 4 and 7 > 1 > 3 > 5.
+    assert.are.same({ modified = true, order = { 6, 7, 0, 1, 2, 3, 4, 5 },
+                      swaps = { { 6, 0 }, { 6, 2 }, { 6, 4 }, { 7, 1 }, { 7, 3 }, { 7, 5 } } },
+                    reorder({ 1, 1, 5, 5, 5, 5, 1, 1 }, { 3, 3, 3, 3, 0, 0, 9, 9 },
+                            { 8, 8, 8, 8, 5, 5, 9, 9 }))
+  end)
+
+  it("lets rows be that lie within their region", function()
+    assert.are.same({ modified = true, order = { 5, 1, 2, 3, 4, 0 }, swaps = { { 5, 0 } } },
+                    reorder({ 5, 1, 1, 1, 1, 1 }, { 0, 9, 9, 9, 9, 9 }, { 5, 9, 9, 9, 9, 9 }))
+  end)
+
   it("draws the line between short and long extends at the threshold", function()
     local inputs = { num_scheduled = { 3, 2 }, num_computed = { 1, 1 }, num_prompt = { 9, 9 } }
     inputs.decode_threshold = 2
     assert.is_true(gdn.reorder(inputs).modified)
     inputs.decode_threshold = 3
+    assert.is_false(gdn.reorder(inputs).modified)
+    inputs.decode_threshold = 0
     assert.is_false(gdn.reorder(inputs).modified)
   end)
 

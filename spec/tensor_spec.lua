@@ -31,6 +31,24 @@ describe("a tensor view", function()
     assert.is_false(meta.has_initial_state[1])
   end)
 
+  it("gives an element by its row and column", function()
+    local chunks = meta.chunk_indices
+    assert.are.same({ 0, 2, 1 }, { chunks:at(2, 0), chunks:at(2, 1), chunks:at(1, 1) })
+    assert.are.same({ 131, 3 }, { meta.non_spec_query_start_loc:at(2), meta.chunk_offsets:at(1) })
+    assert.is_false(meta.has_initial_state:at(1))
+    for shown, row in pairs { ["3"] = 3, ["-1"] = -1, ["0.5"] = 0.5, ["nil"] = false, ['"1"'] = "1" } do
+      raises(("gdnmeta.Tensor:at: row %s, want an integer in [0, 3)"):format(shown),
+             function() chunks:at(row or nil, 0) end)
+    end
+    raises("gdnmeta.Tensor:at: column 2, want an integer in [0, 2)", function() chunks:at(0, 2) end)
+    raises("gdnmeta.Tensor:at: column -1, want an integer in [0, 2)", function() chunks:at(1, -1) end)
+    raises("gdnmeta.Tensor:at: column nil, want an integer in [0, 2)", function() chunks:at(1) end)
+    raises("gdnmeta.Tensor:at: row 2, want an integer in [0, 2)", function() meta.chunk_offsets:at(2) end)
+    raises("gdnmeta.Tensor:at: column 0, want none of a vector", function() meta.chunk_offsets:at(1, 0) end)
+    raises("gdnmeta.Tensor:at: call it with a colon", function() chunks.at(0, 0) end)
+    raises("gdnmeta.Tensor:totable: call it with a colon", function() chunks.totable() end)
+  end)
+
   it("knows its length, shape and element type", function()
     assert.are.same({ 3, 6, 2 }, { #meta.non_spec_query_start_loc, #meta.chunk_indices, #meta.chunk_offsets })
     assert.are.same({ 3 }, meta.non_spec_query_start_loc.shape)
@@ -59,6 +77,8 @@ describe("a tensor view", function()
     assert.are.equal("int32[3, 2] {0, 0, 0, 1, 0, 2}", tostring(meta.chunk_indices))
     assert.are.equal("bool[2] {true, false}", tostring(meta.has_initial_state))
     assert.are.equal("int32[2048] {0, 1, 1, 1, 1, 1, 1, 1, ...}", tostring(meta.batch_ptr))
+    local eight = assert(builder:capture { query_start_loc = { 0, 1, 2, 3, 4, 5, 6, 7 } })
+    assert.are.equal("int32[8] {0, 1, 2, 3, 4, 5, 6, 7}", tostring(eight.non_spec_query_start_loc))
   end)
 
   it("refuses an index that is none of its elements", function()
@@ -95,6 +115,7 @@ describe("a tensor view", function()
     local stale = "gdnmeta.Tensor: stale, made at step 1, the builder is at step 3"
     raises(stale, function() return { view[0] } end)
     raises(stale, function() view:totable() end)
+    raises(stale, function() view:at(0) end)
     assert.are.equal("int32[3] (stale)", tostring(view))
     assert.are.equal(3, #view)
     assert.is_true(address == view.data, "an address lasts as long as the builder")

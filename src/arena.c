@@ -16,7 +16,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     TILES = 2 * (TILES > GDN_MIN_TILES ? TILES : GDN_MIN_TILES);
 
     size_t at = 0;
-#define X(name, type, count, per_group, padding)                                                          \
+#define X(name, type, count, per_group)                                                          \
     {                                                                                                     \
         size_t size = ((size_t)count * ELEMENT_SIZE[type] + SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
         arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                               \

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROW_ARRAYS = 7 };
+enum { ROW_ARRAYS = 9, HOST_ARRAYS = 7 }; /* those behind the first seven are for device inputs alone */
 
 typedef struct batch {
     gdn_batch face; /* first: a gdn_batch * is a batch * */
@@ -18,7 +18,7 @@ typedef struct batch {
 } batch;
 
 static const char *const ARRAY_NAMES[ROW_ARRAYS] = { "query_len",   "seq_len",   "num_draft_tokens", "num_accepted_tokens",
-                                                     "prompt_done", "table_row", "read_column" };
+                                                     "prompt_done", "table_row", "read_column", "seq_index", "accepted_index" };
 
 gdn_status gdn_batch_make(const gdn_settings *settings, uint64_t owner, gdn_batch **out)
 {
@@ -28,13 +28,15 @@ gdn_status gdn_batch_make(const gdn_settings *settings, uint64_t owner, gdn_batc
     if (!b) return GDN_ENOMEM;
 
     int missing = 0;
-    for (int i = 0; i < ROW_ARRAYS; i++) missing |= !(b->arrays[i] = gdn_guarded_new(rows * sizeof *b->arrays[i]));
+    int arrays = c->device == GDN_DEVICE_CPU ? HOST_ARRAYS : ROW_ARRAYS;
+    for (int i = 0; i < arrays; i++) missing |= !(b->arrays[i] = gdn_guarded_new(rows * sizeof *b->arrays[i]));
     b->blocks_bytes = (size_t)c->num_groups * rows * cols * sizeof *b->blocks;
     missing |= !(b->blocks = gdn_guarded_new(b->blocks_bytes));
 
     gdn_batch face = { .query_len = b->arrays[0], .seq_len = b->arrays[1], .num_draft_tokens = b->arrays[2],
                        .num_accepted_tokens = b->arrays[3], .prompt_done = b->arrays[4], .table_row = b->arrays[5],
-                       .read_column = b->arrays[6], .blocks = b->blocks, .max_rows = c->max_rows,
+                       .read_column = b->arrays[6], .blocks = b->blocks, .seq_index = b->arrays[7],
+                       .accepted_index = b->arrays[8], .max_rows = c->max_rows,
                        .max_blocks_per_row = c->max_blocks_per_row, .num_groups = c->num_groups };
     memcpy(&b->face, &face, sizeof face);
     if (missing) {
@@ -61,7 +63,8 @@ void gdn_batch_free(gdn_batch *face)
 static gdn_status check_guards(const batch *b, gdn_error *error)
 {
     size_t bytes = (size_t)b->face.max_rows * sizeof(int32_t);
-    for (int i = 0; i < ROW_ARRAYS; i++)
+    int arrays = b->face.indexed && b->arrays[HOST_ARRAYS] ? ROW_ARRAYS : HOST_ARRAYS;
+    for (int i = 0; i < arrays; i++)
         if (!gdn_guarded_intact(b->arrays[i], bytes))
             return gdn_fail(error, GDN_EGUARD, "something wrote outside of batch.%s[0 .. %d]", ARRAY_NAMES[i],
                             b->face.max_rows - 1);
@@ -84,8 +87,8 @@ static gdn_status check_counts(const gdn_batch *f, gdn_error *error)
 
 static void make_padding_rows(const batch *b, int32_t from, int32_t to)
 {
-    static const int32_t PADDING[ROW_ARRAYS] = { 0, 0, -1, 1, 0, 0, -1 };
-    for (int a = 0; a < ROW_ARRAYS; a++)
+    static const int32_t PADDING[HOST_ARRAYS] = { 0, 0, -1, 1, 0, 0, -1 };
+    for (int a = 0; a < HOST_ARRAYS; a++)
         for (int32_t i = from; i < to; i++) b->arrays[a][i] = PADDING[a];
 }
 
@@ -103,6 +106,8 @@ gdn_status gdn_batch_step(gdn_batch *face, uint64_t owner, const gdn_table *tabl
                        .num_accepted_tokens = b->arrays[3], .prompt_done = b->arrays[4], .table_row = b->arrays[5],
                        .read_column = b->arrays[6], .tables = tables, .own = b->own, .rows = rows,
                        .table_rows = face->num_rows, .num_reqs = rows, .from_batch = 1, .accepted_given = 1, .max_query_len = -1,
-                       .num_actual_tokens = face->padded_tokens ? face->padded_tokens : -1 };
+                       .num_actual_tokens = face->padded_tokens ? face->padded_tokens : -1,
+                       .seq_index = face->indexed ? b->arrays[7] : NULL,
+                       .accepted_index = face->indexed ? b->arrays[8] : NULL };
     return GDN_OK;
 }

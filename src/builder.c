@@ -1,4 +1,4 @@
-/* new, build, capture, free: a step from rows to metadata, read top to bottom. */
+/* A builder's life, and a step from rows to metadata: build_step reads top to bottom. */
 #include "builder.h"
 
 #include "guard.h"
@@ -14,7 +14,7 @@ static size_t table_bytes(const gdn_config *c)
 static void use_own_table(gdn_builder *b, int32_t g)
 {
     const gdn_config *c = &b->settings.config;
-    b->tables[g] = (gdn_table){ b->own_tables[g], c->max_blocks_per_row, c->max_requests, c->max_blocks_per_row };
+    b->tables[g] = (gdn_table){ b->own_tables[g], c->max_blocks_per_row, c->max_requests, c->max_blocks_per_row, 0 };
 }
 
 static gdn_status allocate(gdn_builder *b)
@@ -32,7 +32,12 @@ static gdn_status allocate(gdn_builder *b)
     if (status) return gdn_fail(&b->error, status, "no memory for %d rows in %d groups", c->max_rows, c->num_groups);
     status = gdn_arena_layout(&b->arena, &b->settings, &b->error);
     if (!status) status = gdn_device_open(&b->settings, &b->device, &b->error);
-    return status ? status : b->device->allocate(b->device, &b->arena, &b->error);
+    if (!status) status = b->device->allocate(b->device, &b->arena, &b->error);
+    if (status) return status;
+    b->settings.config.device = b->device->ordinal;
+    if (b->device->ordinal == GDN_DEVICE_CPU) return GDN_OK;
+    status = gdn_resident_new(&b->resident, c->max_rows);
+    return status ? gdn_fail(&b->error, status, "no memory for %d rows", c->max_rows) : GDN_OK;
 }
 
 gdn_status gdn_builder_new(const gdn_config *config, gdn_builder **out, char *why, size_t why_size)
@@ -64,6 +69,7 @@ void gdn_builder_free(gdn_builder *b)
     gdn_cells_free(&b->cells);
     gdn_partition_free(&b->partition);
     gdn_raw_rows_free(&b->raw);
+    gdn_resident_free(&b->resident);
     free(b);
 }
 
@@ -73,7 +79,7 @@ void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
     size_t row_arrays = 7 + 7 + 2; /* raw, partition, cells */
     size_t rows = ((size_t)c->max_rows + 1) * row_arrays * sizeof(int32_t);
     size_t slots = ((size_t)c->num_groups * b->cells.group_stride + (size_t)b->uniqueness.slots) * sizeof(int32_t);
-    *out = (gdn_builder_info){ .bytes = (int64_t)(sizeof *b + rows + slots + b->arena.bytes +
+    *out = (gdn_builder_info){ .bytes = (int64_t)(sizeof *b + rows + slots + b->arena.bytes + b->device->bytes +
                                                   (size_t)c->num_groups * table_bytes(c)),
                                .decode_cudagraph_max_bs = b->settings.cap, .num_spec = c->num_speculative_tokens,
                                .reorder_batch_threshold = b->settings.threshold, .max_rows = c->max_rows,
@@ -103,6 +109,7 @@ gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t
     int32_t cols = b->settings.config.max_blocks_per_row, groups = b->settings.config.num_groups;
     if (!is_group(b, group)) return gdn_fail(&b->error, GDN_EINVAL, "group = %d, want 0 .. %d", group, groups - 1);
     if (!data) {
+        b->resident.tables -= b->tables[group].on_device;
         use_own_table(b, group);
         return GDN_OK;
     }
@@ -110,7 +117,8 @@ gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t
         return gdn_fail(&b->error, GDN_EINVAL, "row_stride = %lld, want >= %d (max_blocks_per_row)",
                         (long long)row_stride, cols);
     if (rows < 1) return gdn_fail(&b->error, GDN_EINVAL, "rows = %d, want >= 1", rows);
-    b->tables[group] = (gdn_table){ data, row_stride, rows, cols };
+    b->resident.tables -= b->tables[group].on_device;
+    b->tables[group] = (gdn_table){ data, row_stride, rows, cols, 0 };
     return GDN_OK;
 }
 
@@ -158,20 +166,23 @@ gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
     gdn_step step;
     gdn_status status = check_tables(b);
     if (!status) status = gdn_batch_step(batch, b->serial, b->tables, &step, &b->error);
+    if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
     return status ? status : build_step(b, &step, stream);
 }
 
 gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
-    gdn_status status = gdn_raw_step(&b->raw, &b->settings, raw, &step, &b->error);
+    gdn_status status = gdn_raw_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
+    if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
     return status ? status : build_step(b, &step, stream);
 }
 
 gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
-    gdn_status status = gdn_raw_capture_step(&b->raw, &b->settings, raw, &step, &b->error);
+    gdn_status status = gdn_raw_capture_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
+    if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 0, &b->error);
     return status ? status : build_step(b, &step, stream);
 }
 
@@ -186,6 +197,19 @@ gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata 
     *out = b->metadata;
     gdn_metadata_move(out, &b->arena, group);
     return GDN_OK;
+}
+
+void gdn_builder_counters(const gdn_builder *b, gdn_counters *out)
+{
+    *out = b->device->counters;
+}
+
+gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes)
+{
+    size_t at = (size_t)((uintptr_t)from - (uintptr_t)b->arena.base);
+    if (at > b->arena.bytes || bytes > b->arena.bytes - at)
+        return gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes, from);
+    return b->device->read(b->device, to, from, bytes, &b->error);
 }
 
 void gdn_builder_poison(gdn_builder *b)

@@ -7,6 +7,7 @@
 #include "legality.h"
 #include "metadata.h"
 #include "raw.h"
+#include "resident.h"
 
 struct gdn_builder {
     gdn_settings settings;
@@ -14,6 +15,7 @@ struct gdn_builder {
     gdn_table tables[GDN_MAX_GROUPS];           /* what builds read: own_tables or the host's */
     int32_t *own_tables[GDN_MAX_GROUPS];        /* guarded */
     gdn_raw_rows raw;
+    gdn_resident resident;
     gdn_partition partition;
     gdn_cells cells;
     gdn_uniqueness uniqueness;

@@ -34,7 +34,8 @@ void gdn_cells_resolve_reads(gdn_cells *cells, const gdn_settings *settings, con
     const int32_t *given = step->read_column, *seq_len = step->seq_len, *query_len = step->query_len;
     int32_t align = c->mamba_cache_mode == GDN_CACHE_ALIGN, named = align;
     for (int32_t i = 0; !align && i < p->rows; i++) {
-        int32_t implied = seq_len[i] == query_len[i] ? -1 : step->num_accepted_tokens[i] - 1;
+        /* Unsigned: nothing is checked yet, and the lowest number minus one must wrap, not trap. */
+        int32_t implied = seq_len[i] == query_len[i] ? -1 : (int32_t)((uint32_t)step->num_accepted_tokens[i] - 1);
         cells->read_column[i] = given[i] == GDN_READ_DEFAULT ? implied : given[i];
         named |= given[i] ^ GDN_READ_DEFAULT;
     }
@@ -47,9 +48,12 @@ void gdn_cells_resolve_reads(gdn_cells *cells, const gdn_settings *settings, con
     }
 }
 
-static gdn_status check_table_rows(gdn_cells *cells, const gdn_step *step, int32_t rows, gdn_error *error)
+static gdn_status check_table_rows(gdn_cells *cells, const gdn_settings *settings, const gdn_step *step, int32_t rows,
+                                   gdn_error *error)
 {
     int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, highest = -1, lowest = 0;
+    for (int32_t g = 1; g < settings->config.num_groups; g++)
+        tables = step->tables[g].rows < tables ? step->tables[g].rows : tables;
     for (int32_t i = 0; i < rows; i++) {
         int32_t r = step->table_row[i];
         highest = r > highest ? r : highest;
@@ -85,8 +89,8 @@ gdn_status gdn_cells_locate(gdn_cells *cells, const gdn_settings *settings, cons
 {
     if (step->null_slots) return GDN_OK;
     int32_t rows = p->rows < step->table_rows ? p->rows : step->table_rows;
-    gdn_status status = check_table_rows(cells, step, rows, error);
-    if (!status && settings->config.mamba_cache_mode == GDN_CACHE_ALIGN)
+    gdn_status status = check_table_rows(cells, settings, step, rows, error);
+    if (!status && settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && !step->device_seq_lens)
         status = locate_windows(cells, settings, step, p->rows, error);
     return status;
 }
@@ -178,6 +182,7 @@ void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_
         return;
     }
     for (int32_t g = 0; g < c->num_groups; g++) {
+        if (step->tables[g].on_device) continue;
         int32_t *slots = cells->slots + (size_t)g * cells->group_stride;
         source s = { &step->tables[g], step->own ? &step->own[g] : NULL, step->table_row,
                      c->mamba_cache_mode == GDN_CACHE_ALIGN ? cells->window : NULL };

@@ -1,4 +1,4 @@
-/* Who is a prefill, a decode, a speculative row: the rule sets differ here and in partition.c, nowhere else. */
+/* Who is a prefill, a decode, a speculative row. The rule sets' classifications differ here. */
 #include "classify.h"
 
 typedef struct scan {

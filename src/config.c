@@ -3,6 +3,13 @@
 
 #include <string.h>
 
+void gdn_config_init(gdn_config *config)
+{
+    *config = (gdn_config){ .size = sizeof *config, .rules = GDN_RULES_STRICT, .device = GDN_DEVICE_CPU,
+                            .max_num_seqs = 256, .max_num_batched_tokens = 8192, .mamba_block_size = 544,
+                            .num_groups = 1, .decode_context_parallel_size = 1, .check_unique = 1 };
+}
+
 #define WANT_RANGE(field, low, high)                                                                              \
     do {                                                                                                          \
         if (c->field < (low) || c->field > (high))                                                                \

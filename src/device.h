@@ -20,15 +20,30 @@ struct gdn_device {
     gdn_status (*allocate)(gdn_device *device, gdn_arena *arena, gdn_error *error);
     /* Write the outputs of an accepted step, in order on `stream`. */
     gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error);
+    /* Copy part of the arena to the host, after the last fill. */
+    gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
+    /* Can kernels of this device read `memory`? `name` is what a refusal calls it. */
+    gdn_status (*check)(gdn_device *device, const void *memory, const char *name, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);
     void (*release)(gdn_device *device, gdn_arena *arena);
-    int32_t ordinal; /* GDN_DEVICE_CPU, or the CUDA device's number */
+    int32_t ordinal;         /* GDN_DEVICE_CPU, or the CUDA device's number */
+    size_t bytes;            /* allocated besides the arena */
+    volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
+    gdn_counters counters;
 };
 
 /* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */
 gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_error *error);
 
 gdn_status gdn_device_cpu_open(gdn_device **out);
+
+/* ordinal: GDN_DEVICE_AUTO takes the device of the current context, else the first. *absent: there is nothing
+ * here that could be a CUDA device, so that a builder which asked for any takes the CPU. */
+gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, gdn_device **out, int *absent,
+                                gdn_error *error);
+
+/* For the bench alone: from now on a payload that no launch holds is copied to the device, not read in place. */
+gdn_status gdn_device_cuda_copy_ring(gdn_device *device, gdn_error *error);
 
 #endif

@@ -31,6 +31,19 @@ static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_inputs *i
     return GDN_OK;
 }
 
+static gdn_status read(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error)
+{
+    (void)device, (void)error;
+    memcpy(to, from, bytes);
+    return GDN_OK;
+}
+
+static gdn_status check(gdn_device *device, const void *memory, const char *name, gdn_error *error)
+{
+    (void)device, (void)memory;
+    return gdn_fail(error, GDN_EINVAL, "%s is to be device memory, want a CUDA builder: this one's device is the CPU", name);
+}
+
 static void poison(gdn_device *device, gdn_arena *arena)
 {
     (void)device;
@@ -48,8 +61,8 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
 {
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
-    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .poison = poison, .release = release,
-                            .ordinal = GDN_DEVICE_CPU };
+    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check,
+                            .poison = poison, .release = release, .ordinal = GDN_DEVICE_CPU };
     *out = &d->face;
     return GDN_OK;
 }

@@ -1,43 +1,41 @@
-/* The one table of outputs. Layout, views, padding and documentation read it.
+/* The one table of outputs: the arena's layout, the views of a group and the tests walk it.
  *
- * X(name, element type, capacity, per group, padding of a staged tail)
+ * X(name, widest element, capacity, per group)
  *
  * capacity, with ROWS = row_capacity, S = num_speculative_tokens:
  *   ROWS, BOUNDS = ROWS + 1, STATES = ROWS * (S + 1), TOKENS, CHUNKS = pairs, TILES,
  *   NOTHING: a window of another field's buffer
- * padding: the value that elements past the real ones take, or
- *   LAST: the last boundary repeated     NONE: never padded
  * The token lists hold int32 in a purely speculative step. Shapes and meanings stand in gdnmeta.h. */
 #ifndef GDN_FIELDS_H
 #define GDN_FIELDS_H
 
 #include "gdnmeta.h"
 
-#define GDN_FIELDS(X)                                                  \
-    X(spec_query_start_loc, GDN_INT32, BOUNDS, 0, LAST)                \
-    X(non_spec_query_start_loc, GDN_INT32, BOUNDS, 0, LAST)            \
-    X(spec_state_indices_tensor, GDN_INT32, STATES, 1, ZERO)           \
-    X(non_spec_state_indices_tensor, GDN_INT32, ROWS, 1, ZERO)         \
-    X(spec_sequence_masks, GDN_BOOL, ROWS, 0, ZERO)                    \
-    X(spec_token_indx, GDN_INT64, TOKENS, 0, NONE)                     \
-    X(non_spec_token_indx, GDN_INT64, TOKENS, 0, NONE)                 \
-    X(num_accepted_tokens, GDN_INT32, ROWS, 0, ONE)                    \
-    X(has_initial_state, GDN_BOOL, ROWS, 0, NONE)                      \
-    X(chunk_indices, GDN_INT32, CHUNKS, 0, NONE)                       \
-    X(chunk_offsets, GDN_INT64, BOUNDS, 0, NONE)                       \
-    X(batch_ptr, GDN_INT32, TILES, 0, MINUS_ONE)                       \
-    X(token_chunk_offset_ptr, GDN_INT32, TILES, 0, MINUS_ONE)          \
-    X(prefill_query_start_loc, GDN_INT32, BOUNDS, 0, NONE)             \
-    X(prefill_state_indices, GDN_INT32, NOTHING, 1, NONE)              \
-    X(prefill_has_initial_state, GDN_BOOL, NOTHING, 0, NONE)           \
-    X(spec_read_state_indices, GDN_INT32, ROWS, 1, ZERO)               \
-    X(non_spec_read_state_indices, GDN_INT32, ROWS, 1, ZERO)           \
-    X(prefill_read_state_indices, GDN_INT32, NOTHING, 1, NONE)         \
-    X(spec_conv_shift, GDN_INT32, ROWS, 0, ZERO)                       \
-    X(non_spec_conv_shift, GDN_INT32, ROWS, 0, ZERO)
+#define GDN_FIELDS(X)                                             \
+    X(spec_query_start_loc, GDN_INT32, BOUNDS, 0)                 \
+    X(non_spec_query_start_loc, GDN_INT32, BOUNDS, 0)             \
+    X(spec_state_indices_tensor, GDN_INT32, STATES, 1)            \
+    X(non_spec_state_indices_tensor, GDN_INT32, ROWS, 1)          \
+    X(spec_sequence_masks, GDN_BOOL, ROWS, 0)                     \
+    X(spec_token_indx, GDN_INT64, TOKENS, 0)                      \
+    X(non_spec_token_indx, GDN_INT64, TOKENS, 0)                  \
+    X(num_accepted_tokens, GDN_INT32, ROWS, 0)                    \
+    X(has_initial_state, GDN_BOOL, ROWS, 0)                       \
+    X(chunk_indices, GDN_INT32, CHUNKS, 0)                        \
+    X(chunk_offsets, GDN_INT64, BOUNDS, 0)                        \
+    X(batch_ptr, GDN_INT32, TILES, 0)                             \
+    X(token_chunk_offset_ptr, GDN_INT32, TILES, 0)                \
+    X(prefill_query_start_loc, GDN_INT32, BOUNDS, 0)              \
+    X(prefill_state_indices, GDN_INT32, NOTHING, 1)               \
+    X(prefill_has_initial_state, GDN_BOOL, NOTHING, 0)            \
+    X(spec_read_state_indices, GDN_INT32, ROWS, 1)                \
+    X(non_spec_read_state_indices, GDN_INT32, ROWS, 1)            \
+    X(prefill_read_state_indices, GDN_INT32, NOTHING, 1)          \
+    X(spec_conv_shift, GDN_INT32, ROWS, 0)                        \
+    X(non_spec_conv_shift, GDN_INT32, ROWS, 0)
 
 typedef enum gdn_field {
-#define X(name, type, capacity, per_group, padding) GDN_FIELD_##name,
+#define X(name, type, capacity, per_group) GDN_FIELD_##name,
     GDN_FIELDS(X)
 #undef X
     GDN_NUM_FIELDS

@@ -33,7 +33,7 @@ static void copy_slots(gdn_arena *arena, const gdn_inputs *in, gdn_field field, 
     const int32_t *slots = in->cells->slots + cells_at;
     for (int32_t g = 0; g < groups; g++, slots += in->cells->group_stride)
         memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
-    pad32(arena, field, groups, n * columns, padded * columns, 0);
+    pad32(arena, field, groups, n * columns, padded * columns, GDN_NULL_SLOT);
 }
 
 /* Boundaries 0 .. n, then the last one repeated. Its value changes with the step, so nothing is spared. */
@@ -79,7 +79,7 @@ static void fill_spec(gdn_arena *arena, const gdn_inputs *in)
     int32_t *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
     if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
     for (int32_t k = 0; p->spec_rows && k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
-    pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, 1);
+    pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, GDN_PAD_ACCEPTED);
 
     /* Staged, the mask speaks of the first n rows only: the reference trusts padding to be at the back. */
     uint8_t *mask = gdn_arena_at(arena, GDN_FIELD_spec_sequence_masks, 0);
@@ -105,13 +105,11 @@ static void fill_non_spec(gdn_arena *arena, const gdn_inputs *in)
     fill_conv_shift(arena, in->step, GDN_FIELD_non_spec_conv_shift, p->non_spec_rows, n, padded);
 }
 
-static void fill_token_lists(gdn_arena *arena, const gdn_partition *p, int32_t states)
+static void fill_token_lists(gdn_arena *arena, const gdn_partition *p)
 {
     if (!p->mixed) {
-        int64_t listed = (int64_t)p->num_spec * states;
         int32_t *out = buffer32(arena, GDN_FIELD_spec_token_indx);
-        int32_t n = listed < p->tokens ? (int32_t)listed : p->tokens;
-        for (int32_t i = 0; i < n; i++) out[i] = i;
+        for (int32_t i = 0; i < p->listed_tokens; i++) out[i] = i;
         return;
     }
     list_tokens(gdn_arena_at(arena, GDN_FIELD_spec_token_indx, 0), p, p->spec_rows, p->spec_start, p->num_spec);
@@ -157,9 +155,8 @@ static void fill_tiles(gdn_arena *arena, const gdn_partition *p)
         for (int32_t j = 0; j < n; j++) row[at + j] = k;
         for (int32_t j = 0; j < n; j++) tile[at + j] = j;
     }
-    int32_t length = 2 * (p->tiles > GDN_MIN_TILES ? p->tiles : GDN_MIN_TILES);
-    pad32(arena, GDN_FIELD_batch_ptr, 1, p->tiles, length, -1);
-    pad32(arena, GDN_FIELD_token_chunk_offset_ptr, 1, p->tiles, length, -1);
+    pad32(arena, GDN_FIELD_batch_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
+    pad32(arena, GDN_FIELD_token_chunk_offset_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
 }
 
 static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p)
@@ -173,7 +170,7 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
     const gdn_partition *p = in->partition;
     if (p->speculative) {
         fill_spec(arena, in);
-        fill_token_lists(arena, p, in->settings->config.num_speculative_tokens + 1);
+        fill_token_lists(arena, p);
     }
     if (!p->speculative || p->mixed) fill_non_spec(arena, in);
     if (!p->has_prefills) return;

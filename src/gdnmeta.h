@@ -8,8 +8,9 @@
  *
  * Conventions of every function below:
  *   - gdn_status 0 is success, negative is failure; on failure nothing the caller can see has
- *     changed, and gdn_last_error names the offending element, its value and the wanted range;
- *   - `own` results are released by the named *_free; everything else is borrowed;
+ *     changed, and where a builder is an argument that is not const, gdn_last_error names the
+ *     offending element, its value and the wanted range;
+ *   - GDN_OWN results are released by the named *_free; everything else is borrowed;
  *   - lengths are in tokens, positions are token indices, slots are rows of a state pool, and
  *     slot 0 is the null slot: kernels neither read nor write it;
  *   - shapes stand next to the field, [outer, inner], row-major and contiguous;
@@ -28,18 +29,20 @@ extern "C" {
 #else
 #define GDN_API
 #endif
-#define own /* marks a transfer of ownership, for readers only */
+#define GDN_OWN /* marks a transfer of ownership, for readers only */
 
-enum { GDN_ABI = 1 }; /* changes with any layout or signature; gdn_abi() tells the library's */
+enum { GDN_ABI = 2 }; /* changes with any layout or signature; gdn_abi() tells the library's */
 
-typedef enum gdn_status {
+/* A plain number, so that a status costs a script no garbage. */
+typedef int32_t gdn_status;
+enum {
     GDN_OK = 0,
     GDN_EINVAL = -1, /* an argument or a row is outside of its documented domain */
     GDN_ENOMEM = -2, /* construction found no memory */
     GDN_ECAP = -3,   /* the step is larger than the builder was made for */
     GDN_EGUARD = -4, /* something wrote outside of a batch's or state table's memory */
     GDN_EDEVICE = -5 /* the device or its driver refused; the message quotes it */
-} gdn_status;
+};
 
 /* Which batches are legal and what the odd ones mean. The reference rule sets reproduce the
  * named upstream builder value by value, quirks and refusals included. */
@@ -57,7 +60,10 @@ enum {
     GDN_CACHE_ALL = 2    /* one column a block, all kept; read like NONE */
 };
 
-enum { GDN_DEVICE_CPU = -1, GDN_DEVICE_AUTO = -2 }; /* 0, 1, ...: that CUDA device */
+/* 0, 1, ...: that CUDA device. AUTO: that of the current CUDA context, else the first; the CPU where there is
+ * no driver, no device, or no kernel in the library. A context that is current when a builder is made is used
+ * by it and must outlive it; otherwise the builder holds the device's primary context. */
+enum { GDN_DEVICE_CPU = -1, GDN_DEVICE_AUTO = -2 };
 
 enum { GDN_INT32 = 0, GDN_INT64 = 1, GDN_BOOL = 2 }; /* tensor elements; a bool is one byte, 0 or 1 */
 
@@ -83,14 +89,18 @@ typedef struct gdn_config {
     int32_t max_blocks_per_row;         /* columns of each state table; 0: S + 1 (`align`: 1 + num_speculative_blocks if larger) */
     int32_t parallel_drafting;          /* 0 or 1 */
     int32_t decode_context_parallel_size; /* >= 1; 0 means 1 */
-    int32_t check_unique;               /* strict: 1 refuses a slot that two rows would write */
+    int32_t check_unique;               /* 0 or 1: strict looks for a slot that one row writes and another uses */
 } gdn_config;
+
+/* The defaults: strict on the CPU, 256 requests, 8,192 tokens, one group, no speculation, no graphs, slots
+ * checked for being unique. A host starts from these and sets what it wants; zeros alone are no configuration. */
+GDN_API void gdn_config_init(gdn_config *config);
 
 typedef struct gdn_builder gdn_builder;
 
 /* Facts derived from a configuration; constant for the builder's life. */
 typedef struct gdn_builder_info {
-    int64_t bytes;                   /* everything the builder allocated, arena included */
+    int64_t bytes;                   /* what the builder allocated, up to alignment and guards */
     int32_t decode_cudagraph_max_bs; /* CAP */
     int32_t num_spec;                /* S */
     int32_t reorder_batch_threshold; /* query lengths up to this may stand among the decodes */
@@ -105,11 +115,11 @@ GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
 /* Make a builder. Everything a step needs is allocated here, for the largest step the
  * configuration allows. On failure *out is untouched and the reason stands in why[why_size]
  * (may be NULL). Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
-GDN_API gdn_status gdn_builder_new(const gdn_config *config, own gdn_builder **out, char *why, size_t why_size);
-GDN_API void gdn_builder_free(own gdn_builder *b); /* NULL is allowed; batches outlive it harmlessly */
+GDN_API gdn_status gdn_builder_new(const gdn_config *config, GDN_OWN gdn_builder **out, char *why, size_t why_size);
+GDN_API void gdn_builder_free(GDN_OWN gdn_builder *b); /* NULL is allowed; batches outlive it harmlessly */
 GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
 
-/* Why the last call on b failed; borrowed until the next call on b. */
+/* Why a call on b failed, the last time one did; borrowed until the next call on b. */
 GDN_API const char *gdn_last_error(const gdn_builder *b);
 
 /* The state table of a cache group: int32 [max_requests, max_blocks_per_row], zero at first, kept
@@ -119,9 +129,41 @@ GDN_API int32_t *gdn_builder_table(gdn_builder *b, int32_t group);
 
 /* Use the host's own table instead: rows x max_blocks_per_row, `row_stride` elements from row to
  * row (>= max_blocks_per_row). It must stay valid while builds read it. data NULL: back to the
- * builder's own table. */
+ * builder's own table. Errors: GDN_EINVAL. */
 GDN_API gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride,
                                             int32_t rows);
+
+/* Inputs that an asynchronous engine keeps on the device, for CUDA builders; each may be used on its own.
+ * A build reads them on its stream, in place of the host's arrays of that name, so what writes them must
+ * have been enqueued there before, and they must stay valid and unchanged until the build's launch is done.
+ * Everything that the host passes is copied by the call: its arrays may be reused at once.
+ *
+ * Sizes and classes come from the host: query_len, num_draft_tokens, and read_column = -1 for a row with
+ * nothing computed yet (all others count as computed). What only the device knows, the device checks; see
+ * gdn_device_error. Two rows that write the same block of a device table are not noticed.
+ * memory NULL: back to the host's. Errors: GDN_EINVAL for memory of the host or of another device. */
+
+/* A table as in gdn_builder_borrow_table. Rows of a batch's own (~k) are refused while it is in use. */
+GDN_API gdn_status gdn_builder_borrow_device_table(gdn_builder *b, int32_t group, const int32_t *memory,
+                                                   int64_t row_stride, int32_t rows);
+/* seq_len [n] in any order, see seq_index. `align` then wants all tables on the device as well. */
+GDN_API gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int32_t *memory, int32_t n);
+/* num_accepted_tokens [n], see accepted_index. Not for gdn_capture, which makes them itself. */
+GDN_API gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n);
+
+/* Did a finished build find something wrong with its device inputs? It then used the null slot in place
+ * of a bad one. GDN_OK, or GDN_EINVAL with the reason in gdn_last_error until the error is forgotten. */
+GDN_API gdn_status gdn_device_error(gdn_builder *b, int32_t forget);
+
+/* What a builder asked of its device, so far. */
+typedef struct gdn_counters {
+    int64_t launches;      /* one a build */
+    int64_t ring_launches; /* of those: the step was too large to travel inside the launch */
+    int64_t ring_waits;    /* of those: all buffers for such steps were in flight, so the build waited */
+    int64_t reads;         /* gdn_builder_read */
+} gdn_counters;
+
+GDN_API void gdn_builder_counters(const gdn_builder *b, gdn_counters *out);
 
 /* The rows of one step, in the order the model sees them; a build never reorders or changes real
  * rows. The arrays are C memory between guards that each build checks (GDN_EGUARD). */
@@ -134,9 +176,12 @@ typedef struct gdn_batch {
     int32_t *const table_row;           /* [max_rows] row of the state tables; ~k: row k of `blocks` below */
     int32_t *const read_column;         /* [max_rows] absolute column holding the current state, -1: fresh, or GDN_READ_DEFAULT */
     int32_t *const blocks;              /* [num_groups, max_rows, max_blocks_per_row] table rows of the batch's own */
+    int32_t *const seq_index;           /* [max_rows] the row's element of device seq_lens; -1: the row's number. NULL on the CPU */
+    int32_t *const accepted_index;      /* [max_rows] likewise of device num_accepted_tokens */
     int32_t num_rows;                   /* rows written; the host counts them up and sets 0 for the next step */
     int32_t padded_rows;                /* rows with padding, or 0: num_rows. Padding rows are made by the build */
     int32_t padded_tokens;              /* tokens with padding, or 0: the sum of query_len */
+    int32_t indexed;                    /* 0: seq_index and accepted_index are not looked at, as if all -1 */
     const int32_t max_rows, max_blocks_per_row, num_groups;
 } gdn_batch;
 
@@ -145,8 +190,10 @@ typedef struct gdn_batch {
  * `align` cannot tell, and strict refuses the row. */
 enum { GDN_READ_DEFAULT = -2 };
 
-GDN_API gdn_status gdn_batch_new(const gdn_builder *b, own gdn_batch **out);
-GDN_API void gdn_batch_free(own gdn_batch *batch); /* NULL is allowed */
+/* An empty batch for b and no other builder. After GDN_EGUARD a batch is good for nothing but freeing.
+ * Errors: GDN_ENOMEM. */
+GDN_API gdn_status gdn_batch_new(const gdn_builder *b, GDN_OWN gdn_batch **out);
+GDN_API void gdn_batch_free(GDN_OWN gdn_batch *batch); /* NULL is allowed */
 
 /* An array in the arena. Addresses of a field are fixed for the builder's life, so that captured
  * graphs may read them; contents are valid until the builder's next build. */
@@ -163,14 +210,15 @@ typedef struct gdn_tensor {
  * Tensors marked * exist once a cache group: those here are group 0's, see gdn_metadata_group. */
 typedef struct gdn_metadata {
     int64_t step;                  /* successful builds so far; a view of another step is stale */
-    int32_t num_prefills;          /* rows with more than one token to compute, or nothing computed yet */
+    int32_t num_prefills;          /* rows from the first on that has more tokens than one, or (strict) nothing computed;
+                                      of a speculative step: non-spec rows with tokens */
     int32_t num_prefill_tokens;
     int32_t num_decodes;           /* 0 in every speculative step: plain decodes there count as prefills */
     int32_t num_decode_tokens;
     int32_t num_spec_decodes;
     int32_t num_spec_decode_tokens;
     int32_t num_actual_tokens;     /* tokens with padding */
-    int32_t num_rows;              /* rows of the batch, padding included */
+    int32_t num_rows;              /* num_reqs: rows with padding, as the batch or the raw caller counts them */
 
     /* Every row: where its tokens lie and where its state lives. */
     gdn_tensor spec_query_start_loc;          /* int32 [b + 1] boundaries within the spec tokens */
@@ -204,7 +252,10 @@ typedef struct gdn_metadata {
 } gdn_metadata;
 
 /* Build the metadata of a batch: O(rows + output), no allocation, no system call, nothing written
- * unless the whole batch is accepted. `stream` is the CUDA stream to launch on; NULL on the CPU.
+ * unless the whole batch is accepted. `stream` is the CUDA stream to launch on, ignored on the CPU: one
+ * launch there, no copy and no wait, and the tensors are ready for what is enqueued on it afterwards. What
+ * still reads the tensors of the step before must have been enqueued on it too, or be done. A stream that
+ * is being captured is refused: graphs read the tensors, builds happen outside of them.
  *
  * Legal batches (strict). Anything else is refused with row, field, value and wanted range:
  *   - real rows have query_len >= 1 and seq_len >= query_len; padding stands only at the back:
@@ -213,9 +264,11 @@ typedef struct gdn_metadata {
  *     reorder_batch_threshold), long extends, first chunks (nothing computed);
  *   - num_draft_tokens is -1, or in 0 .. S with query_len = num_draft_tokens + 1 and prompt_done;
  *   - num_accepted_tokens is in 1 .. S + 1;
- *   - a written block is in 1 .. num_slots - 1 and written by no other row of the group;
+ *   - a written block is in 1 .. num_slots - 1, and no other row of the group writes or reads it;
  *   - a row with computed tokens has a read_column within its table row, holding a block in
- *     1 .. num_slots - 1 (rows may share it); a row without any is fresh: -1.
+ *     1 .. num_slots - 1 (a block that nobody writes may be read by many); a row without any is
+ *     fresh: -1.
+ * check_unique = 0 leaves out who else writes or reads a block, for hosts whose pool guarantees it.
  * The reference rule sets accept everything that their upstream builder accepts.
  * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
 GDN_API gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream);
@@ -234,6 +287,8 @@ typedef struct gdn_raw {
     const int32_t *num_decode_draft_tokens;  /* [num_num_decode_draft_tokens] or NULL; -1: none */
     const int32_t *prompt_done;              /* [rows] or NULL: rows that could be decodes are */
     const int32_t *read_column;              /* [rows] or NULL: GDN_READ_DEFAULT */
+    const int32_t *seq_index, *accepted_index; /* [rows] or NULL, as in a batch; on the device their arrays, and
+                                                tables, need not be given here */
     int64_t block_table_stride;              /* elements from row to row */
     int32_t block_table_rows, block_table_cols;
     int32_t num_query_start_loc;             /* rows + 1 */
@@ -242,11 +297,13 @@ typedef struct gdn_raw {
     int32_t num_num_decode_draft_tokens;
 } gdn_raw;
 
+/* As gdn_build, under the builder's rules. Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
 GDN_API gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream);
 
 /* Build the step that a CUDA graph is captured with. num_reqs and num_actual_tokens must not pass
  * CAP; drafts and accepted counts follow from the query lengths. strict wants the query lengths
- * uniform, 1 or S + 1, and emits null slots only; seq_lens and block_tables may then be NULL. */
+ * uniform, 1 or S + 1, and emits null slots only; seq_lens and block_tables may then be NULL.
+ * Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
 GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream);
 
 /* The last successful build; the address never changes. */
@@ -255,6 +312,10 @@ GDN_API const gdn_metadata *gdn_builder_metadata(const gdn_builder *b);
 /* The same step as cache group `group` sees it: *out differs from the metadata in the tensors
  * marked * only. Errors: GDN_EINVAL for an unknown group. */
 GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out);
+
+/* Copy `bytes` of the metadata's tensors to the host, from anywhere within one, waiting for the build on its
+ * stream, which must still exist. Errors: GDN_EINVAL, GDN_EDEVICE. */
+GDN_API gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes);
 
 /* For tests: overwrite every output buffer with 0xA5 and forget which padding is in place. */
 GDN_API void gdn_builder_poison(gdn_builder *b);
@@ -283,8 +344,8 @@ typedef struct gdn_slots_stats {
     int32_t used, peak;
 } gdn_slots_stats;
 
-GDN_API gdn_status gdn_slots_new(int32_t num_groups, const int32_t *num_slots, own gdn_slots **out);
-GDN_API void gdn_slots_free(own gdn_slots *s); /* NULL is allowed */
+GDN_API gdn_status gdn_slots_new(int32_t num_groups, const int32_t *num_slots, GDN_OWN gdn_slots **out);
+GDN_API void gdn_slots_free(GDN_OWN gdn_slots *s); /* NULL is allowed */
 
 /* n slots into out[n]: all of them or, with GDN_ECAP, none. */
 GDN_API gdn_status gdn_slots_take(gdn_slots *s, int32_t group, int32_t n, int32_t owner, int32_t *out);
@@ -299,8 +360,8 @@ GDN_API gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slo
 /* A queue by key, smallest first, ties by `tie`, then NaN; members are ids 0 .. capacity - 1. */
 typedef struct gdn_heap gdn_heap;
 
-GDN_API gdn_status gdn_heap_new(int32_t capacity, own gdn_heap **out);
-GDN_API void gdn_heap_free(own gdn_heap *h); /* NULL is allowed */
+GDN_API gdn_status gdn_heap_new(int32_t capacity, GDN_OWN gdn_heap **out);
+GDN_API void gdn_heap_free(GDN_OWN gdn_heap *h); /* NULL is allowed */
 GDN_API gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity);                    /* more ids, nothing else changes */
 GDN_API gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie);      /* joins, or moves: O(log n) */
 GDN_API int32_t gdn_heap_remove(gdn_heap *h, int32_t id);                              /* 1, or 0: it was no member */
@@ -312,7 +373,6 @@ GDN_API void gdn_heap_clear(gdn_heap *h);
 /* Sort items[n] by keys[items[i]], stable, NaN last. work is scratch, [n]. */
 GDN_API void gdn_sort_by_key(int32_t n, const double *keys, int32_t *items, int32_t *work);
 
-#undef own
 #if !defined(GDNMETA_CDEF) && defined(__cplusplus)
 }
 #endif

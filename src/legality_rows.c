@@ -3,15 +3,9 @@
 #include "legality.h"
 
 #include "ranges.h"
+#include "region.h"
 
 #define REFUSE(...) return gdn_fail(error, GDN_EINVAL, __VA_ARGS__)
-
-/* Region of a row in the wanted order: decode, short extend, long extend, first chunk. */
-static inline int32_t region(int32_t query_len, int32_t seq_len, int32_t prompt_done, int32_t threshold)
-{
-    int32_t known = query_len > threshold ? 2 : 1 - prompt_done;
-    return seq_len == query_len ? 3 : known;
-}
 
 typedef struct limits {
     int32_t spec, threshold, cols; /* S, reorder_batch_threshold, columns of a table row */
@@ -95,7 +89,8 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
         gdn_status status = judge_row(l, step, i, error);
         if (!status) status = judge_column(l, step, i, read_column[i], error);
         if (status) return status;
-        int32_t here = region(step->query_len[i], step->seq_len[i], step->prompt_done[i], l->threshold);
+        int32_t here = gdn_region(step->query_len[i], step->seq_len[i] == step->query_len[i], step->prompt_done[i],
+                                  l->threshold);
         if (here < previous)
             REFUSE("rows[%d] is %s (query_len = %d, seq_len = %d) behind %s, want decodes, short extends, "
                    "long extends, first chunks", i, NAMES[here], step->query_len[i], step->seq_len[i], NAMES[previous]);
@@ -114,10 +109,12 @@ static gdn_status check_padding(const gdn_settings *settings, const gdn_partitio
         if (step->seq_len[i] != 0) REFUSE("rows[%d].seq_len = %d, want 0 in a padding row", i, step->seq_len[i]);
         if (step->num_draft_tokens[i] != -1)
             REFUSE("rows[%d].num_draft_tokens = %d, want -1 in a padding row", i, step->num_draft_tokens[i]);
-        if (r >= step->tables[0].rows || ~r >= (step->own ? step->own[0].rows : 0))
-            REFUSE("rows[%d].table_row = %d, want < %d", i, r, step->tables[0].rows);
         for (int32_t g = 0; g < settings->config.num_groups; g++) {
-            const gdn_table *t = r < 0 ? &step->own[g] : &step->tables[g];
+            const gdn_table *t = &step->tables[g];
+            if (r >= t->rows || ~r >= (step->own ? step->own[g].rows : 0))
+                REFUSE("rows[%d].table_row = %d, want < %d", i, r, t->rows);
+            if (t->on_device) continue; /* the device pads on its own */
+            if (r < 0) t = &step->own[g];
             const int32_t *cells = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
             for (int32_t c = 0; c < settings->window && c < t->cols; c++)
                 if (cells[c]) REFUSE("rows[%d] group %d block %d = %d, want 0 in a padding row", i, g, c, cells[c]);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The tensor's element type and place come from the table of fields; a build gives its length. */
+/* A view of a field's buffer, `skip_bytes` into it. */
 #define VIEW(name, type, rows, columns, dimensions, skip_bytes)                                                     \
     (meta->name = (gdn_tensor){ .data = (char *)gdn_arena_at(arena, GDN_FIELD_##name, 0) + (skip_bytes),        \
                                 .shape = { (rows), (columns) }, .dtype = (type), .ndim = (dimensions) })
@@ -12,17 +12,15 @@
 static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
     int32_t n = p->num_spec, rows = p->staged ? p->padded_rows : n;
-    int64_t listed = (int64_t)n * (settings->config.num_speculative_tokens + 1);
-    int32_t positions = listed < p->tokens ? (int32_t)listed : p->tokens;
     VECTOR(spec_query_start_loc, GDN_INT32, p->staged ? p->padded_bounds : n + 1);
     VIEW(spec_state_indices_tensor, GDN_INT32, rows, p->state_columns, 2, 0);
     VECTOR(num_accepted_tokens, GDN_INT32, rows);
     VECTOR(spec_sequence_masks, GDN_BOOL, p->staged ? rows : p->rows);
     if (p->mixed) {
-        VECTOR(spec_token_indx, GDN_INT64, p->num_spec_decode_tokens);
+        VECTOR(spec_token_indx, GDN_INT64, p->listed_tokens);
         VECTOR(non_spec_token_indx, GDN_INT64, p->num_prefill_tokens);
     } else {
-        VECTOR(spec_token_indx, GDN_INT32, positions);
+        VECTOR(spec_token_indx, GDN_INT32, p->listed_tokens);
         VECTOR(non_spec_token_indx, GDN_INT32, 0);
     }
     if (settings->config.rules == GDN_RULES_STRICT) {
@@ -45,13 +43,12 @@ static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
 static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
     int32_t n = p->num_non_spec, tail = n - p->tail_row;
-    int32_t tiles = 2 * (p->tiles > GDN_MIN_TILES ? p->tiles : GDN_MIN_TILES);
     size_t skip = (size_t)p->tail_row * sizeof(int32_t);
     VECTOR(has_initial_state, GDN_BOOL, n);
     VIEW(chunk_indices, GDN_INT32, p->chunks, 2, 2, 0);
     VECTOR(chunk_offsets, GDN_INT64, n - p->chunk_row + 1);
-    VECTOR(batch_ptr, GDN_INT32, tiles);
-    VECTOR(token_chunk_offset_ptr, GDN_INT32, tiles);
+    VECTOR(batch_ptr, GDN_INT32, p->tile_length);
+    VECTOR(token_chunk_offset_ptr, GDN_INT32, p->tile_length);
     if (p->tail_row > 0)
         VECTOR(prefill_query_start_loc, GDN_INT32, tail + 1);
     else
@@ -81,7 +78,7 @@ void gdn_metadata_set(gdn_metadata *meta, const gdn_arena *arena, const gdn_sett
 
 void gdn_metadata_move(gdn_metadata *meta, const gdn_arena *arena, int32_t group)
 {
-#define X(name, type, capacity, per_group, padding) \
+#define X(name, type, capacity, per_group) \
     if (per_group && meta->name.data)               \
         meta->name.data = (char *)meta->name.data + (size_t)group * arena->group_stride[GDN_FIELD_##name];
     GDN_FIELDS(X)

@@ -63,6 +63,8 @@ static gdn_status size_states(gdn_partition *p, const gdn_settings *settings, co
         return gdn_fail(error, GDN_EINVAL, "block_table has %d columns a row, want >= %d (num_speculative_tokens + 1)",
                         width, states);
     p->state_columns = width < states ? width : states;
+    int64_t most = (int64_t)p->num_spec * states;
+    p->listed_tokens = !p->mixed && most < p->num_spec_decode_tokens ? (int32_t)most : p->num_spec_decode_tokens;
     return GDN_OK;
 }
 
@@ -83,6 +85,7 @@ static void sum_chunks_and_tiles(gdn_partition *p, const gdn_settings *settings)
         p->chunk_start[k - first + 1] = chunks += (start[k + 1] - start[k] + GDN_CHUNK - 1) / GDN_CHUNK;
     p->chunks = chunks;
     p->tiles = tiles;
+    p->tile_length = 2 * (tiles > GDN_MIN_TILES ? tiles : GDN_MIN_TILES);
 }
 
 gdn_status gdn_partition_make(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)

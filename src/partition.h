@@ -1,4 +1,4 @@
-/* One pass over the rows: who is what, how many, and where everything starts. After it every output
+/* What one look at the rows tells: who is what, how many, and where everything starts. After it every output
  * element is a function of (partition, step, its index). */
 #ifndef GDN_PARTITION_H
 #define GDN_PARTITION_H
@@ -33,10 +33,12 @@ typedef struct gdn_partition {
     int32_t padded_bounds;          /* its boundaries: b + 1 */
     int32_t state_columns;          /* columns of spec_state_indices_tensor */
     int32_t repeat_column;          /* a table one column wide, staged: the reference repeats it */
+    int32_t listed_tokens;          /* length of spec_token_indx: a purely spec step lists S + 1 a row at most */
 
     int32_t has_prefills;           /* the launch tables below exist */
     int32_t tail_row;               /* first non-spec row of the prefill tail */
     int32_t chunk_row;              /* first non-spec row that the chunk tables number */
+    int32_t tile_length;            /* of the conv1d tables, their padding included */
     int32_t chunks, tiles;          /* chunk_start[k]: first chunk of row chunk_row + k; tile_start[k]: of row k */
 } gdn_partition;
 

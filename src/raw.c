@@ -62,18 +62,29 @@ static gdn_status copy_query_lens(gdn_raw_rows *rows, const gdn_raw *raw, gdn_er
     return GDN_OK;
 }
 
-static gdn_status copy_seq_lens(gdn_raw_rows *rows, const gdn_raw *raw, int32_t n, gdn_error *error)
+static gdn_status copy_seq_lens(gdn_raw_rows *rows, const gdn_raw *raw, const gdn_resident *resident, int32_t n,
+                                gdn_error *error)
 {
+    if (resident->seq_lens) {
+        for (int32_t i = 0; i < n; i++)
+            rows->seq_len[i] = gdn_stand_in_seq_len(rows->query_len[i], raw->read_column ? raw->read_column[i] : 0);
+        return GDN_OK;
+    }
     if (raw->num_seq_lens != n || (n && !raw->seq_lens))
         REFUSE(GDN_EINVAL, "seq_lens has %d elements, want %d (rows)", raw->seq_lens ? raw->num_seq_lens : 0, n);
     if (n) memcpy(rows->seq_len, raw->seq_lens, (size_t)n * sizeof *rows->seq_len);
     return GDN_OK;
 }
 
-static gdn_status borrow_tables(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw, int32_t n,
-                                gdn_error *error)
+/* The builder's tables, where all of them are on the device and raw names none. */
+static gdn_status borrow_tables(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
+                                const gdn_resident *resident, const gdn_table *tables, int32_t n, gdn_error *error)
 {
     const gdn_config *c = &settings->config;
+    if (resident->tables == c->num_groups && !raw->block_tables) {
+        memcpy(rows->tables, tables, (size_t)c->num_groups * sizeof *tables);
+        return GDN_OK;
+    }
     int32_t least = c->rules == GDN_RULES_STRICT ? settings->window : 1;
     if (raw->block_table_rows != n) REFUSE(GDN_EINVAL, "block_table has %d rows, want %d", raw->block_table_rows, n);
     if (raw->block_table_cols < least)
@@ -84,16 +95,16 @@ static gdn_status borrow_tables(gdn_raw_rows *rows, const gdn_settings *settings
     for (int32_t g = 0; g < c->num_groups; g++) {
         const int32_t *data = raw->block_tables ? raw->block_tables[g] : NULL;
         if (n && !data) REFUSE(GDN_EINVAL, "block_table of group %d is missing", g);
-        rows->tables[g] = (gdn_table){ data, raw->block_table_stride, n, raw->block_table_cols };
+        rows->tables[g] = (gdn_table){ data, raw->block_table_stride, n, raw->block_table_cols, 0 };
     }
     return GDN_OK;
 }
 
 /* Under the reference rules drafts and accepted counts are looked at only where a draft is scheduled. */
-static gdn_status copy_drafts(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw, int32_t n,
-                              gdn_error *error)
+static gdn_status copy_drafts(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
+                              const gdn_resident *resident, int32_t n, gdn_error *error)
 {
-    const int32_t *drafts = raw->num_decode_draft_tokens, *accepted = raw->num_accepted_tokens;
+    const int32_t *drafts = raw->num_decode_draft_tokens, *accepted = resident->accepted ? NULL : raw->num_accepted_tokens;
     int strict = settings->config.rules == GDN_RULES_STRICT, speculative = 0;
     for (int32_t i = 0; drafts && i < raw->num_num_decode_draft_tokens; i++) speculative |= drafts[i] > 0;
     if (settings->config.num_speculative_tokens == 0) speculative = 0;
@@ -102,7 +113,7 @@ static gdn_status copy_drafts(gdn_raw_rows *rows, const gdn_settings *settings, 
     repeat(rows->num_accepted_tokens, 1, n);
     if ((speculative || strict) && drafts && raw->num_num_decode_draft_tokens != n)
         REFUSE(GDN_EINVAL, "num_decode_draft_tokens has %d elements, want %d (rows)", raw->num_num_decode_draft_tokens, n);
-    if (speculative && !accepted)
+    if (speculative && !accepted && !resident->accepted)
         REFUSE(GDN_EINVAL, "num_accepted_tokens is missing, want %d elements: drafts are scheduled", n);
     if ((speculative || strict) && accepted && raw->num_num_accepted_tokens != n)
         REFUSE(GDN_EINVAL, "num_accepted_tokens has %d elements, want %d (rows)", raw->num_num_accepted_tokens, n);
@@ -130,18 +141,19 @@ static gdn_step describe(const gdn_raw_rows *rows, const gdn_raw *raw, int32_t n
                        .num_accepted_tokens = rows->num_accepted_tokens, .prompt_done = rows->prompt_done,
                        .table_row = rows->table_row, .read_column = rows->read_column, .tables = rows->tables, .rows = n,
                        .table_rows = n, .num_reqs = raw->num_reqs, .num_actual_tokens = raw->num_actual_tokens,
-                       .max_query_len = raw->max_query_len };
+                       .max_query_len = raw->max_query_len > 0 ? raw->max_query_len : 0, /* -1 would mean: find it */
+                       .seq_index = raw->seq_index, .accepted_index = raw->accepted_index };
 }
 
-gdn_status gdn_raw_step(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw, gdn_step *out,
-                        gdn_error *error)
+gdn_status gdn_raw_step(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw, const gdn_resident *resident,
+                        const gdn_table *tables, gdn_step *out, gdn_error *error)
 {
     gdn_status status = check_sizes(settings, raw, error);
     int32_t n = status ? 0 : raw->num_query_start_loc - 1;
     if (!status) status = copy_query_lens(rows, raw, error);
-    if (!status) status = copy_seq_lens(rows, raw, n, error);
-    if (!status) status = borrow_tables(rows, settings, raw, n, error);
-    if (!status) status = copy_drafts(rows, settings, raw, n, error);
+    if (!status) status = copy_seq_lens(rows, raw, resident, n, error);
+    if (!status) status = borrow_tables(rows, settings, raw, resident, tables, n, error);
+    if (!status) status = copy_drafts(rows, settings, raw, resident, n, error);
     if (status) return status;
     copy_strict_fields(rows, settings, raw, n);
     *out = describe(rows, raw, n);
@@ -170,8 +182,8 @@ static gdn_status check_uniform(gdn_raw_rows *rows, const gdn_settings *settings
     return GDN_OK;
 }
 
-gdn_status gdn_raw_capture_step(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw, gdn_step *out,
-                                gdn_error *error)
+gdn_status gdn_raw_capture_step(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
+                                const gdn_resident *resident, const gdn_table *tables, gdn_step *out, gdn_error *error)
 {
     int strict = settings->config.rules == GDN_RULES_STRICT;
     gdn_status status = check_sizes(settings, raw, error);
@@ -179,8 +191,8 @@ gdn_status gdn_raw_capture_step(gdn_raw_rows *rows, const gdn_settings *settings
     if (!status) status = check_capture_size(settings, raw, error);
     if (!status) status = copy_query_lens(rows, raw, error);
     if (!status && strict) status = check_uniform(rows, settings, n, error);
-    if (!status && !strict) status = copy_seq_lens(rows, raw, n, error);
-    if (!status && !strict) status = borrow_tables(rows, settings, raw, n, error);
+    if (!status && !strict) status = copy_seq_lens(rows, raw, resident, n, error);
+    if (!status && !strict) status = borrow_tables(rows, settings, raw, resident, tables, n, error);
     if (status) return status;
     for (int32_t i = 0; i < n; i++) {
         int32_t q = rows->query_len[i];

@@ -1,29 +1,24 @@
 /* Moving a host's rows into region order by swaps that it can repeat on arrays of its own. */
 #include "gdnmeta.h"
 
-static int32_t region(int32_t scheduled, int32_t computed, int32_t prompt, int32_t threshold)
-{
-    if (computed == 0) return 3;
-    if (scheduled > threshold) return 2;
-    return computed >= prompt ? 0 : 1;
-}
+#include "region.h"
 
 int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_scheduled, const int32_t *num_computed,
                     const int32_t *num_prompt, int32_t *order, int32_t *swaps, int32_t *work)
 {
     if (n < 0) return GDN_EINVAL;
     int32_t *regions = work, *destination = work + n, *misplaced = work + 2 * (int64_t)n;
-    int32_t end[5] = { 0 }, moves = 0, num_swaps = 0;
+    int32_t end[GDN_NUM_REGIONS + 1] = { 0 }, moves = 0, num_swaps = 0;
 
     for (int32_t i = 0; i < n; i++) {
-        regions[i] = region(num_scheduled[i], num_computed[i], num_prompt[i], decode_threshold);
+        regions[i] = gdn_region(num_scheduled[i], num_computed[i] == 0, num_computed[i] >= num_prompt[i], decode_threshold);
         end[regions[i] + 1]++;
         order[i] = destination[i] = i;
     }
-    for (int32_t r = 0; r < 4; r++) end[r + 1] += end[r];
+    for (int32_t r = 0; r < GDN_NUM_REGIONS; r++) end[r + 1] += end[r];
 
     /* Rows outside of their region's span, listed by the region they belong to, then by position ... */
-    for (int32_t r = 0; r < 4; r++)
+    for (int32_t r = 0; r < GDN_NUM_REGIONS; r++)
         for (int32_t i = 0; i < n; i++)
             if (regions[i] == r && (i < end[r] || i >= end[r + 1])) misplaced[moves++] = i;
     /* ... go to the misplaced positions in ascending order. */

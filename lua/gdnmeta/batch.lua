@@ -4,10 +4,12 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local drawing = require "gdnmeta.drawing"
+local receiver = require "gdnmeta.receiver"
 local row_writer = require "gdnmeta.rows"
 
+local opened = receiver.batch
 local integer, INT32_MAX = check.integer, check.INT32_MAX
-local write, write_blocks = row_writer.write, row_writer.write_blocks
+local write, write_blocks, keep_arrays = row_writer.write, row_writer.write_blocks, row_writer.keep_arrays
 local ECAP = tonumber(lib.GDN_ECAP)
 local FIELDS = { query_len = true, seq_len = true, blocks = true, drafts = true, accepted = true,
                  prompt_done = true, read_column = true }
@@ -15,7 +17,7 @@ local FIELDS = { query_len = true, seq_len = true, blocks = true, drafts = true,
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function batch_free(rows) lib.gdn_batch_free(rows) end
 
-local Batch, metatable = {}, {}
+local Batch, metatable = {}, receiver.Batch
 
 local function full(max_rows)
   return nil, ("%d rows, the batch holds %d"):format(max_rows + 1, max_rows), ECAP
@@ -33,14 +35,12 @@ end
 ---@return string? message
 ---@return integer? code
 function Batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
-  local rows = self.rows
-  if rows == nil then error("gdnmeta.Batch: closed", 2) end
+  local rows = opened(self, "push")
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
   if table_row == nil then
     error("gdnmeta.Batch:push: " .. check.wrong_integer("table_row", nil, 0, self.max_requests - 1), 2)
   end
-  local row = write(rows, self.max_requests, "push", query_len, seq_len, drafts, accepted, prompt_done,
-                    table_row, read_column)
+  local row = write(self, "push", query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
   return row
 end
 
@@ -50,8 +50,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Batch:add(row)
-  local rows = self.rows
-  if rows == nil then error("gdnmeta.Batch: closed", 2) end
+  local rows = opened(self, "add")
   if type(row) ~= "table" then error("gdnmeta.Batch:add: " .. check.wrong("row", row, "a table"), 2) end
   for name in pairs(row) do
     if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. tostring(name), 2) end
@@ -61,8 +60,8 @@ function Batch:add(row)
   if message then error("gdnmeta.Batch:add: " .. message, 2) end
   local prompt_done = row.prompt_done
   if prompt_done == nil then prompt_done = false end
-  local number = write(rows, self.max_requests, "add", row.query_len, row.seq_len, row.drafts, row.accepted,
-                       prompt_done, nil, row.read_column)
+  local number = write(self, "add", row.query_len, row.seq_len, row.drafts, row.accepted, prompt_done, nil,
+                       row.read_column)
   return number
 end
 
@@ -74,13 +73,13 @@ end
 ---@return string? message
 ---@return integer? code
 function Batch:pad(rows, tokens)
-  local batch = self.rows
-  if batch == nil then error("gdnmeta.Batch: closed", 2) end
+  local batch = opened(self, "pad")
   local n, real = batch.num_rows, 0
   if n < 0 or n > batch.max_rows then
     error("gdnmeta.Batch:pad: " .. check.wrong_integer("num_rows", n, 0, batch.max_rows), 2)
   end
-  for i = 0, n - 1 do real = real + batch.query_len[i] end
+  local query_len = self.query_len
+  for i = 0, n - 1 do real = real + query_len[i] end
   if not integer(rows, n, INT32_MAX) then
     local wanted = ("an integer >= %d, the rows it has"):format(n)
     error("gdnmeta.Batch:pad: " .. check.wrong("rows", rows, wanted), 2)
@@ -99,17 +98,46 @@ function Batch:pad(rows, tokens)
   return true
 end
 
+--- Say which elements of the device's arrays belong to a row (see borrow_device_seq_lens). Rows that are
+--- not told about take the elements of their own number.
+---@param row integer 0-based, as push and add returned it
+---@param seq_index integer 0-based; -1: the row's number
+---@param accepted_index integer|nil likewise, default -1
+function Batch:index(row, seq_index, accepted_index)
+  local rows = opened(self, "index")
+  if rows.seq_index == nil then
+    error("gdnmeta.Batch:index: the builder's device is the CPU, want a CUDA device", 2)
+  end
+  if not integer(row, 0, rows.num_rows - 1) then
+    error("gdnmeta.Batch:index: " .. check.wrong_integer("row", row, 0, rows.num_rows - 1), 2)
+  end
+  if accepted_index == nil then accepted_index = -1 end
+  if not integer(seq_index, -1, INT32_MAX) then
+    error("gdnmeta.Batch:index: " .. check.wrong_integer("seq_index", seq_index, -1, INT32_MAX), 2)
+  end
+  if not integer(accepted_index, -1, INT32_MAX) then
+    error("gdnmeta.Batch:index: " .. check.wrong_integer("accepted_index", accepted_index, -1, INT32_MAX), 2)
+  end
+  if rows.indexed == 0 then
+    ffi.fill(rows.seq_index, rows.max_rows * 4, 0xff)
+    ffi.fill(rows.accepted_index, rows.max_rows * 4, 0xff)
+    rows.indexed = 1
+  end
+  rows.seq_index[row], rows.accepted_index[row] = seq_index, accepted_index
+end
+
 --- Empty the batch for the next step.
 function Batch:clear()
-  local rows = self.rows
-  if rows == nil then error("gdnmeta.Batch: closed", 2) end
-  rows.num_rows, rows.padded_rows, rows.padded_tokens = 0, 0, 0
+  local rows = opened(self, "clear")
+  rows.num_rows, rows.padded_rows, rows.padded_tokens, rows.indexed = 0, 0, 0, 0
 end
 
 function Batch:close()
-  local rows = self.rows
+  if getmetatable(self) ~= metatable then receiver.colon("Batch", "close") end
+  local rows = rawget(self, "rows")
   if rows ~= nil then
     self.rows = nil
+    keep_arrays(self, nil)
     batch_free(ffi.gc(rows, nil))
   end
 end
@@ -117,11 +145,15 @@ end
 function metatable.__index(self, name)
   local method = Batch[name]
   if method ~= nil then return method end
-  if name == "num_rows" then
-    local rows = rawget(self, "rows")
-    if rows == nil then error("gdnmeta.Batch: closed", 2) end
-    return rows.num_rows
-  end
+  local rows = rawget(self, "rows")
+  if rows == nil then error("gdnmeta.Batch: closed", 2) end
+  if name == "num_rows" then return rows.num_rows end
+  error("gdnmeta.Batch: no field " .. check.show(name), 2)
+end
+
+function metatable.__newindex(_, name)
+  local hint = name == "num_rows" and "; clear() empties the batch" or ""
+  error("gdnmeta.Batch: read-only, cannot set " .. check.show(name) .. hint, 2)
 end
 
 function metatable.__tostring(self)
@@ -133,8 +165,10 @@ local M = {}
 
 --- Wrap a gdn_batch. `owner` is the token of the builder that it was made for.
 function M.new(rows, owner, max_requests, max_tokens)
-  return setmetatable({ rows = ffi.gc(rows, batch_free), owner = owner, max_requests = max_requests,
-                        max_rows = rows.max_rows, max_tokens = max_tokens }, metatable)
+  local self = { rows = ffi.gc(rows, batch_free), owner = owner, max_requests = max_requests,
+                 max_rows = rows.max_rows, max_tokens = max_tokens }
+  keep_arrays(self, rows)
+  return setmetatable(self, metatable)
 end
 
 ---@return boolean

@@ -3,9 +3,11 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"
 local check = require "gdnmeta.check"
+local device = require "gdnmeta.device"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.options"
 local raw = require "gdnmeta.raw"
+local receiver = require "gdnmeta.receiver"
 local tables = require "gdnmeta.tables"
 
 local config_t = ffi.typeof "gdn_config"
@@ -18,9 +20,10 @@ local stamp_t = ffi.typeof "double[1]"
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function builder_free(handle) lib.gdn_builder_free(handle) end
 
-local Builder = {}
+local Builder, opened = receiver.Builder, receiver.builder
 Builder.__index = Builder
 for name, method in pairs(tables) do Builder[name] = method end
+for name, method in pairs(device) do Builder[name] = method end
 
 -- Why the last call failed, as every method returns it.
 function Builder:failed(status)
@@ -43,7 +46,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Builder:batch()
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
+  local handle = opened(self, "batch")
   local out = batch_out_t()
   local status = lib.gdn_batch_new(handle, out)
   if status ~= 0 then return nil, ffi.string(lib.gdn_strstatus(status)), tonumber(status) end
@@ -67,14 +70,26 @@ end
 ---@return string? message
 ---@return integer? code
 function Builder:build(batch, stream)
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
-  if type(batch) ~= "table" or rawget(batch, "owner") ~= self.token or batch.rows == nil then
-    not_a_batch(self, batch)
-  end
+  local handle = opened(self, "build")
+  local rows = type(batch) == "table" and rawget(batch, "rows")
+  if not rows or rawget(batch, "owner") ~= self.token then not_a_batch(self, batch) end
   if stream ~= nil and not check.pointer(stream) then stream_error("build", stream) end
-  local status = lib.gdn_build(handle, batch.rows, stream)
+  local status = lib.gdn_build(handle, rows, stream)
   if status ~= 0 then return self:failed(status) end
   return succeeded(self)
+end
+
+-- build_raw and capture, which differ in the C function alone.
+local function from_arguments(method, build)
+  return function(self, inputs, stream)
+    local handle = opened(self, method)
+    if stream ~= nil and not check.pointer(stream) then stream_error(method, stream) end
+    local arguments, message = self.raw:fill(inputs)
+    if not arguments then error(("gdnmeta.Builder:%s: %s"):format(method, message), 2) end
+    local status = build(handle, arguments, stream)
+    if status ~= 0 then return self:failed(status) end
+    return succeeded(self)
+  end
 end
 
 --- Build from the reference builder's own arguments: query_start_loc, seq_lens, block_table,
@@ -86,15 +101,7 @@ end
 ---@return table|nil metadata
 ---@return string? message
 ---@return integer? code
-function Builder:build_raw(inputs, stream)
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
-  if stream ~= nil and not check.pointer(stream) then stream_error("build_raw", stream) end
-  local arguments, message = self.raw:fill(inputs)
-  if not arguments then error("gdnmeta.Builder:build_raw: " .. message, 2) end
-  local status = lib.gdn_build_raw(handle, arguments, stream)
-  if status ~= 0 then return self:failed(status) end
-  return succeeded(self)
-end
+Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 
 --- Build the step that a CUDA graph is captured with; inputs as for build_raw.
 ---@param inputs table
@@ -102,17 +109,11 @@ end
 ---@return table|nil metadata
 ---@return string? message
 ---@return integer? code
-function Builder:capture(inputs, stream)
-  local handle = self.handle or error("gdnmeta.Builder: closed", 2)
-  if stream ~= nil and not check.pointer(stream) then stream_error("capture", stream) end
-  local arguments, message = self.raw:fill(inputs)
-  if not arguments then error("gdnmeta.Builder:capture: " .. message, 2) end
-  local status = lib.gdn_capture(handle, arguments, stream)
-  if status ~= 0 then return self:failed(status) end
-  return succeeded(self)
-end
+Builder.capture = from_arguments("capture", lib.gdn_capture)
 
+--- Free everything now. A builder that nobody holds any more is freed by the collector.
 function Builder:close()
+  if getmetatable(self) ~= Builder then receiver.colon("Builder", "close") end
   local handle = self.handle
   if handle then
     self.handle, self.core.handle, self.core.stamp[0] = nil, nil, -1
@@ -132,7 +133,7 @@ local FACTS = { "bytes", "decode_cudagraph_max_bs", "num_spec", "reorder_batch_t
 local function wrap(handle)
   local info = info_t()
   lib.gdn_builder_describe(handle, info)
-  local core = { handle = handle, stamp = stamp_t() }
+  local core = { handle = handle, stamp = stamp_t(), on_device = info.device >= 0 }
   local self = { handle = handle, core = core, token = {}, borrowed = {}, rules = options.RULES[info.rules],
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end

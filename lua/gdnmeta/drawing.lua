@@ -8,25 +8,31 @@ local function count(n, what)
   return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
 end
 
--- Characters for each class: in proportion to its tokens, at least one for a class that has any.
-local function bar(classes, total)
-  local parts = {}
+-- Characters for each class: in proportion to its tokens, at least one for a class that has any. What the
+-- rounding leaves over, or takes too much, is the widest one's.
+local function bar(classes)
+  local total, rest, widest = 0, BAR, nil
+  for _, class in ipairs(classes) do total = total + math.max(class.tokens, 0) end
+  if total == 0 then return nil end
   for _, class in ipairs(classes) do
     local tokens = class.tokens
-    if tokens > 0 then
-      parts[#parts + 1] = class.mark:rep(math.max(1, math.floor(BAR * tokens / total + 0.5)))
-    end
+    class.width = tokens > 0 and math.max(1, math.floor(BAR * tokens / total + 0.5)) or 0
+    rest = rest - class.width
+    if not widest or class.width > widest.width then widest = class end
   end
+  widest.width = widest.width + rest
+  local parts = {}
+  for i, class in ipairs(classes) do parts[i] = class.mark:rep(class.width) end
   return "  |" .. table.concat(parts) .. "|"
 end
 
 --- A step by class of rows, with a bar of its tokens:
 ---
 ---   gdnmeta.Metadata: step 1, 4 rows, 520 tokens
----     s  spec decodes      1 row        4 tokens
----     p  prefills          2 rows     513 tokens
----     .  padding           1 row        3 tokens
----     |spppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp.|
+---     s  spec decodes      1 row         4 tokens
+---     p  prefills          2 rows      513 tokens
+---     .  padding           1 row         3 tokens
+---     |spppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp.|
 ---@param meta table
 ---@return string
 function M.step(meta)
@@ -49,7 +55,7 @@ function M.step(meta)
         class.rows == 1 and " " or "s", class.tokens, class.tokens == 1 and "" or "s")
     end
   end
-  if meta.num_actual_tokens > 0 then lines[#lines + 1] = bar(classes, meta.num_actual_tokens) end
+  lines[#lines + 1] = bar(classes)
   return table.concat(lines, "\n")
 end
 

@@ -1,9 +1,16 @@
 -- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
+local lib = require "gdnmeta.native"
+
 local M = {
   _VERSION = "0.1.0",
   builder = require("gdnmeta.builder").new,
   reorder = require("gdnmeta.reorder"),
 }
+
+-- The codes that come behind nil and a message; gdnmeta.h says what they mean.
+for _, name in ipairs { "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE" } do
+  M[name] = tonumber(lib["GDN_" .. name])
+end
 
 -- Rooms that a host may never enter are opened on first use.
 local LAZY = { engine = true, policy = true, sim = true }

@@ -5,6 +5,7 @@ local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local conv = require "gdnmeta.conv"
 local drawing = require "gdnmeta.drawing"
+local receiver = require "gdnmeta.receiver"
 local tensor = require "gdnmeta.tensor"
 local clear = require "table.clear"
 
@@ -23,6 +24,7 @@ end
 ---@param group integer 0-based
 ---@return table metadata
 function methods:group(group)
+  if getmetatable(self) ~= metatable then receiver.colon("Metadata", "group") end
   if not check.integer(group, 0, self.num_groups - 1) then
     error("gdnmeta.Metadata:group: " .. check.wrong_integer("group", group, 0, self.num_groups - 1), 2)
   end

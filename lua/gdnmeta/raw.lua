@@ -56,13 +56,14 @@ local function table_of(self, name, value, cols)
   end
   local rows = #value
   cols = cols or type(value[1]) == "table" and #value[1] or 0
-  local memory = self.scratch:int32(name, rows * math.max(cols, 0))
-  for i = 1, rows do
-    local row, row_name = value[i], ("%s[%d]"):format(name, i)
-    if type(row) == "table" and #row ~= cols then
-      return nil, ("%s has %d columns, want %d"):format(row_name, #row, cols)
+  for i = 1, rows do -- before any memory is asked for
+    if type(value[i]) == "table" and #value[i] ~= cols then
+      return nil, ("%s[%d] has %d columns, want %d"):format(name, i, #value[i], cols)
     end
-    local message = check.copy(row_name, row, memory + (i - 1) * cols, cols)
+  end
+  local memory = self.scratch:int32(name, rows * cols)
+  for i = 1, rows do
+    local message = check.copy(("%s[%d]"):format(name, i), value[i], memory + (i - 1) * cols, cols)
     if message then return nil, message end
   end
   return memory, rows, cols
@@ -106,7 +107,7 @@ local function defaults(raw)
     longest = math.max(longest, raw.query_start_loc[i + 1] - raw.query_start_loc[i])
   end
   raw.num_reqs = math.max(rows, 0)
-  raw.num_actual_tokens = rows >= 0 and raw.query_start_loc[rows] or 0
+  raw.num_actual_tokens = rows > 0 and raw.query_start_loc[rows] or 0
   raw.max_query_len = math.min(longest, INT32_MAX)
 end
 

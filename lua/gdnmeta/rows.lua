@@ -9,6 +9,18 @@ local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
 
 local M = {}
 
+-- A pointer read out of a struct is a new object wherever the loop is not compiled, so a batch keeps the
+-- pointers to its arrays.
+local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
+                 "table_row", "read_column" }
+
+--- Keep, or drop, the pointers to the row arrays in `batch`.
+---@param batch table
+---@param rows ffi.cdata*|nil gdn_batch; nil: it is closed
+function M.keep_arrays(batch, rows)
+  for _, name in ipairs(ARRAYS) do batch[name] = rows and rows[name] or nil end
+end
+
 -- Raises where push and add were called.
 local function refuse(method, message)
   error(("gdnmeta.Batch:%s: %s"):format(method, message), 4)
@@ -19,15 +31,14 @@ local function refuse_integer(method, name, value, low, high)
 end
 
 --- Append a row. push and add both come here, so that what they take cannot differ.
----@param rows ffi.cdata* gdn_batch with room for a row
----@param max_requests integer rows of the state tables
+---@param batch table open, with room for a row
 ---@param method string who is called, for messages
 ---@param table_row integer|nil nil: the batch's own
 ---@return integer row
-function M.write(rows, max_requests, method, query_len, seq_len, drafts, accepted, prompt_done, table_row,
-                 read_column)
+function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
+  local rows = batch.rows
   if rows.padded_rows ~= 0 or rows.padded_tokens ~= 0 then
-    refuse(method, "the batch is padded, rows come before pad()")
+    refuse(method, "the batch is padded; clear() it first, or add rows before pad()")
   end
   if drafts == nil then drafts = -1 end
   if accepted == nil then accepted = 1 end
@@ -53,13 +64,13 @@ function M.write(rows, max_requests, method, query_len, seq_len, drafts, accepte
   if i < 0 then refuse(method, check.wrong_integer("num_rows", i, 0, rows.max_rows)) end
   if table_row == nil then
     table_row = -1 - i
-  elseif not integer(table_row, 0, max_requests - 1) then
-    refuse_integer(method, "table_row", table_row, 0, max_requests - 1)
+  elseif not integer(table_row, 0, batch.max_requests - 1) then
+    refuse_integer(method, "table_row", table_row, 0, batch.max_requests - 1)
   end
-  rows.query_len[i], rows.seq_len[i] = query_len, seq_len
-  rows.num_draft_tokens[i], rows.num_accepted_tokens[i] = drafts, accepted
-  rows.prompt_done[i] = prompt_done and 1 or 0
-  rows.table_row[i], rows.read_column[i] = table_row, read_column
+  batch.query_len[i], batch.seq_len[i] = query_len, seq_len
+  batch.num_draft_tokens[i], batch.num_accepted_tokens[i] = drafts, accepted
+  batch.prompt_done[i] = prompt_done and 1 or 0
+  batch.table_row[i], batch.read_column[i] = table_row, read_column
   rows.num_rows = i + 1
   return i
 end

@@ -2,10 +2,9 @@
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local opened = require("gdnmeta.receiver").builder
 
 local M = {}
-
-local function closed() error("gdnmeta.Builder: closed", 3) end
 
 local function group_problem(self, group)
   if not check.integer(group, 0, self.num_groups - 1) then
@@ -14,10 +13,10 @@ local function group_problem(self, group)
 end
 
 -- A group's own table, or nil, message.
-local function own_table(self, group)
+local function own_table(self, handle, group)
   local problem = group_problem(self, group)
   if problem then return nil, problem end
-  local cells = lib.gdn_builder_table(self.handle, group)
+  local cells = lib.gdn_builder_table(handle, group)
   if cells == nil then return nil, ("group %d borrows its table"):format(group) end
   return cells
 end
@@ -26,8 +25,7 @@ end
 ---@param group integer 0-based
 ---@return ffi.cdata* cells int32_t[max_requests * max_blocks_per_row], unchecked, gone with the builder
 function M:table(group)
-  if not self.handle then closed() end
-  local cells, message = own_table(self, group)
+  local cells, message = own_table(self, opened(self, "table"), group)
   if not cells then error("gdnmeta.Builder:table: " .. message, 2) end
   return cells
 end
@@ -37,8 +35,7 @@ end
 ---@param table_row integer 0-based
 ---@param blocks integer[]
 function M:set_blocks(group, table_row, blocks)
-  if not self.handle then closed() end
-  local cells, message = own_table(self, group)
+  local cells, message = own_table(self, opened(self, "set_blocks"), group)
   if cells and not check.integer(table_row, 0, self.max_requests - 1) then
     message = check.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
   elseif cells then
@@ -74,11 +71,11 @@ end
 ---@return string? message
 ---@return integer? code
 function M:borrow_table(group, cells, row_stride, rows)
-  if not self.handle then closed() end
+  local handle = opened(self, "borrow_table")
   local problem = borrow_problem(self, group, cells, row_stride, rows)
   if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
   if cells == nil then row_stride, rows = 0, 0 end
-  local status = lib.gdn_builder_borrow_table(self.handle, group, cells, row_stride, rows)
+  local status = lib.gdn_builder_borrow_table(handle, group, cells, row_stride, rows)
   if status ~= 0 then return self:failed(status) end
   self.borrowed[group] = cells
   return true

@@ -1,7 +1,9 @@
 -- Views of a step's tensors: v[i] is flat and 0-based, bounds are checked, and a view knows its age:
 -- the builder's next build overwrites the arena, and what a view would show then is not its step.
 local ffi = require "ffi"
+local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local receiver = require "gdnmeta.receiver"
 
 -- Anonymous, so that a module reloader may set another metatable. `_stamp` points to the builder's
 -- current step, -1 once it is closed; `_step` is the one that the view belongs to.
@@ -19,8 +21,29 @@ local SHOWN = 8 -- elements in a view's text
 -- anchor must not lead back to views, for LuaJIT's weak tables would then keep both for ever.
 local anchors = setmetatable({}, { __mode = "k" })
 
--- Host memory of a view's elements.
-local function readable(view) return view._data end
+local bytes_t = ffi.typeof "uint8_t[?]"
+local SIZES = { [0] = 4, 8, 1 }
+
+-- What was read of views on the device. A view shows one step, so one copy will do.
+local copies = setmetatable({}, { __mode = "k" })
+
+local function length(view) return view._rows * view._columns end
+
+-- Host memory of a view's elements: a copy of it, waited for, where they are on the device.
+local function readable(view)
+  local core = anchors[view]
+  if not core.on_device then return view._data end
+  local copy = copies[view]
+  if not copy then
+    local bytes = length(view) * SIZES[view._dtype]
+    copy = bytes_t(bytes)
+    if lib.gdn_builder_read(core.handle, copy, view._data, bytes) ~= 0 then
+      error("gdnmeta.Tensor: " .. ffi.string(lib.gdn_last_error(core.handle)), 0)
+    end
+    copies[view] = copy
+  end
+  return copy
+end
 
 local function element(view, i)
   local memory, dtype = readable(view), view._dtype
@@ -28,8 +51,6 @@ local function element(view, i)
   if dtype == 1 then return tonumber(ffi.cast(int64_p, memory)[i]) end
   return ffi.cast(bool_p, memory)[i]
 end
-
-local function length(view) return view._rows * view._columns end
 
 -- Why the view cannot be read any more, or nil.
 local function expired(view)
@@ -44,6 +65,7 @@ local methods = {}
 --- Elements as a Lua list: flat for one dimension, a list of rows for two.
 ---@return table
 function methods.totable(view)
+  if not ffi.istype(view_t, view) then receiver.colon("Tensor", "totable") end
   local why = expired(view)
   if why then error(why, 2) end
   local out, columns = {}, view._columns
@@ -57,6 +79,32 @@ function methods.totable(view)
     out[row + 1] = line
   end
   return out
+end
+
+local function out_of(dimension, i, n)
+  error(("gdnmeta.Tensor:at: %s %s, want an integer in [0, %d)"):format(dimension, check.show(i), n), 3)
+end
+
+--- An element by its row and column.
+---@param i integer 0-based
+---@param j integer|nil 0-based; nil in one dimension
+---@return number|boolean
+function methods.at(view, i, j)
+  if not ffi.istype(view_t, view) then receiver.colon("Tensor", "at") end
+  local why = expired(view)
+  if why then error(why, 2) end
+  local columns = view._columns
+  if not check.integer(i, 0, view._rows - 1) then out_of("row", i, view._rows) end
+  if view._ndim == 1 then
+    if j ~= nil then
+      error(("gdnmeta.Tensor:at: column %s, want none of a vector"):format(check.show(j)), 2)
+    end
+    j = 0
+  elseif not check.integer(j, 0, columns - 1) then
+    out_of("column", j, columns)
+  end
+  local value = element(view, i * columns + j)
+  return value
 end
 
 local function shape(view)
@@ -121,12 +169,6 @@ function M.vector(core, array, dtype, n)
   local view = View(array, stamp, stamp[0], dtype, 1, n, 1)
   anchors[view] = { core, array }
   return view
-end
-
---- Does the view still show the builder's current step?
----@return boolean
-function M.current(view)
-  return view._stamp[0] == view._step
 end
 
 return M

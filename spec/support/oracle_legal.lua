@@ -73,7 +73,7 @@ local function take_blocks(config, S, row, i, inputs, spec_step, written)
       if block < (k <= writes and 1 or 0) or block >= slots then return "block outside of the pool" end
       if k <= writes and config.check_unique ~= false then
         if written[g][block] then return "block written twice" end
-        written[g][block] = true
+        written[g][block] = i
       end
     end
     row.window[g] = window
@@ -81,6 +81,16 @@ local function take_blocks(config, S, row, i, inputs, spec_step, written)
     if not row.fresh then
       row.read[g] = rows[i][row.read_column + 1]
       if row.read[g] < 1 or row.read[g] >= slots then return "read block outside of the pool" end
+    end
+  end
+end
+
+-- A block that one row reads while another writes it. `written` is empty where nobody checks.
+local function refuse_races(rows, written)
+  for i, row in ipairs(rows) do
+    for g, block in ipairs(row.read) do
+      local writer = not row.fresh and written[g][block]
+      if writer and writer ~= i then return "block read by one row and written by another" end
     end
   end
 end
@@ -135,6 +145,8 @@ function M.rows(config, inputs)
     if refusal then return nil, refusal end
     rows[i] = row
   end
+  refusal = refuse_races(rows, written)
+  if refusal then return nil, refusal end
   return rows, spec_step
 end
 

@@ -1,81 +1,12 @@
--- Random steps for the oracle specs: configurations, rows that are legal under strict, ways to break
--- them, and rows and arguments as odd as the reference rules allow. Everything comes from one generator
--- of numbers, so that a seed replays a run.
+-- Random rows for the oracle specs: legal under strict, or as odd as the reference rules allow.
+-- Everything comes from one generator of numbers, so that a seed replays a run.
 --   a row: q, seq_len, drafts, accepted, prompt_done, read_column (nil: default), blocks[g][column]
+local random = require "spec.support.random_config"
+
+local chance, pick = random.chance, random.pick
+local slots_of, longest, threshold_of = random.slots_of, random.longest, random.threshold_of
+
 local M = {}
-
---- rand(lo, hi): an integer of lo .. hi. Lehmer's generator: products stay below 2^53.
-function M.rng(seed)
-  local state = seed % 2147483646 + 1
-  return function(lo, hi)
-    state = state * 16807 % 2147483647
-    return lo + math.floor((state - 1) / 2147483646 * (hi - lo + 1))
-  end
-end
-
-local function chance(rand, percent) return rand(1, 100) <= percent end
-local function pick(rand, list) return list[rand(1, #list)] end
-
-M.chance, M.pick = chance, pick
-
-local SPECULATIVE = { 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8 }
-local BLOCK_SIZES = { 1, 3, 16, 64, 100 }
-
--- Rows and tokens: mostly a few, where every boundary is near; sometimes more than any block that a
--- loop could be cut into, or past the smallest size of the launch tables.
-local function sizes(rand)
-  local kind = rand(1, 20)
-  if kind == 1 then return rand(100, 300), 50000 end
-  if kind <= 4 then return rand(15, 99), 10000 end
-  return rand(3, 14), rand(600, 2500)
-end
-
---- A configuration: options of gdn.builder without device and rules.
-function M.config(rand, rules)
-  local strict = rules == "strict"
-  local S = pick(rand, SPECULATIVE)
-  local mode = pick(rand, { "none", "none", "align", "all" })
-  local max_rows, max_tokens = sizes(rand)
-  local max_num_seqs = chance(rand, 50) and rand(1, 10) or rand(1, max_rows)
-  local config = {
-    num_speculative_tokens = S, max_num_seqs = max_num_seqs,
-    full_cuda_graph = chance(rand, 60),
-    max_cudagraph_capture_size = chance(rand, 40) and rand(1, 4 * max_num_seqs) or nil,
-    mamba_cache_mode = mode, mamba_block_size = pick(rand, BLOCK_SIZES),
-    num_speculative_blocks = strict and S + rand(0, 1) or rand(0, S + 1),
-    num_groups = rand(1, 3), max_rows = max_rows, max_num_batched_tokens = max_tokens,
-    max_requests = max_rows + rand(0, 3), parallel_drafting = chance(rand, 20),
-    decode_context_parallel_size = chance(rand, 15) and 2 or 1,
-  }
-  if mode == "align" then
-    config.max_blocks_per_row = 1 + config.num_speculative_blocks + rand(0, 9)
-  else
-    config.max_blocks_per_row = (strict or chance(rand, 70)) and S + 1 + rand(0, 3) or rand(1, S + 1)
-  end
-  local slots = {}
-  for g = 1, config.num_groups do
-    slots[g] = max_rows * (S + 2) + (chance(rand, 20) and 200000 or rand(10, 200))
-  end
-  config.num_slots = config.num_groups == 1 and slots[1] or slots
-  if chance(rand, 20) then config.check_unique = false end
-  return config
-end
-
---- Slots of group g.
-local function slots_of(config, g)
-  return type(config.num_slots) == "table" and config.num_slots[g] or config.num_slots
-end
-
-local function longest(config)
-  if config.mamba_cache_mode ~= "align" then return 2147483647 end
-  return (config.max_blocks_per_row - config.num_speculative_blocks) * config.mamba_block_size
-end
-
-local function threshold_of(config)
-  local S = config.num_speculative_tokens
-  if S == 0 or config.decode_context_parallel_size > 1 then return 1 end
-  return 1 + (config.parallel_drafting and 2 * S or S)
-end
 
 -- Kinds of rows: what they need, and how their numbers are drawn. `limit` is the longest sequence.
 local MAKE = {}

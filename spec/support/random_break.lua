@@ -1,11 +1,11 @@
--- Ways to break a legal step of rules strict in one clause. rows[name] changes rows, raw[name] the
--- arguments of build_raw; each returns true when it found something to break.
-local parts = require "spec.support.oracle_parts"
+-- Ways to break rows that are legal under strict in one clause: rows[name](rand, config, rows) returns
+-- true when it found something to break.
 local random = require "spec.support.random_batch"
+local chances = require "spec.support.random_config"
 
-local chance, pick = random.chance, random.pick
+local chance, pick, slots_of = chances.chance, chances.pick, chances.slots_of
 
-local M = { rows = {}, raw = {} }
+local M = { rows = {} }
 
 -- A row that satisfies `test`, or nil.
 local function one(rand, rows, test)
@@ -22,10 +22,6 @@ local function speculative(row) return row.drafts >= 0 end
 
 local function is_spec_step(rows)
   return one(function() return 1 end, rows, function(row) return row.drafts > 0 end) ~= nil
-end
-
-local function slots_of(config, g)
-  return type(config.num_slots) == "table" and config.num_slots[g] or config.num_slots
 end
 
 -- Column (from 1) of the first block that the row writes.
@@ -46,7 +42,9 @@ end
 
 function M.rows.longer_than_sequence(rand, _, rows)
   local row = one(rand, rows)
-  if row then row.seq_len = pick(rand, { row.q - 1, row.q - 2, 0, -1, -2147483648 }) return true end
+  if not row then return end
+  row.seq_len = pick(rand, { row.q - 1, row.q - 2, 0, -1, -2147483648 })
+  return true
 end
 
 function M.rows.negative_length(rand, _, rows)
@@ -115,8 +113,9 @@ end
 function M.rows.read_column_out_of_range(rand, config, rows)
   local row = one(rand, rows)
   if not row then return end
-  row.read_column = computed(row) and pick(rand, { -1, -3, config.max_blocks_per_row, 2147483647, -2147483648 })
-    or pick(rand, { 0, 1, -3, 2147483647, -2147483648 })
+  local wrong = { -3, 2147483647, -2147483648, computed(row) and -1 or 0,
+    computed(row) and config.max_blocks_per_row or 1 }
+  row.read_column = pick(rand, wrong)
   return true
 end
 
@@ -162,94 +161,9 @@ function M.rows.padding_with_contents(rand, config, rows)
   return true
 end
 
-function M.raw.num_reqs(rand, _, inputs)
-  inputs.num_reqs = inputs.num_reqs + (inputs.num_reqs > 0 and chance(rand, 50) and -1 or 1)
-  return true
-end
-
-function M.raw.too_few_tokens(_, _, inputs)
-  local loc = inputs.query_start_loc
-  if loc[#loc] == 0 then return end
-  inputs.num_actual_tokens = loc[#loc] - 1
-  return true
-end
-
-function M.raw.too_many_tokens(_, config, inputs)
-  inputs.num_actual_tokens = config.max_num_batched_tokens + 1
-  return true
-end
-
-function M.raw.bad_boundaries(rand, _, inputs)
-  local loc = inputs.query_start_loc
-  if #loc < 3 or chance(rand, 30) then
-    loc[1] = pick(rand, { -1, 1 })
-  else
-    local i = rand(2, #loc)
-    loc[i] = loc[i - 1] - 1
-  end
-  return true
-end
-
-function M.raw.too_many_rows(_, config, inputs)
-  local loc, n = inputs.query_start_loc, config.max_rows + 1
-  for i = #loc, n do
-    loc[i + 1], inputs.seq_lens[i] = loc[i], 0
-    if inputs.prompt_done then inputs.prompt_done[i] = false end
-    for _, name in ipairs { "num_accepted_tokens", "num_decode_draft_tokens", "read_column" } do
-      if inputs[name] then inputs[name][i] = -1 end
-    end
-    for _, rows in ipairs(parts.tables(config, inputs)) do
-      rows[i] = {}
-      for k = 1, inputs.block_table_cols do rows[i][k] = 0 end
-    end
-  end
-  inputs.num_reqs = n
-  return true
-end
-
-function M.raw.array_length(rand, _, inputs)
-  local names = { "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens" }
-  local list = inputs[pick(rand, names)]
-  if not list then return end
-  if #list > 0 and chance(rand, 50) then list[#list] = nil else list[#list + 1] = list[#list] or 1 end
-  return true
-end
-
-function M.raw.table_length(_, config, inputs)
-  if inputs.num_reqs == 0 then return end
-  for _, rows in ipairs(parts.tables(config, inputs)) do rows[#rows] = nil end
-  return true
-end
-
-function M.raw.narrow_table(_, config, inputs)
-  local needs = config.num_speculative_tokens + 1
-  if config.mamba_cache_mode == "align" then needs = 1 + config.num_speculative_blocks end
-  if needs == 1 or inputs.num_reqs == 0 then return end
-  inputs.block_table_cols = needs - 1
-  for _, rows in ipairs(parts.tables(config, inputs)) do
-    for _, row in ipairs(rows) do
-      for k = #row, needs, -1 do row[k] = nil end
-    end
-  end
-  return true
-end
-
-function M.raw.accepted_missing(_, _, inputs)
-  local drafts = inputs.num_decode_draft_tokens
-  if not drafts or not inputs.num_accepted_tokens then return end
-  for _, count in ipairs(drafts) do
-    if count > 0 then inputs.num_accepted_tokens = nil return true end
-  end
-end
-
 -- In a fixed order, so that a seed picks the same.
-local function names_of(set)
-  local names = {}
-  for name in pairs(set) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
-M.row_names, M.raw_names = names_of(M.rows), names_of(M.raw)
+M.names = {}
+for name in pairs(M.rows) do M.names[#M.names + 1] = name end
+table.sort(M.names)
 
 return M

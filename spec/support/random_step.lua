@@ -1,11 +1,13 @@
 -- One random step for the oracle specs: the arguments, the path through the API, and which clause it
 -- breaks, if any.
 local breaks = require "spec.support.random_break"
+local broken = require "spec.support.random_break_raw"
+local chances = require "spec.support.random_config"
 local feed = require "spec.support.feed"
 local parts = require "spec.support.oracle_parts"
 local random = require "spec.support.random_batch"
 
-local chance, pick = random.chance, random.pick
+local chance, pick = chances.chance, chances.pick
 
 local M = {}
 
@@ -23,16 +25,16 @@ end
 
 -- Oddities that only the reference's own arguments can express.
 local function twist(rand, config, inputs)
-  if chance(rand, 1) then breaks.raw.too_many_rows(rand, config, inputs) end
-  if chance(rand, 15) then inputs.max_query_len = rand(0, 3) end
-  if chance(rand, 10) then inputs.num_reqs = math.max(inputs.num_reqs + rand(-2, 2), 0) end
-  if chance(rand, 10) then inputs.num_actual_tokens = rand(0, inputs.num_actual_tokens + 40) end
+  if chance(rand, 1) then broken.inputs.too_many_rows(rand, config, inputs) end
+  if chance(rand, 15) then inputs.max_query_len = rand(-1, 3) end
+  if chance(rand, 10) then inputs.num_reqs = inputs.num_reqs + rand(-2, 2) end
+  if chance(rand, 10) then inputs.num_actual_tokens = rand(-1, inputs.num_actual_tokens + 40) end
   if chance(rand, 25) then inputs.num_decode_draft_tokens = nil end
   if chance(rand, 10) then inputs.num_accepted_tokens = nil end
-  if chance(rand, 4) then breaks.raw.array_length(rand, config, inputs) end
-  if chance(rand, 2) then breaks.raw.table_length(rand, config, inputs) end
-  if chance(rand, 1) then breaks.raw.too_many_tokens(rand, config, inputs) end
-  if chance(rand, 1) then breaks.raw.bad_boundaries(rand, config, inputs) end
+  if chance(rand, 4) then broken.inputs.array_length(rand, config, inputs) end
+  if chance(rand, 2) then broken.inputs.table_length(rand, config, inputs) end
+  if chance(rand, 1) then broken.inputs.too_many_tokens(rand, config, inputs) end
+  if chance(rand, 1) then broken.inputs.bad_boundaries(rand, config, inputs) end
   if chance(rand, 10) then reshape_tables(rand, config, inputs) end
 end
 
@@ -60,7 +62,7 @@ function M.draw(rand, rules, config)
   local rows = make(rand, config)
   local must
   if strict and chance(rand, 30) then
-    local name = pick(rand, breaks.row_names)
+    local name = pick(rand, breaks.names)
     must = breaks.rows[name](rand, config, rows) and name or nil
   end
   if chance(rand, 12) then
@@ -73,8 +75,8 @@ function M.draw(rand, rules, config)
   local path = pick(rand, { "raw", "raw", "add", "push", "write" })
   if path ~= "raw" and path ~= "write" and not feed.plain(rows) then path = "write" end
   if path == "raw" and strict and not must then
-    local name = chance(rand, 20) and pick(rand, breaks.raw_names)
-    must = name and breaks.raw[name](rand, config, inputs) and name or nil
+    local name = chance(rand, 20) and pick(rand, broken.names)
+    must = name and broken.inputs[name](rand, config, inputs) and name or nil
     if not must then
       if chance(rand, 10) then inputs.prompt_done = nil end
       if chance(rand, 10) then inputs.read_column = nil end

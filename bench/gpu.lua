@@ -1,0 +1,138 @@
+-- How long a build takes on a CUDA device, for the host and for the device, beside the floors of the same
+-- run: an empty launch, and a copy within the device of as many bytes as the build writes.
+--   make bench-gpu            (BENCH=D256 for one workload)
+-- Without a device it prints `no device`.
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
+local compare = require "spec.support.compare"
+local workloads = require "bench.workloads"
+
+ffi.cdef [[
+  typedef struct bench_gpu bench_gpu;
+  bench_gpu *bench_gpu_open(char *why, size_t why_size, char *name, int name_size, int *driver_version);
+  double bench_gpu_build(bench_gpu *g, gdn_builder *b, gdn_batch *one, gdn_batch *two, int32_t rounds);
+  double bench_gpu_single(bench_gpu *g, gdn_builder *b, gdn_batch *batch);
+  int32_t bench_gpu_host(bench_gpu *g, gdn_builder *b, gdn_batch *one, gdn_batch *two, int32_t n, double *ns);
+  double bench_gpu_empty(bench_gpu *g, int32_t kernel, int32_t rounds);
+  int32_t bench_gpu_empty_host(bench_gpu *g, int32_t kernel, int32_t n, double *ns);
+  double bench_gpu_copy(bench_gpu *g, int64_t bytes, int32_t rounds);
+  int32_t bench_gpu_copy_ring(gdn_builder *b);
+  void *bench_gpu_stream(bench_gpu *g);
+]]
+local loops = ffi.load(assert(os.getenv "GDNMETA_BENCH", "GDNMETA_BENCH: path of libgdngpu.so"))
+
+local SAMPLES, ROUNDS = 4000, 31
+local SIZES = { [0] = 4, 8, 1 }
+
+local why, name, version = ffi.new "char[320]", ffi.new "char[128]", ffi.new "int[1]"
+local gpu = loops.bench_gpu_open(why, 320, name, 128, version)
+if gpu == nil then
+  print "no device"
+  io.stderr:write("bench-gpu: ", ffi.string(why), "\n")
+  os.exit(0)
+end
+print(("bench-gpu device %s driver-cuda %d.%d"):format(ffi.string(name), version[0] / 1000, version[0] % 1000 / 10))
+
+local samples = ffi.new("double[?]", SAMPLES)
+local function percentiles(bad)
+  assert(bad == 0, "a call failed")
+  local list = {}
+  for i = 1, SAMPLES do list[i] = samples[i - 1] / 1000 end
+  table.sort(list)
+  return list[SAMPLES / 2], list[SAMPLES * 99 / 100]
+end
+
+local function good(us)
+  assert(us >= 0, "a call failed")
+  return us
+end
+
+-- Bytes that the builder's last build wrote: those of every view, of every group.
+local function bytes_of(builder)
+  local bytes, meta, group = 0, lib.gdn_builder_metadata(builder.handle), ffi.new "gdn_metadata"
+  local function add(tensor)
+    if tensor.data ~= nil then bytes = bytes + tensor.shape[0] * tensor.shape[1] * SIZES[tensor.dtype] end
+  end
+  for _, field in ipairs(compare.TENSORS) do add(meta[field]) end
+  for g = 0, builder.num_groups - 1 do
+    lib.gdn_metadata_group(builder.handle, g, group)
+    for _, field in ipairs(compare.STATE) do
+      if not field:find "^prefill" then add(group[field]) end
+    end
+  end
+  return bytes
+end
+
+local LAUNCHES = { 4092, 12284, 32764 }
+local floor
+for kernel, bytes in ipairs(LAUNCHES) do
+  local device = good(loops.bench_gpu_empty(gpu, kernel - 1, ROUNDS))
+  local median, p99 = percentiles(loops.bench_gpu_empty_host(gpu, kernel - 1, SAMPLES, samples))
+  floor = floor or device
+  print(("bench-gpu-launch parameters %d host %.2f p99 %.2f device %.2f"):format(bytes, median, p99, device))
+end
+
+local function measure(workload, groups, options)
+  options.device, options.num_groups = "cuda", groups
+  local step = workloads.prepare(workload, options)
+  local handle, one, two = step.builder.handle, step.batches[1].rows, step.batches[2].rows
+  assert(step.builder:build(step.batches[1], loops.bench_gpu_stream(gpu)))
+  local bytes = bytes_of(step.builder)
+  local device = good(loops.bench_gpu_build(gpu, handle, one, two, ROUNDS))
+  local median, p99 = percentiles(loops.bench_gpu_host(gpu, handle, one, two, SAMPLES, samples))
+  local copy = good(loops.bench_gpu_copy(gpu, bytes, ROUNDS))
+  step.builder:close()
+  return median, p99, device, copy, bytes
+end
+
+local only = os.getenv "BENCH"
+for _, rules in ipairs { "vllm-2026-08", "strict" } do
+  for _, workload in ipairs(workloads.list) do
+    for _, groups in ipairs { 1, 3 } do
+      if not only or only == workload.name then
+        local median, p99, device, copy, bytes = measure(workload, groups, { rules = rules })
+        local label = rules == "strict" and "strict-" .. workload.name or workload.name
+        print(("bench-gpu %s groups %d host %.2f device %.2f launch-floor %.2f copy-floor %.2f"):format(label,
+          groups, median, device, floor, copy))
+        print(("bench-gpu-more %s groups %d host-p99 %.2f bytes %d device-to-floor %.2f"):format(label, groups, p99,
+          bytes, device / math.max(floor, copy)))
+      end
+    end
+  end
+end
+
+-- A step too large for a launch: read in place from mapped memory, or copied to the device first.
+local function ring_builder()
+  local rows, groups = 2048, 36
+  local builder = assert(gdn.builder { device = "cuda", rules = "vllm-2026-08", max_num_seqs = rows, max_rows = rows,
+    max_num_batched_tokens = 4 * rows, num_speculative_tokens = 3, num_groups = groups, max_requests = rows,
+    num_slots = 4 * rows + 1 })
+  for g = 0, groups - 1 do
+    local cells = builder:table(g)
+    for i = 0, 4 * rows - 1 do cells[i] = i + 1 end
+  end
+  local batch = assert(builder:batch())
+  for i = 0, rows - 1 do batch:push(4, 1000 + i, 3, 1 + i % 4, true, i) end
+  return builder, batch
+end
+
+local function ring_time(copied)
+  local builder, batch = ring_builder()
+  if copied then assert(loops.bench_gpu_copy_ring(builder.handle) == 0) end
+  local times = {}
+  for i = 1, 101 do times[i] = good(loops.bench_gpu_single(gpu, builder.handle, batch.rows)) end
+  local counters = ffi.new "gdn_counters"
+  lib.gdn_builder_counters(builder.handle, counters)
+  assert(counters.ring_launches == 101, "the step went inside of a launch")
+  local bytes = bytes_of(builder)
+  batch:close()
+  builder:close()
+  table.sort(times)
+  return times[51], bytes
+end
+if not only then
+  local in_place, bytes = ring_time(false)
+  local copied = ring_time(true)
+  print(("bench-gpu-ring bytes %d in-place %.2f copied %.2f"):format(bytes, in_place, copied))
+end

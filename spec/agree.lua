@@ -1,0 +1,21 @@
+-- The CPU and a CUDA device on random steps, from the command line.
+--   luajit spec/agree.lua [--device fake|cuda] [--cases N] [--seed N] [--each 0|1]
+-- --each 1 reads every tensor on its own, and so nothing but what a build wrote.
+local root = arg[0]:match "^(.-)[^/]*$" .. "../"
+package.path = root .. "?.lua;" .. package.path
+
+local options = { device = "fake", cases = 50000, seed = os.time(), each = 0 }
+for i = 1, #arg, 2 do
+  local name = arg[i]:match "^%-%-(%a+)$"
+  if not name or options[name] == nil or not arg[i + 1] then
+    io.stderr:write "usage: luajit spec/agree.lua [--device fake|cuda] [--cases N] [--seed N] [--each 0|1]\n"
+    os.exit(2)
+  end
+  options[name] = name == "device" and arg[i + 1] or assert(tonumber(arg[i + 1]), name .. ": want a number")
+end
+
+local driver = require "spec.support.driver".open(options.device)
+local run = require "spec.support.agree".run(driver, options)
+driver:close()
+print(("agree: seed %d, %d cases: %d launches, %d through the ring, %d refused, %d wrong on the device alone")
+  :format(options.seed, options.cases, run.launches, run.ring, run.refused, run.unseen))

@@ -1,0 +1,421 @@
+/* Partition and slots in, launch out. Host time is a build's cost here, so each array is looked at
+ * twice and no more: once for its range, once to be written. */
+#include "payload.h"
+
+#include "element.h"
+#include "metadata.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(gdn_head) % 16 == 0 && sizeof(gdn_group) % 8 == 0, "payloads are loaded 16 bytes at a time");
+_Static_assert(sizeof(gdn_launch) == GDN_LARGE, "ptxas takes no more");
+_Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "launch.h cannot include gdnmeta.h");
+
+enum { CLASS_ARRAYS = 9, PIECES = GDN_CLASSES * CLASS_ARRAYS + 4, GROUP_PIECES = 4 };
+
+static size_t up16(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
+
+gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings)
+{
+    const gdn_config *c = &settings->config;
+    size_t rows = (size_t)c->max_rows, groups = (size_t)c->num_groups, states = (size_t)c->num_speculative_tokens + 1;
+    size_t arrays = CLASS_ARRAYS + 5, scratch = arrays * (rows + 2), wide = groups * rows * states;
+    size_t pieces = PIECES + groups * GROUP_PIECES;
+    int spares_wide = c->rules != GDN_RULES_STRICT || states == 1;
+
+    y->launch = aligned_alloc(GDN_LAUNCH_ALIGNMENT, sizeof *y->launch);
+    y->num_groups = groups;
+    y->groups = calloc(groups, sizeof *y->groups);
+    y->pieces = calloc(pieces, sizeof *y->pieces);
+    y->scratch = calloc(scratch, sizeof *y->scratch);
+    y->wide = spares_wide ? NULL : calloc(wide, sizeof *y->wide);
+    if (!y->launch || !y->groups || !y->pieces || !y->scratch || (!spares_wide && !y->wide)) return GDN_ENOMEM;
+    memset(y->launch, 0, sizeof *y->launch);
+
+    size_t slots = rows * states + rows; /* to write and to read; a row is of one class */
+    y->most_bytes = up16(groups * sizeof *y->groups) + scratch * sizeof *y->scratch + groups * slots * sizeof(int32_t) +
+                    pieces * 16;
+    y->memory = sizeof *y->launch + groups * sizeof *y->groups + pieces * sizeof *y->pieces +
+                (scratch + (y->wide ? wide : 0)) * sizeof(int32_t);
+    return GDN_OK;
+}
+
+void gdn_payload_free(gdn_payload *y)
+{
+    free(y->launch);
+    free(y->groups);
+    free(y->pieces);
+    free(y->scratch);
+    free(y->wide);
+    *y = (gdn_payload){ 0 };
+}
+
+typedef struct range {
+    int32_t low, high;
+} range;
+
+static range range_of(const int32_t *values, uint32_t n, range r)
+{
+    int32_t low = r.low, high = r.high;
+    for (uint32_t i = 0; i < n; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    return (range){ low, high };
+}
+
+static uint32_t bits_for(range r)
+{
+    uint32_t span = (uint32_t)r.high - (uint32_t)r.low;
+    return span == 0 ? 0 : span == 1 ? 1 : span < 256 ? 8 : span < 65536 ? 16 : 32;
+}
+
+/* Room in the payload for n values of the array's width. */
+static void place(gdn_payload *y, gdn_packed *a, size_t n)
+{
+    a->at = (uint32_t)y->bytes;
+    y->bytes = up16(y->bytes + (n * a->bits + 7) / 8);
+}
+
+static void put(gdn_payload *y, gdn_packed a, const int32_t *values, uint32_t n, uint32_t skip)
+{
+    if (a.bits) y->pieces[y->num_pieces++] = (gdn_piece){ values, n, skip, a };
+}
+
+static gdn_packed pack(gdn_payload *y, const int32_t *values, uint32_t n)
+{
+    gdn_packed a = { 0 };
+    if (!n) return a;
+    range r = range_of(values, n, (range){ values[0], values[0] });
+    a.base = r.low;
+    a.bits = bits_for(r);
+    place(y, &a, n);
+    put(y, a, values, n, 0);
+    return a;
+}
+
+/* An array that is often a + i * b, like the starts of rows of one length: then it needs no memory. */
+static gdn_packed pack_ramp(gdn_payload *y, const int32_t *values, uint32_t n)
+{
+    if (n < 2) return pack(y, values, n);
+    int32_t base = values[0], step = values[1] - values[0], odd = 0;
+    for (uint32_t i = 0; i < n; i++) odd |= values[i] ^ (int32_t)((uint32_t)base + i * (uint32_t)step);
+    return odd ? pack(y, values, n) : (gdn_packed){ .base = base, .step = step };
+}
+
+/* values[list[k]], or values themselves where the class is every row. */
+static const int32_t *in_class_order(gdn_payload *y, const int32_t *values, const int32_t *list, uint32_t n)
+{
+    if (!list) return values;
+    int32_t *out = y->free;
+    for (uint32_t k = 0; k < n; k++) out[k] = values[list[k]];
+    y->free += n;
+    return out;
+}
+
+/* The rows of a class while it is planned. */
+typedef struct source {
+    const gdn_inputs *in;
+    const int32_t *list; /* NULL: every row */
+    uint32_t n;
+} source;
+
+static uint32_t row_of(const source *s, uint32_t k)
+{
+    return s->list ? (uint32_t)s->list[k] : k;
+}
+
+static gdn_packed pack_computed(gdn_payload *y, const source *s)
+{
+    const gdn_step *step = s->in->step;
+    int32_t *out = y->free;
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t i = row_of(s, k);
+        out[k] = gdn_has_initial_state(step->seq_len[i], step->query_len[i]);
+    }
+    y->free += s->n;
+    return pack(y, out, s->n);
+}
+
+/* Elements of a device array or table; -1 for padding that the build made, which has none. */
+static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *given)
+{
+    int32_t *out = y->free, end = s->in->step->table_rows;
+    for (uint32_t k = 0; k < s->n; k++) {
+        int32_t i = (int32_t)row_of(s, k), index = given ? given[i] : -1;
+        out[k] = i >= end ? -1 : index < 0 ? i : index;
+    }
+    y->free += s->n;
+    return pack_ramp(y, out, s->n);
+}
+
+static int any_table(const gdn_inputs *in, int on_device)
+{
+    for (int32_t g = 0; g < in->settings->config.num_groups; g++)
+        if (!in->step->null_slots && in->step->tables[g].on_device == on_device) return 1;
+    return 0;
+}
+
+/* strict: read columns, and whether the slots there must be packed or stand among the row's others. */
+static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
+{
+    const gdn_inputs *in = s->in;
+    const gdn_step *step = in->step;
+    int32_t align = in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN, highest = -1, implied = 0;
+    int from_device = align ? step->device_seq_lens != NULL : step->device_accepted != NULL;
+    int32_t *out = y->free;
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t i = row_of(s, k);
+        int32_t column = step->null_slots ? -1 : in->cells->read_column[i];
+        if (from_device && column >= 0 && step->read_column[i] == GDN_READ_DEFAULT) {
+            out[k] = GDN_READ_IMPLIED;
+            implied = 1;
+            continue;
+        }
+        out[k] = column;
+        highest = column > highest ? column : highest;
+    }
+    y->free += s->n;
+    c->read_column = pack(y, out, s->n);
+    if (!any_table(in, 0)) return;
+    /* Any of the first S + 1 slots may turn out to be the one to read. */
+    if (implied && !align) c->columns = (uint32_t)in->settings->config.num_speculative_tokens + 1;
+    c->reads_packed = align || highest >= (int32_t)c->columns;
+}
+
+static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32_t *start)
+{
+    const gdn_inputs *in = s->in;
+    const gdn_partition *p = in->partition;
+    const gdn_step *step = in->step;
+    int strict = in->settings->config.rules == GDN_RULES_STRICT, on_device = any_table(in, 1);
+    int spec = c == &y->launch->head.classes[GDN_SPEC];
+
+    c->rows = s->n;
+    c->columns = c->emitted = spec ? (uint32_t)p->state_columns : 1;
+    c->start = pack_ramp(y, start, s->n + 1);
+    if (p->mixed) c->first = pack_ramp(y, in_class_order(y, p->query_start, s->list, s->n), s->n);
+    if (strict || (!spec && p->has_prefills)) c->computed = pack_computed(y, s);
+    if (strict) plan_reads(y, c, s);
+    if ((strict || spec) && step->device_accepted)
+        c->accepted_index = pack_index(y, s, step->accepted_index);
+    else if (strict || spec)
+        c->accepted = pack(y, in_class_order(y, step->num_accepted_tokens, s->list, s->n), s->n);
+    if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index);
+    if (on_device) c->table_row = pack_index(y, s, step->table_row);
+    if (on_device && in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && !step->device_seq_lens)
+        c->window = pack_ramp(y, in_class_order(y, in->cells->window, s->list, s->n), s->n);
+    if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL);
+}
+
+static gdn_packed pack_mask(gdn_payload *y, const gdn_step *step, uint32_t n)
+{
+    int32_t *out = y->free;
+    for (uint32_t i = 0; i < n; i++) out[i] = step->num_draft_tokens[i] >= 0;
+    y->free += n;
+    return pack(y, out, n);
+}
+
+static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
+{
+    uint32_t rows = (uint32_t)(p->num_non_spec - p->chunk_row);
+    const int32_t *start = p->chunk_start;
+    h->tiles = (uint32_t)p->tiles;
+    h->tile_start = pack_ramp(y, p->tile_start, (uint32_t)p->num_non_spec);
+    h->chunk_start = pack_ramp(y, start, rows + 1);
+
+    int32_t *owner = y->free;
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < rows; k++)
+        if (start[k + 1] > start[k]) owner[n++] = start[k];
+    y->free += n;
+    h->chunk_rows = n;
+    h->chunk_owner = n == rows ? h->chunk_start : pack_ramp(y, owner, n);
+}
+
+static inline const int32_t *host_cells(const gdn_step *step, int32_t g, uint32_t row)
+{
+    int32_t r = step->table_row[row];
+    const gdn_table *t = r < 0 ? &step->own[g] : &step->tables[g];
+    return t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
+}
+
+/* A group's slots in the order of gdn_rows: to write of spec and non-spec rows, to read likewise. */
+static uint32_t group_pieces(gdn_payload *y, const gdn_inputs *in, int32_t g, const source *non_spec, gdn_piece *out)
+{
+    const gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
+    const gdn_cells *cells = in->cells;
+    const int32_t *slots = cells->slots + (size_t)g * cells->group_stride, *written = slots + cells->non_spec;
+    if (rest->columns > 1) {
+        size_t columns = rest->columns;
+        int32_t *wide = y->wide + (size_t)g * (size_t)in->settings->config.max_rows * columns;
+        for (uint32_t k = 0; k < rest->rows; k++)
+            memcpy(wide + k * columns, host_cells(in->step, g, row_of(non_spec, k)), columns * sizeof *wide);
+        written = wide;
+    }
+    uint32_t n = 0;
+    if (spec->rows) out[n++] = (gdn_piece){ .values = slots + cells->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
+    if (rest->rows) out[n++] = (gdn_piece){ .values = written, .n = rest->rows * rest->columns, .skip = rest->slots };
+    if (spec->rows && spec->reads_packed)
+        out[n++] = (gdn_piece){ .values = slots + cells->spec_read, .n = spec->rows, .skip = spec->reads };
+    if (rest->rows && rest->reads_packed)
+        out[n++] = (gdn_piece){ .values = slots + cells->non_spec_read, .n = rest->rows, .skip = rest->reads };
+    return n;
+}
+
+static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_spec)
+{
+    gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
+    spec->slots = 0;
+    rest->slots = spec->rows * spec->columns;
+    spec->reads = rest->slots + rest->rows * rest->columns;
+    rest->reads = spec->reads + (spec->reads_packed ? spec->rows : 0);
+    uint32_t total = rest->reads + (rest->reads_packed ? rest->rows : 0);
+
+    for (int32_t g = 0; g < in->settings->config.num_groups; g++) {
+        const gdn_table *t = &in->step->tables[g];
+        gdn_group *record = &y->groups[g];
+        *record = (gdn_group){ .num_slots = in->settings->num_slots[g] };
+        if (in->step->null_slots) continue;
+        if (t->on_device) {
+            record->table = (uint64_t)(uintptr_t)t->data;
+            record->stride = t->stride;
+            continue;
+        }
+        if (!total) continue;
+        gdn_piece pieces[GROUP_PIECES] = { 0 };
+        uint32_t n = group_pieces(y, in, g, non_spec, pieces);
+        range r = range_of(pieces[0].values, pieces[0].n, (range){ pieces[0].values[0], pieces[0].values[0] });
+        for (uint32_t i = 1; i < n; i++) r = range_of(pieces[i].values, pieces[i].n, r);
+        gdn_packed *a = &record->slots;
+        a->base = r.low;
+        a->bits = bits_for(r);
+        if (a->bits == 1) a->bits = 8; /* pieces meet at any index, bytes do not split */
+        place(y, a, total);
+        for (uint32_t i = 0; i < n; i++) put(y, *a, pieces[i].values, pieces[i].n, pieces[i].skip);
+    }
+}
+
+static void add(gdn_payload *y, const gdn_tensor *view, int kind, int spec, uint32_t groups, size_t stride)
+{
+    gdn_head *h = &y->launch->head;
+    uint32_t n = (uint32_t)view->shape[0] * (uint32_t)view->shape[1];
+    if (!view->data || !n) return;
+    h->segments[h->num_segments++] =
+        (gdn_segment){ .out = (uint64_t)(uintptr_t)view->data, .stride = (uint32_t)stride, .per_group = n,
+                       .elements = n * groups, .first_block = y->blocks, .kind = (uint16_t)kind, .spec = (uint16_t)spec };
+    y->blocks += (n * groups + GDN_THREADS - 1) / GDN_THREADS;
+}
+
+/* Every element of every view, and nothing else, is written: the views say how long the outputs are. */
+static void plan_segments(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    uint32_t groups = (uint32_t)in->settings->config.num_groups;
+    gdn_metadata m = { 0 };
+    gdn_metadata_set(&m, arena, in->settings, p);
+#define SHARED(name, kind, spec) add(y, &m.name, GDN_FILL_##kind, spec, 1, 0)
+#define GROUPED(name, kind, spec) add(y, &m.name, GDN_FILL_##kind, spec, groups, arena->group_stride[GDN_FIELD_##name])
+    y->blocks = 0;
+    GROUPED(spec_state_indices_tensor, STATES, GDN_SPEC);
+    GROUPED(non_spec_state_indices_tensor, STATES, GDN_NON_SPEC);
+    GROUPED(spec_read_state_indices, READS, GDN_SPEC);
+    GROUPED(non_spec_read_state_indices, READS, GDN_NON_SPEC);
+    SHARED(spec_query_start_loc, BOUNDS, GDN_SPEC);
+    SHARED(non_spec_query_start_loc, BOUNDS, GDN_NON_SPEC);
+    SHARED(spec_sequence_masks, MASK, GDN_SPEC);
+    SHARED(num_accepted_tokens, ACCEPTED, GDN_SPEC);
+    SHARED(spec_conv_shift, SHIFT, GDN_SPEC);
+    SHARED(non_spec_conv_shift, SHIFT, GDN_NON_SPEC);
+    add(y, &m.spec_token_indx, p->mixed ? GDN_FILL_TOKENS : GDN_FILL_POSITIONS, GDN_SPEC, 1, 0);
+    SHARED(non_spec_token_indx, TOKENS, GDN_NON_SPEC);
+    SHARED(has_initial_state, INITIAL, GDN_NON_SPEC);
+    SHARED(chunk_indices, CHUNKS, GDN_NON_SPEC);
+    SHARED(chunk_offsets, CHUNK_STARTS, GDN_NON_SPEC);
+    add(y, &m.batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1,
+        arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_batch_ptr]);
+    if (p->has_prefills && p->tail_row > 0) SHARED(prefill_query_start_loc, TAIL_BOUNDS, GDN_NON_SPEC);
+#undef SHARED
+#undef GROUPED
+}
+
+/* The most that a segment stages, of what fits at all. */
+static uint32_t staged_room(const gdn_head *h)
+{
+    uint32_t room = 0;
+    for (uint32_t i = 0; i < h->num_segments; i++) {
+        uint32_t bytes = gdn_staged_bytes(gdn_searched(h, &h->segments[i]));
+        if (bytes > room && bytes <= GDN_SHARED) room = bytes;
+    }
+    return room;
+}
+
+void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_config *c = &in->settings->config;
+    const gdn_partition *p = in->partition;
+    const gdn_step *step = in->step;
+    gdn_head *h = &y->launch->head;
+    source spec = { in, p->spec_rows, (uint32_t)p->num_spec }, rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
+
+    memset(h, 0, offsetof(gdn_head, segments));
+    y->num_pieces = 0;
+    y->free = y->scratch;
+    y->bytes = up16((size_t)c->num_groups * sizeof *y->groups);
+    h->seq_lens = (uint64_t)(uintptr_t)step->device_seq_lens;
+    h->accepted = (uint64_t)(uintptr_t)step->device_accepted;
+    h->strict = c->rules == GDN_RULES_STRICT;
+    h->align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
+    h->block_size = c->mamba_block_size;
+    h->last_column = c->num_speculative_blocks;
+    h->table_columns = step->tables ? step->tables[0].cols : 0;
+    h->repeat_column = p->repeat_column;
+    h->most_accepted = c->num_speculative_tokens + 1;
+    h->num_decode_tokens = p->num_decode_tokens;
+    h->tail_row = p->tail_row;
+
+    if (p->speculative) {
+        plan_class(y, &h->classes[GDN_SPEC], &spec, p->spec_start);
+        /* Staged, the mask speaks of the first rows only, as on the CPU. */
+        h->masked = (uint32_t)(p->staged ? p->num_spec : p->rows);
+        h->mask = pack_mask(y, step, h->masked);
+    }
+    if (!p->speculative || p->mixed) plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
+    if (p->has_prefills) plan_tables(y, h, p);
+    plan_groups(y, in, &rest);
+    plan_segments(y, arena, in);
+    y->room = staged_room(h);
+}
+
+static void write_piece(const gdn_piece *piece, unsigned char *to)
+{
+    const int32_t *values = piece->values;
+    uint32_t n = piece->n, base = (uint32_t)piece->packed.base;
+    unsigned char *bytes = to + piece->packed.at;
+    if (piece->packed.bits == 16) {
+        uint16_t *out = (uint16_t *)(void *)bytes + piece->skip;
+        for (uint32_t i = 0; i < n; i++) out[i] = (uint16_t)((uint32_t)values[i] - base);
+    } else if (piece->packed.bits == 32) {
+        uint32_t *out = (uint32_t *)(void *)bytes + piece->skip;
+        for (uint32_t i = 0; i < n; i++) out[i] = (uint32_t)values[i] - base;
+    } else if (piece->packed.bits == 8) {
+        bytes += piece->skip;
+        for (uint32_t i = 0; i < n; i++) bytes[i] = (unsigned char)((uint32_t)values[i] - base);
+    } else {
+        for (uint32_t i = 0; i < n; i += 8) {
+            uint32_t flags = 0;
+            for (uint32_t j = 0; j < 8 && i + j < n; j++) flags |= ((uint32_t)values[i + j] - base) << j;
+            bytes[i / 8] = (unsigned char)flags;
+        }
+    }
+}
+
+void gdn_payload_write(const gdn_payload *y, unsigned char *to)
+{
+    memcpy(to, y->groups, y->num_groups * sizeof *y->groups);
+    for (uint32_t i = 0; i < y->num_pieces; i++) write_piece(&y->pieces[i], to);
+}
