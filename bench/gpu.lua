@@ -22,6 +22,7 @@ ffi.cdef [[
 ]]
 local loops = ffi.load(assert(os.getenv "GDNMETA_BENCH", "GDNMETA_BENCH: path of libgdngpu.so"))
 
+io.stdout:setvbuf "line" -- what was measured stands, whatever comes after
 local SAMPLES, ROUNDS = 4000, 31
 local SIZES = { [0] = 4, 8, 1 }
 
@@ -32,7 +33,8 @@ if gpu == nil then
   io.stderr:write("bench-gpu: ", ffi.string(why), "\n")
   os.exit(0)
 end
-print(("bench-gpu device %s driver-cuda %d.%d"):format(ffi.string(name), version[0] / 1000, version[0] % 1000 / 10))
+print(("bench-gpu device %s driver-cuda %d.%d"):format(ffi.string(name), version[0] / 1000,
+  version[0] % 1000 / 10))
 
 local samples = ffi.new("double[?]", SAMPLES)
 local function percentiles(bad)
@@ -95,8 +97,8 @@ for _, rules in ipairs { "vllm-2026-08", "strict" } do
         local label = rules == "strict" and "strict-" .. workload.name or workload.name
         print(("bench-gpu %s groups %d host %.2f device %.2f launch-floor %.2f copy-floor %.2f"):format(label,
           groups, median, device, floor, copy))
-        print(("bench-gpu-more %s groups %d host-p99 %.2f bytes %d device-to-floor %.2f"):format(label, groups, p99,
-          bytes, device / math.max(floor, copy)))
+        local more = "bench-gpu-more %s groups %d host-p99 %.2f bytes %d device-to-floor %.2f"
+        print(more:format(label, groups, p99, bytes, device / math.max(floor, copy)))
       end
     end
   end
@@ -105,9 +107,9 @@ end
 -- A step too large for a launch: read in place from mapped memory, or copied to the device first.
 local function ring_builder()
   local rows, groups = 2048, 36
-  local builder = assert(gdn.builder { device = "cuda", rules = "vllm-2026-08", max_num_seqs = rows, max_rows = rows,
-    max_num_batched_tokens = 4 * rows, num_speculative_tokens = 3, num_groups = groups, max_requests = rows,
-    num_slots = 4 * rows + 1 })
+  local builder = assert(gdn.builder { device = "cuda", rules = "vllm-2026-08", max_num_seqs = rows,
+    max_rows = rows, max_num_batched_tokens = 4 * rows, num_speculative_tokens = 3, num_groups = groups,
+    max_requests = rows, num_slots = 4 * rows + 1 })
   for g = 0, groups - 1 do
     local cells = builder:table(g)
     for i = 0, 4 * rows - 1 do cells[i] = i + 1 end

@@ -23,8 +23,8 @@ local function engine_of(case)
     num_groups = 3, num_speculative_tokens = spec, full_cuda_graph = true, check_unique = false,
     num_slots = n * (spec + 1) + 1,
   })
-  local policy = case.untrusted and { key = function(r) return r.arrival end, static = true,
-                                      decode_first = false } or case.policy
+  -- One hook call a request: drafts by the number of those who run, interpreted and with a budget.
+  local policy = case.policy or { drafts = function(_, k, ctx) return ctx.running > 128 and 1 or k end }
   return assert(gdn.engine { builder = builder, policy = policy, max_model_len = 2 ^ 30 })
 end
 
@@ -113,7 +113,7 @@ local CASES = {
   { name = "step-4096", running = 4096, policy = "fcfs" },
   { name = "step-256-drafts3", running = 256, drafts = 3, policy = "fcfs" },
   { name = "step-256-fair-1000", running = 256, waiting = 1000, policy = "fair" },
-  { name = "step-256-untrusted", running = 256, untrusted = true },
+  { name = "step-256-untrusted", running = 256, drafts = 3 },
 }
 
 local only = os.getenv "BENCH"

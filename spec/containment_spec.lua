@@ -125,13 +125,13 @@ describe("A policy that fails", function()
   end)
 
   it("is forgiven when it fails only now and then", function()
-    local n = 0
-    start { chunk = function(_, want)
-      n = n + 1
-      if n % 3 ~= 0 then error "now and then" end
-      return want
+    start { chunk = function(_, _, ctx)
+      if ctx.step % 3 ~= 0 then error "now and then" end
+      return 1
     end }
+    for id = 1, 30 do assert(engine:submit { id = id, prompt_tokens = 40, max_tokens = 1 }) end
     steps_until_idle()
+    assert.is_true(#engine:failures() > 6)
     assert.is_false(engine.policy_disabled)
   end)
 
@@ -161,6 +161,18 @@ describe("A policy that fails", function()
     local step = engine:step(1)
     assert.is_true(step.fallback)
     assert.matches("instruction budget spent", engine:failures()[1].message)
+  end)
+
+  it("is interrupted by time too, where the host has a stopwatch", function()
+    local ticks = 0
+    start({ chunk = function() while true do end end }, {
+      policy_budget = 2 ^ 31 - 1, policy_seconds = 5, stopwatch = function()
+        ticks = ticks + 1
+        return ticks
+      end })
+    assert.is_true(engine:step(1).fallback)
+    assert.matches("time limit passed", engine:failures()[1].message)
+    assert.is_true(ticks < 20)
   end)
 
   it("cannot loop for ever in a helper, in a table of helpers or once it was hot", function()

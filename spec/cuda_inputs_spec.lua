@@ -134,6 +134,17 @@ describe("Inputs on the device:", function()
     meta = assert(builder:capture { query_start_loc = { 0, 3, 6 } })
     assert.are.same({ { 7, 8, 9 }, { 10, 11, 12 } }, meta:group(1).spec_state_indices_tensor:totable())
     assert.are.same({ 3, 3 }, meta.num_accepted_tokens:totable())
+    -- a table on the device wins over one that is given, group by group
+    local host = { { 21, 22, 23 }, { 24, 25, 26 } }
+    assert(builder:borrow_device_table(1))
+    local inputs = { query_start_loc = { 0, 3, 8 }, num_decode_draft_tokens = { 2, -1 },
+      block_table = { host, host } }
+    meta = assert(builder:build_raw(inputs))
+    assert.are.same({ { 1, 2, 3 } }, meta.spec_state_indices_tensor:totable())
+    assert.are.same({ { 21, 22, 23 } }, meta:group(1).spec_state_indices_tensor:totable())
+    host[1], host[2] = { 1, 2 }, { 3, 4 }
+    local why = "block_table has 2 columns, want 3 (max_blocks_per_row) beside tables on the device"
+    assert.are.same({ nil, why, EINVAL }, { builder:build_raw(inputs) })
     assert(builder:borrow_device_accepted())
     assert.is_nil((builder:build_raw { query_start_loc = { 0, 3, 8 }, num_decode_draft_tokens = { 2, -1 } }))
   end)
@@ -248,8 +259,10 @@ describe("Inputs on the device:", function()
 
     it("rows of the batch's own, and rows that a table does not have", function()
       open { num_groups = 2 }
+      batch:push(1, 5, nil, nil, true, 2)
       assert(builder:borrow_device_table(1, array { 1, 2, 3, 4, 5, 6 }, 3, 2))
-      refused("rows[0].table_row = 2, want 0 .. 1 (group 1)", { 1, 5, nil, nil, true, 2 })
+      local gone = "rows[0].table_row = 2, want 0 .. 1 (group 1)"
+      assert.are.same({ nil, gone, EINVAL }, { builder:build(batch) })
       batch:clear()
       batch:add { query_len = 1, seq_len = 5, blocks = { { 1 }, { 1 } }, prompt_done = true }
       local why = "rows[0] has blocks of its own, want a table_row: the table of group 1 is on the device"

@@ -129,6 +129,24 @@ describe("metadata", function()
     builder:close()
   end)
 
+  it("draws no more than there can be, whatever is counted", function()
+    local builder = make { rules = "vllm-2026-04", max_num_batched_tokens = 100000 }
+    local inputs = { query_start_loc = { 0, 1, 60001, 100000 }, seq_lens = { 5, 60000, 39999 },
+                     block_table = { { 1 }, { 2 }, { 3 } } }
+    for _, tokens in ipairs { 0, 1, 99999 } do
+      for rows = 0, 3 do
+        inputs.num_actual_tokens, inputs.num_reqs = tokens, rows
+        local meta = builder:build_raw(inputs)
+        if meta then
+          local text = tostring(meta)
+          assert.is_true(#text < 300, text)
+          assert.is_nil(text:find("-", 1, true), text)
+        end
+      end
+    end
+    builder:close()
+  end)
+
   it("of a closed builder still prints", function()
     local builder = make {}
     local meta = assert(builder:build(builder:batch()))

@@ -88,7 +88,8 @@ end)
 describe("The option accepted", function()
   it("is for asynchronous CUDA engines", function()
     local builder = assert(gdn.builder { device = "cpu" })
-    assert.has_error(function() gdn.engine { builder = builder, accepted = require("ffi").new "int32_t[4]" } end,
+    assert.has_error(function() gdn.engine { builder = builder,
+                                             accepted = require("ffi").new "int32_t[4]" } end,
                      "gdnmeta.engine: accepted is for async = true on a CUDA builder")
     builder:close()
   end)

@@ -157,7 +157,9 @@ describe("gdnmeta.builder", function()
            function() gdn.builder { num_groups = 2, num_slots = { 9 } } end)
     raises("gdnmeta.builder: num_slots[2] = 0.5, want an integer in 1 .. 2147483647",
            function() gdn.builder { num_groups = 2, num_slots = { 9, 0.5 } } end)
-    local builder = make { num_groups = 2, num_slots = { 9, 10 } }
+    raises("gdnmeta.builder: num_slots[2] = nil, want an integer in 1 .. 2147483647",
+           function() gdn.builder { num_groups = 4, num_slots = { 100, nil, 50, 60 } } end)
+    local builder = make { num_groups = 2, num_slots = { [0] = 2^31 - 1, 9, 10 } } -- lists count from 1
     local batch = builder:batch()
     batch:add { query_len = 1, seq_len = 1, blocks = { { 8 }, { 9 } } }
     assert(builder:build(batch))

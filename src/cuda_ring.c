@@ -50,16 +50,17 @@ gdn_status gdn_ring_take(gdn_ring *ring, const gdn_driver *driver, int32_t *buff
     return GDN_OK;
 }
 
-/* Without an event nobody can tell when the buffer is free again, so the stream is waited for. */
-gdn_status gdn_ring_guard(gdn_ring *ring, const gdn_driver *driver, int32_t buffer, void *stream, gdn_error *error)
+/* The fill is on its way and cannot be taken back. Without an event nobody could tell when its buffer is free
+ * again, so the stream is waited for. */
+gdn_status gdn_ring_guard(gdn_ring *ring, const gdn_driver *driver, int32_t buffer, void *stream, int64_t *waits,
+                          gdn_error *error)
 {
     ring->next = (buffer + 1) % GDN_RING_BUFFERS;
-    gdn_cu r = driver->cuEventRecord(ring->events[buffer], stream);
-    if (r) {
-        (void)driver->cuStreamSynchronize(stream);
-        FAIL(r, "cuEventRecord");
-    }
-    ring->in_flight[buffer] = 1;
+    ring->in_flight[buffer] = !driver->cuEventRecord(ring->events[buffer], stream);
+    if (ring->in_flight[buffer]) return GDN_OK;
+    ++*waits;
+    gdn_cu r = driver->cuStreamSynchronize(stream);
+    if (r) FAIL(r, "cuStreamSynchronize");
     return GDN_OK;
 }
 

@@ -25,8 +25,9 @@ void gdn_ring_free(gdn_ring *ring, const gdn_driver *driver);
  * then counts that in *waits. */
 gdn_status gdn_ring_take(gdn_ring *ring, const gdn_driver *driver, int32_t *buffer, int64_t *waits, gdn_error *error);
 
-/* What was enqueued on `stream` reads the buffer. */
-gdn_status gdn_ring_guard(gdn_ring *ring, const gdn_driver *driver, int32_t buffer, void *stream, gdn_error *error);
+/* What was enqueued on `stream` reads the buffer. Waits for it where no event can be had, which *waits counts. */
+gdn_status gdn_ring_guard(gdn_ring *ring, const gdn_driver *driver, int32_t buffer, void *stream, int64_t *waits,
+                          gdn_error *error);
 
 /* Offset of a buffer from both ring->memory and ring->device. */
 size_t gdn_ring_offset(const gdn_ring *ring, int32_t buffer);

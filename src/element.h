@@ -172,11 +172,15 @@ GDN_RULE uint32_t gdn_find(const unsigned char *memory, gdn_packed start, uint32
     return low;
 }
 
-GDN_RULE const gdn_segment *gdn_segment_of(const gdn_head *h, uint32_t block)
+/* Counting has no branches: the loads, all of them misses in a launch's cold cache, overlap. */
+GDN_RULE uint32_t gdn_segment_of(const gdn_head *h, uint32_t block)
 {
     uint32_t s = 0;
-    while (s + 1 < h->num_segments && block >= h->segments[s + 1].first_block) s++;
-    return &h->segments[s];
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+    for (uint32_t i = 1; i < GDN_MAX_SEGMENTS; i++) s += block >= h->first_block[i];
+    return s;
 }
 
 /* Threads of a block copy what it searches to its shared memory of `room` bytes; larger prefix sums are
@@ -184,7 +188,7 @@ GDN_RULE const gdn_segment *gdn_segment_of(const gdn_head *h, uint32_t block)
 GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block, uint32_t thread,
                         unsigned char *shared)
 {
-    gdn_search x = gdn_searched(h, gdn_segment_of(h, block));
+    gdn_search x = gdn_searched(h, &h->segments[gdn_segment_of(h, block)]);
     uint32_t bytes = gdn_staged_bytes(x);
     if (bytes > room) return;
     for (uint32_t at = thread * 16; at < bytes; at += GDN_THREADS * 16) {
@@ -199,8 +203,8 @@ GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_
 GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block, uint32_t thread,
                                const unsigned char *shared)
 {
-    const gdn_segment *s = gdn_segment_of(h, block);
-    uint32_t i = (block - s->first_block) * GDN_THREADS + thread;
+    uint32_t segment = gdn_segment_of(h, block), i = (block - h->first_block[segment]) * GDN_THREADS + thread;
+    const gdn_segment *s = &h->segments[segment];
     if (i >= s->elements) return;
 
     const gdn_rows *c = &h->classes[s->spec];

@@ -33,6 +33,12 @@ GDN_RULE uint8_t gdn_has_initial_state(int32_t seq_len, int32_t query_len)
     return seq_len > query_len;
 }
 
+/* Chunks or tiles of `size` tokens that a row takes. Rounding up by adding size - 1 would wrap near 2^31. */
+GDN_RULE int32_t gdn_pieces(int32_t length, int32_t size)
+{
+    return length / size + (length % size != 0);
+}
+
 /* Position in the batch of token j of a row that starts at row_start. */
 GDN_RULE int64_t gdn_token_position(int64_t row_start, int64_t j)
 {

@@ -166,7 +166,7 @@ typedef struct gdn_counters {
 GDN_API void gdn_builder_counters(const gdn_builder *b, gdn_counters *out);
 
 /* The rows of one step, in the order the model sees them; a build never reorders or changes real
- * rows. The arrays are C memory between guards that each build checks (GDN_EGUARD). */
+ * rows, and writes padding into those from num_rows to padded_rows. The arrays are C memory between guards that each build checks (GDN_EGUARD). */
 typedef struct gdn_batch {
     int32_t *const query_len;           /* [max_rows] tokens scheduled this step */
     int32_t *const seq_len;             /* [max_rows] tokens computed before this step plus query_len */
@@ -262,9 +262,11 @@ typedef struct gdn_metadata {
  *     query_len 0, seq_len 0, num_draft_tokens -1, null blocks;
  *   - rows are ordered: decodes (prompt done), short extends (query_len up to
  *     reorder_batch_threshold), long extends, first chunks (nothing computed);
- *   - num_draft_tokens is -1, or in 0 .. S with query_len = num_draft_tokens + 1 and prompt_done;
+ *   - num_draft_tokens is -1, or in 0 .. S with query_len = num_draft_tokens + 1, prompt_done and
+ *     something computed;
  *   - num_accepted_tokens is in 1 .. S + 1;
- *   - a written block is in 1 .. num_slots - 1, and no other row of the group writes or reads it;
+ *   - a written block is in 1 .. num_slots - 1, written once, and no other row of the group reads it;
+ *     those behind the drafts of a speculative row are in 0 .. num_slots - 1;
  *   - a row with computed tokens has a read_column within its table row, holding a block in
  *     1 .. num_slots - 1 (a block that nobody writes may be read by many); a row without any is
  *     fresh: -1.
@@ -357,7 +359,7 @@ GDN_API int32_t gdn_slots_holders(const gdn_slots *s, int32_t group, int32_t slo
 GDN_API uint32_t gdn_slots_generation(const gdn_slots *s, int32_t group, int32_t slot);
 GDN_API gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slots_stats *out);
 
-/* A queue by key, smallest first, ties by `tie`, then NaN; members are ids 0 .. capacity - 1. */
+/* A queue by key, smallest first, ties by `tie`, NaN as infinity; members are ids 0 .. capacity - 1. */
 typedef struct gdn_heap gdn_heap;
 
 GDN_API gdn_status gdn_heap_new(int32_t capacity, GDN_OWN gdn_heap **out);
@@ -370,7 +372,7 @@ GDN_API int32_t gdn_heap_size(const gdn_heap *h);
 GDN_API double gdn_heap_key(const gdn_heap *h, int32_t id);                            /* infinity: no member */
 GDN_API void gdn_heap_clear(gdn_heap *h);
 
-/* Sort items[n] by keys[items[i]], stable, NaN last. work is scratch, [n]. */
+/* Sort items[n] by keys[items[i]], stable, NaN as infinity. work is scratch, [n]. */
 GDN_API void gdn_sort_by_key(int32_t n, const double *keys, int32_t *items, int32_t *work);
 
 #if !defined(GDNMETA_CDEF) && defined(__cplusplus)

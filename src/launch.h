@@ -76,9 +76,7 @@ typedef struct gdn_segment {
     uint32_t stride;       /* bytes from a group's array to the next, or to the second array */
     uint32_t per_group;    /* elements of one group's array */
     uint32_t elements;     /* of all */
-    uint32_t first_block;
     uint16_t kind, spec;   /* GDN_FILL_*, class of the rows */
-    uint32_t reserved;
 } gdn_segment;
 
 /* What a device found wrong with its own inputs: faults[k] is the row's number + 1, 0 for none. */
@@ -101,6 +99,8 @@ typedef struct gdn_head {
     gdn_rows classes[GDN_CLASSES];
     uint32_t groups;              /* where the gdn_group records lie in the payload */
     uint32_t num_segments;
+    uint32_t first_block[GDN_MAX_SEGMENTS]; /* of each segment; those that are not there never come */
+    uint32_t reserved;
     gdn_segment segments[GDN_MAX_SEGMENTS];
 } gdn_head;
 

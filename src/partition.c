@@ -3,6 +3,7 @@
 
 #include "classify.h"
 #include "fields.h"
+#include "fill.h"
 
 #include <stdlib.h>
 
@@ -79,10 +80,10 @@ static void sum_chunks_and_tiles(gdn_partition *p, const gdn_settings *settings)
     int32_t ones = p->leading_ones < n ? p->leading_ones : n;
     for (int32_t k = 0; k <= ones; k++) p->tile_start[k] = k;
     tiles = ones;
-    for (int32_t k = ones; k < n; k++) p->tile_start[k + 1] = tiles += (start[k + 1] - start[k] + GDN_TILE - 1) / GDN_TILE;
+    for (int32_t k = ones; k < n; k++) p->tile_start[k + 1] = tiles += gdn_pieces(start[k + 1] - start[k], GDN_TILE);
     p->chunk_start[0] = 0;
     for (int32_t k = first; k < n; k++)
-        p->chunk_start[k - first + 1] = chunks += (start[k + 1] - start[k] + GDN_CHUNK - 1) / GDN_CHUNK;
+        p->chunk_start[k - first + 1] = chunks += gdn_pieces(start[k + 1] - start[k], GDN_CHUNK);
     p->chunks = chunks;
     p->tiles = tiles;
     p->tile_length = 2 * (tiles > GDN_MIN_TILES ? tiles : GDN_MIN_TILES);

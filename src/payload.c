@@ -1,9 +1,7 @@
-/* Partition and slots in, launch out. Host time is a build's cost here, so each array is looked at
- * twice and no more: once for its range, once to be written. */
+/* Partition and slots in, launch out: which arrays the elements of this step need. */
 #include "payload.h"
 
-#include "element.h"
-#include "metadata.h"
+#include "fill.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +11,6 @@ _Static_assert(sizeof(gdn_launch) == GDN_LARGE, "ptxas takes no more");
 _Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "launch.h cannot include gdnmeta.h");
 
 enum { CLASS_ARRAYS = 9, PIECES = GDN_CLASSES * CLASS_ARRAYS + 4, GROUP_PIECES = 4 };
-
-static size_t up16(size_t bytes)
-{
-    return (bytes + 15) & ~(size_t)15;
-}
 
 gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings)
 {
@@ -30,16 +23,16 @@ gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings)
     y->launch = aligned_alloc(GDN_LAUNCH_ALIGNMENT, sizeof *y->launch);
     y->num_groups = groups;
     y->groups = calloc(groups, sizeof *y->groups);
-    y->pieces = calloc(pieces, sizeof *y->pieces);
+    y->packer.pieces = calloc(pieces, sizeof *y->packer.pieces);
     y->scratch = calloc(scratch, sizeof *y->scratch);
     y->wide = spares_wide ? NULL : calloc(wide, sizeof *y->wide);
-    if (!y->launch || !y->groups || !y->pieces || !y->scratch || (!spares_wide && !y->wide)) return GDN_ENOMEM;
+    if (!y->launch || !y->groups || !y->packer.pieces || !y->scratch || (!spares_wide && !y->wide)) return GDN_ENOMEM;
     memset(y->launch, 0, sizeof *y->launch);
 
     size_t slots = rows * states + rows; /* to write and to read; a row is of one class */
-    y->most_bytes = up16(groups * sizeof *y->groups) + scratch * sizeof *y->scratch + groups * slots * sizeof(int32_t) +
+    y->most_bytes = gdn_up16(groups * sizeof *y->groups) + scratch * sizeof *y->scratch + groups * slots * sizeof(int32_t) +
                     pieces * 16;
-    y->memory = sizeof *y->launch + groups * sizeof *y->groups + pieces * sizeof *y->pieces +
+    y->memory = sizeof *y->launch + groups * sizeof *y->groups + pieces * sizeof *y->packer.pieces +
                 (scratch + (y->wide ? wide : 0)) * sizeof(int32_t);
     return GDN_OK;
 }
@@ -48,63 +41,10 @@ void gdn_payload_free(gdn_payload *y)
 {
     free(y->launch);
     free(y->groups);
-    free(y->pieces);
+    free(y->packer.pieces);
     free(y->scratch);
     free(y->wide);
     *y = (gdn_payload){ 0 };
-}
-
-typedef struct range {
-    int32_t low, high;
-} range;
-
-static range range_of(const int32_t *values, uint32_t n, range r)
-{
-    int32_t low = r.low, high = r.high;
-    for (uint32_t i = 0; i < n; i++) {
-        low = values[i] < low ? values[i] : low;
-        high = values[i] > high ? values[i] : high;
-    }
-    return (range){ low, high };
-}
-
-static uint32_t bits_for(range r)
-{
-    uint32_t span = (uint32_t)r.high - (uint32_t)r.low;
-    return span == 0 ? 0 : span == 1 ? 1 : span < 256 ? 8 : span < 65536 ? 16 : 32;
-}
-
-/* Room in the payload for n values of the array's width. */
-static void place(gdn_payload *y, gdn_packed *a, size_t n)
-{
-    a->at = (uint32_t)y->bytes;
-    y->bytes = up16(y->bytes + (n * a->bits + 7) / 8);
-}
-
-static void put(gdn_payload *y, gdn_packed a, const int32_t *values, uint32_t n, uint32_t skip)
-{
-    if (a.bits) y->pieces[y->num_pieces++] = (gdn_piece){ values, n, skip, a };
-}
-
-static gdn_packed pack(gdn_payload *y, const int32_t *values, uint32_t n)
-{
-    gdn_packed a = { 0 };
-    if (!n) return a;
-    range r = range_of(values, n, (range){ values[0], values[0] });
-    a.base = r.low;
-    a.bits = bits_for(r);
-    place(y, &a, n);
-    put(y, a, values, n, 0);
-    return a;
-}
-
-/* An array that is often a + i * b, like the starts of rows of one length: then it needs no memory. */
-static gdn_packed pack_ramp(gdn_payload *y, const int32_t *values, uint32_t n)
-{
-    if (n < 2) return pack(y, values, n);
-    int32_t base = values[0], step = values[1] - values[0], odd = 0;
-    for (uint32_t i = 0; i < n; i++) odd |= values[i] ^ (int32_t)((uint32_t)base + i * (uint32_t)step);
-    return odd ? pack(y, values, n) : (gdn_packed){ .base = base, .step = step };
 }
 
 /* values[list[k]], or values themselves where the class is every row. */
@@ -138,7 +78,7 @@ static gdn_packed pack_computed(gdn_payload *y, const source *s)
         out[k] = gdn_has_initial_state(step->seq_len[i], step->query_len[i]);
     }
     y->free += s->n;
-    return pack(y, out, s->n);
+    return gdn_pack(&y->packer, out, s->n);
 }
 
 /* Elements of a device array or table; -1 for padding that the build made, which has none. */
@@ -150,7 +90,7 @@ static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *giv
         out[k] = i >= end ? -1 : index < 0 ? i : index;
     }
     y->free += s->n;
-    return pack_ramp(y, out, s->n);
+    return gdn_pack_ramp(&y->packer, out, s->n);
 }
 
 static int any_table(const gdn_inputs *in, int on_device)
@@ -180,7 +120,7 @@ static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
         highest = column > highest ? column : highest;
     }
     y->free += s->n;
-    c->read_column = pack(y, out, s->n);
+    c->read_column = gdn_pack(&y->packer, out, s->n);
     if (!any_table(in, 0)) return;
     /* Any of the first S + 1 slots may turn out to be the one to read. */
     if (implied && !align) c->columns = (uint32_t)in->settings->config.num_speculative_tokens + 1;
@@ -197,18 +137,18 @@ static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32
 
     c->rows = s->n;
     c->columns = c->emitted = spec ? (uint32_t)p->state_columns : 1;
-    c->start = pack_ramp(y, start, s->n + 1);
-    if (p->mixed) c->first = pack_ramp(y, in_class_order(y, p->query_start, s->list, s->n), s->n);
+    c->start = gdn_pack_ramp(&y->packer, start, s->n + 1);
+    if (p->mixed) c->first = gdn_pack_ramp(&y->packer, in_class_order(y, p->query_start, s->list, s->n), s->n);
     if (strict || (!spec && p->has_prefills)) c->computed = pack_computed(y, s);
     if (strict) plan_reads(y, c, s);
     if ((strict || spec) && step->device_accepted)
         c->accepted_index = pack_index(y, s, step->accepted_index);
     else if (strict || spec)
-        c->accepted = pack(y, in_class_order(y, step->num_accepted_tokens, s->list, s->n), s->n);
+        c->accepted = gdn_pack(&y->packer, in_class_order(y, step->num_accepted_tokens, s->list, s->n), s->n);
     if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index);
     if (on_device) c->table_row = pack_index(y, s, step->table_row);
     if (on_device && in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && !step->device_seq_lens)
-        c->window = pack_ramp(y, in_class_order(y, in->cells->window, s->list, s->n), s->n);
+        c->window = gdn_pack_ramp(&y->packer, in_class_order(y, in->cells->window, s->list, s->n), s->n);
     if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL);
 }
 
@@ -217,7 +157,7 @@ static gdn_packed pack_mask(gdn_payload *y, const gdn_step *step, uint32_t n)
     int32_t *out = y->free;
     for (uint32_t i = 0; i < n; i++) out[i] = step->num_draft_tokens[i] >= 0;
     y->free += n;
-    return pack(y, out, n);
+    return gdn_pack(&y->packer, out, n);
 }
 
 static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
@@ -225,8 +165,8 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
     uint32_t rows = (uint32_t)(p->num_non_spec - p->chunk_row);
     const int32_t *start = p->chunk_start;
     h->tiles = (uint32_t)p->tiles;
-    h->tile_start = pack_ramp(y, p->tile_start, (uint32_t)p->num_non_spec);
-    h->chunk_start = pack_ramp(y, start, rows + 1);
+    h->tile_start = gdn_pack_ramp(&y->packer, p->tile_start, (uint32_t)p->num_non_spec);
+    h->chunk_start = gdn_pack_ramp(&y->packer, start, rows + 1);
 
     int32_t *owner = y->free;
     uint32_t n = 0;
@@ -234,7 +174,7 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
         if (start[k + 1] > start[k]) owner[n++] = start[k];
     y->free += n;
     h->chunk_rows = n;
-    h->chunk_owner = n == rows ? h->chunk_start : pack_ramp(y, owner, n);
+    h->chunk_owner = n == rows ? h->chunk_start : gdn_pack_ramp(&y->packer, owner, n);
 }
 
 static inline const int32_t *host_cells(const gdn_step *step, int32_t g, uint32_t row)
@@ -289,69 +229,8 @@ static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_
         if (!total) continue;
         gdn_piece pieces[GROUP_PIECES] = { 0 };
         uint32_t n = group_pieces(y, in, g, non_spec, pieces);
-        range r = range_of(pieces[0].values, pieces[0].n, (range){ pieces[0].values[0], pieces[0].values[0] });
-        for (uint32_t i = 1; i < n; i++) r = range_of(pieces[i].values, pieces[i].n, r);
-        gdn_packed *a = &record->slots;
-        a->base = r.low;
-        a->bits = bits_for(r);
-        if (a->bits == 1) a->bits = 8; /* pieces meet at any index, bytes do not split */
-        place(y, a, total);
-        for (uint32_t i = 0; i < n; i++) put(y, *a, pieces[i].values, pieces[i].n, pieces[i].skip);
+        record->slots = gdn_pack_joined(&y->packer, pieces, n, total);
     }
-}
-
-static void add(gdn_payload *y, const gdn_tensor *view, int kind, int spec, uint32_t groups, size_t stride)
-{
-    gdn_head *h = &y->launch->head;
-    uint32_t n = (uint32_t)view->shape[0] * (uint32_t)view->shape[1];
-    if (!view->data || !n) return;
-    h->segments[h->num_segments++] =
-        (gdn_segment){ .out = (uint64_t)(uintptr_t)view->data, .stride = (uint32_t)stride, .per_group = n,
-                       .elements = n * groups, .first_block = y->blocks, .kind = (uint16_t)kind, .spec = (uint16_t)spec };
-    y->blocks += (n * groups + GDN_THREADS - 1) / GDN_THREADS;
-}
-
-/* Every element of every view, and nothing else, is written: the views say how long the outputs are. */
-static void plan_segments(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
-{
-    const gdn_partition *p = in->partition;
-    uint32_t groups = (uint32_t)in->settings->config.num_groups;
-    gdn_metadata m = { 0 };
-    gdn_metadata_set(&m, arena, in->settings, p);
-#define SHARED(name, kind, spec) add(y, &m.name, GDN_FILL_##kind, spec, 1, 0)
-#define GROUPED(name, kind, spec) add(y, &m.name, GDN_FILL_##kind, spec, groups, arena->group_stride[GDN_FIELD_##name])
-    y->blocks = 0;
-    GROUPED(spec_state_indices_tensor, STATES, GDN_SPEC);
-    GROUPED(non_spec_state_indices_tensor, STATES, GDN_NON_SPEC);
-    GROUPED(spec_read_state_indices, READS, GDN_SPEC);
-    GROUPED(non_spec_read_state_indices, READS, GDN_NON_SPEC);
-    SHARED(spec_query_start_loc, BOUNDS, GDN_SPEC);
-    SHARED(non_spec_query_start_loc, BOUNDS, GDN_NON_SPEC);
-    SHARED(spec_sequence_masks, MASK, GDN_SPEC);
-    SHARED(num_accepted_tokens, ACCEPTED, GDN_SPEC);
-    SHARED(spec_conv_shift, SHIFT, GDN_SPEC);
-    SHARED(non_spec_conv_shift, SHIFT, GDN_NON_SPEC);
-    add(y, &m.spec_token_indx, p->mixed ? GDN_FILL_TOKENS : GDN_FILL_POSITIONS, GDN_SPEC, 1, 0);
-    SHARED(non_spec_token_indx, TOKENS, GDN_NON_SPEC);
-    SHARED(has_initial_state, INITIAL, GDN_NON_SPEC);
-    SHARED(chunk_indices, CHUNKS, GDN_NON_SPEC);
-    SHARED(chunk_offsets, CHUNK_STARTS, GDN_NON_SPEC);
-    add(y, &m.batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1,
-        arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_batch_ptr]);
-    if (p->has_prefills && p->tail_row > 0) SHARED(prefill_query_start_loc, TAIL_BOUNDS, GDN_NON_SPEC);
-#undef SHARED
-#undef GROUPED
-}
-
-/* The most that a segment stages, of what fits at all. */
-static uint32_t staged_room(const gdn_head *h)
-{
-    uint32_t room = 0;
-    for (uint32_t i = 0; i < h->num_segments; i++) {
-        uint32_t bytes = gdn_staged_bytes(gdn_searched(h, &h->segments[i]));
-        if (bytes > room && bytes <= GDN_SHARED) room = bytes;
-    }
-    return room;
 }
 
 void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
@@ -363,9 +242,9 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *
     source spec = { in, p->spec_rows, (uint32_t)p->num_spec }, rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
 
     memset(h, 0, offsetof(gdn_head, segments));
-    y->num_pieces = 0;
+    y->packer.num_pieces = 0;
     y->free = y->scratch;
-    y->bytes = up16((size_t)c->num_groups * sizeof *y->groups);
+    y->packer.bytes = gdn_up16((size_t)c->num_groups * sizeof *y->groups);
     h->seq_lens = (uint64_t)(uintptr_t)step->device_seq_lens;
     h->accepted = (uint64_t)(uintptr_t)step->device_accepted;
     h->strict = c->rules == GDN_RULES_STRICT;
@@ -387,35 +266,11 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *
     if (!p->speculative || p->mixed) plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
     if (p->has_prefills) plan_tables(y, h, p);
     plan_groups(y, in, &rest);
-    plan_segments(y, arena, in);
-    y->room = staged_room(h);
-}
-
-static void write_piece(const gdn_piece *piece, unsigned char *to)
-{
-    const int32_t *values = piece->values;
-    uint32_t n = piece->n, base = (uint32_t)piece->packed.base;
-    unsigned char *bytes = to + piece->packed.at;
-    if (piece->packed.bits == 16) {
-        uint16_t *out = (uint16_t *)(void *)bytes + piece->skip;
-        for (uint32_t i = 0; i < n; i++) out[i] = (uint16_t)((uint32_t)values[i] - base);
-    } else if (piece->packed.bits == 32) {
-        uint32_t *out = (uint32_t *)(void *)bytes + piece->skip;
-        for (uint32_t i = 0; i < n; i++) out[i] = (uint32_t)values[i] - base;
-    } else if (piece->packed.bits == 8) {
-        bytes += piece->skip;
-        for (uint32_t i = 0; i < n; i++) bytes[i] = (unsigned char)((uint32_t)values[i] - base);
-    } else {
-        for (uint32_t i = 0; i < n; i += 8) {
-            uint32_t flags = 0;
-            for (uint32_t j = 0; j < 8 && i + j < n; j++) flags |= ((uint32_t)values[i + j] - base) << j;
-            bytes[i / 8] = (unsigned char)flags;
-        }
-    }
+    gdn_segments_plan(y, arena, in);
 }
 
 void gdn_payload_write(const gdn_payload *y, unsigned char *to)
 {
     memcpy(to, y->groups, y->num_groups * sizeof *y->groups);
-    for (uint32_t i = 0; i < y->num_pieces; i++) write_piece(&y->pieces[i], to);
+    gdn_pack_write(&y->packer, to);
 }

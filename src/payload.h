@@ -4,24 +4,15 @@
 #define GDN_PAYLOAD_H
 
 #include "device.h"
-#include "launch.h"
-
-/* One source of a packed array. */
-typedef struct gdn_piece {
-    const int32_t *values;
-    uint32_t n, skip; /* its values are skip .. skip + n - 1 of the array */
-    gdn_packed packed;
-} gdn_piece;
+#include "pack.h"
 
 typedef struct gdn_payload {
     gdn_launch *launch;      /* aligned; its head is the plan's */
     gdn_group *groups;       /* [num_groups], the payload's first bytes */
     size_t num_groups;
-    gdn_piece *pieces;
-    uint32_t num_pieces;
+    gdn_packer packer;       /* packer.bytes: of the planned payload */
     int32_t *scratch, *free; /* arrays made for a plan */
     int32_t *wide;           /* strict: [num_groups, max_rows, S + 1] all slots of non-spec rows, or NULL */
-    size_t bytes;            /* of the planned payload, a multiple of 16 */
     size_t most_bytes;       /* that any step of this builder can need */
     size_t memory;           /* allocated */
     uint32_t blocks;         /* of the launch */
@@ -34,7 +25,10 @@ void gdn_payload_free(gdn_payload *y);
 /* Decides on the payload and fills the launch's head, but for head.faults. */
 void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in);
 
-/* Writes y->bytes bytes. */
+/* Part of the plan: the outputs, the launch's blocks and what they stage. */
+void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in);
+
+/* Writes packer.bytes bytes. */
 void gdn_payload_write(const gdn_payload *y, unsigned char *to);
 
 #endif

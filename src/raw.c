@@ -76,15 +76,16 @@ static gdn_status copy_seq_lens(gdn_raw_rows *rows, const gdn_raw *raw, const gd
     return GDN_OK;
 }
 
-/* The builder's tables, where all of them are on the device and raw names none. */
+/* The tables that raw names, but for the groups whose table is on the device. */
 static gdn_status borrow_tables(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
                                 const gdn_resident *resident, const gdn_table *tables, int32_t n, gdn_error *error)
 {
     const gdn_config *c = &settings->config;
-    if (resident->tables == c->num_groups && !raw->block_tables) {
-        memcpy(rows->tables, tables, (size_t)c->num_groups * sizeof *tables);
-        return GDN_OK;
-    }
+    memcpy(rows->tables, tables, (size_t)c->num_groups * sizeof *tables);
+    if (resident->tables == c->num_groups) return GDN_OK;
+    if (resident->tables && raw->block_table_cols != c->max_blocks_per_row)
+        REFUSE(GDN_EINVAL, "block_table has %d columns, want %d (max_blocks_per_row) beside tables on the device",
+               raw->block_table_cols, c->max_blocks_per_row);
     int32_t least = c->rules == GDN_RULES_STRICT ? settings->window : 1;
     if (raw->block_table_rows != n) REFUSE(GDN_EINVAL, "block_table has %d rows, want %d", raw->block_table_rows, n);
     if (raw->block_table_cols < least)
@@ -93,6 +94,7 @@ static gdn_status borrow_tables(gdn_raw_rows *rows, const gdn_settings *settings
         REFUSE(GDN_EINVAL, "block_table_stride = %lld, want >= %d (columns)", (long long)raw->block_table_stride,
                raw->block_table_cols);
     for (int32_t g = 0; g < c->num_groups; g++) {
+        if (tables[g].on_device) continue;
         const int32_t *data = raw->block_tables ? raw->block_tables[g] : NULL;
         if (n && !data) REFUSE(GDN_EINVAL, "block_table of group %d is missing", g);
         rows->tables[g] = (gdn_table){ data, raw->block_table_stride, n, raw->block_table_cols, 0 };

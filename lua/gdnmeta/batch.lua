@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local drawing = require "gdnmeta.drawing"
+local owned = require "gdnmeta.owned"
 local receiver = require "gdnmeta.receiver"
 local row_writer = require "gdnmeta.rows"
 
@@ -38,7 +39,8 @@ function Batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row
   local rows = opened(self, "push")
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
   if table_row == nil then
-    error("gdnmeta.Batch:push: " .. check.wrong_integer("table_row", nil, 0, self.max_requests - 1), 2)
+    local last = self.table_rows.least - 1
+    error("gdnmeta.Batch:push: " .. check.wrong_integer("table_row", nil, 0, last), 2)
   end
   local row = write(self, "push", query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
   return row
@@ -50,18 +52,20 @@ end
 ---@return string? message
 ---@return integer? code
 function Batch:add(row)
-  local rows = opened(self, "add")
+  opened(self, "add")
   if type(row) ~= "table" then error("gdnmeta.Batch:add: " .. check.wrong("row", row, "a table"), 2) end
   for name in pairs(row) do
     if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. tostring(name), 2) end
   end
+  -- Metamethods of `row` may close the batch or write into it; none runs from here on.
+  local query_len, seq_len, blocks, drafts = row.query_len, row.seq_len, row.blocks, row.drafts
+  local accepted, prompt_done, read_column = row.accepted, row.prompt_done, row.read_column
+  local rows = opened(self, "add")
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
-  local message = write_blocks(rows, row.blocks)
+  local message = write_blocks(rows, blocks)
   if message then error("gdnmeta.Batch:add: " .. message, 2) end
-  local prompt_done = row.prompt_done
   if prompt_done == nil then prompt_done = false end
-  local number = write(self, "add", row.query_len, row.seq_len, row.drafts, row.accepted, prompt_done, nil,
-                       row.read_column)
+  local number = write(self, "add", query_len, seq_len, drafts, accepted, prompt_done, nil, read_column)
   return number
 end
 
@@ -135,11 +139,7 @@ end
 function Batch:close()
   if getmetatable(self) ~= metatable then receiver.colon("Batch", "close") end
   local rows = rawget(self, "rows")
-  if rows ~= nil then
-    self.rows = nil
-    keep_arrays(self, nil)
-    batch_free(ffi.gc(rows, nil))
-  end
+  if rows ~= nil then self.release(rows) end
 end
 
 function metatable.__index(self, name)
@@ -163,10 +163,15 @@ end
 
 local M = {}
 
---- Wrap a gdn_batch. `owner` is the token of the builder that it was made for.
-function M.new(rows, owner, max_requests, max_tokens)
-  local self = { rows = ffi.gc(rows, batch_free), owner = owner, max_requests = max_requests,
-                 max_rows = rows.max_rows, max_tokens = max_tokens }
+local function forget(self)
+  self.rows = nil
+  keep_arrays(self, nil)
+end
+
+--- Wrap a gdn_batch. `owner` is the token of the builder that it was made for, `table_rows` the builder's.
+function M.new(rows, owner, table_rows, max_tokens)
+  local self = { owner = owner, table_rows = table_rows, max_rows = rows.max_rows, max_tokens = max_tokens }
+  self.rows, self.release = owned.new(rows, batch_free, self, forget)
   keep_arrays(self, rows)
   return setmetatable(self, metatable)
 end

@@ -6,6 +6,7 @@ local check = require "gdnmeta.check"
 local device = require "gdnmeta.device"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.options"
+local owned = require "gdnmeta.owned"
 local raw = require "gdnmeta.raw"
 local receiver = require "gdnmeta.receiver"
 local tables = require "gdnmeta.tables"
@@ -50,7 +51,7 @@ function Builder:batch()
   local out = batch_out_t()
   local status = lib.gdn_batch_new(handle, out)
   if status ~= 0 then return nil, ffi.string(lib.gdn_strstatus(status)), tonumber(status) end
-  return batches.new(out[0], self.token, self.max_requests, self.max_num_batched_tokens)
+  return batches.new(out[0], self.token, self.table_rows, self.max_num_batched_tokens)
 end
 
 local function not_a_batch(self, batch)
@@ -82,11 +83,11 @@ end
 -- build_raw and capture, which differ in the C function alone.
 local function from_arguments(method, build)
   return function(self, inputs, stream)
-    local handle = opened(self, method)
+    opened(self, method)
     if stream ~= nil and not check.pointer(stream) then stream_error(method, stream) end
     local arguments, message = self.raw:fill(inputs)
     if not arguments then error(("gdnmeta.Builder:%s: %s"):format(method, message), 2) end
-    local status = build(handle, arguments, stream)
+    local status = build(opened(self, method), arguments, stream) -- `inputs` may have closed it
     if status ~= 0 then return self:failed(status) end
     return succeeded(self)
   end
@@ -114,11 +115,9 @@ Builder.capture = from_arguments("capture", lib.gdn_capture)
 --- Free everything now. A builder that nobody holds any more is freed by the collector.
 function Builder:close()
   if getmetatable(self) ~= Builder then receiver.colon("Builder", "close") end
-  local handle = self.handle
-  if handle then
-    self.handle, self.core.handle, self.core.stamp[0] = nil, nil, -1
+  if self.handle then
+    self.core.release(self.handle)
     self.raw:close()
-    builder_free(ffi.gc(handle, nil))
   end
 end
 
@@ -130,15 +129,25 @@ end
 local FACTS = { "bytes", "decode_cudagraph_max_bs", "num_spec", "reorder_batch_threshold", "max_rows",
                 "max_num_batched_tokens", "max_requests", "max_blocks_per_row", "num_groups" }
 
-local function wrap(handle)
+-- The handle is freed: views, too, must not lead to it. They outlive the builder by its core.
+local function forget(core)
+  core.handle, core.stamp[0] = nil, -1
+  if core.builder[1] then core.builder[1].handle = nil end
+end
+
+local function wrap(pointer)
   local info = info_t()
-  lib.gdn_builder_describe(handle, info)
-  local core = { handle = handle, stamp = stamp_t(), on_device = info.device >= 0 }
-  local self = { handle = handle, core = core, token = {}, borrowed = {}, rules = options.RULES[info.rules],
+  lib.gdn_builder_describe(pointer, info)
+  local core = { stamp = stamp_t(), on_device = info.device >= 0 }
+  core.handle, core.release = owned.new(pointer, builder_free, core, forget)
+  local self = { handle = core.handle, core = core, token = {}, borrowed = {},
+                 rules = options.RULES[info.rules],
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
+  core.builder = setmetatable({ self }, { __mode = "v" })
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
+  self.table_rows = { least = self.max_requests }
   self.raw = raw.new(self.num_groups)
-  self.metadata = metadata.new(core, lib.gdn_builder_metadata(handle), self.num_groups)
+  self.metadata = metadata.new(core, lib.gdn_builder_metadata(pointer), self.num_groups)
   return setmetatable(self, Builder)
 end
 
@@ -158,7 +167,7 @@ function M.new(given)
   local out, why = builder_out_t(), why_t()
   local status = lib.gdn_builder_new(config, out, why, ffi.sizeof(why))
   if status ~= 0 then return nil, ffi.string(why), tonumber(status) end
-  return wrap(ffi.gc(out[0], builder_free))
+  return wrap(out[0])
 end
 
 return M

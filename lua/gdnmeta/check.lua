@@ -73,19 +73,37 @@ function M.int32_pointer(value)
   return name == "int *" or name == "const int *"
 end
 
+-- Lists are read without their metamethods, whose code could do anything in the middle of a call.
+
+--- Elements up to the last one, which is more than # may say where some are missing.
+---@return integer
+function M.length(list)
+  return math.ceil(table.maxn(list))
+end
+
+--- Is it a list of integers with none missing?
+---@return integer|nil length, string? message
+function M.list(name, list, low, high)
+  if type(list) ~= "table" then return nil, M.wrong(name, list, "a list") end
+  local n = M.length(list)
+  for i = 1, n do
+    local value = rawget(list, i)
+    if not M.integer(value, low, high) then
+      return nil, M.wrong_integer(("%s[%d]"):format(name, i), value, low, high)
+    end
+  end
+  return n
+end
+
 --- Copy a list of int32 into target[0 .. width-1], zeros behind it. Nothing is written unless all of
 --- the list is good.
 ---@return string|nil message
 function M.copy(name, list, target, width)
-  if type(list) ~= "table" then return M.wrong(name, list, "a list") end
-  local n = #list
+  local n, message = M.list(name, list, M.INT32_MIN, M.INT32_MAX)
+  if not n then return message end
   if n > width then return ("%s has %d elements, want at most %d"):format(name, n, width) end
-  for i = 1, n do
-    if not M.integer(list[i], M.INT32_MIN, M.INT32_MAX) then
-      return M.wrong_integer(("%s[%d]"):format(name, i), list[i], M.INT32_MIN, M.INT32_MAX)
-    end
-  end
-  for i = 0, width - 1 do target[i] = list[i + 1] or 0 end
+  for i = 0, n - 1 do target[i] = rawget(list, i + 1) end
+  for i = n, width - 1 do target[i] = 0 end
 end
 
 return M

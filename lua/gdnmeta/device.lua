@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local opened = require("gdnmeta.receiver").builder
+local took_table = require "gdnmeta.borrowed"
 
 local int32_p = ffi.typeof "const int32_t *"
 local counters_t = ffi.typeof "gdn_counters"
@@ -39,10 +40,11 @@ function M:borrow_device_table(group, cells, row_stride, rows)
     problem = check.wrong_integer("row_stride", row_stride, self.max_blocks_per_row, INT32_MAX)
   end
   if problem then error("gdnmeta.Builder:borrow_device_table: " .. problem, 2) end
+  if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_device_table(handle, group, pointer(cells), row_stride or 0,
                                                      rows or 0)
   if status ~= 0 then return self:failed(status) end
-  self.borrowed[group] = nil
+  took_table(self, group, nil, rows)
   return true
 end
 

@@ -12,7 +12,7 @@ end
 -- rounding leaves over, or takes too much, is the widest one's.
 local function bar(classes)
   local total, rest, widest = 0, BAR, nil
-  for _, class in ipairs(classes) do total = total + math.max(class.tokens, 0) end
+  for _, class in ipairs(classes) do total = total + class.tokens end
   if total == 0 then return nil end
   for _, class in ipairs(classes) do
     local tokens = class.tokens
@@ -46,6 +46,10 @@ function M.step(meta)
     padding.rows, padding.tokens = padding.rows - class.rows, padding.tokens - class.tokens
   end
   classes[4] = padding
+  -- The reference rules pass counts on that no step can have.
+  for _, class in ipairs(classes) do
+    class.rows, class.tokens = math.max(class.rows, 0), math.max(class.tokens, 0)
+  end
 
   local lines = { ("gdnmeta.Metadata: step %d, %s, %s"):format(
     meta.step, count(meta.num_rows, "row"), count(meta.num_actual_tokens, "token")) }

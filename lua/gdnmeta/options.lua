@@ -65,22 +65,20 @@ for _, option in ipairs(OPTIONS) do KNOWN[option[1]] = true end
 
 -- Pool sizes, one a group, from one number for all or a list.
 local function pools(value, num_groups)
-  local list = value
-  if type(value) == "number" then
-    list = {}
-    for group = 1, num_groups do list[group] = value end
-  elseif type(value) ~= "table" then
+  local slots = slots_t(num_groups)
+  if type(value) == "table" then
+    local n, message = check.list("num_slots", value, 1, INT32_MAX)
+    if not n then return nil, message end
+    if n ~= num_groups then return nil, ("num_slots has %d elements, want %d"):format(n, num_groups) end
+    for group = 1, n do slots[group - 1] = rawget(value, group) end
+  elseif type(value) ~= "number" then
     return nil, check.wrong("num_slots", value, "an integer or a list of one a group")
-  elseif #value ~= num_groups then
-    return nil, ("num_slots has %d elements, want %d"):format(#value, num_groups)
+  elseif not check.integer(value, 1, INT32_MAX) then
+    return nil, check.wrong_integer("num_slots", value, 1, INT32_MAX)
+  else
+    for group = 0, num_groups - 1 do slots[group] = value end
   end
-  for group, slots in ipairs(list) do
-    if not check.integer(slots, 1, INT32_MAX) then
-      local name = list == value and ("num_slots[%d]"):format(group) or "num_slots"
-      return nil, check.wrong_integer(name, slots, 1, INT32_MAX)
-    end
-  end
-  return slots_t(num_groups, list)
+  return slots
 end
 
 local M = { RULES = {} }

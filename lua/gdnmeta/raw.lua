@@ -20,7 +20,7 @@ Raw.__index = Raw
 
 local function flags(list)
   local out = {}
-  for i, value in ipairs(list) do
+  for i, value in next, list do
     if type(value) == "boolean" then value = value and 1 or 0 end
     out[i] = value
   end
@@ -34,10 +34,11 @@ local function array(self, name, value)
   if n then return value, n end
   if type(value) ~= "table" then return nil, check.wrong(name, value, "a list or an int32_t array") end
   if name == "prompt_done" then value = flags(value) end
-  n = #value
+  local message
+  n, message = check.list(name, value, INT32_MIN, INT32_MAX) -- before any memory is asked for
+  if not n then return nil, message end
   local memory = self.scratch:int32(name, n)
-  local message = check.copy(name, value, memory, n)
-  if message then return nil, message end
+  check.copy(name, value, memory, n)
   return memory, n
 end
 
@@ -54,26 +55,25 @@ local function table_of(self, name, value, cols)
   if type(value) ~= "table" then
     return nil, check.wrong(name, value, "a list of rows or an int32_t array")
   end
-  local rows = #value
-  cols = cols or type(value[1]) == "table" and #value[1] or 0
+  local rows = check.length(value)
   for i = 1, rows do -- before any memory is asked for
-    if type(value[i]) == "table" and #value[i] ~= cols then
-      return nil, ("%s[%d] has %d columns, want %d"):format(name, i, #value[i], cols)
-    end
+    local row = ("%s[%d]"):format(name, i)
+    local columns, message = check.list(row, rawget(value, i), INT32_MIN, INT32_MAX)
+    if not columns then return nil, message end
+    cols = cols or columns
+    if columns ~= cols then return nil, ("%s has %d columns, want %d"):format(row, columns, cols) end
   end
+  cols = cols or 0
   local memory = self.scratch:int32(name, rows * cols)
-  for i = 1, rows do
-    local message = check.copy(("%s[%d]"):format(name, i), value[i], memory + (i - 1) * cols, cols)
-    if message then return nil, message end
-  end
+  for i = 1, rows do check.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
   return memory, rows, cols
 end
 
 -- Does a list hold one table a group, instead of being the table of the only one?
 local function one_a_group(value, groups)
   if groups > 1 then return true end
-  local first = value[1]
-  return check.int32_array(first) ~= nil or type(first) == "table" and type(first[1]) == "table"
+  local first = rawget(value, 1)
+  return check.int32_array(first) ~= nil or type(first) == "table" and type(rawget(first, 1)) == "table"
 end
 
 local function block_tables(self, value, cols)
@@ -82,13 +82,13 @@ local function block_tables(self, value, cols)
   if groups > 1 and not nested then
     return check.wrong("block_table", value, "a list of one table a group")
   end
-  if nested and #value ~= groups then
-    return ("block_table has %d elements, want %d, one table a group"):format(#value, groups)
+  if nested and check.length(value) ~= groups then
+    return ("block_table has %d elements, want %d, one table a group"):format(check.length(value), groups)
   end
   local pointers = ffi.cast(tables_t, self.scratch:bytes("block_tables", groups * ffi.sizeof "void *"))
   for group = 1, groups do
     local name = nested and ("block_table[%d]"):format(group) or "block_table"
-    local memory, rows, columns = table_of(self, name, nested and value[group] or value, cols)
+    local memory, rows, columns = table_of(self, name, nested and rawget(value, group) or value, cols)
     if not memory then return rows end
     if group > 1 and (rows ~= raw.block_table_rows or columns ~= raw.block_table_cols) then
       return ("%s is %d x %d, want %d x %d like the first"):format(name, rows, columns, raw.block_table_rows,
@@ -111,12 +111,19 @@ local function defaults(raw)
   raw.max_query_len = math.min(longest, INT32_MAX)
 end
 
+-- The inputs by name. Each is read once: an __index may give something else the next time.
+local function read(inputs)
+  if type(inputs) ~= "table" then return nil, check.wrong("inputs", inputs, "a table") end
+  for name in pairs(inputs) do
+    if not KNOWN[name] then return nil, "unknown input " .. tostring(name) end
+  end
+  local given = {}
+  for name in pairs(KNOWN) do given[name] = inputs[name] end
+  return given
+end
+
 local function fill(self, inputs)
   local raw = self.raw
-  if type(inputs) ~= "table" then return check.wrong("inputs", inputs, "a table") end
-  for name in pairs(inputs) do
-    if not KNOWN[name] then return "unknown input " .. tostring(name) end
-  end
   for _, name in ipairs(SCALARS) do
     local value = inputs[name]
     if not check.absent(value) and not check.integer(value, INT32_MIN, INT32_MAX) then
@@ -153,10 +160,12 @@ end
 ---@param inputs table
 ---@return ffi.cdata*|nil raw, string? message
 function Raw:fill(inputs)
+  local given, message = read(inputs)
+  if not given then return nil, message end
   ffi.fill(self.raw, ffi.sizeof(raw_t))
   self.raw.size = ffi.sizeof(raw_t)
-  self.inputs = inputs -- the core reads arrays that nobody else may hold
-  local message = fill(self, inputs)
+  self.inputs = given -- the core reads arrays that nobody else may hold
+  message = fill(self, given)
   if message then return nil, message end
   return self.raw
 end

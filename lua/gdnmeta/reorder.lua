@@ -16,10 +16,11 @@ local function arrays(inputs, memory)
     if length then
       out[name] = list
     elseif type(list) == "table" then
-      length = #list
+      local message
+      length, message = check.list(name, list, check.INT32_MIN, INT32_MAX)
+      if not length then return nil, message end
       out[name] = memory:int32(name, length)
-      local message = check.copy(name, list, out[name], length)
-      if message then return nil, message end
+      check.copy(name, list, out[name], length)
     else
       return nil, check.wrong(name, list, "a list or an int32_t array")
     end

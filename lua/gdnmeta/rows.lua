@@ -64,8 +64,8 @@ function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_don
   if i < 0 then refuse(method, check.wrong_integer("num_rows", i, 0, rows.max_rows)) end
   if table_row == nil then
     table_row = -1 - i
-  elseif not integer(table_row, 0, batch.max_requests - 1) then
-    refuse_integer(method, "table_row", table_row, 0, batch.max_requests - 1)
+  elseif not integer(table_row, 0, batch.table_rows.least - 1) then
+    refuse_integer(method, "table_row", table_row, 0, batch.table_rows.least - 1)
   end
   batch.query_len[i], batch.seq_len[i] = query_len, seq_len
   batch.num_draft_tokens[i], batch.num_accepted_tokens[i] = drafts, accepted
@@ -84,14 +84,14 @@ function M.write_blocks(rows, blocks)
   if type(blocks) ~= "table" then return check.wrong("blocks", blocks, "a list") end
   local i, groups, width = rows.num_rows, rows.num_groups, rows.max_blocks_per_row
   if i < 0 then return check.wrong_integer("num_rows", i, 0, rows.max_rows) end
-  local nested = groups > 1 or type(blocks[1]) == "table"
-  if nested and #blocks ~= groups then
-    return ("blocks has %d elements, want %d, one list a group"):format(#blocks, groups)
+  local nested = groups > 1 or type(rawget(blocks, 1)) == "table"
+  if nested and check.length(blocks) ~= groups then
+    return ("blocks has %d elements, want %d, one list a group"):format(check.length(blocks), groups)
   end
   for group = 0, groups - 1 do
     local target = rows.blocks + (group * rows.max_rows + i) * width
     local name = nested and ("blocks[%d]"):format(group + 1) or "blocks"
-    local message = check.copy(name, nested and blocks[group + 1] or blocks, target, width)
+    local message = check.copy(name, nested and rawget(blocks, group + 1) or blocks, target, width)
     if message then return message end
   end
 end

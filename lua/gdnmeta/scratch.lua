@@ -1,6 +1,7 @@
 -- Growing C memory, one block a name, for arrays that are handed to the core. It comes from malloc,
 -- where sanitizers and valgrind can see a read past its end; memory of the VM hides that.
 local ffi = require "ffi"
+local owned = require "gdnmeta.owned"
 
 ffi.cdef [[
 void *malloc(size_t size);
@@ -9,6 +10,14 @@ void free(void *block);
 
 local C = ffi.C
 local int32_t = ffi.typeof "int32_t *"
+
+local function free(block) C.free(block) end
+
+local function forget(self, dead)
+  for name, block in pairs(self.blocks) do
+    if block == dead then self.blocks[name] = nil end
+  end
+end
 
 local Scratch = {}
 Scratch.__index = Scratch
@@ -20,8 +29,9 @@ function Scratch:bytes(name, bytes)
   if block and self.sizes[name] >= bytes then return block end
   local grown = C.malloc(math.max(bytes, 1))
   if grown == nil then error(("gdnmeta: no memory for %d bytes of %s"):format(bytes, name), 0) end
-  if block then C.free(ffi.gc(block, nil)) end
-  self.blocks[name], self.sizes[name] = ffi.gc(grown, C.free), bytes
+  if block then self.releases[name](block) end
+  self.blocks[name], self.releases[name] = owned.new(grown, free, self, forget)
+  self.sizes[name] = bytes
   return grown
 end
 
@@ -32,15 +42,14 @@ end
 
 function Scratch:close()
   for name, block in pairs(self.blocks) do
-    self.blocks[name] = nil
-    C.free(ffi.gc(block, nil))
+    self.releases[name](block)
   end
 end
 
 local M = {}
 
 function M.new()
-  return setmetatable({ blocks = {}, sizes = {} }, Scratch)
+  return setmetatable({ blocks = {}, sizes = {}, releases = {} }, Scratch)
 end
 
 return M

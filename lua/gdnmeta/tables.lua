@@ -3,6 +3,7 @@
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local opened = require("gdnmeta.receiver").builder
+local took_table = require "gdnmeta.borrowed"
 
 local M = {}
 
@@ -74,10 +75,10 @@ function M:borrow_table(group, cells, row_stride, rows)
   local handle = opened(self, "borrow_table")
   local problem = borrow_problem(self, group, cells, row_stride, rows)
   if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
-  if cells == nil then row_stride, rows = 0, 0 end
-  local status = lib.gdn_builder_borrow_table(handle, group, cells, row_stride, rows)
+  if cells == nil then row_stride, rows = nil, nil end
+  local status = lib.gdn_builder_borrow_table(handle, group, cells, row_stride or 0, rows or 0)
   if status ~= 0 then return self:failed(status) end
-  self.borrowed[group] = cells
+  took_table(self, group, cells, rows)
   return true
 end
 

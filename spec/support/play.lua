@@ -31,7 +31,8 @@ end
 
 local function builder_of(c)
   return assert(gdn.builder {
-    device = c.device or "cpu", num_groups = c.num_groups, num_speculative_tokens = c.num_spec, max_num_seqs = c.seqs,
+    device = c.device or "cpu", num_groups = c.num_groups, num_speculative_tokens = c.num_spec,
+      max_num_seqs = c.seqs,
     max_num_batched_tokens = c.budget + 64, max_requests = c.seqs + (c.async and c.seqs or 0),
     max_rows = math.max(c.seqs * (c.num_spec + 1), c.seqs + (c.async and c.seqs or 0)),
     mamba_cache_mode = c.align and "align" or "none", mamba_block_size = c.block, num_slots = c.num_slots,
@@ -42,12 +43,11 @@ end
 
 function M.engine(c, policy)
   return assert(gdn.engine {
-    builder = builder_of(c), second_builder = c.async and not c.device and builder_of(c) or nil, async = c.async,
-      policy = policy,
-    max_num_seqs = c.seqs, max_num_batched_tokens = c.budget, max_model_len = c.max_model_len,
-    long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked, kv_tokens = c.kv_tokens,
-    kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
-      admit_after_preemption = c.admit_after_preemption,
+    builder = builder_of(c), second_builder = c.async and not c.device and builder_of(c) or nil,
+    async = c.async, policy = policy, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
+    max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
+    kv_tokens = c.kv_tokens, kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
+    admit_after_preemption = c.admit_after_preemption,
     on_policy_error = c.on_policy_error, breaker = c.breaker, policy_budget = c.policy_budget,
   })
 end
@@ -55,9 +55,9 @@ end
 local Play = {}
 Play.__index = Play
 
--- How many drafts are right at a place in a request's text.
-local function accepts(id, known, drafts)
-  return drafts > 0 and (id * 31 + known * 17) % 7 % (drafts + 1) or 0
+-- How many of a row's drafts are right: a matter of where it stands in its text.
+local function accepts(row)
+  return row.used > 0 and (row.id * 31 + row.computed * 17) % 7 % (row.used + 1) or 0
 end
 
 --- n requests of `families` texts; a request says `output` tokens, unless a limit comes first.
@@ -102,7 +102,7 @@ function Play:answer(flying)
     local q, request = self.books.live[row.id], self.by_id[row.id]
     row.family, row.is_dead, row.accepted = request.family, q == nil, 0
     if q and row.samples == 1 then
-      local accepted = accepts(row.id, q.known, row.used)
+      local accepted = accepts(row)
       row.accepted, step.accepted[n - 1] = accepted, accepted
       local left = request.output - q.emitted
       if accepted + 1 >= left then step.stop[n - 1] = left end
@@ -114,11 +114,18 @@ function Play:answer(flying)
   end
 end
 
+-- On a device the kernels of a step run before the next one is built, which uses the same memory. On the
+-- CPU they run when the step before is complete, for only then is the step's metadata final.
+function Play:launch(step, rows)
+  for _, row in ipairs(rows) do row.family, row.accepted = self.by_id[row.id].family, accepts(row) end
+  self.kernel:run(step, rows, ("%s step %d"):format(self.where, step.number))
+end
+
 function Play:complete()
   local flying = table.remove(self.flying, 1)
   local where = ("%s step %d"):format(self.where, flying.step.number)
   self:answer(flying)
-  self.kernel:run(flying.step, flying.rows, where)
+  if not self.c.device then self.kernel:run(flying.step, flying.rows, where) end
   self.now = self.now + 1
   assert(self.engine:complete(flying.step, nil, self.now))
   self.books:complete(flying.step, flying.rows, where)
@@ -154,6 +161,7 @@ function Play:step()
   local step = assert(self.engine:step(self.now))
   local rows = self.books:step(step, ("%s step %d"):format(self.where, step.number))
   if self.on_step then self.on_step(step) end
+  if self.c.device and step.num_rows > 0 then self:launch(step, rows) end
   if step.num_rows > 0 then self.flying[#self.flying + 1] = { step = step, rows = rows } end
   return step.num_rows > 0
 end

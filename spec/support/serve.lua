@@ -3,40 +3,57 @@ local gdn = require "gdnmeta"
 
 local M = {}
 
+--- A builder for engines of four requests.
+function M.builder(options)
+  local b = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64, max_requests = 8 }
+  for name, value in pairs(options or {}) do b[name] = value end
+  return assert(gdn.builder(b))
+end
+
 --- An engine on a builder of its own. builder, engine: options that replace the defaults.
 function M.engine(policy, engine, builder)
-  local b = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64, max_requests = 8 }
-  for name, value in pairs(builder or {}) do b[name] = value end
   local e = { policy = policy, max_model_len = 4096 }
   for name, value in pairs(engine or {}) do e[name] = value end
-  e.builder = assert(gdn.builder(b))
+  e.builder = M.builder(builder)
   return assert(gdn.engine(e))
 end
 
---- Steps until nothing is left, `feed(now, engine)` before each. When each request was admitted, had its
---- first token and was finished, by id; tokens emitted by id.
-function M.run(engine, feed, last)
-  local seen = { admitted = {}, first = {}, finished = {}, emitted = {}, steps = 0 }
-  local now = 0
+--- A request of 10 tokens that says 4, at time 0. fields: what replaces that.
+function M.request(id, fields)
+  local r = { id = id, prompt_tokens = 10, max_tokens = 4, arrival = 0 }
+  for name, value in pairs(fields or {}) do r[name] = value end
+  return r
+end
+
+--- Steps until nothing is left, `feed(now)` before each. When each request was admitted and finished, by
+--- id, and the number of steps.
+function M.run(engine, feed)
+  local seen, now = { admitted = {}, finished = {}, steps = 0 }, 0
   while true do
-    if feed then feed(now, engine) end
-    if engine:idle() and now >= (last or 0) then break end
+    if feed then feed(now) end
+    if engine:idle() then break end
     local step = assert(engine:step(now))
     for _, id in ipairs(step.admitted) do seen.admitted[id] = seen.admitted[id] or now end
     now = now + 1
     engine:complete(step, nil, now)
-    for row = 0, step.num_rows - 1 do
-      local id = step:id(row)
-      if step.emitted[row] > 0 then seen.first[id] = seen.first[id] or now end
-      seen.emitted[id] = (seen.emitted[id] or 0) + step.emitted[row]
-    end
     for _, id in ipairs(step.finished) do seen.finished[id] = now end
     seen.steps = seen.steps + 1
     if now > 1e5 then error "does not come to an end" end
-    if last and now > last and not feed then break end
   end
   assert(#engine:failures() == 0, engine:failures()[1] and engine:failures()[1].traceback)
   return seen
+end
+
+--- Serve requests one at a time. Their ids in the order in which they were admitted, and the run.
+function M.one_by_one(policy, requests)
+  local order = {}
+  local engine = M.engine(policy, nil, { max_num_seqs = 1, max_num_batched_tokens = 64 })
+  for _, request in ipairs(requests) do assert(engine:submit(request)) end
+  local seen = M.run(engine)
+  for id in pairs(seen.admitted) do order[#order + 1] = id end
+  table.sort(order, function(a, b) return seen.admitted[a] < seen.admitted[b] end)
+  engine:close()
+  return order, seen
 end
 
 return M

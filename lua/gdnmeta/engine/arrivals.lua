@@ -54,7 +54,7 @@ local function too_large(e, request)
   end
   local longest = min(request.prompt_tokens + request.max_tokens - 1, limit - 1)
   if not e.sizing.chunked and longest > e.max_num_batched_tokens then
-    return ("prompt_tokens + max_tokens - 1 = %d, want at most %d (max_num_batched_tokens, unchunked)"):format(
+    return ("has up to %d tokens, want at most %d (max_num_batched_tokens, without chunks)"):format(
       longest, e.max_num_batched_tokens)
   end
   local blocks = ceil(min(longest + e.num_spec, limit - 1) / states.kv_block)
@@ -168,7 +168,8 @@ function M.pin(e, i)
   if not states.align then return nil, "wants mamba_cache_mode align" end
   local tokens = r.computed[i] - r.ahead[i]
   local column = r.flight[i] > 0 and r.read_before[i] or r.read_column[i]
-  if r.seat[i] < 0 or tokens < 1 or tokens % states.block ~= 0 or column ~= tokens / states.block - 1 then
+  if r.state[i] ~= requests.RUNNING or tokens < 1 or tokens % states.block ~= 0
+    or column ~= tokens / states.block - 1 then
     return nil, ("stands at %d tokens, want the end of a prompt chunk on a multiple of %d"):format(tokens,
         states.block)
   end

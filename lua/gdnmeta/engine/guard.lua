@@ -4,6 +4,7 @@ local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, xpcall = debug.traceback, xpcall
 
 local KEPT = 100 -- records
+local SLICE = 10000 -- instructions between two looks at the stopwatch
 
 local Guard = {}
 Guard.__index = Guard
@@ -25,24 +26,30 @@ local function caught(problem)
 end
 
 local call_with_budget
+local limits -- of the call under way
 
--- Count hook. Past the budget every further instruction fails, so that a pcall in the policy cannot
--- swallow it; only call_with_budget itself, on its way out, is left alone.
-local function exhausted()
-  if getinfo(2, "f").func == call_with_budget then return end
-  sethook(exhausted, "", 1)
-  error("instruction budget spent", 2)
+-- Count hook, every limits.slice instructions. Once the budget is spent every further instruction fails,
+-- so that a pcall in the policy cannot swallow it; only call_with_budget itself, on its way out, is left
+-- alone.
+local function count_down()
+  limits.left = limits.left - limits.slice
+  local late = limits.stopwatch and limits.stopwatch() > limits.ends
+  if limits.left > 0 and not late or getinfo(2, "f").func == call_with_budget then return end
+  sethook(count_down, "", 1)
+  error(late and "time limit passed" or "instruction budget spent", 2)
 end
 
-function call_with_budget(budget, section, a, b, c, d)
+function call_with_budget(given, section, a, b, c, d)
   local hook, mask, count = gethook()
-  sethook(exhausted, "", budget)
+  limits, given.left = given, given.budget
+  if given.stopwatch then given.ends = given.stopwatch() + given.seconds end
+  sethook(count_down, "", given.slice)
   local ok, x, y = xpcall(section, caught, a, b, c, d)
   sethook(hook, mask, count)
   return ok, x, y
 end
 jit.off(call_with_budget)
-jit.off(exhausted)
+jit.off(count_down)
 
 local function call_trusted(_, section, a, b, c, d)
   return xpcall(section, caught, a, b, c, d)
@@ -56,8 +63,7 @@ end
 function Guard:fail(hook, message, stack, request)
   local e = self.engine
   local record = { step = e.step_number, policy = self.name, hook = hook, message = message,
-                   traceback = stack,
-                   request = request }
+                   traceback = stack, request = request }
   if #self.records >= KEPT then table.remove(self.records, 1) end
   self.records[#self.records + 1] = record
   e.stats.failures = e.stats.failures + 1
@@ -75,9 +81,9 @@ end
 
 --- Call a section. First result false: it failed, and that has been recorded.
 function Guard:call(section, a, b, c, d)
-  local cursor, call = self.cursor, self.budget and call_with_budget or call_trusted
+  local cursor, call = self.cursor, self.limits and call_with_budget or call_trusted
   trace = nil
-  local ok, x, y = call(self.budget, section, a, b, c, d)
+  local ok, x, y = call(self.limits, section, a, b, c, d)
   local i = cursor.i
   cursor.i = -1
   if ok then return true, x, y end
@@ -93,10 +99,6 @@ function Guard:step_done()
   if self.in_a_row >= self.breaker then self.disabled = true end
 end
 
-function Guard:reset()
-  self.in_a_row, self.failed, self.disabled = 0, false, false
-end
-
 local M = {}
 
 --- Run untrusted code once, outside of any engine.
@@ -104,16 +106,25 @@ local M = {}
 ---@return any result or message
 function M.run(budget, code)
   trace = nil
-  local ok, result = call_with_budget(budget, code)
+  local ok, result = call_with_budget({ budget = budget, slice = budget }, code)
   return ok, result
 end
 
---- budget: instructions a section, nil for a trusted policy.
-function M.new(engine, cursor, name, options, budget)
+-- What an untrusted policy may spend in a section.
+local function limits_of(options)
+  local given = { budget = options.policy_budget, slice = options.policy_budget }
+  if options.policy_seconds then
+    given.stopwatch, given.seconds, given.slice = options.stopwatch, options.policy_seconds, SLICE
+  end
+  return given
+end
+
+function M.new(engine, cursor, policy, options)
   return setmetatable({
-    engine = engine, cursor = cursor, name = name, budget = budget, breaker = options.breaker,
-    raising = options.on_policy_error == "raise", records = {}, in_a_row = 0, failed = false,
-      disabled = false,
+    engine = engine, cursor = cursor, name = policy.name, breaker = options.breaker,
+    limits = not policy.trusted and limits_of(options) or nil,
+    raising = options.on_policy_error == "raise",
+    records = {}, in_a_row = 0, failed = false, disabled = false,
   }, Guard)
 end
 

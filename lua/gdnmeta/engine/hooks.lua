@@ -79,11 +79,10 @@ end
 local M = {}
 
 function M.new(engine, view, policy, options)
-  local budget = not policy.trusted and options.policy_budget or nil
   local factory = policy.trusted and make_sections or uncompiled_copy()
   return setmetatable({
     policy = policy, requests = engine.requests, sections = factory(view), one = one_t(),
-    guard = guards.new(engine, view.cursor, policy.name, options, budget),
+    guard = guards.new(engine, view.cursor, policy, options),
   }, Hooks)
 end
 

@@ -60,7 +60,7 @@ function Lanes:remove(i)
   if not self.head[lane] then close(self, lane) end
 end
 
--- The key of the request that a lane would send next.
+-- The keys of lanes, by the requests that they would send next: items[0 .. n-1].
 local function rekey(self, n)
   if not self.hooks:keys(self.items, n, self.step) then return false end
   local r = self.requests
@@ -89,7 +89,8 @@ function Lanes:candidate()
   return self:candidate()
 end
 
---- The best lane's first request is dealt with: its next one stands for it, under a new key.
+--- The best lane's first request is dealt with: its next one stands for it. It goes to the top, where
+--- candidate() gives it the key that it has by now.
 function Lanes:advance()
   local lane = lib.gdn_heap_first(self.heap)
   local next = self.requests.lane_next[self.at[lane]]
@@ -98,10 +99,9 @@ function Lanes:advance()
   self.at[lane] = next
   if next < 0 then
     lib.gdn_heap_remove(self.heap, lane)
-    return true
+  else
+    lib.gdn_heap_set(self.heap, lane, -math.huge, 0)
   end
-  self.items[0] = next
-  return rekey(self, 1)
 end
 
 function Lanes:finish()

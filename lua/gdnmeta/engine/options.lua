@@ -43,6 +43,7 @@ local DOMAINS = {
   cost = { of_type "table" },
   rekey_limit = { integer(1, 1e6) },
   policy_budget = { integer(1000, INT32_MAX) },
+  policy_seconds = { number(0, 1e6) },
   breaker = { integer(1, 1e6) },
   on_policy_error = { one_of("fallback", "raise") },
   stopwatch = { of_type "function" },
@@ -99,6 +100,7 @@ function M.parse(given)
     if not sizes then return nil, message end
     options.capture_sizes = sizes
   end
+  if options.policy_seconds and not options.stopwatch then return nil, "policy_seconds wants a stopwatch" end
   if not options.chunked_prefill and options.long_prefill_token_threshold > 0 then
     return nil, "long_prefill_token_threshold wants chunked_prefill"
   end

@@ -1,59 +1,19 @@
 -- The greedy packer: fills a plan with running requests, then with waiting ones, as a policy's hooks
 -- order and size them. Functions return false when the policy failed: the plan is then thrown away.
 local lib = require "gdnmeta.native"
-local plans = require "gdnmeta.plan"
+local room = require "gdnmeta.engine.room"
 
 local min, max = math.min, math.max
-local PREEMPTED = plans.PREEMPTED
 local HELD = 128 -- requests that a policy may hold before the rest of the queue waits for the next step
 
 local M = {}
-
--- Scores by name; the highest is evicted, of equals the one that was admitted last.
-local KINDS = {
-  last = function() return 0 end,
-  least_computed = function(r, i) return -r.computed[i] end,
-  most_computed = function(r, i) return r.computed[i] end,
-}
-
-local function score(e, hooks)
-  local policy = hooks.policy
-  if policy.victim then return hooks:scores(e.running, e.num_running) end
-  local kind, r = KINDS[policy.victim_kind or "last"], e.requests
-  for at = 0, e.num_running - 1 do
-    local i = e.running[at]
-    r.score[i] = kind(r, i)
-  end
-  return true
-end
-
-local function next_victim(e)
-  local r, victim = e.requests, nil
-  for at = 0, e.num_running - 1 do
-    local i = e.running[at]
-    if r.mark[i] ~= PREEMPTED and (not victim or r.score[i] >= r.score[victim]) then victim = i end
-  end
-  return victim
-end
-
--- Make room for a running request that the pools have too little left for. A request that would be its
--- own victim leaves, or waits where a step in flight still has something of its to give back.
--- "again", "skip", or false where the policy failed.
-local function make_room(e, hooks, i, tokens, drafts)
-  local plan = e.plan
-  if plan:is_coming(i, tokens, drafts) then return "skip" end
-  if plan.num_victims == 0 and not score(e, hooks) then return false end
-  local victim = next_victim(e)
-  if victim ~= i or e.requests.flight[i] == 0 then plan:preempt(victim) end
-  return victim == i and "skip" or "again"
-end
 
 local function take_decode(e, hooks, i, drafts)
   local plan = e.plan
   drafts = e.sizing:drafts(i, drafts, plan.tokens_left)
   if drafts < 0 then return true end
   while not plan:put_decode(i, drafts) do
-    local todo = make_room(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
+    local todo = room.make(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
     if todo ~= "again" then return todo end
   end
   return true
@@ -73,7 +33,7 @@ local function take_chunk(e, hooks, i)
   local n = chunk_of(e, hooks, i)
   if n == 0 or not n then return n end
   while not plan:put_chunk(i, n) do
-    local todo = make_room(e, hooks, i, e.requests.computed[i] + n, 0)
+    local todo = room.make(e, hooks, i, e.requests.computed[i] + n, 0)
     if todo ~= "again" then return todo end
   end
   return true
@@ -184,8 +144,8 @@ end
 
 local function take_waiting(e, hooks, queue)
   local plan, held = e.plan, 0
-  local fine = queue:begin(e.step_number)
-  while fine ~= false and plan.seqs_left > 0 and plan.tokens_left > 0 and held <= HELD do
+  if queue:begin(e.step_number) == false then return false end
+  while plan.seqs_left > 0 and plan.tokens_left > 0 and held <= HELD do
     local i = queue:candidate()
     if i == nil then return false end
     if i < 0 then return true end
@@ -194,9 +154,9 @@ local function take_waiting(e, hooks, queue)
     if todo == "stop" then return true end
     if not todo then return false end
     if plan.admitted == before then held = held + 1 end
-    fine = queue:advance()
+    queue:advance()
   end
-  return fine ~= false
+  return true
 end
 
 --- Fill what is left of the plan. `hooks` are a policy's, `queue` its order of the waiting requests.

@@ -48,7 +48,6 @@ end
 function M.plan(e)
   local guard = e.hooks.guard
   if not guard.disabled and by_policy(e) then return false end
-  begin(e)
   guard:raise_failure()
   built_in(e)
   local problem = proof.problem(e)

@@ -6,56 +6,6 @@ local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests
 
 local M = { STOP = 1, LENGTH = 2 }
 
-local RESULT = { accepted = true, stop = true, drafts = true }
-
---- Copy a host's table of results into the step's arrays. A message when it cannot be.
----@return string|nil problem
-function M.read(step, results, default_drafts)
-  local row_of = {}
-  for row = 0, step.num_rows - 1 do
-    row_of[step.ids[row + 1]] = row
-    step.accepted[row], step.stop[row], step.next_drafts[row] = 0, 0, default_drafts
-  end
-  for id, result in pairs(results) do
-    local row = row_of[id]
-    if not row then return ("results[%s]: the step has no such request"):format(tostring(id)) end
-    if type(result) ~= "table" then
-      return ("results[%s] is a %s, want a table"):format(tostring(id), type(result))
-    end
-    for name in pairs(result) do
-      if not RESULT[name] then
-        return ("results[%s]: unknown field %s"):format(tostring(id), tostring(name))
-      end
-    end
-    local accepted, stop, drafts = result.accepted or 0, result.stop or 0, result.drafts or default_drafts
-    if stop == true then stop = accepted + 1 end
-    for name, value in pairs { accepted = accepted, stop = stop, drafts = drafts } do
-      if type(value) ~= "number" or bit.tobit(value) ~= value then
-        return ("results[%s].%s = %s, want an integer"):format(tostring(id), name, tostring(value))
-      end
-    end
-    step.accepted[row], step.stop[row], step.next_drafts[row] = accepted, stop, drafts
-  end
-end
-
--- I25. Nothing has changed yet when this refuses.
-function M.problem(step, num_spec)
-  for row = 0, step.num_rows - 1 do
-    local accepted, stop, drafts = step.accepted[row], step.stop[row], step.next_drafts[row]
-    local most = step.drafts[row] > 0 and step.drafts[row] or 0
-    local tokens = step.samples[row] * (accepted + 1)
-    if accepted < 0 or accepted > most or stop < 0 or stop > tokens or drafts < 0 or drafts > num_spec then
-      local id = tostring(step.ids[row + 1])
-      if accepted < 0 or accepted > most then
-        return ("request %s: accepted = %d, want 0 .. %d"):format(id, accepted, most)
-      elseif stop < 0 or stop > tokens then
-        return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(id, stop, tokens)
-      end
-      return ("request %s: drafts = %d, want 0 .. %d"):format(id, drafts, num_spec)
-    end
-  end
-end
-
 -- Tokens that the row emits after stops and limits, and why the request ends: 0, STOP or LENGTH.
 local function emitted_tokens(e, step, row, i)
   local r = e.requests

@@ -1,0 +1,115 @@
+-- What a host may ask of an engine between steps, and its policy. These are methods of the engine.
+local lib = require "gdnmeta.native"
+local arrivals = require "gdnmeta.engine.arrivals"
+local hooks = require "gdnmeta.engine.hooks"
+local make = require "gdnmeta.engine.make"
+local requests = require "gdnmeta.requests"
+
+local EINVAL = tonumber(lib.GDN_EINVAL)
+
+local Face = {}
+
+--- Nothing waits, runs or is in flight.
+---@return boolean
+function Face:idle()
+  return self.fifo.size + self.num_running + self.in_flight == 0
+end
+
+--- State slots, summed over the groups: { size, free, used, peak, churn }.
+---@return table
+function Face:slots() return self.states:slots() end
+
+--- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
+---@return table|nil
+function Face:kv()
+  local s = self.states
+  if not s.limited then return nil end
+  return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
+end
+
+local SHOWN = { "prompt", "max_tokens", "known", "computed", "cached", "drafts", "preemptions", "arrival",
+                "deadline", "ttft", "tpot", "priority", "weight", "last_emit" }
+local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" }
+
+--- A live request as it stands now.
+---@return table|nil snapshot
+function Face:request(id)
+  local r, i = self.requests, self.requests.index[id]
+  if not i then return nil end
+  local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
+                  class = self.classes.name[r.class[i]], emitted = r.known[i] - r.prompt[i] }
+  for _, name in ipairs(SHOWN) do shown[name] = r[name][i] end
+  return shown
+end
+
+--- Keep the state at the block boundary where a request stands, for requests that begin with the same
+--- text (mode align): pass it to submit, and release it some day.
+---@return table|nil checkpoint { tokens, slots, generations }
+---@return string? message
+---@return integer? code
+function Face:checkpoint(id)
+  local i = self.requests.index[id]
+  if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
+  local pinned, problem = arrivals.pin(self, i)
+  if not pinned then return nil, ("request %s %s"):format(tostring(id), problem), EINVAL end
+  self.pinned[pinned] = true
+  return pinned
+end
+
+--- Requests that were submitted with it keep it alive for themselves.
+function Face:release(checkpoint)
+  if not self.pinned[checkpoint] then
+    error("gdnmeta.Engine:release: no checkpoint, or released before", 2)
+  end
+  self.pinned[checkpoint] = nil
+  for group, slot in ipairs(checkpoint.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
+end
+
+--- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }.
+---@return table[]
+function Face:failures()
+  local list = {}
+  for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
+  return list
+end
+
+--- Another policy from now on. It hears of the requests that are here as if they arrived now.
+---@param what string|table|function
+---@return boolean|nil ok
+---@return string? message
+function Face:set_policy(what)
+  local policy, message = make.policy(what)
+  if not policy then return nil, message end
+  local records = self.hooks and self.hooks.guard.records
+  self.policy, self.policy_source, self.policy_disabled = policy, what, false
+  self.hooks = hooks.new(self, self.view, policy, self.options)
+  if records then self.hooks.guard.records = records end
+  for _, i in pairs(self.requests.index) do self.announced[#self.announced + 1] = i end
+  table.sort(self.announced, function(a, b) return self.requests.tie[a] < self.requests.tie[b] end)
+  for n, i in ipairs(self.announced) do
+    self.hooks:event("on_arrival", i)
+    self.announced[n] = nil
+  end
+  self.queue = make.queue(self)
+  return true
+end
+
+--- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
+function Face:policy_reset()
+  local ok, message = self:set_policy(self.policy_source)
+  if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
+end
+
+--- Requests are dropped, tables and slots are gone; the builders are the host's.
+function Face:close()
+  if self.closed then return end
+  self.closed = true
+  make.release(self)
+end
+
+function Face:__tostring()
+  return ("gdnmeta.Engine(policy=%s, %d running, %d waiting, %d in flight%s)"):format(self.policy.name,
+    self.num_running, self.fifo.size, self.in_flight, self.closed and ", closed" or "")
+end
+
+return Face

@@ -1,0 +1,158 @@
+-- Policies of names and numbers, of whole steps, and the queue that keys order.
+local serve = require "spec.support.serve"
+
+local function request(id, fields)
+  local r = serve.request(id, fields)
+  r.max_tokens = fields.max_tokens or 2
+  return r
+end
+
+describe("A level 0 policy", function()
+  it("takes its order, chunk, drafts and victim from names and numbers", function()
+    local engine = serve.engine({ order = "shortest_prefill", chunk = 4, drafts = 1,
+                                  victim = "least_computed" }, nil,
+                                { num_speculative_tokens = 3 })
+    engine:submit(request("long", { prompt_tokens = 60 }))
+    engine:submit(request("short", { prompt_tokens = 5, max_tokens = 9 }))
+    local step = engine:step(0)
+    assert.are.same({ "short", "long" }, step.admitted)
+    assert.are.same({ 4, 4 }, { step.query_len[0], step.query_len[1] })
+    engine:complete(step, nil, 0)
+    engine:complete(engine:step(1), nil, 1)
+    step = engine:step(2)
+    assert.are.equal("short", step:id(0))
+    assert.are.same({ 2, 1 }, { step.query_len[0], step.drafts[0] })
+    engine:close()
+  end)
+
+  it("evicts by what was computed", function()
+    for kind, loser in pairs { least_computed = "b", most_computed = "a", last = "c" } do
+      local engine = serve.engine({ victim = kind }, { kv_tokens = 96, kv_block_size = 16 },
+                                  { max_num_batched_tokens = 128 })
+      for _, id in ipairs { "a", "b", "c" } do
+        local prompt = ({ a = 32, b = 16, c = 24 })[id]
+        engine:submit(request(id, { prompt_tokens = prompt, max_tokens = 40, arrival = id:byte() }))
+      end
+      local evicted
+      for now = 1, 12 do
+        local step = engine:step(now)
+        evicted = evicted or step.preempted[1]
+        engine:complete(step, nil, now)
+      end
+      assert.are.equal(loser, evicted, kind)
+      engine:close()
+    end
+  end)
+end)
+
+describe("A level 2 policy", function()
+  it("takes, admits, skips, preempts and rejects, and hears why not", function()
+    local log = {}
+    local function note(...) log[#log + 1] = table.concat({ ... }, " ") end
+    local function answer(granted, why) return granted and tostring(granted) or "nil " .. why end
+    local engine = serve.engine(function(view, plan)
+      local waiting = {}
+      for i in view:waiting() do waiting[view:request(i).id] = i end
+      note("admit a", answer(plan:admit(waiting.a)))
+      note("again", answer(plan:admit(waiting.a)))
+      note("take b", answer(plan:take(waiting.b)))
+      note("admit b 20", answer(plan:admit(waiting.b, 20)))
+      note("reject c", answer(plan:reject(waiting.c, "too late")))
+      note("admit d", answer(plan:admit(waiting.d)))
+      note("admit e", answer(plan:admit(waiting.e)))
+      note("room", tostring((plan:room())))
+    end)
+    for _, id in ipairs { "a", "b", "c", "d", "e" } do engine:submit(request(id, { prompt_tokens = 30 })) end
+    local step = engine:step(1)
+    assert.are.equal(0, #engine:failures(), engine:failures()[1] and engine:failures()[1].message)
+    assert.are.same({ "admit a 30", "again nil taken", "take b nil waiting", "admit b 20 20", "reject c 0",
+                      "admit d 14", "admit e nil budget", "room 0" }, log)
+    assert.are.same({ "a", "b", "d" }, step.admitted)
+    assert.are.same({ "c" }, step.rejected)
+    assert.are.equal("too late", step.reasons.c)
+    engine:complete(step, nil, 1)
+
+    assert(engine:set_policy(function(view, plan)
+      local skipped = true
+      for i in view:running() do
+        if skipped then plan:skip(i) else plan:preempt(i) end
+        skipped = false
+      end
+      plan:fill()
+    end))
+    step = engine:step(2)
+    assert.are.same({ "b", "d" }, step.preempted)
+    assert.are.equal(0, step.num_rows)
+    assert.is_false(step.fallback)
+    assert.are.equal("running", engine:request("a").state)
+    engine:close()
+  end)
+
+  it("gets the built-in policy's choice from fill", function()
+    local function rows(policy)
+      local engine = serve.engine(policy)
+      for id = 1, 5 do engine:submit(request(id, { prompt_tokens = 20 })) end
+      local step, list = engine:step(1), {}
+      for row = 0, step.num_rows - 1 do list[row + 1] = { step:id(row), step.query_len[row] } end
+      engine:close()
+      return list
+    end
+    assert.are.same(rows "fcfs", rows(function(_, plan) plan:fill() end))
+  end)
+end)
+
+describe("The queue", function()
+  local function first_admitted(engine, now)
+    local step = engine:step(now)
+    engine:complete(step, nil, now)
+    return step.admitted
+  end
+
+  it("does not send first whoever had a good key long ago", function()
+    local keys = {}
+    local engine = serve.engine({ key = function(r) return keys[r.id] end }, { rekey_limit = 2 },
+                                { max_num_seqs = 1 })
+    for id = 1, 10 do
+      keys[id] = id == 9 and -5 or id
+      engine:submit(request(id, { max_tokens = 1 }))
+    end
+    keys[9] = 1000
+    assert.are.same({ 1 }, first_admitted(engine, 0))
+    engine:close()
+  end)
+
+  it("brings back whoever is held", function()
+    for _, kind in ipairs { {}, { static = true }, { group = "user" } } do
+      local engine = serve.engine { static = kind.static, group = kind.group,
+                                    key = function(r) return r.arrival end,
+                                    admit = function(r, ctx) return r.id <= ctx.step end }
+      for id = 1, 4 do engine:submit(request(id, { arrival = id, user = id % 2, max_tokens = 20 })) end
+      for id = 1, 4 do assert.are.same({ id }, first_admitted(engine, id)) end
+      assert.are.equal(0, engine.stats.fallbacks)
+      engine:close()
+    end
+  end)
+
+  it("lets a policy hold 129 requests a step, no more", function()
+    local calls = 0
+    local engine = serve.engine { key = function() return 0 end, static = true, admit = function(r)
+      if r.id == 0 then return true end
+      calls = calls + 1
+      return false
+    end }
+    for id = 0, 500 do engine:submit(request(id, { max_tokens = 9 })) end
+    assert.are.same({ 0 }, first_admitted(engine, 0))
+    assert.is_true(calls <= 129, calls .. " calls")
+    engine:close()
+  end)
+
+  it("charges a user for each admission before the next one, within a step", function()
+    local engine = serve.engine("fair", nil, { max_num_seqs = 6, max_num_batched_tokens = 256 })
+    for n = 1, 3 do
+      engine:submit(request("a" .. n, { user = "ada", prompt_tokens = 10, arrival = n }))
+      engine:submit(request("b" .. n, { user = "bob", prompt_tokens = 4, arrival = n + 0.5 }))
+    end
+    assert.are.same({ "a1", "b1", "b2", "b3", "a2", "a3" }, first_admitted(engine, 0))
+    engine:close()
+  end)
+end)
