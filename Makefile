@@ -105,9 +105,11 @@ asan: deps all asan-lib $(FAKE)
 
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
 # memory, where valgrind leaves it other room for machine code.
-valgrind: deps all $(FAKE)
+CORE_SPECS := $(patsubst %,spec/%_spec.lua,batch builder build_raw raw_refusals metadata tensor tables lists legality \
+  strict oracle)
+valgrind: deps all
 	@scripts/deps valgrind
-	@SKIP=lua,jit GDN_CASES=$${GDN_CASES:-50} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
+	@SPECS="$(CORE_SPECS)" SKIP=lua,jit GDN_CASES=$${GDN_CASES:-20} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
 
 audit: all
 	@scripts/deps strace

@@ -69,11 +69,11 @@ describe("gdnmeta #lua", function()
       return text
     end
 
-    it("in a checkout", function()
+    it("in a checkout #system", function()
       assert.matches("^workload   generated, 3 requests", elsewhere "$OLDPWD/bin/gdnmeta")
     end)
 
-    it("where it is installed", function()
+    it("where it is installed #system", function()
       assert.are.equal(0, os.execute(("env -u LD_PRELOAD make install LUADIR=%s/share/lua/5.1 "
         .. "LIBDIR=%s/lib/lua/5.1 BINDIR=%s/bin"):format(folder, folder, folder)))
       assert.matches("^workload   generated, 3 requests", elsewhere(folder .. "/bin/gdnmeta"))

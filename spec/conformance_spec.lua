@@ -161,7 +161,7 @@ describe("spec/conformance.lua", function()
     os.remove(path)
   end)
 
-  it("runs from another folder, by paths of its own or by those of the environment", function()
+  it("runs from another folder, by paths of its own or by those of the environment #system", function()
     local path = file_of(good)
     local own = "cd src && env -u GDNMETA_LIB -u LUA_PATH -u LUA_CPATH"
     local given = "root=$PWD; cd src && env -u GDNMETA_LIB"

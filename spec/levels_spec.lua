@@ -121,6 +121,21 @@ describe("The queue", function()
     engine:close()
   end)
 
+  it("goes on with the next one when the one whose turn it was has left", function()
+    local asked = {}
+    local engine = serve.engine({ key = function(r)
+      asked[#asked + 1] = r.id
+      return r.arrival
+    end, admit = function(r) return r.id == 0 end }, { rekey_limit = 2 })
+    for id = 0, 6 do engine:submit(request(id, { arrival = id, max_tokens = 20 })) end
+    assert.are.same({ 0 }, first_admitted(engine, 0)) -- keys of 0 and 1 anew, then it is 2's turn
+    assert(engine:cancel(2))
+    asked = {}
+    engine:complete(engine:step(1), nil, 1)
+    assert.are.same({ 3, 4 }, { asked[1], asked[2] })
+    engine:close()
+  end)
+
   it("brings back whoever is held", function()
     for _, kind in ipairs { {}, { static = true }, { group = "user" } } do
       local engine = serve.engine { static = kind.static, group = kind.group,

@@ -21,7 +21,7 @@ local function lines(text)
   return list
 end
 
-describe("the rock", function()
+describe("the rock #system", function()
   it("passes luarocks lint", function()
     assert.are.same({ 0, "" }, { sh "luarocks --lua-version 5.1 lint gdnmeta-scm-1.rockspec" })
   end)

@@ -31,6 +31,7 @@ describe("priority", function()
   it("evicts whoever matters least", function()
     local engine = serve.engine("priority", { kv_tokens = 64, kv_block_size = 16 })
     engine:submit(request("low", { priority = 9, prompt_tokens = 16, max_tokens = 30 }))
+    engine:complete(engine:step(0), nil, 0)
     engine:submit(request("high", { priority = 1, prompt_tokens = 16, max_tokens = 30, arrival = 1 }))
     local evicted = {}
     for now = 1, 20 do

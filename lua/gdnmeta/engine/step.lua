@@ -19,9 +19,9 @@ function Step:id(row)
 end
 
 function Step:__tostring()
-  return ("gdnmeta.Step(number=%d, rows=%d, tokens=%d, padded=%dx%d, graph=%s%s)"):format(self.number,
-      self.num_rows,
-    self.num_tokens, self.padded_rows, self.padded_tokens, self.graph, self.fallback and ", fallback" or "")
+  return ("gdnmeta.Step(number=%d, rows=%d, tokens=%d, padded=%dx%d, graph=%s%s)"):format(
+    self.number, self.num_rows, self.num_tokens, self.padded_rows, self.padded_tokens, self.graph,
+    self.fallback and ", fallback" or "")
 end
 
 local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished" }
