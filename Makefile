@@ -121,6 +121,7 @@ $(BUILD)/libgdnbench.so: bench/loops.c $(OBJ) Makefile
 
 bench: deps all $(BUILD)/libgdnbench.so
 	@GDNMETA_LIB=$(BUILD)/libgdnbench.so GDNMETA_BENCH=$(BUILD)/libgdnbench.so $(IN_TREE) luajit bench/build.lua
+	@$(IN_TREE) luajit bench/step.lua
 
 install: all
 	@: $${LUADIR:?make install wants LUADIR=<where Lua modules go>} $${LIBDIR:?make install wants LIBDIR=<where C modules go>}

@@ -35,6 +35,9 @@ describe("The CUDA path", function()
     assert.is_true(driver:count "launches" >= seen.launches)
     if CASES >= 5000 then
       assert.is_true(seen.launches > CASES * 0.8, "too many steps are refused")
+      for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+        assert.is_true((seen.rules[rules] or 0) > 10, "too few builders under " .. rules)
+      end
       assert.is_true(seen.ring > 10 and seen.refused > 10, "no step was large, or none was refused")
     end
   end)

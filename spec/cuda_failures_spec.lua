@@ -19,7 +19,7 @@ describe("When a driver call fails", function()
   end)
 
   local OPTIONS = { device = "cuda", max_num_seqs = 512, num_speculative_tokens = 3, num_groups = 6,
-    num_slots = 2^30, max_num_batched_tokens = 4096 }
+    num_slots = 2^22, max_num_batched_tokens = 4096 }
 
   local function open() return gdn.builder(OPTIONS) end
 

@@ -11,7 +11,7 @@ describe("While builds are in flight", function()
     driver = drivers.open "fake"
     stream = driver:stream()
     builder = assert(gdn.builder { device = "cuda", max_num_seqs = ROWS, num_groups = GROUPS,
-      num_slots = 2^30, num_speculative_tokens = 3, max_num_batched_tokens = 4 * ROWS })
+      num_slots = 2^22, num_speculative_tokens = 3, max_num_batched_tokens = 4 * ROWS })
     batch = assert(builder:batch())
   end)
   after_each(function()

@@ -42,7 +42,7 @@ local INTEGERS = {
 }
 
 local NUMBERS = {
-  "arrival", "deadline", "ttft", "tpot", "priority", "weight", "first_emit", "last_emit", -- seconds, or plain
+  "arrival", "deadline", "ttft", "tpot", "priority", "weight", "last_emit", -- seconds, or plain
   "key",          -- by the policy
   "tie",          -- submission order
   "kv_cover",     -- tokens that its attention-cache blocks hold

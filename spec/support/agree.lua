@@ -118,13 +118,16 @@ end
 ---@param options table { seed, cases, progress }
 function M.run(driver, options)
   local seed = options.seed
-  local self = { unseen = 0, refused = 0, bytes = 0, anchors = {}, launches = 0, ring = 0,
+  local self = { unseen = 0, refused = 0, bytes = 0, anchors = {}, rules = {}, launches = 0, ring = 0,
     stream = driver:stream(), each = options.each == 1 }
   local case, per_pair = 0, options.per_pair or 40
   while case < options.cases do
     local number = math.floor(case / per_pair)
-    local rand = random.rng(seed + number)
-    self.pair = steps.open(rand, driver, pick(rand, { "strict", "strict", "vllm-2026-04", "vllm-2026-08" }))
+    local rand = random.rng(seed * 10007 + number)
+    for _ = 1, 10 do rand(0, 1) end -- the first numbers of neighbouring seeds are alike
+    local rules = pick(rand, { "strict", "strict", "vllm-2026-04", "vllm-2026-08" })
+    self.rules[rules] = (self.rules[rules] or 0) + 1
+    self.pair = steps.open(rand, driver, rules)
     for _ = 1, math.min(per_pair, options.cases - case) do
       case = case + 1
       local reason = step(self, rand)

@@ -161,7 +161,8 @@ function Pair:draw(rand)
   -- rarely something that must be refused
   if n > 0 and chance(rand, 4) then
     local i, field = rand(0, n - 1), pick(rand, { "query_len", "num_draft_tokens", "table_row" })
-    c[field][i] = pick(rand, { -5, 0, 900000, config.max_requests })
+    local odd = { 900000, config.max_requests, -5, 0 }
+    c[field][i] = odd[rand(1, field == "table_row" and 2 or 4)] -- -5 would be a row of the batch's own
   end
   return n
 end

@@ -184,16 +184,15 @@ typedef struct stream { operation queue[64]; int length, capturing; context *own
 typedef struct graph { operation nodes[64]; int length; } graph;
 static stream legacy;
 
-static uint64_t shuffled(uint64_t i, uint64_t n, uint64_t seed)
+/* i -> (a i + b) mod n with a prime to n: every index once, in no order that a kernel could rely on. */
+static uint64_t multiplier(uint64_t n, uint64_t seed)
 {
-    /* i -> (a i + b) mod n with a prime to n: every index once, in no order that a kernel could rely on */
     uint64_t a = (2654435761u + 2 * seed) % n;
     for (;; a = a % n + 1) {
         uint64_t x = a, y = n;
         while (y) { uint64_t t = x % y; x = y; y = t; }
-        if (x == 1) break;
+        if (x == 1) return a;
     }
-    return (a * i + seed) % n;
 }
 
 static uint64_t seed;
@@ -201,13 +200,14 @@ static uint64_t seed;
 static void run_blocks(const gdn_launch *l, const unsigned char *payload, uint32_t room, unsigned grid, unsigned shared)
 {
     unsigned char *staged = aligned_alloc(16, (shared + 31) / 16 * 16);
+    uint64_t a = multiplier(grid, seed);
     for (unsigned n = 0; n < grid; n++) {
-        uint32_t block = (uint32_t)shuffled(n, grid, seed);
+        uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1); /* prime to 256 */
         memset(staged, 0xee, shared);
         for (uint32_t t = 0; t < GDN_THREADS; t++)
-            gdn_stage(&l->head, payload, room, block, (uint32_t)shuffled(t, GDN_THREADS, seed + n), staged);
+            gdn_stage(&l->head, payload, room, block, (odd * t + n) % GDN_THREADS, staged);
         for (uint32_t t = 0; t < GDN_THREADS; t++)
-            gdn_fill_element(&l->head, payload, room, block, (uint32_t)shuffled(t, GDN_THREADS, 3 * seed + n), staged);
+            gdn_fill_element(&l->head, payload, room, block, (odd * 5 * t + block) % GDN_THREADS, staged);
     }
     seed++;
     free(staged);

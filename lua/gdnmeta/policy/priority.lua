@@ -1,5 +1,8 @@
--- The smallest priority number first, then by arrival; whoever matters least makes room.
-local function rank(r) return r.priority * 1e9 + r.arrival end
+-- The smallest priority number first, then by arrival. Whoever matters least makes room when the caches
+-- are full. Nothing ages here: as long as more important requests keep coming, the others wait.
+local YEARS = 1e9 -- seconds: more than arrivals can differ by
+
+local function rank(r) return r.priority * YEARS + r.arrival end
 
 return {
   static = true,

@@ -1,7 +1,10 @@
--- The shortest rest of a prompt first. Waiting makes a prompt shorter, by ctx.aging tokens a second:
--- whoever has waited for (longest - own) / aging seconds goes before every newcomer, so nobody starves.
+-- The shortest rest of a prompt first, which makes the mean wait for a first token short. Waiting makes a
+-- prompt shorter, by ctx.aging tokens a second: whoever has waited for (own - shortest) / aging seconds
+-- goes before every newcomer, so nobody starves.
+local function rest(r) return r.known - r.computed end
+
 return {
   key = function(r, ctx)
-    return (r.known - r.computed) - ctx.aging * (ctx.now - r.arrival)
+    return rest(r) - ctx.aging * (ctx.now - r.arrival)
   end,
 }
