@@ -111,6 +111,10 @@ valgrind: deps all
 	@scripts/deps valgrind
 	@SPECS="$(CORE_SPECS)" SKIP=lua,jit GDN_CASES=$${GDN_CASES:-20} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
 
+docs: deps
+	@scripts/deps lua-ldoc lua-discount
+	@scripts/docs
+
 audit: all
 	@scripts/deps strace
 	@spec/audit.sh $(BUILD)
@@ -145,10 +149,11 @@ help:
 	@echo 'make valgrind   both under valgrind'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast'
+	@echo 'make docs       the Lua API as pages: build/docs/index.html'
 	@echo 'make deps       install what these need (Debian, Ubuntu)'
 	@echo 'make rock       luarocks make into a temporary tree, then require from there'
 	@echo 'make install    LUADIR=<dir> LIBDIR=<dir> [BINDIR=<dir>]'
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind audit bench install rock clean help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind docs audit bench install rock clean help

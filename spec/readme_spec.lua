@@ -1,49 +1,21 @@
--- Runs the README's Lua: what stands behind `-->` is what the block prints, line by line. Runs of
--- blanks count as one, so that tabs may be drawn as spaces.
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+-- Runs the README's Lua, and holds its lists to what the code has.
+local blocks_of = require "spec.support.blocks"
 
-local function squeeze(line)
-  return (line:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
-end
-
+local read = blocks_of.read
 local README = read "README.md"
-local blocks = {}
-for code in README:gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = code end
-
--- What a block says it prints, and what it does print.
-local function run(code, name)
-  local claimed, printed = {}, {}
-  for line in code:gmatch "%-%->([^\n]*)" do claimed[#claimed + 1] = squeeze(line) end
-  local chunk = assert(loadstring(code, "=" .. name))
-  setfenv(chunk, setmetatable({
-    print = function(...)
-      local words = {}
-      for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
-      for line in (table.concat(words, "\t") .. "\n"):gmatch "([^\n]*)\n" do
-        printed[#printed + 1] = squeeze(line)
-      end
-    end,
-  }, { __index = _G }))
-  chunk()
-  return claimed, printed
-end
+local blocks = blocks_of.of(README)
 
 describe("the README", function()
   for i, code in ipairs(blocks) do
     it("prints what it says, block " .. i, function()
-      local claimed, printed = run(code, "README.md block " .. i)
+      local claimed, printed = blocks_of.run(code, "README.md block " .. i)
       assert.are.same(claimed, printed)
     end)
   end
 
   it("opens with a program that prints something", function()
     assert.is_true(#blocks > 0, "no Lua block")
-    local claimed = run(blocks[1], "README.md block 1")
+    local claimed = blocks_of.run(blocks[1], "README.md block 1")
     assert.is_true(#claimed > 0, "it claims no output")
   end)
 
@@ -84,10 +56,6 @@ describe("the README", function()
   end)
 
   it("links to files that exist", function()
-    for target in README:gmatch "%]%(([^)#]+)%)" do
-      local file = io.open(target, "rb")
-      assert.is_truthy(file, target .. " does not exist")
-      file:close()
-    end
+    assert.are.same({}, blocks_of.broken_links(README, ""))
   end)
 end)

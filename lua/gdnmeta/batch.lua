@@ -1,4 +1,4 @@
--- The rows of one step, written into C memory. `batch.rows` is the gdn_batch itself, for hosts that
+--- The rows of one step, written into C memory. `batch.rows` is the gdn_batch itself, for hosts that
 -- fill its arrays on their own.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
@@ -169,6 +169,7 @@ local function forget(self)
 end
 
 --- Wrap a gdn_batch. `owner` is the token of the builder that it was made for, `table_rows` the builder's.
+---@local
 function M.new(rows, owner, table_rows, max_tokens)
   local self = { owner = owner, table_rows = table_rows, max_rows = rows.max_rows, max_tokens = max_tokens }
   self.rows, self.release = owned.new(rows, batch_free, self, forget)
@@ -177,6 +178,7 @@ function M.new(rows, owner, table_rows, max_tokens)
 end
 
 ---@return boolean
+---@local
 function M.is_batch(value)
   return getmetatable(value) == metatable
 end

@@ -1,4 +1,4 @@
--- The builder: made once, owns the arena and the state tables, turns batches into metadata.
+--- The builder: made once, owns the arena and the state tables, turns batches into metadata.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"

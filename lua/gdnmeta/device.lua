@@ -1,4 +1,4 @@
--- CUDA builders: inputs that an asynchronous engine keeps on the device, and what the device has to say.
+--- CUDA builders: inputs that an asynchronous engine keeps on the device, and what the device has to say.
 -- These are methods of the builder; gdnmeta.h says who may write such memory when.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"

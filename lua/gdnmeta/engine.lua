@@ -1,4 +1,4 @@
--- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
+--- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
 -- same code: time is an argument.
 local check = require "gdnmeta.check"
 local answers = require "gdnmeta.engine.answers"

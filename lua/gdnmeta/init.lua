@@ -1,4 +1,4 @@
--- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
+--- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
 local lib = require "gdnmeta.native"
 
 local M = {

@@ -1,4 +1,4 @@
--- The metadata of a builder's last successful build: its fields are those of gdn_metadata, numbers
+--- The metadata of a builder's last successful build: its fields are those of gdn_metadata, numbers
 -- as numbers, tensors as views or nil. One object a builder (and one a cache group), made once.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
@@ -86,6 +86,7 @@ local M = {}
 ---@param core table { handle, stamp }
 ---@param struct ffi.cdata* const gdn_metadata *, of a fixed address
 ---@param num_groups integer
+---@local
 function M.new(core, struct, num_groups)
   return object(core, struct, num_groups, false)
 end

@@ -1,4 +1,4 @@
--- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
+--- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
 local guards = require "gdnmeta.engine.guard"
 local interpreted = require "gdnmeta.interpreted"

@@ -1,4 +1,4 @@
--- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
+--- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 local scratch = require "gdnmeta.scratch"

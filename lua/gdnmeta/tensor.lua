@@ -1,4 +1,4 @@
--- Views of a step's tensors: v[i] is flat and 0-based, bounds are checked, and a view knows its age:
+--- Views of a step's tensors: v[i] is flat and 0-based, bounds are checked, and a view knows its age:
 -- the builder's next build overwrites the arena, and what a view would show then is not its step.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
@@ -63,6 +63,7 @@ end
 local methods = {}
 
 --- Elements as a Lua list: flat for one dimension, a list of rows for two.
+---@param view ffi.cdata* the tensor: `v:totable()`
 ---@return table
 function methods.totable(view)
   if not ffi.istype(view_t, view) then receiver.colon("Tensor", "totable") end
@@ -86,6 +87,7 @@ local function out_of(dimension, i, n)
 end
 
 --- An element by its row and column.
+---@param view ffi.cdata* the tensor: `v:at(i, j)`
 ---@param i integer 0-based
 ---@param j integer|nil 0-based; nil in one dimension
 ---@return number|boolean
@@ -153,6 +155,7 @@ local M = {}
 ---@param core table { stamp = double[1], ... } whatever keeps the elements and the stamp alive
 ---@param tensor ffi.cdata* gdn_tensor
 ---@return ffi.cdata*|nil view nil where the step has no such tensor
+---@local
 function M.view(core, tensor)
   if tensor.data == nil then return nil end
   local stamp = core.stamp
@@ -162,8 +165,12 @@ function M.view(core, tensor)
 end
 
 --- A vector over memory of the VM, which the view keeps alive. It goes stale like any other.
+---@param core table as for view
 ---@param array ffi.cdata* int32_t[?] or int64_t[?]
+---@param dtype integer GDN_INT32 or GDN_INT64
+---@param n integer elements
 ---@return ffi.cdata* view
+---@local
 function M.vector(core, array, dtype, n)
   local stamp = core.stamp
   local view = View(array, stamp, stamp[0], dtype, 1, n, 1)

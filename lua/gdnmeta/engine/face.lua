@@ -1,4 +1,4 @@
--- What a host may ask of an engine between steps, and its policy. These are methods of the engine.
+--- What a host may ask of an engine between steps, and its policy. These are methods of the engine.
 local lib = require "gdnmeta.native"
 local arrivals = require "gdnmeta.engine.arrivals"
 local hooks = require "gdnmeta.engine.hooks"

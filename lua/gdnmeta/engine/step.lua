@@ -1,4 +1,4 @@
--- One step, as the host sees it: rows as C arrays in the order of the batch, lists of who came and went.
+--- One step, as the host sees it: rows as C arrays in the order of the batch, lists of who came and went.
 -- The object and its arrays are reused.
 local ffi = require "ffi"
 local clear = require "table.clear"
@@ -40,6 +40,7 @@ end
 local M = {}
 
 --- builder and batch: what the step is built with; max_rows: rows of the batch.
+---@local
 function M.new(builder, batch)
   local rows = batch.rows
   local n = rows.max_rows

@@ -1,4 +1,4 @@
--- The simulator's face: `gdn.sim`. Parts are opened when first used.
+--- The simulator's face: `gdn.sim`. Parts are opened when first used.
 local M = {}
 
 local PARTS = { acceptance = true, cost = true, load = true, presets = true, recorded = true, trace = true,

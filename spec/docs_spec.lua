@@ -1,0 +1,59 @@
+-- Runs the Lua of the guides, and holds the page for those who come from vLLM to the fields there are.
+local blocks = require "spec.support.blocks"
+
+local PAGES = { "policy", "kernels", "from-vllm" }
+
+for _, page in ipairs(PAGES) do
+  local path = ("docs/%s.md"):format(page)
+  local text = blocks.read(path)
+
+  describe(path, function()
+    for i, code in ipairs(blocks.of(text)) do
+      it("prints what it says, block " .. i, function()
+        local claimed, printed = blocks.run(code, ("%s block %d"):format(path, i))
+        assert.is_true(#claimed > 0, "it claims no output")
+        assert.are.same(claimed, printed)
+      end)
+    end
+
+    it("has Lua that is run", function() assert.is_true(#blocks.of(text) > 0) end)
+
+    it("links to files that exist", function()
+      assert.are.same({}, blocks.broken_links(text, "docs/"))
+    end)
+  end)
+end
+
+-- Fields of a struct of the header, in order.
+local function fields(struct)
+  local header, names = blocks.read "src/gdnmeta.h", {}
+  local body = header:match("typedef struct " .. struct .. " {(.-)\n}")
+  for name in body:gmatch "\n%s+[%w_]+ ([%w_]+);" do names[#names + 1] = name end
+  return names
+end
+
+describe("The guides", function()
+  it("explain every field of the metadata, for kernels and for those who come from vLLM", function()
+    for _, page in ipairs { "kernels", "from-vllm" } do
+      local text = blocks.read(("docs/%s.md"):format(page))
+      for _, name in ipairs(fields "gdn_metadata") do
+        assert.is_truthy(text:find("`" .. name .. "`", 1, true), ("%s: %s"):format(page, name))
+      end
+    end
+  end)
+
+  it("name every hook and field of a policy", function()
+    local text = blocks.read "docs/policy.md"
+    local source = blocks.read "lua/gdnmeta/policy.lua"
+    for hook in source:match "HOOKS = {(.-)}":gmatch '"([%w_]+)"' do
+      if hook ~= "step" then assert.is_truthy(text:find(hook .. "(r", 1, true), hook) end
+    end
+    for field in source:match "local FIELDS = {(.-)\n}":gmatch "\n  ([%w_]+) =" do
+      assert.is_truthy(text:find("`" .. field, 1, true) or text:find(field .. " =", 1, true), field)
+    end
+    local view = blocks.read "lua/gdnmeta/engine/view.lua"
+    for field in view:gmatch "function fields%.([%w_]+)%(" do
+      assert.is_truthy(text:find("`" .. field .. "`", 1, true), field)
+    end
+  end)
+end)
