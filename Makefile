@@ -79,6 +79,7 @@ deps:
 # come to the same sums.
 REPORT := build/demo/report.html
 demo: deps all
+	@command -v gnuplot >/dev/null || scripts/deps gnuplot-nox || echo 'no gnuplot: the page will have no pictures'
 	@$(if $(TRACE),$(IN_TREE) luajit examples/replay.lua "$(TRACE)" && echo)
 	@mkdir -p $(dir $(REPORT))
 	@GDNMETA_LIB=$(LIB) bin/gdnmeta simulate --policy fcfs --policy decode_first --policy fair \
