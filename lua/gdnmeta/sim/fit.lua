@@ -1,5 +1,6 @@
 -- Calibration: the cost model whose steps come nearest to a log of measured ones, by non-negative
 -- least squares on relative errors (a decode step of 10 ms counts as much as a prefill of 500).
+local contents = require "gdnmeta.sim.contents"
 local cost = require "gdnmeta.sim.cost"
 local nnls = require "gdnmeta.sim.nnls"
 
@@ -167,14 +168,9 @@ end
 ---@param path string
 ---@return table|nil fit, string? message
 function M.file(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, why end
-  local text
-  text, why = file:read "*a"
-  file:close()
-  if not text then return nil, path .. ": " .. why end
+  local text, why = contents(path)
   local steps
-  steps, why = M.parse(text, path)
+  if text then steps, why = M.parse(text, path) end
   if not steps then return nil, why end
   return M.steps(steps)
 end

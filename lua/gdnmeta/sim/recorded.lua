@@ -1,5 +1,7 @@
 -- Recorded speculation: tokens emitted a step, by dialogue. A CSV whose last column emitted_per_step
 -- holds numbers between blanks; what stands in the other columns is not read.
+local contents = require "gdnmeta.sim.contents"
+
 local M = {}
 
 local HEADER = "emitted_per_step$"
@@ -43,12 +45,8 @@ end
 ---@param path string
 ---@return table|nil lists, string? message
 function M.read(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, why end
-  local text
-  text, why = file:read "*a"
-  file:close()
-  if not text then return nil, path .. ": " .. why end
+  local text, why = contents(path)
+  if not text then return nil, why end
   return M.parse(text, path)
 end
 

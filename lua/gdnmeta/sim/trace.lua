@@ -5,6 +5,8 @@
 --   burstgpt  Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
 --   bailian   JSON lines with chat_id, timestamp in seconds
 --   mooncake  JSON lines, timestamp in milliseconds
+local contents = require "gdnmeta.sim.contents"
+
 local M = {}
 
 local MAX_SECONDS = 1e9
@@ -175,12 +177,8 @@ end
 ---@param path string
 ---@return table|nil requests, string? err
 function M.read(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, why end
-  local text
-  text, why = file:read "*a"
-  file:close()
-  if not text then return nil, path .. ": " .. why end
+  local text, why = contents(path)
+  if not text then return nil, why end
   return M.parse(text, path)
 end
 
