@@ -8,6 +8,7 @@ local face = require "gdnmeta.engine.face"
 local layout = require "gdnmeta.engine.layout"
 local lib = require "gdnmeta.native"
 local make = require "gdnmeta.engine.make"
+local check_open = require "gdnmeta.engine.open"
 local propose = require "gdnmeta.engine.propose"
 local outcomes = require "gdnmeta.engine.results"
 
@@ -21,10 +22,6 @@ local function check_now(method, now)
   if type(now) ~= "number" or now ~= now then
     error(("gdnmeta.Engine:%s: %s"):format(method, check.wrong("now", now, "a number of seconds")), 3)
   end
-end
-
-local function check_open(self)
-  if self.closed then error("gdnmeta.Engine: closed", 3) end
 end
 
 -- Announce who left, then let go of them.
@@ -49,7 +46,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:submit(request)
-  check_open(self)
+  check_open(self, "submit")
   local problem = arrivals.problem(request)
   if problem then error("gdnmeta.Engine:submit: " .. problem, 2) end
   local refusal, code = arrivals.refusal(self, request)
@@ -67,7 +64,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:cancel(id)
-  check_open(self)
+  check_open(self, "cancel")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
   arrivals.cancel(self, i)
@@ -113,7 +110,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  check_open(self)
+  check_open(self, "step")
   check_now("step", now)
   if self.in_flight >= #self.steps then
     return nil, ("step %d is in flight, complete it first"):format(self.oldest.number), ECAP
@@ -171,7 +168,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:complete(step, results, now)
-  check_open(self)
+  check_open(self, "complete")
   check_now("complete", now)
   if type(step) == "table" and step.num_rows == 0 then return true end
   check_step(self, step)

@@ -3,6 +3,7 @@ local lib = require "gdnmeta.native"
 local arrivals = require "gdnmeta.engine.arrivals"
 local hooks = require "gdnmeta.engine.hooks"
 local make = require "gdnmeta.engine.make"
+local check_open = require "gdnmeta.engine.open"
 local requests = require "gdnmeta.requests"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
@@ -48,6 +49,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Face:checkpoint(id)
+  check_open(self, "checkpoint")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
   local pinned, problem = arrivals.pin(self, i)
@@ -78,6 +80,7 @@ end
 ---@return boolean|nil ok
 ---@return string? message
 function Face:set_policy(what)
+  check_open(self, "set_policy")
   local policy, message = make.policy(what)
   if not policy then return nil, message end
   local records = self.hooks and self.hooks.guard.records
@@ -96,6 +99,7 @@ end
 
 --- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
 function Face:policy_reset()
+  check_open(self, "policy_reset")
   local ok, message = self:set_policy(self.policy_source)
   if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
 end
@@ -103,6 +107,8 @@ end
 --- Requests are dropped, tables and slots are gone; the builders are the host's.
 function Face:close()
   if self.closed then return end
+  local hook = self.view.cursor.hook
+  if hook then error("gdnmeta.Engine:close: called by the policy's hook " .. hook, 2) end
   self.closed = true
   make.release(self)
 end

@@ -84,10 +84,10 @@ function Guard:call(section, a, b, c, d)
   local cursor, call = self.cursor, self.limits and call_with_budget or call_trusted
   trace = nil
   local ok, x, y = call(self.limits, section, a, b, c, d)
-  local i = cursor.i
-  cursor.i = -1
+  local i, hook = cursor.i, cursor.hook
+  cursor.i, cursor.hook = -1, false
   if ok then return true, x, y end
-  self:fail(cursor.hook, text(x), trace, i >= 0 and self.engine.requests.id[i] or nil)
+  self:fail(hook, text(x), trace, i >= 0 and self.engine.requests.id[i] or nil)
   return false
 end
 jit.off(Guard.call)

@@ -90,10 +90,10 @@ jit.off(step_fields)
 
 local M = { read_only = read_only }
 
---- cursor.i is the number of the request that `r` shows, -1: none.
+--- cursor.i is the number of the request that `r` shows, -1: none; cursor.hook the hook that runs, or false.
 ---@return table view { r, ctx, cursor, requests }
 function M.new(e, options)
-  local cursor = { i = -1, hook = "" }
+  local cursor = { i = -1, hook = false }
   local of_request, of_step = request_fields(e), step_fields(e, options)
   local r = read_only("r", function(_, name)
     local field, i = of_request[name], cursor.i
