@@ -1,7 +1,8 @@
 -- What one step is to do: decodes (request, drafts), chunks of text (request, tokens), preemptions and
 -- rejections. A proposal only: nothing outside of the plan changes until it is proven and committed,
 -- except the requests' `mark`, which says what the plan holds of them. Decodes have a list of their own,
--- so that loops over them are one straight trace.
+-- so that loops over them are one straight trace. A policy's budget may end anywhere in here: an entry is
+-- written before it is counted, and counted before it is marked, so that begin() finds every mark.
 local ffi = require "ffi"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -131,9 +132,9 @@ end
 function Plan:preempt(i)
   local r = self.requests
   if r.mark[i] > 0 then take_back(self, i) end
-  r.mark[i] = M.PREEMPTED
   self.victims[self.num_victims] = i
   self.num_victims = self.num_victims + 1
+  r.mark[i] = M.PREEMPTED
   local slots, kv = self.states:held_slots(i), r.kv_blocks[i]
   if r.flight[i] > 0 then
     self.slots_coming, self.kv_coming = self.slots_coming + slots, self.kv_coming + kv
@@ -144,15 +145,17 @@ function Plan:preempt(i)
 end
 
 function Plan:skip(i)
+  local n = self.num_skipped + 1
+  self.skipped[n] = i
+  self.num_skipped = n
   self.requests.mark[i] = M.SKIPPED
-  self.num_skipped = self.num_skipped + 1
-  self.skipped[self.num_skipped] = i
 end
 
 function Plan:reject(i, reason)
+  local n = self.num_rejects + 1
+  self.rejects[n], self.reasons[n] = i, reason
+  self.num_rejects = n
   self.requests.mark[i] = M.REJECTED
-  self.num_rejects = self.num_rejects + 1
-  self.rejects[self.num_rejects], self.reasons[self.num_rejects] = i, reason
 end
 
 local function compact(list, amounts, n, gap)

@@ -10,10 +10,17 @@ local M = {}
 
 local function whole(value) return type(value) == "number" and value >= 0 and value % 1 == 0 end
 
+-- A policy may keep `plan` and reach for it in another hook, when the plan is proven or carried out.
+local function check_step(e, method)
+  if e.view.cursor.hook ~= "step" then error(("plan:%s: want it within step"):format(method), 3) end
+end
+
+local function number_of(r, i) return whole(i) and i < r.used end
+
 -- Mistakes that no batch can be made of fail the policy; level 3 is its own line.
 local function checked(e, method, i, wanted)
   local r = e.requests
-  local state = whole(i) and i < r.used and r.state[i] or requests.FREE
+  local state = number_of(r, i) and r.state[i] or requests.FREE
   if state ~= RUNNING and state ~= WAITING then
     error(("plan:%s: no request %s"):format(method, tostring(i)), 3)
   end
@@ -55,6 +62,7 @@ local function methods_of_plan(e)
 
   -- A running request: all it wants, or n tokens. A decode takes its drafts along, or as many as told.
   function methods.take(_, i, n, drafts)
+    check_step(e, "take")
     check_amount("take", "n", n)
     check_amount("take", "drafts", drafts)
     local ok, why = checked(e, "take", i, RUNNING)
@@ -66,6 +74,7 @@ local function methods_of_plan(e)
   end
 
   function methods.admit(_, i, n)
+    check_step(e, "admit")
     check_amount("admit", "n", n)
     local ok, why = checked(e, "admit", i, WAITING)
     if not ok then return nil, why end
@@ -76,6 +85,7 @@ local function methods_of_plan(e)
   end
 
   function methods.skip(_, i)
+    check_step(e, "skip")
     local ok, why = checked(e, "skip", i)
     if not ok then return nil, why end
     plan:skip(i)
@@ -83,6 +93,7 @@ local function methods_of_plan(e)
   end
 
   function methods.preempt(_, i)
+    check_step(e, "preempt")
     local ok, why = checked(e, "preempt", i, RUNNING)
     if not ok and why ~= "taken" then return nil, why end
     plan:preempt(i)
@@ -90,6 +101,7 @@ local function methods_of_plan(e)
   end
 
   function methods.reject(_, i, reason)
+    check_step(e, "reject")
     if type(reason) ~= "string" then error("plan:reject: want a reason", 2) end
     local ok, why = checked(e, "reject", i, WAITING)
     if not ok then return nil, why end
@@ -101,17 +113,26 @@ local function methods_of_plan(e)
   function methods.room() return plan.tokens_left, plan.seqs_left, plan.slots_left, plan.kv_left end
 
   --- The rest by the built-in policy.
-  function methods.fill() packer.fill(e, packer.BUILT_IN, e.fifo) end
+  function methods.fill()
+    check_step(e, "fill")
+    packer.fill(e, packer.BUILT_IN, e.fifo)
+  end
 
   return methods
 end
 
--- Iterators need no closure: the control variable is the request's number.
+-- Iterators need no closure: the control variable is the request's number. A policy can call them with any.
 local function methods_of_view(e, cursor, r_proxy)
   local methods = {}
 
+  local function after(column, i, first)
+    if i == -1 then return first end
+    if not number_of(e.requests, i) then error("view: no request " .. tostring(i), 3) end
+    return e.requests[column][i]
+  end
+
   local function next_running(_, i)
-    local at = i < 0 and 0 or e.requests.place[i] + 1
+    local at = after("place", i, -1) + 1
     if at < e.num_running then return e.running[at] end
   end
   function methods.running()
@@ -120,8 +141,8 @@ local function methods_of_view(e, cursor, r_proxy)
   end
 
   local function next_waiting(_, i)
-    local after = i < 0 and e.fifo.head or e.requests.next[i]
-    if after >= 0 then return after end
+    local following = after("next", i, e.fifo.head)
+    if following >= 0 then return following end
   end
   function methods.waiting() return next_waiting, nil, -1 end
 
