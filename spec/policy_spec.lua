@@ -119,6 +119,24 @@ describe("A policy file", function()
     end)
   end)
 
+  it("cannot run code where it is looked at, through metatables", function()
+    local sources = {
+      ["want a function"] = "return setmetatable({ key = 1 }, { __index = function() error 'ran' end })",
+      ["unknown field table"] =
+        "return { [setmetatable({}, { __tostring = function() while true do end end })] = 1 }",
+    }
+    for message, source in pairs(sources) do
+      with_file(source, function(path)
+        local policy, why = gdn.policy(path)
+        assert.is_nil(policy)
+        assert.truthy(why:find(message, 1, true), why)
+      end)
+    end
+    with_file("return setmetatable({}, { __index = function() while true do end end })", function(path)
+      assert.is_nil(assert(gdn.policy(path)).key)
+    end)
+  end)
+
   it("cannot write to what it is shown", function()
     local writes = { "r.known = 1", "ctx.now = 0", "ctx.cost.predict = 1", "setmetatable(r, {})",
                      "setmetatable(ctx, {})" }

@@ -46,7 +46,9 @@ end
 local function check(fields, is_file)
   for name, value in pairs(fields) do
     local field = FIELDS[name]
-    if not field or is_file and name == "trusted" then return "unknown field " .. tostring(name) end
+    if not field or is_file and name == "trusted" then
+      return "unknown field " .. (type(name) == "string" and name or shown(name))
+    end
     if not field[2](value) then return ("%s = %s, want %s"):format(name, shown(value), field[1]) end
   end
   if fields.order and fields.key then return "order and key are both given, want one" end
@@ -84,14 +86,22 @@ local function assemble(fields, name, trusted)
   return setmetatable(policy, Policy)
 end
 
+-- What stands in the table itself: a metatable is code, and would run unguarded here.
+local function raw_fields(value)
+  local fields = {}
+  for name, field in next, value do fields[name] = field end
+  return fields
+end
+
 local function from_value(value, name, trusted, is_file)
   if type(value) == "function" then value = { step = value } end
   if type(value) ~= "table" then
     return nil, ("returns a %s, want a table or a function"):format(type(value))
   end
-  local message = check(value, is_file)
+  local fields = raw_fields(value)
+  local message = check(fields, is_file)
   if message then return nil, message end
-  return assemble(value, name, trusted)
+  return assemble(fields, name, trusted)
 end
 
 local function from_file(path, name, trusted)
