@@ -33,6 +33,8 @@ describe("gdnmeta.engine", function()
     raises("second_builder is for async = true on the CPU", { builder = b, second_builder = builder() })
     raises("second_builder has max_rows = 9, want 4 as in builder",
            { builder = b, async = true, second_builder = builder { max_rows = 9 } })
+    raises("second_builder has num_slots of group 0 = 3, want at least 50 as in builder",
+           { builder = builder { num_slots = 50 }, async = true, second_builder = builder { num_slots = 3 } })
     raises("long_prefill_token_threshold wants chunked_prefill",
            { builder = b, chunked_prefill = false, long_prefill_token_threshold = 5 })
     raises("policy_seconds wants a stopwatch", { builder = b, policy_seconds = 1 })
@@ -124,7 +126,8 @@ describe("Engine:submit", function()
     raises("prompt_tokens = 0, want an integer >= 1", request(1, { prompt_tokens = 0 }))
     raises("weight = 0, want a number above 0", request(1, { weight = 0 }))
     raises("id = nil, want a number or a string", { prompt_tokens = 1, max_tokens = 1 })
-    raises("arrival = nan, want a number of seconds", request(1, { arrival = 0 / 0 }))
+    raises("arrival = nan, want a finite number of seconds", request(1, { arrival = 0 / 0 }))
+    raises("arrival = -inf, want a finite number of seconds", request(1, { arrival = -math.huge }))
   end)
 
   it("refuses what could never run", function()

@@ -95,7 +95,10 @@ describe("A step", function()
 
   it("wants the time, a number", function()
     local engine = serve.engine "fcfs"
-    assert.has_error(function() engine:step() end, "gdnmeta.Engine:step: now = nil, want a number of seconds")
+    for text, now in pairs { ["nil"] = false, ["nan"] = 0 / 0, inf = math.huge, ["-inf"] = -math.huge } do
+      assert.has_error(function() engine:step(now or nil) end,
+        ("gdnmeta.Engine:step: now = %s, want a finite number of seconds"):format(text))
+    end
     engine:close()
   end)
 end)

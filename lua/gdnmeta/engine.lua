@@ -19,8 +19,8 @@ Engine.__index = Engine
 for name, method in pairs(face) do Engine[name] = method end
 
 local function check_now(method, now)
-  if type(now) ~= "number" or now ~= now then
-    error(("gdnmeta.Engine:%s: %s"):format(method, check.wrong("now", now, "a number of seconds")), 3)
+  if type(now) ~= "number" or now - now ~= 0 then -- nan - nan and inf - inf are no 0
+    error(("gdnmeta.Engine:%s: %s"):format(method, check.wrong("now", now, "a finite number of seconds")), 3)
   end
 end
 

@@ -11,6 +11,7 @@ local INT32_MAX = check.INT32_MAX
 local M = {}
 
 local function any_number(value) return type(value) == "number" and value == value end
+local function finite(value) return any_number(value) and value > -math.huge and value < math.huge end
 local function name(value) return type(value) == "string" or any_number(value) end
 local function count(value) return check.integer(value, 1, INT32_MAX) end
 local function above_zero(value) return any_number(value) and value > 0 and value < math.huge end
@@ -20,7 +21,7 @@ local FIELDS = {
   id = { name, "a number or a string", true },
   prompt_tokens = { count, "an integer >= 1", true },
   max_tokens = { count, "an integer >= 1", true },
-  arrival = { any_number, "a number of seconds" },
+  arrival = { finite, "a finite number of seconds" },
   user = { name, "a number or a string" },
   class = { name, "a number or a string" },
   weight = { above_zero, "a number above 0" },

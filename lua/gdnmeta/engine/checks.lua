@@ -51,6 +51,13 @@ local function second_problem(o)
       return ("second_builder has %s = %d, want %d as in builder"):format(name, b[name], a[name])
     end
   end
+  for group = 0, a.num_groups - 1 do
+    local slots, want = b.num_slots[group], a.num_slots[group]
+    if slots < want then
+      return ("second_builder has num_slots of group %d = %d, want at least %d as in builder"):format(
+        group, slots, want)
+    end
+  end
 end
 
 local function at_most(o, name, most, whose)
