@@ -94,6 +94,10 @@ function Face:set_policy(what)
     self.announced[n] = nil
   end
   self.queue = make.queue(self)
+  -- A static key is asked for when a request joins the queue: those that run have the old policy's.
+  if policy.static and policy.key and not policy.group then
+    for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
+  end
   return true
 end
 
