@@ -45,7 +45,8 @@ describe("gdnmeta.builder", function()
       num_speculative_tokens = 3, full_cuda_graph = true, max_cudagraph_capture_size = 10,
       mamba_cache_mode = "align", mamba_block_size = 16, num_speculative_blocks = 5, num_groups = 2,
       num_slots = { 40, 50 }, max_requests = 7, max_blocks_per_row = 8, parallel_drafting = true,
-      decode_context_parallel_size = 1, check_unique = false,
+      decode_context_parallel_size = 1, check_unique = false, pad_slot_id = -1,
+      query_start_loc_dtype = "int64",
     }
     assert.are.same({ 10, 3, 7, 9, 64, 7, 8, 2, "vllm-2026-04" }, {
       builder.decode_cudagraph_max_bs, builder.num_spec, builder.reorder_batch_threshold, builder.max_rows,

@@ -9,6 +9,7 @@ static const size_t ELEMENT_SIZE[] = { [GDN_INT32] = 4, [GDN_INT64] = 8, [GDN_BO
 gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error)
 {
     const gdn_config *c = &settings->config;
+    int32_t BOUND = c->query_start_loc_dtype;
     int64_t ROWS = settings->row_capacity, BOUNDS = ROWS + 1, NOTHING = 0;
     int64_t STATES = ROWS * (c->num_speculative_tokens + 1), TOKENS = c->max_num_batched_tokens;
     /* Each row adds at most one part-filled chunk or tile. */

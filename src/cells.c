@@ -173,12 +173,22 @@ static void gather_reads(const source *s, const int32_t *read_column, const int3
     }
 }
 
+/* Rows without tokens whose block is null are padding, whoever made them; strict has none among its rows. */
+static void mark_padding(int32_t *slots, const int32_t *start, int32_t n, int32_t columns, int32_t pad)
+{
+    for (int32_t k = 0; k < n; k++) {
+        if (start[k] != start[k + 1]) continue;
+        for (int32_t c = k * columns; c < (k + 1) * columns; c++)
+            if (slots[c] == GDN_NULL_SLOT) slots[c] = pad;
+    }
+}
+
 void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
 {
     const gdn_config *c = &settings->config;
     int32_t table_rows = step->table_rows;
     if (step->null_slots) {
-        memset(cells->slots, 0, (size_t)c->num_groups * cells->group_stride * sizeof *cells->slots);
+        for (size_t i = 0; i < (size_t)c->num_groups * cells->group_stride; i++) cells->slots[i] = c->pad_slot_id;
         return;
     }
     for (int32_t g = 0; g < c->num_groups; g++) {
@@ -194,7 +204,13 @@ void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_
             (p->repeat_column ? gather_repeated : gather_spec)(&s, p, table_rows, slots + cells->spec);
             if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + cells->non_spec);
         }
-        if (c->rules != GDN_RULES_STRICT) continue;
+        if (c->rules != GDN_RULES_STRICT) {
+            if (!c->pad_slot_id) continue;
+            if (p->speculative) mark_padding(slots + cells->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
+            if (!p->speculative || p->mixed)
+                mark_padding(slots + cells->non_spec, p->non_spec_start, p->num_non_spec, 1, c->pad_slot_id);
+            continue;
+        }
         gather_reads(&s, cells->read_column, p->spec_rows, p->num_spec, cells->own_rows, slots + cells->spec_read);
         gather_reads(&s, cells->read_column, p->non_spec_rows, p->num_non_spec, cells->own_rows,
                      slots + cells->non_spec_read);

@@ -65,10 +65,10 @@ GDN_RULE int32_t gdn_table_cell(const gdn_head *h, const gdn_group *g, const gdn
                                 uint32_t k, int64_t column)
 {
     int32_t row = gdn_unpack(payload, c->table_row, k);
-    if (row < 0) return GDN_NULL_SLOT;
+    if (row < 0) return h->pad_slot;
     if (column >= 0 && column < h->table_columns) return gdn_device_element(g->table, row * g->stride + column);
     gdn_fault(h, c, payload, GDN_FAULT_COLUMN, k);
-    return GDN_NULL_SLOT;
+    return h->pad_slot;
 }
 
 /* strict: a slot that the host has not seen. */
@@ -77,7 +77,7 @@ GDN_RULE int32_t gdn_checked_slot(const gdn_head *h, const gdn_group *g, const g
 {
     if (!h->strict || (slot >= lowest && slot < g->num_slots)) return slot;
     gdn_fault(h, c, payload, GDN_FAULT_SLOT, k);
-    return GDN_NULL_SLOT;
+    return h->pad_slot;
 }
 
 /* Slot that row k writes, or keeps for its column-th token. */
@@ -85,7 +85,7 @@ GDN_RULE int32_t gdn_state(const gdn_head *h, const gdn_group *g, const gdn_rows
                            uint32_t k, uint32_t column)
 {
     if (!g->table) return gdn_unpack(payload, g->slots, c->slots + k * c->columns + column);
-    if (gdn_unpack(payload, c->table_row, k) < 0) return GDN_NULL_SLOT;
+    if (gdn_unpack(payload, c->table_row, k) < 0) return h->pad_slot;
     int64_t at = h->repeat_column ? 0 : column;
     int32_t written = c->emitted == 1 || (int32_t)column < gdn_query_len(c, payload, k);
     if (h->align) {
@@ -96,6 +96,7 @@ GDN_RULE int32_t gdn_state(const gdn_head *h, const gdn_group *g, const gdn_rows
     }
     int32_t slot = gdn_table_cell(h, g, c, payload, k, at);
     if (at >= h->table_columns) return slot;
+    if (h->pad_slot && !h->strict && slot == GDN_NULL_SLOT && !gdn_query_len(c, payload, k)) return h->pad_slot;
     return gdn_checked_slot(h, g, c, payload, k, slot, written);
 }
 
@@ -107,15 +108,15 @@ GDN_RULE int32_t gdn_read(const gdn_head *h, const gdn_group *g, const gdn_rows 
     if (!g->table && !implied && c->reads_packed) return gdn_unpack(payload, g->slots, c->reads + k);
     if (implied && h->align) {
         int32_t seq_len = gdn_seq_len(h, c, payload, k), query_len = gdn_query_len(c, payload, k);
-        if (seq_len <= query_len) return GDN_NULL_SLOT; /* reported with the initial states */
+        if (seq_len <= query_len) return h->pad_slot; /* reported with the initial states */
         column = gdn_window_start(seq_len - query_len, h->block_size);
     } else if (implied) {
         int32_t a = gdn_given_accepted(h, c, payload, k);
-        if (gdn_accepted(h, c, payload, k) != a) return GDN_NULL_SLOT;
+        if (gdn_accepted(h, c, payload, k) != a) return h->pad_slot;
         column = a - 1;
     }
     if (!g->table && !implied) return gdn_unpack(payload, g->slots, c->slots + k * c->columns + (uint32_t)column);
-    int32_t slot = GDN_NULL_SLOT;
+    int32_t slot = h->pad_slot;
     if (g->table) {
         if (column >= h->table_columns) return gdn_table_cell(h, g, c, payload, k, column);
         slot = gdn_table_cell(h, g, c, payload, k, column);
@@ -200,6 +201,12 @@ GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_
     }
 }
 
+/* Boundary e of the prefills, which start behind the decodes. */
+GDN_RULE int32_t gdn_tail_bound(const gdn_head *h, const gdn_rows *c, const unsigned char *payload, uint32_t e)
+{
+    return gdn_unpack(payload, c->start, (uint32_t)h->tail_row + e) - h->num_decode_tokens;
+}
+
 GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block, uint32_t thread,
                                const unsigned char *shared)
 {
@@ -222,11 +229,12 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
 
     switch (s->kind) {
     case GDN_FILL_BOUNDS: out[e] = gdn_unpack(payload, c->start, e < c->rows ? e : c->rows); break;
+    case GDN_FILL_WIDE_BOUNDS: wide[e] = gdn_unpack(payload, c->start, e < c->rows ? e : c->rows); break;
     case GDN_FILL_STATES:
         k = e / c->emitted;
-        out[e] = k < c->rows ? gdn_state(h, g, c, payload, k, e - k * c->emitted) : GDN_NULL_SLOT;
+        out[e] = k < c->rows ? gdn_state(h, g, c, payload, k, e - k * c->emitted) : h->pad_slot;
         break;
-    case GDN_FILL_READS: out[e] = e < c->rows ? gdn_read(h, g, c, payload, e) : GDN_NULL_SLOT; break;
+    case GDN_FILL_READS: out[e] = e < c->rows ? gdn_read(h, g, c, payload, e) : h->pad_slot; break;
     case GDN_FILL_ACCEPTED: out[e] = e < c->rows ? gdn_accepted(h, c, payload, e) : GDN_PAD_ACCEPTED; break;
     case GDN_FILL_SHIFT:
         if (e >= c->rows || !gdn_unpack(payload, c->computed, e)) out[e] = gdn_conv_shift(GDN_PAD_ACCEPTED, 1);
@@ -249,7 +257,8 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
         out[e] = e < h->tiles ? (int32_t)k : GDN_NO_TILE;
         ((int32_t *)(array + s->stride))[e] = e < h->tiles ? (int32_t)e - gdn_unpack(memory, x.start, k) : GDN_NO_TILE;
         break;
-    default: out[e] = gdn_unpack(payload, c->start, (uint32_t)h->tail_row + e) - h->num_decode_tokens; break;
+    case GDN_FILL_TAIL_BOUNDS: out[e] = gdn_tail_bound(h, c, payload, e); break;
+    default: wide[e] = gdn_tail_bound(h, c, payload, e); break;
     }
 }
 

@@ -5,6 +5,7 @@
  * capacity, with ROWS = row_capacity, S = num_speculative_tokens:
  *   ROWS, BOUNDS = ROWS + 1, STATES = ROWS * (S + 1), TOKENS, CHUNKS = pairs, TILES,
  *   NOTHING: a window of another field's buffer
+ * BOUND is query_start_loc_dtype.
  * The token lists hold int32 in a purely speculative step. Shapes and meanings stand in gdnmeta.h. */
 #ifndef GDN_FIELDS_H
 #define GDN_FIELDS_H
@@ -12,8 +13,8 @@
 #include "gdnmeta.h"
 
 #define GDN_FIELDS(X)                                             \
-    X(spec_query_start_loc, GDN_INT32, BOUNDS, 0)                 \
-    X(non_spec_query_start_loc, GDN_INT32, BOUNDS, 0)             \
+    X(spec_query_start_loc, BOUND, BOUNDS, 0)                     \
+    X(non_spec_query_start_loc, BOUND, BOUNDS, 0)                 \
     X(spec_state_indices_tensor, GDN_INT32, STATES, 1)            \
     X(non_spec_state_indices_tensor, GDN_INT32, ROWS, 1)          \
     X(spec_sequence_masks, GDN_BOOL, ROWS, 0)                     \
@@ -25,7 +26,7 @@
     X(chunk_offsets, GDN_INT64, BOUNDS, 0)                        \
     X(batch_ptr, GDN_INT32, TILES, 0)                             \
     X(token_chunk_offset_ptr, GDN_INT32, TILES, 0)                \
-    X(prefill_query_start_loc, GDN_INT32, BOUNDS, 0)              \
+    X(prefill_query_start_loc, BOUND, BOUNDS, 0)                  \
     X(prefill_state_indices, GDN_INT32, NOTHING, 1)               \
     X(prefill_has_initial_state, GDN_BOOL, NOTHING, 0)            \
     X(spec_read_state_indices, GDN_INT32, ROWS, 1)                \

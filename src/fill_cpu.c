@@ -25,7 +25,7 @@ static void pad32(gdn_arena *arena, gdn_field field, int32_t groups, int32_t fil
     for (int32_t g = 0; g < groups; g++) repeat32(gdn_arena_at(arena, field, g), value, filled, end);
 }
 
-/* n rows of `columns` slots from each group's cells, then null slots up to `padded` rows. */
+/* n rows of `columns` slots from each group's cells, then no row's up to `padded` rows. */
 static void copy_slots(gdn_arena *arena, const gdn_inputs *in, gdn_field field, size_t cells_at, int32_t n, int32_t padded,
                        int32_t columns)
 {
@@ -33,12 +33,19 @@ static void copy_slots(gdn_arena *arena, const gdn_inputs *in, gdn_field field, 
     const int32_t *slots = in->cells->slots + cells_at;
     for (int32_t g = 0; g < groups; g++, slots += in->cells->group_stride)
         memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
-    pad32(arena, field, groups, n * columns, padded * columns, GDN_NULL_SLOT);
+    pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
 }
 
 /* Boundaries 0 .. n, then the last one repeated. Its value changes with the step, so nothing is spared. */
-static void copy_bounds(gdn_arena *arena, gdn_field field, const int32_t *start, int32_t n, int32_t bounds)
+static void copy_bounds(gdn_arena *arena, const gdn_inputs *in, gdn_field field, const int32_t *start, int32_t n,
+                        int32_t bounds)
 {
+    if (in->settings->config.query_start_loc_dtype == GDN_INT64) {
+        int64_t *wide = gdn_arena_at(arena, field, 0);
+        for (int32_t k = 0; k <= n; k++) wide[k] = start[k];
+        for (int32_t k = n + 1; k < bounds; k++) wide[k] = start[n];
+        return;
+    }
     int32_t *out = buffer32(arena, field);
     memcpy(out, start, ((size_t)n + 1) * sizeof *out);
     repeat32(out, start[n], n + 1, bounds);
@@ -74,7 +81,7 @@ static void fill_spec(gdn_arena *arena, const gdn_inputs *in)
     int32_t n = p->num_spec, padded = p->staged ? p->padded_rows : n;
 
     copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->cells->spec, n, padded, p->state_columns);
-    copy_bounds(arena, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->staged ? p->padded_bounds : n + 1);
+    copy_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->staged ? p->padded_bounds : n + 1);
 
     int32_t *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
     if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
@@ -99,7 +106,7 @@ static void fill_non_spec(gdn_arena *arena, const gdn_inputs *in)
     int32_t n = p->num_non_spec, padded = p->staged ? p->padded_rows : n;
 
     copy_slots(arena, in, GDN_FIELD_non_spec_state_indices_tensor, in->cells->non_spec, n, padded, 1);
-    copy_bounds(arena, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n, p->staged ? p->padded_bounds : n + 1);
+    copy_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n, p->staged ? p->padded_bounds : n + 1);
     if (in->settings->config.rules != GDN_RULES_STRICT) return;
     copy_slots(arena, in, GDN_FIELD_non_spec_read_state_indices, in->cells->non_spec_read, n, padded, 1);
     fill_conv_shift(arena, in->step, GDN_FIELD_non_spec_conv_shift, p->non_spec_rows, n, padded);
@@ -159,10 +166,12 @@ static void fill_tiles(gdn_arena *arena, const gdn_partition *p)
     pad32(arena, GDN_FIELD_token_chunk_offset_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
 }
 
-static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p)
+static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_t dtype)
 {
-    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->tail_row;
-    for (int32_t k = from; k <= p->num_non_spec; k++) out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->tail_row, n = p->num_non_spec;
+    int64_t *wide = gdn_arena_at(arena, GDN_FIELD_prefill_query_start_loc, 0);
+    for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++) out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+    for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++) wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
 }
 
 void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
@@ -177,5 +186,5 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
     fill_initial_states(arena, p, in->step);
     fill_chunks(arena, p);
     fill_tiles(arena, p);
-    if (p->tail_row > 0) fill_prefill_bounds(arena, p);
+    if (p->tail_row > 0) fill_prefill_bounds(arena, p, in->settings->config.query_start_loc_dtype);
 }

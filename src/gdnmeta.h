@@ -31,7 +31,7 @@ extern "C" {
 #endif
 #define GDN_OWN /* marks a transfer of ownership, for readers only */
 
-enum { GDN_ABI = 2 }; /* changes with any layout or signature; gdn_abi() tells the library's */
+enum { GDN_ABI = 3 }; /* changes with any layout or signature; gdn_abi() tells the library's */
 
 /* A plain number, so that a status costs a script no garbage. */
 typedef int32_t gdn_status;
@@ -90,6 +90,8 @@ typedef struct gdn_config {
     int32_t parallel_drafting;          /* 0 or 1 */
     int32_t decode_context_parallel_size; /* >= 1; 0 means 1 */
     int32_t check_unique;               /* 0 or 1: strict looks for a slot that one row writes and another uses */
+    int32_t pad_slot_id;                /* 0 or -1: what stands for "no row" in the state indices, see gdn_metadata */
+    int32_t query_start_loc_dtype;      /* GDN_INT32 or GDN_INT64: elements of the three *query_start_loc */
 } gdn_config;
 
 /* The defaults: strict on the CPU, 256 requests, 8,192 tokens, one group, no speculation, no graphs, slots
@@ -151,8 +153,8 @@ GDN_API gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int3
 /* num_accepted_tokens [n], see accepted_index. Not for gdn_capture, which makes them itself. */
 GDN_API gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n);
 
-/* Did a finished build find something wrong with its device inputs? It then used the null slot in place
- * of a bad one. GDN_OK, or GDN_EINVAL with the reason in gdn_last_error until the error is forgotten. */
+/* Did a finished build find something wrong with its device inputs? It then used pad_slot_id in place
+ * of a bad slot. GDN_OK, or GDN_EINVAL with the reason in gdn_last_error until the error is forgotten. */
 GDN_API gdn_status gdn_device_error(gdn_builder *b, int32_t forget);
 
 /* What a builder asked of its device, so far. */
@@ -207,7 +209,13 @@ typedef struct gdn_tensor {
 /* One step, described. Rows of a speculative step are split in two: spec rows (num_draft_tokens
  * >= 0) and non-spec rows; in any other step all rows are non-spec rows. n is the length of the
  * named class, b the padded size of a staged step (full_cuda_graph, no prefills), else n.
- * Tensors marked * exist once a cache group: those here are group 0's, see gdn_metadata_group. */
+ * Tensors marked * exist once a cache group: those here are group 0's, see gdn_metadata_group.
+ *
+ * Kernels tell rows to skip by 0 or by -1: pad_slot_id says which. It stands in state and read indices for
+ * padding, for rows without tokens whose block is the null slot, for every row of a strict capture, and in
+ * place of a bad value found on the device. A fresh row reads 0 in either case. Where pad_slot_id is -1, a
+ * kernel can thus tell the two apart: it skips -1, and 0 is a row of the pool that nobody writes, so that
+ * zeros kept there are what a fresh row starts from. */
 typedef struct gdn_metadata {
     int64_t step;                  /* successful builds so far; a view of another step is stale */
     int32_t num_prefills;          /* rows from the first on that has more tokens than one, or (strict) nothing computed;
@@ -221,10 +229,10 @@ typedef struct gdn_metadata {
     int32_t num_rows;              /* num_reqs: rows with padding, as the batch or the raw caller counts them */
 
     /* Every row: where its tokens lie and where its state lives. */
-    gdn_tensor spec_query_start_loc;          /* int32 [b + 1] boundaries within the spec tokens */
-    gdn_tensor non_spec_query_start_loc;      /* int32 [b + 1] boundaries within the non-spec tokens */
-    gdn_tensor spec_state_indices_tensor;     /* int32 [b, S + 1] * slot of the state after each token; 0 on padding */
-    gdn_tensor non_spec_state_indices_tensor; /* int32 [b] * slot to write; 0 on padding */
+    gdn_tensor spec_query_start_loc;          /* int32 or int64 [b + 1] boundaries within the spec tokens */
+    gdn_tensor non_spec_query_start_loc;      /* likewise of the non-spec tokens */
+    gdn_tensor spec_state_indices_tensor;     /* int32 [b, S + 1] * slot of the state after each token; pad_slot_id on padding */
+    gdn_tensor non_spec_state_indices_tensor; /* int32 [b] * slot to write; pad_slot_id on padding */
     gdn_tensor spec_sequence_masks;           /* bool [rows, or b] is this row speculative */
     gdn_tensor spec_token_indx;               /* int32 (pure) or int64 (mixed) [tokens] positions of spec tokens in the batch */
     gdn_tensor non_spec_token_indx;           /* likewise of non-spec tokens; both absent in a step without drafts */
@@ -239,12 +247,12 @@ typedef struct gdn_metadata {
 
     /* The prefills alone, without the decodes in front of them. Chunk tables number these rows
      * (vllm-2026-04: all non-spec rows). */
-    gdn_tensor prefill_query_start_loc;   /* int32 [prefills + 1] */
+    gdn_tensor prefill_query_start_loc;   /* int32 or int64 [prefills + 1] */
     gdn_tensor prefill_state_indices;     /* int32 [prefills] * */
     gdn_tensor prefill_has_initial_state; /* bool [prefills] */
 
     /* Rules strict: a state is read here and written at the *_state_indices above. */
-    gdn_tensor spec_read_state_indices;     /* int32 [b] * slot to read; 0: start from zeros */
+    gdn_tensor spec_read_state_indices;     /* int32 [b] * slot to read; 0: start from zeros; pad_slot_id on padding */
     gdn_tensor non_spec_read_state_indices; /* int32 [b] * */
     gdn_tensor prefill_read_state_indices;  /* int32 [prefills] * */
     gdn_tensor spec_conv_shift;             /* int32 [b] tokens to advance in the conv window: accepted - 1; 0 where fresh */
@@ -304,7 +312,7 @@ GDN_API gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *strea
 
 /* Build the step that a CUDA graph is captured with. num_reqs and num_actual_tokens must not pass
  * CAP; drafts and accepted counts follow from the query lengths. strict wants the query lengths
- * uniform, 1 or S + 1, and emits null slots only; seq_lens and block_tables may then be NULL.
+ * uniform, 1 or S + 1, and emits pad_slot_id alone; seq_lens and block_tables may then be NULL.
  * Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
 GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream);
 

@@ -56,6 +56,7 @@ enum { GDN_NON_SPEC, GDN_SPEC, GDN_CLASSES };
 /* What the elements of a segment are. */
 enum {
     GDN_FILL_BOUNDS,       /* int32 start of each row, then the end */
+    GDN_FILL_WIDE_BOUNDS,  /* int64, likewise */
     GDN_FILL_STATES,       /* int32 slots to write, every group */
     GDN_FILL_READS,        /* int32 slots to read, every group */
     GDN_FILL_ACCEPTED,     /* int32 */
@@ -67,7 +68,8 @@ enum {
     GDN_FILL_CHUNKS,       /* int32 pairs */
     GDN_FILL_CHUNK_STARTS, /* int64 */
     GDN_FILL_TILES,        /* int32, two arrays at once */
-    GDN_FILL_TAIL_BOUNDS   /* int32 */
+    GDN_FILL_TAIL_BOUNDS,  /* int32 */
+    GDN_FILL_WIDE_TAIL_BOUNDS /* int64 */
 };
 
 /* A run of blocks that fill one output. */
@@ -100,7 +102,7 @@ typedef struct gdn_head {
     uint32_t groups;              /* where the gdn_group records lie in the payload */
     uint32_t num_segments;
     uint32_t first_block[GDN_MAX_SEGMENTS]; /* of each segment; those that are not there never come */
-    uint32_t reserved;
+    int32_t pad_slot;             /* the slot of no row */
     gdn_segment segments[GDN_MAX_SEGMENTS];
 } gdn_head;
 

@@ -12,7 +12,7 @@
 static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
     int32_t n = p->num_spec, rows = p->staged ? p->padded_rows : n;
-    VECTOR(spec_query_start_loc, GDN_INT32, p->staged ? p->padded_bounds : n + 1);
+    VECTOR(spec_query_start_loc, settings->config.query_start_loc_dtype, p->staged ? p->padded_bounds : n + 1);
     VIEW(spec_state_indices_tensor, GDN_INT32, rows, p->state_columns, 2, 0);
     VECTOR(num_accepted_tokens, GDN_INT32, rows);
     VECTOR(spec_sequence_masks, GDN_BOOL, p->staged ? rows : p->rows);
@@ -32,7 +32,7 @@ static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_setti
 static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
     int32_t rows = p->staged ? p->padded_rows : p->num_non_spec;
-    VECTOR(non_spec_query_start_loc, GDN_INT32, p->staged ? p->padded_bounds : rows + 1);
+    VECTOR(non_spec_query_start_loc, settings->config.query_start_loc_dtype, p->staged ? p->padded_bounds : rows + 1);
     VECTOR(non_spec_state_indices_tensor, GDN_INT32, rows);
     if (settings->config.rules == GDN_RULES_STRICT) {
         VECTOR(non_spec_read_state_indices, GDN_INT32, rows);
@@ -50,7 +50,7 @@ static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
     VECTOR(batch_ptr, GDN_INT32, p->tile_length);
     VECTOR(token_chunk_offset_ptr, GDN_INT32, p->tile_length);
     if (p->tail_row > 0)
-        VECTOR(prefill_query_start_loc, GDN_INT32, tail + 1);
+        VECTOR(prefill_query_start_loc, settings->config.query_start_loc_dtype, tail + 1);
     else
         meta->prefill_query_start_loc = meta->non_spec_query_start_loc;
     VIEW(prefill_state_indices, GDN_INT32, tail, 1, 1, skip);

@@ -106,11 +106,11 @@ static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
     const gdn_inputs *in = s->in;
     const gdn_step *step = in->step;
     int32_t align = in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN, highest = -1, implied = 0;
-    int from_device = align ? step->device_seq_lens != NULL : step->device_accepted != NULL;
+    int from_device = !step->null_slots && (align ? step->device_seq_lens != NULL : step->device_accepted != NULL);
     int32_t *out = y->free;
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t i = row_of(s, k);
-        int32_t column = step->null_slots ? -1 : in->cells->read_column[i];
+        int32_t column = step->null_slots ? 0 : in->cells->read_column[i]; /* -1 would be a fresh row */
         if (from_device && column >= 0 && step->read_column[i] == GDN_READ_DEFAULT) {
             out[k] = GDN_READ_IMPLIED;
             implied = 1;
@@ -220,7 +220,10 @@ static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_
         const gdn_table *t = &in->step->tables[g];
         gdn_group *record = &y->groups[g];
         *record = (gdn_group){ .num_slots = in->settings->num_slots[g] };
-        if (in->step->null_slots) continue;
+        if (in->step->null_slots) {
+            record->slots.base = in->settings->config.pad_slot_id; /* of every slot */
+            continue;
+        }
         if (t->on_device) {
             record->table = (uint64_t)(uintptr_t)t->data;
             record->stride = t->stride;
@@ -256,6 +259,7 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *
     h->most_accepted = c->num_speculative_tokens + 1;
     h->num_decode_tokens = p->num_decode_tokens;
     h->tail_row = p->tail_row;
+    h->pad_slot = c->pad_slot_id;
 
     if (p->speculative) {
         plan_class(y, &h->classes[GDN_SPEC], &spec, p->spec_start);

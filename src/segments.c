@@ -34,6 +34,8 @@ void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs 
     const gdn_partition *p = in->partition;
     uint32_t groups = (uint32_t)in->settings->config.num_groups;
     gdn_head *head = &y->launch->head;
+    int wide = in->settings->config.query_start_loc_dtype == GDN_INT64;
+    int bounds = wide ? GDN_FILL_WIDE_BOUNDS : GDN_FILL_BOUNDS;
     gdn_metadata m = { 0 };
     gdn_metadata_set(&m, arena, in->settings, p);
 #define SHARED(name, kind, spec) add(y, &m.name, GDN_FILL_##kind, spec, 1, 0)
@@ -44,8 +46,8 @@ void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs 
     GROUPED(non_spec_state_indices_tensor, STATES, GDN_NON_SPEC);
     GROUPED(spec_read_state_indices, READS, GDN_SPEC);
     GROUPED(non_spec_read_state_indices, READS, GDN_NON_SPEC);
-    SHARED(spec_query_start_loc, BOUNDS, GDN_SPEC);
-    SHARED(non_spec_query_start_loc, BOUNDS, GDN_NON_SPEC);
+    add(y, &m.spec_query_start_loc, bounds, GDN_SPEC, 1, 0);
+    add(y, &m.non_spec_query_start_loc, bounds, GDN_NON_SPEC, 1, 0);
     SHARED(spec_sequence_masks, MASK, GDN_SPEC);
     SHARED(num_accepted_tokens, ACCEPTED, GDN_SPEC);
     SHARED(spec_conv_shift, SHIFT, GDN_SPEC);
@@ -57,7 +59,8 @@ void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs 
     SHARED(chunk_offsets, CHUNK_STARTS, GDN_NON_SPEC);
     add(y, &m.batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1,
         arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_batch_ptr]);
-    if (p->has_prefills && p->tail_row > 0) SHARED(prefill_query_start_loc, TAIL_BOUNDS, GDN_NON_SPEC);
+    if (p->has_prefills && p->tail_row > 0)
+        add(y, &m.prefill_query_start_loc, wide ? GDN_FILL_WIDE_TAIL_BOUNDS : GDN_FILL_TAIL_BOUNDS, GDN_NON_SPEC, 1, 0);
 #undef SHARED
 #undef GROUPED
     y->room = staged_room(head);

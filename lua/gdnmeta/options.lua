@@ -37,6 +37,7 @@ local function device(value)
 end
 
 local RULES = { "strict", "vllm-2026-04", "vllm-2026-08" } -- GDN_RULES_*, from 0
+local DTYPES = { "int32", "int64" } -- GDN_INT32, GDN_INT64
 local MODES = { "none", "align", "all" } -- GDN_CACHE_*, from 0
 
 -- { name, domain, default }; a default of 0 leaves the choice to the core, nil is "not given".
@@ -58,6 +59,8 @@ local OPTIONS = {
   { "parallel_drafting", flag, false },
   { "decode_context_parallel_size", integer(1, INT32_MAX), 1 },
   { "check_unique", flag, true },
+  { "pad_slot_id", integer(-1, 0), 0 },
+  { "query_start_loc_dtype", one_of(DTYPES), "int32" },
 }
 
 local KNOWN = { num_slots = true }

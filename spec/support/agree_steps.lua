@@ -25,6 +25,7 @@ local function config_of(rand, rules)
     max_num_batched_tokens = rows * 40 + 600, max_requests = rows + rand(0, 3),
     max_blocks_per_row = width, num_slots = pick(rand, { 70000, 4000000 }) + rows * width * 2,
     check_unique = chance(rand, 80), parallel_drafting = chance(rand, 10),
+    pad_slot_id = chance(rand, 30) and -1 or 0, query_start_loc_dtype = pick(rand, { "int32", "int64" }),
   }
 end
 
