@@ -88,8 +88,7 @@ gdn_status gdn_cells_locate(gdn_cells *cells, const gdn_settings *settings, cons
                             gdn_error *error)
 {
     if (step->null_slots) return GDN_OK;
-    int32_t rows = p->rows < step->table_rows ? p->rows : step->table_rows;
-    gdn_status status = check_table_rows(cells, settings, step, rows, error);
+    gdn_status status = check_table_rows(cells, settings, step, step->table_rows, error);
     if (!status && settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && !step->device_seq_lens)
         status = locate_windows(cells, settings, step, p->rows, error);
     return status;

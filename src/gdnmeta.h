@@ -265,20 +265,26 @@ typedef struct gdn_metadata {
  * still reads the tensors of the step before must have been enqueued on it too, or be done. A stream that
  * is being captured is refused: graphs read the tensors, builds happen outside of them.
  *
- * Legal batches (strict). Anything else is refused with row, field, value and wanted range:
- *   - real rows have query_len >= 1 and seq_len >= query_len; padding stands only at the back:
- *     query_len 0, seq_len 0, num_draft_tokens -1, null blocks;
- *   - rows are ordered: decodes (prompt done), short extends (query_len up to
- *     reorder_batch_threshold), long extends, first chunks (nothing computed);
- *   - num_draft_tokens is -1, or in 0 .. S with query_len = num_draft_tokens + 1, prompt_done and
- *     something computed;
+ * Legal batches (strict). Anything else is refused with row, field, value and wanted range. Rows up to
+ * the last one that has tokens are real; those behind it are padding. A step is speculative when some
+ * row has num_draft_tokens > 0; in any other step each row writes the first block of its window alone.
+ *   - a real row has query_len >= 1;
+ *   - seq_len >= query_len;
+ *   - num_draft_tokens is -1, or in 0 .. S;
+ *   - a speculative row has query_len = num_draft_tokens + 1, prompt_done = 1 and seq_len > query_len;
  *   - num_accepted_tokens is in 1 .. S + 1;
- *   - a written block is in 1 .. num_slots - 1, written once, and no other row of the group reads it;
- *     those behind the drafts of a speculative row are in 0 .. num_slots - 1;
- *   - a row with computed tokens has a read_column within its table row, holding a block in
- *     1 .. num_slots - 1 (a block that nobody writes may be read by many); a row without any is
- *     fresh: -1.
- * check_unique = 0 leaves out who else writes or reads a block, for hosts whose pool guarantees it.
+ *   - prompt_done is 0 or 1;
+ *   - rows are ordered: decodes (prompt done), short extends (query_len up to reorder_batch_threshold),
+ *     long extends, first chunks (nothing computed: seq_len = query_len);
+ *   - table_row is a row of every group's table, or ~k for row k of the batch's own blocks;
+ *   - the window, S + 1 columns (`align`: 1 + num_speculative_blocks), ends within the table row;
+ *   - read_column is -1 in a first chunk, else a column of the table row;
+ *   - a written block is in 1 .. num_slots - 1;
+ *   - a block of a speculative row behind its drafts, which is not written, is in 0 .. num_slots - 1;
+ *   - the block at read_column is in 1 .. num_slots - 1;
+ *   - a written block is written once, and no other row of the group reads it; one that nobody writes
+ *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
+ *   - padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row.
  * The reference rule sets accept everything that their upstream builder accepts.
  * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
 GDN_API gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream);

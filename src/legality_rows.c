@@ -75,7 +75,8 @@ static gdn_status judge_column(const limits *l, const gdn_step *step, int32_t i,
     if (fresh)
         REFUSE("rows[%d].read_column = %d, want -1 (nothing is computed yet)", i, column);
     if (column == GDN_READ_DEFAULT)
-        REFUSE("rows[%d].read_column is not given, want 0 .. %d (align with speculation cannot imply it)", i, l->cols - 1);
+        REFUSE("rows[%d].read_column = %d (not given), want 0 .. %d (align with speculation cannot imply it)", i, column,
+               l->cols - 1);
     REFUSE("rows[%d].read_column = %d, want 0 .. %d", i, column, l->cols - 1);
 }
 
@@ -100,25 +101,12 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
 }
 
 /* Padding that the host wrote itself; what the build made needs no check. */
-static gdn_status check_padding(const gdn_settings *settings, const gdn_partition *p, const gdn_step *step,
-                                gdn_error *error)
+static gdn_status judge_padding(const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
-    int32_t end = step->rows < step->table_rows ? step->rows : step->table_rows;
-    for (int32_t i = p->rows; i < end; i++) {
-        int32_t r = step->table_row[i];
+    for (int32_t i = p->rows; i < step->table_rows; i++) {
         if (step->seq_len[i] != 0) REFUSE("rows[%d].seq_len = %d, want 0 in a padding row", i, step->seq_len[i]);
         if (step->num_draft_tokens[i] != -1)
             REFUSE("rows[%d].num_draft_tokens = %d, want -1 in a padding row", i, step->num_draft_tokens[i]);
-        for (int32_t g = 0; g < settings->config.num_groups; g++) {
-            const gdn_table *t = &step->tables[g];
-            if (r >= t->rows || ~r >= (step->own ? step->own[g].rows : 0))
-                REFUSE("rows[%d].table_row = %d, want < %d", i, r, t->rows);
-            if (t->on_device) continue; /* the device pads on its own */
-            if (r < 0) t = &step->own[g];
-            const int32_t *cells = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
-            for (int32_t c = 0; c < settings->window && c < t->cols; c++)
-                if (cells[c]) REFUSE("rows[%d] group %d block %d = %d, want 0 in a padding row", i, g, c, cells[c]);
-        }
     }
     return GDN_OK;
 }
@@ -132,5 +120,5 @@ gdn_status gdn_legality_rows(const gdn_cells *cells, const gdn_settings *setting
     while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills beside speculative rows */
     int32_t ordinary = count_ordinary(&l, step, cells->read_column, decodes);
     gdn_status status = judge_rows(&l, step, ordinary, p->rows, cells->read_column, error);
-    return status ? status : check_padding(settings, p, step, error);
+    return status ? status : judge_padding(p, step, error);
 }

@@ -57,6 +57,20 @@ static gdn_status check_slots(const gdn_claim *k, const gdn_step *step, const in
     return GDN_OK;
 }
 
+/* Padding that the host wrote itself names no slot in the columns that a step would use of it. */
+static gdn_status check_padding(const gdn_table *table, const gdn_table *own, int32_t columns, const gdn_partition *p,
+                                const gdn_step *step, int32_t group, gdn_error *error)
+{
+    for (int32_t i = p->rows; i < step->table_rows; i++) {
+        int32_t r = step->table_row[i];
+        const gdn_table *t = r < 0 ? own : table;
+        const int32_t *cells = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
+        for (int32_t c = 0; c < columns; c++)
+            if (cells[c]) REFUSE("rows[%d] group %d block %d = %d, want 0 in a padding row", i, group, c, cells[c]);
+    }
+    return GDN_OK;
+}
+
 gdn_status gdn_legality_slots(const gdn_cells *cells, gdn_uniqueness *u, const gdn_settings *settings,
                               const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
@@ -72,6 +86,8 @@ gdn_status gdn_legality_slots(const gdn_cells *cells, gdn_uniqueness *u, const g
         gdn_status status = GDN_OK;
         for (int32_t n = 0; !status && n < 2; n++)
             status = check_slots(&claims[n], step, cells->read_column, settings->num_slots[g], g, error);
+        const gdn_table *own = step->own ? &step->own[g] : NULL;
+        if (!status) status = check_padding(&step->tables[g], own, settings->window, p, step, g, error);
         if (!status && u->seen) status = gdn_uniqueness_check(u, claims, step, cells->read_column, g, error);
         if (status) return status;
     }

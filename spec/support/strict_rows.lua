@@ -23,16 +23,27 @@ function M.close()
   end
 end
 
---- Build rows, padded where sizes are given.
+-- `poke` writes past what batch:add lets through, as a host with the bare arrays could.
+local function add(batch, row)
+  local fields, poke = {}, {}
+  for name, value in pairs(row) do
+    if name == "poke" then poke = value else fields[name] = value end
+  end
+  local i = assert(batch:add(fields))
+  for name, value in pairs(poke) do batch.rows[name][i] = value end
+end
+
+--- Build rows, padded where sizes are given. A row's `poke`: values for its C arrays, by their names.
 ---@return table|nil metadata
 ---@return string? reason
+---@return integer? code
 function M.build(builder, rows, padded_rows, padded_tokens)
   local batch = assert(builder:batch())
-  for _, row in ipairs(rows) do assert(batch:add(row)) end
+  for _, row in ipairs(rows) do add(batch, row) end
   if padded_rows then assert(batch:pad(padded_rows, padded_tokens)) end
-  local meta, reason = builder:build(batch)
+  local meta, reason, code = builder:build(batch)
   batch:close()
-  return meta, reason
+  return meta, reason, code
 end
 
 local function row_of(b, row, extra)
