@@ -108,12 +108,25 @@ function Face:policy_reset()
   if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
 end
 
+--- Write the inputs of every step that is built from now on to a file, which it replaces, with checksums of
+--- what they gave. It ends with close(), with the engine, or when the file has its max_bytes; steps go on.
+---@param path string
+---@param options table|nil max_bytes, default 64 MiB
+---@return table|nil recording path, steps, bytes, stopped (why it ended early, or nil), close()
+---@return string? message
+---@return integer? code
+function Face:record(path, options)
+  if self.closed then error("gdnmeta.Engine: closed", 2) end
+  return require("gdnmeta.record").start(self, path, options)
+end
+
 --- Requests are dropped, tables and slots are gone; the builders are the host's.
 function Face:close()
   if self.closed then return end
   local hook = self.view.cursor.hook
   if hook then error("gdnmeta.Engine:close: called by the policy's hook " .. hook, 2) end
   self.closed = true
+  if self.recording then self.recording:close() end
   make.release(self)
 end
 

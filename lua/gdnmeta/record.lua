@@ -1,0 +1,158 @@
+-- Recordings: the inputs of an engine's steps in a file, with checksums of what they gave, so that a step
+-- can be drawn and built again elsewhere. While one is written, an object stands in for the builder that the
+-- engine's steps are built with; without, the engine does not know that recordings exist.
+local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
+local checksum = require "gdnmeta.record.checksum"
+local format = require "gdnmeta.record.format"
+local header = require "gdnmeta.record.header"
+local reader = require "gdnmeta.record.reader"
+local steps = require "gdnmeta.record.step"
+
+local EINVAL = tonumber(lib.GDN_EINVAL)
+local MAX_BYTES = 64 * 2 ^ 20
+
+local Recording = {}
+Recording.__index = Recording
+
+-- Steps are built by their builders again; what they wrote remains.
+local function let_go(self)
+  for step, builder in pairs(self.builders) do step.builder = builder end
+  self.engine.recording = nil
+  self.file:close()
+  self.file = nil
+end
+
+local function put(self, line)
+  local ok, why = self.file:write(line)
+  if ok then ok, why = self.file:flush() end
+  if not ok then error(why, 0) end
+  self.bytes = self.bytes + #line
+end
+
+-- The end line has its room in max_bytes.
+local function finish(self, why)
+  put(self, format.line(self.json, format.END, { ["end"] = why, steps = self.steps }))
+  let_go(self)
+end
+
+local function stop(self, why)
+  self.stopped = why
+  finish(self, why)
+end
+
+local function add(self, step, builder, meta)
+  local document = steps.of(step, self.tables, self.facts, meta, checksum.step(builder, meta))
+  local line = format.line(self.json, format.STEP, document)
+  if #line > format.MAX_LINE then
+    stop(self, ("step %.0f takes %d bytes, a line has at most %d"):format(step.number, #line,
+      format.MAX_LINE))
+  elseif self.bytes + #line + format.END_ROOM > self.max_bytes then
+    stop(self, ("max_bytes = %.0f reached before step %.0f"):format(self.max_bytes, step.number))
+  else
+    put(self, line)
+    self.steps = self.steps + 1
+  end
+end
+
+-- What fails here stops the recording, never the step.
+local function add_or_stop(self, step, builder, meta)
+  local ok, why = pcall(add, self, step, builder, meta)
+  if ok then return end
+  self.stopped = ("step %.0f: %s"):format(step.number, tostring(why))
+  if self.file then let_go(self) end
+end
+
+local function stand_in(self, step)
+  local builder = step.builder
+  self.builders[step] = builder
+  step.builder = setmetatable({
+    build = function(_, batch, stream)
+      local meta, message, code = builder:build(batch, stream)
+      if not meta then return nil, message, code end
+      add_or_stop(self, step, builder, meta)
+      return meta
+    end,
+  }, { __index = builder })
+end
+
+--- Write the end of the file, and go on without.
+---@return boolean|nil ok nil: it stopped before
+---@return string? message why
+function Recording:close()
+  if self.file then
+    local ok, why = pcall(finish, self, "closed")
+    if not ok then
+      self.stopped = tostring(why)
+      if self.file then let_go(self) end
+    end
+  end
+  if self.stopped then return nil, self.stopped end
+  return true
+end
+
+function Recording:__tostring()
+  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(self.path, self.steps, self.bytes,
+    self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
+end
+
+local M = { open = reader.open }
+
+local function options_problem(path, options)
+  if type(path) ~= "string" then return check.wrong("path", path, "a string") end
+  if type(options) ~= "table" then return check.wrong("options", options, "a table or nil") end
+  for name in pairs(options) do
+    if name ~= "max_bytes" then return "unknown option " .. tostring(name) end
+  end
+  local n = options.max_bytes
+  if n ~= nil and (type(n) ~= "number" or n % 1 ~= 0 or not (n >= 1 and n <= 2 ^ 53)) then
+    return check.wrong("max_bytes", n, "an integer in 1 .. 2^53")
+  end
+end
+
+-- Why the engine's steps cannot be recorded, or nil.
+local function refusal(engine)
+  if engine.recording then return "already recording to " .. engine.recording.path end
+  if engine.device_accepted then
+    return "accepted counts are given on the device, want them on the host to record them"
+  end
+  for group = 0, engine.builder.num_groups - 1 do
+    if engine.builder.table_rows[group] then
+      return ("group %d borrows its table, want its own"):format(group)
+    end
+  end
+end
+
+--- Record an engine: see Engine:record, which calls this and is called by a host.
+---@return table|nil recording
+---@return string? message
+---@return integer? code
+function M.start(engine, path, options)
+  options = options or {}
+  local problem = options_problem(path, options)
+  if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
+  problem = refusal(engine)
+  if problem then return nil, problem, EINVAL end
+  local json, message = format.json()
+  if not json then return nil, message, EINVAL end
+  local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0, builders = {},
+                              max_bytes = options.max_bytes or MAX_BYTES, tables = engine.states.cells,
+                              facts = header.builder(engine.builder) }, Recording)
+  local first = format.line(json, format.HEADER, header.of(engine))
+  if #first + format.END_ROOM > self.max_bytes then
+    return nil, ("max_bytes = %.0f, want at least %d for header and end"):format(self.max_bytes,
+      #first + format.END_ROOM), EINVAL
+  end
+  self.file, message = io.open(path, "wb")
+  if not self.file then return nil, message, EINVAL end
+  local ok, why = pcall(put, self, first)
+  if not ok then
+    self.file:close()
+    return nil, tostring(why), EINVAL
+  end
+  engine.recording = self
+  for _, step in ipairs(engine.steps) do stand_in(self, step) end
+  return self
+end
+
+return M

@@ -1,0 +1,69 @@
+-- Checksums of a step's tensors: FNV-1a of 64 bits over dtype, shape and elements as numbers, so that the
+-- same values give the same sum on any device. Two tensors that differ in one element differ in it.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local fields = require "gdnmeta.fields"
+
+local bxor, tohex = bit.bxor, bit.tohex
+local int64_t, bytes_t = ffi.typeof "int64_t", ffi.typeof "uint8_t[?]"
+local START, PRIME = 0xcbf29ce484222325ULL, 0x100000001b3ULL
+
+-- dtype -> its number in the sum, a pointer to read elements by (a bool as its byte), bytes an element
+local KINDS = {
+  int32 = { 0, ffi.typeof "const int32_t *", 4 },
+  int64 = { 1, ffi.typeof "const int64_t *", 8 },
+  bool = { 2, ffi.typeof "const uint8_t *", 1 },
+}
+
+local function add(sum, number)
+  return bxor(sum, ffi.cast(int64_t, number)) * PRIME
+end
+
+local function fold(sum, elements, n)
+  for i = 0, n - 1 do sum = bxor(sum, ffi.cast(int64_t, elements[i])) * PRIME end
+  return sum
+end
+
+-- Host memory of a view's elements; on a device that waits for the build.
+local function readable(builder, view, bytes)
+  if builder.device == "cpu" then return view.data end
+  local copy = bytes_t(bytes)
+  if lib.gdn_builder_read(builder.handle, copy, view.data, bytes) ~= 0 then
+    error("gdnmeta.record: " .. ffi.string(lib.gdn_last_error(builder.handle)), 0)
+  end
+  return copy
+end
+
+local M = {}
+
+--- 16 hexadecimal digits.
+---@param builder table whose view it is
+---@param view ffi.cdata* a tensor of its last build
+---@return string
+function M.tensor(builder, view)
+  local kind, shape, n = KINDS[view.dtype], view.shape, #view
+  local sum = add(add(START, kind[1]), #shape)
+  for _, size in ipairs(shape) do sum = add(sum, size) end
+  return tohex(fold(sum, ffi.cast(kind[2], readable(builder, view, n * kind[3])), n))
+end
+
+--- Sums of every tensor that the builder's last step has: a list of one a cache group where each group has
+--- its own, else of one.
+---@param builder table
+---@param meta table
+---@return table sums by name
+function M.step(builder, meta)
+  local sums = {}
+  for _, name in ipairs(fields.tensors) do
+    if meta[name] then
+      local list = {}
+      for group = 0, fields.per_group[name] and builder.num_groups - 1 or 0 do
+        list[group + 1] = M.tensor(builder, meta:group(group)[name])
+      end
+      sums[name] = list
+    end
+  end
+  return sums
+end
+
+return M

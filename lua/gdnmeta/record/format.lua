@@ -1,0 +1,59 @@
+-- What a recording is: JSON, a line each. The first is the header, then one a built step, then the end. A
+-- file without its end was cut, or is still being written: every whole line of it counts.
+--
+--   {"gdnmeta":"record", "version":1, "library":, "builder":{options of gdn.builder}, "engine":{limits}}
+--   {"step":, "now":, "graph":, "padded_rows":, "padded_tokens":, columns, "blocks":, "counts":, "sums":}
+--   {"end":why, "steps":lines before it}
+--
+-- Columns are lists with an element a row. A step that was built again, because drafts before it were
+-- rejected, has another line.
+local has_cjson, cjson = pcall(require, "cjson")
+
+local M = {
+  VERSION = 1,
+  MAX_LINE = 4 * 2 ^ 20, -- bytes; neither written nor read beyond
+  END_ROOM = 128,        -- bytes that the end line fits in
+  HEADER = { "gdnmeta", "version", "library", "builder", "engine" },
+  STEP = { "step", "now", "graph", "padded_rows", "padded_tokens", "query_len", "seq_len", "drafts",
+           "accepted", "prompt_done", "table_row", "read_column", "blocks", "read_blocks", "counts", "sums" },
+  END = { "end", "steps" },
+}
+
+local DEPTH = 4 -- of nesting: {"blocks":[[1]]} has 3
+
+--- A codec of its own, so that nobody's settings of cjson matter.
+---@return table|nil cjson
+---@return string? message
+function M.json()
+  if not has_cjson then return nil, "the Lua module cjson is missing: `luarocks install lua-cjson`" end
+  local json = cjson.new()
+  json.decode_max_depth(DEPTH)
+  json.decode_invalid_numbers(false)
+  json.encode_number_precision(14)
+  return json
+end
+
+--- A document as a line, its fields in the order of `names`.
+---@param json table
+---@param names table
+---@param document table
+---@return string
+function M.line(json, names, document)
+  local parts = {}
+  for _, name in ipairs(names) do
+    local value = document[name]
+    if value ~= nil then parts[#parts + 1] = ("%q:"):format(name) .. json.encode(value) end
+  end
+  return "{" .. table.concat(parts, ",") .. "}\n"
+end
+
+--- Columns that the build of a row looks at: `width` of them from the first on.
+---@param facts table mamba_cache_mode, mamba_block_size, num_speculative_blocks, num_speculative_tokens
+---@param seq_len integer
+---@return integer first, integer width
+function M.window(facts, seq_len)
+  if facts.mamba_cache_mode ~= "align" then return 0, facts.num_speculative_tokens + 1 end
+  return math.max(math.floor((seq_len - 1) / facts.mamba_block_size), 0), facts.num_speculative_blocks + 1
+end
+
+return M

@@ -1,0 +1,122 @@
+-- The header of a recording: which builder and which engine it is of. What is read from a file is judged
+-- here before anything is made from it.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local builder_options = require "gdnmeta.options"
+local check = require "gdnmeta.check"
+local format = require "gdnmeta.record.format"
+local judge = require "gdnmeta.record.judge"
+
+local config_t = ffi.typeof "gdn_config"
+
+local FLAGS = { full_cuda_graph = true, parallel_drafting = true, check_unique = true }
+local NAMES = { rules = builder_options.RULES, mamba_cache_mode = builder_options.MODES }
+local NUMBERS = { "max_num_seqs", "max_num_batched_tokens", "max_rows", "num_speculative_tokens",
+                  "mamba_block_size", "num_speculative_blocks", "num_groups", "max_requests",
+                  "max_blocks_per_row", "decode_context_parallel_size" }
+local TEXT = 200 -- bytes
+
+local M = {}
+
+--- A builder's configuration as options of gdn.builder.
+---@param builder table
+---@return table
+function M.builder(builder)
+  local config, options = config_t(), { device = builder.device, num_slots = {} }
+  lib.gdn_builder_config(builder.handle, config)
+  for _, name in ipairs(NUMBERS) do options[name] = config[name] end
+  for name in pairs(FLAGS) do options[name] = config[name] ~= 0 end
+  for name, names in pairs(NAMES) do options[name] = names[config[name]] end
+  if config.max_cudagraph_capture_size > 0 then
+    options.max_cudagraph_capture_size = config.max_cudagraph_capture_size
+  end
+  for group = 1, config.num_groups do options.num_slots[group] = config.num_slots[group - 1] end
+  return options
+end
+
+local LIMITS = { "max_model_len", "max_num_seqs", "max_num_batched_tokens", "long_prefill_token_threshold",
+                 "chunked_prefill", "kv_tokens", "kv_block_size", "async" }
+
+---@param engine table
+---@return table document
+function M.of(engine)
+  local limits = { policy = tostring(engine.policy.name or "policy"):gsub("%c", " "):sub(1, TEXT) }
+  for _, name in ipairs(LIMITS) do limits[name] = engine.options[name] end
+  return { gdnmeta = "record", version = format.VERSION, library = require("gdnmeta")._VERSION,
+           builder = M.builder(engine.builder), engine = limits }
+end
+
+--- At least as many bytes as a builder of these options and one batch of it allocate.
+---@param o table options of gdn.builder, all given
+---@return number
+function M.memory(o)
+  local states = o.num_speculative_tokens + 1
+  local cap = math.min(o.max_num_seqs * states, o.max_cudagraph_capture_size or math.huge)
+  local rows = o.max_rows + math.max(o.max_rows, math.min(cap, o.max_num_batched_tokens))
+  local tables = o.num_groups * o.max_blocks_per_row * (o.max_requests + o.max_rows)
+  local slots = 0
+  for _, n in ipairs(o.num_slots) do slots = math.max(slots, n) end
+  return 2 ^ 20 + 4 * (tables + o.num_groups * rows * (states + 4) + (o.check_unique and slots or 0))
+    + 160 * rows + 20 * o.max_num_batched_tokens
+end
+
+local function text(value) return type(value) == "string" and #value <= TEXT and not value:find "%c" end
+
+local function builder_problem(given, max_memory)
+  if type(given) ~= "table" then return judge.wrong("builder", given, "an object") end
+  for _, names in ipairs { NUMBERS, { "device", "rules", "mamba_cache_mode", "full_cuda_graph",
+                                      "parallel_drafting", "check_unique", "num_slots" } } do
+    for _, name in ipairs(names) do
+      if check.absent(given[name]) then return ("builder.%s is missing"):format(name) end
+    end
+  end
+  if not text(given.device) then return judge.wrong("builder.device", given.device, "a name") end
+  local device = given.device
+  given.device = "cpu"
+  if type(given.num_slots) ~= "table" then
+    return judge.wrong("builder.num_slots", given.num_slots, "a list of one a group")
+  end
+  local parsed, message = builder_options.parse(given)
+  if not parsed then return "builder: " .. judge.short(message) end
+  given.device = device
+  local bytes = M.memory(given)
+  if bytes > max_memory then
+    return ("builder: needs up to %.0f MiB of memory, want at most %.0f"):format(bytes / 2 ^ 20,
+      max_memory / 2 ^ 20)
+  end
+end
+
+local ENGINE = { chunked_prefill = "boolean", async = "boolean", policy = "string" }
+for _, name in ipairs(LIMITS) do ENGINE[name] = ENGINE[name] or "number" end
+
+local function engine_problem(given)
+  if type(given) ~= "table" then return judge.wrong("engine", given, "an object") end
+  for name, value in pairs(given) do
+    local wanted = ENGINE[name]
+    if not wanted then return "engine: unknown field " .. judge.show(name) end
+    if type(value) ~= wanted or wanted == "string" and not text(value) then
+      return judge.wrong("engine." .. name, value, "a " .. wanted)
+    end
+  end
+  if not given.policy then return "engine.policy is missing" end
+end
+
+--- Judge a header.
+---@param document any what the first line holds
+---@param max_memory number bytes that a builder of it may take
+---@return table|nil header
+---@return string? message
+function M.parse(document, max_memory)
+  if type(document) ~= "table" or document.gdnmeta ~= "record" then return nil, "no recording of gdnmeta" end
+  if document.version ~= format.VERSION then
+    local wanted = ("%d, the one this program reads"):format(format.VERSION)
+    return nil, judge.wrong("version", document.version, wanted)
+  end
+  local problem = judge.unknown(document, format.HEADER)
+    or not text(document.library) and judge.wrong("library", document.library, "a version")
+    or builder_problem(document.builder, max_memory) or engine_problem(document.engine)
+  if problem then return nil, problem end
+  return document
+end
+
+return M

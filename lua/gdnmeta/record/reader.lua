@@ -1,0 +1,147 @@
+-- Reads a recording line by line. Nothing that a file says is believed: lines are of bounded length, JSON of
+-- bounded depth, and every number is judged before it comes near C. A file that was cut is read up to its
+-- last whole line.
+local lib = require "gdnmeta.native"
+local format = require "gdnmeta.record.format"
+local headers = require "gdnmeta.record.header"
+local judge = require "gdnmeta.record.judge"
+local steps = require "gdnmeta.record.step"
+
+local EINVAL = tonumber(lib.GDN_EINVAL)
+local BLOCK = 65536         -- bytes that are read at once
+local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no limit
+
+local Reader = {}
+Reader.__index = Reader
+
+-- The next whole line, without its newline; nil at the end, where self.rest is what no newline follows.
+local function line(self)
+  local parts, length = {}, 0
+  while true do
+    local at = self.buffer:find("\n", self.at, true)
+    local part = self.buffer:sub(self.at, at and at - 1)
+    parts[#parts + 1], length = part, length + #part
+    if length > format.MAX_LINE then
+      return nil, ("longer than the %d bytes that a line may have"):format(format.MAX_LINE)
+    end
+    if at then
+      self.at = at + 1
+      return table.concat(parts)
+    end
+    local why
+    self.at = 1
+    self.buffer, why = self.file:read(BLOCK)
+    if not self.buffer then
+      self.buffer, self.rest = "", length
+      return nil, why
+    end
+  end
+end
+
+local function refuse(self, message)
+  self.failed = ("%s:%d: %s"):format(self.path, self.number, message)
+  return nil, self.failed, EINVAL
+end
+
+-- A line as a table; nil at the end; nil, message when it is none.
+local function document(self)
+  self.number = self.number + 1
+  local text, why = line(self)
+  if not text then
+    if why then return refuse(self, why) end
+    return nil
+  end
+  local ok, value = pcall(self.json.decode, text)
+  if not ok then return refuse(self, judge.short(value)) end
+  if type(value) ~= "table" then return refuse(self, judge.wrong("the line", value, "an object")) end
+  return value
+end
+
+-- What the file lacks, in words, or nil.
+local function missing(self)
+  if self.rest > 0 then
+    return ("cut in line %d, %d bytes of which are there: the rest is missing"):format(self.number, self.rest)
+  elseif not self.ended then
+    return ("no end line behind line %d: it was cut there, or is still being written"):format(self.number - 1)
+  elseif self.ended ~= "closed" then
+    return "the recording ended early: " .. self.ended
+  end
+end
+
+local function finish(self, last)
+  if type(last["end"]) ~= "string" or #last["end"] > format.END_ROOM then
+    return refuse(self, judge.wrong("end", last["end"], "a reason"))
+  end
+  local problem = judge.unknown(last, format.END) or last.steps ~= self.steps
+    and judge.wrong("steps", last.steps, ("%d, the steps before it"):format(self.steps))
+  if problem then return refuse(self, problem) end
+  self.ended = judge.short(last["end"])
+  local behind, message = document(self)
+  if message then return nil, message, EINVAL end
+  if behind then return refuse(self, "stands behind the end") end
+  if self.rest > 0 then return refuse(self, "stands behind the end") end
+end
+
+--- The next step; nil at the end, and then self.missing says what the file lacks, or is nil.
+---@return table|nil step its fields as in format.lua
+---@return string? message a line that is no step, with its number
+---@return integer? code
+function Reader:next()
+  if self.failed then return nil, self.failed, EINVAL end
+  if self.done then return nil end
+  local value, message = document(self)
+  if message then return nil, message, EINVAL end
+  if value and value["end"] == nil then
+    local step
+    step, message = steps.parse(value, self.header.builder)
+    if not step then return refuse(self, message) end
+    self.steps, step.line = self.steps + 1, self.number
+    return step
+  end
+  self.done = true
+  local _, code
+  if value then
+    _, message, code = finish(self, value)
+    if message then return nil, message, code end
+  end
+  self.missing = missing(self)
+  return nil
+end
+
+function Reader:close()
+  if self.file then self.file:close() end
+  self.file, self.done = nil, true
+end
+
+local M = {}
+
+--- Open a recording and read its header.
+---@param path string
+---@param max_memory number|nil bytes that a builder of it may take, default 1 GiB
+---@return table|nil reader header { library, builder, engine }, next(), close()
+---@return string? message
+---@return integer? code
+function M.open(path, max_memory)
+  local json, message = format.json()
+  if not json then return nil, message, EINVAL end
+  local file
+  file, message = io.open(path, "rb")
+  if not file then return nil, message, EINVAL end
+  local self = setmetatable({ path = path, file = file, json = json, buffer = "", at = 1, rest = 0,
+                              number = 0, steps = 0 }, Reader)
+  local value
+  value, message = document(self)
+  if value then
+    self.header, message = headers.parse(value, max_memory or MAX_MEMORY)
+    if not self.header then refuse(self, message) end
+  elseif not message then
+    refuse(self, self.rest > 0 and "cut in its header" or "empty, want a header")
+  end
+  if self.failed then
+    self:close()
+    return nil, self.failed, EINVAL
+  end
+  return self
+end
+
+return M

@@ -1,0 +1,100 @@
+-- Builds recorded steps again, on any device and under any rules, and compares what comes of them.
+local ffi = require "ffi"
+local fields = require "gdnmeta.fields"
+local builders = require "gdnmeta.builder"
+local checksum = require "gdnmeta.record.checksum"
+local format = require "gdnmeta.record.format"
+
+local Rebuild = {}
+Rebuild.__index = Rebuild
+
+-- The cell that a row reads, then its window, zeros around them. Columns were judged by the reader.
+local function write_blocks(self, step)
+  local facts = self.facts
+  local stride = facts.max_blocks_per_row
+  for group = 1, facts.num_groups do
+    local cells, blocks, reads = self.tables[group], step.blocks[group], step.read_blocks
+    for i, row in ipairs(step.table_row) do
+      local target = cells + row * stride
+      local first, width = format.window(facts, step.seq_len[i])
+      ffi.fill(target, stride * 4)
+      if reads and step.read_column[i] >= 0 then target[step.read_column[i]] = reads[group][i] end
+      for k = 0, width - 1 do target[first + k] = blocks[(i - 1) * width + k + 1] end
+    end
+  end
+end
+
+--- Build a step.
+---@param step table as the reader gives it
+---@return table|nil metadata
+---@return string? message
+---@return integer? code
+function Rebuild:build(step)
+  local batch = self.batch
+  write_blocks(self, step)
+  batch:clear()
+  for i, query_len in ipairs(step.query_len) do
+    batch:push(query_len, step.seq_len[i], step.drafts[i], step.accepted[i], step.prompt_done[i] == 1,
+               step.table_row[i], step.read_column[i])
+  end
+  local ok, message, code = batch:pad(step.padded_rows, step.padded_tokens)
+  if not ok then return nil, message, code end
+  return self.builder:build(batch)
+end
+
+--- What differs between a step's recorded outcome and the last build: names of counts and tensors, those of
+--- a group with its number.
+---@param step table
+---@param meta table
+---@return table names
+---@return integer compared
+function Rebuild:differences(step, meta)
+  local list, compared = {}, #fields.counts
+  for i, name in ipairs(fields.counts) do
+    if meta[name] ~= step.counts[i] then list[#list + 1] = name end
+  end
+  local sums = checksum.step(self.builder, meta)
+  for _, name in ipairs(fields.tensors) do
+    local was, is = step.sums[name] or {}, sums[name] or {}
+    for group = 1, math.max(#was, #is) do
+      compared = compared + 1
+      if was[group] ~= is[group] then
+        list[#list + 1] = fields.per_group[name] and ("%s of group %d"):format(name, group - 1) or name
+      end
+    end
+  end
+  return list, compared
+end
+
+function Rebuild:close()
+  self.batch:close()
+  self.builder:close()
+end
+
+local M = {}
+
+--- A builder for a recording's steps.
+---@param header table
+---@param device string
+---@param rules string|nil nil: those it was recorded under
+---@return table|nil rebuild
+---@return string? message
+---@return integer? code
+function M.new(header, device, rules)
+  local options = {}
+  for name, value in pairs(header.builder) do options[name] = value end
+  options.device, options.rules = device, rules or options.rules
+  local builder, batch, message, code
+  builder, message, code = builders.new(options)
+  if not builder then return nil, message, code end
+  batch, message, code = builder:batch()
+  if not batch then
+    builder:close()
+    return nil, message, code
+  end
+  local self = { facts = header.builder, builder = builder, batch = batch, tables = {} }
+  for group = 1, builder.num_groups do self.tables[group] = builder:table(group - 1) end
+  return setmetatable(self, Rebuild)
+end
+
+return M
