@@ -2,7 +2,7 @@
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
 local M = {}
 
-local COMMANDS = { "simulate", "sweep", "merge", "doctor" }
+local COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "doctor" }
 
 local EXAMPLES = [[
 examples:
@@ -12,6 +12,8 @@ examples:
   gdnmeta sweep --policy fcfs --policy mine.lua --rates 2:12:2 --jobs 4 --report sweep.html
   gdnmeta sweep --policy fcfs --rates 2:12:2 --print-jobs | parallel
   gdnmeta merge cell-*.json --report sweep.html
+  gdnmeta inspect steps.jsonl --step 12
+  gdnmeta replay steps.jsonl --device cuda
   gdnmeta doctor]]
 
 --- Raise what the user did wrong, or what went wrong outside of the program: a message, no place.

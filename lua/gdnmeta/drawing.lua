@@ -8,34 +8,10 @@ local function count(n, what)
   return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
 end
 
--- Characters for each class: in proportion to its tokens, at least one for a class that has any. What the
--- rounding leaves over, or takes too much, is the widest one's.
-local function bar(classes)
-  local total, rest, widest = 0, BAR, nil
-  for _, class in ipairs(classes) do total = total + class.tokens end
-  if total == 0 then return nil end
-  for _, class in ipairs(classes) do
-    local tokens = class.tokens
-    class.width = tokens > 0 and math.max(1, math.floor(BAR * tokens / total + 0.5)) or 0
-    rest = rest - class.width
-    if not widest or class.width > widest.width then widest = class end
-  end
-  widest.width = widest.width + rest
-  local parts = {}
-  for i, class in ipairs(classes) do parts[i] = class.mark:rep(class.width) end
-  return "  |" .. table.concat(parts) .. "|"
-end
+local function plain(_, text) return text end
 
---- A step by class of rows, with a bar of its tokens:
----
----   gdnmeta.Metadata: step 1, 4 rows, 520 tokens
----     s  spec decodes      1 row         4 tokens
----     p  prefills          2 rows      513 tokens
----     .  padding           1 row         3 tokens
----     |spppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp.|
----@param meta table
----@return string
-function M.step(meta)
+-- Rows and tokens by class of a metadata object, or of a table with its counts.
+local function classes_of(meta)
   local classes = {
     { mark = "d", name = "decodes", rows = meta.num_decodes, tokens = meta.num_decode_tokens },
     { mark = "s", name = "spec decodes", rows = meta.num_spec_decodes, tokens = meta.num_spec_decode_tokens },
@@ -50,16 +26,60 @@ function M.step(meta)
   for _, class in ipairs(classes) do
     class.rows, class.tokens = math.max(class.rows, 0), math.max(class.tokens, 0)
   end
+  return classes
+end
 
+-- Characters for each class: in proportion to its tokens, at least one for a class that has any. What the
+-- rounding leaves over, or takes too much, is the widest one's.
+local function bar(classes, width, paint)
+  local total, rest, widest = 0, width, nil
+  for _, class in ipairs(classes) do total = total + class.tokens end
+  if total == 0 then return nil end
+  for _, class in ipairs(classes) do
+    local tokens = class.tokens
+    class.width = tokens > 0 and math.max(1, math.floor(width * tokens / total + 0.5)) or 0
+    rest = rest - class.width
+    if not widest or class.width > widest.width then widest = class end
+  end
+  widest.width = widest.width + rest
+  local parts = {}
+  for i, class in ipairs(classes) do parts[i] = paint(class.mark, class.mark:rep(class.width)) end
+  return "|" .. table.concat(parts) .. "|"
+end
+
+--- The tokens of a step as a bar alone.
+---@param counts table those of a metadata object, by name
+---@param width integer characters
+---@param paint function|nil see drawing/paint.lua
+---@return string
+function M.bar(counts, width, paint)
+  return bar(classes_of(counts), width, paint or plain) or ""
+end
+
+--- A step by class of rows, with a bar of its tokens:
+---
+---   gdnmeta.Metadata: step 1, 4 rows, 520 tokens
+---     s  spec decodes      1 row         4 tokens
+---     p  prefills          2 rows      513 tokens
+---     .  padding           1 row         3 tokens
+---     |spppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp.|
+---@param meta table
+---@param paint function|nil see drawing/paint.lua
+---@return string
+function M.step(meta, paint)
+  paint = paint or plain
+  local classes = classes_of(meta)
   local lines = { ("gdnmeta.Metadata: step %d, %s, %s"):format(
     meta.step, count(meta.num_rows, "row"), count(meta.num_actual_tokens, "token")) }
   for _, class in ipairs(classes) do
     if class.rows ~= 0 or class.tokens ~= 0 then
-      lines[#lines + 1] = ("  %s  %-12s %6d row%s %8d token%s"):format(class.mark, class.name, class.rows,
+      local text = ("  %s  %-12s %6d row%s %8d token%s"):format(class.mark, class.name, class.rows,
         class.rows == 1 and " " or "s", class.tokens, class.tokens == 1 and "" or "s")
+      lines[#lines + 1] = paint(class.mark, text)
     end
   end
-  lines[#lines + 1] = bar(classes)
+  local drawn = bar(classes, BAR, paint)
+  lines[#lines + 1] = drawn and "  " .. drawn
   return table.concat(lines, "\n")
 end
 

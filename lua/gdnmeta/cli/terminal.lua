@@ -8,7 +8,7 @@ if not pcall(function() return ffi.C.gdn_cli_isatty end) then
   ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
 end
 
-local STDERR = 2
+local STDOUT, STDERR = 1, 2
 local WIDTH = 28 -- characters of the bar
 
 local M = {}
@@ -17,6 +17,13 @@ local M = {}
 ---@return boolean
 function M.watched()
   return ffi.C.gdn_cli_isatty(STDERR) == 1
+end
+
+--- Is stdout a terminal that knows colours?
+---@return boolean
+function M.coloured()
+  return ffi.C.gdn_cli_isatty(STDOUT) == 1 and (os.getenv "TERM" or "dumb") ~= "dumb"
+    and (os.getenv "NO_COLOR" or "") == ""
 end
 
 local Progress = {}

@@ -86,19 +86,20 @@ local function builder_problem(given, max_memory)
   end
 end
 
-local ENGINE = { chunked_prefill = "boolean", async = "boolean", policy = "string" }
-for _, name in ipairs(LIMITS) do ENGINE[name] = ENGINE[name] or "number" end
-
 local function engine_problem(given)
   if type(given) ~= "table" then return judge.wrong("engine", given, "an object") end
-  for name, value in pairs(given) do
-    local wanted = ENGINE[name]
-    if not wanted then return "engine: unknown field " .. judge.show(name) end
-    if type(value) ~= wanted or wanted == "string" and not text(value) then
-      return judge.wrong("engine." .. name, value, "a " .. wanted)
+  local problem = judge.unknown(given, { "policy", unpack(LIMITS) })
+  if problem then return "engine: " .. problem end
+  if not text(given.policy) then return judge.wrong("engine.policy", given.policy, "a name") end
+  for _, name in ipairs(LIMITS) do
+    local value = given[name]
+    if name == "chunked_prefill" or name == "async" then
+      problem = type(value) ~= "boolean" and judge.wrong("engine." .. name, value, "true or false")
+    elseif name ~= "kv_tokens" or value ~= nil then -- that one is optional
+      problem = judge.count("engine." .. name, value, 0, 2 ^ 31 - 1)
     end
+    if problem then return problem end
   end
-  if not given.policy then return "engine.policy is missing" end
 end
 
 --- Judge a header.

@@ -33,6 +33,7 @@ function M.unknown(document, names)
     if not known[name] then return "unknown field " .. M.show(name) end
   end
 end
+jit.off(M.unknown) -- the LuaJIT of Debian 12 has crashed in compiled loops over pairs; a file must not
 
 --- A whole number beyond an int32, too.
 ---@return string|nil message

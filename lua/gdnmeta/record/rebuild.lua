@@ -42,28 +42,31 @@ function Rebuild:build(step)
   return self.builder:build(batch)
 end
 
---- What differs between a step's recorded outcome and the last build: names of counts and tensors, those of
---- a group with its number.
+--- What differs between a step's recorded outcome and the last build, by the names of counts and tensors.
 ---@param step table
 ---@param meta table
----@return table names
----@return integer compared
+---@return table differ list of { name, group, only }: group is 0-based, or nil; only is "recorded" or "built"
+---  where the other has no such tensor, else nil
+---@return integer compared values that both have
 function Rebuild:differences(step, meta)
-  local list, compared = {}, #fields.counts
+  local differ, compared = {}, #fields.counts
   for i, name in ipairs(fields.counts) do
-    if meta[name] ~= step.counts[i] then list[#list + 1] = name end
+    if meta[name] ~= step.counts[i] then differ[#differ + 1] = { name = name } end
   end
   local sums = checksum.step(self.builder, meta)
   for _, name in ipairs(fields.tensors) do
-    local was, is = step.sums[name] or {}, sums[name] or {}
-    for group = 1, math.max(#was, #is) do
+    local was, is = step.sums[name], sums[name]
+    for group = 1, was and is and #is or 0 do
       compared = compared + 1
       if was[group] ~= is[group] then
-        list[#list + 1] = fields.per_group[name] and ("%s of group %d"):format(name, group - 1) or name
+        differ[#differ + 1] = { name = name, group = fields.per_group[name] and group - 1 or nil }
       end
     end
+    if (was == nil) ~= (is == nil) then
+      differ[#differ + 1] = { name = name, only = was and "recorded" or "built" }
+    end
   end
-  return list, compared
+  return differ, compared
 end
 
 function Rebuild:close()

@@ -5,6 +5,7 @@ local format = require "gdnmeta.record.format"
 local judge = require "gdnmeta.record.judge"
 
 local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+local LARGEST = 2 ^ 53 -- whole numbers up to here are exact
 local GRAPHS = { eager = true, piecewise = true, full = true }
 
 local M = {}
@@ -50,7 +51,7 @@ end
 function M.of(step, tables, facts, meta, sums)
   local n = step.num_rows
   local document = {
-    step = step.number, now = math.abs(step.now) < math.huge and step.now or 0, graph = step.graph,
+    step = step.number, now = math.max(-LARGEST, math.min(step.now, LARGEST)), graph = step.graph,
     padded_rows = step.padded_rows, padded_tokens = step.padded_tokens,
     query_len = column(step.query_len, n), seq_len = column(step.seq_len, n),
     drafts = column(step.drafts, n), accepted = column(step.last_accepted, n),
@@ -116,22 +117,25 @@ local function blocks_problem(name, lists, n, facts)
   end
 end
 
-local KNOWN = {}
-for _, name in ipairs(fields.tensors) do KNOWN[name] = true end
+local function sum_problem(name, list, n)
+  if type(list) ~= "table" or check.length(list) ~= n then
+    return judge.wrong("sums." .. name, list, ("a list of %d"):format(n))
+  end
+  for i = 1, n do
+    if type(list[i]) ~= "string" or #list[i] ~= 16 or list[i]:find "%X" then
+      return judge.wrong(("sums.%s[%d]"):format(name, i - 1), list[i], "16 hexadecimal digits")
+    end
+  end
+end
 
 local function sums_problem(sums, facts)
   if type(sums) ~= "table" then return judge.wrong("sums", sums, "an object") end
-  for name, list in pairs(sums) do
-    if not KNOWN[name] then return "sums: unknown tensor " .. judge.show(name) end
+  local problem = judge.unknown(sums, fields.tensors)
+  if problem then return "sums: " .. problem end
+  for _, name in ipairs(fields.tensors) do
     local n = fields.per_group[name] and facts.num_groups or 1
-    if type(list) ~= "table" or check.length(list) ~= n then
-      return judge.wrong("sums." .. name, list, ("a list of %d"):format(n))
-    end
-    for i = 1, n do
-      if type(list[i]) ~= "string" or #list[i] ~= 16 or list[i]:find "%X" then
-        return judge.wrong(("sums.%s[%d]"):format(name, i - 1), list[i], "16 hexadecimal digits")
-      end
-    end
+    problem = sums[name] ~= nil and sum_problem(name, sums[name], n)
+    if problem then return problem end
   end
 end
 
@@ -143,8 +147,9 @@ end
 function M.parse(d, facts)
   local n = type(d.query_len) == "table" and check.length(d.query_len) or 0
   local _, width = format.window(facts, 0)
-  local problem = judge.unknown(d, format.STEP) or judge.count("step", d.step, 1, 2 ^ 53)
-    or (type(d.now) ~= "number" or math.abs(d.now) == math.huge) and judge.wrong("now", d.now, "seconds")
+  local seconds = type(d.now) == "number" and math.abs(d.now) <= LARGEST
+  local problem = judge.unknown(d, format.STEP) or judge.count("step", d.step, 1, LARGEST)
+    or not seconds and judge.wrong("now", d.now, "seconds in -2^53 .. 2^53")
     or not GRAPHS[d.graph] and judge.wrong("graph", d.graph, '"eager", "piecewise" or "full"')
     or (n < 1 or n > facts.max_rows) and ("query_len has %d elements, want 1 .. %d"):format(n, facts.max_rows)
     or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
