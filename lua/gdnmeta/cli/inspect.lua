@@ -1,0 +1,102 @@
+-- gdnmeta inspect: what a recording holds, a line a step, or one step in full.
+local drawing = require "gdnmeta.drawing"
+local fail = require("gdnmeta.cli").fail
+local fields = require "gdnmeta.fields"
+local format = require "gdnmeta.sim.format"
+local paints = require "gdnmeta.drawing.paint"
+local recording = require "gdnmeta.cli.recording"
+local rows = require "gdnmeta.drawing.rows"
+local terminal = require "gdnmeta.cli.terminal"
+
+local BAR = 32 -- characters
+
+local M = {
+  summary = "Draw the steps of a recording.",
+  epilog = [[
+examples:
+  gdnmeta inspect steps.jsonl                a line a step
+  gdnmeta inspect steps.jsonl --step 12      its rows, tokens, state slots and tensors]],
+}
+
+function M.describe(parser)
+  recording.describe(parser)
+  parser:option("--step", "Draw this step in full."):argname "N"
+end
+
+local function head(header)
+  local b, e = header.builder, header.engine
+  local c = format.count
+  local lines = {
+    ("recorded by gdnmeta %s on %s under %s, policy %s"):format(header.library, b.device, b.rules, e.policy),
+    ("builder   %s sequences, %s tokens and %s rows a step, %d cache group%s, mode %s"):format(
+      c(b.max_num_seqs), c(b.max_num_batched_tokens), c(b.max_rows), b.num_groups,
+      b.num_groups == 1 and "" or "s", b.mamba_cache_mode),
+    ("engine    %s sequences, %s tokens a step, sequences of up to %s tokens"):format(c(e.max_num_seqs),
+      c(e.max_num_batched_tokens), c(e.max_model_len)),
+  }
+  if b.num_speculative_tokens > 0 then
+    lines[2] = ("%s, %d speculative tokens"):format(lines[2], b.num_speculative_tokens)
+  end
+  if e.kv_tokens then lines[3] = ("%s, attention cache for %s"):format(lines[3], c(e.kv_tokens)) end
+  return table.concat(lines, "\n")
+end
+
+local function counts(step)
+  local by_name = {}
+  for i, name in ipairs(fields.counts) do by_name[name] = step.counts[i] end
+  return by_name
+end
+
+local function list(reader, paint)
+  print(head(reader.header))
+  print(paint("head", "    step           s   rows  padded   tokens  padded  graph"))
+  local message = recording.each(reader, function(step)
+    local tokens = 0
+    for _, n in ipairs(step.query_len) do tokens = tokens + n end
+    print(("%8.0f %11.3f %6d %7d %8d %7d  %-9s %s"):format(step.step, step.now, #step.query_len,
+      step.padded_rows, tokens, step.padded_tokens, step.graph, drawing.bar(counts(step), BAR, paint)))
+  end)
+  recording.finish(reader, message)
+end
+
+local function tensors(meta)
+  local lines = {}
+  for _, name in ipairs(fields.tensors) do
+    if meta[name] then lines[#lines + 1] = ("  %-30s %s"):format(name, tostring(meta[name])) end
+  end
+  return table.concat(lines, "\n")
+end
+
+local function draw(reader, rebuild, step, paint)
+  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, reader.path, step.now, step.graph))
+  local meta, message = rebuild:build(step)
+  print(tostring(rebuild.batch))
+  if not meta then return print("refused: " .. message) end
+  print((drawing.step(meta, paint):gsub("^[^\n]*\n", "")))
+  print(rows.draw(meta, paint))
+  print(tensors(meta))
+  for group = 1, rebuild.builder.num_groups - 1 do
+    print(("group %d:"):format(group))
+    print(rows.draw(meta:group(group), paint))
+  end
+end
+
+function M.run(args)
+  local paint = terminal.coloured() and paints.colour or paints.plain
+  local wanted = args.step and tonumber(args.step)
+  if args.step and not (wanted and wanted % 1 == 0 and wanted >= 1) then
+    fail("--step = %s, want the number of a step", args.step)
+  end
+  local reader = recording.open(args)
+  if not wanted then return list(reader, paint) end
+  local rebuild, found
+  local message = recording.each(reader, function(step)
+    if step.step ~= wanted then return end
+    rebuild, found = rebuild or recording.rebuild(reader.header, "cpu"), true
+    draw(reader, rebuild, step, paint)
+  end)
+  if not found and not message then fail("%s has no step %s", args.file, args.step) end
+  recording.finish(reader, message)
+end
+
+return M

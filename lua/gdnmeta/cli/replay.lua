@@ -1,0 +1,99 @@
+-- gdnmeta replay: builds the steps of a recording again and compares what comes of them.
+local fields = require "gdnmeta.fields"
+local format = require "gdnmeta.sim.format"
+local recording = require "gdnmeta.cli.recording"
+
+local SHOWN = 20 -- steps that are named
+
+local M = {
+  summary = "Build the steps of a recording again and compare the results.",
+  epilog = [[
+Under the rules of the recording every count and tensor must come out as recorded: exit status 1
+where one does not. Under other rules it says which of them differ, and which steps are refused.
+examples:
+  gdnmeta replay steps.jsonl
+  gdnmeta replay steps.jsonl --device cuda
+  gdnmeta replay steps.jsonl --rules vllm-2026-08]],
+}
+
+function M.describe(parser)
+  recording.describe(parser)
+  parser:option("--device", "cpu, cuda, cuda:N or auto (cpu)."):argname "DEVICE"
+  parser:option("--rules", "strict, vllm-2026-04 or vllm-2026-08 (those of the recording)."):argname "RULES"
+end
+
+local function say(tally, step, what)
+  tally.shown = tally.shown + 1
+  if tally.shown <= SHOWN then print(("step %.0f (line %d): %s"):format(step.step, step.line, what)) end
+  if tally.shown == SHOWN + 1 then print "..." end
+end
+
+-- A field once a step, whatever number of groups it differs in.
+local function note(tally, step, difference)
+  local name, kind = difference.name, difference.only or "differ"
+  local seen = tally.fields[name] or { differ = 0, recorded = 0, built = 0 }
+  tally.fields[name] = seen
+  if seen.last ~= step then seen[kind] = seen[kind] + 1 end
+  seen.last = step
+end
+
+local function words(difference)
+  if difference.only then return ("%s (only %s)"):format(difference.name, difference.only) end
+  if difference.group then return ("%s of group %d"):format(difference.name, difference.group) end
+  return difference.name
+end
+
+local function try(tally, rebuild, step, same_rules)
+  tally.steps = tally.steps + 1
+  local meta, message = rebuild:build(step)
+  if not meta then
+    tally.refused = tally.refused + 1
+    return say(tally, step, "refused: " .. message)
+  end
+  local differ, compared = rebuild:differences(step, meta)
+  tally.compared = tally.compared + compared
+  if #differ == 0 then return end
+  tally.differ = tally.differ + 1
+  local list = {}
+  for i, difference in ipairs(differ) do
+    note(tally, step, difference)
+    list[i] = words(difference)
+  end
+  if same_rules then say(tally, step, "other than recorded: " .. table.concat(list, ", ")) end
+end
+
+-- Steps in which a field has another value, and in which only one of the two rule sets has it.
+local function by_name(tally)
+  local rows = { { "steps", "other value", "only recorded", "only built" } }
+  for _, list in ipairs { fields.counts, fields.tensors } do
+    for _, name in ipairs(list) do
+      local seen = tally.fields[name]
+      if seen then
+        rows[#rows + 1] = { name, format.count(seen.differ), format.count(seen.recorded),
+                            format.count(seen.built) }
+      end
+    end
+  end
+  return format.columns(rows)
+end
+
+local function steps(n) return format.count(n) .. (n == 1 and " step" or " steps") end
+
+function M.run(args)
+  local reader = recording.open(args)
+  local recorded = reader.header.builder
+  local rebuild = recording.rebuild(reader.header, args.device or "cpu", args.rules)
+  local builder = rebuild.builder
+  local tally = { steps = 0, compared = 0, differ = 0, refused = 0, shown = 0, fields = {} }
+  local same_rules = builder.rules == recorded.rules
+  local message = recording.each(reader, function(step) try(tally, rebuild, step, same_rules) end)
+  if not same_rules and tally.differ > 0 then print(by_name(tally)) end
+  print(("%s built under %s on %s, recorded under %s on %s: %s values compared, %s, %d refused"):format(
+    steps(tally.steps), builder.rules, builder.device, recorded.rules, recorded.device,
+    format.count(tally.compared), tally.differ == 0 and "all alike" or steps(tally.differ) .. " with others",
+    tally.refused))
+  recording.finish(reader, message)
+  return same_rules and tally.differ + tally.refused > 0 and 1 or 0
+end
+
+return M
