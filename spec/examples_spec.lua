@@ -17,6 +17,13 @@ describe("examples/ #lua", function()
       .. "fair  bob has his answers after  2.05 s, acme after 11.05 s\n", output "examples/tenants.lua")
   end)
 
+  it("tiny_model.lua says in a batch what it says alone", function()
+    local text = output "examples/tiny_model.lua"
+    assert.matches("^St%)y,\\,y&F&udDDEE7H3'14;%?C4%?>G%?%?lAK%?%?1%?c\tas alone\n", text)
+    assert.matches("\n160 tokens in 77 steps\n$", text)
+    assert.are.equal(4, select(2, text:gsub("\tas alone\n", "")))
+  end)
+
   it("trace.lua replays a trace", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "wb"))

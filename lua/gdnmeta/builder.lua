@@ -135,6 +135,14 @@ local function forget(core)
   if core.builder[1] then core.builder[1].handle = nil end
 end
 
+-- Slots of each group's pool, the null slot included.
+local function slots(pointer, num_groups)
+  local config, list = config_t(), {}
+  lib.gdn_builder_config(pointer, config)
+  for group = 1, num_groups do list[group] = config.num_slots[group - 1] end
+  return list
+end
+
 local function wrap(pointer)
   local info = info_t()
   lib.gdn_builder_describe(pointer, info)
@@ -145,6 +153,7 @@ local function wrap(pointer)
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
   core.builder = setmetatable({ self }, { __mode = "v" })
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
+  self.num_slots = slots(pointer, self.num_groups)
   self.table_rows = { least = self.max_requests }
   self.raw = raw.new(self.num_groups)
   self.metadata = metadata.new(core, lib.gdn_builder_metadata(pointer), self.num_groups)

@@ -1,0 +1,171 @@
+-- The loop between an engine and a model: keeps what each request says, gathers a step's input in batch
+-- order, checks drafts against what the model would have said, and reports. A server calls submit, step and
+-- cancel; examples/tiny_model.lua is a model to try it with.
+local ffi = require "ffi"
+
+local int32s = ffi.typeof "int32_t[?]"
+local char = string.char
+
+local Host = {}
+Host.__index = Host
+
+local OURS = { prompt = true, on_bytes = true, stop = true } -- the rest is engine:submit's
+
+--- A request joins the queue: { id, prompt = string, max_tokens }, and if wanted stop, a byte behind which
+--- the answer ends; on_bytes(bytes, reason), called with what every step adds, where reason is nil or, the
+--- last time, "stop", "length", "cancelled" or "rejected"; and what else engine:submit takes.
+---@param request table
+---@return table|nil record { id, output = string so far, reason = nil or as above }
+---@return string? message
+---@return integer? code
+function Host:submit(request)
+  if type(request.prompt) ~= "string" or request.prompt == "" then
+    error("serving: prompt: want a string that is not empty", 2)
+  end
+  local given = { prompt_tokens = #request.prompt }
+  for name, value in pairs(request) do
+    if not OURS[name] then given[name] = value end
+  end
+  local ok, message, code = self.engine:submit(given)
+  if not ok then return nil, message, code end
+  local record = { id = request.id, tokens = { request.prompt:byte(1, -1) }, drafts = {}, output = "",
+                   stop = request.stop and request.stop:byte(), on_bytes = request.on_bytes }
+  self.records[request.id] = record
+  return record
+end
+
+local function report(self, record, bytes, reason)
+  record.output, record.reason = record.output .. bytes, reason
+  if reason then self.records[record.id] = nil end
+  if record.on_bytes then self.reports[#self.reports + 1] = { record, bytes, reason } end
+end
+
+-- Callbacks come last, in order, and may do whatever they like: submit, cancel, step, raise.
+local function call_back(self)
+  while self.reports[1] do
+    local record, bytes, reason = unpack(table.remove(self.reports, 1), 1, 3)
+    record.on_bytes(bytes, reason)
+  end
+end
+
+--- Take a request out.
+---@return boolean|nil ok nil when there is no such request
+---@return string? message
+---@return integer? code
+function Host:cancel(id)
+  local ok, message, code = self.engine:cancel(id)
+  if not ok then return nil, message, code end
+  report(self, self.records[id], "", "cancelled")
+  call_back(self)
+  return true
+end
+
+-- The step's input: known bytes, then drafts; zeros on padding. Where each row begins, and whose it is.
+local function gather(self, step)
+  local n, size = 0, step.metadata.num_actual_tokens
+  if size > self.size then self.size, self.input = size, int32s(size) end
+  for row = 0, step.num_rows - 1 do
+    local record = self.records[step:id(row)]
+    local tokens, drafts, computed = record.tokens, record.drafts, step.seq_len[row] - step.query_len[row]
+    self.rows[row], self.first[row] = record, n
+    for k = computed + 1, step.seq_len[row] do
+      self.input[n] = tokens[k] or drafts[k - #tokens]
+      n = n + 1
+    end
+  end
+  for padding = n, size - 1 do self.input[padding] = 0 end
+end
+
+-- A row whose request knows all its input says the next byte, and goes on as long as it would have said
+-- the drafts: said[at] comes after the last known byte, said[at + n] after n drafts.
+local function verify(self, step, row, said)
+  local record, drafts = self.rows[row], math.max(step.drafts[row], 0)
+  local at, accepted = self.first[row] + step.query_len[row] - 1 - drafts, 0
+  while accepted < drafts and record.drafts[accepted + 1] == said[at + accepted] do
+    accepted = accepted + 1
+  end
+  record.known = #record.tokens
+  for n = 0, accepted do
+    record.tokens[record.known + n + 1] = said[at + n]
+    if said[at + n] == record.stop then
+      step.stop[row] = n + 1
+      break
+    end
+  end
+  step.accepted[row] = accepted
+  record.drafts = self.draft(record.tokens, self.engine.num_spec)
+  step.next_drafts[row] = #record.drafts
+end
+
+local REASONS = { "stop", "length" } -- of step.finish
+
+local function finish_rows(self, step)
+  for row = 0, step.num_rows - 1 do
+    local record, n = self.rows[row], step.emitted[row]
+    self.rows[row] = nil
+    if n > 0 then
+      local bytes = char(unpack(record.tokens, record.known + 1, record.known + n))
+      report(self, record, bytes, REASONS[step.finish[row]])
+    end
+  end
+end
+
+--- Run one step.
+---@param now number seconds
+---@return boolean|nil busy false when nobody is left; nil when the build was refused
+---@return integer|string rows that ran, 0 when the policy holds everybody; or the message
+---@return integer? code
+function Host:step(now)
+  local engine = self.engine
+  local step, message, code = engine:step(now)
+  if not step then return nil, message, code end
+  for _, id in ipairs(step.rejected) do report(self, self.records[id], "", "rejected") end
+  local rows = step.num_rows
+  if rows > 0 then
+    gather(self, step)
+    local said = self.model:forward(step.metadata, self.input)
+    for row = 0, rows - 1 do
+      if step.samples[row] == 1 then verify(self, step, row, said) end
+    end
+    assert(engine:complete(step, nil, now))
+    finish_rows(self, step)
+  end
+  call_back(self)
+  return not engine:idle(), rows
+end
+
+local M = {}
+
+--- Drafts by looking up: what followed the last time that the text stood at the same byte, best after the
+--- same two.
+---@param tokens table bytes, the whole text
+---@param most integer
+---@return table drafts a new list
+function M.look_up(tokens, most)
+  local n, found, drafts = #tokens, nil, {}
+  for k = n - 1, 1, -1 do
+    if tokens[k] == tokens[n] then
+      found = found or k
+      if tokens[k - 1] == tokens[n - 1] then
+        found = k
+        break
+      end
+    end
+  end
+  for k = 1, found and math.min(most, n - found) or 0 do drafts[k] = tokens[found + k] end
+  return drafts
+end
+
+--- A host for one engine, which makes one step at a time, and its model. draft(tokens, most) returns a new
+--- list of at most `most` bytes; by default look_up.
+---@param engine table gdnmeta.engine
+---@param model table with forward(metadata, tokens)
+---@param draft function|nil
+---@return table host
+function M.new(engine, model, draft)
+  if engine.options.async then error("serving: want an engine that makes one step at a time", 2) end
+  return setmetatable({ engine = engine, model = model, draft = draft or M.look_up, records = {},
+                        reports = {}, rows = {}, first = {}, size = 0 }, Host)
+end
+
+return M

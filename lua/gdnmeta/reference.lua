@@ -1,0 +1,147 @@
+-- A Gated DeltaNet layer that reads the metadata of a step, in plain double precision: what every tensor
+-- means, as a program. It is made to be read and compared with, not to be fast.
+--
+-- A token's inputs are a row of x [tokens, channels] = q, k of heads * key_dim each and v of
+-- heads * value_dim, and its gates a, b [tokens, heads]. Outputs are out [tokens, heads, value_dim]. All
+-- are double arrays in the order of the batch; state lies in a pool with a slot for every slot of the group.
+local ffi = require "ffi"
+local check = require "gdnmeta.check"
+local conv = require "gdnmeta.reference.conv"
+local delta = require "gdnmeta.reference.delta"
+local kernels = require "gdnmeta.reference.kernels"
+local pools = require "gdnmeta.reference.pool"
+local rows = require "gdnmeta.reference.rows"
+
+local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
+local NAN = 0 / 0
+
+local Layer = {}
+Layer.__index = Layer
+
+-- Scratch for a step of n tokens. What no kernel writes stays NaN.
+local function reserve(self, n, out)
+  if n > self.max_tokens then
+    self.max_tokens = math.max(n, 2 * self.max_tokens)
+    self.y = doubles(self.max_tokens * self.channels)
+    self.g, self.beta = doubles(self.max_tokens * self.heads), doubles(self.max_tokens * self.heads)
+    self.spec_at, self.non_spec_at = int32s(self.max_tokens), int32s(self.max_tokens)
+  end
+  for i = 0, n * self.channels - 1 do self.y[i] = NAN end
+  for i = 0, n * self.heads * self.value_dim - 1 do out[i] = NAN end
+end
+
+-- Likewise for the states between the chunks of a step.
+function Layer:reserve_between(chunks)
+  local size = chunks * self.state_size
+  if chunks > self.max_chunks then
+    self.max_chunks, self.between = 2 * chunks, doubles(2 * size)
+  end
+  for i = 0, size - 1 do self.between[i] = NAN end
+end
+
+--- Run a step. Tokens of padding have no outputs: NaN.
+---@param meta table a builder's metadata, or its group() whose pool this is
+---@param x ffi.cdata* double[num_actual_tokens * channels]
+---@param a ffi.cdata* double[num_actual_tokens * heads]
+---@param b ffi.cdata* double[num_actual_tokens * heads]
+---@param out ffi.cdata* double[num_actual_tokens * heads * value_dim]
+function Layer:forward(meta, x, a, b, out)
+  local n = meta.num_actual_tokens
+  reserve(self, n, out)
+  local spec = meta.num_spec_decodes > 0 and rows.spec(meta, self.spec_at)
+  local half = rows.non_spec(meta, self.non_spec_at)
+  local has_prefills = meta.num_prefills > 0
+  if spec then kernels.conv_spec(self, meta, spec, x) end
+  if has_prefills then
+    kernels.conv_tiles(self, meta, half, x)
+  elseif half then
+    kernels.conv_decodes(self, meta, half, x)
+  end
+  delta.gates(self, a, b, n)
+  if spec then kernels.delta_spec(self, meta, spec, out) end
+  if has_prefills then
+    local decodes, prefills = rows.chunked(meta, half)
+    kernels.delta_decodes(self, meta, half, decodes, out)
+    kernels.delta_chunks(self, meta, prefills, out)
+  elseif half then
+    kernels.delta_decodes(self, meta, half, half.rows, out)
+  end
+end
+
+--- A request by itself: no slots, no metadata. What forward() gives must equal what this gives.
+---@return table sequence
+function Layer:sequence()
+  local pool = pools.new(self, 2)
+  pool.tokens = 0
+  return pool
+end
+
+--- The sequence's next n tokens, one after the other.
+---@param sequence table from sequence()
+---@param n integer
+function Layer:extend(sequence, x, a, b, n, out)
+  reserve(self, n, out)
+  local at, slot = self.non_spec_at, 1
+  for i = 0, n - 1 do at[i] = i end
+  self.pool.fresh(self)
+  if sequence.tokens > 0 then
+    sequence:read_window(self, slot, 0)
+    sequence:read_state(self, slot)
+  end
+  for k = 0, n - 1 do conv.token(self, x, at, 0, k) end
+  sequence:write_window(self, slot, x, at, 0, n, self.width - 1)
+  delta.gates(self, a, b, n)
+  delta.recurrent(self, at, 0, n, out)
+  sequence:write_state(self, slot)
+  sequence.tokens = sequence.tokens + n
+end
+
+local SIZES = { heads = 2, key_dim = 4, value_dim = 4, width = 4, num_spec = 0 }
+local FORMS = { recurrent = delta.recurrent, chunked = delta.chunked }
+
+local function problem(given)
+  for name in pairs(SIZES) do
+    local least = name == "num_spec" and 0 or name == "width" and 2 or 1
+    if given[name] ~= nil and not check.integer(given[name], least, 1024) then
+      return check.wrong_integer(name, given[name], least, 1024)
+    end
+  end
+  if not check.integer(given.num_slots, 1, check.INT32_MAX) then
+    return check.wrong_integer("num_slots", given.num_slots, 1, check.INT32_MAX)
+  elseif given.form ~= nil and not FORMS[given.form] then
+    return check.wrong("form", given.form, '"recurrent" or "chunked"')
+  elseif type(given.draw) ~= "function" then
+    return check.wrong("draw", given.draw, "a function that returns numbers")
+  end
+end
+
+local function drawn(n, draw, middle)
+  local list = doubles(n)
+  for i = 0, n - 1 do list[i] = middle + draw() end
+  return list
+end
+
+local M = {}
+
+--- A layer with weights drawn from `draw`, a function that returns numbers in -1 .. 1.
+--- Options: num_slots of its group; heads = 2, key_dim = 4, value_dim = 4, width = 4 (conv taps),
+--- num_spec = 0 (drafts of a row at most); form = "recurrent" (prefills token by token, the same bits
+--- however a prompt is cut) or "chunked" (as prefill kernels compute, the same bits for the same cuts).
+---@param given table
+---@return table layer its weights are conv_weight [channels, width], a_log [heads], dt_bias [heads]
+function M.layer(given)
+  local wrong = problem(given)
+  if wrong then error("gdnmeta.reference.layer: " .. wrong, 2) end
+  local self = { max_tokens = 0, max_chunks = 0, form = FORMS[given.form or "recurrent"] }
+  for name, default in pairs(SIZES) do self[name] = given[name] or default end
+  self.channels = self.heads * (2 * self.key_dim + self.value_dim)
+  self.state_size = self.heads * self.key_dim * self.value_dim
+  self.conv_weight = drawn(self.channels * self.width, given.draw, 0)
+  self.a_log, self.dt_bias = drawn(self.heads, given.draw, -2), drawn(self.heads, given.draw, 0)
+  self.history, self.state = doubles((self.width - 1) * self.channels), doubles(self.state_size)
+  self.u, self.G = doubles(delta.CHUNK * self.value_dim), doubles(delta.CHUNK)
+  self.pool = pools.new(self, given.num_slots)
+  return setmetatable(self, Layer)
+end
+
+return M

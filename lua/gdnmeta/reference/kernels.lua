@@ -1,0 +1,114 @@
+-- The kernels of a layer as loops over their programs: each takes from the metadata what the kernel of that
+-- kind takes on a GPU. A step runs the convolutions first, then the delta rule.
+local conv = require "gdnmeta.reference.conv"
+local delta = require "gdnmeta.reference.delta"
+local rows = require "gdnmeta.reference.rows"
+
+local TILE = 8 -- tokens of a conv1d program
+local NULL = 0
+local min = math.min
+
+local M = {}
+
+local function convolve(l, x, half, first, from, to)
+  for k = from, to - 1 do conv.token(l, x, half.at, first, k) end
+end
+
+--- Speculative rows. The window goes to every slot that the row writes, whole: which drafts are accepted is
+--- not known yet, and the step after this one shifts to where the row then stands.
+function M.conv_spec(l, meta, half, x)
+  local slots = meta.spec_state_indices_tensor
+  for s = 0, half.rows - 1 do
+    local first, last = rows.bounds(half, s)
+    local slot, shift = rows.spec_past(meta, s)
+    l.pool:read_window(l, slot, shift)
+    convolve(l, x, half, first, 0, last - first)
+    for k = 0, last - first - 1 do
+      l.pool:write_window(l, slots:at(s, k), x, half.at, first, 1, l.width - 2 + last - first)
+    end
+  end
+end
+
+--- Decodes of a step without prefills, padding included, whose slot is the null slot.
+function M.conv_decodes(l, meta, half, x)
+  local slots = meta.non_spec_state_indices_tensor
+  for row = 0, half.rows - 1 do
+    local first, last = rows.bounds(half, row)
+    local slot, shift = rows.past(meta, row)
+    if slot == NULL then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
+    convolve(l, x, half, first, 0, last - first)
+    l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
+  end
+end
+
+--- All non-speculative rows of a step with prefills: a program for each tile of a row. The program of the
+--- first tile has the row's past and leaves the row's window behind.
+function M.conv_tiles(l, meta, half, x)
+  local row_of, tile_of, slots = meta.batch_ptr, meta.token_chunk_offset_ptr,
+    meta.non_spec_state_indices_tensor
+  local initial = meta.has_initial_state
+  for program = 0, #row_of - 1 do
+    local row, tile = row_of[program], tile_of[program]
+    if row < 0 then break end -- -1: no more programs
+    local first, last = rows.bounds(half, row)
+    if tile == 0 and initial[row] then
+      l.pool:read_window(l, rows.past(meta, row))
+    elseif tile == 0 then
+      l.pool.fresh(l)
+    end
+    convolve(l, x, half, first, tile * TILE, min(tile * TILE + TILE, last - first))
+    if tile == 0 then
+      l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
+    end
+  end
+end
+
+--- Speculative rows: the state after each token goes to the token's own slot.
+function M.delta_spec(l, meta, half, out)
+  local slots = meta.spec_state_indices_tensor
+  for s = 0, half.rows - 1 do
+    local first, last = rows.bounds(half, s)
+    local _, _, slot = rows.spec_past(meta, s)
+    l.pool:read_state(l, slot)
+    for n = first, last - 1 do
+      delta.recurrent(l, half.at, n, n + 1, out)
+      l.pool:write_state(l, slots:at(s, n - first))
+    end
+  end
+end
+
+--- The first `count` non-speculative rows.
+function M.delta_decodes(l, meta, half, count, out)
+  local slots = meta.non_spec_state_indices_tensor
+  for row = 0, count - 1 do
+    local first, last = rows.bounds(half, row)
+    local slot = rows.past(meta, row)
+    if slot == NULL then l.pool.fresh(l) else l.pool:read_state(l, slot) end
+    delta.recurrent(l, half.at, first, last, out)
+    l.pool:write_state(l, slots[row])
+  end
+end
+
+--- Prefills: a program for each chunk of a row. The state that a chunk leaves stands at
+--- chunk_offsets[row] + chunk of l.between, where the next chunk finds it.
+function M.delta_chunks(l, meta, half, out)
+  local chunks, offsets, size = meta.chunk_indices, meta.chunk_offsets, l.state_size
+  l:reserve_between(chunks.shape[1])
+  for program = 0, chunks.shape[1] - 1 do
+    local row, chunk = chunks:at(program, 0), chunks:at(program, 1)
+    local place, first, last = offsets[row] + chunk, rows.bounds(half, row)
+    if chunk > 0 then
+      for i = 0, size - 1 do l.state[i] = l.between[(place - 1) * size + i] end
+    elseif half.has_initial_state[row] then
+      l.pool:read_state(l, half.read[row])
+    else
+      l.pool.fresh(l)
+    end
+    local from = first + chunk * delta.CHUNK
+    l.form(l, half.at, half.base + from, half.base + min(from + delta.CHUNK, last), out)
+    for i = 0, size - 1 do l.between[place * size + i] = l.state[i] end
+    if place + 1 == offsets[row + 1] then l.pool:write_state(l, half.write[row]) end
+  end
+end
+
+return M
