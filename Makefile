@@ -116,6 +116,24 @@ docs: deps
 	@scripts/deps lua-ldoc lua-discount
 	@scripts/docs
 
+# Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus; ONLY="trace" takes
+# some of them.
+CLANG     ?= clang
+FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZ_C    := batch build_raw
+FUZZ_LUA  := trace
+FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
+FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
+
+$(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch] src/*.[ch]) Makefile
+	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/outputs.c $(wildcard src/*.c)
+$(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c Makefile
+	@$(FUZZ) -DFUZZ_READER='"fuzz/$*.lua"' $$(pkg-config --cflags luajit) -o $@ $< $$(pkg-config --libs luajit)
+fuzz: deps all
+	@scripts/deps clang libclang-rt-14-dev libluajit-5.1-dev pkg-config
+	@$(MAKE) $(FUZZERS)
+	@scripts/fuzz $(or $(TIME),60) $(FUZZERS)
+
 audit: all
 	@scripts/deps strace
 	@spec/audit.sh $(BUILD)
@@ -148,6 +166,7 @@ help:
 	@echo 'make lint       luacheck, and the C compiler with every warning an error'
 	@echo 'make asan       both under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'
 	@echo 'make valgrind   both under valgrind'
+	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
@@ -157,4 +176,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind docs audit bench install rock clean help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind fuzz docs audit bench install rock clean help

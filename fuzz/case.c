@@ -1,0 +1,208 @@
+/* Configurations and rows out of bytes, and the promise that a refusal changes nothing. */
+#include "case.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void fuzz_fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fputs("fuzz: ", stderr);
+    (void)vfprintf(stderr, format, arguments);
+    (void)fputc('\n', stderr);
+    va_end(arguments);
+    abort();
+}
+
+/* Small sizes: what goes wrong in them goes wrong soon. */
+static void choose(gdn_config *config, int32_t *num_slots, fuzz_bytes *in)
+{
+    gdn_config_init(config);
+    config->rules = fuzz_between(in, 0, 2);
+    config->mamba_cache_mode = fuzz_between(in, 0, 2);
+    config->num_speculative_tokens = fuzz_once_in(in, 16) ? fuzz_between(in, 0, 64) : fuzz_between(in, 0, 4);
+    config->max_num_seqs = fuzz_between(in, 1, 12);
+    config->max_rows = fuzz_once_in(in, 4) ? fuzz_between(in, 1, 40) : 0;
+    config->max_num_batched_tokens = fuzz_between(in, 1, 1000);
+    config->num_groups = fuzz_between(in, 1, FUZZ_MAX_GROUPS);
+    config->full_cuda_graph = fuzz_between(in, 0, 1);
+    config->max_cudagraph_capture_size = fuzz_once_in(in, 4) ? fuzz_between(in, 1, 40) : 0;
+    config->mamba_block_size = fuzz_between(in, 1, 16);
+    config->num_speculative_blocks = config->num_speculative_tokens;
+    config->max_blocks_per_row = fuzz_between(in, 0, 12);
+    if (config->mamba_cache_mode == GDN_CACHE_ALIGN)
+        config->max_blocks_per_row += config->num_speculative_blocks + 1;
+    config->parallel_drafting = fuzz_once_in(in, 4);
+    config->decode_context_parallel_size = fuzz_once_in(in, 8) ? 2 : 1;
+    config->check_unique = !fuzz_once_in(in, 8);
+    for (int32_t g = 0; g < config->num_groups; g++) num_slots[g] = fuzz_between(in, 1, 1000);
+    config->num_slots = fuzz_once_in(in, 4) ? num_slots : NULL;
+}
+
+/* One field is anything at all. Those that size memory take what is refused only. */
+static void spoil(gdn_config *config, fuzz_bytes *in)
+{
+    int32_t *const FREE[] = { &config->rules, &config->device, &config->num_speculative_tokens,
+                              &config->full_cuda_graph, &config->max_cudagraph_capture_size, &config->mamba_cache_mode,
+                              &config->mamba_block_size, &config->parallel_drafting,
+                              &config->decode_context_parallel_size, &config->check_unique };
+    int32_t *const SIZES[] = { &config->max_num_seqs, &config->max_num_batched_tokens, &config->max_rows,
+                               &config->num_groups, &config->max_requests, &config->max_blocks_per_row };
+    enum { NUM_FREE = sizeof FREE / sizeof *FREE, NUM_SIZES = sizeof SIZES / sizeof *SIZES };
+    int32_t which = fuzz_between(in, 0, NUM_FREE + NUM_SIZES), value = fuzz_wild(in);
+    if (which < NUM_FREE) *FREE[which] = value;
+    else if (which < NUM_FREE + NUM_SIZES) *SIZES[which - NUM_FREE] = value < 0 ? value : -value - 1;
+    else config->size = (uint32_t)value;
+}
+
+int fuzz_open(fuzz_case *c, fuzz_bytes *in)
+{
+    gdn_builder *const UNTOUCHED = (gdn_builder *)(uintptr_t)1;
+    char why[512] = "";
+    memset(c, 0, sizeof *c);
+    choose(&c->config, c->num_slots, in);
+    if (fuzz_once_in(in, 16)) spoil(&c->config, in);
+    if (c->config.device != GDN_DEVICE_CPU && c->config.device != GDN_DEVICE_AUTO) return 0;
+    c->config.device = GDN_DEVICE_CPU;
+    c->builder = UNTOUCHED;
+    gdn_status status = gdn_builder_new(&c->config, &c->builder, why, sizeof why);
+    FUZZ_WANT(status <= 0, "gdn_builder_new gives %d", status);
+    if (status) {
+        FUZZ_WANT(c->builder == UNTOUCHED && why[0], "gdn_builder_new refuses without a reason, or wrote its output");
+        return 0;
+    }
+    gdn_builder_config(c->builder, &c->config);
+    memcpy(c->num_slots, c->config.num_slots, (size_t)c->config.num_groups * sizeof *c->num_slots);
+    gdn_builder_poison(c->builder);
+    return 1;
+}
+
+void fuzz_close(fuzz_case *c)
+{
+    gdn_builder_free(c->builder);
+}
+
+static void spoil_row(fuzz_row *row, fuzz_bytes *in)
+{
+    int32_t *const FIELDS[] = { &row->query_len, &row->seq_len, &row->num_draft_tokens, &row->num_accepted_tokens,
+                                &row->prompt_done, &row->read_column };
+    *FIELDS[fuzz_between(in, 0, 5)] = fuzz_once_in(in, 2) ? fuzz_wild(in) : fuzz_between(in, -2, 12);
+}
+
+fuzz_row fuzz_next_row(const fuzz_case *c, fuzz_bytes *in, int32_t *region)
+{
+    int32_t drafts = c->config.num_speculative_tokens, align = c->config.mamba_cache_mode == GDN_CACHE_ALIGN;
+    if (fuzz_once_in(in, 3) && *region < 3) ++*region;
+    int32_t kind = *region, computed = kind == 3 ? 0 : fuzz_between(in, 1, 30);
+    fuzz_row row = { .query_len = 1, .num_draft_tokens = -1, .num_accepted_tokens = 1, .prompt_done = kind == 0,
+                     .read_column = GDN_READ_DEFAULT };
+    if (kind == 0 && fuzz_between(in, 0, 1)) {
+        row.num_draft_tokens = fuzz_between(in, 0, drafts);
+        row.query_len = row.num_draft_tokens + 1;
+        row.num_accepted_tokens = fuzz_between(in, 1, drafts + 1);
+    } else if (kind == 1) {
+        row.query_len = fuzz_between(in, 1, drafts + 1);
+    } else if (kind > 1) {
+        row.query_len = fuzz_between(in, kind == 2 ? drafts + 2 : 1, 150);
+    }
+    row.seq_len = computed + row.query_len;
+    if (align && computed && drafts) row.read_column = (computed - 1) / c->config.mamba_block_size;
+    if (!align && computed && c->config.max_blocks_per_row < row.num_accepted_tokens) row.read_column = 0;
+    if (fuzz_once_in(in, 48)) spoil_row(&row, in);
+    return row;
+}
+
+void fuzz_blocks(fuzz_bytes *in, int32_t first, int32_t *cells, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) cells[i] = first + i;
+    if (n && fuzz_once_in(in, 16))
+        cells[fuzz_between(in, 0, n - 1)] = fuzz_once_in(in, 3) ? fuzz_wild(in) : fuzz_between(in, 0, 9);
+}
+
+/* The metadata of every group, and behind it what its tensors hold. */
+struct fuzz_seen {
+    gdn_metadata groups[FUZZ_MAX_GROUPS];
+    size_t bytes;
+    unsigned char contents[];
+};
+
+static const size_t ELEMENT[] = { [GDN_INT32] = 4, [GDN_INT64] = 8, [GDN_BOOL] = 1 };
+
+/* gdnmeta.h lists the tensors from the one to the other, with nothing between them. */
+enum { NUM_TENSORS = (offsetof(gdn_metadata, non_spec_conv_shift) - offsetof(gdn_metadata, spec_query_start_loc))
+                         / sizeof(gdn_tensor) + 1 };
+
+static gdn_tensor tensor(const gdn_metadata *m, size_t i)
+{
+    gdn_tensor t;
+    memcpy(&t, (const char *)m + offsetof(gdn_metadata, spec_query_start_loc) + i * sizeof t, sizeof t);
+    return t;
+}
+
+static size_t size_of(const gdn_tensor *t)
+{
+    return t->data ? (size_t)t->shape[0] * (size_t)t->shape[1] * ELEMENT[t->dtype] : 0;
+}
+
+fuzz_seen *fuzz_look(const fuzz_case *c)
+{
+    size_t bytes = 0;
+    for (int32_t g = 0; g < c->config.num_groups; g++) {
+        gdn_metadata m;
+        FUZZ_WANT(gdn_metadata_group(c->builder, g, &m) == GDN_OK, "group %d has no metadata", g);
+        for (size_t i = 0; i < NUM_TENSORS; i++) {
+            gdn_tensor t = tensor(&m, i);
+            int sound = t.shape[0] >= 0 && t.shape[1] >= 0 && t.dtype >= GDN_INT32 && t.dtype <= GDN_BOOL;
+            FUZZ_WANT(!t.data || sound, "tensor %zu of group %d has shape [%d, %d] and dtype %d", i, g, t.shape[0], t.shape[1], t.dtype);
+            bytes += size_of(&t);
+        }
+    }
+    fuzz_seen *seen = malloc(sizeof *seen + bytes);
+    if (!seen) abort();
+    seen->bytes = bytes;
+    size_t at = 0;
+    for (int32_t g = 0; g < c->config.num_groups; g++) {
+        (void)gdn_metadata_group(c->builder, g, &seen->groups[g]);
+        for (size_t i = 0; i < NUM_TENSORS; i++) {
+            gdn_tensor t = tensor(&seen->groups[g], i);
+            if (t.data) memcpy(seen->contents + at, t.data, size_of(&t));
+            at += size_of(&t);
+        }
+    }
+    return seen;
+}
+
+static int64_t built[GDN_RULES_VLLM_2026_08 + 1], refused[GDN_RULES_VLLM_2026_08 + 1];
+
+__attribute__((destructor)) static void report(void)
+{
+    static const char *const RULES[] = { "strict", "vllm-2026-04", "vllm-2026-08" };
+    for (size_t i = 0; i < sizeof RULES / sizeof *RULES; i++)
+        (void)fprintf(stderr, "fuzz: %s: %lld builds, %lld refused\n", RULES[i], (long long)built[i],
+                      (long long)refused[i]);
+}
+
+void fuzz_after(const fuzz_case *c, fuzz_seen *before, gdn_status status)
+{
+    fuzz_seen *now = fuzz_look(c);
+    ++(status ? refused : built)[c->config.rules];
+    if (status) {
+        FUZZ_WANT(status == GDN_EINVAL || status == GDN_ECAP, "a build gives %d: %s", status,
+                  gdn_last_error(c->builder));
+        FUZZ_WANT(gdn_last_error(c->builder)[0], "a build is refused without a reason");
+        size_t groups = (size_t)c->config.num_groups * sizeof *now->groups;
+        FUZZ_WANT(!memcmp(before->groups, now->groups, groups), "a refused build changed the metadata: %s",
+                  gdn_last_error(c->builder));
+        FUZZ_WANT(before->bytes == now->bytes && !memcmp(before->contents, now->contents, now->bytes),
+                  "a refused build wrote into tensors: %s", gdn_last_error(c->builder));
+    } else {
+        FUZZ_WANT(now->groups[0].step == before->groups[0].step + 1, "step = %lld after step %lld",
+                  (long long)now->groups[0].step, (long long)before->groups[0].step);
+        for (int32_t g = 0; g < c->config.num_groups; g++) fuzz_check_outputs(c, &now->groups[g], g);
+    }
+    free(before);
+    free(now);
+}
