@@ -162,6 +162,44 @@ describe("the simulator #lua", function()
     assert.are.same({ 10, 10, 0.5 }, { r.finished, r.rejected, r.attainment })
   end)
 
+  it("comes to an end under a policy that only turns away, or preempts everybody", function()
+    local function served(step)
+      local r = run { workload = { requests = 20, rate = 1000 }, policy = step, measure = true }
+      assert.are.equal(20, r.finished + r.rejected)
+      return r
+    end
+    local r = served(function(view, plan) for i in view:waiting() do plan:reject(i, "no") end end)
+    assert.are.same({ 0, 20, 0 }, { r.finished, r.rejected, r.steps })
+    r = served(function(view, plan)
+      if view.step % 2 == 1 then return plan:fill() end
+      for i in view:waiting() do plan:reject(i, "every other step") end
+    end)
+    assert.is_true(r.finished > 0 and r.rejected > 0)
+    r = served(function(view, plan)
+      if view.step % 40 ~= 39 then return plan:fill() end
+      for i in view:running() do plan:preempt(i) end
+    end)
+    assert.is_true(r.preemptions > 0 and r.finished == 20)
+  end)
+
+  it("says how long those waited who were turned away", function()
+    local requests = { { arrival = 0, prompt = 5, output = 20 }, { arrival = 0.1, prompt = 5, output = 2 } }
+    local r = run { requests = requests, policy = function(view, plan)
+      for i in view:waiting() do
+        if view:request(i).age >= 0.15 then plan:reject(i, "late") end
+      end
+      for i in view:running() do plan:take(i) end
+      if view.running == 0 then plan:fill() end
+    end }
+    assert.are.equal(1, r.rejected)
+    near(160, r.longest_wait_ms, "longest wait")
+  end)
+
+  it("refuses an acceptance model where nothing is drafted", function()
+    assert.has_error(function() run { workload = { requests = 1 }, acceptance = { mean = 2 } } end,
+                     "sim.run: acceptance wants num_speculative_tokens (--drafts) above 0")
+  end)
+
   it("turns away what is longer than a sequence may be", function()
     local r = run { requests = { { arrival = 0, prompt = 50, output = 9 },
                                  { arrival = 0, prompt = 100, output = 1 } }, max_model_len = 60 }

@@ -53,7 +53,11 @@ end
 
 local function acceptance_model(o)
   local model = o.acceptance
-  if type(model) == "function" or o.num_speculative_tokens == 0 then return model end
+  if o.num_speculative_tokens == 0 then
+    if model then error("sim.run: acceptance wants num_speculative_tokens (--drafts) above 0", 0) end
+    return nil
+  end
+  if type(model) == "function" then return model end
   local options = { drafts = o.num_speculative_tokens, seed = o.seed }
   model = model or { mean = 1 + 0.6 * o.num_speculative_tokens }
   for name, value in pairs(model) do options[name] = value end

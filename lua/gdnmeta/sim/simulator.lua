@@ -52,7 +52,7 @@ local function note_plan(self, step)
   for _, id in ipairs(step.rejected) do t:reject(id, now) end
   if self.o.measure then
     t.policy_us:add(math.floor(step.policy_seconds * 1e8 + 0.5) / 100)
-    t.build_us:add(math.floor(step.build_seconds * 1e8 + 0.5) / 100)
+    if step.num_rows > 0 then t.build_us:add(math.floor(step.build_seconds * 1e8 + 0.5) / 100) end
   end
 end
 
@@ -114,11 +114,13 @@ local function finish(self, step, facts)
   if o.progress then o.progress(t, now / 1e9) end
 end
 
--- Nothing runs: on to the next arrival. An engine with somebody waiting always runs somebody.
-local function idle(self)
-  local waiting = self.engine.stats.waiting
+-- Nothing runs: on to the next arrival. An engine with somebody waiting runs somebody, unless its policy
+-- only turned away or preempted: then it is asked again.
+local function idle(self, step)
+  if #step.rejected + #step.preempted > 0 then return end
+  local waiting, coming = self.engine.stats.waiting, self.requests[self.next]
   if waiting > 0 then error(("nobody runs, and %d requests wait"):format(waiting), 0) end
-  self.now = ns(self.requests[self.next].arrival)
+  if coming then self.now = ns(coming.arrival) end
 end
 
 -- In order, a step is planned when the one before has ended. A step ahead (async), it is planned when
@@ -135,7 +137,7 @@ local function loop(self)
       finish(self, running, running_facts)
       running = nil
     elseif not facts then
-      idle(self)
+      idle(self, step)
     end
     if facts then
       facts.ends = self.now + facts.duration

@@ -36,6 +36,12 @@ function M.new(n)
   return setmetatable(self, Tally)
 end
 
+-- Request i waited until `now` for its first step.
+local function waited(self, i, now)
+  local wait = now - self.arrival[i]
+  if wait > self.longest_wait then self.longest_wait, self.longest_waiter = wait, i end
+end
+
 --- Request i joins the waiting ones.
 function Tally:arrive(i, request, now)
   self.arrived = self.arrived + 1
@@ -109,6 +115,7 @@ end
 --- It was turned away.
 function Tally:reject(i, now)
   self.rejected = self.rejected + 1
+  if self.start[i] < 0 then waited(self, i, now) end
   if self.waits[i] == 1 then
     self.waits[i] = 0
     self.fairness:leave(self.user[i], now)
@@ -148,8 +155,11 @@ function Tally:close(now)
   flush(self)
   self.ended = now
   for i = 1, self.n do
-    local waited = self.user[i] and (self.start[i] >= 0 and self.start[i] or now) - self.arrival[i] or 0
-    if waited > self.longest_wait then self.longest_wait, self.longest_waiter = waited, i end
+    if self.user[i] and self.start[i] >= 0 then
+      waited(self, i, self.start[i])
+    elseif self.user[i] and self.waits[i] == 1 then
+      waited(self, i, now)
+    end
   end
 end
 
