@@ -31,6 +31,9 @@ describe("a trace #lua", function()
     requests = assert(trace.parse(AZURE .. "2024-02-28 23:59:59.5+00:00,1,1\n"
       .. "2024-02-29 00:00:00+00:00,2,2\n2024-03-01 00:00:00+00:00,3,3", "t"))
     assert.are.same({ { 0, 1, 1 }, { 0.5, 2, 2 }, { 86400.5, 3, 3 } }, tuples(requests))
+
+    requests = assert(trace.parse(AZURE .. "2023-11-17 00:00:01,2,2\n2023-11-16 23:59:59,1,1\n", "t"))
+    assert.are.same({ { 0, 1, 1 }, { 2, 2, 2 } }, tuples(requests))
   end)
 
   it("of BurstGPT skips and counts failed requests", function()
@@ -73,8 +76,14 @@ describe("a trace #lua", function()
     { "a file without requests", COMPACT, "t: no request in it" },
     { "a missing field", COMPACT .. "1,2\n", "t:2: 2 fields, want 3 or 4" },
     { "one field too many", COMPACT .. "1,2,3,4,5\n", "t:2: 5 fields, want 3 or 4" },
-    { "an empty field", COMPACT .. "0,1,1\n1,,3\n", "t:3: prompt_tokens = , " .. TOKENS },
+    { "an empty field", COMPACT .. "0,1,1\n1,,3\n", 't:3: prompt_tokens = "", ' .. TOKENS },
     { "a word", COMPACT .. "1,many,3\n", "t:2: prompt_tokens = many, " .. TOKENS },
+    { "quotes", COMPACT .. '1,"2",3\n', 't:2: prompt_tokens = "\\"2\\"", ' .. TOKENS },
+    { "a space", COMPACT .. "1, 2,3\n", 't:2: prompt_tokens = " 2", ' .. TOKENS },
+    { "a zero byte", COMPACT .. "1,2\0,3\n", 't:2: prompt_tokens = "2\\0", ' .. TOKENS },
+    { "five million digits", COMPACT .. "1," .. ("7"):rep(5e6) .. ",3\n",
+      "t:2: prompt_tokens = " .. ("7"):rep(40) .. "..., " .. TOKENS },
+    { "null", '{"timestamp": null, "input_length": 2, "output_length": 3}\n', "t:1: timestamp = null, " },
     { "nan", COMPACT .. "nan,2,3\n", "t:2: arrival_s = nan, " .. SECONDS },
     { "a negative time", COMPACT .. "-1,2,3\n", "t:2: arrival_s = -1, " .. SECONDS },
     { "an infinite time", COMPACT .. "1e999,2,3\n", "t:2: arrival_s = 1e999, " .. SECONDS },

@@ -12,6 +12,14 @@ local M = {}
 local MAX_SECONDS = 1e9
 local MAX_TOKENS = 2^30 - 1 -- prompt + output stays an int32 sequence length
 
+-- A value of a file in a message: in quotes where it would not stand out, and not all of a long one.
+local function shown(value)
+  if type(value) ~= "string" then return type(value) == "userdata" and "null" or tostring(value) end
+  if #value > 40 then return shown(value:sub(1, 40)) .. "..." end
+  if value:find "^[%w.:+ -]+$" and not value:find "^ " and not value:find " $" then return value end
+  return (("%q"):format(value))
+end
+
 -- A reader turns a line into arrival, prompt, output, user; or nil and the reason. Fields arrive as
 -- strings from a CSV and as anything at all from JSON.
 local function number(name, value, min, max)
@@ -20,7 +28,7 @@ local function number(name, value, min, max)
     n = value:find "^%d[%d.]*[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
   end
   if type(n) ~= "number" or not (n >= min and n <= max) then
-    return nil, ("%s = %s, want a number in %.0f .. %.0f"):format(name, tostring(value), min, max)
+    return nil, ("%s = %s, want a number in %.0f .. %.0f"):format(name, shown(value), min, max)
   end
   return n
 end
@@ -28,14 +36,14 @@ end
 local function tokens(name, value)
   local n = number(name, value, 1, MAX_TOKENS)
   if not n or n % 1 ~= 0 then
-    return nil, ("%s = %s, want an integer in 1 .. %.0f"):format(name, tostring(value), MAX_TOKENS)
+    return nil, ("%s = %s, want an integer in 1 .. %.0f"):format(name, shown(value), MAX_TOKENS)
   end
   return n
 end
 
 local function row(names, arrival, prompt, output, user)
   local at, p, o, err
-  at, err = number(names[1], arrival, 0, MAX_SECONDS * (names.unit or 1))
+  at, err = number(names[1], arrival, names.least or 0, MAX_SECONDS * (names.unit or 1))
   if not at then return nil, err end
   p, err = tokens(names[2], prompt)
   if not p then return nil, err end
@@ -83,13 +91,15 @@ local function clock(text, from)
 end
 
 -- Later releases of these files append the UTC offset, which is always zero.
-local AZURE = { "seconds since the first day", "ContextTokens", "GeneratedTokens" }
+local AZURE = { "seconds since the first day", "ContextTokens", "GeneratedTokens", least = -MAX_SECONDS }
 local function azure(line, state)
   local f, err = fields(line, 3, 3)
   if not f then return nil, err end
   local at
   at, state.day = clock(f[1]:gsub("%+00:00$", ""), state.day)
-  if not at then return nil, ("TIMESTAMP = %s, want a time such as 2023-11-16 18:15:46.68"):format(f[1]) end
+  if not at then
+    return nil, ("TIMESTAMP = %s, want a time such as 2023-11-16 18:15:46.68"):format(shown(f[1]))
+  end
   return row(AZURE, at, f[2], f[3])
 end
 
