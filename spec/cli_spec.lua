@@ -44,7 +44,7 @@ describe("gdnmeta #lua", function()
   end)
 
   it("has help with examples for every command", function()
-    for _, command in ipairs { "", "simulate ", "sweep ", "merge " } do
+    for _, command in ipairs { "", "simulate ", "sweep ", "merge ", "inspect ", "replay " } do
       local out, err, status = gdnmeta(command .. "--help")
       assert.are.same({ "", 0 }, { err, status })
       assert.matches("^Usage: gdnmeta " .. command, out)

@@ -19,13 +19,15 @@ Recording.__index = Recording
 local function let_go(self)
   for step, builder in pairs(self.builders) do step.builder = builder end
   self.engine.recording = nil
-  self.file:close()
+  pcall(self.file.close, self.file) -- what it has to say was said by a write
   self.file = nil
 end
 
 local function put(self, line)
-  local ok, why = self.file:write(line)
-  if ok then ok, why = self.file:flush() end
+  local file = self.file
+  if io.type(file) ~= "file" then error("the file was closed", 0) end
+  local ok, why = file:write(line)
+  if ok then ok, why = file:flush() end
   if not ok then error(why, 0) end
   self.bytes = self.bytes + #line
 end

@@ -35,7 +35,8 @@ local function head(header)
       c(e.max_num_batched_tokens), c(e.max_model_len)),
   }
   if b.num_speculative_tokens > 0 then
-    lines[2] = ("%s, %d speculative tokens"):format(lines[2], b.num_speculative_tokens)
+    lines[2] = ("%s, %d speculative token%s"):format(lines[2], b.num_speculative_tokens,
+      b.num_speculative_tokens == 1 and "" or "s")
   end
   if e.kv_tokens then lines[3] = ("%s, attention cache for %s"):format(lines[3], c(e.kv_tokens)) end
   return table.concat(lines, "\n")

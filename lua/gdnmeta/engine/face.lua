@@ -117,7 +117,8 @@ end
 ---@return integer? code
 function Face:record(path, options)
   if self.closed then error("gdnmeta.Engine: closed", 2) end
-  return require("gdnmeta.record").start(self, path, options)
+  local recording, message, code = require("gdnmeta.record").start(self, path, options)
+  return recording, message, code
 end
 
 --- Requests are dropped, tables and slots are gone; the builders are the host's.

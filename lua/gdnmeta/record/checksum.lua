@@ -24,10 +24,13 @@ local function fold(sum, elements, n)
   return sum
 end
 
+-- What is read of a device comes here. It is held, for a pointer into it is what is summed over.
+local copy, room = bytes_t(0), 0
+
 -- Host memory of a view's elements; on a device that waits for the build.
 local function readable(builder, view, bytes)
   if builder.device == "cpu" then return view.data end
-  local copy = bytes_t(bytes)
+  if bytes > room then copy, room = bytes_t(bytes), bytes end
   if lib.gdn_builder_read(builder.handle, copy, view.data, bytes) ~= 0 then
     error("gdnmeta.record: " .. ffi.string(lib.gdn_last_error(builder.handle)), 0)
   end

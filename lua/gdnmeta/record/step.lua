@@ -71,7 +71,8 @@ local function filled(value, n)
 end
 
 local function columns_problem(d, n, facts)
-  d.drafts, d.accepted = d.drafts or filled(-1, n), d.accepted or filled(1, n)
+  if d.drafts == nil then d.drafts = filled(-1, n) end
+  if d.accepted == nil then d.accepted = filled(1, n) end
   return judge.integers("query_len", d.query_len, n, 0, INT32_MAX)
     or judge.integers("seq_len", d.seq_len, n, INT32_MIN, INT32_MAX)
     or judge.integers("drafts", d.drafts, n, -1, INT32_MAX)
