@@ -128,7 +128,7 @@ engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
   it("refuses a header that asks for more memory than it may", function()
     local large = edited(1, '"max_num_batched_tokens":64', '"max_num_batched_tokens":2000000000')
     local _, err, status = gdnmeta("replay " .. large)
-    local why = "gdnmeta: %s:1: builder: needs up to 38148 MiB of memory, want at most 1024\n"
+    local why = "gdnmeta: %s:1: builder: needs up to 38147 MiB of memory, want at most 1024\n"
     assert.are.same({ why:format(large), 2 }, { err, status })
     _, err = gdnmeta("inspect " .. large .. " --memory 38000")
     assert.matches("want at most 38000\n$", err)
