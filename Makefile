@@ -60,8 +60,9 @@ all: lib $(CDEF)
 lib: $(LIB)
 	@:
 
+# nodelete: whoever took a tensor may call its deleter long after the VM that loaded the library has ended.
 $(LIB): $(OBJ)
-	@$(CC) $(CFLAGS) $(OPT) $(LIBFLAG) $(LINK) -o $@.$$$$ $(OBJ) && mv $@.$$$$ $@
+	@$(CC) $(CFLAGS) $(OPT) $(LIBFLAG) $(LINK) -Wl,-z,nodelete -o $@.$$$$ $(OBJ) && mv $@.$$$$ $@
 
 $(BUILD)/%.o: src/%.c Makefile
 	@mkdir -p $(BUILD)
@@ -107,8 +108,8 @@ asan: deps all asan-lib $(FAKE)
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
 # memory, where valgrind leaves it other room for machine code.
 CORE_SPECS := $(patsubst %,spec/%_spec.lua,batch builder build_raw raw_refusals metadata tensor tables lists legality \
-  strict oracle)
-valgrind: deps all
+  strict oracle dlpack emitters)
+valgrind: deps all $(FAKE)
 	@scripts/deps valgrind
 	@SPECS="$(CORE_SPECS)" SKIP=lua,jit GDN_CASES=$${GDN_CASES:-20} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
 

@@ -1,4 +1,5 @@
 -- Examples print what they are said to print, so that they cannot rot.
+local ffi = require "ffi"
 local sim = require("gdnmeta").sim
 
 -- As a shell starts it, less the checker that may watch this process.
@@ -36,6 +37,64 @@ describe("examples/ #lua", function()
       "fcfs          first token p50 290 ms, p99 297 ms; longest gap 285 ms; 30 of 30 in time\n"
       .. "decode_first  first token p50 381 ms, p99 388 ms; longest gap 48 ms; 30 of 30 in time\n"
       .. "30 of 30 first tokens come later under decode_first, 90 ms in the median\n", text)
+  end)
+end)
+
+local function shell(command)
+  local pipe = assert(io.popen(("(unset LD_PRELOAD GDNMETA_LIB; export PYTHONDONTWRITEBYTECODE=1; %s) 2>&1")
+    :format(command)))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+describe("examples/embed.c", function()
+  it("compiles from the header alone, and prints what its tensors hold", function()
+    local program = os.tmpname()
+    assert.are.equal("", shell("cc -std=c11 -Wall -Wextra -Wpedantic -Werror examples/embed.c -Isrc "
+      .. "-Lbuild -lgdnmeta -Wl,-rpath,$PWD/build -o " .. program))
+    assert.are.equal("decodes 1, prefills 1\n"
+      .. "query_start_loc 0 1 131\n"
+      .. "chunk_indices 0 0 0 1 0 2\n"
+      .. "refused: rows[0].seq_len = 4, want >= query_len = 9\n"
+      .. "handed on: int32 [2] 7 3\n", shell(program))
+    os.remove(program)
+  end)
+end)
+
+-- GDN_PYTHON names an interpreter, say that of a virtual environment with torch.
+describe("examples/pytorch/", function()
+  local python = os.getenv "GDN_PYTHON" or "python3"
+  local function has(what)
+    return shell(("%s -c 'import %s' >/dev/null 2>&1 && echo yes"):format(python, what)) == "yes\n"
+  end
+
+  it("takes steps into PyTorch", function()
+    if not has "torch" then return pending("skipped: " .. python .. " has no torch") end
+    local step = "  non_spec_state_indices_tensor torch.int32 [7, 3]\n"
+      .. "  non_spec_query_start_loc torch.int32 [0, 1, 131]\n"
+      .. "  has_initial_state torch.bool [True, False]\n"
+      .. "  chunk_offsets torch.int64 [0, 3]\n"
+      .. "  a step later [7, 5]\n"
+    local want = "cpu: 1 decode, 1 prefill\n" .. step
+    if has "torch; assert torch.cuda.is_available()" then
+      want = want .. "cuda: 1 decode, 1 prefill\n" .. step
+    end
+    assert.are.equal(want, shell(python .. " examples/pytorch/step.py"))
+  end)
+
+  it("reads gdnmeta.h as the compiler does", function()
+    if not has "ctypes" then return pending("skipped: no " .. python) end
+    local lines = shell(python .. " examples/pytorch/gdnmeta.py")
+    local seen = 0
+    for name, size, members in lines:gmatch "(gdn_%w+) (%d+)([^\n]*)" do
+      assert.are.equal(ffi.sizeof(name), tonumber(size), name)
+      for member, offset in members:gmatch "([%w_]+)=(%d+)" do
+        assert.are.equal(ffi.offsetof(name, member), tonumber(offset), name .. "." .. member)
+        seen = seen + 1
+      end
+    end
+    assert.is_true(seen > 100, lines)
   end)
 end)
 

@@ -63,7 +63,7 @@ gdn_status gdn_builder_new(const gdn_config *config, gdn_builder **out, char *wh
 void gdn_builder_free(gdn_builder *b)
 {
     if (!b) return;
-    if (b->device) b->device->release(b->device, &b->arena);
+    if (b->device) gdn_device_drop(b->device);
     for (int32_t g = 0; g < GDN_MAX_GROUPS; g++) gdn_guarded_free(b->own_tables[g]);
     gdn_uniqueness_free(&b->uniqueness);
     gdn_cells_free(&b->cells);

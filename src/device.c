@@ -1,5 +1,18 @@
-/* Choosing a device. */
+/* Choosing a device, and who holds it. */
 #include "device.h"
+
+#include <stdatomic.h>
+
+void gdn_device_hold(gdn_device *device)
+{
+    atomic_fetch_add_explicit(&device->holders, 1, memory_order_relaxed);
+}
+
+/* What any holder did with the memory happens before the last one frees it. */
+void gdn_device_drop(gdn_device *device)
+{
+    if (atomic_fetch_sub_explicit(&device->holders, 1, memory_order_acq_rel) == 1) device->release(device);
+}
 
 gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_error *error)
 {

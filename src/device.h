@@ -26,7 +26,8 @@ struct gdn_device {
     gdn_status (*check)(gdn_device *device, const void *memory, const char *name, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);
-    void (*release)(gdn_device *device, gdn_arena *arena);
+    void (*release)(gdn_device *device); /* by the last holder, on any thread */
+    _Atomic int64_t holders; /* the builder, and each export of its tensors */
     int32_t ordinal;         /* GDN_DEVICE_CPU, or the CUDA device's number */
     size_t bytes;            /* allocated besides the arena */
     volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
@@ -35,6 +36,10 @@ struct gdn_device {
 
 /* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */
 gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_error *error);
+
+/* A holder keeps the outputs' memory where it is. The last one to drop the device frees it, with all it has. */
+void gdn_device_hold(gdn_device *device);
+void gdn_device_drop(gdn_device *device);
 
 gdn_status gdn_device_cpu_open(gdn_device **out);
 

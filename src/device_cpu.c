@@ -50,9 +50,8 @@ static void poison(gdn_device *device, gdn_arena *arena)
     memset(arena->base, 0xa5, arena->bytes);
 }
 
-static void release(gdn_device *device, gdn_arena *arena)
+static void release(gdn_device *device)
 {
-    (void)arena;
     free(((cpu *)device)->origin);
     free(device);
 }
@@ -62,7 +61,7 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
     d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check,
-                            .poison = poison, .release = release, .ordinal = GDN_DEVICE_CPU };
+                            .poison = poison, .release = release, .holders = 1, .ordinal = GDN_DEVICE_CPU };
     *out = &d->face;
     return GDN_OK;
 }

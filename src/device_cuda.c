@@ -189,12 +189,11 @@ static gdn_status allocate(gdn_device *device, gdn_arena *arena, gdn_error *erro
 }
 
 /* Calls may fail here, also with what an earlier launch did: there is nothing left to do about it. */
-static void release(gdn_device *device, gdn_arena *arena)
+static void release(gdn_device *device)
 {
     cuda *d = (cuda *)device;
     gdn_error ignored;
     int pushed = 0;
-    (void)arena;
     if (d->context) {
         if (enter(d, &pushed, &ignored)) pushed = !d->driver.cuCtxPushCurrent(d->context);
         if (d->arena) (void)d->driver.cuMemFree(d->arena); /* waits for the fills that write it */
@@ -312,13 +311,13 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     cuda *d = calloc(1, sizeof *d);
     if (!d) return gdn_fail(error, GDN_ENOMEM, "no memory for a device");
     d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .poison = poison,
-                            .release = release };
+                            .release = release, .holders = 1 };
     gdn_status status = find_devices(d, &count, absent, error);
     if (!status) status = choose_context(d, ordinal, count, error);
     if (!status) status = enter(d, &pushed, error);
     if (!status) status = leave(d, pushed, prepare(d, settings, absent, error), error);
     if (status) {
-        release(&d->face, NULL);
+        gdn_device_drop(&d->face);
         return status;
     }
     *out = &d->face;

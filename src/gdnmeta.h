@@ -62,7 +62,7 @@ enum {
 
 /* 0, 1, ...: that CUDA device. AUTO: that of the current CUDA context, else the first; the CPU where there is
  * no driver, no device, or no kernel in the library. A context that is current when a builder is made is used
- * by it and must outlive it; otherwise the builder holds the device's primary context. */
+ * by it and must outlive it and its exports; otherwise the builder holds the device's primary context. */
 enum { GDN_DEVICE_CPU = -1, GDN_DEVICE_AUTO = -2 };
 
 enum { GDN_INT32 = 0, GDN_INT64 = 1, GDN_BOOL = 2 }; /* tensor elements; a bool is one byte, 0 or 1 */
@@ -118,7 +118,7 @@ GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
  * configuration allows. On failure *out is untouched and the reason stands in why[why_size]
  * (may be NULL). Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
 GDN_API gdn_status gdn_builder_new(const gdn_config *config, GDN_OWN gdn_builder **out, char *why, size_t why_size);
-GDN_API void gdn_builder_free(GDN_OWN gdn_builder *b); /* NULL is allowed; batches outlive it harmlessly */
+GDN_API void gdn_builder_free(GDN_OWN gdn_builder *b); /* NULL is allowed; batches and exports outlive it harmlessly */
 GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
 
 /* Why a call on b failed, the last time one did; borrowed until the next call on b. */
@@ -332,6 +332,51 @@ GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_m
 /* Copy `bytes` of the metadata's tensors to the host, from anywhere within one, waiting for the build on its
  * stream, which must still exist. Errors: GDN_EINVAL, GDN_EDEVICE. */
 GDN_API gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes);
+
+/* ---- Exchange: tensors for other libraries, without a copy, by the DLPack protocol, version 1. ----
+ *
+ * The structs are laid out as DLPack's, under names of our own so that its header may be included as well: a
+ * gdn_dlpack * is a DLManagedTensorVersioned *, a gdn_dlpack_unversioned * a DLManagedTensor *. */
+
+enum { GDN_DL_CPU = 1, GDN_DL_CUDA = 2 };        /* device_type */
+enum { GDN_DL_INT = 0, GDN_DL_BOOL = 6 };        /* code; bits is then 32 or 64, and 8 */
+enum { GDN_DL_MAJOR = 1, GDN_DL_MINOR = 0, GDN_DL_READ_ONLY = 1 }; /* version; a bit of flags */
+
+typedef struct gdn_dl_tensor {
+    void *data;           /* on the device */
+    int32_t device_type;  /* GDN_DL_CPU or GDN_DL_CUDA */
+    int32_t device_id;    /* 0, or the CUDA ordinal */
+    int32_t ndim;         /* 1 or 2 */
+    uint8_t code, bits;   /* of an element: GDN_DL_INT or GDN_DL_BOOL, and its size */
+    uint16_t lanes;       /* 1 */
+    int64_t *shape;       /* [ndim] */
+    int64_t *strides;     /* [ndim] elements from one to the next */
+    uint64_t byte_offset; /* 0 */
+} gdn_dl_tensor;
+
+typedef struct gdn_dlpack {
+    uint32_t major, minor;
+    void *manager_ctx;
+    void (*deleter)(struct gdn_dlpack *self); /* to be called once, from any thread; the last use of the tensor */
+    uint64_t flags;                           /* GDN_DL_READ_ONLY */
+    gdn_dl_tensor dl_tensor;
+} gdn_dlpack;
+
+/* For consumers that know no versions, and so no flags: it is read-only as well. */
+typedef struct gdn_dlpack_unversioned {
+    gdn_dl_tensor dl_tensor;
+    void *manager_ctx;
+    void (*deleter)(struct gdn_dlpack_unversioned *self);
+} gdn_dlpack_unversioned;
+
+/* Export a tensor of b's metadata, of any group. It is a view like the metadata's, of the same memory: the
+ * next build overwrites it, and whoever reads it on another stream must wait for the build himself. That
+ * memory, and on CUDA its context, live until the builder is freed and every export is deleted, in any order.
+ * (A context that was the caller's when the builder was made must outlive them too.) Consumers must not write:
+ * builds rely on padding that is in place. Errors: GDN_EINVAL for what is no tensor of b, GDN_ENOMEM. */
+GDN_API gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, GDN_OWN gdn_dlpack **out);
+GDN_API gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tensor,
+                                                 GDN_OWN gdn_dlpack_unversioned **out);
 
 /* For tests: overwrite every output buffer with 0xA5 and forget which padding is in place. */
 GDN_API void gdn_builder_poison(gdn_builder *b);

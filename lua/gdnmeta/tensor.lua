@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local dlpack = require "gdnmeta.dlpack"
 local receiver = require "gdnmeta.receiver"
 
 -- Anonymous, so that a module reloader may set another metatable. `_stamp` points to the builder's
@@ -107,6 +108,23 @@ function methods.at(view, i, j)
   end
   local value = element(view, i * columns + j)
   return value
+end
+
+--- The tensor for another library, by the DLPack protocol and without a copy: the next build overwrites it,
+--- but its memory lives as long as it does, also when the builder is closed. The collector deletes it, or its
+--- new owner: hand it on with ffi.gc(export, nil).
+---@return ffi.cdata*|nil export gdn_dlpack *, which is laid out as a DLManagedTensorVersioned *
+---@return string? message
+---@return integer? code
+function methods.dlpack(view)
+  if not ffi.istype(view_t, view) then receiver.colon("Tensor", "dlpack") end
+  local why = expired(view)
+  if why then error(why, 2) end
+  local handle = anchors[view].handle
+  if not handle then
+    error("gdnmeta.Tensor:dlpack: a vector of nums_dict, want a tensor of the metadata", 2)
+  end
+  return dlpack.export(handle, view._data, view._rows, view._columns, view._dtype, view._ndim)
 end
 
 local function shape(view)
