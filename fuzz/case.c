@@ -38,6 +38,8 @@ static void choose(gdn_config *config, int32_t *num_slots, fuzz_bytes *in)
     config->parallel_drafting = fuzz_once_in(in, 4);
     config->decode_context_parallel_size = fuzz_once_in(in, 8) ? 2 : 1;
     config->check_unique = !fuzz_once_in(in, 8);
+    config->pad_slot_id = -fuzz_once_in(in, 4);
+    config->query_start_loc_dtype = fuzz_once_in(in, 4) ? GDN_INT64 : GDN_INT32;
     for (int32_t g = 0; g < config->num_groups; g++) num_slots[g] = fuzz_between(in, 1, 1000);
     config->num_slots = fuzz_once_in(in, 4) ? num_slots : NULL;
 }
@@ -48,7 +50,8 @@ static void spoil(gdn_config *config, fuzz_bytes *in)
     int32_t *const FREE[] = { &config->rules, &config->device, &config->num_speculative_tokens,
                               &config->full_cuda_graph, &config->max_cudagraph_capture_size, &config->mamba_cache_mode,
                               &config->mamba_block_size, &config->parallel_drafting,
-                              &config->decode_context_parallel_size, &config->check_unique };
+                              &config->decode_context_parallel_size, &config->check_unique, &config->pad_slot_id,
+                              &config->query_start_loc_dtype };
     int32_t *const SIZES[] = { &config->max_num_seqs, &config->max_num_batched_tokens, &config->max_rows,
                                &config->num_groups, &config->max_requests, &config->max_blocks_per_row };
     enum { NUM_FREE = sizeof FREE / sizeof *FREE, NUM_SIZES = sizeof SIZES / sizeof *SIZES };

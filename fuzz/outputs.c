@@ -38,6 +38,12 @@ static void rises(const char *name, gdn_tensor t, int64_t most)
     within(name, t, 0, most);
 }
 
+static void bounds(const char *name, gdn_tensor t, const fuzz_case *c)
+{
+    FUZZ_WANT(!t.data || t.dtype == c->config.query_start_loc_dtype, "%s is of dtype %d", name, t.dtype);
+    rises(name, t, c->config.max_num_batched_tokens);
+}
+
 /* Both lists together name positions of the batch, each at most once. */
 static void check_token_lists(const gdn_metadata *m)
 {
@@ -100,13 +106,13 @@ static void check_tiles(const gdn_metadata *m)
 
 static void check_slots(const fuzz_case *c, const gdn_metadata *m, int32_t group)
 {
-    int64_t last = c->num_slots[group] - 1, states = c->config.num_speculative_tokens;
-    within(NAME(spec_state_indices_tensor), 0, last);
-    within(NAME(non_spec_state_indices_tensor), 0, last);
-    within(NAME(prefill_state_indices), 0, last);
-    within(NAME(spec_read_state_indices), 0, last);
-    within(NAME(non_spec_read_state_indices), 0, last);
-    within(NAME(prefill_read_state_indices), 0, last);
+    int64_t last = c->num_slots[group] - 1, states = c->config.num_speculative_tokens, none = c->config.pad_slot_id;
+    within(NAME(spec_state_indices_tensor), none, last);
+    within(NAME(non_spec_state_indices_tensor), none, last);
+    within(NAME(prefill_state_indices), none, last);
+    within(NAME(spec_read_state_indices), none, last);
+    within(NAME(non_spec_read_state_indices), none, last);
+    within(NAME(prefill_read_state_indices), none, last);
     within(NAME(spec_conv_shift), 0, states);
     within(NAME(non_spec_conv_shift), 0, states);
     within(NAME(num_accepted_tokens), 1, states + 1);
@@ -130,9 +136,9 @@ void fuzz_check_outputs(const fuzz_case *c, const gdn_metadata *m, int32_t group
     FUZZ_WANT(m->num_rows >= 0 && m->num_rows <= c->config.max_rows, "num_rows = %d", m->num_rows);
     FUZZ_WANT(m->num_actual_tokens >= 0 && m->num_actual_tokens <= tokens, "num_actual_tokens = %d",
               m->num_actual_tokens);
-    rises(NAME(spec_query_start_loc), tokens);
-    rises(NAME(non_spec_query_start_loc), tokens);
-    rises(NAME(prefill_query_start_loc), tokens);
+    bounds(NAME(spec_query_start_loc), c);
+    bounds(NAME(non_spec_query_start_loc), c);
+    bounds(NAME(prefill_query_start_loc), c);
     within(NAME(spec_sequence_masks), 0, 1);
     within(NAME(has_initial_state), 0, 1);
     within(NAME(prefill_has_initial_state), 0, 1);

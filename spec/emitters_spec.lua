@@ -215,6 +215,24 @@ describe("Emitters", function()
     end
   end)
 
+  it("are told by a recording, and shared by the two builders of an engine", function()
+    local function open(pad_slot_id, query_start_loc_dtype)
+      return assert(gdn.builder { device = "cpu", max_num_seqs = 4, pad_slot_id = pad_slot_id,
+                                  query_start_loc_dtype = query_start_loc_dtype, max_requests = 8 })
+    end
+    local builder = open(-1, "int64")
+    local told = require("gdnmeta.record.header").builder(builder)
+    assert.are.same({ -1, "int64" }, { told.pad_slot_id, told.query_start_loc_dtype })
+    for name, other in pairs { pad_slot_id = open(0, "int64"), query_start_loc_dtype = open(-1, "int32") } do
+      local ok, message = pcall(gdn.engine, { builder = builder, second_builder = other, async = true,
+                                              policy = "fcfs", max_model_len = 64 })
+      assert.is_false(ok)
+      assert.matches(name, message, 1, true)
+      other:close()
+    end
+    builder:close()
+  end)
+
   it("cost nothing where they are the defaults", function()
     local plain = assert(gdn.builder { device = "cpu" })
     local wide = assert(gdn.builder { device = "cpu", query_start_loc_dtype = "int64" })

@@ -84,9 +84,10 @@ local function pools(value, num_groups)
   return slots
 end
 
-local M = { RULES = {}, MODES = {} } -- names by code
+local M = { RULES = {}, MODES = {}, DTYPES = {} } -- names by code
 for i, name in ipairs(RULES) do M.RULES[i - 1] = name end
 for i, name in ipairs(MODES) do M.MODES[i - 1] = name end
+for i, name in ipairs(DTYPES) do M.DTYPES[i - 1] = name end
 
 --- Options as the fields of a gdn_config.
 ---@param given table

@@ -31,7 +31,8 @@ end
 local SHARED = { "device", "max_num_batched_tokens", "max_rows", "num_speculative_tokens", "full_cuda_graph",
                  "max_cudagraph_capture_size", "max_num_seqs", "mamba_cache_mode", "mamba_block_size",
                  "num_speculative_blocks", "num_groups", "max_requests", "max_blocks_per_row",
-                 "parallel_drafting", "decode_context_parallel_size" }
+                 "parallel_drafting", "decode_context_parallel_size", "pad_slot_id",
+                 "query_start_loc_dtype" }
 
 local function second_problem(o)
   local on_cpu = o.builder.device == "cpu"

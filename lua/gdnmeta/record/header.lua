@@ -10,10 +10,11 @@ local judge = require "gdnmeta.record.judge"
 local config_t = ffi.typeof "gdn_config"
 
 local FLAGS = { full_cuda_graph = true, parallel_drafting = true, check_unique = true }
-local NAMES = { rules = builder_options.RULES, mamba_cache_mode = builder_options.MODES }
+local NAMES = { rules = builder_options.RULES, mamba_cache_mode = builder_options.MODES,
+                query_start_loc_dtype = builder_options.DTYPES }
 local NUMBERS = { "max_num_seqs", "max_num_batched_tokens", "max_rows", "num_speculative_tokens",
                   "mamba_block_size", "num_speculative_blocks", "num_groups", "max_requests",
-                  "max_blocks_per_row", "decode_context_parallel_size" }
+                  "max_blocks_per_row", "decode_context_parallel_size", "pad_slot_id" }
 local TEXT = 200 -- bytes
 
 local M = {}
@@ -65,7 +66,8 @@ local function text(value) return type(value) == "string" and #value <= TEXT and
 local function builder_problem(given, max_memory)
   if type(given) ~= "table" then return judge.wrong("builder", given, "an object") end
   for _, names in ipairs { NUMBERS, { "device", "rules", "mamba_cache_mode", "full_cuda_graph",
-                                      "parallel_drafting", "check_unique", "num_slots" } } do
+                                      "parallel_drafting", "check_unique", "num_slots",
+                                      "query_start_loc_dtype" } } do
     for _, name in ipairs(names) do
       if check.absent(given[name]) then return ("builder.%s is missing"):format(name) end
     end
