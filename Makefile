@@ -117,6 +117,17 @@ docs: deps
 	@scripts/deps lua-ldoc lua-discount
 	@scripts/docs
 
+# The core alone, with what watches it: allocations that fail, threads that meet.
+WATCHED = @mkdir -p $(BUILD) && $(CC) $(CFLAGS) -std=c11 -g -O1 -D_GNU_SOURCE $(WARN) -Isrc
+$(BUILD)/faults: spec/support/faults.c $(wildcard src/*.[ch]) Makefile
+	$(WATCHED) $(SAN) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -o $@ $(filter %.c,$^)
+faults: $(BUILD)/faults $(FAKE)
+	@GDNMETA_LIBCUDA=$$PWD/$(FAKE) $(BUILD)/faults cuda
+$(BUILD)/threads: spec/support/threads.c $(wildcard src/*.[ch]) Makefile
+	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
+tsan: $(BUILD)/threads
+	@$(BUILD)/threads 3000
+
 # Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus; ONLY="trace" takes
 # some of them.
 CLANG     ?= clang
@@ -167,6 +178,8 @@ help:
 	@echo 'make lint       luacheck, and the C compiler with every warning an error'
 	@echo 'make asan       both under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'
 	@echo 'make valgrind   both under valgrind'
+	@echo 'make faults     every allocation fails once'
+	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast'
@@ -177,4 +190,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind fuzz docs audit bench install rock clean help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs audit bench install rock clean help

@@ -1,6 +1,7 @@
 /* A builder's life, and a step from rows to metadata: build_step reads top to bottom. */
 #include "builder.h"
 
+#include "busy.h"
 #include "guard.h"
 
 #include <stdio.h>
@@ -90,7 +91,8 @@ void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
 
 const char *gdn_last_error(const gdn_builder *b)
 {
-    return b->error.text;
+    const char *busy = gdn_busy_error(b);
+    return busy ? busy : b->error.text;
 }
 
 static int is_group(gdn_builder *b, int32_t group)
@@ -104,7 +106,7 @@ int32_t *gdn_builder_table(gdn_builder *b, int32_t group)
     return !is_group(b, group) || borrowed ? NULL : b->own_tables[group];
 }
 
-gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
+gdn_status gdn_use_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
 {
     int32_t cols = b->settings.config.max_blocks_per_row, groups = b->settings.config.num_groups;
     if (!is_group(b, group)) return gdn_fail(&b->error, GDN_EINVAL, "group = %d, want 0 .. %d", group, groups - 1);
@@ -120,6 +122,12 @@ gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t
     b->resident.tables -= b->tables[group].on_device;
     b->tables[group] = (gdn_table){ data, row_stride, rows, cols, 0 };
     return GDN_OK;
+}
+
+gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
+{
+    if (gdn_busy(b)) return GDN_EINVAL;
+    return gdn_done(b, gdn_use_table(b, group, data, row_stride, rows));
 }
 
 gdn_status gdn_batch_new(const gdn_builder *b, gdn_batch **out)
@@ -164,26 +172,29 @@ static gdn_status check_tables(gdn_builder *b)
 gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
 {
     gdn_step step;
+    if (gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = check_tables(b);
     if (!status) status = gdn_batch_step(batch, b->serial, b->tables, &step, &b->error);
     if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
-    return status ? status : build_step(b, &step, stream);
+    return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
 gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
+    if (gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = gdn_raw_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
     if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
-    return status ? status : build_step(b, &step, stream);
+    return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
 gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
+    if (gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = gdn_raw_capture_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
     if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 0, &b->error);
-    return status ? status : build_step(b, &step, stream);
+    return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
 const gdn_metadata *gdn_builder_metadata(const gdn_builder *b)
@@ -207,9 +218,11 @@ void gdn_builder_counters(const gdn_builder *b, gdn_counters *out)
 gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes)
 {
     size_t at = (size_t)((uintptr_t)from - (uintptr_t)b->arena.base);
+    if (gdn_busy(b)) return GDN_EINVAL;
     if (at > b->arena.bytes || bytes > b->arena.bytes - at)
-        return gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes, from);
-    return b->device->read(b->device, to, from, bytes, &b->error);
+        return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes,
+                                    from));
+    return gdn_done(b, b->device->read(b->device, to, from, bytes, &b->error));
 }
 
 void gdn_builder_poison(gdn_builder *b)

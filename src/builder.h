@@ -9,6 +9,10 @@
 #include "raw.h"
 #include "resident.h"
 
+#ifdef GDN_DEBUG
+#include <stdatomic.h>
+#endif
+
 struct gdn_builder {
     gdn_settings settings;
     uint64_t serial;                            /* tells this builder's batches from another's */
@@ -24,6 +28,12 @@ struct gdn_builder {
     gdn_device *device;
     gdn_metadata metadata;
     gdn_error error;
+#ifdef GDN_DEBUG
+    atomic_int busy; /* a thread is using it, see busy.h */
+#endif
 };
+
+/* gdn_builder_borrow_table for those who have the builder already. */
+gdn_status gdn_use_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows);
 
 #endif

@@ -1,6 +1,8 @@
 /* Choosing a device, and who holds it. */
 #include "device.h"
 
+#include "forks.h"
+
 #include <stdatomic.h>
 
 void gdn_device_hold(gdn_device *device)
@@ -24,4 +26,11 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
     }
     gdn_status status = gdn_device_cpu_open(out);
     return status ? gdn_fail(error, status, "no memory for a device") : GDN_OK;
+}
+
+gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error)
+{
+    if (device->ordinal == GDN_DEVICE_CPU || device->forks == gdn_forks()) return GDN_OK;
+    return gdn_fail(error, GDN_EDEVICE, "the process forked after the builder was made, want a CUDA builder used where it "
+                                        "was made");
 }

@@ -32,6 +32,7 @@ struct gdn_device {
     size_t bytes;            /* allocated besides the arena */
     volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
     gdn_counters counters;
+    uint32_t forks;          /* what gdn_forks gave when it was opened, for devices that do not survive one; else unused */
 };
 
 /* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */
@@ -40,6 +41,9 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
 /* A holder keeps the outputs' memory where it is. The last one to drop the device frees it, with all it has. */
 void gdn_device_hold(gdn_device *device);
 void gdn_device_drop(gdn_device *device);
+
+/* A driver's handles are worth nothing in a child of the process that got them. Errors: GDN_EDEVICE. */
+gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error);
 
 gdn_status gdn_device_cpu_open(gdn_device **out);
 

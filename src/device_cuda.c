@@ -2,6 +2,7 @@
  * he has one; what a call makes current it takes back. */
 #include "cuda_driver.h"
 #include "cuda_ring.h"
+#include "forks.h"
 #include "image.h"
 #include "payload.h"
 
@@ -34,6 +35,8 @@ static gdn_status enter(cuda *d, int *pushed, gdn_error *error)
 {
     void *current = NULL;
     *pushed = 0;
+    gdn_status ours = gdn_device_is_ours(&d->face, error);
+    if (ours) return ours;
     gdn_cu r = d->driver.cuCtxGetCurrent(&current);
     if (r) FAIL(r, "cuCtxGetCurrent");
     if (current == d->context) return GDN_OK;
@@ -194,7 +197,8 @@ static void release(gdn_device *device)
     cuda *d = (cuda *)device;
     gdn_error ignored;
     int pushed = 0;
-    if (d->context) {
+    int ours = !gdn_device_is_ours(&d->face, &ignored); /* else the parent gives it all back */
+    if (ours && d->context) {
         if (enter(d, &pushed, &ignored)) pushed = !d->driver.cuCtxPushCurrent(d->context);
         if (d->arena) (void)d->driver.cuMemFree(d->arena); /* waits for the fills that write it */
         if (d->staging) (void)d->driver.cuMemFree(d->staging);
@@ -202,7 +206,7 @@ static void release(gdn_device *device)
         if (d->module) (void)d->driver.cuModuleUnload(d->module);
         (void)leave(d, pushed, GDN_OK, &ignored);
     }
-    if (d->retained) (void)d->driver.cuDevicePrimaryCtxRelease(d->device);
+    if (ours && d->retained) (void)d->driver.cuDevicePrimaryCtxRelease(d->device);
     gdn_driver_unload(&d->driver);
     gdn_payload_free(&d->payload);
     free(d);
@@ -312,7 +316,9 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     if (!d) return gdn_fail(error, GDN_ENOMEM, "no memory for a device");
     d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .poison = poison,
                             .release = release, .holders = 1 };
-    gdn_status status = find_devices(d, &count, absent, error);
+    gdn_status status = gdn_forks_watch() ? gdn_fail(error, GDN_ENOMEM, "no memory to watch for forks") : GDN_OK;
+    d->face.forks = gdn_forks();
+    if (!status) status = find_devices(d, &count, absent, error);
     if (!status) status = choose_context(d, ordinal, count, error);
     if (!status) status = enter(d, &pushed, error);
     if (!status) status = leave(d, pushed, prepare(d, settings, absent, error), error);

@@ -14,7 +14,11 @@
  *   - lengths are in tokens, positions are token indices, slots are rows of a state pool, and
  *     slot 0 is the null slot: kernels neither read nor write it;
  *   - shapes stand next to the field, [outer, inner], row-major and contiguous;
- *   - one thread at a time per builder and its batches; different builders are independent.
+ *   - one thread at a time per builder and its batches; different builders are independent. A library compiled
+ *     with -DGDN_DEBUG refuses a builder that another thread is in the middle of using (GDN_EINVAL);
+ *   - a fork copies what is on the CPU, to be used and freed on either side. A CUDA builder stays with the process
+ *     that made it: in a child, calls that reach the device are refused (GDN_EDEVICE), and gdn_builder_free frees
+ *     the host's memory only. Processes that use CUDA builders make them after the fork.
  */
 #ifndef GDNMETA_H
 #define GDNMETA_H
@@ -154,7 +158,8 @@ GDN_API gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int3
 GDN_API gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n);
 
 /* Did a finished build find something wrong with its device inputs? It then used pad_slot_id in place
- * of a bad slot. GDN_OK, or GDN_EINVAL with the reason in gdn_last_error until the error is forgotten. */
+ * of a bad slot. GDN_OK, GDN_EDEVICE in a child of the builder's process, or GDN_EINVAL with the reason in
+ * gdn_last_error until the error is forgotten. */
 GDN_API gdn_status gdn_device_error(gdn_builder *b, int32_t forget);
 
 /* What a builder asked of its device, so far. */
