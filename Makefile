@@ -133,18 +133,20 @@ tsan: $(BUILD)/threads
 CLANG     ?= clang
 FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FUZZ_C    := batch build_raw
-FUZZ_LUA  := trace
+FUZZ_LUA  := trace recording
 FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
 FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
 
 $(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch] src/*.[ch]) Makefile
 	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/outputs.c $(wildcard src/*.c)
-$(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c Makefile
+$(BUILD)/fuzz/libgdnmeta.so: $(wildcard src/*.[ch]) Makefile
+	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
+$(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUILD)/fuzz/libgdnmeta.so Makefile
 	@$(FUZZ) -DFUZZ_READER='"fuzz/$*.lua"' $$(pkg-config --cflags luajit) -o $@ $< $$(pkg-config --libs luajit)
 fuzz: deps all
 	@scripts/deps clang libclang-rt-14-dev libluajit-5.1-dev pkg-config
 	@$(MAKE) $(FUZZERS)
-	@scripts/fuzz $(or $(TIME),60) $(FUZZERS)
+	@GDNMETA_LIB=$$PWD/$(BUILD)/fuzz/libgdnmeta.so scripts/fuzz $(or $(TIME),60) $(FUZZERS)
 
 audit: all
 	@scripts/deps strace

@@ -63,7 +63,8 @@ describe("After a fork", function()
       driver:close()
     end)
 
-    local REFUSED = "the process forked after the builder was made, want a CUDA builder used where it was made"
+    local REFUSED = "the process forked after the builder was made, "
+      .. "want a CUDA builder used where it was made"
 
     -- Message and code of a call that is refused, and how many calls of the driver it made.
     local function refusal(call)
@@ -83,7 +84,8 @@ describe("After a fork", function()
         return builder:borrow_device_table(0, ffi.cast("void *", 64), 1, 1)
       end)))
       assert.are.equal(WANT, in_child(refusal(function() return nil, builder:device_error() end)))
-      assert.is_truthy(in_child(function() return meta.non_spec_state_indices_tensor[0] end):find(REFUSED, 1, true))
+      local said = in_child(function() return meta.non_spec_state_indices_tensor[0] end)
+      assert.is_truthy(said:find(REFUSED, 1, true), said)
       assert(builder:build(batch))
       assert.are.equal(3, builder.metadata.non_spec_state_indices_tensor[0])
       assert.is_nil(builder:device_error())

@@ -1,0 +1,51 @@
+-- record/reader.lua: any file at all is a recording whose steps a builder can be given, or nil and a message
+-- that names the line. Bytes that do not begin like JSON are edits of a recording that is right.
+package.path = "./?.lua;" .. package.path
+local edits = require "fuzz.edits"
+local reader = require "gdnmeta.record.reader"
+local rebuilds = require "gdnmeta.record.rebuild"
+
+local MAX_MEMORY = 4 * 2 ^ 20
+local RULES = { false, "strict", "vllm-2026-04", "vllm-2026-08" }
+local PATH = os.tmpname()
+
+local file = assert(io.open("fuzz/corpus/recording/steps", "rb"))
+local RIGHT = file:read "*a"
+file:close()
+
+local function refused(message, code)
+  assert(type(message) == "string" and message:sub(1, #PATH + 1) == PATH .. ":", message)
+  assert(message:find("^%d+: .", #PATH + 2), message)
+  assert(#message < #PATH + 600, "a message of any length")
+  assert(not message:find "%c", "a message with the file's control bytes")
+  assert(code < 0, "a message without a code")
+end
+
+-- What was read can be built, or refused by the core; differences are counted either way.
+local function rebuild(recording, rules)
+  local built, message, code = rebuilds.new(recording.header, "cpu", rules)
+  if not built then return assert(type(message) == "string" and code < 0, message) end
+  while true do
+    local step, why, number = recording:next()
+    if not step then
+      if why then refused(why, number) end
+      break
+    end
+    local meta
+    meta, message = built:build(step)
+    if meta then built:differences(step, meta) else assert(type(message) == "string" and #message < 600) end
+  end
+  assert(recording.missing == nil or #recording.missing < 600)
+  built:close()
+end
+
+return function(bytes)
+  local text = bytes:sub(1, 1) == "{" and bytes or edits.apply(RIGHT, bytes)
+  local out = assert(io.open(PATH, "wb"))
+  out:write(text)
+  out:close()
+  local recording, message, code = reader.open(PATH, MAX_MEMORY)
+  if not recording then return refused(message, code) end
+  rebuild(recording, RULES[#bytes % #RULES + 1] or nil)
+  recording:close()
+end
