@@ -87,7 +87,7 @@ demo: deps all
 	  $(if $(TRACE),--trace "$(TRACE)") --report $(REPORT)
 	@echo && echo 'as a page: $(REPORT)'
 
-test: deps all $(FAKE)
+test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(IN_TREE) scripts/specs
 
 lint: deps
@@ -102,7 +102,7 @@ asan-lib:
 ASAN_RUN = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
   GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1 \
   LSAN_OPTIONS=print_suppressions=0:suppressions=$$PWD/spec/support/lsan.supp
-asan: deps all asan-lib $(FAKE)
+asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
 	@SKIP=lua GDN_CASES=$${GDN_CASES:-2000} $(IN_TREE) scripts/specs $(ASAN_RUN)
 
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
@@ -116,6 +116,12 @@ valgrind: deps all $(FAKE)
 docs: deps
 	@scripts/deps lua-ldoc lua-discount
 	@scripts/docs
+
+# The core again, adding up what it allocates: for the specs.
+COUNTED := $(BUILD)/libgdncounted.so
+$(COUNTED): spec/support/counted.c $(OBJ) Makefile
+	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,malloc calloc aligned_alloc,-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
+	  -o $@.$$$$ $(filter %.c %.o,$^) && mv $@.$$$$ $@
 
 # The core alone, with what watches it: allocations that fail, threads that meet.
 WATCHED = @mkdir -p $(BUILD) && $(CC) $(CFLAGS) -std=c11 -g -O1 -D_GNU_SOURCE $(WARN) -Isrc

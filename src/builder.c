@@ -2,6 +2,7 @@
 #include "builder.h"
 
 #include "busy.h"
+#include "bytes.h"
 #include "guard.h"
 
 #include <stdio.h>
@@ -77,11 +78,7 @@ void gdn_builder_free(gdn_builder *b)
 void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
 {
     const gdn_config *c = &b->settings.config;
-    size_t row_arrays = 7 + 7 + 2; /* raw, partition, cells */
-    size_t rows = ((size_t)c->max_rows + 1) * row_arrays * sizeof(int32_t);
-    size_t slots = ((size_t)c->num_groups * b->cells.group_stride + (size_t)b->uniqueness.slots) * sizeof(int32_t);
-    *out = (gdn_builder_info){ .bytes = (int64_t)(sizeof *b + rows + slots + b->arena.bytes + b->device->bytes +
-                                                  (size_t)c->num_groups * table_bytes(c)),
+    *out = (gdn_builder_info){ .bytes = gdn_bytes(&b->settings, b->arena.bytes),
                                .decode_cudagraph_max_bs = b->settings.cap, .num_spec = c->num_speculative_tokens,
                                .reorder_batch_threshold = b->settings.threshold, .max_rows = c->max_rows,
                                .max_num_batched_tokens = c->max_num_batched_tokens, .max_requests = c->max_requests,

@@ -5,11 +5,21 @@
 
 #define FAIL(result, ...) return gdn_driver_fail(driver, error, result, __VA_ARGS__)
 
+static size_t buffer_bytes(size_t most_bytes)
+{
+    return (most_bytes + 255) & ~(size_t)255;
+}
+
+size_t gdn_ring_bytes(size_t most_bytes)
+{
+    return GDN_RING_FAULT_BYTES + GDN_RING_BUFFERS * buffer_bytes(most_bytes);
+}
+
 gdn_status gdn_ring_new(gdn_ring *ring, const gdn_driver *driver, size_t most_bytes, gdn_error *error)
 {
     void *memory = NULL;
-    ring->buffer_bytes = (most_bytes + 255) & ~(size_t)255;
-    ring->bytes = GDN_RING_FAULT_BYTES + GDN_RING_BUFFERS * ring->buffer_bytes;
+    ring->buffer_bytes = buffer_bytes(most_bytes);
+    ring->bytes = gdn_ring_bytes(most_bytes);
     gdn_cu r = driver->cuMemHostAlloc(&memory, ring->bytes, GDN_CU_HOST_PORTABLE | GDN_CU_HOST_MAPPED);
     if (r) FAIL(r, "cuMemHostAlloc of %zu bytes", ring->bytes);
     ring->memory = memory;

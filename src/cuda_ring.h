@@ -17,6 +17,9 @@ typedef struct gdn_ring {
     int32_t next;      /* the buffer that was used longest ago */
 } gdn_ring;
 
+/* What a ring for such payloads takes. */
+size_t gdn_ring_bytes(size_t most_bytes);
+
 /* most_bytes: of the largest payload that no launch holds, or 0. */
 gdn_status gdn_ring_new(gdn_ring *ring, const gdn_driver *driver, size_t most_bytes, gdn_error *error);
 void gdn_ring_free(gdn_ring *ring, const gdn_driver *driver);

@@ -34,3 +34,8 @@ gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error)
     return gdn_fail(error, GDN_EDEVICE, "the process forked after the builder was made, want a CUDA builder used where it "
                                         "was made");
 }
+
+size_t gdn_device_bytes(const gdn_settings *settings)
+{
+    return settings->config.device == GDN_DEVICE_CPU ? gdn_device_cpu_bytes() : gdn_device_cuda_bytes(settings);
+}

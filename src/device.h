@@ -29,7 +29,6 @@ struct gdn_device {
     void (*release)(gdn_device *device); /* by the last holder, on any thread */
     _Atomic int64_t holders; /* the builder, and each export of its tensors */
     int32_t ordinal;         /* GDN_DEVICE_CPU, or the CUDA device's number */
-    size_t bytes;            /* allocated besides the arena */
     volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
     gdn_counters counters;
     uint32_t forks;          /* what gdn_forks gave when it was opened, for devices that do not survive one; else unused */
@@ -41,6 +40,11 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
 /* A holder keeps the outputs' memory where it is. The last one to drop the device frees it, with all it has. */
 void gdn_device_hold(gdn_device *device);
 void gdn_device_drop(gdn_device *device);
+
+/* What such a device allocates besides the arena. */
+size_t gdn_device_bytes(const gdn_settings *settings);
+size_t gdn_device_cpu_bytes(void);
+size_t gdn_device_cuda_bytes(const gdn_settings *settings);
 
 /* A driver's handles are worth nothing in a child of the process that got them. Errors: GDN_EDEVICE. */
 gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error);

@@ -65,3 +65,8 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
     *out = &d->face;
     return GDN_OK;
 }
+
+size_t gdn_device_cpu_bytes(void)
+{
+    return sizeof(cpu) + ALIGNMENT;
+}

@@ -299,12 +299,10 @@ static gdn_status prepare(cuda *d, const gdn_settings *settings, int *absent, gd
 {
     gdn_payload *y = &d->payload;
     if (gdn_payload_new(y, settings)) return gdn_fail(error, GDN_ENOMEM, "no memory for payloads");
-    size_t inside = GDN_LARGE - sizeof(gdn_head);
     gdn_status status = load_kernels(d, absent, error);
-    if (!status) status = gdn_ring_new(&d->ring, &d->driver, y->most_bytes > inside ? y->most_bytes : 0, error);
+    if (!status) status = gdn_ring_new(&d->ring, &d->driver, gdn_payload_sizes_of(settings).in_ring, error);
     if (!status) status = warm_up(d, error);
     d->face.faults = (volatile int32_t *)(void *)d->ring.memory;
-    d->face.bytes = y->memory + d->ring.bytes;
     return status;
 }
 
@@ -328,4 +326,10 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     }
     *out = &d->face;
     return GDN_OK;
+}
+
+size_t gdn_device_cuda_bytes(const gdn_settings *settings)
+{
+    gdn_payload_sizes sizes = gdn_payload_sizes_of(settings);
+    return sizeof(cuda) + sizes.memory + gdn_ring_bytes(sizes.in_ring);
 }

@@ -106,7 +106,7 @@ typedef struct gdn_builder gdn_builder;
 
 /* Facts derived from a configuration; constant for the builder's life. */
 typedef struct gdn_builder_info {
-    int64_t bytes;                   /* what the builder allocated, up to alignment and guards */
+    int64_t bytes;                   /* what the builder allocated: as gdn_builder_bytes told before */
     int32_t decode_cudagraph_max_bs; /* CAP */
     int32_t num_spec;                /* S */
     int32_t reorder_batch_threshold; /* query lengths up to this may stand among the decodes */
@@ -124,6 +124,13 @@ GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
 GDN_API gdn_status gdn_builder_new(const gdn_config *config, GDN_OWN gdn_builder **out, char *why, size_t why_size);
 GDN_API void gdn_builder_free(GDN_OWN gdn_builder *b); /* NULL is allowed; batches and exports outlive it harmlessly */
 GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
+
+/* How many bytes a builder's allocations will come to, on the host and the device together, without those of a
+ * driver. AUTO is counted as CUDA, which takes more than the CPU. On the CPU, pages that nothing writes cost no
+ * memory, whatever the sizes: of tables and outputs a builder uses what its steps use. A batch takes another
+ * 4 * max_rows * (7 + num_groups * max_blocks_per_row) bytes; 9 instead of 7 on CUDA.
+ * Errors: GDN_EINVAL, where gdn_builder_new would give it; *out is then untouched. */
+GDN_API gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, char *why, size_t why_size);
 
 /* Why a call on b failed, the last time one did; borrowed until the next call on b. */
 GDN_API const char *gdn_last_error(const gdn_builder *b);

@@ -24,11 +24,16 @@ static uint64_t guard_damage(const char *guard)
     return damage;
 }
 
+size_t gdn_guarded_bytes(size_t bytes)
+{
+    return bytes + 4 * GUARD;
+}
+
 /* calloc, not aligned_alloc and memset: a large table should cost pages only where it is used. */
 void *gdn_guarded_new(size_t bytes)
 {
     if (bytes > SIZE_MAX - 4 * GUARD) return NULL;
-    char *origin = calloc(1, bytes + 4 * GUARD);
+    char *origin = calloc(1, gdn_guarded_bytes(bytes));
     if (!origin) return NULL;
     char *memory = origin + 3 * GUARD - (uintptr_t)origin % GUARD;
     memcpy(memory - GUARD - sizeof origin, &origin, sizeof origin);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 void *gdn_guarded_new(size_t bytes); /* 64-byte aligned; NULL without memory */
+size_t gdn_guarded_bytes(size_t bytes); /* what that allocates */
 void gdn_guarded_free(void *memory); /* NULL is allowed */
 int gdn_guarded_intact(const void *memory, size_t bytes);
 

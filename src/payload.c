@@ -12,28 +12,33 @@ _Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "launch.h cannot 
 
 enum { CLASS_ARRAYS = 9, PIECES = GDN_CLASSES * CLASS_ARRAYS + 4, GROUP_PIECES = 4 };
 
-gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings)
+gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     size_t rows = (size_t)c->max_rows, groups = (size_t)c->num_groups, states = (size_t)c->num_speculative_tokens + 1;
-    size_t arrays = CLASS_ARRAYS + 5, scratch = arrays * (rows + 2), wide = groups * rows * states;
-    size_t pieces = PIECES + groups * GROUP_PIECES;
     int spares_wide = c->rules != GDN_RULES_STRICT || states == 1;
-
-    y->launch = aligned_alloc(GDN_LAUNCH_ALIGNMENT, sizeof *y->launch);
-    y->num_groups = groups;
-    y->groups = calloc(groups, sizeof *y->groups);
-    y->packer.pieces = calloc(pieces, sizeof *y->packer.pieces);
-    y->scratch = calloc(scratch, sizeof *y->scratch);
-    y->wide = spares_wide ? NULL : calloc(wide, sizeof *y->wide);
-    if (!y->launch || !y->groups || !y->packer.pieces || !y->scratch || (!spares_wide && !y->wide)) return GDN_ENOMEM;
-    memset(y->launch, 0, sizeof *y->launch);
-
+    gdn_payload_sizes n = { .groups = groups, .pieces = PIECES + groups * GROUP_PIECES,
+                            .scratch = (CLASS_ARRAYS + 5) * (rows + 2), .wide = spares_wide ? 0 : groups * rows * states };
     size_t slots = rows * states + rows; /* to write and to read; a row is of one class */
-    y->most_bytes = gdn_up16(groups * sizeof *y->groups) + scratch * sizeof *y->scratch + groups * slots * sizeof(int32_t) +
-                    pieces * 16;
-    y->memory = sizeof *y->launch + groups * sizeof *y->groups + pieces * sizeof *y->packer.pieces +
-                (scratch + (y->wide ? wide : 0)) * sizeof(int32_t);
+    size_t most = gdn_up16(groups * sizeof(gdn_group)) + n.scratch * sizeof(int32_t) + groups * slots * sizeof(int32_t) +
+                  n.pieces * 16;
+    n.in_ring = most > GDN_LARGE - sizeof(gdn_head) ? most : 0;
+    n.memory = sizeof(gdn_launch) + groups * sizeof(gdn_group) + n.pieces * sizeof(gdn_piece) +
+               (n.scratch + n.wide) * sizeof(int32_t);
+    return n;
+}
+
+gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings)
+{
+    gdn_payload_sizes n = gdn_payload_sizes_of(settings);
+    y->launch = aligned_alloc(GDN_LAUNCH_ALIGNMENT, sizeof *y->launch);
+    y->num_groups = n.groups;
+    y->groups = calloc(n.groups, sizeof *y->groups);
+    y->packer.pieces = calloc(n.pieces, sizeof *y->packer.pieces);
+    y->scratch = calloc(n.scratch, sizeof *y->scratch);
+    y->wide = n.wide ? calloc(n.wide, sizeof *y->wide) : NULL;
+    if (!y->launch || !y->groups || !y->packer.pieces || !y->scratch || (n.wide && !y->wide)) return GDN_ENOMEM;
+    memset(y->launch, 0, sizeof *y->launch);
     return GDN_OK;
 }
 

@@ -13,12 +13,18 @@ typedef struct gdn_payload {
     gdn_packer packer;       /* packer.bytes: of the planned payload */
     int32_t *scratch, *free; /* arrays made for a plan */
     int32_t *wide;           /* strict: [num_groups, max_rows, S + 1] all slots of non-spec rows, or NULL */
-    size_t most_bytes;       /* that any step of this builder can need */
-    size_t memory;           /* allocated */
     uint32_t blocks;         /* of the launch */
     uint32_t room;           /* bytes of shared memory a block stages to */
 } gdn_payload;
 
+/* What a configuration needs, in elements but for the bytes. */
+typedef struct gdn_payload_sizes {
+    size_t groups, pieces, scratch, wide; /* wide 0: not needed */
+    size_t memory;  /* bytes that gdn_payload_new allocates */
+    size_t in_ring; /* bytes of the largest payload of any step, where no launch holds it; else 0 */
+} gdn_payload_sizes;
+
+gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings);
 gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings);
 void gdn_payload_free(gdn_payload *y);
 

@@ -15,6 +15,7 @@ local config_t = ffi.typeof "gdn_config"
 local info_t = ffi.typeof "gdn_builder_info"
 local builder_out_t = ffi.typeof "gdn_builder *[1]"
 local batch_out_t = ffi.typeof "gdn_batch *[1]"
+local bytes_t = ffi.typeof "int64_t[1]"
 local why_t = ffi.typeof "char[512]"
 local stamp_t = ffi.typeof "double[1]"
 
@@ -160,6 +161,19 @@ local function wrap(pointer)
   return setmetatable(self, Builder)
 end
 
+-- Calls a function of the core with the options as a configuration; what it wrote into out.
+local function ask(name, given, call, out)
+  local wanted, message = options.parse(given)
+  if not wanted then error(("gdnmeta.%s: %s"):format(name, message), 3) end
+  local config, why = config_t(), why_t()
+  config.size = ffi.sizeof(config_t)
+  for field, value in pairs(wanted) do config[field] = value end
+  local status = call(config, out, why, ffi.sizeof(why))
+  wanted.num_slots = nil -- not before: the configuration points to it
+  if status ~= 0 then return nil, ffi.string(why), tonumber(status) end
+  return out[0]
+end
+
 local M = {}
 
 --- Make a builder. Options and their defaults stand in options.lua.
@@ -168,15 +182,21 @@ local M = {}
 ---@return string? message
 ---@return integer? code
 function M.new(given)
-  local wanted, message = options.parse(given)
-  if not wanted then error("gdnmeta.builder: " .. message, 2) end
-  local config = config_t()
-  config.size = ffi.sizeof(config_t)
-  for name, value in pairs(wanted) do config[name] = value end
-  local out, why = builder_out_t(), why_t()
-  local status = lib.gdn_builder_new(config, out, why, ffi.sizeof(why))
-  if status ~= 0 then return nil, ffi.string(why), tonumber(status) end
-  return wrap(out[0])
+  local pointer, message, code = ask("builder", given, lib.gdn_builder_new, builder_out_t())
+  if not pointer then return nil, message, code end
+  return wrap(pointer)
+end
+
+--- How many bytes a builder of these options will take, on the host and the device together, as builder.bytes
+--- tells it afterwards. Device "auto" counts as "cuda", which takes more than the CPU.
+---@param given table
+---@return number|nil bytes
+---@return string? message
+---@return integer? code
+function M.bytes(given)
+  local bytes, message, code = ask("builder_bytes", given, lib.gdn_builder_bytes, bytes_t())
+  if not bytes then return nil, message, code end
+  return tonumber(bytes)
 end
 
 return M

@@ -4,6 +4,7 @@ local lib = require "gdnmeta.native"
 local M = {
   _VERSION = "0.1.0",
   builder = require("gdnmeta.builder").new,
+  builder_bytes = require("gdnmeta.builder").bytes,
   reorder = require("gdnmeta.reorder"),
 }
 

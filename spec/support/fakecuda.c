@@ -27,7 +27,7 @@ static const unsigned char POISON = 0xa5, CANARY = 0xc3;
 /* ---- counters and failures ---- */
 
 static struct {
-    long calls, launches, copies, waits, allocations, blocks;
+    long calls, launches, copies, waits, allocations, bytes, blocks;
     long live;      /* objects and memory not yet given back */
     long overruns;  /* memory freed with its guard overwritten */
 } count;
@@ -72,6 +72,7 @@ API long fake_count(const char *what)
         { "calls", offsetof(__typeof__(count), calls) },       { "launches", offsetof(__typeof__(count), launches) },
         { "copies", offsetof(__typeof__(count), copies) },     { "waits", offsetof(__typeof__(count), waits) },
         { "allocations", offsetof(__typeof__(count), allocations) }, { "blocks", offsetof(__typeof__(count), blocks) },
+        { "bytes", offsetof(__typeof__(count), bytes) },
         { "live", offsetof(__typeof__(count), live) },         { "overruns", offsetof(__typeof__(count), overruns) },
     };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
@@ -144,6 +145,7 @@ static int allocate(void **out, size_t bytes, int on_host)
         *out = blocks[i].base;
         used = i < used ? used : i + 1;
         count.allocations++;
+        count.bytes += (long)bytes;
         count.live++;
         return OK;
     }
