@@ -25,7 +25,7 @@ FATBIN    := build/fill.fatbin
 FAKE      := $(BUILD)/libfakecuda.so
 OBJ       := $(filter-out $(BUILD)/image.o,$(OBJ)) $(BUILD)/image-$(WITH_CUDA).o
 
-$(FATBIN): src/fill.cu src/element.h src/fill.h src/launch.h scripts/kernel
+$(FATBIN): src/fill.cu $(addprefix src/,element.h fill.h launch.h check_element.h check_tables.h check.h claim.h checks.h fields.h gdnmeta.h) scripts/kernel
 	@scripts/kernel build "$(NVCC)" $@
 
 $(BUILD)/image-0.o: src/image.c Makefile

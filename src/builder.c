@@ -36,6 +36,8 @@ static gdn_status allocate(gdn_builder *b)
     if (!status) status = gdn_device_open(&b->settings, &b->device, &b->error);
     if (!status) status = b->device->allocate(b->device, &b->arena, &b->error);
     if (status) return status;
+    status = gdn_checker_new(&b->checker, &b->settings, &b->arena, b->device, &b->error);
+    if (status) return status;
     b->settings.config.device = b->device->ordinal;
     if (b->device->ordinal == GDN_DEVICE_CPU) return GDN_OK;
     status = gdn_resident_new(&b->resident, c->max_rows);
@@ -154,6 +156,8 @@ static gdn_status build_step(gdn_builder *b, const gdn_step *step, void *stream)
     if (status) return status;
     gdn_metadata_set(&b->metadata, &b->arena, settings, p);
     b->metadata.step++;
+    if (b->checker.wanted)
+        gdn_checker_run(&b->checker, settings, &b->arena, b->device, &b->metadata, step->null_slots, stream);
     return GDN_OK;
 }
 

@@ -3,6 +3,7 @@
 #define GDN_BUILDER_H
 
 #include "batch.h"
+#include "checker.h"
 #include "device.h"
 #include "legality.h"
 #include "metadata.h"
@@ -27,6 +28,7 @@ struct gdn_builder {
     gdn_arena arena;
     gdn_device *device;
     gdn_metadata metadata;
+    gdn_checker checker;
     gdn_error error;
 #ifdef GDN_DEBUG
     atomic_int busy; /* a thread is using it, see busy.h */

@@ -2,6 +2,7 @@
 #include "bytes.h"
 
 #include "builder.h"
+#include "checker.h"
 #include "guard.h"
 
 #include <stdio.h>
@@ -31,7 +32,7 @@ int64_t gdn_bytes(const gdn_settings *settings, size_t arena_bytes)
 {
     const gdn_config *c = &settings->config;
     size_t rest = sizeof(gdn_builder) + rows_bytes(c) + slots_bytes(c) + uniqueness_bytes(settings) +
-                  gdn_device_bytes(settings) + arena_bytes;
+                  gdn_device_bytes(settings) + gdn_checker_bytes(settings) + arena_bytes;
     /* Only tables can be larger than any memory: 2^62 elements, in 64 groups. */
     uint64_t elements = (uint64_t)c->max_requests * (uint64_t)c->max_blocks_per_row, groups = (uint64_t)c->num_groups;
     if (elements > (uint64_t)1 << 54) return INT64_MAX;

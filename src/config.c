@@ -37,6 +37,8 @@ static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
     WANT_RANGE(check_unique, 0, 1);
     WANT_RANGE(pad_slot_id, -1, 0);
     WANT_RANGE(query_start_loc_dtype, GDN_INT32, GDN_INT64);
+    WANT_RANGE(check, 0, 1);
+    WANT_RANGE(poison, 0, 1);
     return GDN_OK;
 }
 

@@ -38,6 +38,7 @@ enum {
     X(cuMemHostAlloc, "cuMemHostAlloc", (void **memory, size_t bytes, unsigned flags))                               \
     X(cuMemFreeHost, "cuMemFreeHost", (void *memory))                                                                \
     X(cuMemHostGetDevicePointer, "cuMemHostGetDevicePointer_v2", (uint64_t *device, void *host, unsigned flags))     \
+    X(cuMemsetD8Async, "cuMemsetD8Async", (uint64_t memory, unsigned char value, size_t bytes, void *stream))         \
     X(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", (uint64_t to, const void *from, size_t bytes, void *stream))        \
     X(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", (void *to, uint64_t from, size_t bytes, void *stream))              \
     X(cuPointerGetAttribute, "cuPointerGetAttribute", (void *value, int attribute, uint64_t pointer))                \

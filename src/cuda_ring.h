@@ -1,14 +1,14 @@
-/* Host memory that the device reads in place: the fault words, and a ring of buffers for payloads that no
+/* Host memory that the device reaches in place: the fault words, the word of a check, and a ring of buffers for payloads that no
  * launch can carry. A buffer is guarded by an event until the fill that reads it is done. */
 #ifndef GDN_CUDA_RING_H
 #define GDN_CUDA_RING_H
 
 #include "cuda_driver.h"
 
-enum { GDN_RING_BUFFERS = 4, GDN_RING_FAULT_BYTES = 256 };
+enum { GDN_RING_BUFFERS = 4, GDN_RING_FAULT_BYTES = 256, GDN_RING_FOUND = 128 };
 
 typedef struct gdn_ring {
-    char *memory;      /* [GDN_RING_FAULT_BYTES, buffers ...] */
+    char *memory;      /* [GDN_RING_FAULT_BYTES, buffers ...]; what checks find stands at GDN_RING_FOUND */
     uint64_t device;   /* the same, as the device sees it */
     size_t bytes;      /* of all of it */
     size_t buffer_bytes; /* 0: no step needs the ring */

@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "cells.h"
+#include "checks.h"
 
 typedef struct gdn_device gdn_device;
 
@@ -24,12 +25,17 @@ struct gdn_device {
     gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
     /* Can kernels of this device read `memory`? `name` is what a refusal calls it. */
     gdn_status (*check)(gdn_device *device, const void *memory, const char *name, gdn_error *error);
+    /* Zeroed memory of the device, owned by it until release; at most once. */
+    gdn_status (*reserve)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
+    /* Check the outputs of the last fill, in order on `stream`; sets checks->found. */
+    gdn_status (*inspect)(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);
     void (*release)(gdn_device *device); /* by the last holder, on any thread */
     _Atomic int64_t holders; /* the builder, and each export of its tensors */
     int32_t ordinal;         /* GDN_DEVICE_CPU, or the CUDA device's number */
     volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
+    volatile uint64_t *found; /* the first violation that finished checks have found, see claim.h; 0: none */
     gdn_counters counters;
     uint32_t forks;          /* what gdn_forks gave when it was opened, for devices that do not survive one; else unused */
 };

@@ -1,6 +1,7 @@
 /* The CPU as a device: memory from calloc, fills in the caller's thread. */
 #include "device.h"
 
+#include "check_cpu.h"
 #include "fill_cpu.h"
 
 #include <stdlib.h>
@@ -11,6 +12,8 @@ enum { ALIGNMENT = 64 };
 typedef struct cpu {
     gdn_device face; /* first: a gdn_device * is a cpu * */
     char *origin;    /* of the block that the arena lies in */
+    void *reserved;
+    uint64_t found;
 } cpu;
 
 /* calloc: pages of a large arena cost memory only once they are written. */
@@ -44,6 +47,24 @@ static gdn_status check(gdn_device *device, const void *memory, const char *name
     return gdn_fail(error, GDN_EINVAL, "%s is to be device memory, want a CUDA builder: this one's device is the CPU", name);
 }
 
+/* calloc here as well: of many slots a step uses few. */
+static gdn_status reserve(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error)
+{
+    cpu *d = (cpu *)device;
+    d->reserved = calloc(1, bytes);
+    if (!d->reserved) return gdn_fail(error, GDN_ENOMEM, "no memory for %zu bytes of checks", bytes);
+    *memory = (uintptr_t)d->reserved;
+    return GDN_OK;
+}
+
+static gdn_status inspect(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error)
+{
+    (void)stream, (void)error;
+    checks->found = (uintptr_t)&((cpu *)device)->found;
+    gdn_check_cpu(checks);
+    return GDN_OK;
+}
+
 static void poison(gdn_device *device, gdn_arena *arena)
 {
     (void)device;
@@ -53,6 +74,7 @@ static void poison(gdn_device *device, gdn_arena *arena)
 static void release(gdn_device *device)
 {
     free(((cpu *)device)->origin);
+    free(((cpu *)device)->reserved);
     free(device);
 }
 
@@ -60,8 +82,9 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
 {
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
-    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check,
-                            .poison = poison, .release = release, .holders = 1, .ordinal = GDN_DEVICE_CPU };
+    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
+                            .inspect = inspect, .poison = poison, .release = release, .holders = 1,
+                            .ordinal = GDN_DEVICE_CPU, .found = &d->found };
     *out = &d->face;
     return GDN_OK;
 }

@@ -21,7 +21,9 @@ typedef struct cuda {
     void *context;
     int retained;    /* the primary context, held by us; else the caller's, which must outlive the builder */
     void *module, *kernels[KERNELS];
+    void *inspector; /* the kernel that checks */
     uint64_t arena;
+    uint64_t reserved;
     gdn_ring ring;
     uint64_t staging; /* for the bench alone: the ring's payloads are copied here instead of read in place */
     gdn_payload payload;
@@ -121,6 +123,45 @@ static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_inputs *i
     return status;
 }
 
+static gdn_status reserve(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error)
+{
+    cuda *d = (cuda *)device;
+    int pushed;
+    gdn_status status = enter(d, &pushed, error);
+    if (status) return status;
+    gdn_cu r = d->driver.cuMemAlloc(&d->reserved, bytes);
+    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemAlloc of %zu bytes of checks", bytes);
+    r = status ? 0 : d->driver.cuMemsetD8Async(d->reserved, 0, bytes, NULL);
+    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemsetD8Async of %zu bytes", bytes);
+    r = status ? 0 : d->driver.cuStreamSynchronize(NULL);
+    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuStreamSynchronize");
+    *memory = d->reserved;
+    return leave(d, pushed, status, error);
+}
+
+static gdn_status launch_inspector(cuda *d, gdn_checks *checks, void *stream, gdn_error *error)
+{
+    void *arguments[] = { checks };
+    gdn_cu r = d->driver.cuLaunchKernel(d->inspector, checks->blocks, 1, 1, GDN_CHECK_THREADS, 1, 1, 0, stream, arguments, NULL);
+    if (r) FAIL(r, "cuLaunchKernel of %u blocks", checks->blocks);
+    d->face.counters.launches++;
+    return GDN_OK;
+}
+
+static gdn_status inspect(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error)
+{
+    cuda *d = (cuda *)device;
+    gdn_error ignored;
+    int pushed;
+    checks->found = d->ring.device + GDN_RING_FOUND;
+    gdn_status status = checks->blocks ? enter(d, &pushed, error) : GDN_OK;
+    if (status || !checks->blocks) return status;
+    status = refuse_capturing(d, stream, "check before the capture begins", error);
+    if (!status) status = launch_inspector(d, checks, stream, error);
+    (void)leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
+    return status;
+}
+
 static gdn_status read(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error)
 {
     cuda *d = (cuda *)device;
@@ -202,6 +243,7 @@ static void release(gdn_device *device)
         if (enter(d, &pushed, &ignored)) pushed = !d->driver.cuCtxPushCurrent(d->context);
         if (d->arena) (void)d->driver.cuMemFree(d->arena); /* waits for the fills that write it */
         if (d->staging) (void)d->driver.cuMemFree(d->staging);
+        if (d->reserved) (void)d->driver.cuMemFree(d->reserved);
         gdn_ring_free(&d->ring, &d->driver);
         if (d->module) (void)d->driver.cuModuleUnload(d->module);
         (void)leave(d, pushed, GDN_OK, &ignored);
@@ -282,6 +324,7 @@ static gdn_status load_kernels(cuda *d, int *absent, gdn_error *error)
     for (int i = 0; i < KERNELS; i++)
         if ((r = d->driver.cuModuleGetFunction(&d->kernels[i], d->module, KERNEL_NAMES[i])))
             FAIL(r, "cuModuleGetFunction of %s", KERNEL_NAMES[i]);
+    if ((r = d->driver.cuModuleGetFunction(&d->inspector, d->module, "gdn_check_all"))) FAIL(r, "cuModuleGetFunction of gdn_check_all");
     return GDN_OK;
 }
 
@@ -303,6 +346,7 @@ static gdn_status prepare(cuda *d, const gdn_settings *settings, int *absent, gd
     if (!status) status = gdn_ring_new(&d->ring, &d->driver, gdn_payload_sizes_of(settings).in_ring, error);
     if (!status) status = warm_up(d, error);
     d->face.faults = (volatile int32_t *)(void *)d->ring.memory;
+    d->face.found = (volatile uint64_t *)(void *)(d->ring.memory + GDN_RING_FOUND);
     return status;
 }
 
@@ -312,8 +356,8 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     int count = 0, pushed = 0;
     cuda *d = calloc(1, sizeof *d);
     if (!d) return gdn_fail(error, GDN_ENOMEM, "no memory for a device");
-    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .poison = poison,
-                            .release = release, .holders = 1 };
+    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
+                            .inspect = inspect, .poison = poison, .release = release, .holders = 1 };
     gdn_status status = gdn_forks_watch() ? gdn_fail(error, GDN_ENOMEM, "no memory to watch for forks") : GDN_OK;
     d->face.forks = gdn_forks();
     if (!status) status = find_devices(d, &count, absent, error);

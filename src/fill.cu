@@ -1,7 +1,8 @@
-/* The one kernel, for three sizes of parameters: a step is launched with the smallest that holds it.
+/* The kernels. The one that fills comes for three sizes of parameters: a step is launched with the smallest that holds it.
  * The parameters are never copied, written or passed on by value: that would cost each thread a stack
  * frame of their size, which the library's build refuses (ptxas must report 0 bytes). The payload is
  * read through a generic pointer only: the constant bank would replay a load for every address in a warp. */
+#include "check_element.h"
 #include "element.h"
 
 template <unsigned BYTES> struct alignas(16) gdn_parameters {
@@ -24,3 +25,8 @@ template <unsigned BYTES> struct alignas(16) gdn_parameters {
 GDN_KERNEL(gdn_fill_small, GDN_SMALL)
 GDN_KERNEL(gdn_fill_medium, GDN_MEDIUM)
 GDN_KERNEL(gdn_fill_large, GDN_LARGE)
+
+extern "C" __global__ void __launch_bounds__(GDN_CHECK_THREADS, 4) gdn_check_all(const __grid_constant__ gdn_checks c)
+{
+    gdn_check_block(&c, blockIdx.x, threadIdx.x);
+}

@@ -96,6 +96,8 @@ typedef struct gdn_config {
     int32_t check_unique;               /* 0 or 1: strict looks for a slot that one row writes and another uses */
     int32_t pad_slot_id;                /* 0 or -1: what stands for "no row" in the state indices, see gdn_metadata */
     int32_t query_start_loc_dtype;      /* GDN_INT32 or GDN_INT64: elements of the three *query_start_loc */
+    int32_t check;                      /* 0 or 1: each build checks its outputs where they are, see gdn_check_result */
+    int32_t poison;                     /* 0 or 1: each build then fills with 0xA5 what its tensors leave of their buffers */
 } gdn_config;
 
 /* The defaults: strict on the CPU, 256 requests, 8,192 tokens, one group, no speculation, no graphs, slots
@@ -171,7 +173,7 @@ GDN_API gdn_status gdn_device_error(gdn_builder *b, int32_t forget);
 
 /* What a builder asked of its device, so far. */
 typedef struct gdn_counters {
-    int64_t launches;      /* one a build */
+    int64_t launches;      /* one a build; with check or poison one more, and one a gdn_check */
     int64_t ring_launches; /* of those: the step was too large to travel inside the launch */
     int64_t ring_waits;    /* of those: all buffers for such steps were in flight, so the build waited */
     int64_t reads;         /* gdn_builder_read */
@@ -340,6 +342,47 @@ GDN_API const gdn_metadata *gdn_builder_metadata(const gdn_builder *b);
 /* The same step as cache group `group` sees it: *out differs from the metadata in the tensors
  * marked * only. Errors: GDN_EINVAL for an unknown group. */
 GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out);
+
+/* Checks: every invariant that can be read off the outputs, by the device that wrote them, in one launch behind the
+ * fill's. What should be there follows from the outputs and the metadata's scalars alone. */
+enum {
+    GDN_CHECK_SHAPE = 1,     /* a tensor is missing, or not as long as the counts say */
+    GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up to its tokens */
+    GDN_CHECK_PADDING = 3,   /* null slots, the last boundary, accepted 1, mask 0, shift 0 */
+    GDN_CHECK_TOKENS = 4,    /* *_token_indx: rising, together every token once, each in its row */
+    GDN_CHECK_MASK = 5,      /* as many ones as speculative rows, where the boundaries have them */
+    GDN_CHECK_SLOT = 6,      /* strict: within the pool, and not null where a state is written or read */
+    GDN_CHECK_SHARED = 7,    /* strict, with check_unique: written by one row, which alone may read it */
+    GDN_CHECK_ACCEPTED = 8,  /* strict: 1 .. S + 1 */
+    GDN_CHECK_INITIAL = 9,   /* 0 or 1; strict: 1 where a state is read, and for every decode */
+    GDN_CHECK_CHUNKS = 10,   /* chunk_indices and chunk_offsets follow from the boundaries */
+    GDN_CHECK_TILES = 11,    /* batch_ptr and token_chunk_offset_ptr likewise, then -1 */
+    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* behind the decodes */
+    GDN_CHECK_SHIFT = 13,    /* strict: *_conv_shift are accepted - 1, and 0 where nothing is read */
+    GDN_CHECK_REFUSED = 14   /* the device did not make the check */
+};
+
+typedef struct gdn_violation {
+    int64_t step;
+    const char *field;               /* name of the tensor; static */
+    int32_t code;                    /* GDN_CHECK_* */
+    int32_t group, element, reserved;
+} gdn_violation;
+
+/* Did a check that is finished find a violation? Waits for nothing, so a step's answer comes a step late. Of the
+ * first step that has one the first in the order of gdn_metadata, and it stays until it is forgotten. GDN_OK, or
+ * GDN_EINVAL with the words in gdn_last_error and the facts in *out (may be NULL).
+ *
+ * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
+ * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
+ * read or stands behind a row's drafts, that nobody else writes; a non_spec_conv_shift within 0 .. S on a row with a
+ * state. Under the reference rules also: slots, accepted counts, has_initial_state of either value, the batch's end
+ * in a step without prefills, the mask of a row without tokens in a padded step. */
+GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out);
+
+/* Check the last build's outputs again, as they are once what is enqueued on `stream` is done.
+ * Errors: GDN_EINVAL where the builder was made without check, or has built nothing. */
+GDN_API gdn_status gdn_check(gdn_builder *b, void *stream);
 
 /* Copy `bytes` of the metadata's tensors to the host, from anywhere within one, waiting for the build on its
  * stream, which must still exist. Errors: GDN_EINVAL, GDN_EDEVICE. */

@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"
 local check = require "gdnmeta.check"
+local checks = require "gdnmeta.checks"
 local device = require "gdnmeta.device"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.options"
@@ -26,6 +27,7 @@ local Builder, opened = receiver.Builder, receiver.builder
 Builder.__index = Builder
 for name, method in pairs(tables) do Builder[name] = method end
 for name, method in pairs(device) do Builder[name] = method end
+for name, method in pairs(checks) do Builder[name] = method end
 
 -- Why the last call failed, as every method returns it.
 function Builder:failed(status)

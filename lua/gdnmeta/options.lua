@@ -61,6 +61,8 @@ local OPTIONS = {
   { "check_unique", flag, true },
   { "pad_slot_id", integer(-1, 0), 0 },
   { "query_start_loc_dtype", one_of(DTYPES), "int32" },
+  { "check", flag, false },
+  { "poison", flag, false },
 }
 
 local KNOWN = { num_slots = true }
