@@ -8,6 +8,7 @@
  * Work on a stream runs when it is enqueued or, held back, when someone waits for it: then a payload that
  * was not copied, or a buffer that is reused too soon, shows. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
+#include "check_element.h"
 #include "element.h"
 
 #include <stddef.h>
@@ -169,10 +170,10 @@ static void give_back(memory *m)
 /* ---- streams, events, graphs: lists of work ---- */
 
 typedef struct operation {
-    enum { NONE, LAUNCH, COPY, RECORD } kind;
+    enum { NONE, LAUNCH, CHECK, COPY, SET, RECORD } kind;
     unsigned grid, shared;
     int kernel;
-    gdn_launch *launch;
+    void *launch; /* gdn_launch or gdn_checks */
     const unsigned char *ring;
     uint32_t room;
     void *to;
@@ -231,12 +232,33 @@ static void reach_launch(const gdn_head *h, const unsigned char *payload)
     }
 }
 
+static void run_checks(const gdn_checks *c, unsigned grid)
+{
+    uint64_t a = multiplier(grid, seed);
+    reach(c->claims);
+    for (uint32_t f = 0; f < GDN_NUM_FIELDS; f++) {
+        reach(c->fields[f].data);
+        reach(c->unused[f].buffer);
+    }
+    for (unsigned n = 0; n < grid; n++) {
+        uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1);
+        for (uint32_t t = 0; t < GDN_CHECK_THREADS; t++) gdn_check_block(c, block, (odd * t + n) % GDN_CHECK_THREADS);
+    }
+    seed++;
+}
+
 static void run(operation *o)
 {
     if (o->kind == LAUNCH) {
-        const unsigned char *payload = o->ring ? o->ring : o->launch->payload;
-        reach_launch(&o->launch->head, payload);
-        run_blocks(o->launch, payload, o->room, o->grid, o->shared);
+        const gdn_launch *launch = o->launch;
+        const unsigned char *payload = o->ring ? o->ring : launch->payload;
+        reach_launch(&launch->head, payload);
+        run_blocks(launch, payload, o->room, o->grid, o->shared);
+    } else if (o->kind == CHECK) {
+        run_checks(o->launch, o->grid);
+    } else if (o->kind == SET) {
+        reach((uint64_t)(uintptr_t)o->to);
+        memset(o->to, o->kernel, o->bytes);
     } else if (o->kind == COPY) {
         reach((uint64_t)(uintptr_t)o->to);
         reach((uint64_t)(uintptr_t)o->from);
@@ -336,14 +358,15 @@ API int cuModuleLoadData(void **out, const void *image)
 }
 API int cuModuleUnload(void *module) { (void)module; ENTER_AND_DO(count.live--); return OK; }
 
-static const char *const KERNELS[] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large" };
-static const size_t SIZES[] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE };
+enum { INSPECTOR = 3, NUM_KERNELS = 4 };
+static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large", "gdn_check_all" };
+static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_checks) };
 
 API int cuModuleGetFunction(void **out, void *module, const char *name)
 {
     (void)module;
     ENTER();
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < NUM_KERNELS; i++)
         if (!strcmp(KERNELS[i], name)) {
             *out = (void *)(uintptr_t)&KERNELS[i];
             return OK;
@@ -399,6 +422,12 @@ API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *s)
     ENTER();
     return find(to, bytes) ? copy((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes, from, s) : INVALID_VALUE;
 }
+API int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *s)
+{
+    ENTER();
+    if (!find(to, bytes)) return INVALID_VALUE;
+    return enqueue(s, (operation){ .kind = SET, .to = (void *)(uintptr_t)to, .kernel = value, .bytes = bytes });
+}
 API int cuPointerGetAttribute(void *out, int attribute, uint64_t p)
 {
     ENTER();
@@ -413,14 +442,14 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
 {
     ENTER();
     int kernel = (int)((const char *const *)function - KERNELS);
-    if (!current() || kernel < 0 || kernel > 2) return INVALID_HANDLE;
+    if (!current() || kernel < 0 || kernel >= NUM_KERNELS) return INVALID_HANDLE;
     if (!gx || gy != 1 || gz != 1 || bx != GDN_THREADS || by != 1 || bz != 1 || shared > GDN_SHARED || extra) return INVALID_VALUE;
-    operation o = { .kind = LAUNCH, .grid = gx, .shared = shared, .kernel = kernel };
+    operation o = { .kind = kernel == INSPECTOR ? CHECK : LAUNCH, .grid = gx, .shared = shared, .kernel = kernel };
     /* As much of the parameters as the kernel has, and no more: ASan sees what reaches beyond. */
-    o.launch = aligned_alloc(16, SIZES[kernel]);
+    o.launch = aligned_alloc(16, (SIZES[kernel] + 15) / 16 * 16);
     memcpy(o.launch, arguments[0], SIZES[kernel]);
-    memcpy(&o.ring, arguments[1], sizeof o.ring);
-    memcpy(&o.room, arguments[2], sizeof o.room);
+    if (kernel != INSPECTOR) memcpy(&o.ring, arguments[1], sizeof o.ring);
+    if (kernel != INSPECTOR) memcpy(&o.room, arguments[2], sizeof o.room);
     count.launches++;
     count.blocks += gx;
     return enqueue(s, o);
