@@ -1,6 +1,8 @@
--- Checks of the outputs: no false alarm, whatever the step, and no corruption that goes unseen.
+-- Checks of the outputs: no false alarm, whatever the step, and no change that should be seen goes unseen.
 --   GDN_SEED=N   replays a run      GDN_CASES=N   random builds
+local cjson = require "cjson"
 local gdn = require "gdnmeta"
+local corrupt = require "spec.support.corrupt"
 local feed = require "spec.support.feed"
 local random = require "spec.support.random_config"
 local step = require "spec.support.random_step"
@@ -9,39 +11,58 @@ local vectors = require "spec.support.vectors"
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
 local CASES = tonumber(os.getenv "GDN_CASES") or 6000
 local PER_BUILDER = 25
+local RULES = { "strict", "vllm-2026-04", "vllm-2026-08" }
+
+-- Random steps under a rule set: body(builder, config, inputs, rand) after each build that succeeds.
+local function each_build(rules, seed, cases, body)
+  local rand, builder, batch, config, built = random.rng(seed), nil, nil, nil, 0
+  for case = 1, cases do
+    if case % PER_BUILDER == 1 then
+      if builder then
+        batch:close()
+        builder:close()
+      end
+      config = random.config(rand, rules)
+      local options = vectors.without_nulls(config)
+      options.rules, options.device, options.check, options.poison = rules, "cpu", true, random.chance(rand, 50)
+      builder = assert(gdn.builder(options))
+      batch = assert(builder:batch())
+    end
+    local inputs, path, rows = step.draw(rand, rules, config)
+    local raised, meta = pcall(feed.paths[path], builder, batch, inputs, rows)
+    if raised and meta then
+      built = built + 1
+      local ok, reason = pcall(body, builder, config, inputs, rand)
+      if not ok then
+        error(("GDN_SEED=%d case %d (%s): %s\n%s"):format(SEED, case, rules, reason,
+          cjson.encode { config = config, inputs = inputs }), 0)
+      end
+    end
+  end
+  batch:close()
+  builder:close()
+  return built
+end
 
 describe("A checked build", function()
   print(("\ncheck_spec: GDN_SEED=%d GDN_CASES=%d"):format(SEED, CASES))
 
-  for n, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+  for n, rules in ipairs(RULES) do
     it("raises no false alarm under " .. rules, function()
-      local rand, builder, batch, config, built = random.rng(SEED + n), nil, nil, nil, 0
-      for case = 1, CASES / 3 do
-        if case % PER_BUILDER == 1 then
-          if builder then
-            batch:close()
-            builder:close()
-          end
-          config = random.config(rand, rules)
-          local options = vectors.without_nulls(config)
-          options.rules, options.device, options.check, options.poison = rules, "cpu", true, rand(0, 1) == 1
-          builder = assert(gdn.builder(options))
-          batch = assert(builder:batch())
-        end
-        local inputs, path, rows = step.draw(rand, rules, config)
-        local ok, meta = pcall(feed.paths[path], builder, batch, inputs, rows)
-        if ok and meta then
-          built = built + 1
-          local found = builder:check_result()
-          if found then
-            local cjson = require "cjson"
-            error(("GDN_SEED=%d case %d (%s): %s\n%s"):format(SEED, case, rules, found, cjson.encode{config=config,inputs=inputs}), 0)
-          end
-        end
-      end
-      batch:close()
-      builder:close()
+      local built = each_build(rules, SEED + n, CASES / 3, function(builder)
+        local found = builder:check_result()
+        if found then error(found, 0) end
+      end)
       assert.is_true(built > CASES / 3 * 0.4)
+    end)
+
+    it("sees every changed element that can be seen under " .. rules, function()
+      local counts = { seen = 0, unseen = {}, codes = {} }
+      each_build(rules, SEED + n + 10, CASES / 60, function(builder, config, inputs, rand)
+        corrupt.run(rand, builder, config, rules, inputs, counts)
+      end)
+      if os.getenv "GDN_SHOW" then print(cjson.encode(counts)) end
+      assert.is_true(counts.seen > 1000)
     end)
   end
 end)
