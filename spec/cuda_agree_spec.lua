@@ -39,6 +39,7 @@ describe("The CUDA path", function()
         assert.is_true((seen.rules[rules] or 0) > 10, "too few builders under " .. rules)
       end
       assert.is_true(seen.ring > 10 and seen.refused > 10, "no step was large, or none was refused")
+      assert.is_true(seen.checked > 10, "no step was checked")
     end
   end)
 end)

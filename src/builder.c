@@ -157,7 +157,7 @@ static gdn_status build_step(gdn_builder *b, const gdn_step *step, void *stream)
     gdn_metadata_set(&b->metadata, &b->arena, settings, p);
     b->metadata.step++;
     if (b->checker.wanted)
-        gdn_checker_run(&b->checker, settings, &b->arena, b->device, &b->metadata, step->null_slots, stream);
+        gdn_checker_follow(&b->checker, settings, &b->arena, b->device, &b->metadata, step->null_slots, stream);
     return GDN_OK;
 }
 

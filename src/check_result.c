@@ -55,6 +55,6 @@ gdn_status gdn_check(gdn_builder *b, void *stream)
 {
     if (!b->settings.config.check) return gdn_fail(&b->error, GDN_EINVAL, "check = 0, want a builder with check = 1");
     if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing was built yet, want a build before its check");
-    gdn_checker_run(&b->checker, &b->settings, &b->arena, b->device, &b->metadata, b->checker.plan.capture, stream);
-    return GDN_OK;
+    return gdn_checker_run(&b->checker, &b->settings, &b->arena, b->device, &b->metadata, b->checker.plan.capture, stream,
+                           &b->error);
 }

@@ -138,8 +138,8 @@ static void plan_blocks(gdn_checks *p)
     }
 }
 
-void gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
-                     const gdn_metadata *meta, int32_t capture, void *stream)
+gdn_status gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+                           const gdn_metadata *meta, int32_t capture, void *stream, gdn_error *error)
 {
     gdn_checks *p = &k->plan;
     gdn_shapes shapes;
@@ -155,6 +155,15 @@ void gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *ar
     p->capture = capture;
     p->step = (uint32_t)meta->step;
     p->stamp = (p->stamp + 1) & ((1u << (64 - GDN_CLAIM_STAMP)) - 1);
-    if (device->inspect(device, p, stream, &k->refusal)) note_here(k, meta->step, 0, GDN_CHECK_REFUSED);
     if (settings->config.poison) gdn_arena_forget(arena);
+    return device->inspect(device, p, stream, error);
+}
+
+void gdn_checker_follow(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+                        const gdn_metadata *meta, int32_t capture, void *stream)
+{
+    gdn_error refusal;
+    if (!gdn_checker_run(k, settings, arena, device, meta, capture, stream, &refusal) || k->noted) return;
+    k->refusal = refusal;
+    note_here(k, meta->step, 0, GDN_CHECK_REFUSED);
 }

@@ -20,10 +20,14 @@ size_t gdn_checker_bytes(const gdn_settings *settings);
 gdn_status gdn_checker_new(gdn_checker *k, const gdn_settings *settings, const gdn_arena *arena, gdn_device *device,
                            gdn_error *error);
 
-/* Checks what a finished fill will have written, in order on `stream`. Nothing fails and nothing waits: that too is
- * a result. capture: the step's slots are null. */
-void gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
-                     const gdn_metadata *meta, int32_t capture, void *stream);
+/* Checks what the last fill will have written, in order on `stream`, and waits for nothing. capture: the step's slots
+ * are null. Errors: GDN_EINVAL, GDN_EDEVICE. */
+gdn_status gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+                           const gdn_metadata *meta, int32_t capture, void *stream, gdn_error *error);
+
+/* The same for a build, which succeeds whatever becomes of its check: a refusal is a result like others. */
+void gdn_checker_follow(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+                        const gdn_metadata *meta, int32_t capture, void *stream);
 
 /* Takes note of a violation that the device has found by now; the last step was number `step`. Steps in flight are
  * fewer than a word can tell apart. */

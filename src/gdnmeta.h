@@ -375,13 +375,15 @@ typedef struct gdn_violation {
  *
  * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
  * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
- * read or stands behind a row's drafts, that nobody else writes; a non_spec_conv_shift within 0 .. S on a row with a
- * state. Under the reference rules also: slots, accepted counts, has_initial_state of either value, the batch's end
- * in a step without prefills, the mask of a row without tokens in a padded step. */
+ * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
+ * non_spec_conv_shift within 0 .. S on a row with a state. Under the reference rules also: slots, accepted counts,
+ * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
+ * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step. */
 GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out);
 
 /* Check the last build's outputs again, as they are once what is enqueued on `stream` is done.
- * Errors: GDN_EINVAL where the builder was made without check, or has built nothing. */
+ * Errors: GDN_EINVAL where the builder was made without check, has built nothing, or the stream is being captured;
+ * GDN_EDEVICE. */
 GDN_API gdn_status gdn_check(gdn_builder *b, void *stream);
 
 /* Copy `bytes` of the metadata's tensors to the host, from anywhere within one, waiting for the build on its

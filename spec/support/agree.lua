@@ -99,7 +99,7 @@ local function step(self, rand)
     -- what only the device can see, it does not refuse
     local unseen = pair.has_tables or pair.seq_lens or pair.accepted
     if unseen and want == -1 and got == 0 then
-      self.unseen = self.unseen + 1
+      self.unseen, pair.unseen = self.unseen + 1, true
       return
     end
     return ("status %d on the CPU, %d on the device: %s"):format(want, got,
@@ -110,7 +110,10 @@ local function step(self, rand)
     local counted = lib.gdn_builder_metadata(pair.gpu.handle).step ~= before
     return counted and "a refused build counts as a step" or nil
   end
-  return metadata_differ(self)
+  local reason = metadata_differ(self)
+  if reason or not pair.config.check or pair.unseen then return reason end
+  self.checked = self.checked + 1
+  return pair.cpu:check_result() or pair.gpu:check_result()
 end
 
 --- Runs `cases` random steps. Raises on the first that differs; returns what was met.
@@ -119,7 +122,7 @@ end
 function M.run(driver, options)
   local seed = options.seed
   local self = { unseen = 0, refused = 0, bytes = 0, anchors = {}, rules = {}, launches = 0, ring = 0,
-    stream = driver:stream(), each = options.each == 1 }
+    checked = 0, stream = driver:stream(), each = options.each == 1 }
   local case, per_pair = 0, options.per_pair or 40
   while case < options.cases do
     local number = math.floor(case / per_pair)

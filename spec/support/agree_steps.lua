@@ -17,13 +17,15 @@ local function config_of(rand, rules)
   local mode, blocks = pick(rand, { "none", "none", "align", "all" }), S + rand(0, 1)
   local groups = pick(rand, { 1, 1, 2, 3, 3, rows > 200 and 3 or 36 })
   local width = mode == "align" and 1 + blocks + rand(0, 8) or S + 1 + rand(0, 4)
+  local checked = groups <= 3 and chance(rand, 30) -- a word for each slot of each group
   return {
+    check = checked, poison = checked and chance(rand, 50),
     rules = rules, num_speculative_tokens = S, max_num_seqs = rand(1, rows), max_rows = rows,
     full_cuda_graph = chance(rand, 60),
     max_cudagraph_capture_size = chance(rand, 40) and rand(1, rows) or nil, num_speculative_blocks = blocks,
     mamba_cache_mode = mode, mamba_block_size = pick(rand, { 1, 16, 100, 544 }), num_groups = groups,
     max_num_batched_tokens = rows * 40 + 600, max_requests = rows + rand(0, 3),
-    max_blocks_per_row = width, num_slots = pick(rand, { 70000, 4000000 }) + rows * width * 2,
+    max_blocks_per_row = width, num_slots = (checked and 70000 or pick(rand, { 70000, 4000000 })) + rows * width * 2,
     check_unique = chance(rand, 80), parallel_drafting = chance(rand, 10),
     pad_slot_id = chance(rand, 30) and -1 or 0, query_start_loc_dtype = pick(rand, { "int32", "int64" }),
   }
