@@ -171,6 +171,8 @@ describe("A check on a CUDA device", function()
       local builders, batches, metas = {}, {}, {}
       local options = vectors.without_nulls(config)
       options.rules, options.check, options.poison = rules, true, random.chance(rand, 50)
+      options.pad_slot_id = random.chance(rand, 30) and -1 or 0
+      options.query_start_loc_dtype = random.chance(rand, 30) and "int64" or "int32"
       for i, device in ipairs { "cpu", "cuda" } do
         options.device = device
         builders[i] = assert(gdn.builder(options))

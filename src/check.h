@@ -63,14 +63,15 @@ GDN_RULE int32_t gdn_claimed(const gdn_checks *c, int32_t spec, uint32_t group, 
     return gdn_claim_slot(c, group, (uint64_t)slot, number, writes) ? 0 : GDN_CHECK_SHARED;
 }
 
-/* Slots to write: the null slot on padding, and under strict slots of the pool with one user each. A speculative row
+/* Slots to write: pad_slot_id on padding, and under strict slots of the pool with one user each. A speculative row
  * writes as many columns as it has tokens. */
 GDN_RULE int32_t gdn_check_written(const gdn_checks *c, uint32_t field, int32_t spec, uint32_t group, int64_t i)
 {
     int64_t columns = spec ? c->columns : 1, row = i / columns, slot = gdn_at(c, field, group, i);
     if (row >= c->rows[spec].real) return slot == c->pad_slot ? 0 : GDN_CHECK_PADDING;
-    if (!c->strict) return 0;
-    if (c->capture) return slot == 0 ? 0 : GDN_CHECK_SLOT;
+    if (!c->strict) /* a row without tokens may be the host's own padding */
+        return slot == 0 && c->pad_slot && gdn_tokens_of(c, c->rows[spec].boundaries, row) == 0 ? GDN_CHECK_PADDING : 0;
+    if (c->capture) return slot == c->pad_slot ? 0 : GDN_CHECK_SLOT;
     int64_t written = spec ? gdn_tokens_of(c, GDN_FIELD_spec_query_start_loc, row) : 1;
     int32_t writes = i % columns < written;
     if (slot < writes || slot >= c->num_slots[group]) return GDN_CHECK_SLOT;
@@ -82,7 +83,7 @@ GDN_RULE int32_t gdn_check_read(const gdn_checks *c, uint32_t field, int32_t spe
 {
     int64_t slot = gdn_at(c, field, group, i), initial = GDN_AT(has_initial_state, i);
     if (i >= c->rows[spec].real) return slot == c->pad_slot ? 0 : GDN_CHECK_PADDING;
-    if (c->capture) return slot == 0 ? 0 : GDN_CHECK_SLOT;
+    if (c->capture) return slot == c->pad_slot ? 0 : GDN_CHECK_SLOT;
     if (slot < 0 || slot >= c->num_slots[group]) return GDN_CHECK_SLOT;
     if (!spec && initial != INT64_MIN && (slot != 0) != (initial != 0)) return GDN_CHECK_INITIAL;
     if (slot == 0) return spec || initial == INT64_MIN ? GDN_CHECK_SLOT : 0;

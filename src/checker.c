@@ -32,7 +32,9 @@ gdn_status gdn_checker_new(gdn_checker *k, const gdn_settings *settings, const g
 {
     const gdn_config *c = &settings->config;
     gdn_checks *p = &k->plan;
+    int32_t BOUND = c->query_start_loc_dtype;
     k->wanted = c->check || c->poison;
+    p->pad_slot = c->pad_slot_id;
     p->strict = c->rules == GDN_RULES_STRICT;
     p->most_accepted = c->num_speculative_tokens + 1;
     memcpy(p->num_slots, settings->num_slots, sizeof p->num_slots);
@@ -108,6 +110,7 @@ static void plan_rows(gdn_checks *p, const gdn_settings *settings, const gdn_met
 static void plan_fields(gdn_checks *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *m)
 {
     uint32_t num_groups = (uint32_t)settings->config.num_groups;
+    int32_t BOUND = settings->config.query_start_loc_dtype;
 #define X(name, type, capacity_, per_group)                                                                              \
     {                                                                                                                    \
         const gdn_tensor *t = &m->name;                                                                                  \

@@ -21,7 +21,7 @@ gdn_status gdn_checker_new(gdn_checker *k, const gdn_settings *settings, const g
                            gdn_error *error);
 
 /* Checks what the last fill will have written, in order on `stream`, and waits for nothing. capture: the step's slots
- * are null. Errors: GDN_EINVAL, GDN_EDEVICE. */
+ * are pad_slot_id. Errors: GDN_EINVAL, GDN_EDEVICE. */
 gdn_status gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
                            const gdn_metadata *meta, int32_t capture, void *stream, gdn_error *error);
 

@@ -36,7 +36,7 @@ typedef struct gdn_checks {
     uint64_t claims;         /* uint64_t [groups, most_slots], see gdn_claim_slot; 0: nobody asks who uses a slot */
     uint64_t most_slots, claimable; /* of a pool; claims in all */
     uint32_t step, stamp;    /* low bits of the step's number; a number of this check's own, below 2^30 */
-    int32_t strict, capture, mixed, staged; /* flags; capture: a strict one, whose slots are null */
+    int32_t strict, capture, mixed, staged; /* flags; capture: a strict one, whose slots are all pad_slot */
     int32_t num_spec_decodes;
     int32_t decodes;         /* non-spec rows in front that cannot be prefills; -1: nobody can tell */
     int32_t decode_tokens, tokens; /* of those rows; of both classes */

@@ -348,7 +348,7 @@ GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_m
 enum {
     GDN_CHECK_SHAPE = 1,     /* a tensor is missing, or not as long as the counts say */
     GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up to its tokens */
-    GDN_CHECK_PADDING = 3,   /* null slots, the last boundary, accepted 1, mask 0, shift 0 */
+    GDN_CHECK_PADDING = 3,   /* pad_slot_id, the last boundary, accepted 1, mask 0, shift 0 */
     GDN_CHECK_TOKENS = 4,    /* *_token_indx: rising, together every token once, each in its row */
     GDN_CHECK_MASK = 5,      /* as many ones as speculative rows, where the boundaries have them */
     GDN_CHECK_SLOT = 6,      /* strict: within the pool, and not null where a state is written or read */
