@@ -16,7 +16,7 @@ system_calls() {
     strace -f -c -U calls,name -o "$log" "$program" "$@" >/dev/null
     awk '$2 == "total" { print $1 }' "$log"
 }
-difference() { # allocations or system_calls, how many more builds, [faulty]
+difference() { # allocations or system_calls, how many more builds, [faulty or checked]
     local count=$1 builds=$2; shift 2
     local base; base=$("$count" $few "$@")
     echo $(($("$count" $((few + builds)) "$@") - base))
@@ -24,10 +24,14 @@ difference() { # allocations or system_calls, how many more builds, [faulty]
 
 a=$(difference allocations $more)
 s=$(difference system_calls $more)
+checked_a=$(difference allocations $more checked)
+checked_s=$(difference system_calls $more checked)
 faulty_a=$(difference allocations 1000 faulty)
 faulty_s=$(difference system_calls 1000 faulty)
 needs=$(readelf -d "$build/libgdnmeta.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\].*/\1/p' | xargs)
 echo "audit: $more more builds: allocations $a, system calls $s"
+echo "audit: $more more builds that check and poison their outputs: allocations $checked_a, system calls $checked_s"
 echo "audit: 1000 more builds that each allocate and call the system once: allocations $faulty_a, system calls $faulty_s"
 echo "audit: the library needs $needs"
-[ "$a" = 0 ] && [ "$s" = 0 ] && [ "$faulty_a" -ge 1000 ] && [ "$faulty_s" -ge 1000 ] && [ "$needs" = libc.so.6 ]
+[ "$a" = 0 ] && [ "$s" = 0 ] && [ "$checked_a" = 0 ] && [ "$checked_s" = 0 ] &&
+    [ "$faulty_a" -ge 1000 ] && [ "$faulty_s" -ge 1000 ] && [ "$needs" = libc.so.6 ]

@@ -24,10 +24,10 @@ local function each_build(rules, seed, cases, body)
         builder:close()
       end
       config = random.config(rand, rules)
+      config.pad_slot_id = random.chance(rand, 30) and -1 or 0
+      config.query_start_loc_dtype = random.chance(rand, 30) and "int64" or "int32"
       local options = vectors.without_nulls(config)
       options.rules, options.device, options.check, options.poison = rules, "cpu", true, random.chance(rand, 50)
-      options.pad_slot_id = random.chance(rand, 30) and -1 or 0
-      options.query_start_loc_dtype = random.chance(rand, 30) and "int64" or "int32"
       builder = assert(gdn.builder(options))
       batch = assert(builder:batch())
     end

@@ -39,7 +39,7 @@ describe("the README", function()
       return names
     end
     local options = each("lua/gdnmeta/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
-    assert.are.equal(19, #options)
+    assert.are.equal(21, #options)
     for _, name in ipairs(options) do
       assert.is_truthy(README:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
     end

@@ -1,5 +1,6 @@
 /* Builds steps of every kind, to be watched while it does: spec/audit.sh runs it.
- *   audit <builds> [faulty]       faulty: each build also allocates and makes a system call
+ *   audit <builds> [faulty|checked]   faulty: each build also allocates and makes a system call;
+ *                                     checked: each build checks and poisons its outputs
  * Prints how often the allocator was called since the program started. The functions below stand
  * in front of libc's for everything in the process, the library and libc itself included. */
 #define _GNU_SOURCE
@@ -116,12 +117,12 @@ static gdn_raw raw_step(int32_t rows, int32_t *qsl, int32_t *seq, int32_t *table
 int main(int argc, char **argv)
 {
     long builds = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
-    int faulty = argc > 2 && strcmp(argv[2], "faulty") == 0;
+    int faulty = argc > 2 && strcmp(argv[2], "faulty") == 0, checked = argc > 2 && strcmp(argv[2], "checked") == 0;
     char why[256];
     gdn_config config = { .size = sizeof config, .rules = GDN_RULES_STRICT, .device = GDN_DEVICE_CPU,
                           .max_num_seqs = ROWS, .max_num_batched_tokens = 8192, .num_speculative_tokens = S,
                           .full_cuda_graph = 1, .max_cudagraph_capture_size = 512, .mamba_block_size = 544,
-                          .num_groups = 1, .check_unique = 1 };
+                          .num_groups = 1, .check_unique = 1, .check = checked, .poison = checked };
     gdn_builder *b = NULL;
     gdn_batch *batch = NULL;
     if (gdn_builder_new(&config, &b, why, sizeof why) != GDN_OK) die("gdn_builder_new", why);
@@ -147,6 +148,7 @@ int main(int argc, char **argv)
                      gdn_strstatus(want), gdn_last_error(b));
             die("gdn_build", why);
         }
+        if (gdn_check_result(b, 0, NULL) != GDN_OK) die("gdn_check_result", gdn_last_error(b));
         if (faulty) {
             void *volatile p = malloc(1); /* volatile: compilers drop a malloc that nobody uses */
             free(p);

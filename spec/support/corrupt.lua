@@ -21,7 +21,7 @@ end
 local function snapshot(builder, config, rules, inputs)
   local m, strict = lib.gdn_builder_metadata(builder.handle), rules == "strict"
   local s = { strict = strict, capture = strict and inputs.capture, check_unique = config.check_unique ~= false,
-    num_spec = config.num_speculative_tokens, num_spec_decodes = m.num_spec_decodes,
+    pad_slot = config.pad_slot_id, num_spec = config.num_speculative_tokens, num_spec_decodes = m.num_spec_decodes,
     max_num_batched_tokens = config.max_num_batched_tokens, num_spec_decode_tokens = m.num_spec_decode_tokens,
     columns = m.spec_state_indices_tensor.shape[1], groups = {}, num_slots = {} }
   for _, name in ipairs(compare.TENSORS) do s[name] = list_of(m[name]) end

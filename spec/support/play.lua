@@ -25,7 +25,7 @@ function M.configuration()
   local most = c.seqs * (need + 2) + 8
   c.num_slots = 1 + (chance(0.5) and most or need + 2 + random(0, most))
   c.full_cuda_graph, c.admit_after_preemption = chance(0.7), chance(0.3)
-  c.kv_watermark = chance(0.2) and 0.05 or 0
+  c.kv_watermark, c.check = chance(0.2) and 0.05 or 0, chance(0.5)
   return c
 end
 
@@ -37,7 +37,7 @@ local function builder_of(c)
     max_rows = math.max(c.seqs * (c.num_spec + 1), c.seqs + (c.async and c.seqs or 0)),
     mamba_cache_mode = c.align and "align" or "none", mamba_block_size = c.block, num_slots = c.num_slots,
     max_blocks_per_row = c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1,
-    full_cuda_graph = c.full_cuda_graph,
+    full_cuda_graph = c.full_cuda_graph, check = c.check, poison = c.check,
   })
 end
 
@@ -123,6 +123,9 @@ end
 
 function Play:complete()
   local flying = table.remove(self.flying, 1)
+  local options = self.engine.options
+  local found = options.builder:check_result() or options.second_builder and options.second_builder:check_result()
+  if found then error(self.where .. ": " .. found, 0) end
   local where = ("%s step %d"):format(self.where, flying.step.number)
   self:answer(flying)
   if not self.c.device then self.kernel:run(flying.step, flying.rows, where) end

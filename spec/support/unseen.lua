@@ -31,8 +31,9 @@ local function state(s, class, group, i, value)
   local columns = class == "spec" and s.columns or 1
   local row, column = math.floor(i / columns), i % columns
   if row >= s.real[class] or s.capture then return end
-  if not s.strict then return "reference: a slot" end
-  local states, start = s.groups[group][class .. "_state_indices_tensor"], s.spec_query_start_loc
+  local states, start = s.groups[group][class .. "_state_indices_tensor"], s[class .. "_query_start_loc"]
+  local unmarked = value == 0 and s.pad_slot ~= 0 and start[row + 1] == start[row] -- -1 marks rows without tokens
+  if not s.strict then return not unmarked and "reference: a slot" or nil end
   local written = class == "spec" and start[row + 1] - start[row] or 1
   if column >= written then return in_pool(s, group, value, 0) and "a slot behind the drafts" or nil end
   if not in_pool(s, group, value, 1) then return end
