@@ -27,7 +27,8 @@ local function each_build(rules, seed, cases, body)
       config.pad_slot_id = random.chance(rand, 30) and -1 or 0
       config.query_start_loc_dtype = random.chance(rand, 30) and "int64" or "int32"
       local options = vectors.without_nulls(config)
-      options.rules, options.device, options.check, options.poison = rules, "cpu", true, random.chance(rand, 50)
+      options.rules, options.device = rules, "cpu"
+      options.check, options.poison = true, random.chance(rand, 50)
       builder = assert(gdn.builder(options))
       batch = assert(builder:batch())
     end
@@ -70,7 +71,7 @@ describe("A checked build", function()
       assert.is_true(counts.seen > 2 * CASES / 60)
       for code = 2, CASES >= 6000 and 13 or 0 do -- each kind was met that these rules have
         if counts.codes[code] == nil then
-          assert.is_true(STRICT_ONLY[code] and rules ~= "strict", ("GDN_SEED=%d: no code %d"):format(SEED, code))
+          assert.is_true(STRICT_ONLY[code] and rules ~= "strict", ("GDN_SEED=%d: no %d"):format(SEED, code))
         end
       end
     end)

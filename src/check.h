@@ -57,7 +57,8 @@ GDN_RULE int32_t gdn_check_boundary(const gdn_checks *c, int32_t spec, int64_t i
 }
 
 /* Rows of both classes have numbers of their own among those who use slots. */
-GDN_RULE int32_t gdn_claimed(const gdn_checks *c, int32_t spec, uint32_t group, int64_t row, int64_t slot, int32_t writes)
+GDN_RULE int32_t gdn_claimed(const gdn_checks *c, int32_t spec, uint32_t group, int64_t row, int64_t slot,
+                             int32_t writes)
 {
     uint32_t number = (uint32_t)row + (spec ? 0 : (uint32_t)c->rows[GDN_CHECKED_SPEC].real);
     return gdn_claim_slot(c, group, (uint64_t)slot, number, writes) ? 0 : GDN_CHECK_SHARED;
@@ -117,17 +118,17 @@ GDN_RULE int32_t gdn_check_row_tokens(const gdn_checks *c, int64_t row, int64_t 
     int64_t from = gdn_at(c, r->boundaries, 0, k), more = gdn_plus(gdn_tokens_of(c, r->boundaries, k), -1);
     if (k >= r->real) return GDN_CHECK_MASK;
     if (more == -1) return 0;
-    int32_t good = gdn_at(c, list, 0, from) == first && gdn_at(c, list, 0, gdn_plus(from, more)) == gdn_plus(first, more);
-    return good ? 0 : GDN_CHECK_TOKENS;
+    if (gdn_at(c, list, 0, from) != first) return GDN_CHECK_TOKENS;
+    return gdn_at(c, list, 0, gdn_plus(from, more)) == gdn_plus(first, more) ? 0 : GDN_CHECK_TOKENS;
 }
 
 /* spec_before: mask bits set in front of row i. */
 GDN_RULE int32_t gdn_check_mask(const gdn_checks *c, int64_t i, int64_t spec_before)
 {
-    int64_t mask = GDN_AT(spec_sequence_masks, i), last = (int64_t)c->fields[GDN_FIELD_spec_sequence_masks].elements - 1;
+    int64_t mask = GDN_AT(spec_sequence_masks, i), masks = c->fields[GDN_FIELD_spec_sequence_masks].elements;
     if (mask != 0 && mask != 1) return GDN_CHECK_MASK;
     if (c->staged && i >= c->num_spec_decodes) return mask == 0 ? 0 : GDN_CHECK_PADDING;
-    if (!c->staged && i == last && spec_before + mask != c->num_spec_decodes) return GDN_CHECK_MASK;
+    if (!c->staged && i + 1 == masks && spec_before + mask != c->num_spec_decodes) return GDN_CHECK_MASK;
     if (c->mixed) return gdn_check_row_tokens(c, i, spec_before, (int32_t)mask);
     /* Without plain rows, others can only be empty, and the boundaries are those of the batch's first rows. */
     int32_t misplaced = mask == 0 && (c->strict || (i < c->num_spec_decodes &&

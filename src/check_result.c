@@ -53,8 +53,8 @@ gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
 
 gdn_status gdn_check(gdn_builder *b, void *stream)
 {
+    gdn_checker *k = &b->checker;
     if (!b->settings.config.check) return gdn_fail(&b->error, GDN_EINVAL, "check = 0, want a builder with check = 1");
-    if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing was built yet, want a build before its check");
-    return gdn_checker_run(&b->checker, &b->settings, &b->arena, b->device, &b->metadata, b->checker.plan.capture, stream,
-                           &b->error);
+    if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing is built, want a build before its check");
+    return gdn_checker_run(k, &b->settings, &b->arena, b->device, &b->metadata, k->plan.capture, stream, &b->error);
 }

@@ -63,15 +63,17 @@ GDN_RULE int32_t gdn_check_tile(const gdn_checks *c, int64_t i)
     if (i >= half || row < 0 || row >= rows || tile < 0 || tile >= gdn_tiles_of(c, row)) return GDN_CHECK_TILES;
     if (i == 0 && (tile != 0 || !gdn_no_tokens(c, 0, row))) return GDN_CHECK_TILES;
     if (i > 0 && last_row == row && tile != last_tile + 1) return GDN_CHECK_TILES;
-    if (i > 0 && last_row != row &&
-        (tile != 0 || last_row < 0 || last_row > row || last_tile + 1 != gdn_tiles_of(c, last_row) || !gdn_no_tokens(c, last_row + 1, row)))
-        return GDN_CHECK_TILES;
+    if (i > 0 && last_row != row) {
+        if (tile != 0 || last_row < 0 || last_row > row) return GDN_CHECK_TILES;
+        if (last_tile + 1 != gdn_tiles_of(c, last_row) || !gdn_no_tokens(c, last_row + 1, row)) return GDN_CHECK_TILES;
+    }
     int32_t last = GDN_AT(batch_ptr, i + 1) == -1;
     return last && (tile + 1 != gdn_tiles_of(c, row) || !gdn_no_tokens(c, row + 1, rows)) ? GDN_CHECK_TILES : 0;
 }
 
 /* The prefills alone repeat what all non-spec rows have, without the decodes in front. */
-GDN_RULE int32_t gdn_check_tail(const gdn_checks *c, uint32_t field, uint32_t whole, uint32_t group, int64_t i, int64_t less)
+GDN_RULE int32_t gdn_check_tail(const gdn_checks *c, uint32_t field, uint32_t whole, uint32_t group, int64_t i,
+                                int64_t less)
 {
     return gdn_plus(gdn_at(c, field, group, i), less) == gdn_at(c, whole, group, c->tail + i) ? 0 : GDN_CHECK_TAIL;
 }

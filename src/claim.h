@@ -45,12 +45,14 @@ GDN_RULE int32_t gdn_claim_slot(const gdn_checks *c, uint32_t group, uint64_t sl
     uint64_t *claim = (uint64_t *)(uintptr_t)c->claims + group * c->most_slots + slot, was = 0, me = number + 1;
     for (;;) {
         uint64_t fresh = was >> GDN_CLAIM_STAMP != c->stamp;
-        uint64_t writer = fresh ? 0 : was >> GDN_CLAIM_WRITER & GDN_CLAIM_MANY, reader = fresh ? 0 : was & GDN_CLAIM_MANY;
+        uint64_t writer = fresh ? 0 : was >> GDN_CLAIM_WRITER & GDN_CLAIM_MANY;
+        uint64_t reader = fresh ? 0 : was & GDN_CLAIM_MANY;
         if (writes && (writer || (reader && reader != me))) return 0;
         if (!writes && writer && writer != me) return 0;
         if (writes) writer = me;
         else reader = !reader || reader == me ? me : GDN_CLAIM_MANY;
-        uint64_t now = gdn_swap(claim, was, (uint64_t)c->stamp << GDN_CLAIM_STAMP | writer << GDN_CLAIM_WRITER | reader);
+        uint64_t next = (uint64_t)c->stamp << GDN_CLAIM_STAMP | writer << GDN_CLAIM_WRITER | reader;
+        uint64_t now = gdn_swap(claim, was, next);
         if (now == was) return 1;
         was = now;
     }

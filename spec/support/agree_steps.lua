@@ -25,7 +25,8 @@ local function config_of(rand, rules)
     max_cudagraph_capture_size = chance(rand, 40) and rand(1, rows) or nil, num_speculative_blocks = blocks,
     mamba_cache_mode = mode, mamba_block_size = pick(rand, { 1, 16, 100, 544 }), num_groups = groups,
     max_num_batched_tokens = rows * 40 + 600, max_requests = rows + rand(0, 3),
-    max_blocks_per_row = width, num_slots = (checked and 70000 or pick(rand, { 70000, 4000000 })) + rows * width * 2,
+    max_blocks_per_row = width,
+    num_slots = (checked and 70000 or pick(rand, { 70000, 4000000 })) + rows * width * 2,
     check_unique = chance(rand, 80), parallel_drafting = chance(rand, 10),
     pad_slot_id = chance(rand, 30) and -1 or 0, query_start_loc_dtype = pick(rand, { "int32", "int64" }),
   }

@@ -20,10 +20,11 @@ end
 -- The step as unseen.lua wants it.
 local function snapshot(builder, config, rules, inputs)
   local m, strict = lib.gdn_builder_metadata(builder.handle), rules == "strict"
-  local s = { strict = strict, capture = strict and inputs.capture, check_unique = config.check_unique ~= false,
-    pad_slot = config.pad_slot_id, num_spec = config.num_speculative_tokens, num_spec_decodes = m.num_spec_decodes,
-    max_num_batched_tokens = config.max_num_batched_tokens, num_spec_decode_tokens = m.num_spec_decode_tokens,
-    columns = m.spec_state_indices_tensor.shape[1], groups = {}, num_slots = {} }
+  local s = { strict = strict, capture = strict and inputs.capture, pad_slot = config.pad_slot_id,
+    check_unique = config.check_unique ~= false, num_spec = config.num_speculative_tokens,
+    num_spec_decodes = m.num_spec_decodes, num_spec_decode_tokens = m.num_spec_decode_tokens,
+    max_num_batched_tokens = config.max_num_batched_tokens, columns = m.spec_state_indices_tensor.shape[1],
+    groups = {}, num_slots = {} }
   for _, name in ipairs(compare.TENSORS) do s[name] = list_of(m[name]) end
   for g = 0, config.num_groups - 1 do
     local view = ffi.new "gdn_metadata"
@@ -34,7 +35,8 @@ local function snapshot(builder, config, rules, inputs)
   local spec, cap = m.num_spec_decodes > 0, builder.decode_cudagraph_max_bs
   local rows = strict and m.num_rows or spec and m.num_spec_decodes or m.num_decodes
   s.mixed = spec and m.num_prefills > 0
-  s.staged = config.full_cuda_graph and m.num_prefills == 0 and rows <= cap and m.num_spec_decode_tokens <= cap
+  local fits = rows <= cap and m.num_spec_decode_tokens <= cap
+  s.staged = config.full_cuda_graph and m.num_prefills == 0 and fits
   s.tail = spec and 0 or m.num_decodes
   s.decodes = not spec and (strict or m.num_prefills ~= 0) and m.num_decodes or nil
   s.real = { spec = m.num_spec_decodes,
@@ -62,8 +64,8 @@ local function values(rand, list, n, i, dtype)
   return out
 end
 
---- Returns the changes that were seen and those that were not, by class; raises on one that should have been seen.
----@param counts table { seen =, unseen = { [class] = n } }, added to
+--- Changes elements of the builder's last step. Raises on a change that should have been seen.
+---@param counts table { seen =, codes = { [code] = n }, unseen = { [class] = n } }, added to
 function M.run(rand, builder, config, rules, inputs, counts)
   local s, m = snapshot(builder, config, rules, inputs)
   local handle, violation = builder.handle, ffi.new "gdn_violation"

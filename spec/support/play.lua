@@ -124,7 +124,8 @@ end
 function Play:complete()
   local flying = table.remove(self.flying, 1)
   local options = self.engine.options
-  local found = options.builder:check_result() or options.second_builder and options.second_builder:check_result()
+  local second = options.second_builder
+  local found = options.builder:check_result() or second and second:check_result()
   if found then error(self.where .. ": " .. found, 0) end
   local where = ("%s step %d"):format(self.where, flying.step.number)
   self:answer(flying)

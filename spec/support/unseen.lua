@@ -1,5 +1,5 @@
--- What no check can see, class by class: a changed element with which the outputs are those of another step, as
--- good as this one. Knows the rules of a step and nothing of how checks are made.
+-- What no check can see, class by class: a changed element with which the outputs are those of another step,
+-- as good as this one. Knows the rules of a step and nothing of how checks are made.
 local M = {}
 
 local function pieces(length, size) return math.ceil(length / size) end
@@ -32,7 +32,7 @@ local function state(s, class, group, i, value)
   local row, column = math.floor(i / columns), i % columns
   if row >= s.real[class] or s.capture then return end
   local states, start = s.groups[group][class .. "_state_indices_tensor"], s[class .. "_query_start_loc"]
-  local unmarked = value == 0 and s.pad_slot ~= 0 and start[row + 1] == start[row] -- -1 marks rows without tokens
+  local unmarked = value == 0 and s.pad_slot ~= 0 and start[row + 1] == start[row] -- -1 marks empty rows
   if not s.strict then return not unmarked and "reference: a slot" or nil end
   local written = class == "spec" and start[row + 1] - start[row] or 1
   if column >= written then return in_pool(s, group, value, 0) and "a slot behind the drafts" or nil end
@@ -85,7 +85,8 @@ local function boundary(s, class, i, value)
   local start, real = s[class .. "_query_start_loc"], s.real[class]
   if i == 0 or i > real or start[i - 1] == nil then return end
   if class == "non_spec" and s.decodes and i == s.decodes then return end
-  if class == "non_spec" and s.prefill_query_start_loc and s.tail > 0 and i >= s.tail then return end -- a copy
+  local copied = class == "non_spec" and s.prefill_query_start_loc and s.tail > 0 and i >= s.tail
+  if copied then return end
   local before = start[i - 1]
   if value < before or not fits(s, class, i - 1, value - before, true) then return end
   if not counted_alike(s, class, start[i] - before, value - before) then return end
@@ -96,7 +97,8 @@ local function boundary(s, class, i, value)
   end
   local after = start[i + 1]
   if after == nil or value > after or not fits(s, class, i, after - value, true) then
-    return after == nil and not s.strict and not s.mixed and "reference: the last boundary of a cut array" or nil
+    local cut = after == nil and not s.strict and not s.mixed
+    return cut and "reference: the last boundary of a cut array" or nil
   end
   if not counted_alike(s, class, after - start[i], after - value) then return end
   if s.mixed and parted(s, class, i) then return end
@@ -107,10 +109,8 @@ local FIELDS = {}
 
 for _, class in ipairs { "spec", "non_spec" } do
   FIELDS[class .. "_query_start_loc"] = function(s, _, i, value) return boundary(s, class, i, value) end
-  FIELDS[class .. "_state_indices_tensor"] = function(s, group, i, value)
-    return state(s, class, group, i, value)
-  end
-  FIELDS[class .. "_read_state_indices"] = function(s, group, i, value) return read(s, class, group, i, value) end
+  FIELDS[class .. "_state_indices_tensor"] = function(s, ...) return state(s, class, ...) end
+  FIELDS[class .. "_read_state_indices"] = function(s, ...) return read(s, class, ...) end
 end
 
 function FIELDS.num_accepted_tokens(s, _, i)
