@@ -20,6 +20,8 @@ describe("A builder's memory", function()
     { max_num_seqs = 65536, max_num_batched_tokens = 100000 }, { check_unique = false },
     { max_num_seqs = 1, max_num_batched_tokens = 1, max_rows = 1, num_slots = 1 },
     { num_slots = { 9, 100000 }, num_groups = 2 }, { query_start_loc_dtype = "int64" },
+    { check = true, num_groups = 2, num_slots = { 9, 500 } }, { check = true, check_unique = false },
+    { poison = true },
   }
 
   local function options(given, device)
