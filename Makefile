@@ -90,6 +90,11 @@ demo: deps all
 test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(IN_TREE) scripts/specs
 
+# Faults put into a copy of the tree, one at a time: how many do the specs notice? spec/mutants/run.lua has
+# the variables (N, SEED, ONLY).
+mutants: deps all
+	@nice luajit spec/mutants/run.lua
+
 lint: deps
 	@luacheck -q . bin/gdnmeta
 	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
@@ -189,6 +194,7 @@ help:
 	@echo 'make faults     every allocation fails once'
 	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
+	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=100 SEED=1)'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
@@ -198,4 +204,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs audit bench install rock clean help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs audit bench install rock clean mutants help

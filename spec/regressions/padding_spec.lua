@@ -61,17 +61,21 @@ describe("Padding:", function()
     engine:close()
     -- Through a table on the device, whose row 0 is a live request's.
     local driver = drivers.open "fake"
-    local builder = assert(gdn.builder { device = "cuda", max_num_seqs = 8, full_cuda_graph = true })
-    local table_of, batch = driver:int32(3), assert(builder:batch())
+    local table_of = driver:int32(3)
     driver:write(table_of, { 5, 6, 7 })
-    assert(builder:borrow_device_table(0, table_of, 1, 3))
-    for row = 0, 1 do batch:push(1, 9, nil, nil, true, row) end
-    assert(batch:pad(8, 8))
-    assert.are.same({ 5, 6, 0, 0, 0, 0, 0, 0 },
-                    assert(builder:build(batch)).non_spec_state_indices_tensor:totable())
-    assert.is_nil(builder:device_error())
-    batch:close()
-    builder:close()
+    for _, rules in ipairs { "strict", "vllm-2026-08" } do
+      local builder = assert(gdn.builder { device = "cuda", rules = rules, max_num_seqs = 8,
+                                           full_cuda_graph = true })
+      local batch = assert(builder:batch())
+      assert(builder:borrow_device_table(0, table_of, 1, 3))
+      for row = 0, 1 do batch:push(1, 9, nil, nil, true, row) end
+      assert(batch:pad(8, 8))
+      assert.are.same({ 5, 6, 0, 0, 0, 0, 0, 0 },
+                      assert(builder:build(batch)).non_spec_state_indices_tensor:totable())
+      assert.is_nil(builder:device_error())
+      batch:close()
+      builder:close()
+    end
     driver:close()
   end)
 

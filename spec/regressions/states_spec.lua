@@ -24,6 +24,9 @@ end
 describe("States:", function()
   it("B8 (vllm #40738, #55504, #56531, #39273): a step without drafts reads where the last accepted " ..
      "token of the step before left its state", function()
+    local meta = assert(strict.build(strict.builder_of(), { strict.decode(10, { accepted = 3 }) }))
+    assert.are.same({ { 12 }, { 10 } }, { meta.non_spec_read_state_indices:totable(),
+                                          meta.non_spec_state_indices_tensor:totable() })
     for _, options in ipairs { {}, with(ALIGN, { mamba_block_size = 8 }) } do
       local engine = serve.engine("fcfs", { max_model_len = 120 },
                                   with(options, { num_speculative_tokens = 3 }))

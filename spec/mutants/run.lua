@@ -1,0 +1,105 @@
+-- How many faults do the specs notice? Puts the faults of faults.lua and a sample of one-line faults into
+-- a copy of the tree, one at a time.
+--   N=100        one-line faults to try       SEED=1   which of them
+--   ONLY=faults  or lines, or a pattern of files
+local explained = require "spec.mutants.explained"
+local faults = require "spec.mutants.faults"
+local operators = require "spec.mutants.operators"
+local tree = require "spec.mutants.tree"
+
+local N, SEED, ONLY = tonumber(os.getenv "N") or 100, tonumber(os.getenv "SEED") or 1, os.getenv "ONLY"
+local WANTED = 95 -- percent
+
+local function files()
+  local list = {}
+  local pipe = assert(io.popen "ls src/*.c src/*.h && find lua/gdnmeta -name '*.lua' | LC_ALL=C sort")
+  for path in pipe:lines() do
+    local wanted = not ONLY or ONLY == "lines" or path:find(ONLY)
+    if wanted and not path:find "cdef%.lua$" then list[#list + 1] = path end
+  end
+  pipe:close()
+  return list
+end
+
+-- Every site of every file, in an order that the seed decides.
+local function sample()
+  local sites = {}
+  for _, path in ipairs(files()) do
+    local language = path:match "%.lua$" and "lua" or "c"
+    for _, site in ipairs(operators.sites(tree.read(path), language)) do
+      site.path = path
+      sites[#sites + 1] = site
+    end
+  end
+  math.randomseed(SEED)
+  for i = #sites, 2, -1 do
+    local j = math.random(i)
+    sites[i], sites[j] = sites[j], sites[i]
+  end
+  return sites
+end
+
+local function reason_for(path, was, is)
+  for _, entry in ipairs(explained) do
+    local fits = entry[1] == path and was:find(entry[2], 1, true) and is:find(entry[3], 1, true)
+    if fits then return entry[4] end
+  end
+end
+
+-- An explanation of code that is gone explains nothing.
+local function check_explanations()
+  for _, entry in ipairs(explained) do
+    assert(tree.read(entry[1]):find(entry[2], 1, true), ("explained.lua: no line %q in %s"):format(entry[2],
+                                                                                                  entry[1]))
+  end
+end
+
+local tried, killed, apart, survivors = 0, 0, 0, {}
+
+local function count(verdict, by, title)
+  tried = tried + 1
+  if verdict == "killed" then killed = killed + 1 else survivors[#survivors + 1] = title end
+  io.write(("%4d  %-8s  %s%s\n"):format(tried, verdict, title, by and "  (" .. by .. ")" or ""))
+  io.flush()
+end
+
+local function try_faults()
+  for _, fault in ipairs(faults) do
+    local name, path, was, is = unpack(fault)
+    local text = tree.read(path)
+    local from, to = text:find(was, 1, true)
+    assert(from and not text:find(was, to + 1, true), ("faults.lua: %s does not fit %s"):format(name, path))
+    local verdict, by = tree.try(path, text:sub(1, from - 1) .. is .. text:sub(to + 1), name .. " %(")
+    assert(verdict, ("faults.lua: %s in %s does not compile"):format(name, path))
+    count(verdict, by, ("%s in %s"):format(name, path))
+  end
+end
+
+local function try_lines()
+  local sites, done = sample(), 0
+  for _, site in ipairs(sites) do
+    if done == N then return end
+    local text, was, is = operators.apply(tree.read(site.path), site)
+    if reason_for(site.path, was, is) then
+      apart = apart + 1
+    elseif not site.path:find "%.lua$" or loadstring(text) then
+      local verdict, by = tree.try(site.path, text)
+      if verdict then
+        done = done + 1
+        count(verdict, by, ("%s:%d %s: %s -> %s"):format(site.path, site.line, site.what, was, is))
+      end
+    end
+  end
+end
+
+check_explanations()
+tree.open()
+if not ONLY or ONLY == "faults" then try_faults() end
+if ONLY ~= "faults" then try_lines() end
+
+if #survivors > 0 then print "\nsurvivors:" end
+for _, title in ipairs(survivors) do print("  " .. title) end
+if apart > 0 then print(("\n%d more change nothing that could be seen, see explained.lua"):format(apart)) end
+local percent = math.floor(1000 * killed / math.max(tried, 1)) / 10
+print(("\nseed %d: %d of %d mutants killed: %.1f %% killed"):format(SEED, killed, tried, percent))
+os.exit(percent >= WANTED and 0 or 1)
