@@ -9,6 +9,13 @@ local char = string.char
 local Host = {}
 Host.__index = Host
 
+-- All at once, they would have to fit on Lua's stack.
+local function bytes_of(text)
+  local bytes = {}
+  for n = 1, #text do bytes[n] = text:byte(n) end
+  return bytes
+end
+
 local OURS = { prompt = true, on_bytes = true, stop = true } -- the rest is engine:submit's
 
 --- A request joins the queue: { id, prompt = string, max_tokens }, and if wanted stop, a byte behind which
@@ -28,7 +35,7 @@ function Host:submit(request)
   end
   local ok, message, code = self.engine:submit(given)
   if not ok then return nil, message, code end
-  local record = { id = request.id, tokens = { request.prompt:byte(1, -1) }, drafts = {}, output = "",
+  local record = { id = request.id, tokens = bytes_of(request.prompt), drafts = {}, output = "",
                    stop = request.stop and request.stop:byte(), on_bytes = request.on_bytes }
   self.records[request.id] = record
   return record
