@@ -88,6 +88,15 @@ demo: deps all
 	@echo && echo 'as a page: $(REPORT)'
 
 test: deps all $(FAKE) $(BUILD)/libgdncounted.so
+# nginx is unpacked beside the system, for examples/nginx and its specs, which are left out where it cannot be had.
+nginx:
+	@scripts/deps curl
+	@scripts/nginx
+serve: deps all nginx
+	@examples/nginx/serve
+
+test: deps all $(FAKE)
+	@$(MAKE) nginx || true
 	@$(IN_TREE) scripts/specs
 
 # Faults put into a copy of the tree, one at a time: how many do the specs notice? spec/mutants/run.lua has
@@ -187,6 +196,7 @@ clean:
 help:
 	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/cdef.lua'
 	@echo 'make demo       three policies on one workload; TRACE=<file> takes a recorded one'
+	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
 	@echo 'make test       the specs and the conformance vectors'
 	@echo 'make lint       luacheck, and the C compiler with every warning an error'
 	@echo 'make asan       both under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'
@@ -199,9 +209,10 @@ help:
 	@echo 'make bench      how fast'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
 	@echo 'make deps       install what these need (Debian, Ubuntu)'
+	@echo 'make nginx      unpack nginx and wrk into build/nginx'
 	@echo 'make rock       luarocks make into a temporary tree, then require from there'
 	@echo 'make install    LUADIR=<dir> LIBDIR=<dir> [BINDIR=<dir>]'
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs audit bench install rock clean mutants help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs audit bench install rock clean mutants nginx serve help

@@ -1,0 +1,51 @@
+-- What can be set, by environment variables; nginx.conf lets each of them through to the workers.
+local M = {}
+
+local function text(value) return value ~= "" and value or nil end
+
+local function integer(low, high)
+  return function(value)
+    local n = tonumber(value)
+    return n and n % 1 == 0 and n >= low and n <= high and n or nil
+  end, ("an integer in %d .. %d"):format(low, high)
+end
+
+local function seconds()
+  return function(value)
+    local n = tonumber(value)
+    return n and n >= 0.01 and n <= 3600 and n or nil
+  end, "a number in 0.01 .. 3600"
+end
+
+-- { default, parser, what is wanted }
+local SETTINGS = {
+  model = { "examples.tiny_model", text, "the name of a Lua module" },
+  seed = { 7, integer(0, 2 ^ 31 - 1) },
+  policy = { "examples/nginx/policy.lua", text, "a policy's path, or the name of a shipped one" },
+  policy_seconds = { 1, seconds() }, -- between two looks at the policy's file
+  max_num_seqs = { 16, integer(1, 1024) }, -- that run at once
+  max_num_batched_tokens = { 256, integer(1, 65536) }, -- tokens of a step
+  num_speculative_tokens = { 3, integer(0, 64) }, -- most drafts of a request and step
+  max_model_len = { 4096, integer(2, 2 ^ 20) }, -- prompt and answer, in tokens
+  max_waiting = { 64, integer(1, 65536) }, -- requests in the queue; the next one is answered 429
+  timeout = { 60, seconds() }, -- without a new token; then a request is given up
+}
+
+--- Every setting; raises on a value that it cannot have.
+---@return table
+function M.read()
+  local settings = {}
+  for name, setting in pairs(SETTINGS) do
+    local variable = "SERVE_" .. name:upper()
+    local value = os.getenv(variable)
+    if value == nil then
+      settings[name] = setting[1]
+    else
+      settings[name] = setting[2](value)
+      if settings[name] == nil then error(("%s = %q, want %s"):format(variable, value, setting[3]), 0) end
+    end
+  end
+  return settings
+end
+
+return M

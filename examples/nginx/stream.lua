@@ -1,0 +1,47 @@
+-- The bytes of one answer, from the step loop to the request's handler.
+local semaphore = require "ngx.semaphore"
+
+local Stream = {}
+Stream.__index = Stream
+
+--- More bytes; reason: why they are the last ones. Called by the step loop, which never waits for a client.
+---@param bytes string
+---@param reason string|nil
+function Stream:put(bytes, reason)
+  self.pending[#self.pending + 1] = bytes
+  self.finished = reason or self.finished
+  if self.ready:count() < 1 then self.ready:post() end
+end
+
+--- There will be no more bytes, for a reason that is none of the model's.
+---@param problem string
+---@param status integer HTTP
+function Stream:fail(problem, status)
+  self.problem, self.status = problem, status
+  if self.ready:count() < 1 then self.ready:post() end
+end
+
+--- All bytes since the last call, once there are any.
+---@param timeout number seconds
+---@return string|nil bytes
+---@return string|nil reason why they are the last ones; without bytes, what went wrong
+---@return integer|nil status HTTP, when something went wrong
+function Stream:wait(timeout)
+  while #self.pending == 0 and not self.finished do
+    if self.problem then return nil, self.problem, self.status end
+    if not self.ready:wait(timeout) then
+      return nil, ("no token within %g s"):format(timeout), 504
+    end
+  end
+  local bytes = table.concat(self.pending)
+  self.pending = {}
+  return bytes, self.finished
+end
+
+local M = {}
+
+function M.new(id)
+  return setmetatable({ id = id, pending = {}, ready = semaphore.new() }, Stream)
+end
+
+return M

@@ -1,0 +1,102 @@
+-- examples/nginx under load and behind front.conf, on loopback: bounded in time by wrk and curl themselves.
+local cjson = require "cjson"
+local nginx = require "spec.support.nginx"
+local sse = require "spec.support.sse"
+local tiny = require "examples.tiny_model"
+
+local WRK = "build/nginx/root/usr/bin/wrk"
+
+local function alone(prompt, n) return tiny.alone(7, prompt, n) end
+
+describe("examples/nginx #lua #system", function()
+  if nginx.absent() then
+    pending(nginx.absent())
+    return
+  end
+  after_each(nginx.stop_all)
+
+  it("loses no slot and mixes no streams up under load, with clients that come and go", function()
+    local server = nginx.start { SERVE_MAX_WAITING = 20, SERVE_POLICY_SECONDS = 0.05 }
+    local cases, path = {}, os.tmpname()
+    finally(function() os.remove(path) end)
+    math.randomseed(tonumber(os.getenv "GDN_SEED") or os.time())
+    for n = 1, 24 do
+      local prompt, tokens = {}, math.random(1, 40)
+      for k = 1, math.random(1, 300) do prompt[k] = math.random(0, 255) end
+      local body = cjson.encode { prompt = prompt, max_tokens = tokens, stream = true, user = "u" .. n % 3 }
+      for k = 1, #prompt do prompt[k] = string.char(prompt[k]) end
+      cases[n] = ("{ body = %q, bytes = %q }"):format(body, alone(table.concat(prompt), tokens))
+    end
+    nginx.write(path, "return { " .. table.concat(cases, ",\n") .. " }")
+    -- 40 clients leave after 20 to 400 ms, while wrk goes on.
+    local leavers = ([[for n in $(seq 40); do
+      curl -sN --max-time 0.$(printf %%02d $((2 + n %% 39))) -d '%s' %s/v1/completions >/dev/null 2>&1 &
+      sleep 0.05
+    done]]):format(cjson.encode { prompt = "gone", max_tokens = 4000, stream = true }, server.url)
+    local load = ("timeout 20 %s -t2 -c32 -d3s -s spec/support/wrk.lua %s/v1/completions -- %s 2>&1"):format(
+      WRK, server.url, path)
+    local text = nginx.run(("{ %s; } & %s; wait"):format(leavers, load))
+    local good, busy = tonumber(text:match "good%s+(%d+)"), tonumber(text:match "busy%s+(%d+)")
+    assert.are.same({ "0", "0" }, { text:match "bad%s+(%d+)", text:match "errors%s+(%d+)" }, text)
+    assert.is_true(good > 30, text)
+    local metrics = server:check_idle()
+    assert.is_true(metrics.requests_finished_total >= good)
+    assert.is_true(metrics.requests_cancelled_total > 0 and busy > 0, text)
+  end)
+
+  -- front.conf before two engines on free ports.
+  local function front(one, other)
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local file = assert(io.open "examples/nginx/front.conf")
+    local conf = file:read "*a"
+    file:close()
+    nginx.write(path, (conf:gsub("server 127%.0%.0%.1:(%d+)", {
+      ["8081"] = "server 127.0.0.1:" .. one.port, ["8082"] = "server 127.0.0.1:" .. other.port,
+    })))
+    return nginx.start { CONF = path }
+  end
+
+  it("keeps sessions with their engine behind front.conf, and moves those of one that is gone", function()
+    local one, other = nginx.start(), nginx.start()
+    local before = front(one, other)
+    local function ask(session)
+      local answer = before:post({ prompt = session, max_tokens = 6 }, "-H 'X-Session: " .. session .. "'")
+      assert.are.equal(200, answer.status, answer.body)
+      assert.are.equal(alone(session, 6), sse.bytes(cjson.decode(answer.body)))
+      return tonumber(answer.headers["x-engine"]:match ":(%d+)$")
+    end
+    local engine_of, used = {}, {}
+    for n = 1, 20 do
+      local port = ask("session-" .. n)
+      engine_of[n], used[port] = port, (used[port] or 0) + 1
+    end
+    assert.is_truthy(used[one.port] and used[other.port])
+    for n = 1, 20 do assert.are.equal(engine_of[n], ask("session-" .. n)) end
+    assert.are.same({ 2 * used[one.port], 2 * used[other.port] },
+      { one:check_idle().requests_finished_total, other:check_idle().requests_finished_total })
+
+    -- A stream is passed on as it comes, and its end by the client is noticed behind.
+    local stream = before:stream({ prompt = "gone", max_tokens = 4000 }, "-m 0.4")
+    assert.is_true(stream.events > 5 and not stream.done)
+    assert.are.equal(alone("gone", #stream.bytes), stream.bytes)
+    local cancelled = one:check_idle().requests_cancelled_total + other:check_idle().requests_cancelled_total
+    assert.are.equal(1, cancelled)
+
+    other:stop()
+    for n = 1, 20 do assert.are.equal(one.port, ask("session-" .. n)) end
+  end)
+
+  it("ends an engine that is told to stop after its streams", function()
+    local server, path = nginx.start(), os.tmpname()
+    finally(function() os.remove(path) end)
+    os.execute(("curl -sN -m 20 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(
+      cjson.encode { prompt = "slow", max_tokens = 400, stream = true }, server.url, path))
+    assert.is_truthy(nginx.eventually(function() return server:metrics().requests_running == 1 end))
+    server:stop()
+    local file = assert(io.open(path))
+    local stream = sse.read(file:read "*a")
+    file:close()
+    assert.are.same({ alone("slow", 400), true }, { stream.bytes, stream.done })
+  end)
+end)

@@ -1,0 +1,150 @@
+-- examples/nginx for real: Debian's nginx on loopback, curl as client. Left out where nginx is not unpacked.
+local cjson = require "cjson"
+local nginx = require "spec.support.nginx"
+local sse = require "spec.support.sse"
+local tiny = require "examples.tiny_model"
+
+local function alone(prompt, n) return tiny.alone(7, prompt, n) end
+
+describe("examples/nginx #lua #system", function()
+  if nginx.absent() then
+    pending(nginx.absent())
+    return
+  end
+  after_each(nginx.stop_all)
+
+  it("answers in one piece and as a stream, with what the model says alone", function()
+    local server = nginx.start()
+    local answer = server:post { prompt = "Once upon", max_tokens = 40 }
+    assert.are.equal(200, answer.status, answer.body)
+    local completion = cjson.decode(answer.body)
+    assert.are.equal(alone("Once upon", 40), sse.bytes(completion))
+    assert.are.equal("length", completion.choices[1].finish_reason)
+    assert.are.equal("text_completion", completion.object)
+    assert.are.same({ prompt_tokens = 9, completion_tokens = 40, total_tokens = 49 }, completion.usage)
+
+    local stream = server:stream({ prompt = { 79, 0, 255, 10 }, max_tokens = 60, stream_options = {
+      include_usage = true } }, "-H 'X-Request-Id: mine'")
+    assert.are.equal("text/event-stream", stream.answer.headers["content-type"])
+    assert.are.equal("mine", stream.answer.headers["x-request-id"])
+    assert.are.equal(alone("O\0\255\n", 60), stream.bytes)
+    assert.are.same({ "length", true, 64 }, { stream.reason, stream.done, stream.usage.total_tokens })
+    assert.is_true(stream.events > 10) -- not in one piece
+
+    local long = ("a long prompt "):rep(200)
+    assert.are.equal(alone(long, 8), server:stream({ prompt = long, max_tokens = 8 }).bytes)
+    assert.are.equal(3, server:check_idle().requests_finished_total)
+  end)
+
+  it("refuses what it cannot read or do, in OpenAI's shape", function()
+    local server = nginx.start()
+    local function refused(status, param, message, body)
+      local answer = server:post(body)
+      local problem = cjson.decode(answer.body).error
+      assert.are.same({ status, param or cjson.null, status }, { answer.status, problem.param, problem.code },
+        body)
+      assert.matches(message, problem.message, 1, true)
+    end
+    refused(400, nil, "not JSON", "")
+    refused(400, nil, "not JSON", '{"prompt": "a"')
+    refused(400, nil, "not JSON", '{"prompt": "a", "max_tokens": NaN}')
+    refused(400, nil, "nested", ("["):rep(60) .. ("]"):rep(60))
+    refused(400, nil, "not a JSON object", '["prompt"]')
+    refused(400, "prompt", "no prompt", "{}")
+    refused(400, "prompt", 'prompt = "", want a string', '{"prompt": ""}')
+    refused(400, "prompt", "a list of bytes", '{"prompt": [1, 256]}')
+    refused(400, "prompt", "a list of bytes", '{"prompt": ["a"]}')
+    refused(400, "max_tokens", "max_tokens = 1.5, want an integer", '{"prompt": "a", "max_tokens": 1.5}')
+    refused(400, "max_tokens", 'max_tokens = "3"', '{"prompt": "a", "max_tokens": "3"}')
+    refused(400, "stream", "stream = 1, want true or false", '{"prompt": "a", "stream": 1}')
+    refused(400, "temperature", "temperature = 0.7, want 0", '{"prompt": "a", "temperature": 0.7}')
+    refused(400, "logit_bias", 'unknown field "logit_bias"', '{"prompt": "a", "logit_bias": {}}')
+    refused(400, nil, "prompt_tokens = 9000, want at most 4095", cjson.encode { prompt = ("a"):rep(9000) })
+    refused(413, nil, "64 KiB", cjson.encode { prompt = ("a"):rep(2 ^ 16) })
+    local chunked = server:post({ prompt = ("a"):rep(2 ^ 16) }, "-H 'Transfer-Encoding: chunked'")
+    assert.are.equal(413, chunked.status)
+    local got = server:get "/v1/completions"
+    assert.are.same({ 405, "POST" }, { got.status, got.headers.allow })
+    assert.are.equal(404, server:get("/v2").status)
+    assert.are.equal(200, server:post('{"prompt": "a", "max_tokens": null, "n": 1}').status)
+    local metrics = server:check_idle()
+    assert.are.equal(15, metrics["http_responses_total 400"])
+    assert.are.equal(2, metrics["http_responses_total 413"])
+  end)
+
+  it("answers 429 when the queue is full, and cancels for clients that leave", function()
+    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_WAITING = 1, SERVE_MAX_MODEL_LEN = 100000 }
+    local body = cjson.encode { prompt = "a", max_tokens = 50000, stream = true }
+    for wanted = 1, 2 do
+      os.execute(("curl -sN -m 2 -d '%s' %s/v1/completions >/dev/null 2>&1 &"):format(body, server.url))
+      assert.is_truthy(nginx.eventually(function() return server:metrics().open_requests == wanted end))
+    end
+    local metrics = server:metrics()
+    assert.are.same({ 1, 1 }, { metrics.requests_running, metrics.requests_waiting })
+    local answer = server:post { prompt = "b" }
+    assert.are.same({ 429, "1" }, { answer.status, answer.headers["retry-after"] })
+    assert.are.equal("overloaded_error", cjson.decode(answer.body).error.type)
+    assert.are.equal(2, server:check_idle().requests_cancelled_total)
+    local long = ("0123456789"):rep(900) -- more bytes than Lua's stack has room for
+    assert.are.equal(alone(long, 16), sse.bytes(cjson.decode(server:post({ prompt = long }).body)))
+  end)
+
+  it("takes up a policy's file when it changes, unless that is broken", function()
+    local path = os.tmpname()
+    os.remove(path)
+    path = path .. ".lua"
+    finally(function() os.remove(path) end)
+    nginx.write(path, 'return { order = "fcfs", name = "first" }') -- the metrics tell the name
+    local server = nginx.start { SERVE_POLICY = path, SERVE_POLICY_SECONDS = 0.05 }
+    local function becomes(name, refused)
+      return nginx.eventually(function()
+        local metrics = server:metrics()
+        return metrics["policy_info " .. name] == 1 and metrics.policy_refused == refused
+      end)
+    end
+    assert.is_true(becomes("first", 0))
+    nginx.write(path, 'return { order = "fcfs", name = "second", ')
+    assert.is_true(becomes("first", 1))
+    assert.matches("refused, the old one stays: policy [^\n]*expected", server:log())
+    assert.are.equal(200, server:post({ prompt = "a" }).status)
+    nginx.write(path, "while true do end")
+    assert.is_truthy(nginx.eventually(function()
+      return server:metrics()["policy_loads_total refused"] == 2
+    end))
+    nginx.write(path, 'return { name = "third", key = function(r) return r.arrival end }')
+    assert.is_true(becomes("third", 0))
+    nginx.write(path, 'return { name = "failing", key = function(r) return nil + 1 end }')
+    assert.is_true(becomes("failing", 0))
+    assert.are.equal(alone("abc", 16), sse.bytes(cjson.decode(server:post({ prompt = "abc" }).body)))
+    assert.is_true(server:metrics().policy_failures_total > 0)
+    assert.is_truthy(nginx.eventually(function() return server:log():find "policy failing failed" end))
+    nginx.write(path, 'return { name = "closed", admit = function() return nil, "closed" end }')
+    assert.is_true(becomes("closed", 0))
+    local answer = server:post { prompt = "a", stream = true }
+    assert.are.same({ 429, "1" }, { answer.status, answer.headers["retry-after"] })
+    assert.are.equal(1, server:check_idle().requests_rejected_total)
+    os.remove(path)
+    assert.is_true(becomes("closed", 1))
+  end)
+
+  it("does not start with a setting or a policy that is wrong", function()
+    assert.matches('SERVE_SEED = "x", want an integer in 0 .. 2147483647',
+      nginx.refusal { SERVE_SEED = "x" }, 1, true)
+    assert.matches("no policy \"nope\", want one of", nginx.refusal { SERVE_POLICY = "nope" }, 1, true)
+    assert.matches("max_num_batched_tokens = 2, want at least 16",
+      nginx.refusal { SERVE_MAX_NUM_BATCHED_TOKENS = 2 }, 1, true)
+  end)
+
+  it("begins afresh when the model fails, and sends every byte that there is", function()
+    local server = nginx.start { SERVE_MODEL = "spec.support.faulty_model" }
+    local all = {}
+    for n = 1, 255 do all[n] = string.char((n + 34) % 256) end
+    local stream = server:stream { prompt = "a!", max_tokens = 8 }
+    assert.are.equal(500, stream.answer.status, stream.answer.body)
+    assert.is_truthy(nginx.eventually(function()
+      return server:get("/healthz").status == 200 and server:metrics().requests_arrived_total == 0
+    end), server:log())
+    assert.matches("the step loop failed: [^\n]*a fault on purpose", server:log())
+    assert.are.equal(table.concat(all, "", 1, 254), server:stream({ prompt = '"', max_tokens = 254 }).bytes)
+  end)
+end)

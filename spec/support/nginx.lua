@@ -1,0 +1,157 @@
+-- Starts examples/nginx on a free port of loopback, and talks to it with curl. What it starts ends after two
+-- minutes at the latest, also when nobody stops it.
+local cjson = require "cjson"
+local assert = require "luassert"
+local sse = require "spec.support.sse"
+
+local Server = {}
+Server.__index = Server
+
+local M = {}
+
+--- A command's output, and whether it succeeded.
+function M.run(command)
+  local pipe = assert(io.popen(command .. "; echo $?"))
+  local text = pipe:read "*a"
+  pipe:close()
+  local output, status = text:match "^(.-)(%d+)\n$"
+  return output, status == "0"
+end
+
+--- At one stroke: nobody sees half of it.
+function M.write(path, text)
+  local file = assert(io.open(path .. ".part", "wb"))
+  file:write(text)
+  file:close()
+  assert(os.rename(path .. ".part", path))
+end
+
+local function environment(port, settings)
+  local list = { "env -u LD_PRELOAD -u LUA_PATH -u LUA_CPATH PORT=" .. port }
+  for name, value in pairs(settings or {}) do list[#list + 1] = ("%s='%s'"):format(name, value) end
+  return table.concat(list, " ")
+end
+
+--- Wait until look() is true, for `seconds` at most.
+function M.eventually(look, seconds)
+  for _ = 1, 20 * (seconds or 5) do
+    local found = look()
+    if found then return found end
+    os.execute "sleep 0.05"
+  end
+  return false
+end
+
+-- Below the ports that Linux gives to clients.
+local function free_port()
+  local taken = {}
+  for port in M.run "cat /proc/net/tcp":gmatch ": %x+:(%x+) %x+:0000 " do taken[tonumber(port, 16)] = true end
+  local port
+  repeat port = math.random(20000, 31999) until not taken[port]
+  return port
+end
+
+--- Why nothing here can run, or nil.
+function M.absent()
+  if not select(2, M.run "test -e build/nginx/root/usr/sbin/nginx") then
+    return "nginx is not unpacked: make nginx does that, or says why it cannot"
+  end
+  if not select(2, M.run "command -v curl") then return "curl is not installed" end
+end
+
+local running = {}
+
+function M.stop_all()
+  while running[1] do table.remove(running):stop() end
+end
+
+--- settings: environment variables.
+function M.start(settings)
+  local self = setmetatable({ port = free_port() }, Server)
+  running[#running + 1] = self
+  self.url, self.folder = "http://127.0.0.1:" .. self.port, "build/nginx/" .. self.port
+  os.execute(("mkdir -p %s; %s timeout 120 examples/nginx/serve run >%s/output 2>&1 &"):format(
+    self.folder, environment(self.port, settings), self.folder))
+  local up = M.eventually(function() return self:get("/healthz").status == 200 end, 10)
+  if not up then error("nginx does not answer: " .. self:log()) end
+  return self
+end
+
+--- What a start says that fails.
+function M.refusal(settings)
+  local port = free_port()
+  local text, ok = M.run(environment(port, settings) .. " timeout 20 examples/nginx/serve run 2>&1")
+  os.execute("rm -rf build/nginx/" .. port)
+  return not ok and text
+end
+
+function Server:stop()
+  if self.stopped then return end
+  self.stopped = true
+  M.run(("PORT=%d timeout 20 examples/nginx/serve stop 2>&1"):format(self.port))
+  os.execute("rm -rf " .. self.folder)
+end
+
+function Server:log()
+  return (M.run(("cat %s/output %s/error.log 2>&1"):format(self.folder, self.folder)))
+end
+
+-- curl's own time limit bounds every request.
+local function curl(self, path, arguments)
+  local text = M.run(("curl -s -N -i --max-time 20 %s '%s%s'"):format(arguments or "", self.url, path))
+  text = text:gsub("^HTTP/1.1 100 Continue\r\n\r\n", "")
+  local head, body = text:match "^(.-)\r\n\r\n(.*)$"
+  local answer = { status = 0, headers = {}, body = body or "" }
+  if not head then return answer end
+  answer.status = tonumber(head:match "^HTTP/1.1 (%d+)")
+  for name, value in head:gmatch "\r\n([%w-]+): ([^\r]*)" do answer.headers[name:lower()] = value end
+  return answer
+end
+
+function Server:get(path) return curl(self, path) end
+
+--- body: sent as it is, or as the JSON of a table; arguments: more of them for curl.
+function Server:post(body, arguments)
+  if type(body) == "table" then body = cjson.encode(body) end
+  local path = os.tmpname()
+  M.write(path, body)
+  local answer = curl(self, "/v1/completions", ("%s --data-binary @%s"):format(arguments or "", path))
+  os.remove(path)
+  return answer
+end
+
+--- A stream's bytes and how it ended.
+function Server:stream(body, arguments)
+  body.stream = true
+  local answer = self:post(body, arguments)
+  local stream = sse.read(answer.body)
+  stream.answer = answer
+  return stream
+end
+
+--- Samples by name and label, without the prefix: ["state_slots free"].
+function Server:metrics()
+  local samples = {}
+  for name, labels, value in self:get("/metrics").body:gmatch "\ngdnmeta_([%w_]+)(%S*) (%S+)" do
+    samples[name .. labels:gsub('^{%w+="(.*)"}$', " %1")] = tonumber(value)
+  end
+  return samples
+end
+
+--- Soon nothing waits or runs, no slot is lost, and every request that came is accounted for.
+---@return table metrics
+function Server:check_idle()
+  local m
+  M.eventually(function()
+    m = self:metrics()
+    return m.requests_waiting + m.requests_running + m.open_requests == 0
+  end)
+  assert.are.same({ 0, 0, 0, 0 },
+    { m.requests_waiting, m.requests_running, m.open_requests, m["state_slots used"] }, self:log())
+  assert.are.equal(m.requests_arrived_total,
+    m.requests_finished_total + m.requests_cancelled_total + m.requests_rejected_total)
+  assert.is_true(m["state_slots free"] > 0)
+  return m
+end
+
+return M
