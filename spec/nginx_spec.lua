@@ -14,7 +14,7 @@ describe("examples/nginx #lua #system", function()
   after_each(nginx.stop_all)
 
   it("answers in one piece and as a stream, with what the model says alone", function()
-    local server = nginx.start()
+    local server = nginx.start { SERVE_MAX_MODEL_LEN = 20000 }
     local answer = server:post { prompt = "Once upon", max_tokens = 40 }
     assert.are.equal(200, answer.status, answer.body)
     local completion = cjson.decode(answer.body)
@@ -31,7 +31,7 @@ describe("examples/nginx #lua #system", function()
     assert.are.same({ "length", true, 64 }, { stream.reason, stream.done, stream.usage.total_tokens })
     assert.is_true(stream.events > 10) -- not in one piece
 
-    local long = ("a long prompt "):rep(200)
+    local long = ("a long prompt "):rep(650) -- more bytes than fit on Lua's stack at once
     assert.are.equal(alone(long, 8), server:stream({ prompt = long, max_tokens = 8 }).bytes)
     assert.are.equal(3, server:check_idle().requests_finished_total)
   end)
@@ -59,6 +59,7 @@ describe("examples/nginx #lua #system", function()
     refused(400, "stream", "stream = 1, want true or false", '{"prompt": "a", "stream": 1}')
     refused(400, "temperature", "temperature = 0.7, want 0", '{"prompt": "a", "temperature": 0.7}')
     refused(400, "logit_bias", 'unknown field "logit_bias"', '{"prompt": "a", "logit_bias": {}}')
+    refused(400, "a\\xff", 'unknown field "a\\xff"', '{"a\255": 1}')
     refused(400, nil, "prompt_tokens = 9000, want at most 4095", cjson.encode { prompt = ("a"):rep(9000) })
     refused(413, nil, "64 KiB", cjson.encode { prompt = ("a"):rep(2 ^ 16) })
     local chunked = server:post({ prompt = ("a"):rep(2 ^ 16) }, "-H 'Transfer-Encoding: chunked'")
@@ -68,25 +69,41 @@ describe("examples/nginx #lua #system", function()
     assert.are.equal(404, server:get("/v2").status)
     assert.are.equal(200, server:post('{"prompt": "a", "max_tokens": null, "n": 1}').status)
     local metrics = server:check_idle()
-    assert.are.equal(15, metrics["http_responses_total 400"])
+    assert.are.equal(16, metrics["http_responses_total 400"])
     assert.are.equal(2, metrics["http_responses_total 413"])
   end)
 
+  -- A client with a long answer, the nth that is here; returns what makes it leave.
+  local function occupy(server, n)
+    local pid = nginx.run(("curl -sN -m 15 -d '%s' %s/v1/completions >/dev/null 2>&1 & echo $!"):format(
+      cjson.encode { prompt = "a", max_tokens = 90000, stream = true }, server.url)):match "%d+"
+    assert.is_truthy(nginx.eventually(function() return server:metrics().open_requests == n end))
+    return function() os.execute("kill " .. pid) end
+  end
+
   it("answers 429 when the queue is full, and cancels for clients that leave", function()
-    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_WAITING = 1, SERVE_MAX_MODEL_LEN = 100000 }
-    local body = cjson.encode { prompt = "a", max_tokens = 50000, stream = true }
-    for wanted = 1, 2 do
-      os.execute(("curl -sN -m 2 -d '%s' %s/v1/completions >/dev/null 2>&1 &"):format(body, server.url))
-      assert.is_truthy(nginx.eventually(function() return server:metrics().open_requests == wanted end))
-    end
+    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_WAITING = 1, SERVE_MAX_MODEL_LEN = 1e5 }
+    local first_leaves, second_leaves = occupy(server, 1), occupy(server, 2)
     local metrics = server:metrics()
     assert.are.same({ 1, 1 }, { metrics.requests_running, metrics.requests_waiting })
     local answer = server:post { prompt = "b" }
     assert.are.same({ 429, "1" }, { answer.status, answer.headers["retry-after"] })
     assert.are.equal("overloaded_error", cjson.decode(answer.body).error.type)
+    second_leaves() -- from the queue
+    first_leaves()
     assert.are.equal(2, server:check_idle().requests_cancelled_total)
-    local long = ("0123456789"):rep(900) -- more bytes than Lua's stack has room for
-    assert.are.equal(alone(long, 16), sse.bytes(cjson.decode(server:post({ prompt = long }).body)))
+  end)
+
+  it("gives a request up that gets no token", function()
+    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_TIMEOUT = 0.3, SERVE_MAX_MODEL_LEN = 1e5 }
+    local leave = occupy(server, 1)
+    for _, stream in ipairs { true, false } do
+      local answer = server:post { prompt = "b", stream = stream }
+      local message = cjson.decode(answer.body).error.message
+      assert.are.same({ 504, "no token within 0.3 s" }, { answer.status, message })
+    end
+    leave()
+    assert.are.equal(3, server:check_idle().requests_cancelled_total)
   end)
 
   it("takes up a policy's file when it changes, unless that is broken", function()
@@ -139,11 +156,16 @@ describe("examples/nginx #lua #system", function()
     local server = nginx.start { SERVE_MODEL = "spec.support.faulty_model" }
     local all = {}
     for n = 1, 255 do all[n] = string.char((n + 34) % 256) end
+    local begun = server:stream { prompt = { 30 }, max_tokens = 8 }
+    assert.are.same({ 200, "\31 !", false }, { begun.answer.status, begun.bytes, begun.done })
+    assert.are.equal(500, begun.failure.code)
+    local function afresh()
+      return server:get("/healthz").status == 200 and server:metrics().requests_arrived_total == 0
+    end
+    assert.is_truthy(nginx.eventually(afresh), server:log())
     local stream = server:stream { prompt = "a!", max_tokens = 8 }
     assert.are.equal(500, stream.answer.status, stream.answer.body)
-    assert.is_truthy(nginx.eventually(function()
-      return server:get("/healthz").status == 200 and server:metrics().requests_arrived_total == 0
-    end), server:log())
+    assert.is_truthy(nginx.eventually(afresh), server:log())
     assert.matches("the step loop failed: [^\n]*a fault on purpose", server:log())
     assert.are.equal(table.concat(all, "", 1, 254), server:stream({ prompt = '"', max_tokens = 254 }).bytes)
   end)

@@ -69,11 +69,20 @@ local function send_whole(request, stream)
     pieces[#pieces + 1] = bytes
   until reason
   bytes = table.concat(pieces)
-  local answer = completion(request, bytes, reason)
-  answer.usage = usage(request, #bytes)
-  local json = cjson.encode(answer)
+  local whole = completion(request, bytes, reason)
+  whole.usage = usage(request, #bytes)
+  local json = cjson.encode(whole)
   ngx.header["Content-Length"] = #json
   ngx.print(json)
+end
+
+local function answer(request, stream)
+  assert(ngx.on_abort(function() -- kills this handler wherever it sleeps
+    worker.close(stream)
+    ngx.exit(499)
+  end))
+  local send = request.stream and send_events or send_whole
+  send(request, stream)
 end
 
 function M.serve()
@@ -92,11 +101,7 @@ function M.serve()
 
   local stream, problem, status = worker.submit(request)
   if not stream then return errors.answer(status, problem) end
-  assert(ngx.on_abort(function()
-    worker.close(stream)
-    ngx.exit(499)
-  end))
-  local ok, failure = pcall(request.stream and send_events or send_whole, request, stream)
+  local ok, failure = pcall(answer, request, stream)
   worker.close(stream)
   if not ok then error(failure, 0) end
 end

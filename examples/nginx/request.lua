@@ -57,9 +57,14 @@ local FIELDS = {
   echo = { only(false) },
 }
 
+-- What comes back to a client is ASCII, whatever came from it.
+local function ascii(value)
+  return (value:gsub("[^\32-\126]", function(char) return ("\\x%02x"):format(char:byte()) end))
+end
+
 local function shown(value)
   if type(value) == "string" then
-    return #value <= 40 and ("%q"):format(value) or ("a string of %d bytes"):format(#value)
+    return #value <= 40 and '"' .. ascii(value) .. '"' or ("a string of %d bytes"):format(#value)
   end
   return type(value) == "table" and "an object or a list" or tostring(value)
 end
@@ -76,7 +81,7 @@ function M.parse(body)
   local request = { max_tokens = 16, stream = false, stream_options = {} }
   for name, value in pairs(given) do
     local field = FIELDS[name]
-    if not field then return nil, ("unknown field %s"):format(shown(name)), tostring(name) end
+    if not field then return nil, "unknown field " .. shown(name), ascii(name:sub(1, 40)) end
     if value ~= null then
       if not field[1](value) then
         return nil, ("%s = %s, want %s"):format(name, shown(value), field[2]), name

@@ -28,21 +28,20 @@ end
 
 local function wait_for_work()
   asleep = true
-  work:wait(0.5) -- a worker that is told to exit is not woken
+  work:wait(0.5) -- seconds: a worker that is told to exit is not woken
   asleep = false
 end
 
 -- A timer's handler. A worker that exits goes on until every stream has ended.
 local function run()
   for _ = 1, STEPS do
-    local ok, busy, problem = pcall(host.step, host, ngx.now())
-    if not ok or busy == nil then return fail(ok and problem or busy) end
-    if busy then
-      ngx.sleep(0.001) -- one event loop's round; 0 would do with a patched nginx
-    elseif ngx.worker.exiting() then
-      return
-    else
+    if engine:idle() then
+      if ngx.worker.exiting() then return end
       wait_for_work()
+    else
+      local ok, busy, problem = pcall(host.step, host, ngx.now())
+      if not ok or busy == nil then return fail(ok and problem or busy) end
+      ngx.sleep(0.001) -- one round of nginx; a sleep of 0 wants a patched one
     end
   end
   if not ngx.timer.at(0, run) then return run() end -- an exiting worker takes no new timers
@@ -117,7 +116,10 @@ function M.submit(request)
   }
   if not ok then return nil, message, 400 end
   open[stream.id], num_open = stream, num_open + 1
-  if asleep then work:post() end
+  if asleep then
+    asleep = false
+    work:post()
+  end
   return stream
 end
 

@@ -51,12 +51,21 @@ local function free_port()
   return port
 end
 
+local function readable(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
 --- Why nothing here can run, or nil.
 function M.absent()
-  if not select(2, M.run "test -e build/nginx/root/usr/sbin/nginx") then
+  if not readable "build/nginx/root/usr/sbin/nginx" then
     return "nginx is not unpacked: make nginx does that, or says why it cannot"
   end
-  if not select(2, M.run "command -v curl") then return "curl is not installed" end
+  for folder in os.getenv "PATH":gmatch "[^:]+" do
+    if readable(folder .. "/curl") then return nil end
+  end
+  return "curl is not installed"
 end
 
 local running = {}
