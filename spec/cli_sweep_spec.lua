@@ -51,6 +51,36 @@ describe("gdnmeta sweep #lua", function()
       .. "--json cell-it-s-mine-lua-1.json\n", out)
   end)
 
+  it("tells policies apart whose files have one name", function()
+    assert(os.execute(("mkdir %s/old %s/new"):format(folder, folder)) == 0)
+    local old = program.write("old/mine.lua", "return { key = function(r) return r.arrival end }")
+    local new = program.write("new/mine.lua", "return { order = 'fcfs', chunk = 40 }")
+    local twins = ("--policy %s --policy %s "):format(old, new)
+    for _, more in ipairs { "", "--jobs 2" } do
+      local out, err, status = gdnmeta("sweep --rates 5,60 --precision 40 " .. twins .. SMALL .. more)
+      assert.are.equal(0, status, err)
+      for _, path in ipairs { old, new } do
+        assert.truthy(out:find(("\n  %s: "):format(path), 1, true), out)
+      end
+    end
+    assert.truthy((gdnmeta("simulate " .. twins .. SMALL)):find(new .. " against " .. old, 1, true))
+    gdnmeta(("simulate --policy %s --rate 9 --json %s/old.json %s"):format(old, folder, SMALL))
+    gdnmeta(("simulate --policy %s --rate 9 --json %s/new.json %s"):format(new, folder, SMALL))
+    local _, err, status = gdnmeta(("merge %s/old.json %s/new.json"):format(folder, folder))
+    assert.are.equal(2, status)
+    assert.are.equal(("gdnmeta: %s/new.json: another run of a policy called mine at this rate came before\n"):format(
+      folder), err)
+  end)
+
+  it("gives every printed job a file of its own", function()
+    local out, seen = gdnmeta "sweep --policy a-b.lua --policy 'a b.lua' --rates 1,2 --print-jobs", {}
+    for file in out:gmatch "%-%-json (%S+)" do
+      assert.is_nil(seen[file])
+      seen[file] = true
+    end
+    assert.truthy(seen["cell-a-b-lua-1.json"] and seen["cell-a-b-lua-1-2.json"])
+  end)
+
   it("says which job failed", function()
     assert.are.same({ "", "gdnmeta: a job failed: policy nowhere.lua: No such file or directory\n", 2 },
       { gdnmeta("sweep --policy nowhere.lua --rates 1,2 --jobs 2 " .. SMALL) })

@@ -51,8 +51,12 @@ function M.run(args)
     for _, run in ipairs(output.read(path).runs) do
       check_alike(runs[1] or run, run, path)
       local cell = ("%s %.9g"):format(run.policy, run.setup.rate or 0)
-      if not seen[cell] then runs[#runs + 1] = run end
-      seen[cell] = true
+      local same = seen[cell]
+      if not same then
+        runs[#runs + 1], seen[cell] = run, run
+      elseif same.goodput ~= run.goodput or same.seconds ~= run.seconds then
+        fail("%s: another run of a policy called %s at this rate came before", path, run.policy)
+      end
     end
   end
   if #runs == 0 then fail "no runs in these files" end

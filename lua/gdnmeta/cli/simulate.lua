@@ -51,6 +51,8 @@ function M.runs(args)
     runs[i] = run
   end
   progress:clear()
+  local label = require("gdnmeta.sim.sweep").labels(policies, runs)
+  for i, policy in ipairs(policies) do runs[i].policy = label[policy] end
   return runs
 end
 

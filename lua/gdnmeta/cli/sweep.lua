@@ -64,8 +64,15 @@ local function parse_rates(text)
   return rates
 end
 
+-- Files of their own, though only letters and digits of a policy's path are in their names.
 local function print_jobs(args, cells)
-  for _, cell in ipairs(cells) do print(output.command(jobs.argv(args, cell, jobs.file(cell)))) end
+  local taken = {}
+  for i, cell in ipairs(cells) do
+    local file = jobs.file(cell)
+    if taken[file] then file = file:gsub("%.json$", ("-%d.json"):format(i)) end
+    taken[file] = true
+    print(output.command(jobs.argv(args, cell, file)))
+  end
 end
 
 function M.run(args)

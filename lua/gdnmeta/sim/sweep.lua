@@ -35,6 +35,31 @@ function M.own_rates(options)
   return rates
 end
 
+-- Each policy once.
+local function distinct(policies)
+  local list, seen = {}, {}
+  for _, policy in ipairs(policies) do
+    if not seen[policy] then list[#list + 1] = policy end
+    seen[policy] = true
+  end
+  return list
+end
+
+--- What each policy is called: by its run's name, or where several have that one, by its path or place.
+---@param policies table
+---@param runs table one of each policy, in their order
+---@return table label policy -> text
+function M.labels(policies, runs)
+  local count, label = {}, {}
+  for i = 1, #policies do count[runs[i].policy] = (count[runs[i].policy] or 0) + 1 end
+  for i, policy in ipairs(policies) do
+    local name = runs[i].policy
+    local told = type(policy) == "string" and policy or ("%s %d"):format(name, i)
+    label[policy] = count[name] == 1 and name or told
+  end
+  return label
+end
+
 --- Run the grid, then close the brackets; policies go side by side.
 ---@param policies table
 ---@param rates table
@@ -44,13 +69,16 @@ end
 ---@return table|nil runs sorted by policy and rate
 ---@return string? message
 function M.search(policies, rates, share, width, run_cells)
-  local runs, of = {}, {} -- of: a policy's runs
+  local runs, of, label = {}, {}, nil -- of: a policy's runs
+  policies = distinct(policies)
   local cells = M.grid(policies, rates)
   for round = 1, ROUNDS do
     local more, message = run_cells(cells)
     if not more then return nil, message end
+    label = label or M.labels(policies, more)
     for i, run in ipairs(more) do
       local policy = cells[i].policy
+      run.policy = label[policy]
       runs[#runs + 1], of[policy] = run, of[policy] or {}
       table.insert(of[policy], run)
     end
