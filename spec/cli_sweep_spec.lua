@@ -68,8 +68,8 @@ describe("gdnmeta sweep #lua", function()
     gdnmeta(("simulate --policy %s --rate 9 --json %s/new.json %s"):format(new, folder, SMALL))
     local _, err, status = gdnmeta(("merge %s/old.json %s/new.json"):format(folder, folder))
     assert.are.equal(2, status)
-    assert.are.equal(("gdnmeta: %s/new.json: another run of a policy called mine at this rate came before\n"):format(
-      folder), err)
+    local why = "gdnmeta: %s/new.json: another run of a policy called mine at this rate came before\n"
+    assert.are.equal(why:format(folder), err)
   end)
 
   it("gives every printed job a file of its own", function()

@@ -208,6 +208,16 @@ describe("A policy that fails", function()
     assert.are.equal("I24: nothing is scheduled, though requests could run", engine:failures()[1].message)
   end)
 
+  it("hears of whole blocks where its chunks are too short for one", function()
+    local of_blocks = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64,
+      mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 8 })
+    engine = assert(gdn.engine { builder = of_blocks, policy = { chunk = 15 } })
+    engine:submit { id = 1, prompt_tokens = 40, max_tokens = 1 }
+    assert.are.equal(32, engine:step(1).num_tokens)
+    assert.are.equal("I24: nothing is scheduled, though requests could run; "
+                     .. "a chunk takes whole blocks of ctx.block = 16 tokens", engine:failures()[1].message)
+  end)
+
   it("cannot propose what does not fit", function()
     start(function(view, plan)
       for i in view:waiting() do plan:admit(i) end

@@ -24,6 +24,12 @@ local function is_idle(e)
     and e.num_running + e.fifo.size > 0
 end
 
+-- Whole blocks are what a policy forgets that was tried in mode none.
+local function idle_problem(e)
+  local hint = e.align and ("; a chunk takes whole blocks of ctx.block = %d tokens"):format(e.block) or ""
+  return "I24: nothing is scheduled, though requests could run" .. hint
+end
+
 -- The policy's plan stands; false: it does not, and why has been recorded.
 local function by_policy(e)
   local hooks, policy = e.hooks, e.hooks.policy
@@ -36,7 +42,7 @@ local function by_policy(e)
   if not problem and is_idle(e) then
     built_in(e)
     if e.plan:is_empty() then return true end
-    problem = "I24: nothing is scheduled, though requests could run"
+    problem = idle_problem(e)
   end
   if not problem then return true end
   hooks.guard:fail("plan", problem, nil, i and e.requests.id[i])
