@@ -2,6 +2,7 @@ local serve = require "spec.support.serve"
 
 local EINVAL = -1
 local request = serve.request
+local EINVAL = -1
 
 describe("Preemption", function()
   it("recomputes short stretches behind the decodes and before the extends", function()
@@ -125,6 +126,29 @@ describe("Checkpoints", function()
     local ok, message = engine:submit(request(3, { prompt_tokens = 70, checkpoint = checkpoint }))
     assert.is_nil(ok)
     assert.matches("checkpoint.slots%[1%] = %d+, want a slot that is still held", message)
+  end)
+
+  it("are what this engine gave, whatever became of the table", function()
+    engine:submit(request(1, { prompt_tokens = 70 }))
+    engine:complete(engine:step(0), nil, 0)
+    local checkpoint = assert(engine:checkpoint(1))
+    local other = serve.engine("fcfs", { max_model_len = 60 }, { mamba_cache_mode = "align", num_slots = 40,
+      mamba_block_size = 16, max_blocks_per_row = 20, num_groups = 2 })
+    other:submit(request(1, { prompt_tokens = 20 }))
+    other:complete(other:step(0), nil, 0) -- slots of the same numbers and generations are held here too
+    local function refuses(of, given)
+      assert.are.same({ nil, "request 2: checkpoint: want what checkpoint() of this engine gave", EINVAL },
+                      { of:submit(request(2, { prompt_tokens = 50, checkpoint = given })) })
+    end
+    refuses(other, checkpoint)
+    refuses(engine, { tokens = 64, slots = checkpoint.slots, generations = checkpoint.generations })
+    checkpoint.tokens, checkpoint.slots, checkpoint.generations = 16, {}, nil
+    assert(engine:submit(request(2, { prompt_tokens = 70, checkpoint = checkpoint })))
+    assert.are.equal(64, engine:request(2).cached)
+    engine:release(checkpoint)
+    serve.run(engine)
+    assert.are.equal(0, engine:slots().used)
+    other:close()
   end)
 
   it("exist only where a request stands on a block boundary", function()

@@ -66,23 +66,18 @@ local function too_large(e, request)
 end
 
 local function checkpoint_problem(e, request)
-  local checkpoint, states = request.checkpoint, e.states
+  local pinned, states = e.checkpoints[request.checkpoint], e.states
   if not states.align then return "checkpoint wants mamba_cache_mode align" end
-  local tokens, slots, generations = checkpoint.tokens, checkpoint.slots, checkpoint.generations
-  if type(slots) ~= "table" or type(generations) ~= "table" or not count(tokens) then
-    return "checkpoint: want what engine:checkpoint() gave"
-  end
-  if tokens % states.block ~= 0 then
-    return ("checkpoint.tokens = %d, want a multiple of %d (mamba_block_size)"):format(tokens, states.block)
-  end
-  if tokens >= request.prompt_tokens then
-    return ("checkpoint.tokens = %d, want less than prompt_tokens = %d"):format(tokens, request.prompt_tokens)
+  if not pinned then return "checkpoint: want what checkpoint() of this engine gave" end
+  if pinned.tokens >= request.prompt_tokens then
+    return ("checkpoint.tokens = %d, want less than prompt_tokens = %d"):format(pinned.tokens,
+        request.prompt_tokens)
   end
   for group = 0, states.groups - 1 do
-    local slot = slots[group + 1]
-    if not check.integer(slot, 1, INT32_MAX) or lib.gdn_slots_holders(states.pools, group, slot) < 1
-      or lib.gdn_slots_generation(states.pools, group, slot) ~= generations[group + 1] then
-      return ("checkpoint.slots[%d] = %s, want a slot that is still held"):format(group + 1, check.show(slot))
+    local slot = pinned.slots[group + 1]
+    if lib.gdn_slots_holders(states.pools, group, slot) < 1
+      or lib.gdn_slots_generation(states.pools, group, slot) ~= pinned.generations[group + 1] then
+      return ("checkpoint.slots[%d] = %d, want a slot that is still held"):format(group + 1, slot)
     end
   end
 end
@@ -97,13 +92,11 @@ function M.refusal(e, request)
   if problem then return ("request %s: %s"):format(tostring(request.id), problem), EINVAL end
 end
 
-local function share(e, checkpoint)
-  local copy = { tokens = checkpoint.tokens, slots = {} }
+local function share(e, pinned)
   for group = 0, e.states.groups - 1 do
-    copy.slots[group + 1] = checkpoint.slots[group + 1]
-    lib.gdn_slots_share(e.states.pools, group, copy.slots[group + 1])
+    lib.gdn_slots_share(e.states.pools, group, pinned.slots[group + 1])
   end
-  return copy
+  return pinned
 end
 
 --- A request that has passed all of the above.
@@ -116,7 +109,8 @@ function M.add(e, request)
   r.prompt[i], r.max_tokens[i], r.known[i] = request.prompt_tokens, request.max_tokens, request.prompt_tokens
   r.cached[i] = 0
   if request.checkpoint then
-    r.checkpoint[i], r.cached[i] = share(e, request.checkpoint), request.checkpoint.tokens
+    r.checkpoint[i] = share(e, e.checkpoints[request.checkpoint])
+    r.cached[i] = r.checkpoint[i].tokens
   end
   r.computed[i], r.drafts[i], r.accepted[i], r.preemptions[i] = r.cached[i], 0, 1, 0
   r.read_column[i], r.read_before[i], r.flight[i], r.ahead[i], r.pending[i] = -1, -1, 0, 0, 0

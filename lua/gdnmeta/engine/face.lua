@@ -54,17 +54,20 @@ function Face:checkpoint(id)
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
   local pinned, problem = arrivals.pin(self, i)
   if not pinned then return nil, ("request %s %s"):format(tostring(id), problem), EINVAL end
-  self.pinned[pinned] = true
-  return pinned
+  local shown = { tokens = pinned.tokens, slots = {}, generations = {} }
+  for group, slot in ipairs(pinned.slots) do
+    shown.slots[group], shown.generations[group] = slot, pinned.generations[group]
+  end
+  self.checkpoints[shown], self.pinned[shown] = pinned, pinned
+  return shown
 end
 
 --- Requests that were submitted with it keep it alive for themselves.
 function Face:release(checkpoint)
-  if not self.pinned[checkpoint] then
-    error("gdnmeta.Engine:release: no checkpoint, or released before", 2)
-  end
+  local pinned = checkpoint ~= nil and self.pinned[checkpoint]
+  if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
   self.pinned[checkpoint] = nil
-  for group, slot in ipairs(checkpoint.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
+  for group, slot in ipairs(pinned.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
 end
 
 --- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }.
