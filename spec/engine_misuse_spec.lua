@@ -69,6 +69,16 @@ describe("A policy's hook", function()
   end)
 end)
 
+describe("A method of an engine", function()
+  it("is called with a colon", function()
+    local engine = serve.engine "fcfs"
+    raises("gdnmeta.Engine:step: call it with a colon", function() engine.step(1) end)
+    raises("gdnmeta.Engine:submit: call it with a colon", function() engine.submit { id = 1 } end)
+    raises("gdnmeta.Engine:set_policy: call it with a colon", function() engine.set_policy "fair" end)
+    engine:close()
+  end)
+end)
+
 describe("An engine whose builder was closed", function()
   local options = { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 1000,
                     max_requests = 256 }

@@ -2,7 +2,6 @@ local serve = require "spec.support.serve"
 
 local EINVAL = -1
 local request = serve.request
-local EINVAL = -1
 
 describe("Preemption", function()
   it("recomputes short stretches behind the decodes and before the extends", function()

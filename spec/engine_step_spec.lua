@@ -93,6 +93,18 @@ describe("A step", function()
     engine:close()
   end)
 
+  it("wants a stream that is one, before anything is decided", function()
+    local engine = serve.engine "fcfs"
+    assert(engine:submit(request(1)))
+    for shown, stream in pairs { ['"x"'] = "x", ["a table"] = {}, ["true"] = true, ["7"] = 7 } do
+      assert.has_error(function() engine:step(0, stream) end,
+                       ("gdnmeta.Engine:step: stream = %s, want nil or a pointer"):format(shown))
+    end
+    assert.are.equal(1, engine.stats.waiting)
+    assert.are.same({ 1, 10 }, { engine:step(0).num_rows, engine:request(1).computed })
+    engine:close()
+  end)
+
   it("wants the time, a number", function()
     local engine = serve.engine "fcfs"
     for text, now in pairs { ["nil"] = false, ["nan"] = 0 / 0, inf = math.huge, ["-inf"] = -math.huge } do

@@ -24,6 +24,12 @@ local function check_now(method, now)
   end
 end
 
+local function check_stream(stream)
+  if stream ~= nil and not check.pointer(stream) then
+    error("gdnmeta.Engine:step: " .. check.wrong("stream", stream, "nil or a pointer"), 3)
+  end
+end
+
 -- Announce who left, then let go of them.
 local function bury(self)
   local gone = self.gone
@@ -112,6 +118,7 @@ end
 function Engine:step(now, stream)
   check_open(self, "step")
   check_now("step", now)
+  check_stream(stream)
   if self.in_flight >= #self.steps then
     return nil, ("step %d is in flight, complete it first"):format(self.oldest.number), ECAP
   end
