@@ -92,6 +92,10 @@ describe("gdnmeta.policy", function()
     raises("gdnmeta.policy: key = 1, want a function", { key = 1 })
     raises('gdnmeta.policy: group = "team", want "user" or "class"', { group = "team" })
     raises("gdnmeta.policy: order and key are both given, want one", { order = "fcfs", key = print })
+    raises("gdnmeta.policy: step and chunk are both given, want one: plan:fill() asks no hooks",
+           { step = print, chunk = 5 })
+    raises("gdnmeta.policy: step and decode_first are both given, want one: plan:fill() asks no hooks",
+           { step = print, decode_first = false })
     raises("gdnmeta.policy: unknown option trust", "fcfs", { trust = true })
     raises("gdnmeta.policy: boolean, want a name, a path, a table or a function", true)
   end)

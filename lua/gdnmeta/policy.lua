@@ -37,6 +37,8 @@ for _, hook in ipairs(HOOKS) do
   FIELDS[hook] = { "a function", function(v) return type(v) == "function" end }
 end
 
+local PACKING = { "admit", "chunk", "drafts", "victim", "group", "static", "decode_first" } -- for levels 0, 1
+
 local function shown(value)
   return type(value) == "string" and ("%q"):format(value)
     or type(value) == "number" and ("%.14g"):format(value)
@@ -53,6 +55,11 @@ local function check(fields, is_file)
   end
   if fields.order and fields.key then return "order and key are both given, want one" end
   if fields.step and (fields.key or fields.order) then return "step and a key are both given, want one" end
+  for _, name in ipairs(PACKING) do
+    if fields.step and fields[name] ~= nil then
+      return ("step and %s are both given, want one: plan:fill() asks no hooks"):format(name)
+    end
+  end
 end
 
 local load_shipped
