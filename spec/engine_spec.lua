@@ -38,6 +38,7 @@ describe("gdnmeta.engine", function()
     raises("long_prefill_token_threshold wants chunked_prefill",
            { builder = b, chunked_prefill = false, long_prefill_token_threshold = 5 })
     raises("policy_seconds wants a stopwatch", { builder = b, policy_seconds = 1 })
+    raises("capture_sizes[9]: want a list without gaps", { builder = b, capture_sizes = { 1, 2, [9] = 16 } })
     raises('on_policy_error = "panic", want "fallback" or "raise"',
            { builder = b, on_policy_error = "panic" })
     raises('mamba_cache_mode = "all", want "none" or "align"',

@@ -20,6 +20,7 @@ describe("gdn.sim #lua", function()
     raises("cost.new: unknown option c9", function() sim.run { cost = { c9 = 3 } } end)
     raises("gdnmeta.builder: mamba_cache_mode = \"some\", want \"none\", \"align\" or \"all\"",
       function() sim.run { mamba_cache_mode = "some" } end)
+    raises("sim.sweep: want a policy and a rate at least", function() sim.sweep { rates = {} } end)
     raises("sim.sweep: unknown option polcies", function() sim.sweep { polcies = {} } end)
     raises("sim.run: rate = 0, want a number in 1e-06 .. 1000000", function() sim.run { rate = 0 } end)
     assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
@@ -29,5 +30,16 @@ describe("gdn.sim #lua", function()
     _, message = sim.run { requests = { { arrival = 1, prompt = 1, output = 1 },
                                         { arrival = 0, prompt = 1, output = 1 } } }
     assert.are.equal("requests[2].arrival = 0.000000, want >= 1.000000: by arrival", message)
+    local refused = {
+      ["requests[1].output = nil, want an integer in 1 .. 2147483647"] = { arrival = 0, prompt = 1 },
+      ["requests[1].prompt = 0, want an integer in 1 .. 2147483647"] =
+        { arrival = 1, prompt = 0, output = 1 },
+      ["requests[1].arrival = nan, want a finite number of seconds"] =
+        { arrival = 0 / 0, prompt = 1, output = 1 },
+      ["requests[1] = 7, want a table"] = 7,
+    }
+    for why, request in pairs(refused) do
+      assert.are.same({ nil, why }, { sim.run { requests = { request } } })
+    end
   end)
 end)

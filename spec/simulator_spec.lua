@@ -1,3 +1,4 @@
+local raises = require "spec.support.raises"
 local sim = require("gdnmeta").sim
 local workload = require "gdnmeta.sim.workload"
 
@@ -196,8 +197,8 @@ describe("the simulator #lua", function()
   end)
 
   it("refuses an acceptance model where nothing is drafted", function()
-    assert.has_error(function() run { workload = { requests = 1 }, acceptance = { mean = 2 } } end,
-                     "sim.run: acceptance wants num_speculative_tokens (--drafts) above 0")
+    raises("sim.run: acceptance wants num_speculative_tokens (--drafts) above 0",
+           function() sim.run { workload = { requests = 1 }, acceptance = { mean = 2 } } end)
   end)
 
   it("turns away what is longer than a sequence may be", function()

@@ -64,6 +64,11 @@ local NO_COST = { predict = function() return 0 end, tokens_within = function() 
 local function capture_sizes(value)
   if value == false then return {} end
   if type(value) ~= "table" then return nil, "capture_sizes: want a list of ascending sizes, or false" end
+  for n in pairs(value) do
+    if not check.integer(n, 1, #value) then
+      return nil, ("capture_sizes[%s]: want a list without gaps"):format(check.show(n))
+    end
+  end
   for n, size in ipairs(value) do
     if not check.integer(size, 1, 65536) or n > 1 and size <= value[n - 1] then
       return nil, ("capture_sizes[%d] = %s, want an integer in 1 .. 65536 above the one before"):format(

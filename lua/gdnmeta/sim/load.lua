@@ -1,5 +1,6 @@
 -- The requests of a run: given, read from a trace or generated; then cut, given users, and squeezed or
 -- stretched to a rate. The list that was given is left as it was.
+local check = require "gdnmeta.check"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 
@@ -16,6 +17,20 @@ local function add_users(requests, n, seed)
     local x, u = random() * total, 1
     while upto[u] < x do u = u + 1 end
     r.user = r.user or ("user%d"):format(u)
+  end
+end
+
+-- What is wrong with a request of the host's list.
+local function problem_of(r)
+  if type(r) ~= "table" then return check.wrong("", r, "a table") end
+  local arrival = r.arrival
+  if type(arrival) ~= "number" or arrival - arrival ~= 0 then
+    return check.wrong(".arrival", arrival, "a finite number of seconds")
+  end
+  for _, name in ipairs { "prompt", "output" } do
+    if not check.integer(r[name], 1, check.INT32_MAX) then
+      return check.wrong_integer("." .. name, r[name], 1, check.INT32_MAX)
+    end
   end
 end
 
@@ -39,6 +54,10 @@ function M.requests(o)
   if not given then return nil, name end
   local n = math.min(#given, o.limit or math.huge)
   if n == 0 then return nil, "no requests" end
+  for i = 1, n do
+    local problem = problem_of(given[i])
+    if problem then return nil, ("requests[%d]%s"):format(i, problem) end
+  end
   local first, last = given[1].arrival, given[n].arrival
   local own = last > first and (n - 1) / (last - first) or nil
   local factor = o.rate and own and own / o.rate or 1

@@ -115,6 +115,7 @@ function M.run(opts)
   local rates, message = o.rates, nil
   if not rates then rates, message = M.own_rates(options) end
   if not rates then return nil, message end
+  if #o.policies == 0 or #rates == 0 then error("sim.sweep: want a policy and a rate at least", 2) end
   local runs
   runs, message = M.search(o.policies, rates, o.attainment, o.precision, function(cells)
     local list = {}
