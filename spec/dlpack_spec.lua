@@ -1,4 +1,5 @@
 -- Tensors for other libraries: what an export says, whose memory it is, and who deletes it when.
+--   GDN_CUDA_SPECS=cuda   tensors on a real device, too
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
@@ -7,6 +8,7 @@ local drivers = require "spec.support.driver"
 local raises = require "spec.support.raises"
 
 local EINVAL = -1
+local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 
 -- A step in which no tensor is missing, in two groups: speculative rows beside a prompt; or, without drafts,
 -- a decode in front of two prompts.
@@ -70,7 +72,7 @@ describe("An exported tensor", function()
   for device, kind in pairs { cpu = 1, cuda = 2 } do
     describe("of " .. device, function()
       local driver, builder, batch
-      setup(function() driver = drivers.open "fake" end)
+      setup(function() driver = drivers.open(KIND) end)
       before_each(function() builder, batch = open(device, true) end)
       after_each(function()
         batch:close()
@@ -314,7 +316,7 @@ local function run(command)
 end
 
 describe("A deleter", function()
-  it("may be called by any thread, while the builder is freed", function()
+  it("may be called by any thread, while the builder is freed #system", function()
     local program = os.tmpname()
     local compile = "cc -std=c11 -O1 -g -fsanitize=thread -pthread -Isrc spec/support/exports.c src/*.c -o "
     assert.are.equal("rc 0\n", run(compile .. program))

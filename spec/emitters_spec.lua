@@ -1,6 +1,7 @@
 -- What kernels differ in is chosen when a builder is made: the slot of no row, and the width of boundaries.
 -- A chosen emission is the oracle's with those elements replaced, and nothing else.
 --   GDN_SEED=N   replays a run      GDN_CASES=N   steps, over devices, rules and choices
+--   GDN_CUDA_SPECS=cuda   on a real device
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
@@ -16,6 +17,7 @@ local vectors = require "spec.support.vectors"
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
 local CASES = tonumber(os.getenv "GDN_CASES") or 8000
 local PER_BUILDER = 25
+local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 
 -- Which boundaries say how many tokens the rows of a state field have.
 local BOUNDARIES = {
@@ -69,7 +71,7 @@ end
 describe("Emitters", function()
   print(("\nemitters_spec: GDN_SEED=%d GDN_CASES=%d"):format(SEED, CASES))
   local driver
-  setup(function() driver = drivers.open "fake" end)
+  setup(function() driver = drivers.open(KIND) end)
   teardown(function() driver:close() end)
 
   local function check(device, rules, options, cases)
