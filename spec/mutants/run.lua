@@ -10,23 +10,13 @@ local tree = require "spec.mutants.tree"
 local N, SEED, ONLY = tonumber(os.getenv "N") or 100, tonumber(os.getenv "SEED") or 1, os.getenv "ONLY"
 local WANTED = 95 -- percent
 
-local function files()
-  local list = {}
-  local pipe = assert(io.popen "ls src/*.c src/*.h && find lua/gdnmeta -name '*.lua' | LC_ALL=C sort")
-  for path in pipe:lines() do
-    local wanted = not ONLY or ONLY == "lines" or path:find(ONLY)
-    if wanted and not path:find "cdef%.lua$" then list[#list + 1] = path end
-  end
-  pipe:close()
-  return list
-end
-
 -- Every site of every file, in an order that the seed decides.
 local function sample()
   local sites = {}
-  for _, path in ipairs(files()) do
+  for _, path in ipairs(tree.sources()) do
+    local is_wanted = not ONLY or ONLY == "lines" or path:find(ONLY)
     local language = path:match "%.lua$" and "lua" or "c"
-    for _, site in ipairs(operators.sites(tree.read(path), language)) do
+    for _, site in ipairs(is_wanted and operators.sites(tree.read(path), language) or {}) do
       site.path = path
       sites[#sites + 1] = site
     end
@@ -92,8 +82,8 @@ local function try_lines()
   end
 end
 
-check_explanations()
 tree.open()
+check_explanations()
 if not ONLY or ONLY == "faults" then try_faults() end
 if ONLY ~= "faults" then try_lines() end
 

@@ -22,6 +22,7 @@ enum { OK, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, DEINITIALIZED = 4, INVALID_DEVI
        INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900,
        CAPTURE_INVALIDATED = 901 };
 
+enum { HOST_PORTABLE = 1u, HOST_MAPPED = 2u, EVENT_DISABLE_TIMING = 2u };
 enum { DEVICES = 2, OBJECTS = 4096, PAGE = 4096, GUARD = 64 };
 static const unsigned char POISON = 0xa5, CANARY = 0xc3;
 
@@ -95,7 +96,7 @@ static int depth;
 static context *current(void) { return depth ? stack[depth - 1] : NULL; }
 
 /* [a page of canaries, the memory, canaries to the end of a page] */
-typedef struct memory { char *base; size_t bytes; int on_host; context *owner; } memory;
+typedef struct memory { char *base; size_t bytes; int on_host; context *owner; unsigned flags; } memory;
 static memory blocks[OBJECTS];
 static int used; /* blocks[used ..] are free */
 
@@ -140,7 +141,7 @@ static int allocate(void **out, size_t bytes, int on_host)
         char *origin = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (origin == MAP_FAILED) return OUT_OF_MEMORY;
         memset(origin, CANARY, all);
-        blocks[i] = (memory){ origin + PAGE, bytes, on_host, current() };
+        blocks[i] = (memory){ origin + PAGE, bytes, on_host, current(), 0 };
         memset(blocks[i].base, POISON, bytes);
         if (!on_host) (void)mprotect(origin, all, PROT_NONE);
         *out = blocks[i].base;
@@ -392,12 +393,21 @@ static int free_block(uint64_t p, int on_host)
     return OK;
 }
 API int cuMemFree_v2(uint64_t p) { int r; ENTER_AND_DO(r = free_block(p, 0)); return r; }
-API int cuMemHostAlloc(void **out, size_t bytes, unsigned flags) { (void)flags; ENTER(); return allocate(out, bytes, 1); }
+API int cuMemHostAlloc(void **out, size_t bytes, unsigned flags)
+{
+    ENTER();
+    if (flags > (HOST_PORTABLE | HOST_MAPPED)) return INVALID_VALUE;
+    int r = allocate(out, bytes, 1);
+    if (!r) find((uint64_t)(uintptr_t)*out, bytes)->flags = flags;
+    return r;
+}
 API int cuMemFreeHost(void *p) { int r; ENTER_AND_DO(r = free_block((uint64_t)(uintptr_t)p, 1)); return r; }
 API int cuMemHostGetDevicePointer_v2(uint64_t *out, void *host, unsigned flags)
 {
     ENTER();
-    if (flags || !find((uint64_t)(uintptr_t)host, 0)) return INVALID_VALUE;
+    memory *m = find((uint64_t)(uintptr_t)host, 0);
+    /* Not portable, it would be out of reach for builders in other contexts. */
+    if (flags || !m || m->flags != (HOST_PORTABLE | HOST_MAPPED)) return INVALID_VALUE;
     *out = (uint64_t)(uintptr_t)host;
     return OK;
 }
@@ -432,7 +442,7 @@ API int cuPointerGetAttribute(void *out, int attribute, uint64_t p)
 {
     ENTER();
     memory *m = find(p, 1);
-    if (!m) return INVALID_VALUE;
+    if (!m || (attribute != 2 && attribute != 9)) return INVALID_VALUE;
     int value = attribute == 2 ? (m->on_host ? 1 : 2) : m->owner->device;
     memcpy(out, &value, sizeof value);
     return OK;
@@ -456,8 +466,8 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
 }
 API int cuEventCreate(void **out, unsigned flags)
 {
-    (void)flags;
     ENTER();
+    if (flags != EVENT_DISABLE_TIMING) return INVALID_VALUE; /* nobody here takes times */
     *out = calloc(1, sizeof(event));
     count.live++;
     return OK;
