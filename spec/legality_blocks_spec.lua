@@ -92,4 +92,23 @@ describe("Among many rows the bad one is found:", function()
       end
     end
   end
+
+  it("but nothing that stands behind them", function()
+    for _, drafts in ipairs { 0, 2 } do
+      local builder, batch = decodes(2, drafts, false)
+      batch.rows.num_rows = 20
+      local meta = assert(builder:build(batch))
+      local name = drafts > 0 and "spec_state_indices_tensor" or "non_spec_state_indices_tensor"
+      local want = meta[name]:totable()
+      for _, junk in ipairs { -2147483648, -1, 2147483647 } do
+        for _, array in ipairs { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens",
+                                 "prompt_done", "table_row", "read_column" } do
+          for row = 20, ROWS - 1 do batch.rows[array][row] = junk end
+        end
+        meta = assert(builder:build(batch))
+        assert.are.same(want, meta[name]:totable())
+      end
+      batch:close()
+    end
+  end)
 end)

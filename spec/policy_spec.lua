@@ -178,6 +178,20 @@ describe("What a hook is shown", function()
     engine:close()
   end)
 
+  it("can ask to which size a step of so many tokens is padded", function()
+    local sizes, refused = {}, {}
+    local engine = serve.engine({ chunk = function(_, want, ctx)
+      for n, tokens in ipairs { 0, 1, 2, 2.5, 4, 5, 99 } do sizes[n] = ctx.pad(tokens) end
+      for n, tokens in ipairs { -1, "5", {} } do refused[n] = select(2, pcall(ctx.pad, tokens)) end
+      return want
+    end }, { capture_sizes = { 2, 4 } })
+    engine:submit { id = 1, prompt_tokens = 9, max_tokens = 3 }
+    engine:step(0)
+    assert.are.same({ 0, 2, 2, 4, 4, 5, 99 }, sizes)
+    for n = 1, 3 do assert.matches("ctx.pad: want a number of tokens$", refused[n]) end
+    engine:close()
+  end)
+
   it("offers the same random numbers in every run", function()
     local function draws(seed)
       local list = {}
