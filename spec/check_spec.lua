@@ -1,6 +1,7 @@
 -- Checks of the outputs: no false alarm, whatever the step, and no change that should be seen goes unseen.
 --   GDN_SEED=N   replays a run      GDN_CASES=N   random builds
 local cjson = require "cjson"
+local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local corrupt = require "spec.support.corrupt"
 local feed = require "spec.support.feed"
@@ -76,4 +77,51 @@ describe("A checked build", function()
       end
     end)
   end
+end)
+
+describe("A builder with poison", function()
+  local builder, batch
+  before_each(function()
+    builder = assert(gdn.builder { device = "cpu", max_num_seqs = 8, max_num_batched_tokens = 1024,
+      poison = true, num_groups = 2, full_cuda_graph = true })
+    batch = assert(builder:batch())
+    for g = 0, 1 do
+      for i = 0, 7 do builder:table(g)[i] = 1 + i end
+    end
+  end)
+  after_each(function()
+    batch:close()
+    builder:close()
+  end)
+
+  it("leaves nothing of an earlier step behind the tensors of a later one", function()
+    for row = 0, 7 do assert(batch:push(100, 100, -1, 1, false, row)) end
+    local meta = assert(builder:build(batch))
+    local tiles, chunks = meta.batch_ptr.data, meta.chunk_indices.data
+    local flags = ffi.cast("uint8_t *", meta.has_initial_state.data)
+    batch:clear()
+    for row = 0, 2 do assert(batch:push(1, 9, -1, 1, true, row)) end
+    assert(batch:pad(4, 4))
+    assert(builder:build(batch))
+    assert.are.same({ 1, 2, 3, 0 }, meta.non_spec_state_indices_tensor:totable())
+    for g = 0, 1 do
+      local slots = meta:group(g).non_spec_state_indices_tensor.data
+      for i = 4, 7 do assert.are.equal(-1515870811, slots[i]) end
+    end
+    for i = 5, 8 do assert.are.equal(-1515870811, meta.non_spec_query_start_loc.data[i]) end
+    for i = 0, 2047 do assert.are.equal(-1515870811, tiles[i]) end
+    for i = 0, 7 do assert.are.same({ 0xa5, -1515870811 }, { flags[i], chunks[i] }) end
+  end)
+
+  it("writes all padding again, and is no check", function()
+    for _, rows in ipairs { 5, 2, 7, 1 } do
+      batch:clear()
+      for row = 0, rows - 1 do assert(batch:push(1, 9, -1, 1, true, row)) end
+      assert(batch:pad(8, 8))
+      local slots = assert(builder:build(batch)).non_spec_state_indices_tensor
+      for i = 0, 7 do assert.are.equal(i < rows and i + 1 or 0, slots[i]) end
+    end
+    assert.is_nil(builder:check_result())
+    assert.are.same({ nil, "check = 0, want a builder with check = 1", -1 }, { builder:check() })
+  end)
 end)

@@ -77,6 +77,7 @@ describe("A build is what the oracle says", function()
         config = random.config(rand, rules)
         local options = vectors.without_nulls(config)
         options.rules, options.device = rules, DEVICE
+        options.check, options.poison = true, chance(rand, 30)
         builder = assert(gdn.builder(options))
         batch, last = assert(builder:batch()), nil
       end
@@ -103,7 +104,7 @@ describe("A build is what the oracle says", function()
       elseif not meta then
         reason = "refused: " .. reason
       else
-        reason = compare.everything(record, groups, meta)
+        reason = compare.everything(record, groups, meta) or builder:check_result()
       end
       if reason then
         local line = cjson.encode { id = ("seed-%d-case-%d"):format(SEED, case), kind = path, rules = rules,
