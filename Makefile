@@ -114,7 +114,7 @@ asan-lib:
 # GDN_CASES shrinks the random specs: both checkers run them many times slower. Paths are absolute,
 # for specs start programs in other folders.
 ASAN_RUN = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
-  GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1 \
+  GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
   LSAN_OPTIONS=print_suppressions=0:suppressions=$$PWD/spec/support/lsan.supp
 asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
 	@SKIP=lua GDN_CASES=$${GDN_CASES:-2000} $(IN_TREE) scripts/specs $(ASAN_RUN)
