@@ -99,16 +99,19 @@ describe("examples/nginx #lua #system", function()
     for n = 1, 20 do assert.are.equal(one.port, ask("session-" .. n)) end
   end)
 
-  it("ends an engine that is told to stop after its streams", function()
+  it("renews its timer, and ends after its streams when it is told to stop", function()
     local server, path = nginx.start(), os.tmpname()
     finally(function() os.remove(path) end)
+    local said = alone("slow", 1100)
+    assert.are.equal(said, server:stream({ prompt = "slow", max_tokens = 1100 }).bytes)
+    assert.is_true(server:metrics().steps_total > 1000) -- more than a timer runs
     os.execute(("curl -sN -m 20 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(
-      cjson.encode { prompt = "slow", max_tokens = 400, stream = true }, server.url, path))
+      cjson.encode { prompt = "slow", max_tokens = 1100, stream = true }, server.url, path))
     assert.is_truthy(nginx.eventually(function() return server:metrics().requests_running == 1 end))
     server:stop()
     local file = assert(io.open(path))
     local stream = sse.read(file:read "*a")
     file:close()
-    assert.are.same({ alone("slow", 400), true }, { stream.bytes, stream.done })
+    assert.are.same({ said, true }, { stream.bytes, stream.done })
   end)
 end)

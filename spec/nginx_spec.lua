@@ -33,7 +33,12 @@ describe("examples/nginx #lua #system", function()
 
     local long = ("a long prompt "):rep(650) -- more bytes than fit on Lua's stack at once
     assert.are.equal(alone(long, 8), server:stream({ prompt = long, max_tokens = 8 }).bytes)
-    assert.are.equal(3, server:check_idle().requests_finished_total)
+    for _ = 1, 4 do server:post { prompt = "b", max_tokens = 1 } end
+    local metrics = server:check_idle()
+    assert.are.equal(7, metrics.requests_finished_total)
+    -- The step loop, which looks around twice a second by itself, is woken by a request.
+    assert.is_true(metrics["time_to_first_token_seconds_bucket 0.25"] >= 4, server:get("/metrics").body)
+    assert.are.equal(7, metrics.time_to_first_token_seconds_count)
   end)
 
   it("refuses what it cannot read or do, in OpenAI's shape", function()
