@@ -152,13 +152,13 @@ tsan: $(BUILD)/threads
 # some of them.
 CLANG     ?= clang
 FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-FUZZ_C    := batch build_raw
+FUZZ_C    := batch build_raw dlpack
 FUZZ_LUA  := trace recording
 FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
 FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
 
 $(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch] src/*.[ch]) Makefile
-	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/outputs.c $(wildcard src/*.c)
+	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/rows.c fuzz/outputs.c $(wildcard src/*.c)
 $(BUILD)/fuzz/libgdnmeta.so: $(wildcard src/*.[ch]) Makefile
 	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
 $(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUILD)/fuzz/libgdnmeta.so Makefile

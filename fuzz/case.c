@@ -1,4 +1,4 @@
-/* Configurations and rows out of bytes, and the promise that a refusal changes nothing. */
+/* Builders out of bytes, and the promise that a refusal changes nothing. */
 #include "case.h"
 
 #include <stdarg.h>
@@ -88,43 +88,6 @@ void fuzz_close(fuzz_case *c)
     gdn_builder_free(c->builder);
 }
 
-static void spoil_row(fuzz_row *row, fuzz_bytes *in)
-{
-    int32_t *const FIELDS[] = { &row->query_len, &row->seq_len, &row->num_draft_tokens, &row->num_accepted_tokens,
-                                &row->prompt_done, &row->read_column };
-    *FIELDS[fuzz_between(in, 0, 5)] = fuzz_once_in(in, 2) ? fuzz_wild(in) : fuzz_between(in, -2, 12);
-}
-
-fuzz_row fuzz_next_row(const fuzz_case *c, fuzz_bytes *in, int32_t *region)
-{
-    int32_t drafts = c->config.num_speculative_tokens, align = c->config.mamba_cache_mode == GDN_CACHE_ALIGN;
-    if (fuzz_once_in(in, 3) && *region < 3) ++*region;
-    int32_t kind = *region, computed = kind == 3 ? 0 : fuzz_between(in, 1, 30);
-    fuzz_row row = { .query_len = 1, .num_draft_tokens = -1, .num_accepted_tokens = 1, .prompt_done = kind == 0,
-                     .read_column = GDN_READ_DEFAULT };
-    if (kind == 0 && fuzz_between(in, 0, 1)) {
-        row.num_draft_tokens = fuzz_between(in, 0, drafts);
-        row.query_len = row.num_draft_tokens + 1;
-        row.num_accepted_tokens = fuzz_between(in, 1, drafts + 1);
-    } else if (kind == 1) {
-        row.query_len = fuzz_between(in, 1, drafts + 1);
-    } else if (kind > 1) {
-        row.query_len = fuzz_between(in, kind == 2 ? drafts + 2 : 1, 150);
-    }
-    row.seq_len = computed + row.query_len;
-    if (align && computed && drafts) row.read_column = (computed - 1) / c->config.mamba_block_size;
-    if (!align && computed && c->config.max_blocks_per_row < row.num_accepted_tokens) row.read_column = 0;
-    if (fuzz_once_in(in, 48)) spoil_row(&row, in);
-    return row;
-}
-
-void fuzz_blocks(fuzz_bytes *in, int32_t first, int32_t *cells, int32_t n)
-{
-    for (int32_t i = 0; i < n; i++) cells[i] = first + i;
-    if (n && fuzz_once_in(in, 16))
-        cells[fuzz_between(in, 0, n - 1)] = fuzz_once_in(in, 3) ? fuzz_wild(in) : fuzz_between(in, 0, 9);
-}
-
 /* The metadata of every group, and behind it what its tensors hold. */
 struct fuzz_seen {
     gdn_metadata groups[FUZZ_MAX_GROUPS];
@@ -184,8 +147,9 @@ __attribute__((destructor)) static void report(void)
 {
     static const char *const RULES[] = { "strict", "vllm-2026-04", "vllm-2026-08" };
     for (size_t i = 0; i < sizeof RULES / sizeof *RULES; i++)
-        (void)fprintf(stderr, "fuzz: %s: %lld builds, %lld refused\n", RULES[i], (long long)built[i],
-                      (long long)refused[i]);
+        if (built[i] + refused[i])
+            (void)fprintf(stderr, "fuzz: %s: %lld builds, %lld refused\n", RULES[i], (long long)built[i],
+                          (long long)refused[i]);
 }
 
 void fuzz_after(const fuzz_case *c, fuzz_seen *before, gdn_status status)

@@ -29,6 +29,9 @@ fuzz_row fuzz_next_row(const fuzz_case *c, fuzz_bytes *in, int32_t *region);
 /* cells[n]: distinct blocks in most cases, first .. first + n - 1; now and then null, foreign or no block. */
 void fuzz_blocks(fuzz_bytes *in, int32_t first, int32_t *cells, int32_t n);
 
+/* Adds such a row to a batch; its blocks go into the groups' tables, or, tables NULL, into the batch's own. */
+void fuzz_push(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t *const tables[], int32_t *region);
+
 /* Everything that a caller can see of the last successful build. */
 typedef struct fuzz_seen fuzz_seen;
 fuzz_seen *fuzz_look(const fuzz_case *c);

@@ -3,25 +3,6 @@
 
 #include <stdlib.h>
 
-static void push(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t *tables[], int32_t *region,
-                 int32_t own)
-{
-    int32_t i = batch->num_rows++, cols = c->config.max_blocks_per_row;
-    fuzz_row row = fuzz_next_row(c, in, region);
-    batch->query_len[i] = row.query_len;
-    batch->seq_len[i] = row.seq_len;
-    batch->num_draft_tokens[i] = row.num_draft_tokens;
-    batch->num_accepted_tokens[i] = row.num_accepted_tokens;
-    batch->prompt_done[i] = row.prompt_done;
-    batch->read_column[i] = row.read_column;
-    batch->table_row[i] = own ? ~i : i % c->config.max_requests;
-    if (fuzz_once_in(in, 64)) batch->table_row[i] = fuzz_wild(in);
-    for (int32_t g = 0; g < c->config.num_groups; g++) {
-        int64_t at = own ? ((int64_t)g * batch->max_rows + i) * cols : (int64_t)(i % c->config.max_requests) * cols;
-        fuzz_blocks(in, 1 + i * cols, (own ? batch->blocks : tables[g]) + at, cols);
-    }
-}
-
 /* Each group's table: the builder's, or memory of ours that ends where the table ends. */
 static void choose_tables(const fuzz_case *c, fuzz_bytes *in, int32_t *tables[], int32_t *borrowed[])
 {
@@ -46,7 +27,7 @@ static void step(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t *
 {
     int32_t region = 0, own = fuzz_between(in, 0, 1);
     batch->num_rows = 0;
-    for (int32_t n = fuzz_between(in, 0, batch->max_rows); n > 0; n--) push(c, in, batch, tables, &region, own);
+    for (int32_t n = fuzz_between(in, 0, batch->max_rows); n > 0; n--) fuzz_push(c, in, batch, own ? NULL : tables, &region);
     batch->padded_rows = fuzz_once_in(in, 3) ? fuzz_between(in, batch->num_rows, batch->max_rows) : 0;
     batch->padded_tokens = fuzz_once_in(in, 3) ? fuzz_between(in, 0, c->config.max_num_batched_tokens) : 0;
     int32_t rows = batch->num_rows;

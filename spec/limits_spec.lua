@@ -30,7 +30,7 @@ describe("A builder's memory", function()
     return o
   end
 
-  -- Bytes that the same configuration allocates when a core that counts makes it, the fake driver's with them.
+  -- Bytes that the same configuration allocates when a core that counts makes it, with the fake driver's.
   local function really(builder, driver)
     local config, out = ffi.new "gdn_config", ffi.new "gdn_builder *[1]"
     require("gdnmeta.native").gdn_builder_config(builder.handle, config)

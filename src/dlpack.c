@@ -1,5 +1,5 @@
 /* Tensors as DLPack's managed tensors: one block each, which holds the device until it is deleted. */
-#include "builder.h"
+#include "busy.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -67,7 +67,8 @@ static gdn_dl_tensor describe(export *e, const gdn_device *device, const gdn_ten
 
 static gdn_status export_new(gdn_builder *b, const gdn_tensor *t, export **out)
 {
-    gdn_status status = check(b, t);
+    gdn_status status = gdn_device_is_ours(b->device, &b->error);
+    if (!status) status = check(b, t);
     if (status) return status;
     *out = calloc(1, sizeof **out);
     if (!*out) return gdn_fail(&b->error, GDN_ENOMEM, "no memory for an exported tensor");
@@ -78,7 +79,8 @@ static gdn_status export_new(gdn_builder *b, const gdn_tensor *t, export **out)
 gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack **out)
 {
     export *e;
-    gdn_status status = export_new(b, tensor, &e);
+    if (gdn_busy(b)) return GDN_EINVAL;
+    gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
     e->face.versioned = (gdn_dlpack){ .major = GDN_DL_MAJOR, .minor = GDN_DL_MINOR, .manager_ctx = b->device,
                                       .deleter = delete_versioned, .flags = GDN_DL_READ_ONLY,
@@ -90,7 +92,8 @@ gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpac
 gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack_unversioned **out)
 {
     export *e;
-    gdn_status status = export_new(b, tensor, &e);
+    if (gdn_busy(b)) return GDN_EINVAL;
+    gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
     e->face.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor), .manager_ctx = b->device,
                                                     .deleter = delete_unversioned };

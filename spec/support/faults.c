@@ -130,6 +130,22 @@ static void ungrow_heap(void *h)
     if (gdn_heap_new(8, &heap) || gdn_heap_set(heap, 5, 2.0, 0.0) || gdn_heap_set(heap, 3, 0.5, 0.0)) abort();
 }
 
+/* A tensor for another library; its memory is the builder's. */
+static gdn_status make_export(void **out, char *why, size_t size)
+{
+    (void)why, (void)size;
+    return gdn_tensor_export(builder, &gdn_builder_metadata(builder)->non_spec_query_start_loc, (gdn_dlpack **)out);
+}
+
+static void free_export(void *e) { ((gdn_dlpack *)e)->deleter(e); }
+
+static void build_nothing(void)
+{
+    gdn_batch *batch = NULL;
+    if (gdn_batch_new(builder, &batch) || gdn_build(builder, batch, NULL)) abort();
+    gdn_batch_free(batch);
+}
+
 /* Fails call 1, 2, ... (with `all`: and every later one) until there are no more. Returns how many there were. */
 static long each_call(const char *name, gdn_status (*make)(void **, char *, size_t), void (*drop)(void *), int all)
 {
@@ -178,6 +194,8 @@ int main(int argc, char **argv)
             for (drafts = 0; drafts <= 3; drafts += 3) both_ways("a builder on CUDA", make_builder, free_builder);
         if (gdn_builder_new(&c, &builder, NULL, 0)) abort();
         both_ways(n ? "a batch for CUDA" : "a batch", make_batch, free_batch);
+        build_nothing();
+        both_ways("an exported tensor", make_export, free_export);
         gdn_builder_free(builder);
         device = 0;
     }
