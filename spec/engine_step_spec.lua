@@ -69,6 +69,7 @@ describe("A step", function()
     assert.are.equal(-4, code)
     assert.are.same({ 5, 0 }, { engine:request("a").computed, engine:request("b").computed })
     step = assert(engine:step(3))
+    assert.are.same({ "b" }, step.admitted) -- in the step that nobody saw
     assert.are.same({ 3, 61, 2, 1 }, { step.query_len[0], step.query_len[1], step.last_accepted[0],
                                        step.read_column[0] })
     engine:complete(step, nil, 3)

@@ -5,6 +5,6 @@ return {
   static = true, -- a request's key never changes
   key = function(r) return r.prompt end,
   chunk = function(_, want, ctx)
-    return math.min(want, 512 - ctx.prefill_taken)
+    return math.min(want, math.max(512, ctx.block) - ctx.prefill_taken)
   end,
 }

@@ -96,6 +96,7 @@ local function build(self, step, stream)
   local metadata, message, code = step.builder:build(step.batch, stream)
   if not metadata then
     layout.undo(self, step)
+    step.untold = true
     return nil, message, code
   end
   if stopwatch then step.build_seconds = stopwatch() - before end

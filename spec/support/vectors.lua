@@ -36,15 +36,17 @@ end
 local Runner = {}
 Runner.__index = Runner
 
---- A runner keeps the builders it makes, by configuration, until close().
+local KEPT = 64 -- builders: a device has memory for some, and files of vectors have thousands of configurations
+
+--- A runner keeps the builders it makes, by configuration, until there are many, or until close().
 ---@param device string  what gdn.builder takes
 function M.runner(device)
-  return setmetatable({ device = device, builders = {} }, Runner)
+  return setmetatable({ device = device, builders = {}, kept = 0 }, Runner)
 end
 
 function Runner:close()
   for _, builder in pairs(self.builders) do builder:close() end
-  self.builders = {}
+  self.builders, self.kept = {}, 0
 end
 
 -- A builder that is too small for the case is replaced, not kept: no case may depend on another.
@@ -59,12 +61,13 @@ function Runner:builder(case)
   if kept then
     if kept.max_rows >= rows and kept.max_num_batched_tokens >= tokens then return kept end
     kept:close()
-    self.builders[key] = nil
+    self.builders[key], self.kept = nil, self.kept - 1
   end
+  if self.kept >= KEPT then self:close() end
   options.max_rows = options.max_rows or rows
   options.max_num_batched_tokens = options.max_num_batched_tokens or tokens
   local builder, reason, code = gdn.builder(options)
-  self.builders[key] = builder
+  self.builders[key], self.kept = builder, self.kept + (builder and 1 or 0)
   return builder, reason, code
 end
 

@@ -81,21 +81,21 @@ local function admit(e, i)
 end
 
 local function commit_victims(e, step)
-  local plan, r = e.plan, e.requests
+  local plan, r, told = e.plan, e.requests, #step.preempted
   for v = 0, plan.num_victims - 1 do
     local i = plan.victims[v]
     preempt(e, i)
-    step.preempted[v + 1] = r.id[i]
+    step.preempted[told + v + 1] = r.id[i]
   end
   if plan.num_victims > 0 then M.compact_running(e) end
 end
 
 local function commit_rejects(e, step)
-  local plan, r = e.plan, e.requests
+  local plan, r, told = e.plan, e.requests, #step.rejected
   for n = 1, plan.num_rejects do
     local i = plan.rejects[n]
     reject(e, i)
-    step.rejected[n], step.reasons[r.id[i]] = r.id[i], plan.reasons[n]
+    step.rejected[told + n], step.reasons[r.id[i]] = r.id[i], plan.reasons[n]
   end
 end
 
@@ -117,7 +117,7 @@ function M.commit(e, step)
   for p = 0, plan.num_decodes - 1 do
     reserve(e, decodes[p], computed[decodes[p]] + 1 + drafts[p], drafts[p])
   end
-  local admitted = 0
+  local admitted = #step.admitted
   for p = 0, plan.num_chunks - 1 do
     local i = plan.chunks[p]
     if r.state[i] == WAITING then

@@ -26,15 +26,17 @@ end
 
 local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished" }
 
--- Lists are cleared only where something is in them: most steps bring no news.
+-- Lists are cleared only where something is in them: most steps bring no news. Those of a step that was
+-- not built nobody has seen: they go into the next one's.
 function Step:begin(number, now)
   self.number, self.now, self.metadata, self.fallback = number, now, nil, false
   self.num_rows, self.num_decodes, self.num_tokens, self.prefill_tokens, self.decode_tokens = 0, 0, 0, 0, 0
   self.padded_rows, self.padded_tokens, self.graph = 0, 0, "eager"
   for n = 1, #LISTS do
     local list = self[LISTS[n]]
-    if next(list) ~= nil then clear(list) end
+    if next(list) ~= nil and not self.untold then clear(list) end
   end
+  self.untold = false
 end
 
 local M = {}
@@ -45,7 +47,7 @@ function M.new(builder, batch)
   local rows = batch.rows
   local n = rows.max_rows
   local self = {
-    builder = builder, batch = batch, rows = rows, in_flight = false,
+    builder = builder, batch = batch, rows = rows, in_flight = false, untold = false,
     query_len = rows.query_len, seq_len = rows.seq_len, drafts = rows.num_draft_tokens,
     last_accepted = rows.num_accepted_tokens, prompt_done = rows.prompt_done, table_row = rows.table_row,
     read_column = rows.read_column,
