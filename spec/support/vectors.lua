@@ -36,7 +36,7 @@ end
 local Runner = {}
 Runner.__index = Runner
 
-local KEPT = 64 -- builders: a device has memory for some, and files of vectors have thousands of configurations
+local KEPT = 64 -- builders; files of vectors may have thousands of configurations
 
 --- A runner keeps the builders it makes, by configuration, until there are many, or until close().
 ---@param device string  what gdn.builder takes
