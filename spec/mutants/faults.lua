@@ -27,7 +27,8 @@ return {
   { "B10", "src/fill_cpu.c",
     "for (int32_t j = SHORT_RUN; j < length; j++) run[j] = gdn_token_position(first, j);",
     "for (int32_t j = 0; j < length; j++) run[j] = gdn_token_position(first, length - 1 - j);" },
-  { "B11", "src/fill.h", "GDN_NULL_SLOT = 0,", "GDN_NULL_SLOT = -1," },
+  { "B11", "src/fill_cpu.c", "padded * columns, in->settings->config.pad_slot_id);",
+    "padded * columns, -1);" },
   { "B11", "src/fill.h", "GDN_NO_TILE = -1", "GDN_NO_TILE = 0" },
   { "B12", "src/slots.c", "p->stack[i] = size - 1 - i;", "p->stack[i] = size - 2 - i;" },
   { "B12", "src/payload.c", "out[k] = i >= end ? -1 : index < 0 ? i : index;",
@@ -55,7 +56,7 @@ return {
     "int32_t total = p->num_actual_tokens;" },
   { "B24", "src/classify.c", "p->mixed = p->staged = p->padded_rows", "p->mixed = p->padded_rows" },
   { "B25", "src/fill_cpu.c",
-    "    pad32(arena, field, groups, n * columns, padded * columns, GDN_NULL_SLOT);\n",
+    "    pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);\n",
     "    (void)padded;\n" },
   { "B26", "src/device_cuda.c", "    gdn_payload_write(y, y->launch->payload);\n",
     "    gdn_payload_write(y, y->launch->payload);\n    if (y->blocks % 2)\n        " ..
@@ -67,7 +68,7 @@ return {
     "        b->metadata.num_actual_tokens == p->num_actual_tokens) return b->metadata.step++, GDN_OK;\n" ..
     "    gdn_inputs inputs = { settings, p, &b->cells, step };\n" },
   { "B29", "lua/gdnmeta/engine/arrivals.lua",
-    "\n      or lib.gdn_slots_generation(states.pools, group, slot) ~= generations[group + 1] then",
+    "\n      or lib.gdn_slots_generation(states.pools, group, slot) ~= pinned.generations[group + 1] then",
     " then" },
   { "B30", "src/fill_cpu.c", "ordinal += n > 0;", "ordinal += n > 1;" },
   { "B31", "src/legality_unique.c", "            if (seen[write[c]] == generation) return write[c];\n", "" },
