@@ -18,15 +18,18 @@ describe("a batch", function()
     assert.are.equal(lines(
       "gdnmeta.Batch: 2 of 3 rows, 4 tokens",
       "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column",
-      "     0          1      2001       -         1          yes          2            -",
-      "     1          3       830       2         2          yes         ~1            1"
+      "d    0          1      2001       -         1          yes          2            -",
+      "s    1          3       830       2         2          yes         ~1            1"
     ), tostring(batch))
     batch:clear()
     assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens", tostring(batch))
     batch:pad(1, 2)
-    assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens, padded to 1 row and 2 tokens", tostring(batch))
+    local empty = "gdnmeta.Batch: 0 of 3 rows, 0 tokens"
+    assert.are.equal(lines(empty, ".      padded to 1 row and 2 tokens"), tostring(batch))
     batch:pad(1, 0)
-    assert.are.equal("gdnmeta.Batch: 0 of 3 rows, 0 tokens, padded to 1 row and 0 tokens", tostring(batch))
+    assert.are.equal(lines(empty, ".      padded to 1 row and 0 tokens"), tostring(batch))
+    batch:pad(0, 0)
+    assert.are.equal(empty, tostring(batch))
   end)
 
   it("prints no more rows than a person reads", function()
@@ -37,7 +40,7 @@ describe("a batch", function()
       return select(2, (tostring(many) .. "\n"):gsub("\n", ""))
     end
     assert.are.equal(1 + 1 + 1, push(1))
-    assert.are.equal("     0          1         1       -         1           no          0            -",
+    assert.are.equal("p    0          1         1       -         1           no          0            -",
                      tostring(many):match "[^\n]*$")
     assert.are.equal(1 + 1 + 16, push(15))
     assert.are.equal(1 + 1 + 16 + 1, push(3))

@@ -2,7 +2,7 @@
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
 local M = {}
 
-local COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "doctor" }
+local COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "repl", "doctor" }
 
 local EXAMPLES = [[
 examples:
@@ -14,6 +14,7 @@ examples:
   gdnmeta merge cell-*.json --report sweep.html
   gdnmeta inspect steps.jsonl --step 12
   gdnmeta replay steps.jsonl --device cuda
+  gdnmeta repl
   gdnmeta doctor]]
 
 --- Raise what the user did wrong, or what went wrong outside of the program: a message, no place.

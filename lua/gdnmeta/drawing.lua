@@ -87,29 +87,40 @@ local function cell(value, hidden)
   return value == hidden and "-" or tostring(value)
 end
 
---- A batch, its first rows as a table; "-" where the build decides, ~k is a table row of the batch.
+-- What a row will count as, as far as the row alone can tell.
+local function mark_of(rows, i)
+  if rows.num_draft_tokens[i] >= 0 then return "s" end
+  return rows.prompt_done[i] ~= 0 and rows.query_len[i] == 1 and "d" or "p"
+end
+
+local HEAD = "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column"
+
+local function row_line(rows, i, paint)
+  local table_row, mark = rows.table_row[i], mark_of(rows, i)
+  return paint(mark, ("%s %4d %10d %9d %7s %9d %12s %10s %12s"):format(mark, i, rows.query_len[i],
+    rows.seq_len[i], cell(rows.num_draft_tokens[i], -1), rows.num_accepted_tokens[i],
+    rows.prompt_done[i] ~= 0 and "yes" or "no", table_row < 0 and "~" .. -1 - table_row or table_row,
+    cell(rows.read_column[i], -2)))
+end
+
+--- A batch, its first rows as a table: decodes, speculative ones and prefills by their mark; "-" where the
+--- build decides, ~k is a table row of the batch.
 ---@param rows ffi.cdata* gdn_batch
+---@param paint function|nil see drawing/paint.lua
 ---@return string
-function M.batch(rows)
+function M.batch(rows, paint)
+  paint = paint or plain
   local n, tokens = rows.num_rows, 0
   for i = 0, math.min(n, rows.max_rows) - 1 do tokens = tokens + rows.query_len[i] end
-  local head = ("gdnmeta.Batch: %d of %s, %s"):format(n, count(rows.max_rows, "row"), count(tokens, "token"))
-  if rows.padded_rows ~= 0 or rows.padded_tokens ~= 0 then
-    head = head .. (", padded to %s and %s"):format(count(rows.padded_rows, "row"),
-                                                    count(rows.padded_tokens, "token"))
-  end
-  local lines = { head }
-  if n > 0 then
-    lines[2] = "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column"
-  end
-  for i = 0, math.min(n, rows.max_rows, ROWS) - 1 do
-    local table_row = rows.table_row[i]
-    lines[#lines + 1] = ("%6d %10d %9d %7s %9d %12s %10s %12s"):format(i, rows.query_len[i], rows.seq_len[i],
-      cell(rows.num_draft_tokens[i], -1), rows.num_accepted_tokens[i],
-      rows.prompt_done[i] ~= 0 and "yes" or "no", table_row < 0 and "~" .. -1 - table_row or table_row,
-      cell(rows.read_column[i], -2))
-  end
+  local lines = { ("gdnmeta.Batch: %d of %s, %s"):format(n, count(rows.max_rows, "row"),
+                                                         count(tokens, "token")) }
+  if n > 0 then lines[2] = paint("head", HEAD) end
+  for i = 0, math.min(n, rows.max_rows, ROWS) - 1 do lines[#lines + 1] = row_line(rows, i, paint) end
   if n > ROWS then lines[#lines + 1] = ("   ... %s more"):format(count(n - ROWS, "row")) end
+  if rows.padded_rows > n or rows.padded_tokens > tokens then
+    lines[#lines + 1] = paint(".", (".      padded to %s and %s"):format(count(rows.padded_rows, "row"),
+                                                                         count(rows.padded_tokens, "token")))
+  end
   return table.concat(lines, "\n")
 end
 

@@ -62,6 +62,7 @@ local CHECKS = {
   { "library", true, check_library },
   { "argparse", true, check_module("argparse", { "argparse", "lua-argparse" }) },
   { "cjson", true, check_module("cjson", { "lua-cjson", "lua-cjson" }) },
+  { "readline", false, check_module("readline", { "readline", "lua-readline" }) }, -- of gdnmeta repl
   { "GPU", false, check_device },
   { "gnuplot", false, check_program("gnuplot --version", "gnuplot-nox", "pictures in reports") },
   { "xargs", false, check_program("xargs --version", "findutils", "sweep --jobs") },

@@ -68,26 +68,30 @@ local function number(row)
   return ("%d..%d"):format(row.row, row.row + row.rows - 1)
 end
 
+local FORM = "%9s  %-11s %7s  %-15s %-6s %-14s %s"
+
 --- Those rows as a table:
 ---
 ---      row  class        tokens  positions       reads  writes
 ---        0  decode            1  0               7      7
 ---        1  spec decode       4  1 .. 4          10     9 10 11 12
 ---        2  prefill         512  5 .. 516        fresh  13
----   3 .. 4  padding           3  517 .. 519
+---     3..4  padding           3  517 .. 519
 ---@param meta table
 ---@param paint function|nil see paint.lua
+---@param names table|nil of the requests, row 0 first
 ---@return string
-function M.draw(meta, paint)
+function M.draw(meta, paint, names)
   paint = paint or paints.plain
-  local FORM = "%9s  %-11s %7s  %-15s %-6s %s"
-  local lines = { paint("head", FORM:format("row", "class", "tokens", "positions", "reads", "writes")) }
-  local list = M.list(meta)
+  local list, last = M.list(meta), names and "request" or ""
+  local head = FORM:format("row", "class", "tokens", "positions", "reads", "writes", last):gsub("%s+$", "")
+  local lines = { paint("head", head) }
   for i, row in ipairs(list) do
     -- Padding is last, and shown whatever stands before it.
     if i < ROWS or i == #list then
+      local name = names and names[row.row + 1] or ""
       local text = FORM:format(number(row), NAMES[row.mark], row.tokens, place(row), row.reads or "",
-                               row.writes or "")
+                               row.writes or "", row.mark == "." and "" or tostring(name))
       lines[#lines + 1] = paint(row.mark, (text:gsub("%s+$", "")))
     elseif i == ROWS then
       lines[#lines + 1] = ("%9s  %d rows more"):format("...", #list - ROWS)
