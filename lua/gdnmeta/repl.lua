@@ -4,6 +4,7 @@ local gdn = require "gdnmeta"
 local drawing = require "gdnmeta.drawing"
 local explain = require "gdnmeta.explain"
 local input = require "gdnmeta.repl.input"
+local paints = require "gdnmeta.drawing.paint"
 local rows = require "gdnmeta.drawing.rows"
 local sample = require "gdnmeta.repl.sample"
 local show = require "gdnmeta.repl.show"
@@ -70,8 +71,10 @@ local function explain_field(self, meta, name)
   self.out(text)
 end
 
+-- An error as people read it: without a place in the source. A program may raise anything.
 local function plain(err)
-  return (tostring(err):gsub("^[^:\n]*:%d+: ", ""))
+  if type(err) ~= "string" then return show.text(err, paints.plain) end
+  return (err:gsub("^[^:\n]*:%d+: ", ""))
 end
 
 local function results(self, ok, ...)
