@@ -223,6 +223,17 @@ describe("Explanations", function()
     assert.are.equal("Here these rows have one: none. These begin: 0.", here "has_initial_state")
     assert.are.equal("Here 4 tokens: 0, 1, 2, 3.", here "spec_token_indx")
     builder:close()
+
+    builder = assert(gdn.builder { device = "cpu", full_cuda_graph = true, pad_slot_id = -1 })
+    batch = builder:batch()
+    batch:add { query_len = 1, seq_len = 9, blocks = { 5 }, prompt_done = true }
+    batch:pad(3, 3)
+    meta = assert(builder:build(batch))
+    assert.are.equal("Here 5, -1, -1. The last 2 stand for padding: -1.",
+                     here "non_spec_state_indices_tensor")
+    assert.are.equal("This step has none: a step has it when some row has drafts.",
+                     explain.field(meta, "spec_sequence_masks"):match "\n  (This .*)$")
+    builder:close()
   end)
 end)
 

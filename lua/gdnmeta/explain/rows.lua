@@ -16,10 +16,12 @@ local function bounds(what)
   end
 end
 
-local function padded(view, real, value)
-  local rows = view.shape[1]
+-- What stands for padding behind the real rows: pad_slot_id in the state indices.
+local function padded(view, real)
+  local rows, columns = view.shape[1], view.shape[2] or 1
   if rows <= real then return "" end
-  return (" The last %d stand for padding: %s."):format(rows - real, value)
+  return (" The last %s for padding: %s."):format(rows - real == 1 and "one stands"
+    or ("%d stand"):format(rows - real), tostring(view[rows * columns - 1]))
 end
 
 local function shift(view)
@@ -57,7 +59,7 @@ return {
     "The recurrent delta rule of speculative rows, which writes there; the convolution uses column 0.",
     function(view, meta)
       return ("Here %d columns a row; row 0 writes %s."):format(view.shape[2], say.row(view, 0))
-        .. padded(view, meta.num_spec_decodes, "the null slot 0")
+        .. padded(view, meta.num_spec_decodes)
     end, none = SPEC,
   },
   non_spec_state_indices_tensor = {
@@ -65,7 +67,7 @@ return {
     CONV_AND_RULE .. " of decodes and prefills.",
     function(view, meta)
       return ("Here %s."):format(say.list(view))
-        .. padded(view, meta.num_decodes + meta.num_prefills, "the null slot 0")
+        .. padded(view, meta.num_decodes + meta.num_prefills)
     end, none = PLAIN,
   },
   spec_sequence_masks = {
@@ -93,7 +95,7 @@ return {
       .. "which of the states that were kept is the true one.",
     CONV_AND_RULE .. " of speculative rows, where they find their state by it.",
     function(view, meta)
-      return ("Here %s."):format(say.list(view)) .. padded(view, meta.num_spec_decodes, "1")
+      return ("Here %s."):format(say.list(view)) .. padded(view, meta.num_spec_decodes)
     end, none = SPEC,
   },
   spec_read_state_indices = {
