@@ -171,8 +171,8 @@ function Play:step()
 end
 
 --- Play to the end. opts: engine, requests, where, cancel (probability a step), checkpoints;
---- on_submit(request),
---- on_step(step), on_complete(step), on_cancel(id) look on.
+--- kernel, in place of kernel.lua's; on_submit(request), on_step(step), on_complete(step), on_cancel(id)
+--- look on.
 ---@return table books
 function M.run(c, opts)
   local e = opts.engine
@@ -186,7 +186,7 @@ function M.run(c, opts)
       sizes = e.options.capture_sizes,
     reorder_threshold = 1 + c.num_spec, admit_after_preemption = c.admit_after_preemption,
   })
-  self.kernel = kernels.new(c.num_groups, c.num_spec)
+  self.kernel = opts.kernel or kernels.new(c.num_groups, c.num_spec)
   local at, quiet = 1, 0
   local requests = opts.requests
   local depth = c.async and 2 or 1

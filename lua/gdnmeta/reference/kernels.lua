@@ -5,7 +5,6 @@ local delta = require "gdnmeta.reference.delta"
 local rows = require "gdnmeta.reference.rows"
 
 local TILE = 8 -- tokens of a conv1d program
-local NULL = 0
 local min = math.min
 
 local M = {}
@@ -35,7 +34,7 @@ function M.conv_decodes(l, meta, half, x)
   for row = 0, half.rows - 1 do
     local first, last = rows.bounds(half, row)
     local slot, shift = rows.past(meta, row)
-    if slot == NULL then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
+    if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
     convolve(l, x, half, first, 0, last - first)
     l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
   end
@@ -83,7 +82,7 @@ function M.delta_decodes(l, meta, half, count, out)
   for row = 0, count - 1 do
     local first, last = rows.bounds(half, row)
     local slot = rows.past(meta, row)
-    if slot == NULL then l.pool.fresh(l) else l.pool:read_state(l, slot) end
+    if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_state(l, slot) end
     delta.recurrent(l, half.at, first, last, out)
     l.pool:write_state(l, slots[row])
   end
@@ -93,10 +92,15 @@ end
 --- chunk_offsets[row] + chunk of l.between, where the next chunk finds it.
 function M.delta_chunks(l, meta, half, out)
   local chunks, offsets, size = meta.chunk_indices, meta.chunk_offsets, l.state_size
-  l:reserve_between(chunks.shape[1])
-  for program = 0, chunks.shape[1] - 1 do
+  local count = chunks.shape[1]
+  l:reserve_between(count)
+  for program = 0, count - 1 do
     local row, chunk = chunks:at(program, 0), chunks:at(program, 1)
     local place, first, last = offsets[row] + chunk, rows.bounds(half, row)
+    if place < 0 or place >= count then
+      error(("gdnmeta.reference: chunk_offsets[%d] + %d = %d, want 0 .. %d"):format(row, chunk, place,
+                                                                                    count - 1), 0)
+    end
     if chunk > 0 then
       for i = 0, size - 1 do l.state[i] = l.between[(place - 1) * size + i] end
     elseif half.has_initial_state[row] then

@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local conv = require "gdnmeta.reference.conv"
 
 local doubles = ffi.typeof "double[?]"
-local NULL, NAN = 0, 0 / 0
+local NAN = 0 / 0
 
 local Pool = {}
 Pool.__index = Pool
@@ -33,11 +33,15 @@ function Pool:read_window(l, slot, shift)
   for i = 0, (l.width - 1) * l.channels - 1 do l.history[i] = self.windows[from + i] end
 end
 
+--- Is this the slot of no row, which kernels skip? 0, or -1 where that is the builder's pad_slot_id.
+function Pool.is_null(slot) return slot == 0 or slot == -1 end
+
 --- `count` inputs from place `from` on of the history and the row's tokens, end to end. What is written to
 --- the null slot is lost.
 function Pool:write_window(l, slot, x, at, first, from, count)
+  if self.is_null(slot) then return end
   local to = place(self, slot, self.window_size)
-  if slot ~= NULL then conv.window(l, x, at, first, from, self.windows, to, count) end
+  conv.window(l, x, at, first, from, self.windows, to, count)
 end
 
 function Pool:read_state(l, slot)
@@ -46,8 +50,8 @@ function Pool:read_state(l, slot)
 end
 
 function Pool:write_state(l, slot)
+  if self.is_null(slot) then return end
   local to = place(self, slot, l.state_size)
-  if slot == NULL then return end
   for i = 0, l.state_size - 1 do self.states[to + i] = l.state[i] end
 end
 

@@ -1,0 +1,69 @@
+-- The reference layer behind the engine: for every schedule that a policy makes, outputs and final states
+-- are those of each request alone, bit for bit.   GDN_SEED=N replays a run
+local drivers = require "spec.support.driver"
+local layer_play = require "spec.support.layer_play"
+
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
+local run, each_case, any_policy = layer_play.run, layer_play.each_case, layer_play.any_policy
+
+describe("A layer on an engine's metadata #lua", function()
+  it("gives every request what it gets alone, whatever a policy schedules", function()
+    local sums = { finished = 0, preemptions = 0, rejected_drafts = 0, padding = 0 }
+    each_case(CASES, function(c, where)
+      local ok, message, stats = run(c, where, any_policy())
+      assert(ok, message)
+      for name, sum in pairs(sums) do sums[name] = sum + stats[name] end
+    end)
+    for name, sum in pairs(sums) do assert.is_true(sum > 0, name) end
+  end)
+
+  it("does so with two steps in flight", function()
+    each_case(CASES, function(c, where)
+      c.async = true
+      assert(run(c, where, any_policy()))
+    end)
+  end)
+
+  it("computes in chunks what it computes token by token, to 12 digits", function()
+    each_case(CASES, function(c, where)
+      layer_play.lengthen(c)
+      assert(run(c, where, any_policy(), { form = "chunked", tolerance = 1e-12 }))
+    end)
+  end)
+end)
+
+describe("A layer on metadata in device memory #lua", function()
+  local driver
+  setup(function() driver = drivers.open(os.getenv "GDN_CUDA_SPECS" or "fake") end)
+  teardown(function() driver:close() end)
+
+  it("gives every request what it gets alone", function()
+    each_case(math.ceil(CASES / 5), function(c, where)
+      c.device = "cuda"
+      assert(run(c, where, "decode_first"))
+    end)
+  end)
+end)
+
+for _, rules in ipairs { "vllm-2026-04", "vllm-2026-08" } do
+  describe("A layer under " .. rules .. " #lua", function()
+    it("gives what a request gets alone up to the first B3 or B8, and there something else", function()
+      local kinds = { B3 = 0, B8 = 0, free = 0 }
+      each_case(2 * CASES, function(c, where)
+        c.align, c.block = false, 16
+        if math.random(2) == 1 then c.num_spec, c.num_slots = 0, c.num_slots + 2 end
+        local seen = {}
+        local ok, message = run(c, where, any_policy(), layer_play.upstream(rules, seen))
+        kinds[seen.situation or "free"] = kinds[seen.situation or "free"] + 1
+        if not seen.situation then
+          assert(ok, message)
+        else
+          local at = ("%s step %d: "):format(where, seen.step)
+          assert.are.equal(at, tostring(message):sub(1, #at), seen.situation)
+          assert.matches("alone", message, 1, true)
+        end
+      end)
+      for kind, count in pairs(kinds) do assert.is_true(count > 0, kind) end
+    end)
+  end)
+end

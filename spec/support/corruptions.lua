@@ -1,0 +1,148 @@
+-- What may go wrong in a step's tensors: for every tensor the elements that a layer depends on, and those
+-- that it never looks at, with the reason. An entry is { tensor, elements of a step s, what an element
+-- becomes }. s: { meta, spec, plain, prefills: rows of the halves as kernel.lua has them, last_column(row),
+-- slots, tokens, num_spec }.
+local M = {}
+
+-- Elements first .. last, those that `keep` keeps.
+local function range(first, last, keep)
+  local list = {}
+  for i = first, last do
+    if not keep or keep(i) then list[#list + 1] = i end
+  end
+  return list
+end
+
+-- Tokens of a row that count: drafts that turn out wrong are nobody's.
+local function counted(row) return row.drafts >= 0 and row.accepted + 1 or row.n end
+
+-- Ends of rows whose last token counts, and is then given to the row behind.
+local function ends(half)
+  return range(1, #half, function(n) return counted(half[n]) == half[n].n end)
+end
+
+-- Places in a half of the tokens that count.
+local function tokens(half)
+  local list, at = {}, 0
+  for _, row in ipairs(half) do
+    for k = 0, counted(row) - 1 do list[#list + 1] = at + k end
+    at = at + row.n
+  end
+  return list
+end
+
+local function all(half) return range(0, #half - 1) end
+local function resumed(half) return range(0, #half - 1, function(i) return half[i + 1].computed > 0 end) end
+local function fresh(half) return range(0, #half - 1, function(i) return half[i + 1].computed == 0 end) end
+local function padding(half, tensor) return range(#half, #tensor - 1) end
+
+local function tiles(plain)
+  local n = 0
+  for _, row in ipairs(plain) do n = n + math.ceil(row.n / 8) end
+  return n
+end
+
+-- Columns of speculative rows: those that the next step reads, or those of rejected drafts.
+local function columns(s, is_read)
+  local list = {}
+  for n, row in ipairs(s.spec) do
+    for k = 0, row.n - 1 do
+      if (k == s.last_column(row)) == is_read and (is_read or k > s.last_column(row)) then
+        list[#list + 1] = (n - 1) * (s.num_spec + 1) + k
+      end
+    end
+  end
+  return list
+end
+
+local function one_less(v) return v - 1 end
+local function one_more(v) return v + 1 end
+local function flipped(v) return not v end
+local function null() return 0 end
+local function no_program() return -1 end
+local function other_slot(v, s) return v % (s.slots - 1) + 1 end
+local function other_token(v, s) return (v + 1) % s.tokens end
+local function other_shift(v) return v == 0 and 1 or v - 1 end
+local function other_count(v, s) return v % (s.num_spec + 1) + 1 end
+local function slot_of_row_0(_, s) return s.meta.non_spec_state_indices_tensor[0] end
+
+local function is_staged(s) return s.meta.num_prefills == 0 end
+local function spec_of(s) return s.spec end
+local function plain_of(s) return s.plain end
+local function prefills_of(s) return s.prefills end
+local function over(half, which) return function(s) return which(half(s), s) end end
+
+--- The layer must show these.
+M.SEEN = {
+  { "spec_query_start_loc", over(spec_of, ends), one_less },
+  { "spec_state_indices_tensor", function(s) return columns(s, true) end, null },
+  { "spec_sequence_masks", over(spec_of, function(_, s)
+    return range(0, #s.meta.spec_sequence_masks - 1, function(i) return s.meta.spec_sequence_masks[i] end)
+  end), flipped },
+  { "spec_token_indx", over(spec_of, tokens), other_token },
+  { "spec_read_state_indices", over(spec_of, all), other_slot },
+  { "spec_conv_shift", over(spec_of, all), other_shift },
+  { "non_spec_query_start_loc", over(plain_of, ends), one_less },
+  { "non_spec_state_indices_tensor", over(plain_of, all), null },
+  { "non_spec_state_indices_tensor", function(s)
+    return is_staged(s) and padding(s.plain, s.meta.non_spec_state_indices_tensor) or {}
+  end, slot_of_row_0 },
+  { "non_spec_token_indx", over(plain_of, tokens), other_token },
+  { "non_spec_read_state_indices", over(plain_of, resumed), other_slot },
+  { "non_spec_conv_shift", over(plain_of, resumed), other_shift },
+  { "has_initial_state", over(plain_of, all), flipped },
+  { "chunk_indices", function(s) return range(0, #s.meta.chunk_indices - 1) end, one_more },
+  { "chunk_offsets", function(s) return range(0, #s.prefills) end, one_more },
+  { "batch_ptr", function(s) return range(0, tiles(s.plain) - 1) end, one_more },
+  { "batch_ptr", function(s) return range(0, tiles(s.plain) - 1) end, no_program },
+  { "token_chunk_offset_ptr", function(s) return range(0, tiles(s.plain) - 1) end, one_more },
+  { "prefill_query_start_loc", over(prefills_of, ends), one_less },
+  { "prefill_state_indices", over(prefills_of, all), null },
+  { "prefill_has_initial_state", over(prefills_of, all), flipped },
+  { "prefill_read_state_indices", over(prefills_of, resumed), other_slot },
+}
+
+--- Under upstream's rules a row is also read where it is written, and accepted counts say which column. The
+--- chunk kernels of vllm-2026-04 run all non-speculative rows, and leave the prefills' tensors alone.
+M.SEEN_UPSTREAM = {
+  { "num_accepted_tokens", over(spec_of, all), other_count },
+  { "spec_state_indices_tensor", function(s) return columns(s, true) end, null },
+  { "non_spec_state_indices_tensor", over(plain_of, all), null },
+  { "has_initial_state", over(plain_of, resumed), flipped },
+  { "prefill_state_indices", over(prefills_of, all), null, rules = "vllm-2026-08" },
+}
+
+local function spec_padding(s, tensor)
+  return is_staged(s) and range(#s.spec, #s.meta[tensor] - 1) or {}
+end
+
+--- These change nothing, and why.
+M.UNSEEN = {
+  { "num_accepted_tokens", over(spec_of, all), other_count,
+    why = "read indices and conv shifts say it already" },
+  { "spec_state_indices_tensor", function(s) return columns(s, false) end, null,
+    why = "states of rejected drafts are overwritten before anybody reads them" },
+  { "spec_sequence_masks", function(s) return spec_padding(s, "spec_sequence_masks") end, flipped,
+    why = "a row of padding has no tokens" },
+  { "spec_read_state_indices", function(s) return spec_padding(s, "spec_read_state_indices") end, other_slot,
+    why = "the mask leaves out rows of padding" },
+  { "spec_query_start_loc", function(s)
+    return is_staged(s) and range(#s.spec + 1, #s.meta.spec_query_start_loc - 1) or {}
+  end, one_more, why = "the mask leaves out rows of padding" },
+  { "non_spec_query_start_loc", function(s)
+    local last = #s.meta.non_spec_query_start_loc - 1
+    return last > #s.plain and { last } or {}
+  end, one_more, why = "a token of padding is computed for the null slot" },
+  { "non_spec_read_state_indices", function(s) return s.meta.has_initial_state and fresh(s.plain) or {} end,
+    other_slot, why = "has_initial_state keeps a fresh row from reading" },
+  { "non_spec_conv_shift", function(s) return s.meta.has_initial_state and fresh(s.plain) or {} end,
+    other_shift, why = "has_initial_state keeps a fresh row from reading" },
+  { "prefill_read_state_indices", over(prefills_of, fresh), other_slot,
+    why = "prefill_has_initial_state keeps a fresh row from reading" },
+  { "batch_ptr", function(s) return range(tiles(s.plain) + 1, #s.meta.batch_ptr - 1) end, null,
+    why = "behind the first -1 there are no programs" },
+  { "token_chunk_offset_ptr", function(s) return range(tiles(s.plain), #s.meta.batch_ptr - 1) end, one_more,
+    why = "behind the first -1 there are no programs" },
+}
+
+return M
