@@ -157,6 +157,25 @@ describe("A reference layer #lua", function()
     assert.are.same(feeder() { { 2, 0, 1, 3 } }, step { { 2, 0, 1, 3 } })
   end)
 
+  it("runs the step of a capture, and touches no slot", function()
+    for _, pad_slot_id in ipairs { 0, -1 } do
+      for _, length in ipairs { 1, 3 } do
+        local l = layer { num_spec = 2 }
+        local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, num_speculative_tokens = 2,
+                                             pad_slot_id = pad_slot_id, full_cuda_graph = true })
+        local meta = assert(builder:capture { query_start_loc = { 0, length, 2 * length } })
+        local n = 2 * length
+        local out = doubles(n * l.heads * l.value_dim)
+        l:forward(meta, doubles(n * l.channels), doubles(n * l.heads), doubles(n * l.heads), out)
+        for slot = 0, 8 do
+          l.pool:read_state(l, slot)
+          assert.are_not.equal(l.state[0], l.state[0]) -- NaN, as it was
+        end
+        assert.are.equal(0, out[n * l.heads * l.value_dim - 1])
+      end
+    end
+  end)
+
   it("names what leads out of its pool", function()
     local l = layer { num_slots = 4 }
     local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 8, max_num_batched_tokens = 64 })
@@ -174,6 +193,7 @@ describe("A reference layer #lua", function()
                      "gdnmeta.reference.layer: num_slots = 0, want an integer in 1 .. 2147483647")
     assert.has_error(function() layer { form = "linear" } end,
                      'gdnmeta.reference.layer: form = "linear", want "recurrent" or "chunked"')
+    assert.has_error(function() layer { head = 1 } end, "gdnmeta.reference.layer: unknown option head")
     assert.has_error(function() layer { draw = 1 } end,
                      "gdnmeta.reference.layer: draw = 1, want a function that returns numbers")
   end)

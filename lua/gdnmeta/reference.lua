@@ -99,7 +99,13 @@ end
 local SIZES = { heads = 2, key_dim = 4, value_dim = 4, width = 4, num_spec = 0 }
 local FORMS = { recurrent = delta.recurrent, chunked = delta.chunked }
 
+local OTHERS = { num_slots = true, form = true, draw = true }
+
 local function problem(given)
+  if type(given) ~= "table" then return "want a table of options, got " .. check.show(given) end
+  for name in pairs(given) do
+    if not SIZES[name] and not OTHERS[name] then return "unknown option " .. tostring(name) end
+  end
   for name in pairs(SIZES) do
     local least = name == "num_spec" and 0 or name == "width" and 2 or 1
     if given[name] ~= nil and not check.integer(given[name], least, 1024) then

@@ -51,6 +51,7 @@ function M.each_case(cases, body)
     math.randomseed(case)
     local c = play.configuration()
     c.breaker, c.policy_budget = 1e6, 5000
+    c.pad_slot_id, c.query_start_loc_dtype = -math.random(0, 1), math.random(2) == 1 and "int64" or nil
     if math.random(3) == 1 then M.lengthen(c) end
     body(c, ("GDN_SEED=%d"):format(case))
   end

@@ -5,12 +5,21 @@ local delta = require "gdnmeta.reference.delta"
 local rows = require "gdnmeta.reference.rows"
 
 local TILE = 8 -- tokens of a conv1d program
-local min = math.min
+local ceil, min = math.ceil, math.min
 
 local M = {}
 
 local function convolve(l, x, half, first, from, to)
   for k = from, to - 1 do conv.token(l, x, half.at, first, k) end
+end
+
+-- What a row of a decode kernel begins with, where padding and rows of a capture have the null slot.
+local function recall_window(l, slot, shift)
+  if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
+end
+
+local function recall_state(l, slot)
+  if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_state(l, slot) end
 end
 
 --- Speculative rows. The window goes to every slot that the row writes, whole: which drafts are accepted is
@@ -20,7 +29,8 @@ function M.conv_spec(l, meta, half, x)
   for s = 0, half.rows - 1 do
     local first, last = rows.bounds(half, s)
     local slot, shift = rows.spec_past(meta, s)
-    l.pool:read_window(l, slot, shift)
+    rows.check(last - first, l.num_spec + 1, "tokens of spec row", s)
+    recall_window(l, slot, shift)
     convolve(l, x, half, first, 0, last - first)
     for k = 0, last - first - 1 do
       l.pool:write_window(l, slots:at(s, k), x, half.at, first, 1, l.width - 2 + last - first)
@@ -28,13 +38,13 @@ function M.conv_spec(l, meta, half, x)
   end
 end
 
---- Decodes of a step without prefills, padding included, whose slot is the null slot.
+--- Decodes of a step without prefills, padding included.
 function M.conv_decodes(l, meta, half, x)
   local slots = meta.non_spec_state_indices_tensor
   for row = 0, half.rows - 1 do
     local first, last = rows.bounds(half, row)
     local slot, shift = rows.past(meta, row)
-    if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
+    recall_window(l, slot, shift)
     convolve(l, x, half, first, 0, last - first)
     l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
   end
@@ -50,6 +60,7 @@ function M.conv_tiles(l, meta, half, x)
     local row, tile = row_of[program], tile_of[program]
     if row < 0 then break end -- -1: no more programs
     local first, last = rows.bounds(half, row)
+    rows.check(tile, ceil((last - first) / TILE) - 1, "token_chunk_offset_ptr", program)
     if tile == 0 and initial[row] then
       l.pool:read_window(l, rows.past(meta, row))
     elseif tile == 0 then
@@ -68,7 +79,7 @@ function M.delta_spec(l, meta, half, out)
   for s = 0, half.rows - 1 do
     local first, last = rows.bounds(half, s)
     local _, _, slot = rows.spec_past(meta, s)
-    l.pool:read_state(l, slot)
+    recall_state(l, slot)
     for n = first, last - 1 do
       delta.recurrent(l, half.at, n, n + 1, out)
       l.pool:write_state(l, slots:at(s, n - first))
@@ -82,7 +93,7 @@ function M.delta_decodes(l, meta, half, count, out)
   for row = 0, count - 1 do
     local first, last = rows.bounds(half, row)
     local slot = rows.past(meta, row)
-    if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_state(l, slot) end
+    recall_state(l, slot)
     delta.recurrent(l, half.at, first, last, out)
     l.pool:write_state(l, slots[row])
   end
@@ -97,10 +108,8 @@ function M.delta_chunks(l, meta, half, out)
   for program = 0, count - 1 do
     local row, chunk = chunks:at(program, 0), chunks:at(program, 1)
     local place, first, last = offsets[row] + chunk, rows.bounds(half, row)
-    if place < 0 or place >= count then
-      error(("gdnmeta.reference: chunk_offsets[%d] + %d = %d, want 0 .. %d"):format(row, chunk, place,
-                                                                                    count - 1), 0)
-    end
+    rows.check(chunk, ceil((last - first) / delta.CHUNK) - 1, "chunk_indices[:, 1]", program)
+    rows.check(place, count - 1, "place of chunk", program)
     if chunk > 0 then
       for i = 0, size - 1 do l.state[i] = l.between[(place - 1) * size + i] end
     elseif half.has_initial_state[row] then

@@ -2,17 +2,19 @@
 -- the only place of the reference layer where the rule sets differ.
 local M = {}
 
--- An element of an index tensor within its domain. Kernels read whatever it leads to; here it is named.
-local function element(view, i, most, name)
-  local value = view[i]
+--- Stops where an element of an index tensor leads out of its domain: a kernel would follow it.
+function M.check(value, most, name, i)
   if value < 0 or value > most then
     error(("gdnmeta.reference: %s[%d] = %d, want 0 .. %d"):format(name, i, value, most), 0)
   end
   return value
 end
 
+local function element(view, i, most, name) return M.check(view[i], most, name, i) end
+
 -- Positions in the batch of a half's tokens: every input and output of a token is found through them.
 local function positions(into, view, name, num_tokens)
+  M.check(#view, num_tokens, "#" .. name, 0)
   for n = 0, #view - 1 do into[n] = element(view, n, num_tokens - 1, name) end
   return #view
 end
