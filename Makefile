@@ -168,6 +168,9 @@ fuzz: deps all
 	@$(MAKE) $(FUZZERS)
 	@GDNMETA_LIB=$$PWD/$(BUILD)/fuzz/libgdnmeta.so scripts/fuzz $(or $(TIME),60) $(FUZZERS)
 
+soak: deps all
+	@$(IN_TREE) luajit spec/soak.lua $(or $(TIME),600)
+
 audit: all
 	@scripts/deps strace
 	@spec/audit.sh $(BUILD)
@@ -205,6 +208,7 @@ help:
 	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
 	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=100 SEED=1)'
+	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
@@ -215,4 +219,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs audit bench install rock clean mutants nginx serve help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench install rock clean mutants nginx serve help

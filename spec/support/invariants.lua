@@ -141,7 +141,7 @@ end
 --- Everything is over: nothing is left, nothing is lost.
 function Books:close(where)
   local e = self.engine
-  local s = e.stats
+  local s = setmetatable({}, { __index = function(_, name) return e.stats[name] - self.before[name] end })
   check(next(self.live) == nil and e:idle(), where, "something is left")
   check(s.arrived == self.arrived and s.finished == self.finished and s.cancelled == self.cancelled
         and s.rejected == self.rejected and self.arrived == self.finished + self.cancelled + self.rejected,
@@ -162,11 +162,17 @@ function Books:close(where)
         or 0)
 end
 
+local COUNTS = { "arrived", "finished", "cancelled", "rejected", "scheduled", "rejected_drafts", "discarded",
+                 "abandoned", "wasted_tokens" }
+
+--- Books of an engine that may have worked before, and is idle.
 --- config: budget, max_num_seqs, max_model_len, threshold, chunked, align, block, num_spec, sizes,
 --- reorder_threshold, admit_after_preemption.
 function M.new(engine, config)
-  return setmetatable({ engine = engine, config = config, live = {}, done = {}, arrived = 0, finished = 0,
-                        cancelled = 0, rejected = 0, emitted = 0, in_flight = 0 }, Books)
+  local before = {}
+  for _, name in ipairs(COUNTS) do before[name] = engine.stats[name] end
+  return setmetatable({ engine = engine, before = before, config = config, live = {}, done = {}, arrived = 0,
+                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0 }, Books)
 end
 
 return M

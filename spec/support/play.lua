@@ -171,13 +171,14 @@ function Play:step()
 end
 
 --- Play to the end. opts: engine, requests, where, cancel (probability a step), checkpoints;
---- kernel, in place of kernel.lua's; on_submit(request), on_step(step), on_complete(step), on_cancel(id)
---- look on.
+--- kernel, in place of kernel.lua's; now (where an engine that has played before stopped);
+--- on_submit(request), on_step(step), on_complete(step), on_cancel(id) look on.
 ---@return table books
+---@return number now
 function M.run(c, opts)
   local e = opts.engine
-  local self = setmetatable({ c = c, engine = e, where = opts.where, cancel = opts.cancel, now = 0,
-                              flying = {},
+  local self = setmetatable({ c = c, engine = e, where = opts.where, cancel = opts.cancel,
+                              now = opts.now or 0, flying = {},
                               checkpoints = opts.checkpoints, pinned = {}, by_id = {} }, Play)
   for _, name in ipairs { "on_submit", "on_step", "on_complete", "on_cancel" } do self[name] = opts[name] end
   self.books = invariants.new(e, {
@@ -187,11 +188,11 @@ function M.run(c, opts)
     reorder_threshold = 1 + c.num_spec, admit_after_preemption = c.admit_after_preemption,
   })
   self.kernel = opts.kernel or kernels.new(c.num_groups, c.num_spec)
-  local at, quiet = 1, 0
+  local at, quiet, began = 1, 0, self.now
   local requests = opts.requests
   local depth = c.async and 2 or 1
   while at <= #requests or not e:idle() do
-    while at <= #requests and requests[at].start <= self.now do
+    while at <= #requests and requests[at].start <= self.now - began do
       self:submit(requests[at])
       at = at + 1
     end
@@ -199,11 +200,11 @@ function M.run(c, opts)
     if #self.flying >= depth or not ran and #self.flying > 0 then self:complete() end
     self:disturb()
     quiet = ran and 0 or quiet + 1
-    if quiet > 200 or self.now > 20000 then error(self.where .. ": does not come to an end", 0) end
+    if quiet > 200 or self.now - began > 20000 then error(self.where .. ": does not come to an end", 0) end
   end
   for _, pinned in ipairs(self.pinned) do e:release(pinned.checkpoint) end
   self.books:close(self.where)
-  return self.books
+  return self.books, self.now
 end
 
 return M
