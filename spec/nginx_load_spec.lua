@@ -44,8 +44,8 @@ describe("examples/nginx #lua #system", function()
       echo "return { order = $order }" >$policy.part && mv $policy.part $policy
       sleep 0.05
     done]]):format(policy, cjson.encode { prompt = "gone", max_tokens = 4000, stream = true }, server.url)
-    local load = ("timeout 20 %s -t2 -c32 -d3s -s spec/support/wrk.lua %s/v1/completions -- %s 2>&1"):format(
-      WRK, server.url, path)
+    local load = ("timeout 20 %s -t2 -c32 -d3s --timeout 10s -s %s %s/v1/completions -- %s 2>&1"):format(
+      WRK, "spec/support/wrk.lua", server.url, path)
     local text = nginx.run(("{ %s; } & %s; wait"):format(leavers, load))
     local good, busy = tonumber(text:match "good%s+(%d+)"), tonumber(text:match "busy%s+(%d+)")
     assert.are.same({ "0", "0" }, { text:match "bad%s+(%d+)", text:match "errors%s+(%d+)" }, text)
