@@ -87,7 +87,7 @@ describe("Engine:cancel", function()
     engine:submit(request(1, { prompt_tokens = 3 })) -- the id is free at once
     engine:complete(step, nil, 0)
     assert.are.equal(0, engine:slots().used)
-    assert.are.equal(0, step.emitted[0])
+    assert.are.same({ 0, 0 }, { step.emitted[0], step.finish[0] })
     assert.are.equal(3, engine:request(1).prompt)
     engine:close()
   end)

@@ -29,10 +29,12 @@ local function sample()
   return sites
 end
 
-local function reason_for(path, was, is)
+local function is_explained(path, was, is, below)
   for _, entry in ipairs(explained) do
-    local fits = entry[1] == path and was:find(entry[2], 1, true) and is:find(entry[3], 1, true)
-    if fits then return entry[4] end
+    if entry[1] == path and was:find(entry[2], 1, true) and is:find(entry[3], 1, true)
+      and (not entry.above or below:find(entry.above, 1, true)) then
+      return true
+    end
   end
 end
 
@@ -69,8 +71,8 @@ local function try_lines()
   local sites, done = sample(), 0
   for _, site in ipairs(sites) do
     if done == N then return end
-    local text, was, is = operators.apply(tree.read(site.path), site)
-    if reason_for(site.path, was, is) then
+    local text, was, is, below = operators.apply(tree.read(site.path), site)
+    if is_explained(site.path, was, is, below) then
       apart = apart + 1
     elseif not site.path:find "%.lua$" or loadstring(text) then
       local verdict, by = tree.try(site.path, text)

@@ -1,0 +1,84 @@
+-- What the simulator's options may be and are when left out: the table that its users read.
+local acceptance = require "gdnmeta.sim.acceptance"
+local gdn = require "gdnmeta"
+local raises = require "spec.support.raises"
+local setup = require "gdnmeta.sim.setup"
+local workload = require "gdnmeta.sim.workload"
+
+local sim = gdn.sim
+local MOST = "2147483647"
+
+local WANTED = {
+  rate = "a number in 1e-06 .. 1000000", limit = "an integer in 1 .. " .. MOST,
+  users = "an integer in 1 .. 1000000", seed = "an integer in 0 .. 4294967295",
+  ttft_ms = "a number in 0 .. inf", tpot_ms = "a number in 0 .. inf", aging = "a number in 0 .. inf",
+  max_num_seqs = "an integer in 1 .. 65536", max_num_batched_tokens = "an integer in 1 .. " .. MOST,
+  max_model_len = "an integer in 1 .. " .. MOST, kv_tokens = "a number in 0 .. 1099511627776",
+  long_prefill_token_threshold = "an integer in 0 .. " .. MOST, num_slots = "an integer in 2 .. " .. MOST,
+  num_groups = "an integer in 1 .. 64", mamba_block_size = "an integer in 1 .. " .. MOST,
+  max_cudagraph_capture_size = "an integer in 1 .. " .. MOST,
+  num_speculative_tokens = "an integer in 0 .. 64",
+  trusted = "a boolean", requests = "a table", trace = "a string", workload = "a table", preset = "a string",
+  cost = "a table", calibrated = "a boolean", async = "a boolean", chunked_prefill = "a boolean",
+  mamba_cache_mode = "a string", full_cuda_graph = "a boolean", device = "a string",
+  on_policy_error = "a string", measure = "a boolean", progress = "a function",
+}
+
+local DEFAULTS = {
+  policy = "fcfs", trusted = false, seed = 1, preset = "h100-qwen3.6-27b-fp8", calibrated = false,
+  ttft_ms = 2000, tpot_ms = 100, async = false, max_num_batched_tokens = 8192,
+  long_prefill_token_threshold = 0, chunked_prefill = true, num_groups = 3, mamba_cache_mode = "none",
+  mamba_block_size = 544, full_cuda_graph = true, max_cudagraph_capture_size = 512,
+  num_speculative_tokens = 0, device = "cpu", on_policy_error = "fallback", measure = true,
+}
+
+local LENGTH, SIGMA = "a number in 1 .. 1073741823", "a number in 0 .. 10"
+
+-- Of the other functions: what is wrong, and what is wanted.
+local OTHERS = {
+  { "workload.generate", function(o) workload.generate(o) end, {
+    seed = "an integer in 0 .. 4294967295", requests = "an integer in 1 .. 10000000",
+    rate = "a number in 1e-06 .. 1000000", prompt_median = LENGTH, output_median = LENGTH,
+    prompt_sigma = SIGMA, output_sigma = SIGMA, prompt_max = "an integer in 1 .. 1073741823",
+    output_max = "an integer in 1 .. 1073741823" } },
+  { "acceptance.new", function(o) acceptance.new(o) end, {
+    drafts = "an integer in 0 .. 64", rates = "a table", mean = "a number in 1 .. 65", recorded = "a table",
+    spread = "a number in 0 .. 64", half_context = "a number in 1 .. inf",
+    seed = "an integer in 0 .. 4294967295" } },
+  { "sim.sweep", function(o) sim.sweep(o) end, {
+    policies = "a table", rates = "a table", attainment = "a number in 0.0001 .. 1",
+    precision = "a number in 0.0001 .. 1" } },
+}
+
+describe("Options of the simulator #lua", function()
+  it("are refused outside of their domains", function()
+    for name, wanted in pairs(WANTED) do
+      raises(("sim.run: %s = -1, want %s"):format(name, wanted), function() sim.run { [name] = -1 } end)
+    end
+    raises("sim.run: limit = 1.5, want an integer in 1 .. 2147483647", function() sim.run { limit = 1.5 } end)
+    raises('sim.run: limit = "1", want an integer in 1 .. 2147483647', function() sim.run { limit = "1" } end)
+    raises("sim.run: num_groups = 65, want an integer in 1 .. 64", function() sim.run { num_groups = 65 } end)
+    raises("sim.run: options are a table, not a number", function() sim.run(3) end)
+  end)
+
+  it("are refused so wherever they are given", function()
+    for _, other in ipairs(OTHERS) do
+      local who, call, wanted = unpack(other)
+      for name, domain in pairs(wanted) do
+        local ok, message = pcall(call, { [name] = -1 })
+        assert.is_false(ok)
+        local want = ("%s: %s = -1, want %s"):format(who, name, domain)
+        assert.are.equal(want, message:sub(-#want))
+      end
+    end
+  end)
+
+  it("have the defaults that are written down, and no others", function()
+    local found = {}
+    for name, entry in pairs(setup.OPTIONS) do
+      found[name] = entry[1]
+      assert.is_true(WANTED[name] ~= nil or name == "policy" or name == "acceptance", name)
+    end
+    assert.are.same(DEFAULTS, found)
+  end)
+end)
