@@ -117,7 +117,7 @@ function M.sites(text, language)
   return sites
 end
 
---- The text with one fault in it, the line as it was and is, and the one below it.
+--- The text with one fault in it, the line as it was and is, and the two below it.
 ---@return string mutated, string was, string is, string below
 function M.apply(text, site)
   local at, number = 1, 1
@@ -129,7 +129,7 @@ function M.apply(text, site)
   local was = text:sub(at, stop - 1)
   local is = was:sub(1, site.from - 1) .. site.with .. was:sub(site.to + 1)
   return text:sub(1, at - 1) .. is .. text:sub(stop), was:match "^%s*(.-)%s*$", is:match "^%s*(.-)%s*$",
-    text:match("^[^\n]*", stop + 1)
+    text:match("^[^\n]*\n?[^\n]*", stop + 1)
 end
 
 return M
