@@ -46,13 +46,18 @@ local function check_explanations()
   end
 end
 
-local tried, killed, apart, survivors = 0, 0, 0, {}
+local FAULTS, LINES = { tried = 0, killed = 0 }, { tried = 0, killed = 0 }
+local apart, survivors = 0, {}
 
-local function count(verdict, by, title)
-  tried = tried + 1
-  if verdict == "killed" then killed = killed + 1 else survivors[#survivors + 1] = title end
-  io.write(("%4d  %-8s  %s%s\n"):format(tried, verdict, title, by and "  (" .. by .. ")" or ""))
+local function count(kind, verdict, by, title)
+  kind.tried = kind.tried + 1
+  if verdict == "killed" then kind.killed = kind.killed + 1 else survivors[#survivors + 1] = title end
+  io.write(("%4d  %-8s  %s%s\n"):format(kind.tried, verdict, title, by and "  (" .. by .. ")" or ""))
   io.flush()
+end
+
+local function percent(killed, tried)
+  return tried == 0 and 100 or math.floor(1000 * killed / tried) / 10
 end
 
 local function try_faults()
@@ -63,7 +68,7 @@ local function try_faults()
     assert(from and not text:find(was, to + 1, true), ("faults.lua: %s does not fit %s"):format(name, path))
     local verdict, by = tree.try(path, text:sub(1, from - 1) .. is .. text:sub(to + 1), name .. " %(")
     assert(verdict, ("faults.lua: %s in %s does not compile"):format(name, path))
-    count(verdict, by, ("%s in %s"):format(name, path))
+    count(FAULTS, verdict, by, ("%s in %s"):format(name, path))
   end
 end
 
@@ -78,7 +83,7 @@ local function try_lines()
       local verdict, by = tree.try(site.path, text)
       if verdict then
         done = done + 1
-        count(verdict, by, ("%s:%d %s: %s -> %s"):format(site.path, site.line, site.what, was, is))
+        count(LINES, verdict, by, ("%s:%d %s: %s -> %s"):format(site.path, site.line, site.what, was, is))
       end
     end
   end
@@ -92,6 +97,10 @@ if ONLY ~= "faults" then try_lines() end
 if #survivors > 0 then print "\nsurvivors:" end
 for _, title in ipairs(survivors) do print("  " .. title) end
 if apart > 0 then print(("\n%d more change nothing that could be seen, see explained.lua"):format(apart)) end
-local percent = math.floor(1000 * killed / math.max(tried, 1)) / 10
-print(("\nseed %d: %d of %d mutants killed: %.1f %% killed"):format(SEED, killed, tried, percent))
-os.exit(percent >= WANTED and 0 or 1)
+print(("\n%d of %d named faults, %d of %d one-line faults of seed %d: %.1f %%"):format(FAULTS.killed,
+  FAULTS.tried, LINES.killed, LINES.tried, SEED, percent(LINES.killed, LINES.tried)))
+local killed, tried = FAULTS.killed + LINES.killed, FAULTS.tried + LINES.tried
+print(("%d of %d mutants killed: %.1f %% killed"):format(killed, tried, percent(killed, tried)))
+-- Named faults must not make up for others.
+local enough = FAULTS.killed == FAULTS.tried and percent(LINES.killed, LINES.tried) >= WANTED
+os.exit(enough and 0 or 1)
