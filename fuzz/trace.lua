@@ -22,5 +22,5 @@ return function(text)
   if requests then return check(requests) end
   assert(type(message) == "string", "refused without a message")
   assert(message:find "^t:%d+: ." or message == "t: no request in it", message)
-  assert(#message < 600 and not message:find "%c", "a message of any length, or with the file's control bytes")
+  assert(#message < 600 and not message:find "%c", "a message of any length, or with control bytes")
 end
