@@ -1,4 +1,4 @@
-/* The CUDA driver by name: the few calls that device_cuda.c makes, with prototypes of our own, looked
+/* The CUDA driver by name: the few calls that cuda_*.c and device_cuda.c make, with prototypes of our own, looked
  * up in whatever library a builder is told to load. Nothing else knows the driver. */
 #ifndef GDN_CUDA_DRIVER_H
 #define GDN_CUDA_DRIVER_H

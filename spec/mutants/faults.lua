@@ -50,7 +50,7 @@ return {
   { "B20", "src/partition.c",
     "p->chunk_row = first = settings->config.rules == GDN_RULES_VLLM_2026_04 ? 0 : p->tail_row;",
     "p->chunk_row = first = 0;" },
-  { "B21", "src/device_cuda.c", "room, stream, arguments, NULL);", "room, NULL, arguments, NULL);" },
+  { "B21", "src/cuda_launch.c", "room, stream, arguments, NULL);", "room, NULL, arguments, NULL);" },
   { "B22", "src/raw.c", "out->null_slots = strict;", "out->null_slots = 0;" },
   { "B23", "src/classify.c", "int32_t total = strict ? p->tokens : p->num_actual_tokens;",
     "int32_t total = p->num_actual_tokens;" },
@@ -58,7 +58,7 @@ return {
   { "B25", "src/fill_cpu.c",
     "    pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);\n",
     "    (void)padded;\n" },
-  { "B26", "src/device_cuda.c", "    gdn_payload_write(y, y->launch->payload);\n",
+  { "B26", "src/cuda_launch.c", "    gdn_payload_write(y, y->launch->payload);\n",
     "    gdn_payload_write(y, y->launch->payload);\n    if (y->blocks % 2)\n        " ..
     "(void)d->driver.cuModuleGetFunction(&d->kernels[kernel], d->module, KERNEL_NAMES[kernel]);\n" },
   { "B27", "src/fill.h", "    return seq_len > query_len;\n",
