@@ -371,7 +371,8 @@ typedef struct gdn_violation {
 
 /* Did a check that is finished find a violation? Waits for nothing, so a step's answer comes a step late. Of the
  * first step that has one the first in the order of gdn_metadata, and it stays until it is forgotten. GDN_OK, or
- * GDN_EINVAL with the words in gdn_last_error and the facts in *out (may be NULL).
+ * GDN_EINVAL with the words in gdn_last_error and the facts in *out (may be NULL). Of the rows that share a slot the
+ * one that is named may be either. What a device put in place of a bad input (gdn_device_error) is found as well.
  *
  * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
  * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
