@@ -39,11 +39,21 @@ local function rebuild(recording, rules)
   built:close()
 end
 
-return function(bytes)
-  local text = bytes:sub(1, 1) == "{" and bytes or edits.apply(RIGHT, bytes)
+local function write(text)
   local out = assert(io.open(PATH, "wb"))
   out:write(text)
   out:close()
+end
+
+-- What the edits start from must be right, or they would test nothing but its refusal.
+write(edits.apply(RIGHT, ""))
+local right = assert(reader.open(PATH, MAX_MEMORY))
+while right:next() do end
+assert(not right.failed and right.steps == 2, right.failed)
+right:close()
+
+return function(bytes)
+  write(bytes:sub(1, 1) == "{" and bytes or edits.apply(RIGHT, bytes))
   local recording, message, code = reader.open(PATH, MAX_MEMORY)
   if not recording then return refused(message, code) end
   rebuild(recording, RULES[#bytes % #RULES + 1] or nil)

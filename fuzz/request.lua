@@ -14,6 +14,8 @@ local KINDS = { prompt = "string", max_tokens = "number", stream = "boolean", st
 
 local function integer(value, low, high) return value % 1 == 0 and value >= low and value <= high end
 
+assert(parse(edits.apply(RIGHT, ""))) -- else edits would test nothing but its refusal
+
 return function(bytes)
   local body = bytes:sub(1, 1) == "{" and bytes or edits.apply(RIGHT, bytes)
   local request, message, param = parse(body)
