@@ -426,7 +426,10 @@ describe("A recording", function()
       { "builder", "max_blocks_per_row", 2 ^ 31 - 1,
         "builder: needs up to 131072 MiB of memory, want at most 1024" },
       { "builder", "device", "\27[2J", [[builder.device = "\27[2J", want a name]] },
-      { "builder", "mine", 1, "builder: unknown option mine" },
+      { "builder", "mine", 1, 'builder: unknown field "mine"' },
+      { "builder", "check", true, 'builder: unknown field "check"' },
+      { "builder", "max_cudagraph_capture_size", "x",
+        'builder: max_cudagraph_capture_size = "x", want an integer in 1 .. 2147483647' },
       { "engine", "policy", nil, "engine.policy = nil, want a name" },
       { "engine", "policy", ("p"):rep(201), ('engine.policy = "%s...", want a name'):format(("p"):rep(60)) },
       { "engine", "max_model_len", -1, "engine.max_model_len = -1, want an integer in 0 .. 2147483647" },
@@ -443,6 +446,14 @@ describe("A recording", function()
         assert.are.equal(message, (refusal(number, document)))
       end)
     end
+
+    it("may leave out the capture size, by null too", function()
+      documents[1].builder.max_cudagraph_capture_size = cjson.null
+      write(path, cjson.encode(documents[1]) .. "\n")
+      local reader = assert(gdn.record.open(path))
+      assert.is_nil(reader.header.builder.max_cudagraph_capture_size)
+      reader:close()
+    end)
 
     it("is refused where something stands behind the end", function()
       write(path, table.concat(text, "\n") .. "\n" .. text[2] .. "\n")

@@ -63,15 +63,20 @@ end
 
 local function text(value) return type(value) == "string" and #value <= TEXT and not value:find "%c" end
 
+-- A recorded builder has each of these, at most one more, and none of what a builder has besides: `check`
+-- and `poison` would take memory that is not counted above.
+local GIVEN = { "device", "rules", "mamba_cache_mode", "full_cuda_graph", "parallel_drafting", "check_unique",
+                "num_slots", "query_start_loc_dtype", unpack(NUMBERS) }
+local OPTIONAL = "max_cudagraph_capture_size"
+
 local function builder_problem(given, max_memory)
   if type(given) ~= "table" then return judge.wrong("builder", given, "an object") end
-  for _, names in ipairs { NUMBERS, { "device", "rules", "mamba_cache_mode", "full_cuda_graph",
-                                      "parallel_drafting", "check_unique", "num_slots",
-                                      "query_start_loc_dtype" } } do
-    for _, name in ipairs(names) do
-      if check.absent(given[name]) then return ("builder.%s is missing"):format(name) end
-    end
+  for _, name in ipairs(GIVEN) do
+    if check.absent(given[name]) then return ("builder.%s is missing"):format(name) end
   end
+  local problem = judge.unknown(given, { OPTIONAL, unpack(GIVEN) })
+  if problem then return "builder: " .. problem end
+  if check.absent(given[OPTIONAL]) then given[OPTIONAL] = nil end -- JSON's null, which no sum takes
   if not text(given.device) then return judge.wrong("builder.device", given.device, "a name") end
   local device = given.device
   given.device = "cpu"
