@@ -1,5 +1,5 @@
 /* A C host: one step of a decode and a prompt, read in place, and one tensor handed to someone else.
- *   cc examples/embed.c -Isrc -Lbuild -lgdnmeta -o embed && LD_LIBRARY_PATH=build ./embed */
+ *   cc examples/embed.c -Isrc -Lbuild -lgdnmeta -o build/embed && LD_LIBRARY_PATH=build build/embed */
 #include "gdnmeta.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 -- Runs the Lua of the guides, and holds the page for those who come from vLLM to the fields there are.
 local blocks = require "spec.support.blocks"
 
-local PAGES = { "policy", "kernels", "from-vllm", "security" }
+local PAGES = { "engine", "policy", "kernels", "from-vllm", "security" }
 
 for _, page in ipairs(PAGES) do
   local path = ("docs/%s.md"):format(page)
@@ -39,6 +39,24 @@ describe("The guides", function()
       for _, name in ipairs(fields "gdn_metadata") do
         assert.is_truthy(text:find("`" .. name .. "`", 1, true), ("%s: %s"):format(page, name))
       end
+    end
+  end)
+
+  it("name every option of an engine and every field of a request", function()
+    local text = blocks.read "docs/engine.md"
+    local function each(path, from)
+      local seen = 0
+      for name in blocks.read(path):match("local " .. from .. " = {(.-)\n}"):gmatch "\n  ([%w_]+) =" do
+        assert.is_truthy(text:find("`" .. name .. "`", 1, true), name)
+        seen = seen + 1
+      end
+      return seen
+    end
+    assert.are.equal(22, each("lua/gdnmeta/engine/options.lua", "DOMAINS"))
+    assert.are.equal(12, each("lua/gdnmeta/engine/arrivals.lua", "FIELDS"))
+    local source = blocks.read "lua/gdnmeta/engine/options.lua"
+    for name in source:match "local OTHERS = {(.-)}":gmatch "([%w_]+) =" do
+      assert.is_truthy(text:find("`" .. name .. "`", 1, true), name)
     end
   end)
 
