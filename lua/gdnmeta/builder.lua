@@ -105,6 +105,7 @@ end
 ---@return table|nil metadata
 ---@return string? message
 ---@return integer? code
+---@function Builder:build_raw
 Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 
 --- Build the step that a CUDA graph is captured with; inputs as for build_raw.
@@ -113,6 +114,7 @@ Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 ---@return table|nil metadata
 ---@return string? message
 ---@return integer? code
+---@function Builder:capture
 Builder.capture = from_arguments("capture", lib.gdn_capture)
 
 --- Free everything now. A builder that nobody holds any more is freed by the collector.

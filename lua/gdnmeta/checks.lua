@@ -1,4 +1,4 @@
--- Checks of the outputs by the device that wrote them: builders made with check = true. These are methods of
+--- Checks of the outputs by the device that wrote them: builders made with check = true. These are methods of
 -- the builder; gdnmeta.h lists what is checked and what nothing can see.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"

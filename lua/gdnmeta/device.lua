@@ -67,6 +67,7 @@ end
 ---@return boolean|nil ok
 ---@return string? message
 ---@return integer? code
+---@function M:borrow_device_seq_lens
 M.borrow_device_seq_lens = borrower("borrow_device_seq_lens", lib.gdn_builder_borrow_device_seq_lens)
 
 --- Read num_accepted_tokens on the device, likewise.
@@ -75,6 +76,7 @@ M.borrow_device_seq_lens = borrower("borrow_device_seq_lens", lib.gdn_builder_bo
 ---@return boolean|nil ok
 ---@return string? message
 ---@return integer? code
+---@function M:borrow_device_accepted
 M.borrow_device_accepted = borrower("borrow_device_accepted", lib.gdn_builder_borrow_device_accepted)
 
 --- Did a build that the device has finished find a bad value among its device inputs? It took the null
