@@ -68,9 +68,10 @@ describe("gdnmeta.engine", function()
   end)
 
   it("returns nil and the reason when the policy cannot be had", function()
-    local engine, message = gdn.engine { builder = builder(), policy = "no_such" }
+    local engine, message, code = gdn.engine { builder = builder(), policy = "no_such" }
     assert.is_nil(engine)
     assert.matches('^no policy "no_such"', message)
+    assert.are.equal(gdn.EINVAL, code)
   end)
 
   it("has its builder for itself, until it is closed", function()

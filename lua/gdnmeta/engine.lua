@@ -199,6 +199,12 @@ function Engine:complete(step, results, now)
   return ok, message, code
 end
 
+--- gdn.engine: make an engine. docs/engine.md lists the options.
+---@param options table builder, and what differs from the defaults
+---@return table|nil engine
+---@return string? message
+---@return integer? code
+---@function engine
 local function engine(options)
   local parsed, problem = make.options(options)
   if not parsed then error("gdnmeta.engine: " .. problem, 2) end
@@ -206,10 +212,10 @@ local function engine(options)
   if not self then return nil, message, code end
   setmetatable(self, Engine)
   local ok
-  ok, message = self:set_policy(parsed.policy)
+  ok, message, code = self:set_policy(parsed.policy)
   if not ok then
     make.release(self)
-    return nil, message
+    return nil, message, code
   end
   return self
 end

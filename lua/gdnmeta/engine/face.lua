@@ -82,10 +82,11 @@ end
 ---@param what string|table|function
 ---@return boolean|nil ok
 ---@return string? message
+---@return integer? code
 function Face:set_policy(what)
   check_open(self, "set_policy")
   local policy, message = make.policy(what)
-  if not policy then return nil, message end
+  if not policy then return nil, message, EINVAL end
   local records = self.hooks and self.hooks.guard.records
   self.policy, self.policy_source, self.policy_disabled = policy, what, false
   self.hooks = hooks.new(self, self.view, policy, self.options)
