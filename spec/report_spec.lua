@@ -2,9 +2,11 @@ local compare = require "gdnmeta.sim.compare"
 local figures = require "gdnmeta.sim.figures"
 local html = require "gdnmeta.sim.html"
 local lines = require "gdnmeta.sim.lines"
+local pages = require "gdnmeta.sim.page"
 local plots = require "gdnmeta.sim.plots"
 local report = require "gdnmeta.sim.report"
 local sim = require("gdnmeta").sim
+local style = require "gdnmeta.sim.style"
 
 local function run(opts)
   local o = { preset = "constant-20ms", measure = false, workload = { requests = 40, rate = 8 } }
@@ -122,3 +124,13 @@ if plots.available() then
     end)
   end)
 end
+
+describe("The table of a page #lua", function()
+  it("tells runs apart by the colours that its style has, in turn", function()
+    local runs, seen = {}, {}
+    for i = 1, 10 do runs[i] = run { workload = { requests = 2, rate = 8, seed = i } } end
+    for n in pages.table(runs):gmatch "background:var%(%-%-s(%d+)%)" do seen[#seen + 1] = tonumber(n) end
+    assert.are.same({ 1, 2, 3, 4, 5, 6, 7, 8, 1, 2 }, seen)
+    for n = 1, 8 do assert.is_truthy(style:find("--s" .. n .. ":", 1, true), n) end
+  end)
+end)
