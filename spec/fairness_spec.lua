@@ -42,11 +42,11 @@ describe("fairness #lua", function()
     f:wait(ada, 0)
     f:wait(bob, 0)
     fairness.serve(ada, 30, 1) -- 30 in 10 s
-    fairness.serve(bob, 20, 1) -- 20 / 2 in 10 s
+    fairness.serve(bob, 20, 1) -- 20 / 2 in 5 s
+    f:leave(bob, 5)
     f:leave(ada, 10)
-    f:leave(bob, 10)
     fairness.serve(bob, 1e6, 1) -- nobody waits: no matter of fairness
-    assert.is_true(math.abs(f:figures(1).jain - (3 + 1)^2 / (2 * (3^2 + 1^2))) < 1e-12)
+    assert.is_true(math.abs(f:figures(1).jain - (3 + 2)^2 / (2 * (3^2 + 2^2))) < 1e-12)
   end)
 
   it("has no index of fewer than two who waited", function()

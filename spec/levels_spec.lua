@@ -45,6 +45,31 @@ describe("A level 0 policy", function()
   end)
 end)
 
+describe("plan:take", function()
+  it("gives a decode its drafts, or as many as told, never more than were proposed", function()
+    local engine = serve.engine("fcfs", nil, { num_speculative_tokens = 3 })
+    engine:submit(request("a", { prompt_tokens = 5, max_tokens = 90 }))
+    engine:complete(engine:step(0), nil, 0)
+    local function taken(n, drafts)
+      local granted, nothing, why
+      assert(engine:set_policy(function(view, plan)
+        for i in view:running() do
+          nothing, why = plan:take(i, 0)
+          granted = plan:take(i, n, drafts)
+        end
+      end))
+      local step = assert(engine:step(1))
+      assert.are.same({ granted, "budget", 0 }, { step.num_tokens, why, engine.stats.fallbacks })
+      assert.is_nil(nothing)
+      engine:complete(step, nil, 1)
+      return granted
+    end
+    assert.are.same({ 4, 2, 1, 4 }, { taken(), taken(2), taken(1), taken(9) })
+    assert.are.same({ 3, 1, 2, 4 }, { taken(nil, 2), taken(nil, 0), taken(9, 1), taken(nil, 9) })
+    engine:close()
+  end)
+end)
+
 describe("A level 2 policy", function()
   it("takes, admits, skips, preempts and rejects, and hears why not", function()
     local log = {}
