@@ -151,4 +151,20 @@ describe("A build on a CUDA device", function()
     batch:close()
     builder:close()
   end)
+
+  it("comes from a builder whose bytes are those of a CPU's, the launch, and the ring if any", function()
+    local function more_bytes(rows)
+      local bytes = {}
+      for _, device in ipairs { "cuda", "cpu" } do
+        local builder = assert(gdn.builder { device = device, max_num_seqs = rows, max_rows = rows })
+        bytes[device] = builder.bytes
+        builder:close()
+      end
+      return bytes.cuda - bytes.cpu
+    end
+    local LAUNCH, BUFFERS = 32764, 4
+    local small, large = more_bytes(16), more_bytes(4096)
+    assert.is_true(small >= LAUNCH and small < 2 * LAUNCH, small)
+    assert.is_true(large >= LAUNCH * (1 + BUFFERS), large) -- a step of so many rows may pass a launch
+  end)
 end)
