@@ -19,7 +19,6 @@ local function drawer(seed)
   end
 end
 
--- [rows, columns]
 local function matrix(rows, columns, draw)
   local m = { rows = rows, columns = columns, cells = doubles(rows * columns) }
   for i = 0, rows * columns - 1 do m.cells[i] = draw() * sqrt(3 / columns) end
@@ -49,7 +48,6 @@ local function sigmoid(x) return 1 / (1 + exp(-x)) end
 local Model = {}
 Model.__index = Model
 
--- Room for a step of n tokens.
 local function reserve(self, n)
   if n <= self.max_tokens then return end
   local gdn = self.layers[1].gdn
@@ -103,7 +101,8 @@ end
 local function pass(self, tokens, n, run)
   reserve(self, n)
   for t = 0, n - 1 do
-    for c = 0, HIDDEN - 1 do self.h[t * HIDDEN + c] = self.embedding.cells[tokens[t] * HIDDEN + c] end
+    local byte = tokens[t] % 256 -- no other number leads out of the table
+    for c = 0, HIDDEN - 1 do self.h[t * HIDDEN + c] = self.embedding.cells[byte * HIDDEN + c] end
   end
   for number, layer in ipairs(self.layers) do
     for t = 0, n - 1 do before_gdn(self, layer, t) end

@@ -20,19 +20,21 @@ end
 
 --- Play a configuration to its end with a layer in the kernels' place. opts: layer_kernel's, or a function of
 --- c and the engine that returns them; requests, cancel, checkpoints.
----@return boolean ok, any message, table stats
+---@return boolean ok, any message, table stats the engine's, and `cached`: requests from a checkpoint
 function M.run(c, where, policy, opts)
   local engine = play.engine(c, policy)
   if type(opts) == "function" then opts = opts(c, engine) end
   opts = opts or {}
-  local kernel = layer_kernel.new(engine, c.max_model_len + c.num_spec, opts)
+  local kernel, cached = layer_kernel.new(engine, c.max_model_len + c.num_spec, opts), 0
   local ok, message = pcall(play.run, c, {
     engine = engine, where = where, kernel = kernel, checkpoints = opts.checkpoints,
     cancel = opts.cancel or math.random() < 0.5 and 0.05 or 0,
     requests = opts.requests or play.requests(c, math.random(1, 20)),
+    on_submit = function(request) cached = cached + (request.checkpoint and 1 or 0) end,
     on_complete = function(step) kernel:check_states(step, where) end,
   })
   local stats = engine.stats
+  stats.cached = cached
   engine:close()
   engine.builder:close()
   return ok, message, stats
