@@ -1,8 +1,9 @@
 -- Plays traffic through an engine with reference layers in the kernels' place.
-local chaos = require "spec.support.chaos"
 local layer_kernel = require "spec.support.layer_kernel"
 local play = require "spec.support.play"
 local shadow = require "spec.support.shadow"
+
+local random = math.random
 
 local M = {}
 
@@ -10,12 +11,31 @@ M.SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "d
 
 function M.first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
 
-local function draw(n) return math.random(n) end
+-- Schedules that no policy of sense would make.
+local function hooks()
+  return { decode_first = random(2) == 1, key = function() return random() end,
+           chunk = function(_, want) return random(want) end, drafts = function(_, k) return random(0, k) end,
+           victim = function() return random() end }
+end
 
---- A shipped policy, or one that misbehaves.
+local function at_random(view, plan)
+  for i in view:running() do
+    local n = random(12)
+    if n <= 2 then
+      plan:skip(i)
+    elseif n == 3 then
+      plan:preempt(i)
+    elseif n <= 6 then
+      plan:take(i, random(20))
+    end
+  end
+  plan:fill()
+end
+
+--- A shipped policy, or one that decides at random.
 function M.any_policy()
-  local n = math.random(#M.SHIPPED + 2)
-  return M.SHIPPED[n] or n == #M.SHIPPED + 1 and chaos.hooks(draw) or chaos.step(draw)
+  local n = random(#M.SHIPPED + 2)
+  return M.SHIPPED[n] or n == #M.SHIPPED + 1 and hooks() or at_random
 end
 
 --- Play a configuration to its end with a layer in the kernels' place. opts: layer_kernel's, or a function of
@@ -28,8 +48,8 @@ function M.run(c, where, policy, opts)
   local kernel, cached = layer_kernel.new(engine, c.max_model_len + c.num_spec, opts), 0
   local ok, message = pcall(play.run, c, {
     engine = engine, where = where, kernel = kernel, checkpoints = opts.checkpoints,
-    cancel = opts.cancel or math.random() < 0.5 and 0.05 or 0,
-    requests = opts.requests or play.requests(c, math.random(1, 20)),
+    cancel = opts.cancel or random() < 0.5 and 0.05 or 0,
+    requests = opts.requests or play.requests(c, random(1, 20)),
     on_submit = function(request) cached = cached + (request.checkpoint and 1 or 0) end,
     on_complete = function(step) kernel:check_states(step, where) end,
   })
@@ -52,21 +72,20 @@ function M.each_case(cases, body)
   for case = seed, seed + cases - 1 do
     math.randomseed(case)
     local c = play.configuration()
-    c.breaker, c.policy_budget = 1e6, 5000
-    c.pad_slot_id, c.query_start_loc_dtype = -math.random(0, 1), math.random(2) == 1 and "int64" or nil
-    if math.random(3) == 1 then M.lengthen(c) end
+    c.breaker = 1e6 -- what cannot be scheduled so is a failure, and a step of the fallback
+    c.pad_slot_id, c.query_start_loc_dtype = -random(0, 1), random(2) == 1 and "int64" or nil
+    if random(3) == 1 then M.lengthen(c) end
     body(c, ("GDN_SEED=%d"):format(case))
   end
 end
 
 --- Options for upstream's rules, which describe the same steps to the same layer: it then reads column 0, or
---- that of the last token accepted. Mode none: in align, upstream's runner copies states between steps.
---- seen gets the situation that the play comes upon, and its step.
+--- that of the last token accepted. seen gets the situation that the play comes upon, and its step.
 function M.upstream(rules, seen)
   return function(c, engine)
     local builder = shadow.builder(c, rules)
-    return { checkpoints = false, metadata = function(step, rows)
-      local situation = shadow.situation(rows, rules)
+    return { metadata = function(step, rows)
+      local situation = shadow.situation(rows, step, rules)
       if situation then seen.situation, seen.step = situation, step.number end
       return shadow.build(builder, step, engine)
     end }

@@ -1,6 +1,7 @@
--- The metadata that upstream's rules give for an engine's steps, and the two situations in which kernels
--- then read a wrong state (B3: a first chunk of one token taken for a decode; B8: a plain step behind a
--- speculative one).
+-- The metadata that upstream's rules give for an engine's steps, and the situations in which kernels then
+-- read a wrong state. B3: a first chunk of one token taken for a decode. B8: a plain step behind a
+-- speculative one. moved: a window of mode align that the state is not in yet, where upstream's runner would
+-- copy it.
 local gdn = require "gdnmeta"
 
 local M = {}
@@ -10,7 +11,9 @@ function M.builder(c, rules)
   return assert(gdn.builder {
     device = "cpu", rules = rules, num_groups = c.num_groups, num_speculative_tokens = c.num_spec,
     max_num_seqs = c.seqs, max_num_batched_tokens = c.budget + 64, num_slots = c.num_slots,
-    max_rows = c.budget + 64, max_blocks_per_row = c.num_spec + 1, full_cuda_graph = c.full_cuda_graph,
+    max_rows = c.budget + 64, full_cuda_graph = c.full_cuda_graph, mamba_block_size = c.block,
+    mamba_cache_mode = c.align and "align" or "none",
+    max_blocks_per_row = c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1,
   })
 end
 
@@ -50,18 +53,24 @@ function M.build(builder, step, engine)
   return meta
 end
 
---- "B3", "B8" or nil. A step with prefills shows B3 in the rows in front of the first one, but not under
---- vllm-2026-04, whose chunk kernels run these rows too. rows: as kernel.lua has them.
-function M.situation(rows, rules)
+-- Does the row's state lie in another column than the one that upstream reads?
+local function has_moved(step, n)
+  return step.read_column[n] ~= step.column[n] + (step.drafts[n] >= 0 and step.last_accepted[n] - 1 or 0)
+end
+
+--- "B3", "B8", "moved" or nil. A step with prefills shows B3 in the rows in front of the first one, but not
+--- under vllm-2026-04, whose chunk kernels run these rows too. rows: as kernel.lua has them.
+function M.situation(rows, step, rules)
   local drafting, longest = false, 0
   for _, row in ipairs(rows) do
     drafting = drafting or row.drafts > 0
     if rules == "vllm-2026-04" then longest = math.max(longest, row.n) end
   end
-  for _, row in ipairs(rows) do
+  for n, row in ipairs(rows) do
     longest = math.max(longest, row.n)
     if row.computed == 0 and longest == 1 and not drafting then return "B3" end
     if row.drafts < 0 and row.last_accepted > 1 then return "B8" end
+    if row.computed > 0 and has_moved(step, n - 1) then return "moved" end
   end
 end
 
