@@ -3,6 +3,15 @@
 local drivers = require "spec.support.driver"
 local layer_play = require "spec.support.layer_play"
 
+-- Every play has an engine and layers of its own, and so traces of its own: with LuaJIT's usual room they would be
+-- thrown away all the time, which now and then ends in no code at all, fifty times slower.
+local ROOMY, USUAL = { "maxtrace=20000", "maxmcode=32768" }, { "maxtrace=1000", "maxmcode=512" }
+setup(function() jit.opt.start(unpack(ROOMY)) end)
+teardown(function()
+  jit.opt.start(unpack(USUAL))
+  jit.flush()
+end)
+
 local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 local run, each_case, any_policy = layer_play.run, layer_play.each_case, layer_play.any_policy
 
