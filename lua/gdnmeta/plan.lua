@@ -3,6 +3,7 @@
 -- except the requests' `mark`, which says what the plan holds of them. Decodes have a list of their own,
 -- so that loops over them are one straight trace. A policy's budget may end anywhere in here: an entry is
 -- written before it is counted, and counted before it is marked, so that begin() finds every mark.
+-- is_short: a running request waits for room that is on its way back; makes_room: somebody left for room.
 local ffi = require "ffi"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -30,7 +31,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.num_decodes, self.num_chunks, self.num_victims, self.num_skipped, self.num_rejects = 0, 0, 0, 0, 0
   self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
   self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming
-  self.has_gaps = false
+  self.has_gaps, self.is_short, self.makes_room = false, false, false
 end
 
 -- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.

@@ -175,6 +175,7 @@ end
 --- The next step: rows { id, n, drafts } in order, admitted, preempted.
 function Reference:step()
   self.plan, self.preempted, self.admitted, self.evicted, self.left = {}, {}, {}, {}, self.c.budget
+  local is_settling = self.is_tight and #self.running > 0
   for _, q in ipairs(in_turn(self)) do
     local is_here = q.columns and not self.by_id[q.id].gone
     for _, evicted in ipairs(self.evicted) do is_here = is_here and evicted ~= q end
@@ -182,7 +183,8 @@ function Reference:step()
       if is_decode(q) then run_decode(self, q) else run_chunk(self, q) end
     end
   end
-  if #self.evicted == 0 or self.c.admit_after_preemption then admit(self) end
+  if not is_settling and (#self.evicted == 0 or self.c.admit_after_preemption) then admit(self) end
+  self.is_tight = self.is_tight or #self.evicted > 0
   for _, q in ipairs(self.evicted) do table.insert(self.waiting, q) end
   local rows, drafting = {}, false
   for _, entry in ipairs(self.plan) do drafting = drafting or entry.drafts > 0 end
@@ -227,6 +229,7 @@ function Reference:complete(results)
       end
     end
   end
+  if next(emitted) then self.is_tight = false end
   return emitted, finished
 end
 

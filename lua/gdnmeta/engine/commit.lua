@@ -88,6 +88,7 @@ local function commit_victims(e, step)
     step.preempted[told + v + 1] = r.id[i]
   end
   if plan.num_victims > 0 then M.compact_running(e) end
+  if plan.makes_room then e.is_tight = true end
 end
 
 local function commit_rejects(e, step)

@@ -111,6 +111,7 @@ local function begin(self, r)
   self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
   self.slots_coming, self.kv_coming, self.policy_disabled = 0, 0, false
+  self.is_tight = false -- somebody was preempted for room, and no token came out since
   self.gone, self.announced, self.stats = {}, {}, {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
   self.checkpoints, self.pinned = setmetatable({}, { __mode = "k" }), {}

@@ -159,14 +159,23 @@ local function take_waiting(e, hooks, queue)
   return true
 end
 
+-- Room that somebody left for is not given to the next of the queue, who would have to leave for it in turn:
+-- nothing is admitted while a running request waits for room, nor, once somebody had to leave, before a
+-- token came out. Until then the running ones only grow fewer, and the last of them emits, for any request
+-- fits the pools alone: whoever the victims are, tokens keep coming (I24).
+local function may_admit(e)
+  local plan = e.plan
+  if plan.num_victims > 0 and not e.admit_after_preemption then return false end
+  if plan.is_short or e.is_tight and e.num_running > 0 then return false end
+  return e.fifo.size > 0 and plan.seqs_left >= 1 and plan.tokens_left >= 1
+end
+
 --- Fill what is left of the plan. `hooks` are a policy's, `queue` its order of the waiting requests.
 ---@return boolean ok false: the policy failed
 function M.fill(e, hooks, queue)
   if not limit_drafts(e, hooks) then return false end
   if not take_running(e, hooks) then return false end
-  local plan = e.plan
-  if plan.num_victims > 0 and not e.admit_after_preemption then return true end
-  if e.fifo.size == 0 or plan.seqs_left < 1 or plan.tokens_left < 1 then return true end
+  if not may_admit(e) then return true end
   local ok = take_waiting(e, hooks, queue)
   queue:finish()
   return ok

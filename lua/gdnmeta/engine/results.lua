@@ -144,6 +144,7 @@ function M.apply(e, step)
     emitted = emitted + step.emitted[row]
   end
   e.stats.emitted = e.stats.emitted + emitted
+  if emitted > 0 then e.is_tight = false end
   if e.any_left then
     commits.compact_running(e)
     e.any_left = false

@@ -37,10 +37,18 @@ end
 ---@return string|boolean verdict "again", "skip", or false where the policy failed
 function M.make(e, hooks, i, tokens, drafts)
   local plan = e.plan
-  if plan:is_coming(i, tokens, drafts) then return "skip" end
+  if plan:is_coming(i, tokens, drafts) then
+    plan.is_short = true
+    return "skip"
+  end
   if plan.num_victims == 0 and not score(e, hooks) then return false end
   local victim = next_victim(e)
-  if victim ~= i or e.requests.flight[i] == 0 then plan:preempt(victim) end
+  if victim == i and e.requests.flight[i] > 0 then
+    plan.is_short = true
+    return "skip"
+  end
+  plan:preempt(victim)
+  plan.makes_room = true
   return victim == i and "skip" or "again"
 end
 
