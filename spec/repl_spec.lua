@@ -36,6 +36,14 @@ describe("gdnmeta repl #lua", function()
       "explain(meta, name): want the metadata of a build", "" }, "\n"), err)
   end)
 
+  it("goes on after what cannot be shown", function()
+    local raising = "setmetatable({}, { __tostring = function() error 'no' end })"
+    local out, err, status = session("x = " .. raising, "=x, 1", "error(x)",
+      "=setmetatable({}, { __index = function() error {} end })", "=2")
+    assert.are.same({ "a table that cannot be shown: prompt:1: no\t1\na table that cannot be shown\n2\n",
+                      "a table that cannot be shown: prompt:1: no\n", 0 }, { out, err, status })
+  end)
+
   it("takes statements over several lines", function()
     local out, err = session("for i = 1, 2 do", "  print(i)", "end", "=", "40 + 2", "f = function(x)",
       "return x", "end", "=f [[a", "b]]", "if x", "", "=5")

@@ -71,9 +71,16 @@ local function explain_field(self, meta, name)
   self.out(text)
 end
 
+-- A value as text. Its metamethods are a program's, and may raise, too.
+local function text_of(value, paint)
+  local ok, text = pcall(show.text, value, paint)
+  if ok then return text end
+  return ("a %s that cannot be shown%s"):format(type(value), type(text) == "string" and ": " .. text or "")
+end
+
 -- An error as people read it: without a place in the source. A program may raise anything.
 local function plain(err)
-  if type(err) ~= "string" then return show.text(err, paints.plain) end
+  if type(err) ~= "string" then return text_of(err, paints.plain) end
   return (err:gsub("^[^:\n]*:%d+: ", ""))
 end
 
@@ -82,7 +89,7 @@ local function results(self, ok, ...)
   local n = select("#", ...)
   if n == 0 then return end
   local texts = {}
-  for i = 1, n do texts[i] = show.text((select(i, ...)), self.paint) end
+  for i = 1, n do texts[i] = text_of((select(i, ...)), self.paint) end
   self.out(table.concat(texts, "\t"))
 end
 
