@@ -20,6 +20,8 @@ end
 
 local function boolean(value) return type(value) == "boolean" end
 local function text(value) return type(value) == "string" and #value <= 256 end
+-- It is sent back, and an answer is UTF-8.
+local function printable(value) return text(value) and not value:find "[^\32-\126]" end
 local is_byte = integer(0, 255)
 
 -- Text, whose bytes are the tokens, or a list of them.
@@ -50,7 +52,7 @@ local FIELDS = {
   stream_options = { stream_options, '{"include_usage": true or false}' },
   user = { text, "a string of at most 256 bytes" },
   priority = { integer(-1000, 1000) },
-  model = { text, "a string of at most 256 bytes" },
+  model = { printable, "a string of at most 256 characters of ASCII" },
   n = { only(1) },
   best_of = { only(1) },
   temperature = { only(0) }, -- the model is greedy
