@@ -32,12 +32,13 @@ end
 local function builder_of(c)
   return assert(gdn.builder {
     device = c.device or "cpu", num_groups = c.num_groups, num_speculative_tokens = c.num_spec,
-      max_num_seqs = c.seqs,
+    max_num_seqs = c.seqs,
     max_num_batched_tokens = c.budget + 64, max_requests = c.seqs + (c.async and c.seqs or 0),
     max_rows = math.max(c.seqs * (c.num_spec + 1), c.seqs + (c.async and c.seqs or 0)),
     mamba_cache_mode = c.align and "align" or "none", mamba_block_size = c.block, num_slots = c.num_slots,
     max_blocks_per_row = c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1,
-    full_cuda_graph = c.full_cuda_graph, check = c.check, poison = c.check,
+    full_cuda_graph = c.full_cuda_graph, check = c.check, poison = c.check, pad_slot_id = c.pad_slot_id,
+    query_start_loc_dtype = c.query_start_loc_dtype,
   })
 end
 
