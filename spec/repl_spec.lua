@@ -113,8 +113,13 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
   end)
 
   describe("on a terminal", function()
+    -- keys: a text, or texts a second apart.
     local function typed(keys, environment)
-      local path = program.write("keys", keys)
+      local paths = {}
+      for n, text in ipairs(type(keys) == "table" and keys or { keys }) do
+        paths[n] = program.write("keys" .. n, text)
+      end
+      local path = table.concat(paths, "; sleep 1; cat ")
       local command = "(sleep 0.5; cat %s; sleep 0.5) | env -u LD_PRELOAD -u GDNMETA_LIB HOME=%s TERM=xterm "
         .. "%s script -qec 'bin/gdnmeta repl' /dev/null"
       local pipe = assert(io.popen(command:format(path, program.folder, environment or "")))
@@ -136,6 +141,12 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
 
     it("draws without colour where that is wished", function()
       assert.is_nil(typed("=meta\nexit\n", PLAIN .. " NO_COLOR=1"):find("\27[33m", 1, true))
+    end)
+
+    it("is interrupted while a statement runs, as often as wanted, and not while it waits", function()
+      local long = "for i = 1, 5e9 do end\n"
+      local text = typed({ "\3", "=40 + 1\n", "\3", long, "\3", long, "\3", "=40 + 2\nexit\n" }, PLAIN)
+      assert.matches("\n41\n.*interrupted!\n.*interrupted!\n.*\n42\n", text)
     end)
 
     it("completes names and keeps a history where readline is there", function()

@@ -93,6 +93,11 @@ local function results(self, ok, ...)
   self.out(table.concat(texts, "\t"))
 end
 
+local function done(self, ...)
+  self.interrupts(false)
+  return ...
+end
+
 -- A chunk: of an expression, else of statements; nil, "more" where it is not whole yet.
 local function compile(text)
   local expression = text:match "^%s*=(.*)$"
@@ -122,7 +127,9 @@ function M.take(self, line)
     return nil
   end
   setfenv(chunk, self.env)
-  results(self, pcall(chunk))
+  jit.off(chunk, true) -- compiled code is not interrupted
+  self.interrupts(true)
+  results(self, done(self, pcall(chunk)))
 end
 
 --- A session: what the prompt knows, and where it writes.
@@ -131,7 +138,7 @@ end
 ---@param err function takes a message
 ---@return table session
 function M.new(paint, out, err)
-  local self = { paint = paint, out = out, err = err, sample = sample.new() }
+  local self = { paint = paint, out = out, err = err, sample = sample.new(), interrupts = function() end }
   local env = { gdn = gdn, engine = self.sample.engine, builder = self.sample.builder }
   setmetatable(env, { __index = _G })
   self.env = env
@@ -147,6 +154,7 @@ end
 function M.run(self)
   local lines = input.open(self.env)
   if lines.interactive then
+    self.interrupts = input.interrupts()
     self.out(("gdnmeta %s on %s. help() says what is here, exit leaves."):format(gdn._VERSION, jit.version))
   end
   local prompt = "gdn> "
@@ -161,6 +169,7 @@ function M.run(self)
     prompt = what == "more" and "...> " or "gdn> "
   end
   lines.close()
+  self.interrupts(true)
 end
 
 return M

@@ -7,7 +7,12 @@ if not pcall(function() return ffi.C.gdn_cli_isatty end) then
   ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
 end
 
-local STDIN = 0
+if not pcall(function() return ffi.C.gdn_cli_signal end) then
+  ffi.cdef "void *gdn_cli_signal(int number, void *handler) __asm__(\"signal\");"
+end
+
+local STDIN, SIGINT = 0, 2
+local IGNORE = ffi.cast("void *", 1) -- SIG_IGN
 local KEEP = 1000 -- lines of history
 
 local M = {}
@@ -55,6 +60,14 @@ local function with_readline(readline, env)
   readline.set_complete_function(completer(env))
   readline.set_completion_append_character ""
   return { interactive = true, line = readline.readline, close = readline.save_history }
+end
+
+--- What Ctrl-C does: while the prompt waits, nothing; while a statement runs, luajit's handler raises
+--- "interrupted!" in it, once, after which the system's would end the process.
+---@return function switch takes true where a statement begins, false where it ended
+function M.interrupts()
+  local handler = ffi.C.gdn_cli_signal(SIGINT, IGNORE)
+  return function(on) ffi.C.gdn_cli_signal(SIGINT, on and handler or IGNORE) end
 end
 
 --- Where lines come from: { interactive, line(prompt) -> text or nil at the end, close() }.
