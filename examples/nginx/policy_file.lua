@@ -13,6 +13,9 @@ local function read(path)
   return text or "", problem
 end
 
+-- What a policy raised, as a piece of one line of the log.
+local function quoted(message) return (tostring(message):sub(1, 500):gsub("%c", " ")) end
+
 --- Take up the file if it has changed. A file that is refused leaves the policy as it was, and is not
 --- tried again before it changes.
 function PolicyFile:look()
@@ -27,7 +30,7 @@ function PolicyFile:look()
     ngx.log(ngx.NOTICE, "policy ", self.path, " loaded")
   else
     self.refusals, self.refused = self.refusals + 1, problem
-    ngx.log(ngx.ERR, "policy ", self.path, " refused, the old one stays: ", problem)
+    ngx.log(ngx.ERR, "policy ", self.path, " refused, the old one stays: ", quoted(problem))
   end
 end
 
@@ -38,7 +41,7 @@ function PolicyFile:report()
   local failures = self.engine:failures()
   local latest = failures[#failures]
   ngx.log(ngx.ERR, "policy ", latest.policy, " failed ", failed - self.reported, " times, at last in ",
-    latest.hook, ": ", latest.message)
+    latest.hook, ": ", quoted(latest.message))
   self.reported = failed
 end
 
