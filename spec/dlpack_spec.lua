@@ -210,6 +210,8 @@ describe("An exported tensor", function()
     ffi.copy(tensor, lib.gdn_builder_metadata(builder.handle).non_spec_conv_shift, ffi.sizeof(tensor))
     tensor.dtype, tensor.shape[0] = 1, 40 -- the last one there is: 40 bytes would fit
     refused "40 elements at 0x"
+    tensor.data = ffi.cast("char *", tensor.data) + 2
+    refused "want a multiple of 4 bytes"
     local other, rows = open("cpu", true)
     assert.are.equal(EINVAL, lib.gdn_tensor_export(other.handle, good, out))
     rows:close()

@@ -37,6 +37,8 @@ static gdn_status check(gdn_builder *b, const gdn_tensor *t)
     if (at > b->arena.bytes || elements > (b->arena.bytes - at) / (BITS[t->dtype] / 8u))
         return gdn_fail(error, GDN_EINVAL, "%llu elements at %p are not within the builder's tensors",
                         (unsigned long long)elements, t->data);
+    if (at % (BITS[t->dtype] / 8u))
+        return gdn_fail(error, GDN_EINVAL, "tensor.data = %p, want a multiple of %d bytes", t->data, BITS[t->dtype] / 8);
     return GDN_OK;
 }
 
