@@ -87,7 +87,6 @@ demo: deps all
 	  $(if $(TRACE),--trace "$(TRACE)") --report $(REPORT)
 	@echo && echo 'as a page: $(REPORT)'
 
-test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 # nginx is unpacked beside the system, for examples/nginx and its specs, which are left out where it cannot be had.
 nginx:
 	@scripts/deps curl
@@ -95,7 +94,7 @@ nginx:
 serve: deps all nginx
 	@examples/nginx/serve
 
-test: deps all $(FAKE)
+test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(MAKE) nginx || true
 	@$(IN_TREE) scripts/specs
 
