@@ -462,6 +462,14 @@ describe("A recording", function()
       assert.are.equal(path .. ":6: stands behind the end", (select(3, walk(path))))
     end)
 
+    it("is opened by a path, and within memory", function()
+      raises("gdnmeta.record.open: path = nil, want a string", function() gdn.record.open() end)
+      raises('gdnmeta.record.open: max_memory = "1", want a number of bytes above 0',
+             function() gdn.record.open(path, "1") end)
+      raises("gdnmeta.record.open: max_memory = nan, want a number of bytes above 0",
+             function() gdn.record.open(path, 0 / 0) end)
+    end)
+
     it("goes on being refused", function()
       write(path, text[1] .. "\n[1]\n" .. text[2] .. "\n")
       local reader = assert(gdn.record.open(path))

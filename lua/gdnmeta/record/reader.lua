@@ -2,6 +2,7 @@
 -- bounded depth, and every number is judged before it comes near C. A file that was cut is read up to its
 -- last whole line.
 local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
 local format = require "gdnmeta.record.format"
 local headers = require "gdnmeta.record.header"
 local judge = require "gdnmeta.record.judge"
@@ -122,6 +123,11 @@ local M = {}
 ---@return string? message
 ---@return integer? code
 function M.open(path, max_memory)
+  if type(path) ~= "string" then
+    error("gdnmeta.record.open: " .. check.wrong("path", path, "a string"), 2)
+  elseif max_memory ~= nil and not (type(max_memory) == "number" and max_memory > 0) then
+    error("gdnmeta.record.open: " .. check.wrong("max_memory", max_memory, "a number of bytes above 0"), 2)
+  end
   local json, message = format.json()
   if not json then return nil, message, EINVAL end
   local file
