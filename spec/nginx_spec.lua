@@ -41,6 +41,13 @@ describe("examples/nginx #lua #system", function()
     assert.are.equal(7, metrics.time_to_first_token_seconds_count)
   end)
 
+  it("counts the step that made a first token into its time", function()
+    local server = nginx.start()
+    local answer = server:post { prompt = ("a"):rep(250), max_tokens = 1 } -- one step, of many milliseconds
+    assert.are.equal(200, answer.status, answer.body)
+    assert.is_true(server:check_idle().time_to_first_token_seconds_sum > 0)
+  end)
+
   it("refuses what it cannot read or do, in OpenAI's shape", function()
     local server = nginx.start()
     local function refused(status, param, message, body)
