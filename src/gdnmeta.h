@@ -182,7 +182,8 @@ typedef struct gdn_counters {
 GDN_API void gdn_builder_counters(const gdn_builder *b, gdn_counters *out);
 
 /* The rows of one step, in the order the model sees them; a build never reorders or changes real
- * rows, and writes padding into those from num_rows to padded_rows. The arrays are C memory between guards that each build checks (GDN_EGUARD). */
+ * rows, and writes padding into those from num_rows to padded_rows. The arrays are C memory between guards
+ * that each build checks (GDN_EGUARD). */
 typedef struct gdn_batch {
     int32_t *const query_len;           /* [max_rows] tokens scheduled this step */
     int32_t *const seq_len;             /* [max_rows] tokens computed before this step plus query_len */
