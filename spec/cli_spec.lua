@@ -20,7 +20,12 @@ describe("gdnmeta #lua", function()
     { "simulate --trace a --workload requests=1", "gdnmeta: --trace and --workload exclude each other" },
     { "simulate --workload requests=many",
       'gdnmeta: --workload = "requests=many", want name=number,name=number' },
-    { "simulate --workload request=3", "gdnmeta: workload.generate: unknown option request" },
+    { "simulate --workload request=3", "gdnmeta: workload.generate: unknown option request, want one of "
+      .. "output_max, output_median, output_sigma, prompt_max, prompt_median, prompt_sigma, rate, requests, "
+      .. "seed" },
+    { "simulate --accept 0.9", "gdnmeta: --accept = 0.9, want --drafts above 0 beside it" },
+    { "simulate --report nowhere/out.html", "gdnmeta: nowhere/out.html: No such file or directory" },
+    { "sweep --json nowhere/out.json", "gdnmeta: nowhere/out.json: No such file or directory" },
     { "simulate --calibrate nowhere.csv", "gdnmeta: --calibrate: nowhere.csv: No such file or directory" },
     { "simulate --policy nowhere.lua", "gdnmeta: policy nowhere.lua: No such file or directory" },
     { "simulate --drafts 2 --accept 0.9",

@@ -16,7 +16,9 @@ describe("gdn.sim #lua", function()
     raises("sim.run: unknown option polcy", function() sim.run { polcy = "fcfs" } end)
     raises("acceptance.new: rates has 1 positions, want 2, one a draft",
       function() sim.run { num_speculative_tokens = 2, acceptance = { rates = { 1 } } } end)
-    raises("workload.generate: unknown option request", function() sim.run { workload = { request = 3 } } end)
+    raises("workload.generate: unknown option request, want one of output_max, output_median, output_sigma, "
+      .. "prompt_max, prompt_median, prompt_sigma, rate, requests, seed",
+      function() sim.run { workload = { request = 3 } } end)
     raises("cost.new: unknown option c9", function() sim.run { cost = { c9 = 3 } } end)
     raises("gdnmeta.builder: mamba_cache_mode = \"some\", want \"none\", \"align\" or \"all\"",
       function() sim.run { mamba_cache_mode = "some" } end)

@@ -92,7 +92,8 @@ describe("workload.generate #lua", function()
       assert.matches("^[^:]*workload_spec%.lua:%d+: ", err)
       assert.are.equal(want, (err:gsub("^.-:%d+: ", "")))
     end
-    refused({ sed = 1 }, "workload.generate: unknown option sed")
+    refused({ sed = 1 }, "workload.generate: unknown option sed, want one of output_max, output_median, "
+      .. "output_sigma, prompt_max, prompt_median, prompt_sigma, rate, requests, seed")
     refused({ rate = 0 }, "workload.generate: rate = 0, want a number in 1e-06 .. 1000000")
     refused({ seed = 1.5 }, "workload.generate: seed = 1.5, want an integer in 0 .. 4294967295")
     refused({ requests = 0/0 }, "workload.generate: requests = nan, want an integer in 1 .. 10000000")

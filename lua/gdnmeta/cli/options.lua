@@ -58,11 +58,11 @@ local COUNT = 2^31 - 1
 M.list = {
   { "--trace", "FILE", "trace", text, "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian." },
   { "--workload", "SPEC", "workload", pairs_of,
-    "Generated workload, such as requests=500,prompt_median=900; see sim/workload.lua." },
+    "Generated workload, such as requests=500,prompt_median=900; see lua/gdnmeta/sim/workload.lua." },
   { "--limit", "N", "limit", integer(1, COUNT), "Only the first N requests." },
   { "--users", "N", "users", integer(1, 1000000), "Spread requests over N users (generated ones: 8)." },
   { "--seed", "N", "seed", integer(0, 2^32 - 1), "Of everything that is drawn at random (1)." },
-  { "--preset", "NAME", "preset", text, "Step cost to start from; see sim/presets.lua." },
+  { "--preset", "NAME", "preset", text, "Step cost to start from; see lua/gdnmeta/sim/presets.lua." },
   { "--cost", "SPEC", "cost", text, "Step cost in ms, such as c0=12,c_pf=0.07,c_seq=0.1." },
   { "--calibrate", "LOG", "calibrate", text, "Fit the step cost to a CSV of measured steps." },
   { "--ttft-ms", "MS", "ttft_ms", number(0, 1e9), "Target: time to first token (2000)." },
@@ -128,6 +128,9 @@ function M.build(args, say)
   end
   if options.calibrate then calibrated(options, options.calibrate, say) end
   options.calibrate = nil
+  if options.acceptance and (options.num_speculative_tokens or 0) == 0 then
+    fail("--accept = %s, want --drafts above 0 beside it", args.accept)
+  end
   if options.trace and options.workload then fail "--trace and --workload exclude each other" end
   if not options.trace and not options.users then options.users = 8 end
   return options

@@ -22,6 +22,26 @@ function M.command(argv)
   return table.concat(words, " ")
 end
 
+local function open_beside(path)
+  local beside = path .. ".part"
+  local file, why = io.open(beside, "wb")
+  if not file then fail("%s: %s", path, why:match ": (.*)$" or why) end
+  return file, beside
+end
+
+--- Before hours of work: can the files that it is asked for be written?
+---@param args table json, csv, report: paths, or nil
+function M.check(args)
+  for _, name in ipairs { "json", "csv", "report" } do
+    local path = args[name]
+    if path and path ~= "-" then
+      local file, beside = open_beside(path)
+      file:close()
+      os.remove(beside)
+    end
+  end
+end
+
 --- Write a file, through one of its own: a reader never meets half of it.
 ---@param path string "-" is stdout
 ---@param text string
@@ -30,11 +50,8 @@ function M.write(path, text)
     io.stdout:write(text)
     return
   end
-  local beside = path .. ".part"
-  local file, why = io.open(beside, "wb")
-  if not file then fail("%s", why) end
-  local ok
-  ok, why = file:write(text)
+  local file, beside = open_beside(path)
+  local ok, why = file:write(text)
   file:close()
   if not ok then fail("%s: %s", path, why) end
   ok, why = os.rename(beside, path)

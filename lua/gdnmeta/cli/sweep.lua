@@ -86,6 +86,7 @@ function M.run(args)
   if args.rates then rates = parse_rates(args.rates) else rates, message = sweep.own_rates(base) end
   if not rates then fail("%s", message) end
   if args.print_jobs then return print_jobs(args, sweep.grid(policies, rates)) end
+  output.check(args)
   local done = 0
   local runs = sweep.search(policies, rates, share, width, function(cells)
     return jobs.run(args, cells, base, function(run)

@@ -43,11 +43,20 @@ function M.random(seed)
   return draw
 end
 
+local function known()
+  local names = {}
+  for name in pairs(RANGES) do names[#names + 1] = name end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
 local function options(given)
   local o = {}
   for name, value in pairs(given) do
     local range = RANGES[name]
-    if not range then error("workload.generate: unknown option " .. tostring(name), 3) end
+    if not range then
+      error(("workload.generate: unknown option %s, want one of %s"):format(tostring(name), known()), 3)
+    end
     local least, most, whole = range[1], range[2], range[3]
     if type(value) ~= "number" or not (value >= least and value <= most) or whole and value % 1 ~= 0 then
       error(("workload.generate: %s = %s, want %s in %.15g .. %.15g"):format(
