@@ -44,6 +44,12 @@ describe("gdnmeta repl #lua", function()
                       "a table that cannot be shown: prompt:1: no\n", 0 }, { out, err, status })
   end)
 
+  it("helps whether it is called or named", function()
+    local called, err, status = session "help()"
+    assert.are.same({ "", 0, true }, { err, status, called:find("explain(meta)", 1, true) ~= nil })
+    assert.are.equal(called, (session "help"))
+  end)
+
   it("takes statements over several lines", function()
     local out, err = session("for i = 1, 2 do", "  print(i)", "end", "=", "40 + 2", "f = function(x)",
       "return x", "end", "=f [[a", "b]]", "if x", "", "=5")

@@ -144,7 +144,7 @@ function M.new(paint, out, err)
   self.env = env
   function env.step(n) advance(self, n) end
   function env.explain(meta, name) explain_field(self, meta, name) end
-  function env.help() out(HELP) end
+  env.help = setmetatable({}, { __call = function() out(HELP) end, __tostring = function() return HELP end })
   local step = self.sample:step()
   env.batch, env.meta = step.batch, step.metadata
   return self
