@@ -83,6 +83,17 @@ describe("examples/pytorch/", function()
     assert.are.equal(want, shell(python .. " examples/pytorch/step.py"))
   end)
 
+  it("refuses an option that there is not, and a row too many", function()
+    if not has "ctypes" then return pending("skipped: no " .. python) end
+    local function refusal(program)
+      return shell(("cd examples/pytorch && %s -c 'from gdnmeta import Builder; %s'"):format(python, program))
+    end
+    assert.matches("TypeError: unknown option max_num_seq, want one of size, rules, ",
+      refusal "Builder(max_num_seq=3)", 1, true)
+    assert.matches("RuntimeError: rows = 2, want at most max_rows = 1", refusal(
+      "b = Builder(device=-1, max_num_seqs=1); b.add(1, 2, 1, True); b.add(1, 2, 1, True)"), 1, true)
+  end)
+
   it("reads gdnmeta.h as the compiler does", function()
     if not has "ctypes" then return pending("skipped: no " .. python) end
     local lines = shell(python .. " examples/pytorch/gdnmeta.py")

@@ -102,7 +102,10 @@ class Builder:
     def __init__(self, **options):
         config, why, out = STRUCTS["gdn_config"](), ctypes.create_string_buffer(512), ctypes.c_void_p()
         lib.gdn_config_init(ctypes.byref(config))
+        known = [name for name, _ in config._fields_]
         for name, value in options.items():
+            if name not in known:  # ctypes would take it for an attribute of the object, and say nothing
+                raise TypeError(f"unknown option {name}, want one of {', '.join(known)}")
             setattr(config, name, value)
         if lib.gdn_builder_new(ctypes.byref(config), ctypes.byref(out), why, len(why)):
             raise RuntimeError(why.value.decode())
@@ -120,6 +123,8 @@ class Builder:
         """A row whose state is in one block."""
         batch = self.batch.contents
         row = batch.num_rows
+        if row >= batch.max_rows:
+            raise RuntimeError(f"rows = {row + 1}, want at most max_rows = {batch.max_rows}")
         batch.query_len[row], batch.seq_len[row], batch.prompt_done[row] = query_len, seq_len, prompt_done
         batch.num_draft_tokens[row], batch.num_accepted_tokens[row] = -1, 1
         batch.read_column[row], batch.table_row[row] = READ_DEFAULT, ~row
