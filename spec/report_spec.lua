@@ -66,6 +66,11 @@ describe("a report #lua", function()
       report.report(r))
   end)
 
+  it("says how many were turned away, and why the first was", function()
+    assert.matches("\nfcfs turned 20 of 20 requests away, the first was request 1: needs %d+ blocks of "
+      .. "attention cache, want at most 0\n", report.report(run { kv_tokens = 5, workload = { requests = 20 } }))
+  end)
+
   it("names the rates where they differ", function()
     assert.are.same({ "fcfs" }, report.names { run() })
     assert.are.same({ "fcfs @ 2.00/s", "fcfs @ 4.00/s" }, report.names { run { rate = 2 }, run { rate = 4 } })

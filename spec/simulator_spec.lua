@@ -194,6 +194,7 @@ describe("the simulator #lua", function()
     end }
     assert.are.equal(1, r.rejected)
     near(160, r.longest_wait_ms, "longest wait")
+    assert.are.equal("request 2: late", r.rejection)
   end)
 
   it("refuses an acceptance model where nothing is drafted", function()
@@ -205,6 +206,7 @@ describe("the simulator #lua", function()
     local r = run { requests = { { arrival = 0, prompt = 50, output = 9 },
                                  { arrival = 0, prompt = 100, output = 1 } }, max_model_len = 60 }
     assert.are.same({ 1, 1, 9 }, { r.finished, r.rejected, r.emitted })
+    assert.are.equal("request 2: prompt_tokens = 100, want at most 59 (max_model_len - 1)", r.rejection)
   end)
 
   it("comes to an end under a policy that runs nobody, and counts the steps it failed", function()

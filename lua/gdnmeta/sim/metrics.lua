@@ -50,7 +50,8 @@ function M.figures(tally, setup)
   local seconds = math.max(tally.ended, 1) / 1e9
   local steps, stats = math.max(1, tally.steps), setup.stats
   local figures = {
-    requests = tally.n, finished = tally.finished, rejected = tally.rejected, seconds = seconds,
+    requests = tally.n, finished = tally.finished, rejected = tally.rejected, rejection = tally.rejection,
+    seconds = seconds,
     steps = tally.steps, busy = tally.busy / math.max(tally.ended, 1),
     targets = { ttft_ms = setup.ttft_ms, tpot_ms = setup.tpot_ms },
     attainment = tally.met / math.max(1, tally.arrived), goodput = tally.met / seconds,

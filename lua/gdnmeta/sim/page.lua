@@ -93,7 +93,7 @@ function M.html(p)
   local function add(text) out[#out + 1] = text end
   add(facts_list(p.facts))
   if not p.calibrated then add(element("p", UNCALIBRATED, 'class="note"')) end
-  for _, sentence in ipairs(report.failures(p.runs)) do
+  for _, sentence in ipairs(report.warnings(p.runs)) do
     add(element("p", escape(sentence), 'class="note"'))
   end
   if #p.figures == 0 then add(element("p", p.note or NO_GNUPLOT, 'class="note"')) end

@@ -62,16 +62,20 @@ function M.text(runs)
   return format.columns(rows)
 end
 
---- A sentence a run whose policy failed.
+--- Sentences for runs whose policy failed, or that turned requests away.
 ---@param runs table
 ---@return table sentences
-function M.failures(runs)
+function M.warnings(runs)
   local sentences = {}
   for _, run in ipairs(runs) do
     local f = run.failure
     if f then
       sentences[#sentences + 1] = ("%s failed: the built-in policy made %s steps; step %d, %s: %s"):format(
         run.policy, format.count(run.fallbacks), f.step, f.hook, f.message)
+    end
+    if run.rejection then
+      sentences[#sentences + 1] = ("%s turned %s of %s requests away, the first was %s"):format(
+        run.policy, format.count(run.rejected), format.count(run.requests), run.rejection)
     end
   end
   return sentences
@@ -87,7 +91,7 @@ function M.report(runs)
   parts[#parts + 1] = ""
   parts[#parts + 1] = M.text(runs)
   parts[#parts + 1] = ""
-  for _, sentence in ipairs(M.failures(runs)) do parts[#parts + 1] = sentence end
+  for _, sentence in ipairs(M.warnings(runs)) do parts[#parts + 1] = sentence end
   for _, sentence in ipairs(compare.sentences(runs)) do parts[#parts + 1] = sentence end
   for _, run in ipairs(runs) do parts[#parts + 1] = conservation.sentence(run) end
   return table.concat(parts, "\n")

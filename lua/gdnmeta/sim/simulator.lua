@@ -35,12 +35,12 @@ local function deliver(self)
     self.draws[i] = self.draw and self.draw(i)
     self.tally:arrive(i, r, ns(r.arrival))
     local fits = r.prompt + r.output <= self.max_model_len
-    local ok = self.engine:submit {
+    local ok, why = self.engine:submit {
       id = i, prompt_tokens = r.prompt, arrival = r.arrival,
       max_tokens = fits and math.min(self.max_tokens, self.max_model_len - r.prompt) or r.output,
       user = r.user, weight = r.weight, class = r.class, priority = r.priority,
     }
-    if not ok then self.tally:reject(i, self.now) end
+    if not ok then self.tally:reject(i, self.now, why) end
   end
 end
 
@@ -49,7 +49,9 @@ local function note_plan(self, step)
   local t, requests, now = self.tally, self.requests, self.now
   for _, id in ipairs(step.preempted) do t:preempt(id, now) end
   for _, id in ipairs(step.admitted) do t:admit(id, requests[id], now) end
-  for _, id in ipairs(step.rejected) do t:reject(id, now) end
+  for _, id in ipairs(step.rejected) do
+    t:reject(id, now, ("request %d: %s"):format(id, step.reasons[id]))
+  end
   if self.o.measure then
     t.policy_us:add(math.floor(step.policy_seconds * 1e8 + 0.5) / 100)
     if step.num_rows > 0 then t.build_us:add(math.floor(step.build_seconds * 1e8 + 0.5) / 100) end

@@ -112,9 +112,9 @@ function Tally:finish(i, now, ttft_target, tpot_target)
   if first - arrival <= ttft_target and tpot <= tpot_target then self.met = self.met + 1 end
 end
 
---- It was turned away.
-function Tally:reject(i, now)
-  self.rejected = self.rejected + 1
+--- It was turned away; the first reason is kept.
+function Tally:reject(i, now, why)
+  self.rejected, self.rejection = self.rejected + 1, self.rejection or why
   if self.start[i] < 0 then waited(self, i, now) end
   if self.waits[i] == 1 then
     self.waits[i] = 0
