@@ -8,21 +8,21 @@ local requests = require "gdnmeta.requests"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 
-local Face = {}
+local Engine = {}
 
 --- Nothing waits, runs or is in flight.
 ---@return boolean
-function Face:idle()
+function Engine:idle()
   return self.fifo.size + self.num_running + self.in_flight == 0
 end
 
 --- State slots, summed over the groups: { size, free, used, peak, churn }.
 ---@return table
-function Face:slots() return self.states:slots() end
+function Engine:slots() return self.states:slots() end
 
 --- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
 ---@return table|nil
-function Face:kv()
+function Engine:kv()
   local s = self.states
   if not s.limited then return nil end
   return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
@@ -34,7 +34,7 @@ local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" 
 
 --- A live request as it stands now.
 ---@return table|nil snapshot
-function Face:request(id)
+function Engine:request(id)
   local r, i = self.requests, self.requests.index[id]
   if not i then return nil end
   local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
@@ -48,7 +48,7 @@ end
 ---@return table|nil checkpoint { tokens, slots, generations }
 ---@return string? message
 ---@return integer? code
-function Face:checkpoint(id)
+function Engine:checkpoint(id)
   check_open(self, "checkpoint")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
@@ -63,7 +63,7 @@ function Face:checkpoint(id)
 end
 
 --- Requests that were submitted with it keep it alive for themselves.
-function Face:release(checkpoint)
+function Engine:release(checkpoint)
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]
   if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
   self.pinned[checkpoint] = nil
@@ -72,7 +72,7 @@ end
 
 --- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }.
 ---@return table[]
-function Face:failures()
+function Engine:failures()
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
   return list
@@ -83,7 +83,7 @@ end
 ---@return boolean|nil ok
 ---@return string? message
 ---@return integer? code
-function Face:set_policy(what)
+function Engine:set_policy(what)
   check_open(self, "set_policy")
   local policy, message = make.policy(what)
   if not policy then return nil, message, EINVAL end
@@ -106,7 +106,7 @@ function Face:set_policy(what)
 end
 
 --- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
-function Face:policy_reset()
+function Engine:policy_reset()
   check_open(self, "policy_reset")
   local ok, message = self:set_policy(self.policy_source)
   if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
@@ -119,14 +119,14 @@ end
 ---@return table|nil recording path, steps, bytes, stopped (why it ended early, or nil), close()
 ---@return string? message
 ---@return integer? code
-function Face:record(path, options)
+function Engine:record(path, options)
   if self.closed then error("gdnmeta.Engine: closed", 2) end
   local recording, message, code = require("gdnmeta.record").start(self, path, options)
   return recording, message, code
 end
 
 --- Requests are dropped, tables and slots are gone; the builders are the host's.
-function Face:close()
+function Engine:close()
   if self.closed then return end
   local hook = self.view.cursor.hook
   if hook then error("gdnmeta.Engine:close: called by the policy's hook " .. hook, 2) end
@@ -135,9 +135,9 @@ function Face:close()
   make.release(self)
 end
 
-function Face:__tostring()
+function Engine:__tostring()
   return ("gdnmeta.Engine(policy=%s, %d running, %d waiting, %d in flight%s)"):format(self.policy.name,
     self.num_running, self.fifo.size, self.in_flight, self.closed and ", closed" or "")
 end
 
-return Face
+return Engine
