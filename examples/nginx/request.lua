@@ -24,13 +24,14 @@ local function text(value) return type(value) == "string" and #value <= 256 end
 local function printable(value) return text(value) and not value:find "[^\32-\126]" end
 local is_byte = integer(0, 255)
 
--- Text, whose bytes are the tokens, or a list of them.
+-- Text, whose bytes are the tokens, or a list of them; false, and the place of what is no byte.
 local function prompt(value)
   if type(value) == "string" then return value ~= "" end
   if type(value) ~= "table" or #value == 0 then return false end
   local count = 0
   for key, token in pairs(value) do
-    if type(key) ~= "number" or not is_byte(token) then return false end
+    if type(key) ~= "number" then return false end
+    if not is_byte(token) then return false, key end
     count = count + 1
   end
   return count == #value
@@ -68,6 +69,7 @@ local function shown(value)
   if type(value) == "string" then
     return #value <= 40 and '"' .. ascii(value) .. '"' or ("a string of %d bytes"):format(#value)
   end
+  if value == null then return "null" end
   return type(value) == "table" and "an object or a list" or tostring(value)
 end
 
@@ -85,7 +87,10 @@ function M.parse(body)
     local field = FIELDS[name]
     if not field then return nil, "unknown field " .. shown(name), ascii(name:sub(1, 40)) end
     if value ~= null then
-      if not field[1](value) then
+      local legal, at = field[1](value)
+      if at then
+        return nil, ("%s[%d] = %s, want an integer in 0 .. 255"):format(name, at - 1, shown(value[at])), name
+      elseif not legal then
         return nil, ("%s = %s, want %s"):format(name, shown(value), field[2]), name
       end
       request[name] = value
