@@ -3,8 +3,8 @@
 local drivers = require "spec.support.driver"
 local layer_play = require "spec.support.layer_play"
 
--- Every play has an engine and layers of its own, and so traces of its own: with LuaJIT's usual room they would be
--- thrown away all the time, which now and then ends in no code at all, fifty times slower.
+-- Every play has an engine and layers of its own, and so traces of its own: with LuaJIT's usual room they
+-- would be thrown away all the time, which now and then ends in no code at all, fifty times slower.
 local ROOMY, USUAL = { "maxtrace=20000", "maxmcode=32768" }, { "maxtrace=1000", "maxmcode=512" }
 setup(function() jit.opt.start(unpack(ROOMY)) end)
 teardown(function()
