@@ -256,12 +256,18 @@ describe("A recording", function()
       write(path, "")
     end)
 
-    it("stops when the disk is full, or the file is gone, and lets the steps go on", function()
+    it("is refused where the file takes no byte", function()
+      local e, open = engine(), io.open
+      local opened = stub(io, "open", function(name) return open(name, "rb") end)
+      local recording, message, code = e:record(path)
+      opened:revert()
+      assert.are.same({ nil, "Bad file descriptor", gdn.EINVAL }, { recording, message, code })
+      e:close()
+    end)
+
+    it("stops when the file is gone, and lets the steps go on", function()
       local e = engine()
-      local recording, message = e:record "/dev/full"
-      assert.is_nil(recording)
-      assert.are.equal("No space left on device", message)
-      recording = assert(e:record(path))
+      local recording = assert(e:record(path))
       serve(e, 1)
       recording.file:close()
       serve(e, 2, 2)
@@ -513,10 +519,11 @@ describe("A recording", function()
     end)
   end)
 
-  it("of an endless file or a folder is refused at once", function()
-    assert.are.same({ nil, "/dev/zero:1: longer than the 4194304 bytes that a line may have", gdn.EINVAL },
-                    { gdn.record.open "/dev/zero" })
-    assert.are.same({ nil, "/tmp:1: Is a directory", gdn.EINVAL }, { gdn.record.open "/tmp" })
+  it("of an endless line or a folder is refused at once", function()
+    write(path, ("\0"):rep(2^22 + 1))
+    assert.are.same({ nil, path .. ":1: longer than the 4194304 bytes that a line may have", gdn.EINVAL },
+                    { gdn.record.open(path) })
+    assert.are.same({ nil, "spec:1: Is a directory", gdn.EINVAL }, { gdn.record.open "spec" })
     assert.are.same({ nil, "nowhere: No such file or directory", gdn.EINVAL }, { gdn.record.open "nowhere" })
   end)
 

@@ -33,7 +33,8 @@ local function write(path, text)
 end
 
 local function make()
-  return shell(("nice make -s -C %s OPT=-O1 WITH_CUDA=0 all fake build/libgdncounted.so >%s 2>&1"):format(TREE, LOG))
+  local command = "nice make -s -C %s OPT=-O1 WITH_CUDA=0 all fake build/libgdncounted.so >%s 2>&1"
+  return shell(command:format(TREE, LOG))
 end
 
 -- Where the log says that a spec failed; nil: it does not say, so the process ended otherwise.
