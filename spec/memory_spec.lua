@@ -4,8 +4,9 @@ local KILOBYTES = 250000
 
 local function run(options, code)
   local program = ("local gdn, options = require 'gdnmeta', { device = 'cpu', %s } %s"):format(options, code)
-  local pipe = io.popen(("ulimit -v %d; env -u LD_PRELOAD -u GDNMETA_LIB luajit -e \"%s\" 2>&1"):format(
-    KILOBYTES, program))
+  -- A sanitizer needs more room than that, in the shell too: it goes before the limit comes.
+  local line = "env -u LD_PRELOAD -u GDNMETA_LIB sh -c 'ulimit -v %d; exec luajit -e \"$1\" 2>&1' - \"%s\""
+  local pipe = io.popen(line:format(KILOBYTES, program))
   local text = pipe:read "*a"
   pipe:close()
   return text
