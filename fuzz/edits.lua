@@ -35,9 +35,7 @@ local function places(value, list)
   return list
 end
 
-local function edit(lines, place, what, n)
-  local list = places(lines, {})
-  if #list == 0 then return end
+local function edit(list, place, what, n)
   local at, key = unpack(list[place % #list + 1])
   what = what % (#VALUES + 4) + 1
   local value = at[key]
@@ -54,16 +52,21 @@ local function edit(lines, place, what, n)
   end
 end
 
---- The document of `text`, edited as `bytes` say.
+--- The document of `text`, edited as `bytes` say, until it has twice its places: a list of lists, put twice
+--- again and again, would double it without end.
 ---@param text string JSON lines
 ---@param bytes string
 ---@return string
 function M.apply(text, bytes)
   local lines = {}
   for line in text:gmatch "[^\n]+" do lines[#lines + 1] = cjson.decode(line) end
+  local list = places(lines, {})
+  local most = 2 * #list
   for i = 1, #bytes - 4, 5 do
+    if #list == 0 or #list > most then break end
     local a, b, what, c, d = bytes:byte(i, i + 4)
-    edit(lines, a * 256 + b, what, c * 256 + d)
+    edit(list, a * 256 + b, what, c * 256 + d)
+    list = places(lines, {})
   end
   local parts = {}
   for i = 1, table.maxn(lines) do
