@@ -105,6 +105,7 @@ mutants: deps all
 
 lint: deps
 	@luacheck -q . bin/gdnmeta
+	@luajit spec/mutants/fits.lua
 	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
 asan-lib:

@@ -11,7 +11,7 @@ return {
     "An array is packed that nothing reads: bytes, not values." },
   { "src/payload.c", "h->chunk_start = gdn_pack_ramp(&y->packer, start, rows + 1);", "rows + 2",
     "A boundary more is packed than is read; at the end of its array `make asan` sees that." },
-  { "src/segments.c", "if (p->has_prefills && p->tail_row > 0) SHARED(prefill_query_start_loc", ">= 0",
+  { "src/segments.c", "if (p->has_prefills && p->tail_row > 0)", ">= 0",
     "A buffer is filled that this step hands out to nobody." },
   { "lua/gdnmeta/cli/output.lua", "file:close()", "", "The file was only read, and the program ends soon." },
   { "lua/gdnmeta/sim/presets.lua", "max_num_seqs = ", "max_num_seqs = ",
