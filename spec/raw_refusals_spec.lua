@@ -1,25 +1,12 @@
 -- What build_raw and capture refuse: mistakes raise, steps that the core refuses come back as nil.
 local ffi = require "ffi"
-local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
+local raw = require "spec.support.raw"
 
-local null = require("cjson").null
+local inputs, make, null = raw.inputs, raw.make, require("cjson").null
 
 local INVALID, CAPACITY = -1, -3
 local INT32 = "an integer in -2147483648 .. 2147483647"
-
-local function make(options)
-  options.device, options.rules = "cpu", options.rules or "vllm-2026-08"
-  options.max_num_seqs = options.max_num_seqs or 4
-  return assert(gdn.builder(options))
-end
-
--- Inputs of a decode and a prefill of 2 tokens, changed as a case says.
-local function inputs(changes)
-  local out = { query_start_loc = { 0, 1, 3 }, seq_lens = { 9, 2 }, block_table = { { 5 }, { 6 } } }
-  for name, value in pairs(changes or {}) do out[name] = value end
-  return out
-end
 
 describe("builder:build_raw", function()
   local builder
