@@ -60,6 +60,23 @@ describe("The guides", function()
     end
   end)
 
+  it("say where each invariant is proven and broken, and it is named there", function()
+    local text, paths, seen = blocks.read "docs/engine.md", {}, 0
+    for name, path in text:gmatch "\n%[(%w+)%]: %.%./(%S+)" do paths[name] = path end
+    for number, proven, broken in text:gmatch "\n| (I%d+) | [^|]+ | ([^|]+) | ([^|]+) |" do
+      seen = seen + 1
+      assert.are.equal("I" .. seen, number)
+      for _, column in ipairs { proven, broken } do
+        assert.is_truthy(column:find "%[", number)
+        for name in column:gmatch "%[(%w+)%]" do
+          local path = assert(paths[name], name)
+          assert.is_truthy(blocks.read(path):find(number .. "%f[%D]"), ("%s in %s"):format(number, path))
+        end
+      end
+    end
+    assert.are.equal(26, seen)
+  end)
+
   it("name every hook and field of a policy", function()
     local text = blocks.read "docs/policy.md"
     local source = blocks.read "lua/gdnmeta/policy.lua"

@@ -1,6 +1,8 @@
 -- The invariants of a step, checked from outside: from what was submitted, the steps that came out and
 -- the results that went in. Keeps books of its own and believes none of the engine's.
 local checks = require "spec.support.step_checks"
+local metadata = require "spec.support.metadata_checks"
+local pools = require "spec.support.pool_checks"
 
 local check = checks.check
 
@@ -14,17 +16,18 @@ function Books:submit(request)
   self.live[request.id] = {
     id = request.id, prompt = request.prompt_tokens, max = request.max_tokens, known = request.prompt_tokens,
     computed = cached, cached = cached, drafts = 0, placeholders = 0, accepted = 1, last_drafts = 0,
-    emitted = 0, waits = true, flight = 0,
+    emitted = 0, waits = true, flight = 0, checkpoint = request.checkpoint, held = {}, reach = 0,
   }
   self.arrived = self.arrived + 1
 end
 
 --- A step came out, not completed yet. Returns its rows for the kernel.
 function Books:step(step, where)
-  local c, seen, rows, starts, fresh, lengths, tokens = self.config, {}, {}, {}, {}, {}, 0
+  local c, seen, rows, lengths, tokens = self.config, {}, {}, {}, 0
   for _, id in ipairs(step.preempted) do
     local q = self.live[id]
     check(not q.waits, where, "I22: request %s waits and is preempted", id)
+    pools.left(self, where, q)
     q.waits, q.computed, q.placeholders, q.drafts, q.accepted, q.last_drafts = true, q.cached, 0, 0, 1, 0
     q.epoch = (q.epoch or 0) + 1
     seen[id] = "preempted"
@@ -53,36 +56,37 @@ function Books:step(step, where)
     check(here >= last_region, at, "I12: region %d behind %d", here, last_region)
     last_region = here
     local n = step.query_len[row]
-    starts[row], fresh[row], tokens = tokens, q.computed == 0, tokens + n
+    tokens = tokens + n
     lengths[is_decode and n or -1] = true
     rows[row + 1] = { id = id, n = n, drafts = step.drafts[row], computed = q.computed,
-                      last_accepted = q.accepted,
+                      last_accepted = q.accepted, seat = step.table_row[row],
                       used = used, epoch = q.epoch, samples = step.samples[row] }
     q.computed, q.flight, q.latest = q.computed + n, q.flight + 1, rows[row + 1]
     if step.samples[row] == 1 then q.placeholders = q.placeholders + 1 + used end
-    q.last_drafts = used
+    q.last_drafts, q.seat, q.reach = used, step.table_row[row], math.max(q.reach, q.computed)
     q.accepted = 1 + used -- unless results say otherwise
   end
-  local running = 0
+  local running, waiting = 0, 0
   -- By next: the LuaJIT of Debian 12 has crashed in a side trace of this loop compiled with pairs.
   local live, q = next(self.live)
   while live do
-    running = running + (q.waits and 0 or 1)
+    if q.waits then waiting = waiting + 1 else running = running + 1 end
     live, q = next(self.live, live)
   end
   check(tokens == step.num_tokens and tokens <= c.budget, where, "I3: %d tokens", tokens)
   check(step.num_rows <= running and running <= c.max_num_seqs, where, "I4: %d rows, %d run", step.num_rows,
         running)
-  check(running == self.engine.stats.running, where, "I23: %d run, the engine says %d", running,
-        self.engine.stats.running)
+  local stats = self.engine.stats
+  check(running == stats.running and waiting == stats.waiting, where,
+        "I23: %d run and %d wait, the engine says %d and %d", running, waiting, stats.running, stats.waiting)
   if step.num_rows > 0 then
-    checks.metadata(where, step, starts, fresh)
-    checks.padding(self, where, step, lengths)
+    metadata.rows(where, step, rows, self.engine.config)
+    metadata.padding(self, where, step, lengths)
   elseif #step.preempted == 0 and #step.rejected == 0 and self.in_flight == 0 then
     check(next(self.live) == nil, where, "I24: nothing is scheduled, though somebody waits or runs")
   end
   if step.num_rows > 0 then self.in_flight = self.in_flight + 1 end
-  checks.slots(self, where)
+  pools.all(self, where)
   return rows
 end
 
@@ -95,6 +99,7 @@ function Books:complete(step, rows, where)
   for n, row in ipairs(rows) do
     local q, emitted = self.live[row.id], step.emitted[n - 1]
     local at = ("%s request %s"):format(where, row.id)
+    pools.landed(self, at, row.seat)
     if not q or q.flight == 0 then -- cancelled, or finished by the step before
       check(emitted == 0, at, "emits %d tokens after it left", emitted)
     else
@@ -122,11 +127,12 @@ function Books:complete(step, rows, where)
       if finished[row.id] then
         self.finished, self.emitted = self.finished + 1, self.emitted + q.emitted
         self.done[row.id] = q
+        pools.left(self, at, q)
         self.live[row.id] = nil
       end
     end
   end
-  checks.slots(self, where)
+  pools.all(self, where)
   local e, waiting = self.engine, 0
   for _ in pairs(self.live) do waiting = waiting + 1 end
   check(e.stats.waiting + e.stats.running == waiting, where, "I23: %d live, the engine has %d", waiting,
@@ -134,8 +140,10 @@ function Books:complete(step, rows, where)
 end
 
 function Books:cancel(id)
+  pools.left(self, "request " .. id, self.live[id])
   self.live[id] = nil
   self.cancelled = self.cancelled + 1
+  pools.all(self, "cancelled request " .. id)
 end
 
 --- Everything is over: nothing is left, nothing is lost.
@@ -166,13 +174,14 @@ local COUNTS = { "arrived", "finished", "cancelled", "rejected", "scheduled", "r
                  "abandoned", "wasted_tokens" }
 
 --- Books of an engine that may have worked before, and is idle.
---- config: budget, max_num_seqs, max_model_len, threshold, chunked, align, block, num_spec, sizes,
---- reorder_threshold, admit_after_preemption.
+--- config: budget, max_num_seqs, max_model_len, threshold, chunked, align, block, kv_block, num_spec,
+--- sizes, reorder_threshold, admit_after_preemption.
 function M.new(engine, config)
   local before = {}
   for _, name in ipairs(COUNTS) do before[name] = engine.stats[name] end
   return setmetatable({ engine = engine, before = before, config = config, live = {}, done = {}, arrived = 0,
-                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0 }, Books)
+                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0, owed = {} },
+                      Books)
 end
 
 return M

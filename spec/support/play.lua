@@ -185,7 +185,7 @@ function M.run(c, opts)
   self.books = invariants.new(e, {
     budget = c.budget, max_num_seqs = c.seqs, max_model_len = c.max_model_len, threshold = c.threshold,
     chunked = c.chunked, align = c.align, block = c.block, num_spec = c.num_spec,
-      sizes = e.options.capture_sizes,
+    kv_block = c.kv_block, sizes = e.options.capture_sizes,
     reorder_threshold = 1 + c.num_spec, admit_after_preemption = c.admit_after_preemption,
   })
   self.kernel = opts.kernel or kernels.new(c.num_groups, c.num_spec)

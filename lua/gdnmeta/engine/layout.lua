@@ -11,7 +11,7 @@ local M = {}
 -- Columns that a step's window has behind `tokens`; mode none has column 0 only.
 local function block_of(e) return e.align and e.block or huge end
 
--- A decode always emits. Nothing here branches on a row.
+-- A decode always emits. I8: it is a speculative row where any row drafts. Nothing here branches on a row.
 local function write_decodes(e, step, speculative)
   local plan, r, block, on_device = e.plan, e.requests, block_of(e), e.reads_accepted
   local decodes, drafted, spec, next_drafts = plan.decodes, plan.drafts, speculative and 1 or 0,
@@ -52,7 +52,7 @@ local function write_chunk(e, step, row, i, n, block)
   r.read_before[i], r.read_column[i] = read, column
 end
 
--- Regions of the batch behind the decodes: stretches of text that a preempted request computes again and
+-- I12. Regions of the batch behind the decodes: stretches of text that a preempted request computes again and
 -- that are as short as a decode, short extends, long extends, first chunks.
 local REGIONS = 4
 

@@ -1,0 +1,157 @@
+-- Who holds what: every slot and every block of the attention cache, counted anew after each step from the
+-- state tables, the checkpoints and the books of invariants.lua. A slot that nobody answers for, or that
+-- is back too early, is found in the step that lost it.
+local lib = require "gdnmeta.native"
+local check = require("spec.support.step_checks").check
+
+local M = {}
+
+-- Slots that are held beside the state tables, by group: checkpoints of the host, and of live requests.
+local function pins_of(self)
+  local pins = {}
+  local function add(slots)
+    for group, slot in ipairs(slots) do
+      pins[group] = pins[group] or {}
+      pins[group][slot] = (pins[group][slot] or 0) + 1
+    end
+  end
+  for _, pinned in pairs(self.engine.pinned) do add(pinned.slots) end
+  for _, q in pairs(self.live) do
+    if q.checkpoint then add(q.checkpoint.slots) end
+  end
+  return pins
+end
+
+-- Seats whose rows may hold slots: of requests that run, and of those that left while a step names them.
+local function holders_of(self, where)
+  local seats = {}
+  for seat, owed in pairs(self.owed) do seats[seat] = owed.id end
+  for id, q in pairs(self.live) do
+    if not q.waits then
+      check(not seats[q.seat], where, "I13: requests %s and %s have one seat", id, seats[q.seat])
+      seats[q.seat] = id
+    end
+  end
+  return seats
+end
+
+-- Slots of a seat's row in a group.
+local function slots_of(states, group, seat)
+  local slots, cells = {}, states.cells[group]
+  for column = 0, states.width - 1 do
+    local slot = cells[seat * states.width + column]
+    if slot ~= 0 then slots[#slots + 1] = slot end
+  end
+  return slots
+end
+
+-- I13: as many as the mode asks for. Align: of each step that may be in flight the window and one below.
+local function check_count(self, where, q, group, slots)
+  local c, n = self.config, #slots
+  local least, most = 1 + c.num_spec, 1 + c.num_spec
+  if c.align then least, most = 1, (2 + c.num_spec) * #self.engine.steps end
+  check(n >= least and n <= most, where, "I13: request %s holds %d slots of group %d, want %d .. %d", q.id, n,
+        group, least, most)
+end
+
+-- I13, I14, I23 of one group. Returns the slots of each seat.
+local function check_group(self, where, group, seats, pins)
+  local e = self.engine
+  local states, held, rows_of, used = e.states, {}, {}, 0
+  for seat = 0, e.config.max_requests - 1 do
+    local slots = slots_of(states, group, seat)
+    check(seats[seat] or #slots == 0, where, "I22, I23: seat %d holds %d slots and is nobody's", seat, #slots)
+    held[seat] = slots
+    for _, slot in ipairs(slots) do
+      check(slot > 0 and slot < e.config.num_slots[group], where, "I13, I14: slot %d", slot)
+      rows_of[slot] = (rows_of[slot] or 0) + 1
+    end
+  end
+  for slot = 1, e.config.num_slots[group] - 1 do
+    local holders, want = lib.gdn_slots_holders(states.pools, group, slot), rows_of[slot] or 0
+    if holders > 0 then used = used + 1 end
+    if pins[slot] then
+      want = want + pins[slot]
+    else
+      check(want < 2 or next(self.owed), where, "I13: slot %d stands in %d rows, without a checkpoint", slot,
+            want)
+    end
+    check(holders == want, where, "I23: slot %d of group %d has %d holders, want %d", slot, group, holders,
+          want)
+  end
+  local free = lib.gdn_slots_available(states.pools, group)
+  check(free + used == e.config.num_slots[group] - 1, where, "I23: %d slots free, %d used", free, used)
+  return held
+end
+
+-- I13, I23 of the attention cache: every request holds the blocks of the longest that it has been.
+local function check_cache(self, where)
+  local kv, used = self.engine:kv(), 0
+  if not kv then return end
+  for _, owed in pairs(self.owed) do used = used + owed.blocks end
+  for _, q in pairs(self.live) do
+    if not q.waits then used = used + math.ceil(q.reach / self.config.kv_block) end
+  end
+  check(kv.used == used and kv.free + used == kv.size and kv.free >= 0, where,
+        "I13, I23: %d of %d blocks of attention cache used, %d free, want %d used", kv.used, kv.size, kv.free,
+        used)
+end
+
+local function remember(self, q, slots, group)
+  local pools, held = self.engine.states.pools, {}
+  for n, slot in ipairs(slots) do
+    held[n] = { slot = slot, generation = lib.gdn_slots_generation(pools, group, slot) }
+  end
+  q.held[group] = held
+end
+
+--- Everything that is held, after a step or after its results.
+function M.all(self, where)
+  local seats, pins = holders_of(self, where), pins_of(self)
+  for group = 0, self.engine.states.groups - 1 do
+    local held = check_group(self, where, group, seats, pins[group + 1] or {})
+    for _, q in pairs(self.live) do
+      if not q.waits then
+        check_count(self, where, q, group, held[q.seat])
+        remember(self, q, held[q.seat], group)
+      end
+    end
+  end
+  check_cache(self, where)
+end
+
+-- I22: what a request held came back, as its generation tells, or a checkpoint holds it.
+local function check_returned(self, where, id, held)
+  local pins, pools = pins_of(self), self.engine.states.pools
+  for group, slots in pairs(held) do
+    for _, was in ipairs(slots) do
+      local is_pinned = pins[group + 1] and pins[group + 1][was.slot]
+      check(is_pinned or lib.gdn_slots_generation(pools, group, was.slot) ~= was.generation, where,
+            "I22: request %s left, and slot %d of group %d did not come back", id, was.slot, group)
+    end
+  end
+end
+
+--- A request runs no longer. What a step in flight still names is owed until that step completes.
+function M.left(self, where, q)
+  if q.waits or not q.seat then return end
+  if q.flight > 0 then
+    self.owed[q.seat] = { id = q.id, flight = q.flight, held = q.held,
+                          blocks = math.ceil(q.reach / self.config.kv_block) }
+  else
+    check_returned(self, where, q.id, q.held)
+  end
+  q.seat, q.held, q.reach = nil, {}, 0
+end
+
+--- A step completed that names this seat.
+function M.landed(self, where, seat)
+  local owed = self.owed[seat]
+  if not owed then return end
+  owed.flight = owed.flight - 1
+  if owed.flight > 0 then return end
+  self.owed[seat] = nil
+  check_returned(self, where, owed.id, owed.held)
+end
+
+return M
