@@ -175,6 +175,31 @@ describe("A policy that fails", function()
     assert.is_true(ticks < 20)
   end)
 
+  it("has no more time where the stopwatch does not tell it", function()
+    for shown, bad in pairs { ["nil"] = function() end, nan = function() return 0 / 0 end } do
+      local ticks, good = 0, 0
+      local function stopwatch()
+        ticks = ticks + 1
+        if ticks > good then return bad() end
+        return 0
+      end
+      local policy = { chunk = function(_, want)
+        for _ = 1, 1e5 do pcall(function() end) end -- what interrupts it cannot be caught
+        return want
+      end, on_arrival = function() end }
+      local problem = ("stopwatch() = %s, want a finite number of seconds"):format(shown)
+      start(policy, { policy_budget = 2 ^ 31 - 1, policy_seconds = 5, stopwatch = stopwatch })
+      assert.are.equal(3, #engine:failures()) -- requests arrived, though their policy did not hear of it
+      assert.are.equal(3, engine.stats.waiting)
+      assert.are.same({ "stopwatch", problem }, { engine:failures()[3].hook, engine:failures()[3].message })
+      good = ticks + 2 -- before the plan, and before its first hook
+      assert.is_true(engine:step(1).fallback)
+      assert.are.equal("chunk", engine:failures()[4].hook)
+      assert.matches(problem, engine:failures()[4].message, 1, true)
+      engine:close()
+    end
+  end)
+
   it("cannot loop for ever in a helper, in a table of helpers or once it was hot", function()
     local helpers = { spin = function(n) for _ = 1, n do end end }
     local limit = 10

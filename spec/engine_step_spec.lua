@@ -94,6 +94,31 @@ describe("A step", function()
     engine:close()
   end)
 
+  it("goes on where the stopwatch returns no number, or fails, at any of its readings", function()
+    local function fail() error {} end
+    for _, bad in ipairs { function() end, function() return 0 / 0 end, function() return -math.huge end,
+                           function() return "1" end, fail } do
+      for reading = 1, 4 do
+        local ticks = 0
+        local engine = serve.engine("fcfs", { stopwatch = function()
+          ticks = ticks + 1
+          if ticks == reading then return bad() end
+          return ticks
+        end })
+        engine:submit(request(1, { max_tokens = 2 }))
+        local step = assert(engine:step(0))
+        assert.are.same({ reading > 2 and 1 or nil, reading <= 2 and 1 or nil },
+                        { step.policy_seconds, step.build_seconds })
+        engine:complete(step, nil, 0)
+        step = engine:step(1)
+        assert.are.same({ 1, 1 }, { step.policy_seconds, step.build_seconds })
+        engine:complete(step, nil, 1)
+        assert.are.same({ true, 1, 0 }, { engine:idle(), engine.stats.finished, engine:slots().used })
+        engine:close()
+      end
+    end
+  end)
+
   it("wants a stream that is one, before anything is decided", function()
     local engine = serve.engine "fcfs"
     assert(engine:submit(request(1)))
@@ -111,7 +136,10 @@ describe("A step", function()
     for text, now in pairs { ["nil"] = false, ["nan"] = 0 / 0, inf = math.huge, ["-inf"] = -math.huge } do
       assert.has_error(function() engine:step(now or nil) end,
         ("gdnmeta.Engine:step: now = %s, want a finite number of seconds"):format(text))
+      assert.has_error(function() engine:complete({}, nil, now or nil) end,
+        ("gdnmeta.Engine:complete: now = %s, want a finite number of seconds"):format(text))
     end
+    assert.are.equal(0, engine.stats.steps)
     engine:close()
   end)
 end)

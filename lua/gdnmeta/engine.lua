@@ -11,6 +11,7 @@ local make = require "gdnmeta.engine.make"
 local check_open = require "gdnmeta.engine.open"
 local propose = require "gdnmeta.engine.propose"
 local outcomes = require "gdnmeta.engine.results"
+local watch = require "gdnmeta.engine.watch"
 
 local EINVAL, ECAP = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP)
 
@@ -91,7 +92,7 @@ end
 
 local function build(self, step, stream)
   local stopwatch = self.stopwatch
-  local before = stopwatch and stopwatch()
+  local before = stopwatch and watch.read(stopwatch)
   layout.write(self, step)
   local metadata, message, code = step.builder:build(step.batch, stream)
   if not metadata then
@@ -99,7 +100,7 @@ local function build(self, step, stream)
     step.untold = true
     return nil, message, code
   end
-  if stopwatch then step.build_seconds = stopwatch() - before end
+  if stopwatch then step.build_seconds = watch.since(stopwatch, before) end
   step.metadata, step.in_flight = metadata, true
   self.in_flight, self.newest = self.in_flight + 1, step
   if self.in_flight == 1 then self.oldest = step end
@@ -126,9 +127,9 @@ function Engine:step(now, stream)
   self.now, self.step_number = now, self.step_number + 1
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
-  local before = stopwatch and stopwatch()
+  local before = stopwatch and watch.read(stopwatch)
   step.fallback = propose.plan(self)
-  if stopwatch then step.policy_seconds = stopwatch() - before end
+  if stopwatch then step.policy_seconds = watch.since(stopwatch, before) end
   commits.commit(self, step)
   announce(self, step)
   count(self)

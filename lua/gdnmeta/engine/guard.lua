@@ -1,5 +1,7 @@
 -- Runs a policy's code so that nothing it does reaches the engine: errors are caught, and untrusted
 -- code has an instruction budget. Failures are recorded; several steps in a row that fail trip a breaker.
+local watch = require "gdnmeta.engine.watch"
+
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, xpcall = debug.traceback, xpcall
 
@@ -28,21 +30,33 @@ end
 local call_with_budget
 local limits -- of the call under way
 
+-- Why time is over: it is, or nobody can tell. The latter stays, or a policy could sit it out.
+local function overtime(given)
+  if not given.stopwatch then return nil end
+  local now, problem = watch.read(given.stopwatch)
+  given.problem = given.problem or problem
+  return given.problem or now > given.ends and "time limit passed"
+end
+
 -- Count hook, every limits.slice instructions. Once the budget is spent every further instruction fails,
 -- so that a pcall in the policy cannot swallow it; only call_with_budget itself, on its way out, is left
 -- alone.
 local function count_down()
   limits.left = limits.left - limits.slice
-  local late = limits.stopwatch and limits.stopwatch() > limits.ends
+  local late = overtime(limits)
   if limits.left > 0 and not late or getinfo(2, "f").func == call_with_budget then return end
   sethook(count_down, "", 1)
-  error(late and "time limit passed" or "instruction budget spent", 2)
+  error(late or "instruction budget spent", 2)
 end
 
 function call_with_budget(given, section, a, b, c, d)
   local hook, mask, count = gethook()
-  limits, given.left = given, given.budget
-  if given.stopwatch then given.ends = given.stopwatch() + given.seconds end
+  limits, given.left, given.problem = given, given.budget, nil
+  if given.stopwatch then
+    local now, problem = watch.read(given.stopwatch)
+    if not now then return false, problem end
+    given.ends = now + given.seconds
+  end
   sethook(count_down, "", given.slice)
   local ok, x, y = xpcall(section, caught, a, b, c, d)
   sethook(hook, mask, count)
@@ -87,7 +101,7 @@ function Guard:call(section, a, b, c, d)
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false
   if ok then return true, x, y end
-  self:fail(hook, text(x), trace, i >= 0 and self.engine.requests.id[i] or nil)
+  self:fail(hook or "stopwatch", text(x), trace, i >= 0 and self.engine.requests.id[i] or nil)
   return false
 end
 jit.off(Guard.call)

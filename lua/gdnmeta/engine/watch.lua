@@ -1,0 +1,24 @@
+-- Readings of the host's stopwatch. It may fail and may return anything, in the middle of a step: only a
+-- finite number of seconds is taken, and nothing is raised.
+local check = require "gdnmeta.check"
+
+local pcall, type = pcall, type
+
+local M = {}
+
+---@return number|nil seconds, string? problem
+function M.read(stopwatch)
+  local ok, seconds = pcall(stopwatch)
+  if ok and type(seconds) == "number" and seconds - seconds == 0 then return seconds end -- not nan, not inf
+  if ok then return nil, check.wrong("stopwatch()", seconds, "a finite number of seconds") end
+  return nil, "stopwatch failed: " .. (type(seconds) == "string" and seconds or check.show(seconds))
+end
+
+--- Seconds since a reading; nil where one of the two is none.
+---@return number|nil
+function M.since(stopwatch, before)
+  local now = M.read(stopwatch)
+  return before and now and now - before
+end
+
+return M
