@@ -37,6 +37,9 @@ describe("gdnmeta.engine", function()
            { builder = builder { num_slots = 50 }, async = true, second_builder = builder { num_slots = 3 } })
     raises("long_prefill_token_threshold wants chunked_prefill",
            { builder = b, chunked_prefill = false, long_prefill_token_threshold = 5 })
+    raises("kv_tokens = 15, want at least 16 (kv_block_size)", { builder = b, kv_tokens = 15 })
+    raises("kv_tokens = 63, want at least 64 (kv_block_size)",
+           { builder = b, kv_tokens = 63, kv_block_size = 64 })
     raises("policy_seconds wants a stopwatch", { builder = b, policy_seconds = 1 })
     raises("capture_sizes[9]: want a list without gaps", { builder = b, capture_sizes = { 1, 2, [9] = 16 } })
     raises('on_policy_error = "panic", want "fallback" or "raise"',
@@ -60,6 +63,7 @@ describe("gdnmeta.engine", function()
     raises("long_prefill_token_threshold = 9, want at least 16 (mamba_block_size)",
            { builder = align(), long_prefill_token_threshold = 9 })
     raises("num_slots of group 0 = 2, want at least 3", { builder = align { num_slots = 2 } })
+    raises("kv_tokens = 15, want at least 16 (kv_block_size)", { builder = align(), kv_tokens = 15 })
     raises("chunked_prefill = false, want true with mamba_cache_mode align",
            { builder = align(), chunked_prefill = false })
     local engine = gdn.engine { builder = align() }

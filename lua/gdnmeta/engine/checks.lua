@@ -85,6 +85,10 @@ local function limits_problem(o)
     or at_most(o, "drafts", spec, "num_speculative_tokens")
 end
 
+local function cache_problem(o)
+  return o.kv_tokens and at_least(o, "kv_tokens", o.kv_block_size, "kv_block_size") or nil
+end
+
 local function pools_problem(o, need)
   for group = 0, o.config.num_groups - 1 do
     local slots = o.config.num_slots[group]
@@ -102,14 +106,15 @@ local function mode_problem(o)
     return 'mamba_cache_mode = "all", want "none" or "align"'
   elseif c.mamba_cache_mode == lib.GDN_CACHE_NONE then
     o.max_model_len, o.kv_block_size = o.max_model_len or 32768, o.kv_block_size or 16
-    return pools_problem(o, spec + 1)
+    return cache_problem(o) or pools_problem(o, spec + 1)
   end
   if not o.chunked_prefill then return "chunked_prefill = false, want true with mamba_cache_mode align" end
   local holds = (c.max_blocks_per_row - c.num_speculative_blocks) * block
   o.max_model_len, o.kv_block_size = o.max_model_len or math.min(holds, 2 ^ 30), o.kv_block_size or block
   if spec >= block then return check.wrong("num_speculative_tokens", spec, "less than mamba_block_size") end
   local threshold = o.long_prefill_token_threshold > 0 and "long_prefill_token_threshold"
-  return pools_problem(o, spec + 2 + (o.async and 2 or 0))
+  return cache_problem(o)
+    or pools_problem(o, spec + 2 + (o.async and 2 or 0))
     or at_most(o, "max_model_len", holds + 1, "max_blocks_per_row")
     or at_least(o, "max_num_batched_tokens", block, "mamba_block_size")
     or threshold and at_least(o, threshold, block, "mamba_block_size") or nil
