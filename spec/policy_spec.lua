@@ -63,6 +63,16 @@ describe("gdnmeta.policy", function()
     end)
   end)
 
+  it("takes no path that the C library would cut short", function()
+    with_file("return {}", function(path)
+      for _, cut in ipairs { path .. "\0", path .. "\0.lua", "./\0" .. path } do
+        local policy, message = gdn.policy(cut)
+        assert.is_nil(policy)
+        assert.are.equal(("policy path = %q, want a path without NUL bytes"):format(cut), message)
+      end
+    end)
+  end)
+
   it("returns nil and the reason for a file that is no policy", function()
     local function problem(source)
       local message

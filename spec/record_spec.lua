@@ -284,6 +284,8 @@ describe("A recording", function()
     recording:close()
     assert.are.same({ nil, "/nowhere/x: No such file or directory", gdn.EINVAL }, { e:record "/nowhere/x" })
     raises("gdnmeta.Engine:record: path = nil, want a string", function() e:record() end)
+    raises(("gdnmeta.Engine:record: path = %q, want a path without NUL bytes"):format(path .. "\0x"),
+           function() e:record(path .. "\0x") end)
     raises("gdnmeta.Engine:record: unknown option bytes", function() e:record(path, { bytes = 3 }) end)
     raises("gdnmeta.Engine:record: max_bytes = 0.5, want an integer in 1 .. 2^53",
            function() e:record(path, { max_bytes = 0.5 }) end)
@@ -470,6 +472,8 @@ describe("A recording", function()
 
     it("is opened by a path, and within memory", function()
       raises("gdnmeta.record.open: path = nil, want a string", function() gdn.record.open() end)
+      raises(("gdnmeta.record.open: path = %q, want a path without NUL bytes"):format(path .. "\0x"),
+             function() gdn.record.open(path .. "\0x") end)
       raises('gdnmeta.record.open: max_memory = "1", want a number of bytes above 0',
              function() gdn.record.open(path, "1") end)
       raises("gdnmeta.record.open: max_memory = nan, want a number of bytes above 0",

@@ -6,6 +6,13 @@ local tobit = bit.tobit
 
 local M = { INT32_MIN = -2147483648, INT32_MAX = 2147483647 }
 
+--- What is wrong with the path of a file. The C library ends it at a NUL byte, and would open another file.
+---@return string|nil message
+function M.path_problem(name, value)
+  if type(value) ~= "string" then return M.wrong(name, value, "a string") end
+  if value:find("\0", 1, true) then return M.wrong(name, value, "a path without NUL bytes") end
+end
+
 --- Is `value` a whole number in low .. high? Both bounds lie within an int32, which is what makes
 --- tobit the whole test: it differs from a fraction, from NaN and from whatever would wrap.
 ---@return boolean

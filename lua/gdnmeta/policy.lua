@@ -1,5 +1,6 @@
 --- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
+local checks = require "gdnmeta.check"
 local guards = require "gdnmeta.engine.guard"
 local interpreted = require "gdnmeta.interpreted"
 local sandbox = require "gdnmeta.sandbox"
@@ -112,6 +113,8 @@ local function from_value(value, name, trusted, is_file)
 end
 
 local function from_file(path, name, trusted)
+  local problem = checks.path_problem("path", path)
+  if problem then return nil, "policy " .. problem end
   local file, why = io.open(path, "rb")
   if not file then return nil, "policy " .. why end
   local source = file:read "*a"
@@ -122,7 +125,8 @@ local function from_file(path, name, trusted)
   if not trusted then jit.off(chunk, true) end
   local ok, value = guards.run(LOAD_BUDGET, chunk)
   if not ok then return nil, ("policy %s: %s"):format(path, value) end
-  local policy, problem = from_value(value, name, trusted, true)
+  local policy
+  policy, problem = from_value(value, name, trusted, true)
   if not policy then return nil, ("policy %s: %s"):format(path, problem) end
   return policy
 end

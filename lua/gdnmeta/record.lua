@@ -101,7 +101,8 @@ end
 local M = { open = reader.open }
 
 local function options_problem(path, options)
-  if type(path) ~= "string" then return check.wrong("path", path, "a string") end
+  local problem = check.path_problem("path", path)
+  if problem then return problem end
   if type(options) ~= "table" then return check.wrong("options", options, "a table or nil") end
   for name in pairs(options) do
     if name ~= "max_bytes" then return "unknown option " .. tostring(name) end

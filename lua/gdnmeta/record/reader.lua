@@ -123,8 +123,9 @@ local M = {}
 ---@return string? message
 ---@return integer? code
 function M.open(path, max_memory)
-  if type(path) ~= "string" then
-    error("gdnmeta.record.open: " .. check.wrong("path", path, "a string"), 2)
+  local problem = check.path_problem("path", path)
+  if problem then
+    error("gdnmeta.record.open: " .. problem, 2)
   elseif max_memory ~= nil and not (type(max_memory) == "number" and max_memory > 0) then
     error("gdnmeta.record.open: " .. check.wrong("max_memory", max_memory, "a number of bytes above 0"), 2)
   end
