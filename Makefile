@@ -122,7 +122,7 @@ asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
 # memory, where valgrind leaves it other room for machine code.
 CORE_SPECS := $(patsubst %,spec/%_spec.lua,batch builder build_raw raw_refusals metadata tensor tables lists legality \
-  strict oracle dlpack emitters)
+  strict oracle dlpack dlpack_owners emitters)
 valgrind: deps all $(FAKE)
 	@scripts/deps valgrind
 	@SPECS="$(CORE_SPECS)" SKIP=lua,jit GDN_CASES=$${GDN_CASES:-20} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9

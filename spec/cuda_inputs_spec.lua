@@ -1,8 +1,7 @@
--- Inputs on the device: each on its own, in the device's order, and checked there.
+-- Inputs on the device: each on its own, and in the device's order.
 --   GDN_CUDA_SPECS=cuda   on a real device
-local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
-local raises = require "spec.support.raises"
+local given = require "spec.support.device_inputs"
 
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 local EINVAL = -1
@@ -18,28 +17,9 @@ describe("Inputs on the device:", function()
     driver:free_all()
   end)
 
-  local function open(options)
-    local all = { device = "cuda", max_num_seqs = 8, num_speculative_tokens = 2, num_slots = 100,
-      max_num_batched_tokens = 512 }
-    for name, value in pairs(options or {}) do all[name] = value end
-    builder = assert(gdn.builder(all))
-    batch = assert(builder:batch())
-  end
-
-  local function array(values)
-    local memory = driver:int32(#values)
-    driver:write(memory, values)
-    return memory, #values
-  end
-
-  local function build(...)
-    batch:clear()
-    for _, row in ipairs { ... } do
-      assert(batch:push(unpack(row, 1, 7)))
-      if row.at then batch:index(batch.num_rows - 1, row.at[1], row.at[2]) end
-    end
-    return builder:build(batch)
-  end
+  local function open(options) builder, batch = given.open(options) end
+  local function array(values) return given.array(driver, values) end
+  local function build(...) return given.build(builder, batch, ...) end
 
   it("state tables, row stride and all", function()
     open { num_groups = 2 }
@@ -159,157 +139,5 @@ describe("Inputs on the device:", function()
     assert.are.same({ 3, 3 }, meta.num_accepted_tokens:totable())
     assert.are.same({ 0, 0 }, meta.spec_read_state_indices:totable())
     assert.is_nil(builder:device_error())
-  end)
-
-  describe("what only the device sees becomes the null slot, and stays known:", function()
-    local function fault(expected, ...)
-      local meta = assert(build(...))
-      local states = (meta.spec_state_indices_tensor or meta.non_spec_state_indices_tensor):totable()
-      local reads = (meta.spec_read_state_indices or meta.non_spec_read_state_indices):totable()
-      local message, code = builder:device_error()
-      assert.are.same({ expected, EINVAL }, { message, code })
-      assert.are.equal(expected, (builder:device_error(true)))
-      assert.is_nil(builder:device_error())
-      return states, reads, meta
-    end
-
-    it("a slot outside of the pool", function()
-      open()
-      assert(builder:borrow_device_table(0, array { 1, 100, 3, 4, 5, 6, 7, 0, -1 }, 3, 3))
-      local why = " of a finished build names a block in a device table that is not one of the pool"
-      local states = fault("rows[0]" .. why, { 3, 9, 2, 1, true, 0 }, { 3, 9, 2, 1, true, 1 })
-      assert.are.same({ { 1, 0, 3 }, { 4, 5, 6 } }, states)
-      -- 0 is no slot to write, but may stand where nothing is written; -1 never
-      states = fault("rows[1]" .. why, { 3, 9, 2, 1, true, 1 }, { 1, 9, 0, 1, true, 2 })
-      assert.are.same({ { 4, 5, 6 }, { 7, 0, 0 } }, states)
-      local _, reads = fault("rows[0]" .. why, { 3, 9, 2, 2, true, 0 })
-      assert.are.same({ 0 }, reads)
-    end)
-
-    it("an accepted count", function()
-      open()
-      for row = 0, 1 do builder:set_blocks(0, row, { row * 3 + 1, row * 3 + 2, row * 3 + 3 }) end
-      assert(builder:borrow_device_accepted(array { 2, 4 }))
-      local why = " of a finished build has a num_accepted_tokens on the device outside of " ..
-        "1 .. num_speculative_tokens + 1"
-      local _, reads, meta = fault("rows[1]" .. why, { 3, 9, 2, 1, true, 0 }, { 3, 9, 2, 1, true, 1 })
-      assert.are.same({ 2, 0 }, reads)
-      assert.are.same({ 2, 1 }, meta.num_accepted_tokens:totable())
-      assert.are.same({ 1, 0 }, meta.spec_conv_shift:totable())
-    end)
-
-    it("a length that the host's classes contradict", function()
-      open { num_speculative_tokens = 0 }
-      builder:set_blocks(0, 0, { 7 })
-      local memory = array { 5 }
-      assert(builder:borrow_device_seq_lens(memory, 1))
-      local why = "rows[0] of a finished build has a seq_len on the device that contradicts its " ..
-        "query_len or read_column"
-      local _, reads, meta = fault(why, { 5, 0, nil, nil, false, 0 })
-      assert.are.same({ { 7 }, { true } }, { reads, meta.has_initial_state:totable() })
-      driver:write(memory, { 9 })
-      meta = select(3, fault(why, { 5, 0, nil, nil, false, 0, -1 }))
-      assert.are.same({ false }, meta.has_initial_state:totable())
-      driver:write(memory, { 4 })
-      fault(why, { 5, 0, nil, nil, false, 0 })
-    end)
-
-    it("a window or a column past the table", function()
-      open { num_speculative_tokens = 1, mamba_cache_mode = "align", mamba_block_size = 10,
-             max_blocks_per_row = 4 }
-      assert(builder:borrow_device_table(0, array { 1, 2, 3, 4 }, 4, 1))
-      local memory = array { 31 }
-      assert(builder:borrow_device_seq_lens(memory, 1))
-      local why = "rows[0] of a finished build reaches past the columns of a device table"
-      assert.are.same({ { 0, 0 } }, (fault(why, { 2, 0, 1, 1, true, 0, 2 })))
-      driver:write(memory, { 30 })
-      assert.are.same({ { 3, 4 } },
-                      assert(build { 2, 0, 1, 1, true, 0, 2 }).spec_state_indices_tensor:totable())
-      driver:write(memory, { 2^31 - 1 })
-      fault(why, { 2, 0, 1, 1, true, 0, 2 })
-    end)
-
-    it("but nothing of it under the reference rules, which pass on what they find", function()
-      open { rules = "vllm-2026-08" }
-      assert(builder:borrow_device_table(0, array { -7, 2^31 - 1, 100000 }, 3, 1))
-      assert(builder:borrow_device_accepted(array { 99 }))
-      local meta = assert(build { 3, 9, 2, 1, true, 0 })
-      assert.are.same({ { -7, 2^31 - 1, 100000 } }, meta.spec_state_indices_tensor:totable())
-      assert.are.same({ 99 }, meta.num_accepted_tokens:totable())
-      assert.is_nil(builder:device_error())
-    end)
-  end)
-
-  describe("refused before anything is launched:", function()
-    local function refused(message, ...)
-      assert.are.same({ nil, message, EINVAL }, { build(...) })
-      assert.are.equal(0, builder:counters().launches)
-    end
-
-    it("an element that an array does not have", function()
-      open()
-      assert(builder:borrow_device_seq_lens(array { 9, 9 }))
-      local row = { 1, 0, nil, nil, true, 0 }
-      refused("rows[2].seq_index = -1, its own number, want it below 2 (elements)", row, row, row)
-      refused("rows[0].seq_index = 2, want -1 .. 1", { 1, 0, nil, nil, true, 0, at = { 2 } })
-      assert(builder:borrow_device_seq_lens())
-      assert(builder:borrow_device_accepted(array { 1 }))
-      refused("rows[0].accepted_index = 1, want -1 .. 0", { 1, 5, nil, nil, true, 0, at = { -1, 1 } })
-    end)
-
-    it("rows of the batch's own, and rows that a table does not have", function()
-      open { num_groups = 2 }
-      batch:push(1, 5, nil, nil, true, 2)
-      assert(builder:borrow_device_table(1, array { 1, 2, 3, 4, 5, 6 }, 3, 2))
-      local gone = "rows[0].table_row = 2, want 0 .. 1 (group 1)"
-      assert.are.same({ nil, gone, EINVAL }, { builder:build(batch) })
-      batch:clear()
-      batch:add { query_len = 1, seq_len = 5, blocks = { { 1 }, { 1 } }, prompt_done = true }
-      local why = "rows[0] has blocks of its own, want a table_row: the table of group 1 is on the device"
-      assert.are.same({ nil, why, EINVAL }, { builder:build(batch) })
-    end)
-
-    it("lengths on the device with an `align` table on the host", function()
-      open { mamba_cache_mode = "align", num_groups = 2 }
-      assert(builder:borrow_device_table(0, array { 1, 2, 3 }, 3, 1))
-      assert(builder:borrow_device_seq_lens(array { 9 }))
-      refused("the table of group 1 is on the host, want it on the device: `align` windows follow from " ..
-        "seq_lens, which are there", { 1, 0, nil, nil, true, 0 })
-    end)
-
-    it("memory of the host", function()
-      open()
-      local memory = require "ffi".new "int32_t[8]"
-      for _, call in ipairs { function() return builder:borrow_device_table(0, memory, 3, 2) end,
-                              function() return builder:borrow_device_seq_lens(memory, 8) end,
-                              function() return builder:borrow_device_accepted(memory, 8) end } do
-        local ok, message, code = call()
-        assert.are.same({ nil, EINVAL }, { ok, code })
-        assert.matches("^[%l_]+ = 0x%x+ is no memory that CUDA knows, want memory of cuda:0$", message)
-      end
-      local pinned = require "ffi".new "void *[1]"
-      driver:call("cuMemHostAlloc", pinned, 64, 0)
-      local _, message = builder:borrow_device_accepted(pinned[0], 8)
-      driver:call("cuMemFreeHost", pinned[0])
-      assert.matches("^num_accepted_tokens = 0x%x+ is host memory, want memory of cuda:0$", message)
-    end)
-
-    it("arguments that cannot be meant", function()
-      open()
-      raises("gdnmeta.Builder:borrow_device_table: group = 1, want an integer in 0 .. 0",
-             function() builder:borrow_device_table(1) end)
-      raises('gdnmeta.Builder:borrow_device_seq_lens: memory = "x", want a device pointer or nil',
-             function() builder:borrow_device_seq_lens("x", 1) end)
-      raises("gdnmeta.Builder:borrow_device_accepted: n = 0, want an integer in 1 .. 2147483647",
-             function() builder:borrow_device_accepted(driver:int32(1), 0) end)
-      raises("gdnmeta.Builder:borrow_device_table: row_stride = 2, want an integer in 3 .. 2147483647",
-             function() builder:borrow_device_table(0, driver:int32(9), 2, 3) end)
-      batch:push(1, 2, nil, nil, true, 0)
-      raises("gdnmeta.Batch:index: row = 1, want an integer in 0 .. 0", function() batch:index(1, 0) end)
-      raises("gdnmeta.Batch:index: seq_index = nil, want an integer in -1 .. 2147483647",
-             function() batch:index(0) end)
-      raises("gdnmeta.Batch:index: accepted_index = -2, want an integer in -1 .. 2147483647",
-             function() batch:index(0, 0, -2) end)
-    end)
   end)
 end)

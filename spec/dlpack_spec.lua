@@ -1,31 +1,15 @@
--- Tensors for other libraries: what an export says, whose memory it is, and who deletes it when.
+-- Tensors for other libraries: what an export says, and whose memory it is.
 --   GDN_CUDA_SPECS=cuda   tensors on a real device, too
 local ffi = require "ffi"
-local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local compare = require "spec.support.compare"
 local drivers = require "spec.support.driver"
+local exported = require "spec.support.exports"
 local raises = require "spec.support.raises"
 
 local EINVAL = -1
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
-
--- A step in which no tensor is missing, in two groups: speculative rows beside a prompt; or, without drafts,
--- a decode in front of two prompts.
-local function open(device, speculative)
-  local builder = assert(gdn.builder { device = device, max_num_seqs = 4, max_num_batched_tokens = 400,
-                                       num_groups = 2, num_speculative_tokens = 1 })
-  local batch = assert(builder:batch())
-  local function add(query_len, seq_len, block, drafts)
-    batch:add { query_len = query_len, seq_len = seq_len, drafts = drafts, prompt_done = seq_len > query_len,
-                blocks = { { block, block + 1 }, { block + 4, block + 5 } } }
-  end
-  if speculative then add(2, 9, 1, 1) else add(1, 9, 1) end
-  add(130, 130, 3)
-  if not speculative then add(7, 7, 7) end
-  assert(builder:build(batch))
-  return builder, batch
-end
+local open, collect = exported.open, exported.collect
 
 local TYPES = { int32 = { 0, 32, "int32_t *" }, int64 = { 0, 64, "int64_t *" }, bool = { 6, 8, "uint8_t *" } }
 
@@ -46,11 +30,6 @@ local function flat(view)
   local out = {}
   for i = 0, #view - 1 do out[i + 1] = view[i] end
   return out
-end
-
-local function collect()
-  collectgarbage()
-  collectgarbage()
 end
 
 describe("An exported tensor", function()
@@ -232,131 +211,5 @@ describe("An exported tensor", function()
     batch:close()
     builder:close()
     raises("gdnmeta.Tensor: builder closed", function() view:dlpack() end)
-  end)
-end)
-
-describe("The memory of a CUDA builder", function()
-  local driver
-  before_each(function()
-    driver = drivers.open("fake", false)
-    collect() -- what other specs left
-  end)
-  after_each(function() driver:close() end)
-
-  local function contents(export)
-    local host, t = ffi.new "int32_t[8]", export.dl_tensor
-    driver:call("cuCtxSetCurrent", driver.context)
-    driver:call("cuMemcpyDtoHAsync_v2", host, ffi.cast("uint64_t", t.data), 8, nil)
-    driver:call("cuStreamSynchronize", nil)
-    driver:call("cuCtxSetCurrent", nil)
-    return { host[0], host[1] }
-  end
-
-  it("is given back by the last of builder and exports, context included", function()
-    for last = 1, 3 do
-      local live = driver:count "live"
-      local builder, batch = open("cuda", true)
-      local view = builder.metadata.spec_state_indices_tensor
-      local exports = { ffi.gc(view:dlpack(), nil), ffi.gc(view:dlpack(), nil) }
-      batch:close()
-      driver:call("cuDevicePrimaryCtxRelease_v2", 0) -- ours: from here on the context is the builder's alone
-      local drops = {
-        function() exports[1].deleter(exports[1]) end,
-        function() exports[2].deleter(exports[2]) end,
-        function() builder:close() end,
-      }
-      for i = 1, 3 do
-        if i ~= last then drops[i]() end
-      end
-      assert.is_true(driver:count "live" > live, "given back too early")
-      local context = ffi.new "void *[1]"
-      driver:call("cuDevicePrimaryCtxRetain", context, 0)
-      if last < 3 then assert.are.same({ 1, 2 }, contents(exports[last])) end
-      drops[last]()
-      assert.are.equal(live, driver:count "live")
-      assert.are.equal(0, driver:count "overruns")
-    end
-  end)
-
-  it("is given back by the collector, unless the tensor was handed on", function()
-    local live = driver:count "live"
-    local builder, batch = open("cuda", true)
-    local handed = ffi.gc(builder.metadata.chunk_offsets:dlpack(), nil)
-    assert(builder.metadata.chunk_indices:dlpack())
-    batch:close()
-    builder:close()
-    collect()
-    assert.is_true(driver:count "live" > live)
-    handed.deleter(handed)
-    assert.are.equal(live, driver:count "live")
-  end)
-
-  it("is given back where the context is current, and where none is", function()
-    for _, current in ipairs { true, false } do
-      local live = driver:count "live"
-      if current then driver:call("cuCtxSetCurrent", driver.context) end
-      local builder, batch = open("cuda", true)
-      local export = ffi.gc(builder.metadata.chunk_indices:dlpack(), nil)
-      batch:close()
-      builder:close()
-      driver:call("cuCtxSetCurrent", nil) -- as on another thread
-      export.deleter(export)
-      local now = ffi.new "void *[1]"
-      driver:call("cuCtxGetCurrent", now)
-      assert.is_true(now[0] == nil)
-      assert.are.equal(live, driver:count "live")
-    end
-  end)
-end)
-
--- Output and exit status, less what watches this process.
-local function run(command)
-  local pipe = assert(io.popen(("env -u LD_PRELOAD %s 2>&1; echo rc $?"):format(command)))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
-describe("A deleter", function()
-  it("may be called by any thread, while the builder is freed #system", function()
-    local program = os.tmpname()
-    local compile = "cc -std=c11 -O1 -g -fsanitize=thread -pthread -Isrc spec/support/exports.c src/*.c -o "
-    assert.are.equal("rc 0\n", run(compile .. program))
-    assert.are.equal("12800 38400\nrc 0\n", run(program))
-    os.remove(program)
-  end)
-
-  -- A host may end its VM, and with it the last user of the library, before its consumers are done.
-  it("may be called when the library is closed", function()
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write [=[
-      local ffi = require "ffi"
-      require "gdnmeta.cdef"
-      local function export()
-        local lib = ffi.load "build/libgdnmeta.so"
-        local config, b, rows = ffi.new "gdn_config", ffi.new "gdn_builder *[1]", ffi.new "gdn_batch *[1]"
-        lib.gdn_config_init(config)
-        assert(lib.gdn_builder_new(config, b, nil, 0) == 0 and lib.gdn_batch_new(b[0], rows) == 0)
-        local batch, out = rows[0], ffi.new "gdn_dlpack *[1]"
-        batch.num_rows, batch.query_len[0], batch.seq_len[0], batch.read_column[0] = 1, 3, 3, -1
-        batch.num_draft_tokens[0], batch.num_accepted_tokens[0], batch.blocks[0] = -1, 1, 3
-        batch.table_row[0] = -1
-        assert(lib.gdn_build(b[0], batch, nil) == 0)
-        local meta = lib.gdn_builder_metadata(b[0])
-        assert(lib.gdn_tensor_export(b[0], meta.non_spec_state_indices_tensor, out) == 0)
-        lib.gdn_batch_free(batch)
-        lib.gdn_builder_free(b[0])
-        return out[0]
-      end
-      local kept = export()
-      collectgarbage() collectgarbage()
-      print(ffi.cast("int32_t *", kept.dl_tensor.data)[0])
-      kept.deleter(kept)
-    ]=]
-    file:close()
-    local output = run("LUA_PATH='./lua/?.lua;;' luajit " .. path)
-    os.remove(path)
-    assert.are.equal("3\nrc 0\n", output)
   end)
 end)

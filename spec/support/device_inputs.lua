@@ -1,0 +1,32 @@
+-- A CUDA builder for eight requests, its batch, and arrays on its device.
+local gdn = require "gdnmeta"
+
+local M = {}
+
+---@return table builder, table batch
+function M.open(options)
+  local all = { device = "cuda", max_num_seqs = 8, num_speculative_tokens = 2, num_slots = 100,
+    max_num_batched_tokens = 512 }
+  for name, value in pairs(options or {}) do all[name] = value end
+  local builder = assert(gdn.builder(all))
+  return builder, assert(builder:batch())
+end
+
+--- Memory of the device with these values, and how many they are.
+function M.array(driver, values)
+  local memory = driver:int32(#values)
+  driver:write(memory, values)
+  return memory, #values
+end
+
+--- Build rows: what batch:push takes, and `at`, what batch:index takes.
+function M.build(builder, batch, ...)
+  batch:clear()
+  for _, row in ipairs { ... } do
+    assert(batch:push(unpack(row, 1, 7)))
+    if row.at then batch:index(batch.num_rows - 1, row.at[1], row.at[2]) end
+  end
+  return builder:build(batch)
+end
+
+return M
