@@ -23,6 +23,7 @@ endif
 WITH_CUDA ?= $(if $(NVCC),1,0)
 FATBIN    := build/fill.fatbin
 FAKE      := $(BUILD)/libfakecuda.so
+FAKE_C    := $(wildcard spec/support/fakecuda/*.c)
 OBJ       := $(filter-out $(BUILD)/image.o,$(OBJ)) $(BUILD)/image-$(WITH_CUDA).o
 
 $(FATBIN): src/fill.cu $(addprefix src/,element.h fill.h launch.h check_element.h check_tables.h check.h claim.h checks.h fields.h gdnmeta.h) scripts/kernel
@@ -38,9 +39,9 @@ $(BUILD)/image-1.o: src/image.c $(FATBIN) Makefile
 
 # The driver of the specs: the calls of libcuda over host memory.
 fake: $(FAKE)
-$(FAKE): spec/support/fakecuda.c $(wildcard src/*.h) Makefile
+$(FAKE): $(FAKE_C) spec/support/fakecuda/fakecuda.h $(wildcard src/*.h) Makefile
 	@mkdir -p $(BUILD)
-	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/fakecuda.d -o $@.$$$$ $< && mv $@.$$$$ $@
+	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/fakecuda.d -o $@.$$$$ $(FAKE_C) && mv $@.$$$$ $@
 
 # On a machine with a GPU; see scripts/gpu for one that has nothing else.
 test-gpu: all $(FAKE)

@@ -1,0 +1,108 @@
+/* Launches: the kernels' own functions, block by block and thread by thread in shuffled order. */
+#include "fakecuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* i -> (a i + b) mod n with a prime to n: every index once, in no order that a kernel could rely on. */
+static uint64_t multiplier(uint64_t n, uint64_t seed)
+{
+    uint64_t a = (2654435761u + 2 * seed) % n;
+    for (;; a = a % n + 1) {
+        uint64_t x = a, y = n;
+        while (y) { uint64_t t = x % y; x = y; y = t; }
+        if (x == 1) return a;
+    }
+}
+
+static uint64_t seed;
+
+static void run_blocks(const gdn_launch *l, const unsigned char *payload, uint32_t room, unsigned grid, unsigned shared)
+{
+    unsigned char *staged = aligned_alloc(16, (shared + 31) / 16 * 16);
+    uint64_t a = multiplier(grid, seed);
+    for (unsigned n = 0; n < grid; n++) {
+        uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1); /* prime to 256 */
+        memset(staged, 0xee, shared);
+        for (uint32_t t = 0; t < GDN_THREADS; t++)
+            gdn_stage(&l->head, payload, room, block, (odd * t + n) % GDN_THREADS, staged);
+        for (uint32_t t = 0; t < GDN_THREADS; t++)
+            gdn_fill_element(&l->head, payload, room, block, (odd * 5 * t + block) % GDN_THREADS, staged);
+    }
+    seed++;
+    free(staged);
+}
+
+static void reach_launch(const gdn_head *h, const unsigned char *payload)
+{
+    reach((uint64_t)(uintptr_t)payload); /* the bench may have copied it */
+    reach(h->seq_lens);
+    reach(h->accepted);
+    for (uint32_t i = 0; i < h->num_segments; i++) {
+        const gdn_segment *s = &h->segments[i];
+        reach(s->out);
+        for (uint32_t g = 0; s->kind == GDN_FILL_STATES && g < s->elements / s->per_group; g++) {
+            gdn_group group;
+            memcpy(&group, payload + h->groups + g * sizeof group, sizeof group);
+            reach(group.table);
+        }
+    }
+}
+
+void run_launch(const operation *o)
+{
+    const gdn_launch *launch = o->launch;
+    const unsigned char *payload = o->ring ? o->ring : launch->payload;
+    reach_launch(&launch->head, payload);
+    run_blocks(launch, payload, o->room, o->grid, o->shared);
+}
+
+void run_checks(const operation *o)
+{
+    const gdn_checks *c = o->launch;
+    unsigned grid = o->grid;
+    uint64_t a = multiplier(grid, seed);
+    reach(c->claims);
+    for (uint32_t f = 0; f < GDN_NUM_FIELDS; f++) {
+        reach(c->fields[f].data);
+        reach(c->unused[f].buffer);
+    }
+    for (unsigned n = 0; n < grid; n++) {
+        uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1);
+        for (uint32_t t = 0; t < GDN_CHECK_THREADS; t++) gdn_check_block(c, block, (odd * t + n) % GDN_CHECK_THREADS);
+    }
+    seed++;
+}
+
+enum { INSPECTOR = 3, NUM_KERNELS = 4 };
+static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large", "gdn_check_all" };
+static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_checks) };
+
+API int cuModuleGetFunction(void **out, void *module, const char *name)
+{
+    (void)module;
+    ENTER();
+    for (int i = 0; i < NUM_KERNELS; i++)
+        if (!strcmp(KERNELS[i], name)) {
+            *out = (void *)(uintptr_t)&KERNELS[i];
+            return OK;
+        }
+    return NOT_FOUND;
+}
+API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                       unsigned shared, void *s, void **arguments, void **extra)
+{
+    ENTER();
+    int kernel = (int)((const char *const *)function - KERNELS);
+    if (!current() || kernel < 0 || kernel >= NUM_KERNELS) return INVALID_HANDLE;
+    if (!gx || gy != 1 || gz != 1 || bx != GDN_THREADS || by != 1 || bz != 1 || shared > GDN_SHARED || extra) return INVALID_VALUE;
+    operation o = { .kind = kernel == INSPECTOR ? CHECK : LAUNCH, .grid = gx, .shared = shared, .kernel = kernel };
+    /* As much of the parameters as the kernel has, and no more: ASan sees what reaches beyond. */
+    o.launch = aligned_alloc(16, (SIZES[kernel] + 15) / 16 * 16);
+    memcpy(o.launch, arguments[0], SIZES[kernel]);
+    if (kernel != INSPECTOR) memcpy(&o.ring, arguments[1], sizeof o.ring);
+    if (kernel != INSPECTOR) memcpy(&o.room, arguments[2], sizeof o.room);
+    count.launches++;
+    count.blocks += gx;
+    return enqueue(s, o);
+}
