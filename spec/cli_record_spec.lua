@@ -140,8 +140,9 @@ engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
     { "replay Makefile", "Makefile:1: Expected value but found invalid token at character 1" },
     { "replay %s --device tpu", '--device = "tpu", want "auto", "cpu", "cuda" or "cuda:N"' },
     { "replay %s --rules loose", '--rules = "loose", want "strict", "vllm-2026-04" or "vllm-2026-08"' },
-    { "replay %s --memory much", "--memory = much, want MiB in 1 .. 1048576" },
-    { "inspect %s --step x", "--step = x, want the number of a step" },
+    { "replay %s --memory much", '--memory = "much", want MiB in 1 .. 1048576' },
+    { "inspect %s --step x", '--step = "x", want an integer in 1 .. 2147483647' },
+    { "inspect %s --step -1", '--step = "-1", want an integer in 1 .. 2147483647' },
     { "inspect %s --step 9", "%s has no step 9" },
   }
   for _, case in ipairs(wrong) do

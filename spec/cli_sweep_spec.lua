@@ -82,8 +82,8 @@ describe("gdnmeta sweep #lua", function()
   end)
 
   it("says which job failed", function()
-    assert.are.same({ "", "gdnmeta: a job failed: policy nowhere.lua: No such file or directory\n", 2 },
-      { gdnmeta("sweep --policy nowhere.lua --rates 1,2 --jobs 2 " .. SMALL) })
+    assert.are.same({ "", "gdnmeta: a job failed: nowhere.csv: No such file or directory\n", 2 },
+      { gdnmeta "sweep --trace nowhere.csv --rates 1,2 --jobs 2" })
   end)
 
   it("merges only what was run alike", function()

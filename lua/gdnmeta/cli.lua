@@ -34,6 +34,7 @@ local function parser_of(argparse)
     local sub = parser:command(name, command.summary):epilog(command.epilog)
     command.describe(sub)
     sub:flag("--debug", "Show where an error came from.")
+    for _, option in ipairs(sub._options) do option:overwrite(false) end -- given twice is a mistake
   end
   return parser
 end
@@ -51,12 +52,26 @@ local function contains(list, wanted)
   return false
 end
 
+-- What looks like a number is no option: `--kv-tokens -1` is refused for its value.
+local function with_values(argv)
+  local words = {}
+  for _, word in ipairs(argv) do
+    local before = words[#words] or ""
+    if before:find "^%-%-[%a-]+$" and (word:find "^%-[%d.]" or word == "-inf" or word == "-nan") then
+      words[#words] = before .. "=" .. word
+    else
+      words[#words + 1] = word
+    end
+  end
+  return words
+end
+
 local function parse(argv)
   local ok, argparse = pcall(require, "argparse")
   if not ok then
     M.fail "the Lua module argparse is missing: `luarocks install argparse`"
   end
-  local parsed, args = parser_of(argparse):pparse(argv)
+  local parsed, args = parser_of(argparse):pparse(with_values(argv))
   if parsed then return args end
   local command = contains(COMMANDS, argv[1]) and argv[1] .. " " or ""
   M.fail("%s; see gdnmeta %s--help", args, command)

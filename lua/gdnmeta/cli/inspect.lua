@@ -7,6 +7,7 @@ local paints = require "gdnmeta.drawing.paint"
 local recording = require "gdnmeta.cli.recording"
 local rows = require "gdnmeta.drawing.rows"
 local terminal = require "gdnmeta.cli.terminal"
+local values = require "gdnmeta.cli.values"
 
 local BAR = 32 -- characters
 
@@ -84,10 +85,7 @@ end
 
 function M.run(args)
   local paint = terminal.coloured() and paints.colour or paints.plain
-  local wanted = args.step and tonumber(args.step)
-  if args.step and not (wanted and wanted % 1 == 0 and wanted >= 1) then
-    fail("--step = %s, want the number of a step", args.step)
-  end
+  local wanted = values.read("--step", args.step, values.integer(1, 2 ^ 31 - 1))
   local reader = recording.open(args)
   if not wanted then return list(reader, paint) end
   local rebuild, found

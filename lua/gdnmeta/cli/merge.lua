@@ -2,6 +2,7 @@
 local fail = require("gdnmeta.cli").fail
 local knee = require "gdnmeta.sim.knee"
 local output = require "gdnmeta.cli.output"
+local values = require "gdnmeta.cli.values"
 
 local M = {
   summary = "Join results of simulate --json into one table or page.",
@@ -42,10 +43,8 @@ local function check_alike(first, run, path)
 end
 
 function M.run(args)
-  local share = tonumber(args.attainment or 90)
-  if not share or not (share > 0 and share <= 100) then
-    fail("--attainment = %s, want percent in 0 .. 100", args.attainment)
-  end
+  local share = values.read("--attainment", args.attainment, values.number(0.01, 100), 90)
+  output.check(args)
   local runs, seen = {}, {}
   for _, path in ipairs(args.files) do
     for _, run in ipairs(output.read(path).runs) do

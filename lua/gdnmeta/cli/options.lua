@@ -1,52 +1,26 @@
 -- The options that say what is simulated: shared by simulate and sweep, and written out again for the
 -- jobs of a sweep.
 local fail = require("gdnmeta.cli").fail
-local check = require "gdnmeta.check"
+local presets = require "gdnmeta.sim.presets"
+local values = require "gdnmeta.cli.values"
+
+local integer, number, pairs_of = values.integer, values.number, values.pairs_of
+local file = values.text "a path"
+local preset = values.one_of(unpack(presets.names))
+local cost = values.text "name=milliseconds such as c0=12"
 
 local M = {}
-
--- A reader turns an option's text into its value, or returns nil and what it wants.
-local function number(least, most, whole)
-  return function(text)
-    local n = text:find "^[%d.][%d.]*[eE]?[+-]?%d*$" and tonumber(text)
-    if n and n >= least and n <= most and not (whole and n % 1 ~= 0) then return n end
-    return nil, ("%s in %.15g .. %.15g"):format(whole and "an integer" or "a number", least, most)
-  end
-end
-
-local function integer(least, most) return number(least, most, true) end
-
-local function text(value) return value end
-
--- name=value,name=value with numbers for values.
-local function pairs_of(spec)
-  local list = {}
-  for part in (spec .. ","):gmatch "([^,]*)," do
-    local name, value = part:match "^%s*([%a_]+)=(%S+)%s*$"
-    if not tonumber(value) then return nil, "name=number,name=number" end
-    list[name] = tonumber(value)
-  end
-  return list
-end
-
-local function one_of(...)
-  local known, names = {}, { ... }
-  for _, name in ipairs(names) do known[name] = true end
-  return function(value)
-    if known[value] then return value end
-    return nil, "one of " .. table.concat(names, ", ")
-  end
-end
 
 -- A share of accepted drafts a position, or name=number pairs, or a recording.
 local function acceptance(spec)
   if spec:find "^[%d.,%s]+$" then
     local rates = {}
-    for part in spec:gmatch "[^,%s]+" do rates[#rates + 1] = tonumber(part) or -1 end
+    for part in spec:gmatch "[^,%s]+" do rates[#rates + 1] = values.decimal(part) or -1 end
     return { rates = rates }
   elseif spec:find "=" then
     return pairs_of(spec)
   end
+  if spec == "" then return nil, "shares, name=number pairs or a path" end
   local lists, message = require("gdnmeta.sim.recorded").read(spec)
   if not lists then fail("--accept: %s", message) end
   return { recorded = lists }
@@ -56,15 +30,15 @@ local COUNT = 2^31 - 1
 
 -- { flag, placeholder, option of sim.run, reader, help }; no reader: a flag without a value.
 M.list = {
-  { "--trace", "FILE", "trace", text, "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian." },
+  { "--trace", "FILE", "trace", file, "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian." },
   { "--workload", "SPEC", "workload", pairs_of,
     "Generated workload, such as requests=500,prompt_median=900; see lua/gdnmeta/sim/workload.lua." },
   { "--limit", "N", "limit", integer(1, COUNT), "Only the first N requests." },
   { "--users", "N", "users", integer(1, 1000000), "Spread requests over N users (generated ones: 8)." },
   { "--seed", "N", "seed", integer(0, 2^32 - 1), "Of everything that is drawn at random (1)." },
-  { "--preset", "NAME", "preset", text, "Step cost to start from; see lua/gdnmeta/sim/presets.lua." },
-  { "--cost", "SPEC", "cost", text, "Step cost in ms, such as c0=12,c_pf=0.07,c_seq=0.1." },
-  { "--calibrate", "LOG", "calibrate", text, "Fit the step cost to a CSV of measured steps." },
+  { "--preset", "NAME", "preset", preset, "Step cost to start from; see lua/gdnmeta/sim/presets.lua." },
+  { "--cost", "SPEC", "cost", cost, "Step cost in ms, such as c0=12,c_pf=0.07,c_seq=0.1." },
+  { "--calibrate", "LOG", "calibrate", file, "Fit the step cost to a CSV of measured steps." },
   { "--ttft-ms", "MS", "ttft_ms", number(0, 1e9), "Target: time to first token (2000)." },
   { "--tpot-ms", "MS", "tpot_ms", number(0, 1e9), "Target: time per output token (100)." },
   { "--kv-tokens", "N", "kv_tokens", integer(0, 2^40), "Attention-cache memory; 0: unlimited." },
@@ -75,7 +49,7 @@ M.list = {
     "Most prompt tokens of a request a step; 0: no limit." },
   { "--slots", "N", "num_slots", integer(2, COUNT), "State slots of a group, the null slot included." },
   { "--groups", "N", "num_groups", integer(1, 64), "GDN cache groups (3)." },
-  { "--cache-mode", "MODE", "mamba_cache_mode", one_of("none", "align"), "none, or align." },
+  { "--cache-mode", "MODE", "mamba_cache_mode", values.one_of("none", "align"), "none, or align." },
   { "--block-size", "N", "mamba_block_size", integer(1, COUNT), "Tokens a block in mode align (544)." },
   { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens a step (0)." },
   { "--accept", "SPEC", "acceptance", acceptance,
@@ -112,13 +86,8 @@ end
 function M.build(args, say)
   local options = {}
   for _, o in ipairs(M.list) do
-    local value = args[key(o[1])]
-    if value ~= nil then
-      local wanted
-      if o[4] then value, wanted = o[4](value) end
-      if value == nil then fail("%s", check.wrong(o[1], args[key(o[1])], wanted)) end
-      options[o[3]] = value
-    end
+    local given = args[key(o[1])]
+    options[o[3]] = o[4] and values.read(o[1], given, o[4]) or given
   end
   if options.cost and options.calibrate then fail "--cost and --calibrate exclude each other" end
   if options.cost then
@@ -134,6 +103,22 @@ function M.build(args, say)
   if options.trace and options.workload then fail "--trace and --workload exclude each other" end
   if not options.trace and not options.users then options.users = 8 end
   return options
+end
+
+--- The policies that were asked for.
+---@param args table parsed
+---@param load boolean refuse those that cannot be loaded: none is run before the last one is known to be fit
+---@return table policies
+function M.policies(args, load)
+  local policies = #args.policy > 0 and args.policy or { "fcfs" }
+  for _, policy in ipairs(policies) do
+    values.read("--policy", policy, values.text "a name or a path")
+    if load then
+      local loaded, message = require("gdnmeta").policy(policy, { trusted = args.trusted })
+      if not loaded then fail("%s", message) end
+    end
+  end
+  return policies
 end
 
 --- The same arguments, for another process.

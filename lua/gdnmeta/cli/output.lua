@@ -1,5 +1,6 @@
 -- What commands leave behind: JSON of runs, HTML, and the command line that made them.
 local fail = require("gdnmeta.cli").fail
+local values = require "gdnmeta.cli.values"
 
 local M = {}
 
@@ -32,8 +33,11 @@ end
 --- Before hours of work: can the files that it is asked for be written?
 ---@param args table json, csv, report: paths, or nil
 function M.check(args)
+  local taken = {}
   for _, name in ipairs { "json", "csv", "report" } do
-    local path = args[name]
+    local path = values.read("--" .. name, args[name], values.text "a path, or - for stdout")
+    if path and taken[path] then fail("--%s = %s, want another file than --%s", name, path, taken[path]) end
+    if path then taken[path] = name end
     if path and path ~= "-" then
       local file, beside = open_beside(path)
       file:close()
@@ -111,6 +115,7 @@ end
 ---@param path string
 ---@return table document command, runs
 function M.read(path)
+  values.read("files", path, values.text "paths")
   local file, why = io.open(path, "rb")
   if not file then fail("%s", why) end
   local text = file:read "*a"

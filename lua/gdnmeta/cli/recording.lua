@@ -1,5 +1,6 @@
 -- What inspect and replay share: opening a recording, walking its steps, and saying what it lacks.
 local fail = require("gdnmeta.cli").fail
+local values = require "gdnmeta.cli.values"
 
 local M = {}
 
@@ -12,10 +13,8 @@ end
 ---@param args table parsed
 ---@return table reader
 function M.open(args)
-  local mib = tonumber(args.memory or 1024)
-  if not mib or not (mib >= 1 and mib <= 2 ^ 20) then
-    fail("--memory = %s, want MiB in 1 .. 1048576", args.memory)
-  end
+  local mib = values.read("--memory", args.memory, values.number(1, 2 ^ 20, "MiB"), 1024)
+  values.read("file", args.file, values.text "a path")
   local reader, message = require("gdnmeta.record").open(args.file, mib * 2 ^ 20)
   if not reader then fail("%s", message) end
   return reader

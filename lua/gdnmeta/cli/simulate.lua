@@ -4,6 +4,7 @@ local format = require "gdnmeta.sim.format"
 local options = require "gdnmeta.cli.options"
 local output = require "gdnmeta.cli.output"
 local terminal = require "gdnmeta.cli.terminal"
+local values = require "gdnmeta.cli.values"
 
 local M = {
   summary = "Run a workload through the engine in simulated time.",
@@ -31,14 +32,10 @@ end
 ---@return table runs
 function M.runs(args)
   local progress = terminal.progress(args.quiet)
+  local rate = values.read("--rate", args.rate, values.number(1e-6, 1e6, "requests a second"))
   local base = options.build(args, function(line) progress:say(line) end)
-  if args.rate then
-    base.rate = tonumber(args.rate)
-    if not base.rate or not (base.rate >= 1e-6 and base.rate <= 1e6) then
-      fail("--rate = %s, want requests a second in 1e-06 .. 1000000", args.rate)
-    end
-  end
-  local policies, runs = #args.policy > 0 and args.policy or { "fcfs" }, {}
+  base.rate = rate
+  local policies, runs = options.policies(args, true), {}
   for i, policy in ipairs(policies) do
     local o = { policy = policy, progress = function(tally)
       progress:show(policy, tally.finished, tally.n, "requests")

@@ -7,6 +7,7 @@ local options = require "gdnmeta.cli.options"
 local output = require "gdnmeta.cli.output"
 local sweep = require "gdnmeta.sim.sweep"
 local terminal = require "gdnmeta.cli.terminal"
+local values = require "gdnmeta.cli.values"
 
 local M = {
   summary = "Run policies at several rates and find the highest one they stand.",
@@ -32,35 +33,25 @@ function M.describe(parser)
   parser:flag("--quiet", "No progress.")
 end
 
-local function number(args, name, default, least, most)
-  if args[name] == nil then return default end
-  local n = tonumber(args[name])
-  if not n or not (n >= least and n <= most) then
-    fail("--%s = %s, want a number in %g .. %g", name, args[name], least, most)
-  end
-  return n
-end
-
-local function wrong_rates(text) fail("--rates = %s, want numbers > 0 such as 2,4,8 or 2:12:2", text) end
+local percent = values.number(0.01, 100)
 
 -- "2,4,8" or "from:to:step".
-local function parse_rates(text)
-  local rates = {}
-  local from, to, step = text:match "^([%d.]+):([%d.]+):([%d.]+)$"
+local function rates_of(text)
+  local wanted, rates, seen = "different rates in 1e-06 .. 1000000 such as 2,4,8 or 2:12:2", {}, {}
+  local from, to, step = text:match "^([^:]+):([^:]+):([^:]+)$"
   if from then
-    from, to, step = tonumber(from), tonumber(to), tonumber(step)
-    if not (from and to and step) or from <= 0 or step <= 0 or (to - from) / step > 1000 then
-      wrong_rates(text)
+    from, to, step = values.decimal(from), values.decimal(to), values.decimal(step)
+    if not (from and to and step and step > 0 and to >= from and (to - from) / step <= 1000) then
+      return nil, wanted
     end
     for i = 0, math.floor((to - from) / step + 1e-9) do rates[i + 1] = from + i * step end
   else
-    for part in (text .. ","):gmatch "([^,]*)," do
-      local rate = tonumber(part)
-      if not rate or not (rate > 0 and rate <= 1e6) then wrong_rates(text) end
-      rates[#rates + 1] = rate
-    end
+    for part in (text .. ","):gmatch "([^,]*)," do rates[#rates + 1] = values.decimal(part) or 0 end
   end
-  if #rates == 0 then wrong_rates(text) end
+  for _, rate in ipairs(rates) do
+    if seen[rate] or not (rate >= 1e-6 and rate <= 1e6) then return nil, wanted end
+    seen[rate] = true
+  end
   return rates
 end
 
@@ -77,13 +68,13 @@ end
 
 function M.run(args)
   local progress = terminal.progress(args.quiet)
+  local share = values.read("--attainment", args.attainment, percent, 90) / 100
+  local width = values.read("--precision", args.precision, percent, 2) / 100
+  args.jobs = values.read("--jobs", args.jobs, values.integer(1, 1024), 1)
+  local rates, message = values.read("--rates", args.rates, rates_of), nil
   local base = options.build(args, function(line) progress:say(line) end)
-  local policies = #args.policy > 0 and args.policy or { "fcfs" }
-  local share = number(args, "attainment", 90, 0.01, 100) / 100
-  local width = number(args, "precision", 2, 0.01, 100) / 100
-  args.jobs = math.floor(number(args, "jobs", 1, 1, 1024))
-  local rates, message
-  if args.rates then rates = parse_rates(args.rates) else rates, message = sweep.own_rates(base) end
+  local policies = options.policies(args, not args.print_jobs)
+  if not rates then rates, message = sweep.own_rates(base) end
   if not rates then fail("%s", message) end
   if args.print_jobs then return print_jobs(args, sweep.grid(policies, rates)) end
   output.check(args)

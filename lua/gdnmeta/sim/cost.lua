@@ -85,7 +85,8 @@ function M.parse(text)
     if entry ~= TERM then
       return nil, ("%q is no coefficient, want name=milliseconds such as c0=12"):format(part)
     end
-    local ms = tonumber(value)
+    if coefficients[name] then return nil, name .. " stands there twice, want it once" end
+    local ms = value:find "^[%d.]+[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
     if not ms or not (ms >= 0 and ms <= 1e6) then
       return nil, ("%s = %s, want milliseconds in 0 .. 1000000"):format(name, value)
     end
