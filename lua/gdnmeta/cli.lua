@@ -84,10 +84,11 @@ function M.main(argv)
   local traceback
   local ok, status = xpcall(function()
     -- doctor helps also where argparse is what is missing.
-    if argv[1] == "doctor" and #argv == 1 then return require("gdnmeta.cli.doctor").run {} end
-    local args = parse(argv)
+    local args = argv[1] == "doctor" and #argv == 1 and { command = "doctor" } or parse(argv)
     args.program, args.argv = argv[0], argv
-    return require("gdnmeta.cli." .. args.command).run(args)
+    local answer = require("gdnmeta.cli." .. args.command).run(args)
+    require("gdnmeta.cli.output").flush() -- exit would say nothing of a full disk
+    return answer
   end, function(err)
     traceback = debug.traceback(plain(err), 2)
     return err

@@ -1,6 +1,9 @@
 -- What commands leave behind: JSON of runs, HTML, and the command line that made them.
+local ffi = require "ffi"
 local fail = require("gdnmeta.cli").fail
 local values = require "gdnmeta.cli.values"
+
+ffi.cdef "int gdn_cli_ferror(void *file) __asm__(\"ferror\");"
 
 local M = {}
 
@@ -23,11 +26,20 @@ function M.command(argv)
   return table.concat(words, " ")
 end
 
-local function open_beside(path)
-  local beside = path .. ".part"
-  local file, why = io.open(beside, "wb")
+local function holds(test, path)
+  return os.execute((test:gsub("PATH", (M.quote(path):gsub("%%", "%%%%"))))) == 0
+end
+
+-- Another file may take its place. What is not there yet may come into being so, too; a device, a pipe and a
+-- link are written through.
+local function replaceable(path)
+  return holds("test ! -L PATH && { test ! -e PATH || test -f PATH; }", path)
+end
+
+local function open(path, target)
+  local file, why = io.open(target, "wb")
   if not file then fail("%s: %s", path, why:match ": (.*)$" or why) end
-  return file, beside
+  return file
 end
 
 --- Before hours of work: can the files that it is asked for be written?
@@ -39,11 +51,21 @@ function M.check(args)
     if path and taken[path] then fail("--%s = %s, want another file than --%s", name, path, taken[path]) end
     if path then taken[path] = name end
     if path and path ~= "-" then
-      local file, beside = open_beside(path)
-      file:close()
-      os.remove(beside)
+      if replaceable(path) then
+        open(path, path .. ".part"):close()
+        os.remove(path .. ".part")
+      elseif not holds("test ! -e PATH || { test ! -d PATH && test -w PATH; }", path) then
+        fail("%s: want what can be written", path)
+      end
     end
   end
+end
+
+--- True, or it fails: did stdout take all that was written to it?
+function M.flush()
+  local ok, why = io.stdout:flush()
+  if not ok or ffi.C.gdn_cli_ferror(io.stdout) ~= 0 then fail("stdout: %s", why or "not all was written") end
+  return true
 end
 
 --- Write a file, through one of its own: a reader never meets half of it.
@@ -51,15 +73,18 @@ end
 ---@param text string
 function M.write(path, text)
   if path == "-" then
-    io.stdout:write(text)
-    return
+    local ok, why = io.stdout:write(text)
+    return ok and M.flush() or fail("stdout: %s", why)
   end
-  local file, beside = open_beside(path)
+  local target = replaceable(path) and path .. ".part" or path
+  local file = open(path, target)
   local ok, why = file:write(text)
-  file:close()
-  if not ok then fail("%s: %s", path, why) end
-  ok, why = os.rename(beside, path)
-  if not ok then fail("%s", why) end
+  local closed, late = file:close() -- a short text reaches the disk only here
+  if ok and closed and target ~= path then ok, why = os.rename(target, path) end
+  if ok and closed then return end
+  if target ~= path then os.remove(target) end
+  why = why or late
+  fail("%s: %s", path, why:match ": (.*)$" or why)
 end
 
 local function json()
@@ -74,6 +99,13 @@ local function portable(run)
     if name ~= "per_request" then copy[name] = value end
   end
   return copy
+end
+
+--- Is stdout taken by one of the files?
+---@param args table json, csv, report: paths, or nil
+---@return boolean
+function M.on_stdout(args)
+  return args.json == "-" or args.csv == "-" or args.report == "-"
 end
 
 --- Runs as JSON; what a run knows of single requests stays out.

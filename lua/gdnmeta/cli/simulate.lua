@@ -57,7 +57,7 @@ function M.run(args)
   output.check(args)
   local runs = M.runs(args)
   output.deliver(args, output.command(args.argv), runs, require("gdnmeta.sim.html").simulate)
-  if args.json ~= "-" and args.csv ~= "-" then print(require("gdnmeta.sim.report").report(runs)) end
+  if not output.on_stdout(args) then print(require("gdnmeta.sim.report").report(runs)) end
 end
 
 return M
