@@ -70,7 +70,7 @@ describe("gdnmeta #lua", function()
     { "replay ''", 'gdnmeta: file = "", want a path' },
     { "merge nowhere.json", "gdnmeta: nowhere.json: No such file or directory" },
     { "merge rockspec", "gdnmeta: rockspec: No such file or directory" },
-    { "merge Makefile", "gdnmeta: Makefile: Expected value but found invalid token at character 1" },
+    { "merge Makefile", "gdnmeta: Makefile:1: Expected value but found invalid token at character 1" },
   }
   for _, case in ipairs(wrong) do
     it("says what is wrong with `" .. case[1] .. "`, and exits with 2", function()

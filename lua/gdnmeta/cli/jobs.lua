@@ -3,6 +3,7 @@
 local fail = require("gdnmeta.cli").fail
 local options = require "gdnmeta.cli.options"
 local output = require "gdnmeta.cli.output"
+local results = require "gdnmeta.cli.results"
 
 local M = {}
 
@@ -65,7 +66,7 @@ local function beside(args, cells, report)
     local word, i = line:match "^(%a+) (%d+)$"
     i = tonumber(i)
     if word == "done" then
-      runs[i] = output.read(path(i)).runs[1]
+      runs[i] = results.read(path(i))[1]
       report(runs[i], i)
     elseif word == "failed" and not broken then
       local file = io.open(path(i) .. ".err")

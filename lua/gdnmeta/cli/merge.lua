@@ -2,6 +2,7 @@
 local fail = require("gdnmeta.cli").fail
 local knee = require "gdnmeta.sim.knee"
 local output = require "gdnmeta.cli.output"
+local results = require "gdnmeta.cli.results"
 local values = require "gdnmeta.cli.values"
 
 local M = {
@@ -47,7 +48,7 @@ function M.run(args)
   output.check(args)
   local runs, seen = {}, {}
   for _, path in ipairs(args.files) do
-    for _, run in ipairs(output.read(path).runs) do
+    for _, run in ipairs(results.read(path)) do
       check_alike(runs[1] or run, run, path)
       local cell = ("%s %.9g"):format(run.policy, run.setup.rate or 0)
       local same = seen[cell]

@@ -1,13 +1,12 @@
 -- What commands leave behind: JSON of runs, HTML, and the command line that made them.
 local ffi = require "ffi"
 local fail = require("gdnmeta.cli").fail
+local results = require "gdnmeta.cli.results"
 local values = require "gdnmeta.cli.values"
 
 ffi.cdef "int gdn_cli_ferror(void *file) __asm__(\"ferror\");"
 
 local M = {}
-
-local FORMAT = 1 -- of the JSON; merge refuses others
 
 --- An argument as a shell reads it back.
 ---@param text string
@@ -87,35 +86,11 @@ function M.write(path, text)
   fail("%s: %s", path, why:match ": (.*)$" or why)
 end
 
-local function json()
-  local ok, cjson = pcall(require, "cjson")
-  if not ok then fail "the Lua module cjson is missing: `luarocks install lua-cjson`" end
-  return cjson.new()
-end
-
-local function portable(run)
-  local copy = {}
-  for name, value in pairs(run) do
-    if name ~= "per_request" then copy[name] = value end
-  end
-  return copy
-end
-
 --- Is stdout taken by one of the files?
 ---@param args table json, csv, report: paths, or nil
 ---@return boolean
 function M.on_stdout(args)
   return args.json == "-" or args.csv == "-" or args.report == "-"
-end
-
---- Runs as JSON; what a run knows of single requests stays out.
----@param command string
----@param runs table
----@return string
-function M.json(command, runs)
-  local list = {}
-  for i, run in ipairs(runs) do list[i] = portable(run) end
-  return json().encode { gdnmeta = FORMAT, command = command, runs = list } .. "\n"
 end
 
 -- A line a request and run; what a request did not come to is empty.
@@ -138,26 +113,9 @@ end
 ---@param runs table
 ---@param page function(runs, command) -> html
 function M.deliver(args, command, runs, page)
-  if args.json then M.write(args.json, M.json(command, runs)) end
+  if args.json then M.write(args.json, results.text(command, runs)) end
   if args.csv then M.write(args.csv, csv(runs)) end
   if args.report then M.write(args.report, page(runs, command)) end
-end
-
---- Runs of a file that M.json wrote.
----@param path string
----@return table document command, runs
-function M.read(path)
-  values.read("files", path, values.text "paths")
-  local file, why = io.open(path, "rb")
-  if not file then fail("%s", why) end
-  local text = file:read "*a"
-  file:close()
-  local ok, document = pcall(json().decode, text or "")
-  if not ok then fail("%s: %s", path, document) end
-  if type(document) ~= "table" or document.gdnmeta ~= FORMAT or type(document.runs) ~= "table" then
-    fail("%s: no result of gdnmeta simulate", path)
-  end
-  return document
 end
 
 return M

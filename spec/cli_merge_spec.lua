@@ -1,0 +1,70 @@
+-- Damaged results: gdnmeta merge names file, line and field of what is wrong.
+local programs = require "spec.support.program"
+
+describe("gdnmeta merge #lua", function()
+  local program, text
+  setup(function()
+    program = programs.new()
+    text = program.run("simulate --quiet --policy fcfs --policy fair --drafts 1 --json - "
+      .. "--workload requests=20,rate=6")
+  end)
+  teardown(function() program.close() end)
+
+  local function merge(content)
+    local path = program.write("x.json", content)
+    local out, err, status = program.run("merge " .. path)
+    return out, (err:gsub("^gdnmeta: " .. path:gsub("%p", "%%%0"), "")), status
+  end
+
+  -- The n-th place of `field` with another value.
+  local function damaged(field, value, n)
+    local seen = 0
+    return (text:gsub('"' .. field .. '":[^,{}]+', function()
+      seen = seen + 1
+      return seen == n and ('"%s":%s'):format(field, value) or nil
+    end))
+  end
+
+  it("takes a run a line, and the same laid out otherwise", function()
+    assert.are.equal(4, select(2, text:gsub("\n", "")))
+    local out, err, status = merge(text)
+    assert.are.same({ "", 0 }, { err, status })
+    assert.are.equal(out, (merge((text:gsub(",", ",\n"):gsub(":", " : ")))))
+  end)
+
+  local wrong = {
+    { "goodput", '"many"', 1, ':2: runs[1].goodput = "many", want a number' },
+    { "goodput", "null", 2, ":3: runs[2].goodput = nil, want a number" },
+    { "attainment", "NaN", 2, ":3: runs[2].attainment = nan, want a number" },
+    { "policy", "7", 2, ":3: runs[2].policy = 7, want a string" },
+    { "jain", "[]", 1, ":2: runs[1].fairness.jain = a table, want a number" },
+    { "seed", "1e999", 2, ":3: runs[2].setup.seed = inf, want a number" },
+    { "accepted", "{}", 1, ":2: runs[1].speculation.accepted = a table, want a number" },
+    { "gdnmeta", "2", 1, ":1: gdnmeta = 2, want 1: a result of gdnmeta simulate" },
+  }
+  for _, case in ipairs(wrong) do
+    it(("refuses %s = %s"):format(case[1], case[2]), function()
+      assert.are.same({ "", case[4] .. "\n", 2 }, { merge(damaged(case[1], case[2], case[3])) })
+    end)
+  end
+
+  it("names what is no run, no curve and no list", function()
+    local why = ":2: runs[1].targets = 3, want an object\n"
+    assert.are.same({ "", why, 2 }, { merge((text:gsub('"targets":%b{}', '"targets":3', 1))) })
+    why = ":3: runs[2] = 5, want an object\n"
+    assert.are.same({ "", why, 2 }, { merge((text:gsub("\n{.-\n{.-\n", function(runs)
+      return runs:match "^\n.-\n" .. "5\n"
+    end))) })
+    why = ":2: runs[1].curves.ttft = a table, want a list of points\n"
+    assert.are.same({ "", why, 2 }, { merge((text:gsub('"ttft":%b[]', '"ttft":[[1,2],[1,"x"]]', 1))) })
+    why = ":1: runs = 3, want a list\n"
+    assert.are.same({ "", why, 2 }, { merge '{"gdnmeta":1,"runs":3}' })
+    assert.are.same({ "", ":1: gdnmeta = nil, want 1: a result of gdnmeta simulate\n", 2 }, { merge "7" })
+  end)
+
+  it("names the line where a file is cut", function()
+    local _, err, status = merge(text:sub(1, -10))
+    assert.matches("^:3: Expected .* but found .* at character %d+\n$", err)
+    assert.are.equal(2, status)
+  end)
+end)
