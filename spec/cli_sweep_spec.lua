@@ -86,6 +86,33 @@ describe("gdnmeta sweep #lua", function()
       { gdnmeta "sweep --trace nowhere.csv --rates 1,2 --jobs 2" })
   end)
 
+  -- The jobs wait for a pipe of a workload that nobody writes.
+  local INTERRUPTED = [[
+unset LD_PRELOAD GDNMETA_LIB
+mkfifo FOLDER/fifo
+bin/gdnmeta sweep --rates 1,2 --jobs 2 --quiet --trace FOLDER/fifo &
+sweep=$!
+exec 3>FOLDER/fifo
+named() { grep -l 'FOLDER/fif[o]' /proc/[0-9]*/cmdline 2>/dev/null; }
+json=$(cat $(named) 2>/dev/null | tr '\0 ' '\n\n' | grep '/[12].json$' | head -n 1)
+test -f ${json%/*}/jobs && echo running
+kill -s SIGNAL $sweep
+wait $sweep 2>/dev/null
+echo $?
+test -e ${json%/*} || echo cleared
+named | wc -l
+rm FOLDER/fifo
+]]
+
+  it("leaves no folder and no process when it is stopped, at once", function()
+    for signal, status in pairs { INT = 130, TERM = 143 } do
+      local script = INTERRUPTED:gsub("FOLDER", folder):gsub("SIGNAL", signal)
+      local pipe = io.popen(("timeout 60 sh %s 2>&1"):format(program.write("interrupted", script)))
+      assert.are.equal(("running\n%d\ncleared\n0\n"):format(status), pipe:read "*a")
+      pipe:close()
+    end
+  end)
+
   it("merges only what was run alike", function()
     gdnmeta(("simulate %s--seed 1 --json %s/one.json"):format(SMALL, folder))
     gdnmeta(("simulate %s--seed 2 --json %s/two.json"):format(SMALL, folder))

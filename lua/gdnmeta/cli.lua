@@ -86,6 +86,7 @@ function M.main(argv)
     -- doctor helps also where argparse is what is missing.
     local args = argv[1] == "doctor" and #argv == 1 and { command = "doctor" } or parse(argv)
     args.program, args.argv = argv[0], argv
+    if args.command ~= "repl" then require("gdnmeta.cli.signals").plain() end
     local answer = require("gdnmeta.cli." .. args.command).run(args)
     require("gdnmeta.cli.output").flush() -- exit would say nothing of a full disk
     return answer

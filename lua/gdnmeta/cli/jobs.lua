@@ -4,6 +4,7 @@ local fail = require("gdnmeta.cli").fail
 local options = require "gdnmeta.cli.options"
 local output = require "gdnmeta.cli.output"
 local results = require "gdnmeta.cli.results"
+local signals = require "gdnmeta.cli.signals"
 
 local M = {}
 
@@ -55,30 +56,43 @@ local function shell_line(args, cell, i, path)
     output.quote(args.program), table.concat(words, " "), output.quote(path), i, i)
 end
 
--- xargs keeps `jobs` of them going, and hands on what they say.
+-- xargs keeps `jobs` of them going, and hands on what they say. All of them are one session, which is ended
+-- and waited for when this process is to stop.
 local function beside(args, cells, report)
-  local place, lines, runs, broken = folder(), {}, {}, nil
+  local place, pipe, leader, runs, broken = folder(), nil, nil, {}, nil
   local function path(i) return ("%s/%d.json"):format(place, i) end
-  for i, cell in ipairs(cells) do lines[i] = shell_line(args, cell, i, path(i)) end
-  output.write(place .. "/jobs", table.concat(lines, "\n") .. "\n")
-  local pipe = io.popen(("xargs -P %d -d '\\n' -n 1 sh -c <%s/jobs"):format(args.jobs, output.quote(place)))
-  for line in pipe:lines() do
-    local word, i = line:match "^(%a+) (%d+)$"
-    i = tonumber(i)
-    if word == "done" then
-      runs[i] = results.read(path(i))[1]
-      report(runs[i], i)
-    elseif word == "failed" and not broken then
-      local file = io.open(path(i) .. ".err")
-      broken = file and file:read "*a" or "no reason given"
-      if file then file:close() end
+  local function work()
+    local lines = {}
+    for i, cell in ipairs(cells) do lines[i] = shell_line(args, cell, i, path(i)) end
+    output.write(place .. "/jobs", table.concat(lines, "\n") .. "\n")
+    pipe = io.popen(("echo $$; exec setsid xargs -P %d -d '\\n' -n 1 sh -c <%s/jobs"):format(args.jobs,
+      output.quote(place)))
+    leader = pipe:read "*l"
+    for line in pipe:lines() do
+      local word, i = line:match "^(%a+) (%d+)$"
+      i = tonumber(i)
+      if word == "done" then
+        runs[i] = results.read(path(i))[1]
+        report(runs[i], i)
+      elseif word == "failed" and not broken then
+        local file = io.open(path(i) .. ".err")
+        broken = file and file:read "*a" or "no reason given"
+        if file then file:close() end
+      end
     end
   end
-  pipe:close()
+  signals.guarded(work, function(finished)
+    if pipe then
+      leader = leader or pipe:read "*l"
+      if not finished then os.execute(("kill -s TERM -- -%s 2>/dev/null"):format(leader)) end
+      pipe:read "*a" -- ends with the last of them
+      pipe:close()
+    end
+    os.execute("rm -rf " .. output.quote(place))
+  end)
   for i = 1, #cells do
     if not runs[i] then broken = broken or "xargs ended before it" end
   end
-  os.execute("rm -rf " .. output.quote(place))
   if broken then fail("a job failed: %s", (broken:gsub("^gdnmeta: ", ""):gsub("%s+$", ""))) end
   return runs
 end

@@ -2,17 +2,13 @@
 -- installed (Debian's lua-readline), a plain prompt otherwise; a pipe has no prompt.
 local ffi = require "ffi"
 local keys = require "gdnmeta.repl.keys"
+local signals = require "gdnmeta.cli.signals"
 
 if not pcall(function() return ffi.C.gdn_cli_isatty end) then
   ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
 end
 
-if not pcall(function() return ffi.C.gdn_cli_signal end) then
-  ffi.cdef "void *gdn_cli_signal(int number, void *handler) __asm__(\"signal\");"
-end
-
-local STDIN, SIGINT = 0, 2
-local IGNORE = ffi.cast("void *", 1) -- SIG_IGN
+local STDIN = 0
 local KEEP = 1000 -- lines of history
 
 local M = {}
@@ -66,8 +62,8 @@ end
 --- "interrupted!" in it, once, after which the system's would end the process.
 ---@return function switch takes true where a statement begins, false where it ended
 function M.interrupts()
-  local handler = ffi.C.gdn_cli_signal(SIGINT, IGNORE)
-  return function(on) ffi.C.gdn_cli_signal(SIGINT, on and handler or IGNORE) end
+  local handler = signals.set(signals.SIGINT, signals.IGNORE)
+  return function(on) signals.set(signals.SIGINT, on and handler or signals.IGNORE) end
 end
 
 --- Where lines come from: { interactive, line(prompt) -> text or nil at the end, close() }.

@@ -1,0 +1,26 @@
+-- Work that is cleared away behind: in a process that has luajit's handler, and in one that has the system's.
+local signals = require "gdnmeta.cli.signals"
+
+describe("Guarded work #lua", function()
+  local before
+  before_each(function() before = signals.set(signals.SIGINT, signals.DEFAULT) end)
+  after_each(function() signals.set(signals.SIGINT, before) end)
+
+  it("is cleared once it is done, and its result handed on", function()
+    local cleared = {}
+    local function clear(done) cleared[#cleared + 1] = done end
+    signals.plain()
+    assert.are.equal(7, signals.guarded(function() return 7 end, clear))
+    assert.are.same({ true }, cleared)
+    assert.is_true(signals.set(signals.SIGINT, signals.DEFAULT) == signals.DEFAULT)
+  end)
+
+  it("is cleared where it fails, and the error goes on as it was", function()
+    local cleared, err = {}, { message = "no" }
+    local ok, raised = pcall(signals.guarded, function() error(err) end, function(done)
+      cleared[#cleared + 1] = done or "early"
+    end)
+    assert.are.same({ false, { "early" } }, { ok, cleared })
+    assert.are.equal(err, raised)
+  end)
+end)
