@@ -1,6 +1,7 @@
 local cjson = require "cjson"
 local plots = require "gdnmeta.sim.plots"
 local programs = require "spec.support.program"
+local terminals = require "spec.support.terminal"
 
 local SMALL = "--workload requests=60,rate=6 "
 
@@ -23,13 +24,25 @@ describe("gdnmeta simulate #lua", function()
     assert.matches("\nfair against fcfs, request by request: first token ", out)
   end)
 
-  it("draws a bar when somebody watches", function()
-    local pipe = assert(io.popen("env -u LD_PRELOAD -u GDNMETA_LIB script -qec 'bin/gdnmeta simulate "
-      .. "--workload requests=4000,rate=20 2>&1 >/dev/null' /dev/null </dev/null"))
-    local text = pipe:read "*a"
-    pipe:close()
-    assert.matches("fcfs +%[#*%.*%] [%d,]+ of 4,000 requests", text)
-    assert.matches("\r\27%[K", text)
+  describe("on a terminal", function()
+    local no_terminal = terminals.missing()
+
+    -- What a terminal of so many columns is sent.
+    local function watched(columns)
+      local command = "stty cols %d; bin/gdnmeta simulate --workload requests=4000,rate=20 2>&1 >/dev/null"
+      local pipe = assert(io.popen(("env -u LD_PRELOAD -u GDNMETA_LIB script -qec '%s' /dev/null </dev/null")
+        :format(command:format(columns))))
+      local text = pipe:read "*a"
+      pipe:close()
+      return text
+    end
+
+    it("draws a bar", function()
+      if no_terminal then return pending(no_terminal) end
+      local text = watched(80)
+      assert.matches("fcfs +%[#*%.*%] [%d,]+ of 4,000 requests", text)
+      assert.matches("\r\27%[K", text)
+    end)
   end)
 
   it("says nothing on stderr when it is to be quiet", function()

@@ -11,6 +11,7 @@ local rows = require "gdnmeta.drawing.rows"
 local samples = require "gdnmeta.repl.sample"
 local show = require "gdnmeta.repl.show"
 local steps = require "spec.support.random_step"
+local terminals = require "spec.support.terminal"
 
 local CASES = tonumber(os.getenv "GDN_CASES") or 2000
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
@@ -119,6 +120,8 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
   end)
 
   describe("on a terminal", function()
+    local no_terminal = terminals.missing()
+
     -- keys: a text, or texts a second apart.
     local function typed(keys, environment)
       local paths = {}
@@ -137,6 +140,7 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
     local PLAIN = [[LUA_INIT='package.preload.readline = function() error "none" end']]
 
     it("greets, prompts and draws in colour", function()
+      if no_terminal then return pending(no_terminal) end
       local text = typed("=meta\nfor i = 1, 1 do\nprint(i)\nend\nexit\n", PLAIN)
       assert.matches("gdnmeta " .. gdn._VERSION .. " on LuaJIT", text, 1, true)
       assert.matches("gdn> ", text, 1, true)
@@ -146,16 +150,19 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
     end)
 
     it("draws without colour where that is wished", function()
+      if no_terminal then return pending(no_terminal) end
       assert.is_nil(typed("=meta\nexit\n", PLAIN .. " NO_COLOR=1"):find("\27[33m", 1, true))
     end)
 
     it("is interrupted while a statement runs, as often as wanted, and not while it waits", function()
+      if no_terminal then return pending(no_terminal) end
       local long = "for i = 1, 5e9 do end\n"
       local text = typed({ "\3", "=40 + 1\n", "\3", long, "\3", long, "\3", "=40 + 2\nexit\n" }, PLAIN)
       assert.matches("\n41\n.*interrupted!\n.*interrupted!\n.*\n42\n", text)
     end)
 
     it("completes names and keeps a history where readline is there", function()
+      if no_terminal then return pending(no_terminal) end
       if not pcall(require, "readline") then return pending "the Lua module readline is missing" end
       local text = typed("=meta.num_spec_decode_\t\nexit\n")
       assert.matches("=meta.num_spec_decode_tokens", text, 1, true)
