@@ -43,6 +43,13 @@ describe("gdnmeta simulate #lua", function()
       assert.matches("fcfs +%[#*%.*%] [%d,]+ of 4,000 requests", text)
       assert.matches("\r\27%[K", text)
     end)
+
+    it("keeps to one line of a narrow one", function()
+      if no_terminal then return pending(no_terminal) end
+      local text = watched(16)
+      assert.matches("\27%[K[%d,]+ of 4,000\r", text)
+      assert.is_nil(text:find("of 4,000 requests", 1, true))
+    end)
   end)
 
   it("says nothing on stderr when it is to be quiet", function()

@@ -8,8 +8,15 @@ if not pcall(function() return ffi.C.gdn_cli_isatty end) then
   ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
 end
 
+ffi.cdef [[
+typedef struct { uint16_t rows, columns, width, height; } gdn_cli_winsize;
+int gdn_cli_ioctl(int fd, unsigned long request, ...) __asm__("ioctl");
+]]
+
 local STDOUT, STDERR = 1, 2
-local WIDTH = 28 -- characters of the bar
+local TIOCGWINSZ = 0x5413
+local WIDTH = 28 -- most characters of the bar
+local LEAST = 6 -- a shorter one says nothing
 
 local M = {}
 
@@ -24,6 +31,33 @@ end
 function M.coloured()
   return ffi.C.gdn_cli_isatty(STDOUT) == 1 and (os.getenv "TERM" or "dumb") ~= "dumb"
     and (os.getenv "NO_COLOR" or "") == ""
+end
+
+-- Columns of the terminal. One that does not tell has none: then 80.
+local function columns()
+  local size = ffi.new "gdn_cli_winsize"
+  return ffi.C.gdn_cli_ioctl(STDERR, TIOCGWINSZ, size) == 0 and size.columns > 0 and size.columns or 80
+end
+
+--- Progress as one line of fewer than `width` characters: a longer one would wrap, and stay. The bar shrinks
+--- and goes first, then what is not the count.
+---@param width integer columns of the terminal
+---@param name string what is running
+---@param done number
+---@param total number
+---@param unit string
+---@return string
+function M.bar(width, name, done, total, unit)
+  local count = ("%s of %s"):format(format.count(done), format.count(total))
+  local room = math.min(WIDTH, width - 1 - #("%-14s [] %s %s"):format(name, count, unit))
+  if room >= LEAST then
+    local full = math.floor(room * math.min(done / math.max(total, 1), 1))
+    return ("%-14s [%s%s] %s %s"):format(name, ("#"):rep(full), ("."):rep(room - full), count, unit)
+  end
+  for _, line in ipairs { ("%s %s %s"):format(name, count, unit), ("%s %s"):format(count, unit), count } do
+    if #line < width then return line end
+  end
+  return count:sub(1, math.max(width - 1, 0))
 end
 
 local Progress = {}
@@ -45,9 +79,7 @@ function Progress:show(name, done, total, unit)
   local now = clock()
   if now < self.due then return end
   self.due = now + 1e8
-  local full = math.floor(WIDTH * done / math.max(total, 1))
-  io.stderr:write(("\r\27[K%-14s [%s%s] %s of %s %s"):format(name, ("#"):rep(full), ("."):rep(WIDTH - full),
-    format.count(done), format.count(total), unit))
+  io.stderr:write("\r\27[K", M.bar(columns(), name, done, total, unit))
   io.stderr:flush()
 end
 
