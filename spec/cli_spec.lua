@@ -93,6 +93,29 @@ describe("gdnmeta #lua", function()
     end
   end)
 
+  it("says in the help what each option is when it is not given", function()
+    local n = 0
+    for _, command in ipairs { "simulate", "sweep", "merge", "inspect", "replay" } do
+      local help = gdnmeta(command .. " --help"):match "\nOptions:(\n.-)\n\n"
+      for option, text in help:gmatch "\n   (%-%-[%w-]+ %u+) +([^\n]+)" do
+        assert.is_truthy(text:find "%(.+%)", ("%s %s: %s"):format(command, option, text))
+        n = n + 1
+      end
+    end
+    assert.are.equal(62, n)
+  end)
+
+  it("says there what sim.run does without it", function()
+    local OPTIONS = require("gdnmeta.sim.setup").OPTIONS
+    for _, o in ipairs(require("gdnmeta.cli.options").list) do
+      local default = (OPTIONS[o[3]] or {})[1]
+      if default then
+        local said = o[5]:match("%((" .. tostring(default):gsub("%p", "%%%0") .. ")%)")
+        assert.are.equal(tostring(default), said, o[1])
+      end
+    end
+  end)
+
   it("doctor says what is there", function()
     local out, err, status = gdnmeta "doctor"
     assert.are.same({ "", 0 }, { err, status })

@@ -29,6 +29,13 @@ describe("the README", function()
     assert.is_true(named.demo and named.test)
   end)
 
+  it("has a line for every command", function()
+    for _, name in ipairs(require("gdnmeta.cli").COMMANDS) do
+      local summary = require("gdnmeta.cli." .. name).summary
+      assert.is_truthy(README:find(("\n    gdnmeta %-10s %s\n"):format(name, summary), 1, true), name)
+    end
+  end)
+
   it("has every option of a builder, every field of the metadata and every method", function()
     local function each(path, pattern, from, to)
       local names, text = {}, read(path)

@@ -2,7 +2,7 @@
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
 local M = {}
 
-local COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "repl", "doctor" }
+M.COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "repl", "doctor" }
 
 local EXAMPLES = [[
 examples:
@@ -29,7 +29,7 @@ local function parser_of(argparse)
   parser:command_target "command"
   parser:require_command(true)
   parser:add_help_command(false)
-  for _, name in ipairs(COMMANDS) do
+  for _, name in ipairs(M.COMMANDS) do
     local command = require("gdnmeta.cli." .. name)
     local sub = parser:command(name, command.summary):epilog(command.epilog)
     command.describe(sub)
@@ -73,7 +73,7 @@ local function parse(argv)
   end
   local parsed, args = parser_of(argparse):pparse(with_values(argv))
   if parsed then return args end
-  local command = contains(COMMANDS, argv[1]) and argv[1] .. " " or ""
+  local command = contains(M.COMMANDS, argv[1]) and argv[1] .. " " or ""
   M.fail("%s; see gdnmeta %s--help", args, command)
 end
 

@@ -21,7 +21,7 @@ examples:
 
 function M.describe(parser)
   recording.describe(parser)
-  parser:option("--step", "Draw this step in full."):argname "N"
+  parser:option("--step", "Draw this step in full (a line for each)."):argname "N"
 end
 
 local function head(header)

@@ -16,8 +16,8 @@ examples:
 function M.describe(parser)
   parser:argument("files", "JSON that simulate, sweep or merge wrote."):args "+"
   parser:option("--attainment", "Percent of requests that must meet both targets (90)."):argname "P"
-  parser:option("--report", "Write a page with table and pictures."):argname "HTML"
-  parser:option("--json", "Write all figures; - is stdout."):argname "FILE"
+  parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
+  parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
 end
 
 --- Write what was asked for of a sweep's runs, and print the table.

@@ -19,11 +19,11 @@ examples:
 function M.describe(parser)
   parser:option("--policy", "Name of a shipped policy or path of a file; again for several (fcfs)."):count "*"
     :argname "POLICY"
-  parser:option("--rate", "Requests a second: squeezes or stretches the arrivals."):argname "R"
+  parser:option("--rate", "Requests a second: squeezes or stretches the arrivals (as they come)."):argname "R"
   options.describe(parser)
-  parser:option("--report", "Write a page with table and pictures."):argname "HTML"
-  parser:option("--json", "Write all figures; - is stdout."):argname "FILE"
-  parser:option("--csv", "Write a line a request; - is stdout."):argname "FILE"
+  parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
+  parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
+  parser:option("--csv", "Write a line a request; - is stdout (none)."):argname "FILE"
   parser:flag("--quiet", "No progress.")
 end
 

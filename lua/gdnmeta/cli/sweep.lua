@@ -28,8 +28,8 @@ function M.describe(parser)
   options.describe(parser)
   parser:option("--jobs", "Processes side by side (1)."):argname "N"
   parser:flag("--print-jobs", "Print a shell command for each cell instead of running it.")
-  parser:option("--report", "Write a page with table and pictures."):argname "HTML"
-  parser:option("--json", "Write all figures; - is stdout."):argname "FILE"
+  parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
+  parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
   parser:flag("--quiet", "No progress.")
 end
 
