@@ -22,6 +22,20 @@ describe("figures #lua", function()
       format.percent(0.1234), format.percent(0.999), format.percent(0.99999), format.percent(nil) })
   end)
 
+  it("stand side by side with the decimals of the one that has most", function()
+    assert.are.same({ "12,345.00", "3.46", "-", "0.00", "-1,234.50" },
+      format.alike(format.number, { 12345, 3.456, nil, 0, -1234.5 }, 5))
+    assert.are.same({ "2,208", "704" }, format.alike(format.number, { 2208.4, 703.9 }, 2))
+    assert.are.same({ "100.0", "12.3", "0.0" }, format.alike(format.percent, { 1, 0.1234, 0 }, 3))
+    assert.are.same({ "1,000", "0" }, format.alike(format.count, { 1000, 0 }, 2))
+    assert.are.same({ "-", "-" }, format.alike(format.number, {}, 2))
+  end)
+
+  it("that round to nothing have no sign", function()
+    assert.are.same({ "0.0", "-0.1", "0" },
+      { format.count(-0.04, 1), format.count(-0.06, 1), format.count(-0.4) })
+  end)
+
   it("stand in columns, the first to the left", function()
     assert.are.equal("a     1  22\nHead, which is long\nbbb  10   2",
       format.columns { { "a", "1", "22" }, { "Head, which is long" }, { "bbb", "10", "2" } })

@@ -43,6 +43,18 @@ describe("a report #lua", function()
     }, lines.filled(section, { { x = 1, y = 5 }, { x = 2, y = 5 }, { x = 1, y = 5 } }))
   end)
 
+  it("has one scale a line, and one a column of a sweep", function()
+    local section = { "S", { "x", "ms", function(r) return r.x end, require("gdnmeta.sim.format").number,
+                             better = "low" } }
+    assert.are.same({ { label = "x", unit = "ms", texts = { "9.99", "1,234.00", "-" },
+                        best = { true, false, false } } },
+      lines.filled(section, { { x = 9.99 }, { x = 1234 }, {} }))
+    local a, b = run { rate = 2 }, run { rate = 40 }
+    local texts = report.sweep_texts { a, b }
+    assert.are.same({ "2.00", "40.00" }, { texts[1][1], texts[2][1] })
+    assert.matches("\nfcfs +2%.00 .*\n +40%.00 ", report.sweep({ a, b }, 0.9))
+  end)
+
   it("says what was run, and the figures line by line", function()
     local r = run { requests = { { arrival = 0, prompt = 3, output = 3 },
                                  { arrival = 0, prompt = 1, output = 1 } } }

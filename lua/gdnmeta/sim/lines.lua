@@ -109,15 +109,18 @@ M.sections = {
 function M.filled(section, runs)
   local list = {}
   for k = 2, #section do
-    local row, texts, best = section[k], {}, {}
+    local row, values, best = section[k], {}, {}
     local low, high = math.huge, -math.huge
     for i, run in ipairs(runs) do
       local value = row[3](run)
-      texts[i] = value == nil and "-" or row[4](value)
+      values[i] = value
       if value then low, high = math.min(low, value), math.max(high, value) end
     end
     if low <= high then
-      local shown_low, shown_high = row[4](low), row[4](high)
+      local n = #runs
+      values[n + 1], values[n + 2] = low, high
+      local texts = format.alike(row[4], values, n + 2)
+      local shown_high, shown_low = table.remove(texts), table.remove(texts)
       local wanted = shown_low ~= shown_high and (row.better == "low" and shown_low
         or row.better == "high" and shown_high)
       for i, text in ipairs(texts) do best[i] = text == wanted end

@@ -58,9 +58,10 @@ function M.sweep(runs, sentences)
   end
   out[#out + 1] = '<div class="scroll"><table class="sweep"><thead><tr>' .. table.concat(head)
     .. "</tr></thead>\n<tbody>"
-  for _, run in ipairs(runs) do
+  local texts = report.sweep_texts(runs)
+  for i, run in ipairs(runs) do
     local row = { element("td", run.policy == last and "" or escape(run.policy)) }
-    for i, column in ipairs(report.SWEEP) do row[i + 1] = element("td", column[3](run)) end
+    for k, text in ipairs(texts[i]) do row[k + 1] = element("td", text) end
     out[#out + 1] = element("tr", table.concat(row), run.policy ~= last and 'class="first"' or nil)
     last = run.policy
   end

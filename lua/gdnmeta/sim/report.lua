@@ -97,18 +97,33 @@ function M.report(runs)
   return table.concat(parts, "\n")
 end
 
+local number = format.number
 local SWEEP = {
-  { "rate", "1/s", function(run) return format.number(run.setup.rate) end },
-  { "within targets", "%", function(run) return format.percent(run.attainment) end },
-  { "goodput", "1/s", function(run) return format.number(run.goodput) end },
-  { "first token p50", "ms", function(run) return format.number(run.ttft.p50) end },
-  { "p99", "ms", function(run) return format.number(run.ttft.p99) end },
-  { "gap p99", "ms", function(run) return format.number(run.itl.p99) end },
-  { "preemptions", "", function(run) return format.count(run.preemptions) end },
+  { "rate", "1/s", function(run) return run.setup.rate end, number },
+  { "within targets", "%", function(run) return run.attainment end, format.percent },
+  { "goodput", "1/s", function(run) return run.goodput end, number },
+  { "first token p50", "ms", function(run) return run.ttft.p50 end, number },
+  { "p99", "ms", function(run) return run.ttft.p99 end, number },
+  { "gap p99", "ms", function(run) return run.itl.p99 end, number },
+  { "preemptions", "", function(run) return run.preemptions end, format.count },
 }
 
---- The columns of a sweep's table: { name, unit, text(run) }.
+--- The columns of a sweep's table: { name, unit, value(run), formatter }.
 M.SWEEP = SWEEP
+
+--- Their figures.
+---@param runs table
+---@return table texts texts[i][k] of the run i in the column k
+function M.sweep_texts(runs)
+  local texts = {}
+  for i = 1, #runs do texts[i] = {} end
+  for k, column in ipairs(SWEEP) do
+    local values = {}
+    for i, run in ipairs(runs) do values[i] = column[3](run) end
+    for i, text in ipairs(format.alike(column[4], values, #runs)) do texts[i][k] = text end
+  end
+  return texts
+end
 
 --- The highest rate that each policy stands, a sentence each.
 ---@param runs table
@@ -133,10 +148,9 @@ end
 function M.sweep(runs, share)
   local rows, last = { { "" }, { "" } }, nil
   for i, column in ipairs(SWEEP) do rows[1][i + 1], rows[2][i + 1] = column[1], column[2] end
-  for _, run in ipairs(runs) do
-    local row = { run.policy == last and "" or run.policy }
-    for i, column in ipairs(SWEEP) do row[i + 1] = column[3](run) end
-    rows[#rows + 1], last = row, run.policy
+  local texts = M.sweep_texts(runs)
+  for i, run in ipairs(runs) do
+    rows[#rows + 1], last = { run.policy == last and "" or run.policy, unpack(texts[i]) }, run.policy
   end
   return format.columns(rows) .. "\n\nhighest rate\n  " .. table.concat(M.knees(runs, share), "\n  ")
 end
