@@ -94,14 +94,15 @@ describe("gdnmeta simulate #lua", function()
     end
   end)
 
-  it("writes the table and a note where there is no gnuplot", function()
+  it("writes the table and which pictures are missing where there is no gnuplot", function()
     local needed = "$(command -v luajit) $(command -v env) $(command -v sh)"
     assert(os.execute(("mkdir -p %s/bin && ln -sf %s %s/bin/"):format(folder, needed, folder)) == 0)
     local _, err, status = gdnmeta(("simulate %s--report %s/n.html"):format(SMALL, folder),
       "PATH=" .. folder .. "/bin")
     assert.are.equal(0, status, err)
     local html = read "n.html"
-    assert.matches("No pictures: gnuplot is not installed", html, 1, true)
+    assert.matches(">Pictures that are missing (gnuplot is not installed): Time to first token, Gaps "
+      .. "between tokens, Tokens a step: fcfs, State slots. The tables have the figures.<", html, 1, true)
     assert.is_nil(html:find("<svg", 1, true))
     assert.matches("<td>finished</td>", html, 1, true)
   end)

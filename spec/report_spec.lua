@@ -99,6 +99,22 @@ describe("a page #lua", function()
     assert.is_truthy(page:find("--policy '&lt;script&gt;' &amp; &quot;so&quot;</pre>", 1, true))
   end)
 
+  it("names the pictures that it lacks, by reason", function()
+    local tokens, slots = figures.tokens, figures.slots
+    figures.tokens = function(_, name) return nil, "gnuplot: <no>", "Tokens a step: " .. name end
+    figures.slots = function() return nil, "no data", "State slots" end
+    local page = html.simulate({ run(), run() }, "x")
+    figures.tokens, figures.slots = tokens, slots
+    assert.is_truthy(page:find("(gnuplot: &lt;no&gt;): Tokens a step: fcfs, Tokens a step: fcfs.", 1, true))
+    assert.is_truthy(page:find("(no data): State slots.", 1, true))
+    assert.are.equal(plots.available(), page:find("<figure>", 1, true) ~= nil)
+  end)
+
+  it("of runs without a rate has no curves over the rates", function()
+    local page = html.sweep({ run { workload = { requests = 1 } } }, 0.9, "x")
+    assert.is_truthy(page:find "%(no data%): [^.]*Goodput, Within the targets")
+  end)
+
   it("is whole: every element that is opened is closed", function()
     local a, b = run { rate = 4 }, run { rate = 9 }
     for _, page in ipairs { html.simulate({ a, b }, "x"), html.sweep({ a, b }, 0.9, "x") } do

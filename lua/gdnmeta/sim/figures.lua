@@ -1,4 +1,5 @@
--- The pictures of a report, each { title, note, svg }. Series n has the same colour in all of them.
+-- The pictures of a report, each { title, note, svg }, or nil, why not, and the title. Series n has the same
+-- colour in all of them.
 local knee = require "gdnmeta.sim.knee"
 local plots = require "gdnmeta.sim.plots"
 
@@ -20,7 +21,7 @@ end
 
 local function figure(title, note, script, size)
   local svg, message = plots.svg(title, script, size)
-  if not svg then return nil, message end
+  if not svg then return nil, message, title end
   return { title = title, note = note, svg = svg }
 end
 
@@ -35,7 +36,7 @@ local function percentiles(title, note, runs, names, field, whose, target)
       most = math.max(most, points[#points][1])
     end
   end
-  if #series == 0 then return nil, "no data" end
+  if #series == 0 then return nil, "no data", title end
   if target then
     series[#series + 1] = ("%.10g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'target'"):format(
       target, plots.colour(plots.INK))
@@ -118,7 +119,7 @@ local function over_rates(title, note, runs, share, ylabel, value, extra)
   for i, policy in ipairs(policies) do
     local points = {}
     for _, run in ipairs(runs) do
-      if run.policy == policy then
+      if run.policy == policy and run.setup.rate then
         points[#points + 1] = { run.setup.rate, value(run) }
         most = math.max(most, run.setup.rate)
       end
@@ -126,11 +127,12 @@ local function over_rates(title, note, runs, share, ylabel, value, extra)
     script[#script + 1] = plots.block("d" .. i, points)
     series[#series + 1] = line(i, #policies, policy)
     local at = knee.bracket(runs, policy, share)
-    if at.run then
+    if at.good then
       script[#script + 1] = plots.block("k" .. i, { { at.good, value(at.run) } })
       series[#series + 1] = ("$k%d with points pt 7 ps 0.9 lc rgb '%s' notitle"):format(i, colour(i))
     end
   end
+  if most == 0 then return nil, "no data", title end
   script[#script + 1] = ([[
 set xlabel "requests offered a second"
 set ylabel "%s"

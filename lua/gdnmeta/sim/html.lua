@@ -2,16 +2,32 @@
 local figures = require "gdnmeta.sim.figures"
 local knee = require "gdnmeta.sim.knee"
 local page = require "gdnmeta.sim.page"
-local plots = require "gdnmeta.sim.plots"
 local report = require "gdnmeta.sim.report"
 
 local M = {}
 
--- Collects pictures; the first one that cannot be drawn says why there are none.
+-- Collects pictures, and for each reason the names of those that could not be drawn for it.
 local function gallery()
-  local self = { list = {} }
-  function self.add(figure, message)
-    if figure then self.list[#self.list + 1] = figure else self.note = self.note or message end
+  local self = { list = {}, reasons = {} }
+  function self.add(figure, message, title)
+    if figure then
+      self.list[#self.list + 1] = figure
+      return
+    end
+    local names = self.reasons[message]
+    if not names then
+      names = {}
+      self.reasons[message], self.reasons[#self.reasons + 1] = names, message
+    end
+    names[#names + 1] = title
+  end
+  function self.missing()
+    local sentences = {}
+    for i, message in ipairs(self.reasons) do
+      sentences[i] = ("Pictures that are missing (%s): %s. The tables have the figures."):format(
+        message, table.concat(self.reasons[message], ", "))
+    end
+    return sentences
   end
   return self
 end
@@ -27,15 +43,13 @@ end
 ---@return string html
 function M.simulate(runs, command)
   local names, g = report.names(runs), gallery()
-  if plots.available() then
-    g.add(figures.ttft(runs, names))
-    g.add(figures.itl(runs, names))
-    for i, run in ipairs(runs) do g.add(figures.tokens(run, names[i])) end
-    g.add(figures.slots(runs, names))
-  end
+  g.add(figures.ttft(runs, names))
+  g.add(figures.itl(runs, names))
+  for i, run in ipairs(runs) do g.add(figures.tokens(run, names[i])) end
+  g.add(figures.slots(runs, names))
   return page.html {
     title = table.concat(names, " against "),
-    runs = runs, figures = g.list, note = g.note, command = command, facts = report.facts(runs[1]),
+    runs = runs, figures = g.list, missing = g.missing(), command = command, facts = report.facts(runs[1]),
     calibrated = runs[1].setup.calibrated, footer = footer(),
   }
 end
@@ -50,16 +64,14 @@ function M.sweep(runs, share, command)
   local g, at = gallery(), {}
   for _, policy in ipairs(knee.policies(runs)) do at[#at + 1] = knee.bracket(runs, policy, share).run end
   if #at == 0 then at = { runs[1] } end
-  if plots.available() then
-    g.add(figures.goodput(runs, share))
-    g.add(figures.attainment(runs, share))
-    local names = report.names(at)
-    g.add(figures.ttft(at, names))
-    g.add(figures.itl(at, names))
-  end
+  local names = report.names(at)
+  g.add(figures.goodput(runs, share))
+  g.add(figures.attainment(runs, share))
+  g.add(figures.ttft(at, names))
+  g.add(figures.itl(at, names))
   return page.html {
     title = "Rates that " .. table.concat(knee.policies(runs), ", ") .. " stand", runs = at, figures = g.list,
-    note = g.note, command = command, facts = report.facts(runs[1], true), footer = footer(),
+    missing = g.missing(), command = command, facts = report.facts(runs[1], true), footer = footer(),
     calibrated = runs[1].setup.calibrated, body = page.sweep(runs, report.knees(runs, share)),
   }
 end

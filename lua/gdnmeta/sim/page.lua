@@ -83,10 +83,9 @@ end
 
 local UNCALIBRATED = "The step cost is uncalibrated: it ranks policies, it does not promise milliseconds. "
   .. "<code>gdnmeta simulate --calibrate log.csv</code> fits it to measured steps."
-local NO_GNUPLOT = "No pictures: gnuplot is not installed. The table has all figures."
 
 --- The page.
----@param p table title, runs, figures (list, may be empty), note (why there are none), command, facts,
+---@param p table title, runs, figures (list, may be empty), missing (sentences), command, facts,
 --- and body: HTML that stands before the table, table: false for none
 ---@return string html
 function M.html(p)
@@ -97,7 +96,7 @@ function M.html(p)
   for _, sentence in ipairs(report.warnings(p.runs)) do
     add(element("p", escape(sentence), 'class="note"'))
   end
-  if #p.figures == 0 then add(element("p", p.note or NO_GNUPLOT, 'class="note"')) end
+  for _, sentence in ipairs(p.missing) do add(element("p", escape(sentence), 'class="note"')) end
   if p.body then add(p.body) end
   if #p.figures > 0 then
     local list = {}
