@@ -13,7 +13,7 @@ return {
     "A boundary more is packed than is read; at the end of its array `make asan` sees that." },
   { "src/segments.c", "if (p->has_prefills && p->tail_row > 0)", ">= 0",
     "A buffer is filled that this step hands out to nobody." },
-  { "lua/gdnmeta/cli/output.lua", "file:close()", "", "The file was only read, and the program ends soon." },
+  { "lua/gdnmeta/sim/contents.lua", "file:close()", "", "The file was only read, and is collected." },
   { "lua/gdnmeta/sim/presets.lua", "max_num_seqs = ", "max_num_seqs = ",
     "A preset is an example of a machine: its numbers are choices, and any others would be as good." },
   { "lua/gdnmeta/sim/presets.lua", "coefficients = ", "coefficients = ", "Likewise." },
