@@ -55,6 +55,7 @@ describe("gdnmeta repl #lua", function()
     local out, err = session("for i = 1, 2 do", "  print(i)", "end", "=", "40 + 2", "f = function(x)",
       "return x", "end", "=f [[a", "b]]", "if x", "", "=5")
     assert.are.same({ "1\n2\n42\na\nb\n5\n", "the statement is not whole\n" }, { out, err })
+    assert.are.same({ "1\n", "the statement is not whole\n", 0 }, { session("=1", "for i = 1, 2 do") })
   end)
 
   it("ends at exit and at the end of the input", function()

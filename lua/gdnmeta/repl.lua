@@ -162,6 +162,7 @@ function M.run(self)
     local line = lines.line(prompt)
     if not line then
       if lines.interactive then self.out "" end -- the shell's prompt begins a line of its own
+      if self.pending then self.err "the statement is not whole" end
       break
     end
     local what = M.take(self, line)
