@@ -37,7 +37,7 @@ describe("The output of gdnmeta #lua", function()
       local pipe = io.popen("unset LD_PRELOAD GDNMETA_LIB; " .. closed:format(command, folder))
       assert.are.equal("2\n", pipe:read "*a")
       pipe:close()
-      assert.are.equal("gdnmeta: stdout: Bad file descriptor\n", program.read "err")
+      assert.matches("^gdnmeta: stdout: [^\n]+\n$", program.read "err") -- the reason is the system's
     end
   end)
 
