@@ -28,7 +28,6 @@ local function parser_of(argparse)
   local parser = argparse("gdnmeta", "Policies for LLM servers, tried out in simulated time.", EXAMPLES)
   parser:command_target "command"
   parser:require_command(true)
-  parser:add_help_command(false)
   for _, name in ipairs(M.COMMANDS) do
     local command = require("gdnmeta.cli." .. name)
     local sub = parser:command(name, command.summary):epilog(command.epilog)

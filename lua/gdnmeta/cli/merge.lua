@@ -34,6 +34,9 @@ end
 
 -- Runs of different workloads, limits or step costs say nothing about each other.
 local function check_alike(first, run, path)
+  if first.requests ~= run.requests then
+    fail("%s: requests = %d, the first file has %d", path, run.requests, first.requests)
+  end
   for _, name in ipairs { "workload", "seed", "cost_name", "max_num_seqs", "max_num_batched_tokens",
                           "kv_tokens", "mamba_cache_mode", "num_speculative_tokens", "async" } do
     if first.setup[name] ~= run.setup[name] then

@@ -45,7 +45,7 @@ M.list = {
   { "--ttft-ms", "MS", "ttft_ms", number(0, 1e9), "Target: time to first token (2000)." },
   { "--tpot-ms", "MS", "tpot_ms", number(0, 1e9), "Target: time per output token (100)." },
   { "--kv-tokens", "N", "kv_tokens", integer(0, 2^40),
-    "Attention-cache memory; 0: unlimited (the preset's)." },
+    "Attention-cache memory, a block of it or more; 0: unlimited (the preset's)." },
   { "--max-seqs", "N", "max_num_seqs", integer(1, 65536), "Requests that run at once (the preset's)." },
   { "--max-tokens", "N", "max_num_batched_tokens", integer(1, COUNT), "Tokens a step (8192)." },
   { "--max-model-len", "N", "max_model_len", integer(1, COUNT),

@@ -2,11 +2,12 @@
 -- targets. Attainment is taken to fall as the rate rises.
 local M = {}
 
--- { rate, attainment } of a policy's runs, by rate.
+-- { rate, attainment } of a policy's runs, by rate. Requests that came all at once have none.
 local function points(runs, policy)
   local list = {}
   for _, run in ipairs(runs) do
-    if run.policy == policy then list[#list + 1] = { run.setup.rate, run.attainment, run } end
+    local rate = run.policy == policy and run.setup.rate
+    if rate then list[#list + 1] = { rate, run.attainment, run } end
   end
   table.sort(list, function(a, b) return a[1] < b[1] end)
   return list

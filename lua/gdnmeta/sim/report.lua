@@ -134,7 +134,8 @@ function M.knees(runs, share)
   for i, policy in ipairs(knee.policies(runs)) do
     local b = knee.bracket(runs, policy, share)
     local upto = b.bad and ("not at %s"):format(format.number(b.bad)) or "no rate was too high"
-    sentences[i] = b.good and ("%s: %s requests/s with %s %% within the targets, %s"):format(
+    sentences[i] = not (b.good or b.bad) and policy .. ": its requests came all at once, at no rate"
+      or b.good and ("%s: %s requests/s with at least %s %% within the targets, %s"):format(
       policy, format.number(b.good), format.percent(share), upto)
       or ("%s: no rate had %s %% within the targets, %s"):format(policy, format.percent(share), upto)
   end
