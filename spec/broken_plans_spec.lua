@@ -109,6 +109,11 @@ describe("A plan that is not legal is refused by number:", function()
     end)
   end
 
+  it("I4, a chunk of nobody", function()
+    local failures = failures_of(function(plan) return add_chunk(plan, 3, 1) end) -- three requests: 0 .. 2
+    assert.matches("^I4: ", failures[1].message)
+  end)
+
   it("I13, more attention cache than is free", function()
     local failures = failures_of(function(plan, e) return add_chunk(plan, of_index(e, "b"), 20) end,
                                  { kv_tokens = 32, kv_block_size = 8 })

@@ -77,6 +77,12 @@ describe("A check on a CUDA device", function()
       driver.lib.fake_reset()
       assert.is_nil(builder:check_result())
       assert.are.equal(0, driver:count "calls")
+      if options.check ~= false then
+        assert(builder:check(stream))
+        local blocks = driver:count "blocks"
+        assert(builder:check(stream))
+        assert.are.equal(2 * blocks, driver:count "blocks") -- as many as the check before had
+      end
       close(builder, batch)
     end
   end)

@@ -181,6 +181,10 @@ describe("Emitters", function()
       for row, query_len in ipairs { 1, 1, 0, 0 } do batch:push(query_len, 5, nil, nil, true, row - 1) end
       local meta = assert(builder:build(batch))
       assert.are.same({ 3, 0, 5, -1 }, meta.non_spec_state_indices_tensor:totable(), where)
+      batch:clear() -- and one without tokens before a row that has some, and the null block
+      for row, query_len in ipairs { 0, 1, 0, 0 } do batch:push(query_len, 5, nil, nil, true, 3 - row % 4) end
+      meta = assert(builder:build(batch))
+      assert.are.same({ 5, 0, 3, -1 }, meta.non_spec_state_indices_tensor:totable(), where)
       batch:close()
       builder:close()
       driver:free(cells)

@@ -8,11 +8,12 @@ describe("figures #lua", function()
 
   it("have about three digits", function()
     local shown = {}
-    for i, x in ipairs { 0, 0.0123, 0.5, 3.456, 9.994, 9.996, 45.67, 99.94, 99.96, 12345, -3.456 } do
+    for i, x in ipairs { 0, 0.0123, 0.1, 0.5, 3.456, 9.994, 9.996, 45.67, 99.94, 99.96, 12345,
+                       -3.456 } do
       shown[i] = format.number(x)
     end
-    assert.are.same(
-      { "0", "0.012", "0.50", "3.46", "9.99", "10.0", "45.7", "99.9", "100", "12,345", "-3.46" }, shown)
+    assert.are.same({ "0", "0.012", "0.10", "0.50", "3.46", "9.99", "10.0", "45.7", "99.9", "100", "12,345",
+                      "-3.46" }, shown)
     assert.are.equal("-", format.number(nil))
     assert.are.equal("-", format.number(0/0))
   end)

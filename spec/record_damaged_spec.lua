@@ -174,11 +174,20 @@ describe("A recording", function()
       reader:close()
     end)
 
+    it("is refused where the engine is no object", function()
+      documents[1].engine = 5
+      write(path, cjson.encode(documents[1]) .. "\n")
+      assert.are.same({ nil, path .. ":1: engine = 5, want an object", gdn.EINVAL },
+                      { gdn.record.open(path) })
+    end)
+
     it("is refused where something stands behind the end", function()
       write(path, table.concat(text, "\n") .. "\n" .. text[2] .. "\n")
       assert.are.equal(path .. ":6: stands behind the end", (select(3, walk(path))))
       write(path, table.concat(text, "\n") .. "\nmore")
       assert.are.equal(path .. ":6: stands behind the end", (select(3, walk(path))))
+      write(path, table.concat(text, "\n") .. "\nmore\n")
+      assert.matches("^" .. path:gsub("%p", "%%%0") .. ":6: Expected ", (select(3, walk(path))))
     end)
 
     it("is opened by a path, and within memory", function()

@@ -40,6 +40,8 @@ describe("A recording", function()
     local first, third = cjson.decode(text[2]), cjson.decode(text[4])
     assert.are.same({ 1, 1, { 32 }, { 32 }, { 0 }, { -1 }, { { 1 }, { 1 } } }, { first.step, first.now,
       first.query_len, first.seq_len, first.prompt_done, first.read_column, first.blocks })
+    assert.is_nil(first.read_blocks) -- where no state is read outside of a window
+    assert.is_nil(third.read_blocks)
     assert.are.same({ 1, 32, 0, 0, 0, 0, 32, 1 }, first.counts)
     assert.are.same({ 3, "full", { 1 }, { 41 }, { 1 }, { 0 } }, { third.step, third.graph, third.query_len,
       third.seq_len, third.prompt_done, third.read_column })

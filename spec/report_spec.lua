@@ -113,6 +113,7 @@ describe("a page #lua", function()
   it("of runs without a rate has no curves over the rates", function()
     local page = html.sweep({ run { workload = { requests = 1 } } }, 0.9, "x")
     assert.is_truthy(page:find "%(no data%): [^.]*Goodput, Within the targets")
+    assert.is_truthy(page:find("fcfs", page:find "<table", true)) -- the first run stands for those at a rate
   end)
 
   it("is whole: every element that is opened is closed", function()

@@ -159,6 +159,15 @@ describe("deadline", function()
     assert.are.same({ "named", "fast", "slow" }, order)
   end)
 
+  it("lets the decode go on whose next token is due first, and lets the other make room", function()
+    local key = require "gdnmeta.policy.deadline".key
+    local late, soon = { is_decode = true, last_emit = 5, tpot = 0.1, deadline = 9 },
+                       { is_decode = true, last_emit = 4, tpot = 3, deadline = 1 }
+    assert.are.same({ 5.1, 7 }, { key(late), key(soon) })
+    late.is_decode = false
+    assert.are.equal(9, key(late))
+  end)
+
   it("gives a prompt what fits before the first running decode is late", function()
     local cost = { tokens_within = function(seconds) return seconds * 100 end }
     local engine = serve.engine("deadline", { cost = cost, tpot = 2 }, { max_num_batched_tokens = 1024 })

@@ -72,8 +72,12 @@ describe("a trace #lua", function()
   local TOKENS = "want an integer in 1 .. 1073741823"
   local refused = {
     { "an unknown header", "a,b,c\n1,2,3\n", 't:1: first line "a,b,c" is of no known format' },
+    { "a long header", ("a"):rep(61) .. "\n",
+      ('t:1: first line "%s" is of no known format'):format(("a"):rep(60)) },
     { "an empty file", "", 't:1: first line "" is of no known format' },
     { "a file without requests", COMPACT, "t: no request in it" },
+    { "a missing field of Azure", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,5\n",
+      "t:2: 2 fields, want 3" },
     { "a missing field", COMPACT .. "1,2\n", "t:2: 2 fields, want 3 or 4" },
     { "one field too many", COMPACT .. "1,2,3,4,5\n", "t:2: 5 fields, want 3 or 4" },
     { "an empty field", COMPACT .. "0,1,1\n1,,3\n", 't:3: prompt_tokens = "", ' .. TOKENS },
