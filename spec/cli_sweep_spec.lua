@@ -90,7 +90,7 @@ describe("gdnmeta sweep #lua", function()
   local INTERRUPTED = [[
 unset LD_PRELOAD GDNMETA_LIB
 mkfifo FOLDER/fifo
-bin/gdnmeta sweep --rates 1,2 --jobs 2 --quiet --trace FOLDER/fifo &
+env --default-signal=HUP bin/gdnmeta sweep --rates 1,2 --jobs 2 --quiet --trace FOLDER/fifo &
 sweep=$!
 exec 3>FOLDER/fifo
 named() { grep -l 'FOLDER/fif[o]' /proc/[0-9]*/cmdline 2>/dev/null; }
@@ -105,7 +105,7 @@ rm FOLDER/fifo
 ]]
 
   it("leaves no folder and no process when it is stopped, at once", function()
-    for signal, status in pairs { INT = 130, TERM = 143 } do
+    for signal, status in pairs { HUP = 129, INT = 130, TERM = 143 } do
       local script = INTERRUPTED:gsub("FOLDER", folder):gsub("SIGNAL", signal)
       local pipe = io.popen(("timeout 60 sh %s 2>&1"):format(program.write("interrupted", script)))
       assert.are.equal(("running\n%d\ncleared\n0\n"):format(status), pipe:read "*a")
