@@ -29,6 +29,7 @@ describe("gdnmeta #lua", function()
     { "sweep --json nowhere/out.json", "gdnmeta: nowhere/out.json: No such file or directory" },
     { "simulate --calibrate nowhere.csv", "gdnmeta: --calibrate: nowhere.csv: No such file or directory" },
     { "simulate --policy nowhere.lua", "gdnmeta: policy nowhere.lua: No such file or directory" },
+    { "simulate --drafts 65", [[gdnmeta: --drafts = "65", want an integer in 0 .. 64]] },
     { "simulate --drafts 2 --accept 0.9",
       "gdnmeta: acceptance.new: rates has 1 positions, want 2, one a draft" },
     { "sweep --rates 3,-1", RATES:format "3,-1" },

@@ -98,6 +98,15 @@ describe("A policy that fails", function()
     assert.are.equal(1, engine.stats.fallbacks)
   end)
 
+  it("is recorded whatever is raised", function()
+    for raised, message in pairs { [7] = "7", [true] = "error object is a boolean" } do
+      start { name = "mine", chunk = function() error(raised, 0) end }
+      engine:step(1)
+      assert.are.equal(message, engine:failures()[1].message)
+      engine:close()
+    end
+  end)
+
   it("is disabled after three failing steps in a row, and back after policy_reset", function()
     local calls, good = 0, false
     start { drafts = 0, chunk = function()

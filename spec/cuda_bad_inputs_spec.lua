@@ -115,6 +115,8 @@ describe("Inputs on the device:", function()
       refused("rows[0].seq_index = 2, want -1 .. 1", { 1, 0, nil, nil, true, 0, at = { 2 } })
       assert(builder:borrow_device_seq_lens())
       assert(builder:borrow_device_accepted(array { 1 }))
+      batch.rows.accepted_index[0] = -2
+      assert.are.same({ nil, "rows[0].accepted_index = -2, want -1 .. 0", EINVAL }, { builder:build(batch) })
       refused("rows[0].accepted_index = 1, want -1 .. 0", { 1, 5, nil, nil, true, 0, at = { -1, 1 } })
     end)
 

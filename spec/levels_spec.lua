@@ -70,6 +70,21 @@ describe("plan:take", function()
   end)
 end)
 
+describe("plan:take of a decode", function()
+  it("says that the attention cache is full", function()
+    local engine, answers = serve.engine("fcfs", { kv_tokens = 32, kv_block_size = 16 }), {}
+    for _, id in ipairs { "a", "b" } do engine:submit(request(id, { prompt_tokens = 16, max_tokens = 4 })) end
+    engine:complete(engine:step(0), nil, 0) -- a block of 16 each
+    assert(engine:set_policy(function(view, plan)
+      for i in view:running() do answers[#answers + 1] = { plan:take(i) } end
+      plan:fill()
+    end))
+    engine:complete(engine:step(1), nil, 1)
+    assert.are.same({ {}, "kv" }, { { answers[1][1] }, answers[1][2] })
+    engine:close()
+  end)
+end)
+
 describe("A level 2 policy", function()
   it("takes, admits, skips, preempts and rejects, and hears why not", function()
     local log = {}

@@ -100,6 +100,8 @@ describe("gdnmeta.policy", function()
       assert.has_error(function() gdn.policy(unpack(arguments)) end, message)
     end
     raises("gdnmeta.policy: key = 1, want a function", { key = 1 })
+    require("spec.support.raises")("gdnmeta.policy: key = 1, want a function",
+                                   function() gdn.policy { key = 1 } end)
     raises('gdnmeta.policy: group = "team", want "user" or "class"', { group = "team" })
     raises("gdnmeta.policy: order and key are both given, want one", { order = "fcfs", key = print })
     raises("gdnmeta.policy: step and chunk are both given, want one: plan:fill() asks no hooks",

@@ -84,6 +84,11 @@ describe("a report #lua", function()
       .. "needs %d+ blocks of attention cache, want at most 1\n", text)
   end)
 
+  it("has a line of names and a line of units above a sweep", function()
+    local text = report.sweep({ run { rate = 2 } }, 0.9)
+    assert.matches("^ +rate +within targets +goodput [^\n]+\n +1/s +%% +1/s +ms +ms +ms *\nfcfs +2.00 ", text)
+  end)
+
   it("names the rates where they differ", function()
     assert.are.same({ "fcfs" }, report.names { run() })
     assert.are.same({ "fcfs @ 2.00/s", "fcfs @ 4.00/s" }, report.names { run { rate = 2 }, run { rate = 4 } })

@@ -27,6 +27,8 @@ describe("gdn.sim #lua", function()
     raises("sim.run: rate = 0, want a number in 1e-06 .. 1000000", function() sim.run { rate = 0 } end)
     assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
       { sim.run { trace = "build/nowhere.csv" } })
+    assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
+      { sim.sweep { trace = "build/nowhere.csv" } })
     local _, message = sim.run { preset = "fast" }
     assert.matches("^preset = fast, want one of ", message)
     _, message = sim.run { requests = { { arrival = 1, prompt = 1, output = 1 },

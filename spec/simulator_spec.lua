@@ -47,6 +47,12 @@ describe("the simulator #lua", function()
     assert.are.same({ 3, 250, 60 }, { r.steps, r.prefill_tokens, r.ttft.max })
   end)
 
+  it("counts every step as one kind of graph", function()
+    local r, shares = run { workload = { requests = 20 } }, 0
+    for _, kind in pairs(r.padding.kinds) do shares = shares + kind.share end
+    near(1, shares, "shares")
+  end)
+
   it("jumps over idle time", function()
     local r = run { requests = { { arrival = 7, prompt = 1, output = 1 },
                                  { arrival = 1e6, prompt = 1, output = 1 } } }
