@@ -54,6 +54,7 @@ describe("plan:take", function()
       local granted, nothing, why
       assert(engine:set_policy(function(view, plan)
         for i in view:running() do
+          assert.are.equal(4, view:request(i).want) -- a token and three drafts
           nothing, why = plan:take(i, 0)
           granted = plan:take(i, n, drafts)
         end

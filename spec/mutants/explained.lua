@@ -1,6 +1,6 @@
--- Mutants that no spec can tell from the library, and why: { file, text of the line, text of the mutated
--- line, why }; above: text of the two lines below, where one text stands on several lines. They are counted
--- apart. An entry whose line is gone from its file is an error.
+-- Mutants that no spec can tell from the library, and why: { file, text of the line, text of the mutated line
+-- or "removed", why }; above: text of the two lines below, where one text stands on several lines. They are
+-- counted apart. An entry whose line is gone from its file is an error.
 return {
   { "src/cells.c", "for (int32_t i = 0; i < rows; i++) {", "i <= rows",
     "One table row more is looked at, only to choose the slower of two ways; at the end of a row array " ..
@@ -13,7 +13,7 @@ return {
     "A boundary more is packed than is read; at the end of its array `make asan` sees that." },
   { "src/segments.c", "if (p->has_prefills && p->tail_row > 0)", ">= 0",
     "A buffer is filled that this step hands out to nobody." },
-  { "lua/gdnmeta/sim/contents.lua", "file:close()", "", "The file was only read, and is collected." },
+  { "lua/gdnmeta/sim/contents.lua", "file:close()", "removed", "The file was only read, and is collected." },
   { "lua/gdnmeta/sim/presets.lua", "max_num_seqs = ", "max_num_seqs = ",
     "A preset is an example of a machine: its numbers are choices, and any others would be as good." },
   { "lua/gdnmeta/sim/presets.lua", "coefficients = ", "coefficients = ", "Likewise." },
@@ -30,4 +30,24 @@ return {
     "Any number will do that marks no request yet." },
   { "lua/gdnmeta/engine/propose.lua", '"gdnmeta.engine: internal: "', ", 1)",
     "Raised only if the built-in policy made an illegal plan, which nothing is known to bring about." },
+  { "src/check.h", "if (!c->mixed) return at == i ? 0 : GDN_CHECK_TOKENS;", "removed",
+    "As many ascending tokens as the step has are all of them: this is the shorter look." },
+  { "src/legality_rows.c", "block_is_ordinary(l, step, read_column, i, SMALL)) i += SMALL;", "removed",
+    "The loop behind it looks at every row that this one does not step over: time, not values." },
+  { "src/arena.c", "end = *used < length ? *used : length;", "*used <= length ?",
+    "Of two that are equal, either." },
+  { "src/element.h", "memcpy(shared + at, payload + x.start.at + at, 16);", "17",
+    "The byte behind is what the next copy brings; a device copies 16 in any case." },
+  { "src/order.c", "if (!h) return;", "if (!(!h)) return;",
+    "`make faults` sees memory that is not given back." },
+  { "lua/gdnmeta/requests.lua", "n == 1 and 4 or 8", "n == 1 and 4 or 9",
+    "A byte more is allocated for each." },
+  { "lua/gdnmeta/sim/load.lua", "(seed + 2^31) % 2^32", "(seed - 2^31) % 2^32", "The same, modulo 2^32." },
+  { "lua/gdnmeta/engine/states.lua", "self.align and -1 or math.huge", "self.align and -2 or math.huge",
+    "Below 0 there is nothing that a step could end at." },
+  { "lua/gdnmeta/engine/arrivals.lua", "r.kv_blocks[i], r.kv_cover[i], r.low_cover[i], r.high_cover[i] =",
+    "removed",
+    "Nothing is covered by the zeros of a new place either, and a place that was used is left like this." },
+  { "lua/gdnmeta/engine/names.lua", "self.size = number + 1", "self.size = number + 2",
+    "Numbers may have gaps: they are keys, and are told to nobody." },
 }

@@ -29,9 +29,10 @@ local function sample()
   return sites
 end
 
-local function is_explained(path, was, is, below)
+local function is_explained(site, was, is, below)
   for _, entry in ipairs(explained) do
-    if entry[1] == path and was:find(entry[2], 1, true) and is:find(entry[3], 1, true)
+    if entry[1] == site.path and was:find(entry[2], 1, true)
+      and (entry[3] == "removed" and site.what == "removed" or is:find(entry[3], 1, true))
       and (not entry.above or below:find(entry.above, 1, true)) then
       return true
     end
@@ -68,7 +69,7 @@ local function try_lines()
   for _, site in ipairs(sites) do
     if done == N then return end
     local text, was, is, below = operators.apply(tree.read(site.path), site)
-    if is_explained(site.path, was, is, below) then
+    if is_explained(site, was, is, below) then
       apart = apart + 1
     elseif not site.path:find "%.lua$" or loadstring(text) then
       local verdict, by = tree.try(site.path, text)
