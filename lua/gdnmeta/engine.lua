@@ -57,8 +57,13 @@ function Engine:submit(request)
   local problem = arrivals.problem(request)
   if problem then error("gdnmeta.Engine:submit: " .. problem, 2) end
   local refusal, code = arrivals.refusal(self, request)
-  if refusal then return nil, refusal, code end
+  local metrics = self.metrics
+  if refusal then
+    if metrics then metrics:refused(request.class) end
+    return nil, refusal, code
+  end
   local i = arrivals.add(self, request)
+  if metrics then metrics:arrived(i) end
   self.hooks:event("on_arrival", i)
   commits.enqueue(self, i, false)
   count(self)
@@ -75,6 +80,7 @@ function Engine:cancel(id)
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
   arrivals.cancel(self, i)
+  if self.metrics then self.metrics:cancelled(i) end
   self.gone[1] = i
   bury(self)
   count(self)
@@ -85,7 +91,10 @@ end
 local function announce(self, step)
   local plan = self.plan
   for v = 0, plan.num_victims - 1 do self.hooks:event("on_preempt", plan.victims[v]) end
-  for n = 1, plan.num_rejects do self.gone[n] = plan.rejects[n] end
+  for n = 1, plan.num_rejects do
+    if self.metrics then self.metrics:rejected(plan.rejects[n]) end
+    self.gone[n] = plan.rejects[n]
+  end
   if plan.num_rejects > 0 then bury(self) end
   return step
 end
@@ -143,6 +152,7 @@ function Engine:step(now, stream)
     local built, message, code = build(self, step, stream)
     if not built then return nil, message, code end
   end
+  if self.metrics then self.metrics:planned(step) end
   return step
 end
 
@@ -191,6 +201,7 @@ function Engine:complete(step, results, now)
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest or nil
   outcomes.apply(self, step)
+  if self.metrics then self.metrics:completed(step) end
   self.hooks:emitted(step.request, step.emitted, step.num_rows)
   if #self.gone > 0 then bury(self) end
   count(self)

@@ -14,7 +14,7 @@ for _, name in ipairs { "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE" } do
 end
 
 -- Rooms that a host may never enter are opened on first use.
-local LAZY = { engine = true, policy = true, record = true, reference = true, sim = true }
+local LAZY = { engine = true, metrics = true, policy = true, record = true, reference = true, sim = true }
 
 return setmetatable(M, {
   __index = function(self, name)

@@ -28,6 +28,7 @@ local MAP = {
   { "src/segments", "cuda_counts cuda_agree" },
   { "src/launch", "cuda_counts cuda_agree" },
   { "src/", "strict builder" },
+  { "gdnmeta/metrics", "metrics" },
   { "engine/proof", "broken_plans engine_step invariants containment" },
   { "engine/make", "engine engine_step containment engine_async" },
   { "engine/", "engine engine_step engine_states engine_async invariants levels policy containment shipped" },

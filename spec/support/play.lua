@@ -67,7 +67,8 @@ function M.requests(c, n)
   for id = 1, n do
     local prompt = random(1, c.max_model_len - 1)
     list[id] = { id = id, prompt_tokens = prompt, max_tokens = random(1, 30), output = random(1, 30),
-                 family = random(4), user = "u" .. random(3), weight = random(1, 2), priority = random(0, 2),
+                 family = random(4), user = "u" .. random(3), class = "class " .. id % 4,
+                 weight = random(1, 2), priority = random(0, 2),
                  start = random(0, n) }
   end
   table.sort(list, function(a, b)
@@ -85,7 +86,8 @@ function Play:submit(request)
     end
   end
   local given = { id = request.id, prompt_tokens = request.prompt_tokens, max_tokens = request.max_tokens,
-                  user = request.user, weight = request.weight, priority = request.priority,
+                  user = request.user, class = request.class, weight = request.weight,
+                  priority = request.priority,
                     arrival = self.now,
                   checkpoint = checkpoint }
   local ok = self.engine:submit(given)

@@ -112,7 +112,7 @@ local function begin(self, r)
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
   self.slots_coming, self.kv_coming, self.policy_disabled = 0, 0, false
   self.is_tight = false -- somebody was preempted for room, and no token came out since
-  self.gone, self.announced, self.stats = {}, {}, {}
+  self.gone, self.announced, self.stats, self.metrics = {}, {}, {}, false
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
   self.checkpoints, self.pinned = setmetatable({}, { __mode = "k" }), {}
   for _, name in ipairs(STATS) do self.stats[name] = 0 end

@@ -1,0 +1,67 @@
+--- Metrics of an engine in Prometheus' text format, for any host.
+local lib = require "gdnmeta.native"
+local observer = require "gdnmeta.metrics.observer"
+local options = require "gdnmeta.metrics.options"
+local page = require "gdnmeta.metrics.page"
+local receiver = require "gdnmeta.receiver"
+
+local EINVAL = tonumber(lib.GDN_EINVAL)
+
+local methods, metatable = {}, {}
+
+--- What an HTTP answer with the text says of itself.
+methods.content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+local function engine_of(self, method)
+  if getmetatable(self) ~= metatable then receiver.colon("Metrics", method, 4) end
+  local engine = self.observer.engine
+  if engine.closed then error("gdnmeta.Engine: closed", 3) end
+  return engine
+end
+
+--- Everything that was counted so far. Counters of the engine's stats count from its start, the others from
+--- gdn.metrics on.
+---@return string
+function methods:text()
+  engine_of(self, "text")
+  return page(self.observer, self.labels)
+end
+
+--- Count no more; the engine may get other metrics.
+function methods:close()
+  local engine = engine_of(self, "close")
+  if engine.metrics == self.observer then engine.metrics = false end
+end
+
+function metatable.__index(_, name)
+  local method = methods[name]
+  if method == nil then error("gdnmeta.Metrics: no field " .. tostring(name), 2) end
+  return method
+end
+
+function metatable:__tostring()
+  return ("gdnmeta.Metrics(%s)"):format(tostring(self.observer.engine))
+end
+
+--- gdn.metrics: count what happens in an engine from now on.
+---@param engine table
+---@param given table|nil classes: how many have series of their own, the others share "other" (16);
+--- labels: of every sample, name -> text
+---@return table|nil metrics text(), content_type, close()
+---@return string? message
+---@return integer? code
+---@function metrics
+local function metrics(engine, given)
+  if type(engine) ~= "table" or not rawget(engine, "view") then
+    error("gdnmeta.metrics: want an engine of gdn.engine", 2)
+  end
+  if engine.closed then error("gdnmeta.Engine: closed", 2) end
+  local o, problem = options.read(given)
+  if not o then error("gdnmeta.metrics: " .. problem, 2) end
+  if engine.metrics then return nil, "the engine has metrics already, close those first", EINVAL end
+  local self = setmetatable({ observer = observer.new(engine, o.classes), labels = o.labels }, metatable)
+  engine.metrics = self.observer
+  return self
+end
+
+return metrics
