@@ -184,6 +184,11 @@ bench: deps all $(BUILD)/libgdnbench.so
 	@GDNMETA_LIB=$(BUILD)/libgdnbench.so GDNMETA_BENCH=$(BUILD)/libgdnbench.so $(IN_TREE) luajit bench/build.lua
 	@$(IN_TREE) luajit bench/step.lua
 
+# What policies achieve, in simulated time: bench/policies.lua. A bound that is missed fails.
+#   ONLY="vtc chunked"  these scenarios      TRACES=<folder>  where the recorded workloads lie
+bench-policies: deps all
+	@$(if $(TRACES),TRACES="$(TRACES)") $(IN_TREE) luajit bench/policies.lua $(ONLY)
+
 install: all
 	@: $${LUADIR:?make install wants LUADIR=<where Lua modules go>} $${LIBDIR:?make install wants LIBDIR=<where C modules go>}
 	@cd lua && find gdnmeta -name '*.lua' -exec install -D -m 644 {} "$(LUADIR)/{}" \;
@@ -213,6 +218,7 @@ help:
 	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast (bench-gpu: on a GPU)'
+	@echo 'make bench-policies  what policies achieve, and whether it is enough (ONLY=<scenario> TRACES=<dir>)'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
 	@echo 'make deps       install what these need (Debian, Ubuntu)'
 	@echo 'make nginx      unpack nginx and wrk into build/nginx'
@@ -221,4 +227,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench install rock clean mutants nginx serve help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install rock clean mutants nginx serve help
