@@ -55,12 +55,21 @@ local function random_numbers(seed)
   end
 end
 
+-- The host's functions. How many tokens fit is asked beside those that run.
+local function cost_of(e, given)
+  local functions = { predict = given.predict }
+  function functions.tokens_within(seconds, rows)
+    return given.tokens_within(seconds, rows or e.num_running)
+  end
+  return read_only("ctx.cost", function(_, name) return functions[name] end)
+end
+
 local function step_fields(e, options)
   local plan, fields = e.plan, {}
   local constants = {
     aging = options.aging, rekey_limit = options.rekey_limit, k = e.num_spec, counters = {},
     block = e.states.align and e.states.block or 1, random = random_numbers(options.seed), pad = e.pad,
-    cost = read_only("ctx.cost", function(_, name) return options.cost[name] end),
+    cost = cost_of(e, options.cost),
   }
   for name, value in pairs(constants) do fields[name] = function() return value end end
   function fields.now() return e.now end
@@ -86,6 +95,7 @@ jit.off(leave)
 
 -- Run once an engine: closures made in a loop do not compile, and need not.
 jit.off(request_fields)
+jit.off(cost_of)
 jit.off(step_fields)
 
 local M = { read_only = read_only }

@@ -1,25 +1,42 @@
 -- How long a step takes, in milliseconds:
 --
---   T = c0 + max(c_w, c_tok * N) + c_pf * P + c_seq * B + c_ctx * C + c_att * A + c_draft * k [+ c_eager]
+--   reading    W = c_w + c_experts * (1 - (1 - active)^N)     M = c_seq * B + c_state * D + c_ctx * C
+--   computing  L = c_tok * N                                  F = c_pf * P + c_att * A
+--   T = c0 + R + c_draft * k [+ c_eager]
+--   R = max(W, L) + M + F with overlap = 0, max(W + M, L + F) with overlap = 1, between them else
 --
---   N  tokens with padding          P  prefill tokens          B  rows          k  drafts a row, at most
+--   N  tokens with padding          P  prefill tokens          B  rows
+--   k  drafts a row, at most        D  drafts of all rows
 --   C  context of the decode rows   A  sum over prefill rows of n * context + n^2 / 2 (attention pairs)
---   c_eager is paid by steps larger than any captured graph, c_cpu by every step: on top of T in
---   order, hidden behind it when the host is a step ahead (async).
--- c_w is the time to read the weights once: below c_w / c_tok tokens a step costs the same.
+--   c_eager is paid by steps larger than any captured graph. The host's c_cpu + c_cpu_row * B comes on top
+--   in order, and is hidden behind the device when the host is a step ahead (async).
+-- W and L are the linear layers: a step that reads the weights for its decodes computes prompt tokens in the
+-- same time. A mixture of experts (c_experts: all of them; active: the share that a token goes to) reads
+-- more as N grows. `overlap` says how far the rest is hidden as well.
 local given = require "gdnmeta.sim.given"
 
 local TERM = { 0, { 0, 1e6 } }
 local SPEC = {
-  c0 = TERM, c_w = TERM, c_tok = TERM, c_pf = TERM, c_seq = TERM, c_ctx = TERM, c_att = TERM,
-  c_draft = TERM, c_eager = TERM, c_cpu = TERM,
+  c0 = TERM, c_w = TERM, c_experts = TERM, c_tok = TERM, c_pf = TERM, c_seq = TERM, c_state = TERM,
+  c_ctx = TERM, c_att = TERM, c_draft = TERM, c_eager = TERM, c_cpu = TERM, c_cpu_row = TERM,
+  active = { 0, { 0, 1 } }, overlap = { 0, { 0, 1 } },
   async = { false, "boolean" },
 }
+
+local MOST = 2^24 -- tokens that are looked for
 
 local Cost = {}
 Cost.__index = Cost
 
 local M = {}
+
+local max = math.max
+
+-- W: weights that a step of N tokens reads.
+local function weights_ms(self, tokens)
+  if self.c_experts == 0 then return self.c_w end
+  return self.c_w + self.c_experts * (1 - (1 - self.active)^tokens)
+end
 
 --- Milliseconds of a step on the device.
 ---@param tokens integer N
@@ -29,27 +46,34 @@ local M = {}
 ---@param attention number A
 ---@param drafts integer k
 ---@param eager boolean
+---@param drafted integer|nil D, default 0
 ---@return number
-function Cost:device_ms(tokens, prefill, rows, context, attention, drafts, eager)
-  return self.c0 + math.max(self.c_w, self.c_tok * tokens) + self.c_pf * prefill + self.c_seq * rows
-    + self.c_ctx * context + self.c_att * attention + self.c_draft * drafts + (eager and self.c_eager or 0)
+function Cost:device_ms(tokens, prefill, rows, context, attention, drafts, eager, drafted)
+  local weights, linear = weights_ms(self, tokens), self.c_tok * tokens
+  local memory = self.c_seq * rows + self.c_state * (drafted or 0) + self.c_ctx * context
+  local compute = self.c_pf * prefill + self.c_att * attention
+  local apart, together = max(weights, linear) + memory + compute, max(weights + memory, linear + compute)
+  return self.c0 + (1 - self.overlap) * apart + self.overlap * together + self.c_draft * drafts
+    + (eager and self.c_eager or 0)
 end
 
 --- Milliseconds from a step's start to its results, the host's share included.
 ---@return number
-function Cost:ms(tokens, prefill, rows, context, attention, drafts, eager)
-  local device = self:device_ms(tokens, prefill, rows, context, attention, drafts, eager)
-  if self.async then return math.max(device, self.c_cpu) end
-  return device + self.c_cpu
+function Cost:ms(tokens, prefill, rows, context, attention, drafts, eager, drafted)
+  local device = self:device_ms(tokens, prefill, rows, context, attention, drafts, eager, drafted)
+  local host = self.c_cpu + self.c_cpu_row * rows
+  if self.async then return max(device, host) end
+  return device + host
 end
 
 --- What a policy may ask beforehand: milliseconds of a step of `rows` decodes and, of its tokens,
---- a prefill of those beyond one a row.
+--- a prefill of those beyond one a row, at the start of a prompt.
 ---@param tokens integer
 ---@param rows integer
 ---@return number ms
 function Cost:predict(tokens, rows)
-  return self:ms(tokens, math.max(0, tokens - rows), rows, 0, 0, 0, false)
+  local prefill = max(0, tokens - rows)
+  return self:ms(tokens, prefill, rows, 0, prefill * prefill / 2, 0, false)
 end
 
 --- The most prefill tokens that a step may take besides `rows` decodes to end within `ms`.
@@ -58,13 +82,22 @@ end
 ---@return integer tokens 0 when the decodes alone take longer
 function Cost:tokens_within(ms, rows)
   rows = rows or 0
-  local low, high = 0, 2^24
+  local low, high = 0, MOST
   if self:predict(rows + high, rows) <= ms then return high end
   while high - low > 1 do -- predict grows with tokens
     local middle = math.floor((low + high) / 2)
     if self:predict(rows + middle, rows) <= ms then low = middle else high = middle end
   end
   return low
+end
+
+--- The same questions in seconds, as gdn.engine takes them for `cost`.
+---@return table functions predict(tokens, rows), tokens_within(seconds, rows)
+function Cost:in_seconds()
+  return {
+    predict = function(tokens, rows) return self:predict(tokens, rows or 0) / 1000 end,
+    tokens_within = function(seconds, rows) return self:tokens_within(seconds * 1000, rows) end,
+  }
 end
 
 --- A model from its coefficients, in milliseconds; those not given are 0.
@@ -82,17 +115,30 @@ function M.parse(text)
   for part in (text .. ","):gmatch "([^,]*)," do
     local name, value = part:match "^%s*([%w_]+)%s*=%s*(%S+)%s*$"
     local entry = name and SPEC[name]
-    if entry ~= TERM then
+    if not entry or type(entry[2]) ~= "table" then
       return nil, ("%q is no coefficient, want name=milliseconds such as c0=12"):format(part)
     end
     if coefficients[name] then return nil, name .. " stands there twice, want it once" end
-    local ms = value:find "^[%d.]+[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
-    if not ms or not (ms >= 0 and ms <= 1e6) then
-      return nil, ("%s = %s, want milliseconds in 0 .. 1000000"):format(name, value)
+    local number = value:find "^[%d.]+[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
+    local most = entry[2][2]
+    if not number or not (number >= 0 and number <= most) then
+      return nil, ("%s = %s, want %s in 0 .. %d"):format(name, value,
+        entry == TERM and "milliseconds" or "a share", most)
     end
-    coefficients[name] = ms
+    coefficients[name] = number
   end
   return coefficients
 end
 
-return M
+--- gdn.sim.cost: the `cost` of an engine, from a preset's name or from coefficients.
+---@param what string|table
+---@return table|nil cost predict(tokens, rows), tokens_within(seconds, rows)
+---@return string? message
+local function call(_, what)
+  if type(what) ~= "string" then return M.new(what):in_seconds() end
+  local preset, message = require("gdnmeta.sim.presets").get(what)
+  if not preset then return nil, message end
+  return M.new(preset.coefficients):in_seconds()
+end
+
+return setmetatable(M, { __call = call })

@@ -1,32 +1,47 @@
 -- Named step costs to start from. None of them was measured here: every one says `uncalibrated`, and
 -- stays so until `gdn.sim.fit` has been given a log of real steps. They rank policies; they do not
--- promise milliseconds.
+-- promise milliseconds. roofline.lua has the arithmetic, and whose the other numbers are.
 --
--- The arithmetic behind the figures, one server and one GPU with 3.35 TB/s and 989 TFLOP/s (bf16):
---   c0     weights read once at 80 % of the bandwidth, 0.032 ms of launches a layer, 0.13 ms a step
---   c_pf   2 FLOP a parameter and token, at 40 % of the peak of the weights' type
---   c_seq  a row's GDN state read and written, 0.004 ms on the host; for a mixture of experts also
---          those that one more row makes the step read, on average up to 128 rows
+-- Layers, heads and state types are those of the published model configurations; parameters, and the share of
+-- the routed experts that a token uses, those of the model cards.
+local roofline = require "gdnmeta.sim.roofline"
+
 local M = {}
 
 M.DEFAULT = "h100-qwen3.6-27b-fp8"
 
+local DENSE_27B = {
+  layers = 64, attention_layers = 16, value_heads = 48, conv_dim = 10240, state_bytes = 4,
+  query_heads = 24, kv_heads = 4, parameters = 27e9, active = 27e9, weight_bytes = 1,
+}
+
+-- Query heads are taken to be those of Qwen3-Next.
+local MOE_35B = {
+  layers = 40, attention_layers = 10, value_heads = 32, conv_dim = 8192, state_bytes = 4,
+  query_heads = 16, kv_heads = 2, parameters = 35e9, active = 3e9, experts = 8 / 256, weight_bytes = 1,
+}
+
+local NEXT_80B = {
+  layers = 48, attention_layers = 12, value_heads = 32, conv_dim = 8192, state_bytes = 2,
+  query_heads = 16, kv_heads = 2, parameters = 80e9, active = 3e9, experts = 10 / 512, weight_bytes = 2,
+}
+
 M.list = {
   ["h100-qwen3.6-27b-fp8"] = {
     about = "one H100, Qwen3.6-27B dense, 64 layers, fp8 weights of 27 GB",
-    coefficients = { c0 = 12.2, c_pf = 0.068, c_seq = 0.12 },
+    coefficients = roofline.coefficients(DENSE_27B, roofline.H100, 1),
     kv_tokens = 300000, -- 64 KiB a token in 16 attention layers: 18.3 GiB beside 128 states of 147 MiB
     max_num_seqs = 128,
   },
   ["h100-qwen3.6-35b-a3b-fp8"] = {
     about = "one H100, Qwen3.6-35B-A3B, 40 layers, fp8 weights of 35 GB, 3 GB active",
-    coefficients = { c0 = 2.5, c_pf = 0.0076, c_seq = 0.14 },
+    coefficients = roofline.coefficients(MOE_35B, roofline.H100, 1),
     kv_tokens = 600000,
     max_num_seqs = 256,
   },
   ["4xh100-qwen3-next-80b-a3b"] = {
     about = "four H100 side by side, Qwen3-Next-80B-A3B, 48 layers, bf16 weights of 160 GB, 6 GB active",
-    coefficients = { c0 = 2.2, c_pf = 0.004, c_seq = 0.08 },
+    coefficients = roofline.coefficients(NEXT_80B, roofline.H100, 4),
     kv_tokens = 1900000,
     max_num_seqs = 256,
   },

@@ -96,14 +96,6 @@ local function policy_name(what, policy)
   return type(policy) == "table" and policy.name or "policy"
 end
 
--- What policies ask about time, in seconds.
-local function foresight(model, stats)
-  return {
-    predict = function(tokens, rows) return model:predict(tokens, rows) / 1000 end,
-    tokens_within = function(seconds) return model:tokens_within(seconds * 1000, stats().running) end,
-  }
-end
-
 local function prepare(opts)
   local o = given.parse("sim.run", opts, M.OPTIONS)
   local model, preset = cost_model(o)
@@ -130,7 +122,7 @@ local function prepare(opts)
     long_prefill_token_threshold = o.long_prefill_token_threshold, chunked_prefill = o.chunked_prefill,
     kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, drafts = o.num_speculative_tokens,
     ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
-    cost = foresight(model, function() return engine.stats end), seed = o.seed,
+    cost = model:in_seconds(), seed = o.seed,
     stopwatch = o.measure and function() return clock() / 1e9 end or nil,
   }
   if not engine then return nil, message end

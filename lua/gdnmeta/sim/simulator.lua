@@ -60,7 +60,7 @@ end
 
 -- The step's size for the cost model and the tally; learns which request a new row is of.
 local function measure(self, step)
-  local context, attention, drafts = 0, 0, 0
+  local context, attention, drafts, drafted = 0, 0, 0, 0
   for row = 0, step.num_rows - 1 do
     local query, seq = step.query_len[row], step.seq_len[row]
     local before, index = seq - query, step.request[row]
@@ -70,7 +70,8 @@ local function measure(self, step)
     else
       attention = attention + query * before + query * query / 2
     end
-    drafts = math.max(drafts, step.drafts[row])
+    local d = math.max(step.drafts[row], 0)
+    drafts, drafted = math.max(drafts, d), drafted + d
   end
   local facts = self.facts[step.number % 2 + 1]
   facts.kind, facts.rows = step.graph, step.num_rows
@@ -79,7 +80,7 @@ local function measure(self, step)
   facts.waiting, facts.running = self.engine.stats.waiting, self.engine.stats.running
   facts.slots = self.engine:slots().used
   local ms = self.cost:ms(step.padded_tokens, step.prefill_tokens, step.num_rows, context, attention, drafts,
-    step.graph == "eager")
+    step.graph == "eager", drafted)
   facts.duration = math.floor(1e6 * ms + 0.5)
   return facts
 end

@@ -1,0 +1,59 @@
+-- Step costs from what is known of a model and of a GPU, as a roofline: a step takes the larger of its
+-- arithmetic and of the memory it moves, beside launches and the host. Nothing here was measured; kernels
+-- that do not overlap take up to the sum of both (`overlap` of cost.lua).
+--
+--   linear layers   weights read once a step, 2 FLOP a parameter and token. Of a mixture of experts a step
+--                   of N tokens reads those that any token goes to: a share of 1 - (1 - active)^N of all
+--   attention       decodes read keys and values of their context; prompts take 4 FLOP a pair of tokens,
+--                   query head and element of it (compute-bound from chunks of a few dozen tokens on)
+--   GDN layers      a row's state is read and written, one more is written for each draft
+--   launches        a layer takes some time however small the step is
+--   host            so much a step and a row, on top, or behind the device where the host is a step ahead
+-- Left out: collectives between GPUs, activations, the head, and what chunk kernels compute in the GDN
+-- layers, about a hundredth of the linear layers' arithmetic.
+local M = {}
+
+-- NVIDIA's data sheet of the H100 (SXM5), dense: bytes a second, FLOP a second by bytes a weight.
+M.H100 = { bandwidth = 3.35e12, flops = { [1] = 1979e12, [2] = 989e12 } }
+
+-- Shares of the data sheet that kernels reach. Assumed.
+local READS, COMPUTES = 0.8, 0.4
+
+-- What BLIS fitted on vLLM and an H100: seconds a layer, a step and a row.
+local LAYER, STEP, ROW = 32e-6, 126e-6, 4e-6
+
+local HEAD = 128 -- elements of a GDN layer's key and value heads
+local ATTENTION_HEAD = 256
+local CONV = 3 -- columns of a convolution's state
+
+--- Coefficients of cost.lua, in milliseconds.
+---@param m table model: layers, attention_layers, value_heads, conv_dim, state_bytes (of an element of the
+--- state), query_heads, kv_heads, parameters, active (parameters a token uses), experts (share of the
+--- routed ones that a token uses; nil: dense), weight_bytes (1 or 2)
+---@param gpu table bandwidth, flops
+---@param n integer GPUs that share each layer
+---@return table coefficients
+function M.coefficients(m, gpu, n)
+  local read = 1000 / (n * READS * gpu.bandwidth) -- ms a byte
+  local compute = 1000 / (n * COMPUTES * gpu.flops[m.weight_bytes]) -- ms a FLOP
+  local pairs_compute = 1000 / (n * COMPUTES * gpu.flops[2]) -- attention is computed in 16 bits
+  local routed = m.experts and (m.parameters - m.active) / (1 - m.experts) or 0
+  local state = (m.layers - m.attention_layers)
+    * (CONV * m.conv_dim * 2 + m.value_heads * HEAD * HEAD * m.state_bytes)
+  local heads = math.max(m.kv_heads, n) -- fewer than GPUs: each has a copy
+  local kv = m.attention_layers * 2 * heads * ATTENTION_HEAD * 2
+  return {
+    c0 = 1000 * LAYER * m.layers,
+    c_w = (m.parameters - routed) * m.weight_bytes * read,
+    c_experts = routed * m.weight_bytes * read, active = m.experts or 0,
+    c_tok = 2 * m.active * compute,
+    c_seq = 2 * state * read, c_state = state * read,
+    c_ctx = kv * read,
+    c_att = 4 * m.attention_layers * m.query_heads * ATTENTION_HEAD * pairs_compute,
+    c_draft = m.parameters / m.layers * m.weight_bytes * read + 1000 * LAYER, -- a layer proposes it
+    c_cpu = 1000 * STEP, c_cpu_row = 1000 * ROW,
+    overlap = 1,
+  }
+end
+
+return M
