@@ -20,8 +20,8 @@ local function policy_with(hook, act)
   end }
 end
 
-local HOOKS = { "key", "chunk", "drafts", "admit", "victim", "step", "on_arrival", "on_emit", "on_finish",
-                "on_preempt" }
+local HOOKS = { "key", "chunk", "drafts", "admit", "victim", "step", "on_arrival", "on_admit", "on_emit",
+                "on_finish", "on_preempt" }
 local METHODS = {
   submit = function(engine) engine:submit(serve.request "new") end,
   cancel = function(engine) engine:cancel(2) end,

@@ -130,7 +130,9 @@ describe("Engine:submit", function()
     raises("want a table, got 7", 7)
     raises("unknown field prompt", { id = 1, prompt = 3 })
     raises("prompt_tokens = 0, want an integer >= 1", request(1, { prompt_tokens = 0 }))
-    raises("weight = 0, want a number above 0", request(1, { weight = 0 }))
+    for _, weight in ipairs { 0, -1, 1e-308, 9e-7, 1.1e6, math.huge, 0/0 } do
+      raises(("weight = %.14g, want a number in 1e-6 .. 1e6"):format(weight), request(1, { weight = weight }))
+    end
     raises("id = nil, want a number or a string", { prompt_tokens = 1, max_tokens = 1 })
     raises("arrival = nan, want a finite number of seconds", request(1, { arrival = 0 / 0 }))
     raises("arrival = -inf, want a finite number of seconds", request(1, { arrival = -math.huge }))

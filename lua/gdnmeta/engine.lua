@@ -88,9 +88,11 @@ function Engine:cancel(id)
   return true
 end
 
-local function announce(self, step)
-  local plan = self.plan
-  for v = 0, plan.num_victims - 1 do self.hooks:event("on_preempt", plan.victims[v]) end
+-- `told`: admitted ones that the step has from a build that failed.
+local function announce(self, step, told)
+  local plan, hooks, index = self.plan, self.hooks, self.requests.index
+  for v = 0, plan.num_victims - 1 do hooks:event("on_preempt", plan.victims[v]) end
+  for n = told + 1, #step.admitted do hooks:event("on_admit", index[step.admitted[n]]) end
   for n = 1, plan.num_rejects do
     if self.metrics then self.metrics:rejected(plan.rejects[n]) end
     self.gone[n] = plan.rejects[n]
@@ -139,8 +141,9 @@ function Engine:step(now, stream)
   local before = stopwatch and watch.read(stopwatch)
   step.fallback = propose.plan(self)
   if stopwatch then step.policy_seconds = watch.since(stopwatch, before) end
+  local told = #step.admitted
   commits.commit(self, step)
-  announce(self, step)
+  announce(self, step, told)
   count(self)
   stats.steps = stats.steps + 1
   local guard = self.hooks.guard

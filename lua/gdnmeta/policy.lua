@@ -33,7 +33,7 @@ local FIELDS = {
   victim = { '"last", "least_computed", "most_computed" or a function',
              function(v) return VICTIMS[v] or type(v) == "function" end },
 }
-local HOOKS = { "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt" }
+local HOOKS = { "key", "admit", "step", "on_admit", "on_arrival", "on_emit", "on_finish", "on_preempt" }
 for _, hook in ipairs(HOOKS) do
   FIELDS[hook] = { "a function", function(v) return type(v) == "function" end }
 end

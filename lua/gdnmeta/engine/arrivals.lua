@@ -14,7 +14,8 @@ local function any_number(value) return type(value) == "number" and value == val
 local function finite(value) return any_number(value) and value > -math.huge and value < math.huge end
 local function name(value) return type(value) == "string" or any_number(value) end
 local function count(value) return check.integer(value, 1, INT32_MAX) end
-local function above_zero(value) return any_number(value) and value > 0 and value < math.huge end
+-- Beyond these a policy that divides by the weight could lose its sums in rounding.
+local function weight(value) return any_number(value) and value >= 1e-6 and value <= 1e6 end
 
 -- { test, what is wanted, must it be given }
 local FIELDS = {
@@ -24,7 +25,7 @@ local FIELDS = {
   arrival = { finite, "a finite number of seconds" },
   user = { name, "a number or a string" },
   class = { name, "a number or a string" },
-  weight = { above_zero, "a number above 0" },
+  weight = { weight, "a number in 1e-6 .. 1e6" },
   priority = { any_number, "a number" },
   ttft = { any_number, "a number of seconds" },
   tpot = { any_number, "a number of seconds" },

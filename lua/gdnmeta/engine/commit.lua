@@ -28,12 +28,16 @@ end
 
 --- Into the queue: at its end, or, after a preemption, in front.
 function M.enqueue(e, i, front)
-  e.requests.state[i] = WAITING
+  local r, waiting = e.requests, e.users.waiting
+  r.state[i] = WAITING
+  waiting[r.user[i]] = waiting[r.user[i]] + 1
   if front then e.fifo:push_front(i) else e.fifo:push_back(i) end
   if e.queue then e.queue:push(i, front) end
 end
 
 function M.dequeue(e, i)
+  local user, waiting = e.requests.user[i], e.users.waiting
+  waiting[user] = waiting[user] - 1
   e.fifo:remove(i)
   if e.queue then e.queue:remove(i) end
 end

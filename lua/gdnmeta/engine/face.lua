@@ -78,7 +78,8 @@ function Engine:failures()
   return list
 end
 
---- Another policy from now on. It hears of the requests that are here as if they arrived now.
+--- Another policy from now on. It hears of the requests that are here as if they arrived
+--- now, and of those that run as if they were admitted now.
 ---@param what string|table|function
 ---@return boolean|nil ok
 ---@return string? message
@@ -95,6 +96,7 @@ function Engine:set_policy(what)
   table.sort(self.announced, function(a, b) return self.requests.tie[a] < self.requests.tie[b] end)
   for n, i in ipairs(self.announced) do
     self.hooks:event("on_arrival", i)
+    if self.requests.state[i] == requests.RUNNING then self.hooks:event("on_admit", i) end
     self.announced[n] = nil
   end
   self.queue = make.queue(self)

@@ -1,4 +1,5 @@
 -- Names of users and classes as small numbers, which are given back with their last request.
+-- holders: requests of the name; waiting: those of them that wait, counted for users only.
 local Names = {}
 Names.__index = Names
 
@@ -13,7 +14,7 @@ function Names:hold(name)
       number = self.size
       self.size = number + 1
     end
-    self.number[name], self.name[number], self.holders[number] = number, name, 0
+    self.number[name], self.name[number], self.holders[number], self.waiting[number] = number, name, 0, 0
   end
   self.holders[number] = self.holders[number] + 1
   return number
@@ -32,7 +33,7 @@ end
 local M = {}
 
 function M.new()
-  return setmetatable({ number = {}, name = {}, holders = {}, free = {}, size = 0 }, Names)
+  return setmetatable({ number = {}, name = {}, holders = {}, waiting = {}, free = {}, size = 0 }, Names)
 end
 
 return M

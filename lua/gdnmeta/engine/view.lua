@@ -33,6 +33,8 @@ local function request_fields(e)
   function fields.emitted(i) return r.known[i] - r.prompt[i] end
   function fields.slots(i) return e.states:held_slots(i) end
   function fields.cached_prefix(i) return r.cached[i] end
+  function fields.user_waiting(i) return e.users.waiting[r.user[i]] end
+  function fields.user_requests(i) return e.users.holders[r.user[i]] end
   return fields
 end
 

@@ -1,39 +1,149 @@
--- Equal shares between users (virtual token counters): the user who was served least goes first, and
--- within a user it is first come, first served. A prompt token costs 1, an output token 2, over the
--- user's weight. A user who comes back after a pause starts from the least counter of those who are
--- active: a pause earns no credit.
-local served, active, floor = {}, {}, 0
+-- Equal shares between users, by virtual token counters (Sheng et al., OSDI '24): the user who was served
+-- least goes first, and within a user it is first come, first served. A prompt token costs 1 when the request
+-- is admitted, an output token 2 when it comes out, over the request's weight.
+--
+-- A user is active while something of his waits. When he comes back, his counter is lifted to the least of
+-- the active, so that a pause earns no credit; nobody active: to that of the user who was active last. The
+-- least counter of the active never falls, and whoever is ahead of it got there by what he had running when
+-- he was last admitted. So the active are never further apart than U, see docs/policy.md.
+local PROMPT, OUTPUT = 1, 2
+local KEPT = 1024 -- users with nothing here whose counters are kept; others come back at the least one
+local LARGEST = 2 ^ 32 -- of the least counter: above that small charges would be lost in rounding
 
-local function least()
-  local lowest
-  for user in pairs(active) do
-    if not lowest or served[user] < lowest then lowest = served[user] end
-  end
-  return lowest or floor
+local floor = math.floor
+local served, level, last = {}, 0, nil -- level: the least counter of the active, never less than before
+
+-- The active, as a heap: the least counter first as far as `mark` knows, which is behind where somebody was
+-- served since. Counters only grow, so it is enough to look again at who comes first.
+local heap, size, at, mark = {}, 0, {}, {}
+
+local function place(user, n)
+  heap[n], at[user] = user, n
 end
 
-local function charge(r, cost)
-  served[r.user] = served[r.user] + cost / r.weight
+local function up(user, n)
+  while n > 1 and mark[heap[floor(n / 2)]] > mark[user] do
+    place(heap[floor(n / 2)], n)
+    n = floor(n / 2)
+  end
+  place(user, n)
+end
+
+local function down(user, n)
+  while 2 * n <= size do
+    local child = 2 * n
+    if child < size and mark[heap[child + 1]] < mark[heap[child]] then child = child + 1 end
+    if mark[heap[child]] >= mark[user] then break end
+    place(heap[child], n)
+    n = child
+  end
+  place(user, n)
+end
+
+local function least()
+  if size == 0 then return last and served[last] or level end
+  while mark[heap[1]] ~= served[heap[1]] do
+    local user = heap[1]
+    mark[user] = served[user]
+    down(user, 1)
+  end
+  return mark[heap[1]]
+end
+
+-- Everybody the same amount less: only differences count.
+local function sink()
+  for user, counter in pairs(served) do served[user] = math.max(counter - level, 0) end
+  for user in pairs(mark) do mark[user] = served[user] end
+  level = 0
+end
+
+local function join(user)
+  if at[user] then return end
+  level = math.max(level, least())
+  if level > LARGEST then sink() end
+  served[user] = math.max(served[user] or level, level)
+  size, mark[user] = size + 1, served[user]
+  up(user, size)
+end
+
+local function leave(user)
+  local n, tail = at[user], heap[size]
+  if size == 1 then level = math.max(level, served[user]) end
+  heap[size], at[user], mark[user] = nil, nil, nil
+  size, last = size - 1, user
+  if tail ~= user then
+    down(tail, n)
+    up(tail, at[tail])
+  end
+end
+
+-- Users with nothing here, in a ring: the one who left first is forgotten first.
+local ring, next_in_ring, ring_place = {}, 1, {}
+
+local function forget(user)
+  if user == last and size == 0 then level = math.max(level, served[user]) end
+  served[user], ring_place[user] = nil, nil
+end
+
+local function rest(user)
+  local old = ring[next_in_ring]
+  if old ~= nil and ring_place[old] == next_in_ring then forget(old) end
+  ring[next_in_ring], ring_place[user] = user, next_in_ring
+  next_in_ring = next_in_ring % KEPT + 1
+  if served[user] <= level then forget(user) end
+end
+
+-- What the plan under way will charge, so that the next of the queue is chosen knowing it. The plan may
+-- still be thrown away: what is charged for good is charged on admission.
+local planned, users, num_users, step = {}, {}, 0, -1
+
+local function plan_step(number)
+  if step == number then return end
+  for n = 1, num_users do planned[users[n]] = nil end
+  num_users, step = 0, number
+end
+
+local function price(r)
+  return r.preemptions == 0 and PROMPT * (r.prompt - r.cached_prefix) / r.weight or 0
+end
+
+local function charge(user, cost)
+  served[user] = (served[user] or level) + cost
 end
 
 return {
   group = "user",
-  key = function(r) return served[r.user] end,
-
-  on_arrival = function(r)
+  key = function(r, ctx)
     local user = r.user
-    if not active[user] then served[user] = math.max(served[user] or 0, least()) end
-    active[user] = (active[user] or 0) + 1
+    local counter = served[user] or level
+    return step == ctx.step and planned[user] and counter + planned[user] or counter
   end,
-  admit = function(r)
-    if r.preemptions == 0 then charge(r, r.prompt - r.cached_prefix) end
+  admit = function(r, ctx)
+    plan_step(ctx.step)
+    local user = r.user
+    if not planned[user] then
+      num_users = num_users + 1
+      users[num_users] = user
+    end
+    planned[user] = (planned[user] or 0) + price(r)
     return true
   end,
-  on_emit = function(r, n) charge(r, 2 * n) end,
+
+  on_arrival = function(r)
+    ring_place[r.user] = nil
+    join(r.user)
+  end,
+  on_preempt = function(r) join(r.user) end,
+  on_admit = function(r)
+    step = -1 -- the plan stands: from here on what is charged counts
+    local user = r.user
+    charge(user, price(r))
+    if at[user] and r.user_waiting == 0 then leave(user) end
+  end,
+  on_emit = function(r, n) charge(r.user, OUTPUT * n / r.weight) end,
   on_finish = function(r)
     local user = r.user
-    active[user] = active[user] > 1 and active[user] - 1 or nil
-    if not next(active) then floor = served[user] end
-    if not active[user] and served[user] <= least() then served[user] = nil end
+    if at[user] and r.user_waiting == 0 then leave(user) end
+    if r.user_requests == 1 then rest(user) end
   end,
 }

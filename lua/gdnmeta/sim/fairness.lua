@@ -7,7 +7,7 @@ Fairness.__index = Fairness
 local M = {}
 
 function M.new()
-  return setmetatable({ users = {}, names = {}, backlogged = {}, floor = 0, gap = 0 }, Fairness)
+  return setmetatable({ users = {}, names = {}, backlogged = {}, last = nil, gap = 0 }, Fairness)
 end
 
 --- The account of a user.
@@ -27,7 +27,7 @@ end
 -- The least counter of the backlogged; of nobody, that of the last one who was.
 local function least(self)
   local list = self.backlogged
-  if #list == 0 then return self.floor end
+  if #list == 0 then return self.last and self.last.counter or 0 end
   local counter = math.huge
   for i = 1, #list do counter = math.min(counter, list[i].counter) end
   return counter
@@ -58,7 +58,7 @@ function Fairness:leave(u, now)
     local last = list[#list]
     list[u.place], last.place = last, u.place
     list[#list] = nil
-    self.floor = u.counter
+    self.last = u
   end
 end
 
