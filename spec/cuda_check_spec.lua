@@ -217,10 +217,10 @@ describe("A check on a device and one on the CPU", function()
               assert.are.equal(one, two, where)
               if one then
                 found = found + 1
-                assert.are.equal(a.code, b.code, where)
-                -- which of a slot's users comes second depends on the order of threads
+                -- which of a slot's users comes second depends on the order of threads, and so whether another
+                -- violation stands in front of it
                 local same = a.field == b.field and a.element == b.element and a.group == b.group
-                assert.is_true(same or a.code == SHARED, where)
+                assert.is_true(same and a.code == b.code or a.code == SHARED or b.code == SHARED, where)
               end
               set(x, y, i, was)
             end
