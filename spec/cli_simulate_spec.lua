@@ -72,10 +72,10 @@ describe("gdnmeta simulate #lua", function()
     local out = gdnmeta("simulate --csv - --policy fcfs --policy fair " .. SMALL)
     local lines = {}
     for line in out:gmatch "[^\n]+" do lines[#lines + 1] = line end
-    assert.are.equal("policy,request,user,arrival_s,prompt_tokens,output_tokens,queue_ms,ttft_ms,e2e_ms",
-      lines[1])
+    assert.are.equal("policy,request,user,arrival_s,prompt_tokens,output_tokens,queue_ms,ttft_ms,e2e_ms,"
+      .. "class,priority,session", lines[1])
     assert.are.equal(1 + 2 * 60, #lines)
-    assert.matches("^fcfs,1,user%d,0%.000000,1398,278,0%.000000,%d+%.%d+,%d+%.%d+$", lines[2])
+    assert.matches("^fcfs,1,user%d,0%.000000,1398,278,0%.000000,%d+%.%d+,%d+%.%d+,,,$", lines[2])
     assert.matches("^fair,60,user%d,", lines[121])
   end)
 

@@ -10,6 +10,9 @@ local MOST = "2147483647"
 
 local WANTED = {
   rate = "a number in 1e-06 .. 1000000", limit = "an integer in 1 .. " .. MOST,
+  skip = "an integer in 0 .. " .. MOST, sessions = "an integer in 1 .. 1000000",
+  think = "a number in 0 .. 1000000000", time_unit = "a string", classes = "a table",
+    closed_loop = "a boolean",
   users = "an integer in 1 .. 1000000", seed = "an integer in 0 .. 4294967295",
   ttft_ms = "a number in 0 .. inf", tpot_ms = "a number in 0 .. inf", aging = "a number in 0 .. inf",
   max_num_seqs = "an integer in 1 .. 65536", max_num_batched_tokens = "an integer in 1 .. " .. MOST,
@@ -26,7 +29,7 @@ local WANTED = {
 
 local DEFAULTS = {
   policy = "fcfs", trusted = false, seed = 1, preset = "h100-qwen3.6-27b-fp8", calibrated = false,
-  ttft_ms = 2000, tpot_ms = 100, async = false, max_num_batched_tokens = 8192,
+  closed_loop = false, ttft_ms = 2000, tpot_ms = 100, async = false, max_num_batched_tokens = 8192,
   long_prefill_token_threshold = 0, chunked_prefill = true, num_groups = 3, mamba_cache_mode = "none",
   mamba_block_size = 544, full_cuda_graph = true, max_cudagraph_capture_size = 512,
   num_speculative_tokens = 0, device = "cpu", on_policy_error = "fallback", measure = true,

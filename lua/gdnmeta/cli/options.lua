@@ -34,7 +34,20 @@ M.list = {
     "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian (none)." },
   { "--workload", "SPEC", "workload", pairs_of,
     "Generated workload (requests=2000,rate=5.5); the rest is in lua/gdnmeta/sim/workload.lua." },
-  { "--limit", "N", "limit", integer(1, COUNT), "Only the first N requests (all)." },
+  { "--limit", "N", "limit", integer(1, COUNT),
+    "Only the first N requests; no more of a trace is read (all)." },
+  { "--skip", "N", "skip", integer(0, COUNT), "Pass over the first N requests (0)." },
+  { "--time-unit", "UNIT", "time_unit", values.one_of("s", "ms", "us", "ns"),
+    "Of a trace's times: s, ms, us or ns (what its format and columns say)." },
+  { "--classes", "SPEC", "classes", require("gdnmeta.sim.classes").parse,
+    "Classes by share, and what is due to them: 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' "
+      .. "(a trace's)." },
+  { "--closed-loop", nil, "closed_loop", nil,
+    "A turn of a trace's session waits for the answer before." },
+  { "--sessions", "N", "sessions", integer(1, 1000000),
+    "Deal requests to N sessions in closed loop; --rate is then of sessions (a trace's)." },
+  { "--think", "S", "think", number(0, 1e9),
+    "Seconds between an answer and the next turn, on average (10; a trace's own)." },
   { "--users", "N", "users", integer(1, 1000000),
     "Spread requests over N users (8; recorded: as they are)." },
   { "--seed", "N", "seed", integer(0, 2^32 - 1), "Of everything that is drawn at random (1)." },
@@ -106,9 +119,37 @@ function M.build(args, say)
   if options.acceptance and (options.num_speculative_tokens or 0) == 0 then
     fail("--accept = %s, want --drafts above 0 beside it", args.accept)
   end
+  if options.think and not (options.sessions or options.closed_loop) then
+    fail("--think = %s, want --closed-loop or --sessions beside it", args.think)
+  end
   if options.trace and options.workload then fail "--trace and --workload exclude each other" end
+  for _, name in ipairs { "time_unit", "closed_loop" } do
+    if options[name] and not options.trace then
+      fail("--%s wants --trace beside it", (name:gsub("_", "-")))
+    end
+  end
   if not options.trace and not options.users then options.users = 8 end
   return options
+end
+
+--- Read the trace, once for all runs.
+---@param options table of sim.run, which get requests instead of the path
+---@param progress table of terminal.progress
+function M.read_trace(options, progress)
+  local path = options.trace
+  if not path then return end
+  local file_name = path:match "[^/]*$"
+  local requests, message = require("gdnmeta.sim.trace").read(path, {
+    skip = options.skip, limit = options.limit, time_unit = options.time_unit,
+    progress = function(bytes, total)
+      local MiB = 2^20
+      progress:show(file_name:sub(1, 14), math.floor(bytes / MiB), math.floor((total or bytes) / MiB), "MiB")
+    end,
+  })
+  progress:clear()
+  if not requests then fail("%s", message) end
+  options.requests = requests
+  for _, name in ipairs { "trace", "skip", "limit", "time_unit" } do options[name] = nil end
 end
 
 --- The policies that were asked for.

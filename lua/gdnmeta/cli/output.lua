@@ -93,17 +93,26 @@ function M.on_stdout(args)
   return args.json == "-" or args.csv == "-" or args.report == "-"
 end
 
--- A line a request and run; what a request did not come to is empty.
+local function cell(value)
+  local text = value == nil and "" or tostring(value)
+  return text:find '[,"\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
+end
+
+-- A line a request and run; what a request did not come to is empty. Behind them, as comments, what is to be
+-- known of how the workload was read.
 local function csv(runs)
-  local lines = { "policy,request,user,arrival_s,prompt_tokens,output_tokens,queue_ms,ttft_ms,e2e_ms" }
+  local lines = { "policy,request,user,arrival_s,prompt_tokens,output_tokens,queue_ms,ttft_ms,e2e_ms,class,"
+    .. "priority,session" }
   local function ms(value) return value and ("%.6f"):format(value) or "" end
   for _, run in ipairs(runs) do
     local per = run.per_request
     for i, r in ipairs(per.requests) do
-      lines[#lines + 1] = ("%s,%d,%s,%.6f,%d,%d,%s,%s,%s"):format(run.policy, i, r.user or "", r.arrival,
-        r.prompt, r.output, ms(per.queue[i]), ms(per.ttft[i]), ms(per.e2e[i]))
+      lines[#lines + 1] = ("%s,%d,%s,%.6f,%d,%d,%s,%s,%s,%s,%s,%s"):format(cell(run.policy), i, cell(r.user),
+        per.arrival[i], r.prompt, r.output, ms(per.queue[i]), ms(per.ttft[i]), ms(per.e2e[i]), cell(r.class),
+        cell(r.priority), cell(r.session))
     end
   end
+  for _, notice in ipairs(runs[1].setup.notices or {}) do lines[#lines + 1] = "# " .. notice end
   return table.concat(lines, "\n") .. "\n"
 end
 

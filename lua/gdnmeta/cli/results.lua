@@ -35,6 +35,8 @@ end
 local NUMBER, MAYBE, TEXT = "a number", "a number?", "a string"
 local SUMMARY = { p50 = MAYBE, p90 = MAYBE, p99 = MAYBE, max = MAYBE } -- of nothing: all missing
 local KIND = { steps = NUMBER, share = NUMBER, waste = NUMBER }
+local CLASS = { name = TEXT, requests = NUMBER, finished = NUMBER, rejected = NUMBER, attainment = NUMBER,
+                longest_wait_ms = NUMBER, queue = SUMMARY, ttft = SUMMARY, tpot = SUMMARY, e2e = SUMMARY }
 local SHAPE = {
   policy = TEXT, requests = NUMBER, finished = NUMBER, rejected = NUMBER, rejection = TEXT .. "?",
   seconds = NUMBER, steps = NUMBER, attainment = NUMBER, goodput = NUMBER, preemptions = NUMBER,
@@ -44,7 +46,7 @@ local SHAPE = {
   normalised = SUMMARY, wall = { policy_us = SUMMARY, build_us = SUMMARY },
   setup = { workload = TEXT, rate = MAYBE, seed = NUMBER, cost_name = TEXT, max_num_seqs = NUMBER,
             max_num_batched_tokens = NUMBER, kv_tokens = NUMBER, num_groups = NUMBER,
-            mamba_cache_mode = TEXT, num_speculative_tokens = NUMBER },
+            mamba_cache_mode = TEXT, num_speculative_tokens = NUMBER, notices = "sentences?" },
   targets = { ttft_ms = NUMBER, tpot_ms = NUMBER },
   batch = { rows = NUMBER, most_rows = NUMBER, tokens = NUMBER, fill = NUMBER },
   padding = { waste = NUMBER, kinds = { full = KIND, piecewise = KIND, eager = KIND } },
@@ -54,6 +56,7 @@ local SHAPE = {
                    outputs = NUMBER },
   curves = { ttft = "a list of points", itl = "a list of points" },
   failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT },
+  classes = { maybe = true, each = CLASS },
   speculation = { maybe = true, drafts = NUMBER, tokens = NUMBER, accepted = NUMBER },
 }
 
@@ -62,6 +65,12 @@ local function finite(value) return type(value) == "number" and math.abs(value) 
 local function fits(value, kind)
   if kind == "a number" then return finite(value) end
   if kind == "a string" then return type(value) == "string" end
+  if kind == "sentences" then
+    for _, text in ipairs(type(value) == "table" and value or { false }) do
+      if type(text) ~= "string" then return false end
+    end
+    return true
+  end
   for _, point in ipairs(type(value) == "table" and value or { false }) do
     if type(point) ~= "table" or not (finite(point[1]) and finite(point[2])) then return false end
   end
@@ -72,6 +81,13 @@ end
 local function problem_of(name, value, shape)
   if value == nil and shape.maybe then return nil end
   if type(value) ~= "table" then return check.wrong(name, value, "an object") end
+  if shape.each then
+    for i, element in ipairs(value) do
+      local problem = problem_of(("%s[%d]"):format(name, i), element, shape.each)
+      if problem then return problem end
+    end
+    return nil
+  end
   for field, kind in pairs(shape) do
     if check.absent(value[field]) then value[field] = nil end
     local inner, path, problem = value[field], name .. "." .. field, nil

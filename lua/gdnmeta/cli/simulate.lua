@@ -12,6 +12,9 @@ local M = {
 examples:
   gdnmeta simulate --policy fcfs --policy decode_first --policy fair --report out.html
   gdnmeta simulate --trace azure2023_conv.csv --rate 6 --kv-tokens 200000 --policy mine.lua
+  gdnmeta simulate --policy priority --classes 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' --rate 9
+  gdnmeta simulate --trace mooncake.jsonl --limit 5000 --closed-loop
+  gdnmeta simulate --sessions 40 --think 5 --rate 1
   gdnmeta simulate --drafts 3 --accept 0.83,0.69,0.57 --json out.json
   gdnmeta simulate --calibrate steps.csv     columns tokens_padded,prefill_tokens,seqs,ctx_sum,ms]],
 }
@@ -36,6 +39,7 @@ function M.runs(args)
   local base = options.build(args, function(line) progress:say(line) end)
   base.rate = rate
   local policies, runs = options.policies(args, true), {}
+  options.read_trace(base, progress)
   for i, policy in ipairs(policies) do
     local o = { policy = policy, progress = function(tally)
       progress:show(policy, tally.finished, tally.n, "requests")

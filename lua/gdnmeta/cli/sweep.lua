@@ -74,6 +74,7 @@ function M.run(args)
   local rates, message = values.read("--rates", args.rates, rates_of), nil
   local base = options.build(args, function(line) progress:say(line) end)
   local policies = options.policies(args, not args.print_jobs)
+  if not args.print_jobs and args.jobs == 1 or not rates then options.read_trace(base, progress) end
   if not rates then rates, message = sweep.own_rates(base) end
   if not rates then fail("%s", message) end
   if args.print_jobs then return print_jobs(args, sweep.grid(policies, rates)) end

@@ -101,6 +101,47 @@ M.sections = {
   },
 }
 
+-- A run's figures of a class, by name.
+local function class_of(run, name)
+  for _, class in ipairs(run.classes or {}) do
+    if class.name == name then return class end
+  end
+end
+
+-- The lines of a class.
+local function class_section(name)
+  local function value(field, p)
+    return function(run)
+      local class = class_of(run, name)
+      return class and (p and class[field][p] or not p and class[field]) or nil
+    end
+  end
+  return { "Class " .. name,
+    { "requests", "", value "requests", count },
+    { "that met both targets", "%", value "attainment", percent, better = "high" },
+    { "time to first token, p50", "ms", value("ttft", "p50"), number, better = "low" },
+    { "time to first token, p99", "ms", value("ttft", "p99"), number, better = "low" },
+    { "time per output token, p99", "ms", value("tpot", "p99"), number, better = "low" },
+    { "arrival to last token, p99", "ms", value("e2e", "p99"), number, better = "low" },
+    { "longest wait for a first step", "ms", value "longest_wait_ms", number, better = "low" },
+    { "turned away", "requests", value "rejected", count, better = "low" },
+  }
+end
+
+--- The sections for these runs: those above, and one a class where requests have classes.
+---@param runs table
+---@return table sections
+function M.of(runs)
+  local list, seen = {}, {}
+  for i, section in ipairs(M.sections) do list[i] = section end
+  for _, run in ipairs(runs) do
+    for _, class in ipairs(run.classes or {}) do
+      if not seen[class.name] then list[#list + 1], seen[class.name] = class_section(class.name), true end
+    end
+  end
+  return list
+end
+
 --- The section's rows that any of the runs has a figure for, as { label, unit, texts, best }: best[i]
 --- says that run i has the best figure and somebody has a worse one.
 ---@param section table one of M.sections

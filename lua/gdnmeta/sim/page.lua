@@ -27,11 +27,11 @@ function M.table(runs)
     head[#head + 1] = element("th", (#runs > 1 and swatch(i) or "") .. escape(name), 'scope="col"')
   end
   out[1] = "<thead><tr>" .. table.concat(head) .. "</tr></thead>\n<tbody>"
-  for _, section in ipairs(lines.sections) do
+  for _, section in ipairs(lines.of(runs)) do
     local filled = lines.filled(section, runs)
     if #filled > 0 then
       out[#out + 1] = ('<tr class="section"><th scope="rowgroup" colspan="%d">%s</th></tr>'):format(
-        #runs + 2, section[1])
+        #runs + 2, escape(section[1]))
     end
     for _, row in ipairs(filled) do
       local cells = { element("td", escape(row.label)), element("td", escape(row.unit)) }

@@ -25,6 +25,7 @@ function M.facts(run, many_rates)
     { "targets", ("first token within %s ms, then %s ms a token"):format(
       format.number(run.targets.ttft_ms), format.number(run.targets.tpot_ms)) },
   }
+  for _, notice in ipairs(s.notices or {}) do facts[#facts + 1] = { "note", notice } end
   return facts
 end
 
@@ -50,7 +51,7 @@ function M.text(runs)
   local head = { "", "" }
   for i, name in ipairs(M.names(runs)) do head[i + 2] = name .. " " end
   rows[1] = head
-  for _, section in ipairs(lines.sections) do
+  for _, section in ipairs(lines.of(runs)) do
     local filled = lines.filled(section, runs)
     if #filled > 0 then rows[#rows + 1] = { section[1] } end
     for _, row in ipairs(filled) do
@@ -153,7 +154,10 @@ function M.sweep(runs, share)
   for i, run in ipairs(runs) do
     rows[#rows + 1], last = { run.policy == last and "" or run.policy, unpack(texts[i]) }, run.policy
   end
-  return format.columns(rows) .. "\n\nhighest rate\n  " .. table.concat(M.knees(runs, share), "\n  ")
+  local notices = {}
+  for i, notice in ipairs(runs[1].setup.notices or {}) do notices[i] = "note       " .. notice .. "\n" end
+  return table.concat(notices) .. (#notices > 0 and "\n" or "") .. format.columns(rows)
+    .. "\n\nhighest rate\n  " .. table.concat(M.knees(runs, share), "\n  ")
 end
 
 return M

@@ -18,7 +18,12 @@ M.OPTIONS = {
   -- The workload: one of these three, or none for the default one.
   requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" },
   rate = { nil, { 1e-6, 1e6 } }, -- requests a second; default: as they come
-  limit = { nil, COUNT }, -- the first so many requests
+  skip = { nil, { 0, 2^31 - 1, true } }, limit = { nil, COUNT }, -- the first so many requests, after these
+  time_unit = { nil, "string" }, -- of a trace: s, ms, us, ns; default: its format's
+  classes = { nil, "table" }, -- list of { name, share, priority, weight, ttft, tpot, deadline }
+  closed_loop = { false, "boolean" }, -- a turn of a trace's session waits for the answer before
+  sessions = { nil, { 1, 1e6, true } }, -- closed loop: to deal requests without a session to
+  think = { nil, { 0, 1e9 } }, -- seconds between an answer and the next turn; default: the trace's, else 10
   users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
   seed = { 1, { 0, 2^32 - 1, true } },
   -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?
@@ -154,6 +159,7 @@ function M.describe(s)
                           "mamba_cache_mode", "num_speculative_tokens", "async", "users" } do
     facts[name] = o[name]
   end
+  facts.notices, facts.trace = requests.notices, requests.trace
   facts.cost_name = o.cost and "coefficients given" or s.preset.name .. " (" .. s.preset.about .. ")"
   facts.calibrated = o.calibrated
   facts.coefficients = o.cost or s.preset.coefficients

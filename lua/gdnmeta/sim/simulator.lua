@@ -2,6 +2,8 @@
 -- time is made up. The clock counts whole nanoseconds and jumps over idle time. What is drawn at
 -- random is drawn a request, so that a seed gives the same run, and the same luck under any policy.
 local ffi = require "ffi"
+local arrivals = require "gdnmeta.sim.arrivals"
+local by_class = require "gdnmeta.sim.by_class"
 local clock = require "gdnmeta.sim.clock"
 local conservation = require "gdnmeta.sim.conservation"
 local metrics = require "gdnmeta.sim.metrics"
@@ -18,29 +20,32 @@ local function new(s)
     o = s.o, requests = s.requests, engine = s.engine, cost = s.cost, draw = s.draw, draws = {},
     max_tokens = s.max_tokens, max_model_len = s.max_model_len, tally = tally.new(n),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
-    left = integers(n + 1), prompt = integers(n + 1), next = 1, now = 0,
+    left = integers(n + 1), prompt = integers(n + 1), arrivals = arrivals.new(s.requests), now = 0,
   }
 end
-
-local function ns(seconds) return math.floor(seconds * 1e9 + 0.5) end
 
 -- Requests that have arrived by now. A policy is not told how long an answer will be.
 local function deliver(self)
   local requests = self.requests
-  while self.next <= #requests and ns(requests[self.next].arrival) <= self.now do
-    local i = self.next
+  local i, at = self.arrivals:take(self.now)
+  while i do
     local r = requests[i]
-    self.next = i + 1
+    local arrival = r.after and at / 1e9 or r.arrival
     self.left[i], self.prompt[i] = r.output, r.prompt
     self.draws[i] = self.draw and self.draw(i)
-    self.tally:arrive(i, r, ns(r.arrival))
+    self.tally:arrive(i, r, at)
     local fits = r.prompt + r.output <= self.max_model_len
     local ok, why = self.engine:submit {
-      id = i, prompt_tokens = r.prompt, arrival = r.arrival,
+      id = i, prompt_tokens = r.prompt, arrival = arrival,
       max_tokens = fits and math.min(self.max_tokens, self.max_model_len - r.prompt) or r.output,
-      user = r.user, weight = r.weight, class = r.class, priority = r.priority,
+      user = r.user, weight = r.weight, class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot,
+      deadline = r.deadline and arrival + r.deadline - r.arrival,
     }
-    if not ok then self.tally:reject(i, self.now, why) end
+    if not ok then
+      self.tally:reject(i, self.now, why)
+      self.arrivals:ended(i, self.now)
+    end
+    i, at = self.arrivals:take(self.now)
   end
 end
 
@@ -51,6 +56,7 @@ local function note_plan(self, step)
   for _, id in ipairs(step.admitted) do t:admit(id, requests[id], now) end
   for _, id in ipairs(step.rejected) do
     t:reject(id, now, ("request %d: %s"):format(id, step.reasons[id]))
+    self.arrivals:ended(id, now)
   end
   if self.o.measure then
     t.policy_us:add(math.floor(step.policy_seconds * 1e8 + 0.5) / 100)
@@ -101,7 +107,7 @@ local function fill_results(self, step)
 end
 
 local function finish(self, step, facts)
-  local t, now, o = self.tally, self.now, self.o
+  local t, now, o, requests = self.tally, self.now, self.o, self.requests
   fill_results(self, step)
   self.engine:complete(step, nil, now / 1e9)
   for row = 0, step.num_rows - 1 do
@@ -112,7 +118,11 @@ local function finish(self, step, facts)
       t:emit(i, emitted, now)
     end
   end
-  for _, id in ipairs(step.finished) do t:finish(id, now, o.ttft_ms * 1e6, o.tpot_ms * 1e6) end
+  for _, id in ipairs(step.finished) do
+    local r = requests[id]
+    t:finish(id, now, r.ttft and r.ttft * 1e9 or o.ttft_ms * 1e6, r.tpot and r.tpot * 1e9 or o.tpot_ms * 1e6)
+    self.arrivals:ended(id, now)
+  end
   t:step(facts, now, facts.duration)
   if o.progress then o.progress(t, now / 1e9) end
 end
@@ -121,16 +131,16 @@ end
 -- only turned away or preempted: then it is asked again.
 local function idle(self, step)
   if #step.rejected + #step.preempted > 0 then return end
-  local waiting, coming = self.engine.stats.waiting, self.requests[self.next]
+  local waiting, coming = self.engine.stats.waiting, self.arrivals:next()
   if waiting > 0 then error(("nobody runs, and %d requests wait"):format(waiting), 0) end
-  if coming then self.now = ns(coming.arrival) end
+  self.now = coming or self.now
 end
 
 -- In order, a step is planned when the one before has ended. A step ahead (async), it is planned when
 -- the one before starts, and waits for its end.
 local function loop(self)
   local engine, running, running_facts = self.engine, nil, nil
-  while running or self.next <= #self.requests or engine.stats.waiting + engine.stats.running > 0 do
+  while running or self.arrivals.left > 0 or engine.stats.waiting + engine.stats.running > 0 do
     deliver(self)
     local step = assert(engine:step(self.now / 1e9))
     note_plan(self, step)
@@ -154,16 +164,18 @@ local function loop(self)
   end
 end
 
--- First step, first and last token of each request, in ms after its arrival; false where it had none.
+-- Arrival of each request in seconds; first step, first and last token in ms after it, false where it had
+-- none.
 local function per_request(requests, t)
-  local queue, ttft, e2e = {}, {}, {}
+  local arrivals_of, queue, ttft, e2e = {}, {}, {}, {}
   for i = 1, t.n do
     local arrival, done = t.arrival[i], t.got[i] > 0
+    arrivals_of[i] = arrival / 1e9
     queue[i] = t.start[i] >= 0 and (t.start[i] - arrival) / 1e6
     ttft[i] = done and (t.first[i] - arrival) / 1e6
     e2e[i] = done and (t.last[i] - arrival) / 1e6
   end
-  return { requests = requests, queue = queue, ttft = ttft, e2e = e2e }
+  return { requests = requests, arrival = arrivals_of, queue = queue, ttft = ttft, e2e = e2e }
 end
 
 -- The earliest failure of the policy that the engine still remembers.
@@ -189,6 +201,7 @@ function M.run(opts)
   })
   run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
   run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
+  run.classes = by_class.figures(s.requests, self.tally, s.o.ttft_ms, s.o.tpot_ms)
   run.failure = first_failure(s.engine)
   run.wall.seconds = (clock() - start) / 1e9
   s.engine:close()

@@ -1,143 +1,100 @@
--- Recorded workloads: reads the public formats and returns requests by arrival. The first line
--- tells the format:
---   compact   arrival_s,prompt_tokens,output_tokens[,user]
---   azure     TIMESTAMP,ContextTokens,GeneratedTokens
---   burstgpt  Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
---   bailian   JSON lines with chat_id, timestamp in seconds
---   mooncake  JSON lines, timestamp in milliseconds
-local contents = require "gdnmeta.sim.contents"
+-- Recorded workloads: reads the public formats, by the names of their columns, and returns requests by
+-- arrival.
+--   azure     TIMESTAMP,ContextTokens,GeneratedTokens, also with NumImages
+--   burstgpt  Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type, also with Session ID
+--             and Elapsed time
+--   mooncake  JSON lines, timestamp or delay in milliseconds, also with session_id
+--   bailian   JSON lines with chat_id and parent_chat_id, timestamp in seconds
+--   compact   arrival_s,prompt_tokens,output_tokens and any of user, class, priority, weight, ttft_s,
+--             tpot_s, deadline_s, session_id, think_s
+--   csv       any other that has columns of arrivals, prompt and output tokens
+local columns = require "gdnmeta.sim.trace.columns"
+local lines_of = require "gdnmeta.sim.trace.lines"
+local notices = require "gdnmeta.sim.trace.notices"
+local request = require "gdnmeta.sim.trace.request"
+local rows_of = require "gdnmeta.sim.trace.rows"
+local turns = require "gdnmeta.sim.trace.turns"
+local units = require "gdnmeta.sim.trace.units"
+local values = require "gdnmeta.sim.trace.values"
 
-local M = {}
+local M = { UNITS = columns.UNITS }
 
-local MAX_SECONDS = 1e9
-local MAX_TOKENS = 2^30 - 1 -- prompt + output stays an int32 sequence length
+local ENOUGH = 1000 -- unreadable rows, after which a file that is mostly such is given up
+local UNREADABLE = request.UNREADABLE
 
--- A value of a file in a message: in quotes where it would not stand out, and not all of a long one.
-local function shown(value)
-  if type(value) ~= "string" then return type(value) == "userdata" and "null" or tostring(value) end
-  if #value > 40 then return shown(value:sub(1, 40)) .. "..." end
-  if value:find "^[%w.:+ -]+$" and not value:find "^ " and not value:find " $" then return value end
-  return (("%q"):format(value))
-end
-
--- A reader turns a line into arrival, prompt, output, user; or nil and the reason. Fields arrive as
--- strings from a CSV and as anything at all from JSON.
-local function number(name, value, min, max)
-  local n = value
-  if type(value) == "string" then
-    n = value:find "^%d[%d.]*[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
+local function count(t, reason, line, message)
+  local entry = t.by_reason[reason]
+  if not entry then
+    entry = { name = reason, n = 0, line = line, message = message }
+    t.by_reason[reason], t.reasons[#t.reasons + 1] = entry, entry
   end
-  if type(n) ~= "number" or not (n >= min and n <= max) then
-    return nil, ("%s = %s, want a number in %.0f .. %.0f"):format(name, shown(value), min, max)
-  end
-  return n
+  entry.n, t.skipped = entry.n + 1, t.skipped + 1
 end
 
-local function tokens(name, value)
-  local n = number(name, value, 1, MAX_TOKENS)
-  if not n or n % 1 ~= 0 then
-    return nil, ("%s = %s, want an integer in 1 .. %.0f"):format(name, shown(value), MAX_TOKENS)
-  end
-  return n
+-- Lowest and highest time as they stand in the file, for units.lua.
+local function note(seen, raw)
+  seen.n, seen.low, seen.high = seen.n + 1, math.min(seen.low, raw), math.max(seen.high, raw)
+  if raw % 1 ~= 0 then seen.fraction = true end
 end
 
-local function row(names, arrival, prompt, output, user)
-  local at, p, o, err
-  at, err = number(names[1], arrival, names.least or 0, MAX_SECONDS * (names.unit or 1))
-  if not at then return nil, err end
-  p, err = tokens(names[2], prompt)
-  if not p then return nil, err end
-  o, err = tokens(names[3], output)
-  if not o then return nil, err end
-  return at / (names.unit or 1), p, o, user
+-- A file that is mostly unreadable is none of ours.
+local function mostly_bad(t, least)
+  local bad = t.by_reason[UNREADABLE]
+  if not bad or bad.n < least or bad.n * 2 < t.rows then return nil end
+  return ("%d: %s%s"):format(bad.line, bad.message,
+    bad.n > 1 and (" (%d of %d rows are unreadable)"):format(bad.n, t.rows) or "")
 end
 
-local function fields(line, least, most)
-  local list = {}
-  for field in (line .. ","):gmatch "([^,]*)," do list[#list + 1] = field end
-  if #list < least or #list > most then
-    return nil, ("%d fields, want %s"):format(#list, least == most and least or least .. " or " .. most)
-  end
-  return list
-end
-
-local COMPACT = { "arrival_s", "prompt_tokens", "output_tokens" }
-local function compact(line)
-  local f, err = fields(line, 3, 4)
-  if not f then return nil, err end
-  if f[4] == "" then return nil, "user is empty" end
-  return row(COMPACT, f[1], f[2], f[3], f[4])
-end
-
--- Days since a fixed one, by counting years from March (leap days come last).
-local function days(year, month, day)
-  if month < 3 then year, month = year - 1, month + 12 end
-  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
-    + math.floor((153 * month - 457) / 5) + day
-end
-
-local LENGTH = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
-
--- Seconds since midnight of day `from`: an absolute time in seconds would lose its digits.
-local function clock(text, from)
-  local y, mo, d, h, mi, s = text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[ T](%d%d):(%d%d):(%d%d%.?%d*)$"
-  if not y then return nil end
-  y, mo, d, h, mi, s = tonumber(y), tonumber(mo), tonumber(d), tonumber(h), tonumber(mi), tonumber(s)
-  local leap = mo == 2 and (y % 4 == 0 and y % 100 ~= 0 or y % 400 == 0) and 1 or 0
-  if not LENGTH[mo] or d < 1 or d > LENGTH[mo] + leap or h > 23 or mi > 59 or s >= 61 then return nil end
-  local day = days(y, mo, d)
-  from = from or day
-  return (day - from) * 86400 + h * 3600 + mi * 60 + s, from
-end
-
--- Later releases of these files append the UTC offset, which is always zero.
-local AZURE = { "seconds since the first day", "ContextTokens", "GeneratedTokens", least = -MAX_SECONDS }
-local function azure(line, state)
-  local f, err = fields(line, 3, 3)
-  if not f then return nil, err end
-  local at
-  at, state.day = clock(f[1]:gsub("%+00:00$", ""), state.day)
-  if not at then
-    return nil, ("TIMESTAMP = %s, want a time such as 2023-11-16 18:15:46.68"):format(shown(f[1]))
-  end
-  return row(AZURE, at, f[2], f[3])
-end
-
--- A response of 0 tokens is a failed request: counted, not replayed.
-local BURSTGPT = { "Timestamp", "Request tokens", "Response tokens" }
-local function burstgpt(line, state)
-  local f, err = fields(line, 6, 6)
-  if not f then return nil, err end
-  if f[4] == "0" then
-    state.skipped = state.skipped + 1
-    return false
-  end
-  return row(BURSTGPT, f[1], f[3], f[4])
-end
-
-local function json_lines(names)
-  return function(line)
-    local ok, object = pcall(require("cjson").decode, line)
-    if not ok or type(object) ~= "table" then
-      return nil, ok and "want a JSON object" or tostring(object)
+-- Read rows up to the limit.
+local function read_rows(t, lines, o, requests)
+  local due, skip, limit = 0, o.skip or 0, o.limit or math.huge
+  while #requests < limit do
+    local line, message = lines:next()
+    if not line then
+      if message then return ("%d: %s"):format(lines.number + 1, message) end
+      return nil
     end
-    return row(names, object.timestamp, object.input_length, object.output_length)
+    local n = lines.number
+    if line:find "%S" then
+      local bad = t.reader.read(line)
+      local r, reason
+      t.unit = t.unit or t.reader.format == "mooncake" and 1e3 or 1
+      if not bad then r, reason, bad = request.of(t, n) end
+      t.rows = t.rows + 1
+      if not r then
+        count(t, reason or UNREADABLE, n, bad)
+        if t.by_reason[UNREADABLE] and t.by_reason[UNREADABLE].n % ENOUGH == 0 then
+          message = mostly_bad(t, ENOUGH)
+          if message then return message end
+        end
+      else
+        if t.raw then note(t.seen, t.raw) end
+        if t.passed < skip then
+          t.passed = t.passed + 1
+        else
+          requests[#requests + 1] = r
+        end
+      end
+    end
+    due = due - 1
+    if o.progress and due < 0 then
+      o.progress(lines:position(), lines.total)
+      due = 1000
+    end
   end
 end
-local mooncake = json_lines { "timestamp", "input_length", "output_length", unit = 1000 }
-local bailian = json_lines { "timestamp", "input_length", "output_length" }
 
-local HEADERS = {
-  ["arrival_s,prompt_tokens,output_tokens"] = { "compact", compact },
-  ["arrival_s,prompt_tokens,output_tokens,user"] = { "compact", compact },
-  ["TIMESTAMP,ContextTokens,GeneratedTokens"] = { "azure", azure },
-  ["Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"] = { "burstgpt", burstgpt },
-}
+-- The first line that holds something.
+local function first_line(lines)
+  local line
+  repeat line = lines:next() until not line or line:find "%S"
+  return line
+end
 
-local function detect(first)
-  if HEADERS[first] then return HEADERS[first][1], HEADERS[first][2], true end
-  if first:find "^{" and first:find '"chat_id"' then return "bailian", bailian, false end
-  if first:find "^{" then return "mooncake", mooncake, false end
+local function none(t)
+  local why = t.skipped > 0 and ": " .. notices.skipped(t) or t.passed > 0
+    and (": skip passes over all %d"):format(t.passed) or ""
+  return "no request in it" .. why
 end
 
 local function by_arrival(a, b)
@@ -145,51 +102,101 @@ local function by_arrival(a, b)
   return a.line < b.line
 end
 
---- Requests of a workload's text, by arrival: { arrival = seconds, prompt = tokens, output = tokens,
---- user = string or nil, line = line in the text }. The list also says its `format` and how many
---- failed requests were `skipped`.
----@param text string
----@param name string named in messages
----@return table|nil requests, string? err
-function M.parse(text, name)
-  local requests, state = {}, { skipped = 0 }
-  local format, reader, header
-  local n = 0
-  for line in (text:gsub("\n$", "") .. "\n"):gmatch "([^\n]*)\n" do
-    n = n + 1
-    line = line:gsub("\r$", "")
-    if n == 1 then
-      line = line:gsub("^\239\187\191", "") -- a byte order mark
-      format, reader, header = detect(line)
-      if not format then
-        return nil, ("%s:1: first line %q is of no known format"):format(name, line:sub(1, 60))
-      end
-    end
-    if not (n == 1 and header) and line ~= "" then
-      local at, prompt, output, user = reader(line, state)
-      if at == nil then return nil, ("%s:%d: %s"):format(name, n, prompt) end
-      if at then
-        requests[#requests + 1] = { arrival = at, prompt = prompt, output = output, user = user, line = n }
-      end
-    end
+-- In order of arrival; those of a calendar count from the first.
+local function sort(requests, calendar)
+  local before, low, unsorted = -math.huge, math.huge, 0
+  for _, r in ipairs(requests) do
+    if r.arrival < before then unsorted = unsorted + 1 end
+    before, low = r.arrival, math.min(low, r.arrival)
   end
-  if #requests == 0 then return nil, name .. ": no request in it" end
-  table.sort(requests, by_arrival)
-  if format == "azure" then -- its times are of a calendar
-    local first = requests[1].arrival
-    for _, r in ipairs(requests) do r.arrival = r.arrival - first end
+  if unsorted > 0 then table.sort(requests, by_arrival) end
+  for _, r in ipairs(calendar and requests or {}) do
+    r.arrival, r.deadline = r.arrival - low, r.deadline and r.deadline - low
   end
-  requests.format, requests.skipped = format, state.skipped
+  return unsorted
+end
+
+-- Requests of lines, or nil and a message without the file's name.
+local function parse(lines, o)
+  local line, message = first_line(lines)
+  if not line then return nil, ("%d: %s"):format(lines.number + 1, message or "nothing in it") end
+  local header = lines.number
+  local reader, problem = rows_of.reader(line, lines)
+  if not reader then return nil, ("%d: %s"):format(header, problem) end
+  if reader.json then lines:push(line) end
+  local t = { reader = reader, by_reason = {}, reasons = {}, rows = 0, skipped = 0, passed = 0,
+              unread = reader.unread, time_unit = M.UNITS[o.time_unit],
+              seen = { n = 0, low = math.huge, high = -math.huge, name = reader.names.arrival } }
+  local requests = {}
+  message = read_rows(t, lines, o, requests) or mostly_bad(t, 1)
+  if message then return nil, message end
+  if #requests == 0 then return nil, none(t) end
+  t.seen.name = reader.names.arrival
+  message = not t.time_unit and units.problem(t.seen, request.unit(t, "arrival"), reader.format)
+  if message then return nil, ("%d: %s"):format(header, message) end
+  turns.link(requests)
+  requests.unsorted = sort(requests, t.dated or t.seen.n > 0 and units.calendar(t.seen.low))
+  requests.format, requests.rows, requests.passed = reader.format, t.rows, t.passed
+  requests.skipped, requests.reasons, requests.unread = t.skipped, t.reasons, { unpack(t.unread) }
   return requests
 end
 
---- The same of a file.
----@param path string
----@return table|nil requests, string? err
-function M.read(path)
-  local text, why = contents(path)
-  if not text then return nil, why end
-  return M.parse(text, path)
+local OPTIONS = { skip = true, limit = true, time_unit = true, progress = true }
+
+local function options(o, who)
+  for key, value in pairs(o or {}) do
+    if not OPTIONS[key] then error(("trace.%s: unknown option %s"):format(who, tostring(key)), 3) end
+    if key == "time_unit" and not M.UNITS[value] then
+      error(("trace.%s: time_unit = %s, want s, ms, us or ns"):format(who, values.shown(value)), 3)
+    end
+  end
+  return o or {}
 end
+
+-- A place in front of what is about no line.
+local function placed(name, message)
+  return name .. ":" .. (message:find "^%d+: " and "" or " ") .. message
+end
+
+--- Requests of a workload's text, by arrival: { arrival = seconds, prompt = tokens, output = tokens, line =
+--- line in the text } and what else the text has of user, class, session, priority, weight, ttft, tpot,
+--- deadline; `after` and `think` of a session's turns. The list also says its `format`, `rows`, how many were
+--- `skipped` for which `reasons`, `passed` over and `unsorted`, and which columns were `unread`.
+---@param text string
+---@param name string named in messages
+---@param o? table skip, limit (requests), time_unit ("s", "ms", "us", "ns"), progress(bytes, total or nil)
+---@return table|nil requests, string? err
+function M.parse(text, name, o)
+  o = options(o, "parse")
+  local lines, message = lines_of.new(text)
+  if not lines then return nil, placed(name, message) end
+  local requests
+  requests, message = parse(lines, o)
+  if not requests then return nil, placed(name, message) end
+  requests.name = name:match "[^/]*$"
+  return requests
+end
+
+--- The same of a file, which is read as far as the limit wants.
+---@param path string
+---@param o? table
+---@return table|nil requests, string? err
+function M.read(path, o)
+  o = options(o, "read")
+  local file, why = io.open(path, "rb")
+  if not file then return nil, why end
+  local lines, message, requests
+  lines, message, why = lines_of.of(file)
+  if lines then requests, message = parse(lines, o) end
+  file:close()
+  if not requests then return nil, why and path .. ": " .. message or placed(path, message) end
+  requests.name = path:match "[^/]*$"
+  return requests
+end
+
+--- What to say of how it was read, in sentences.
+---@param requests table
+---@return table sentences
+function M.notices(requests) return notices.sentences(requests) end
 
 return M

@@ -1,0 +1,89 @@
+-- The figures of a run by class of its requests, from what the tally knows of each request.
+local samples = require "gdnmeta.sim.samples"
+
+local M = {}
+
+local MOST = 16 -- classes with figures of their own; the rest are one, called "others"
+local NAME = 40 -- bytes of a name
+
+local function shown(name)
+  return (tostring(name):gsub("[%c\127]", "?"):sub(1, NAME))
+end
+
+-- class -> requests, the most frequent first; nil where no request has one.
+local function ranking(requests)
+  local count, names = {}, {}
+  for _, r in ipairs(requests) do
+    if r.class ~= nil then
+      local name = shown(r.class)
+      if not count[name] then names[#names + 1] = name end
+      count[name] = (count[name] or 0) + 1
+    end
+  end
+  table.sort(names, function(a, b)
+    if count[a] ~= count[b] then return count[a] > count[b] end
+    return a < b
+  end)
+  return #names > 0 and names or nil
+end
+
+local function new(name)
+  return { name = name, requests = 0, finished = 0, rejected = 0, met = 0, longest_wait = 0,
+           queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new() }
+end
+
+-- One request of the class; targets in ns.
+local function add(c, t, i, ttft_target, tpot_target)
+  local arrival, first, last, got = t.arrival[i], t.first[i], t.last[i], t.got[i]
+  c.requests = c.requests + 1
+  if t.start[i] >= 0 then
+    c.queue:add(t.start[i] - arrival)
+    c.longest_wait = math.max(c.longest_wait, t.start[i] - arrival)
+  end
+  if got > 0 then c.ttft:add(first - arrival) end
+  if t.done[i] == 0 then
+    c.rejected = c.rejected + 1
+    return
+  end
+  local tpot = got > 1 and (last - first) / (got - 1) or 0
+  if got > 1 then c.tpot:add(tpot) end
+  c.e2e:add(last - arrival)
+  c.finished = c.finished + 1
+  if first - arrival <= ttft_target and tpot <= tpot_target then c.met = c.met + 1 end
+end
+
+--- Figures by class, times in ms; nil where no request has a class.
+---@param requests table
+---@param tally table closed
+---@param ttft_ms number target of requests without one of their own
+---@param tpot_ms number
+---@return table|nil classes list of { name, requests, finished, rejected, attainment, goodput,
+---  longest_wait_ms, queue, ttft, tpot, e2e }
+function M.figures(requests, tally, ttft_ms, tpot_ms)
+  local names = ranking(requests)
+  if not names then return nil end
+  local of, list = {}, {}
+  local function class(name)
+    if not of[name] then
+      of[name] = new(name)
+      list[#list + 1] = of[name]
+    end
+    return of[name]
+  end
+  for i = 1, math.min(#names, MOST) do class(names[i]) end
+  for i, r in ipairs(requests) do
+    local name = r.class == nil and "none" or shown(r.class)
+    add(of[name] or class(r.class == nil and name or "others"), tally, i,
+      r.ttft and r.ttft * 1e9 or ttft_ms * 1e6, r.tpot and r.tpot * 1e9 or tpot_ms * 1e6)
+  end
+  local seconds = math.max(tally.ended, 1) / 1e9
+  for i, c in ipairs(list) do
+    list[i] = { name = c.name, requests = c.requests, finished = c.finished, rejected = c.rejected,
+                attainment = c.met / math.max(1, c.requests), goodput = c.met / seconds,
+                longest_wait_ms = c.longest_wait / 1e6, queue = c.queue:summary(1e-6),
+                ttft = c.ttft:summary(1e-6), tpot = c.tpot:summary(1e-6), e2e = c.e2e:summary(1e-6) }
+  end
+  return list
+end
+
+return M

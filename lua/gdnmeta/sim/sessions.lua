@@ -1,0 +1,67 @@
+-- Sessions in closed loop: the next turn comes when the one before has been answered and its reader has
+-- thought.
+local format = require "gdnmeta.sim.format"
+local workload = require "gdnmeta.sim.workload"
+
+local M = { THINK = 10 } -- seconds, on average
+
+-- The requests dealt out to n sessions: the first n begin them, any other is the next turn of one that is
+-- drawn. Requests that have a session keep it.
+local function deal(requests, n, random)
+  local last, count = {}, 0
+  for _, r in ipairs(requests) do
+    if not r.session then
+      local s = count
+      if count < n then count = count + 1 else s = math.floor(random() * n) end
+      r.session, r.after, r.dealt = ("session%d"):format(s + 1), last[s], true
+      last[s] = r
+    end
+  end
+end
+
+--- Keep those links between turns that the options ask for, and draw how long readers think, exponentially
+--- distributed around `think` seconds. A turn without a time of its own always waits.
+---@param requests table
+---@param o table closed_loop, sessions, think, seed
+---@return string|nil message
+function M.link(requests, o)
+  local random = workload.random((o.seed + 2^30) % 2^32)
+  if o.sessions then deal(requests, o.sessions, random) end
+  local any = false
+  for _, r in ipairs(requests) do any = any or r.session ~= nil end
+  if o.closed_loop and not any then
+    return "closed_loop: no request has a session; sessions (--sessions N) deals them out"
+  end
+  for _, r in ipairs(requests) do
+    if not (o.closed_loop or r.undated or r.dealt) then r.after = nil end
+    if not r.after then
+      r.think = nil
+    elseif o.think or r.dealt then
+      r.think = math.floor(-math.log(random()) * (o.think or M.THINK) * 1e6 + 0.5) / 1e6
+    end
+    r.undated, r.dealt = nil, nil
+  end
+end
+
+--- What a report says of sessions.
+---@param requests table
+---@param o table
+---@return table sentences
+function M.notices(requests, o)
+  local seen, n, waiting, untold = {}, 0, 0, false
+  for _, r in ipairs(requests) do
+    if r.session and not seen[r.session] then seen[r.session], n = true, n + 1 end
+    if r.after then waiting, untold = waiting + 1, untold or not r.think end
+  end
+  if n == 0 then return {} end
+  if waiting == 0 then
+    return { ("%s sessions, every turn at its recorded time"):format(format.count(n)) }
+  end
+  local think = o.think and ("thinking takes %s s on average"):format(format.number(o.think))
+    or o.sessions and ("thinking takes %s s on average"):format(format.number(M.THINK))
+    or untold and "and not before its recorded time" or "after the recorded thinking"
+  return { ("%s sessions in closed loop: %s of %s requests wait for the answer before, %s"):format(
+    format.count(n), format.count(waiting), format.count(#requests), think) }
+end
+
+return M

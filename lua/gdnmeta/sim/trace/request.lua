@@ -1,0 +1,91 @@
+-- A row's fields as a request: times in seconds, lengths in tokens, the rest where the row has it.
+local values = require "gdnmeta.sim.trace.values"
+
+local number, tokens = values.number, values.tokens
+
+local M = { UNREADABLE = "unreadable" }
+
+local MAX_SPAN = 1e9 -- seconds from the first row to any other
+local MAX_TIME = 1e19 -- in any unit
+
+--- Parts of a second in a column: as the caller says, else by its name, else by the format.
+---@return number
+function M.unit(t, field)
+  return field == "arrival" and t.time_unit or t.reader.units[field] or t.time_unit or t.unit
+end
+
+-- Seconds on the clock of the file: a number in its unit, or a date.
+local function moment(t, field, value)
+  local column, at, message = t.reader.names[field]
+  if t.dated == nil and field == "arrival" then
+    t.dated = not t.time_unit and type(value) == "string" and value:find "^%d%d%d%d[-/]%d" ~= nil
+  end
+  if t.dated then
+    at, t.day = values.clock(tostring(value), t.day)
+    if not at then
+      return nil, ("%s = %s, want a time such as 2023-11-16 18:15:46.68"):format(column, values.shown(value))
+    end
+  else
+    at, message = number(column, value, 0, MAX_TIME)
+    if not at then return nil, message end
+    if field == "arrival" then t.raw = at end
+    at = at / M.unit(t, field)
+  end
+  t.first = t.first or at
+  if math.abs(at - t.first) > MAX_SPAN then
+    return nil, ("%s = %s, want at most %.0f seconds from the first one"):format(column, values.shown(value),
+      MAX_SPAN)
+  end
+  return at
+end
+
+local function seconds(t, field, value)
+  local n, message = number(t.reader.names[field], value, 0, MAX_TIME)
+  return n and n / (field == "delay" and M.unit(t, field) or t.reader.units[field] or 1), message
+end
+
+local function label(_, _, value)
+  if type(value) == "table" then return nil, "want a name, got a list" end
+  return tostring(value)
+end
+
+local OPTIONAL = {
+  { "user", label }, { "class", label }, { "session", label }, { "chat", label }, { "parent", label },
+  { "priority", function(t, field, value) return number(t.reader.names[field], value, -1e15, 1e15) end },
+  { "weight", function(t, field, value) return number(t.reader.names[field], value, 1e-6, 1e6) end },
+  { "ttft", seconds }, { "tpot", seconds }, { "deadline", moment }, { "delay", seconds },
+  { "elapsed", seconds },
+}
+
+--- The request of reader.row; or nil and why the row is left out, and what is wrong in it.
+---@param t table state of a reading: reader, unit, time_unit; sets dated, first, raw (its time as it stands)
+---@param line integer
+---@return table|nil request, string? reason, string? message
+function M.of(t, line)
+  local reader, row = t.reader, t.reader.row
+  local names = reader.names
+  local prompt, message = tokens(names.prompt, row.prompt)
+  if not prompt then return nil, M.UNREADABLE, message end
+  local output
+  output, message = tokens(names.output, row.output)
+  if not output then return nil, M.UNREADABLE, message end
+  if output == 0 then return nil, "without output tokens" end
+  if prompt == 0 then return nil, "without prompt tokens" end
+  local r = { prompt = prompt, output = output, line = line }
+  t.raw = nil
+  if row.arrival ~= nil or not (row.session or row.chat) then
+    r.arrival, message = moment(t, "arrival", row.arrival)
+    if not r.arrival then return nil, M.UNREADABLE, message end
+  end
+  for i = 1, #OPTIONAL do
+    local field = OPTIONAL[i][1]
+    local value = row[field]
+    if value ~= nil then
+      r[field], message = OPTIONAL[i][2](t, field, value)
+      if r[field] == nil then return nil, M.UNREADABLE, message end
+    end
+  end
+  return r
+end
+
+return M

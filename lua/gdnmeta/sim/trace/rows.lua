@@ -1,0 +1,137 @@
+-- Readers of rows: a line, or a record over several, becomes a table of fields by meaning, still as they
+-- stand in the file. One for CSV, by its header; one for JSON lines, by the keys of each object.
+local columns = require "gdnmeta.sim.trace.columns"
+local csv = require "gdnmeta.sim.trace.csv"
+local values = require "gdnmeta.sim.trace.values"
+
+local M = {}
+
+local MOST_NAMES = 64 -- of keys that are remembered
+local NEEDED = { "arrival", "prompt", "output" }
+
+-- Names that mean nothing here, in the order in which they come: they are told of as not read.
+local function unread(reader, name)
+  local list = reader.unread
+  if #list < MOST_NAMES and not list[name] then list[#list + 1], list[name] = name, true end
+end
+
+-- Position of each meaning in a header.
+local function positions(reader, header, n)
+  local at, rank, seen = {}, {}, {}
+  for i = 1, n do
+    local name = header[i]
+    local meaning = columns.meaning(name)
+    if meaning then
+      local field = meaning.field
+      if seen[name] then return nil, ("column %s stands twice"):format(values.shown(name)) end
+      if at[field] then unread(reader, meaning.rank < rank[field] and header[at[field]] or name) end
+      if not at[field] or meaning.rank < rank[field] then
+        at[field], rank[field], reader.units[field] = i, meaning.rank, meaning.unit
+      end
+    elseif name ~= "" then
+      unread(reader, name)
+    end
+    seen[name] = true
+  end
+  return at
+end
+
+-- A comma before decimals, where fields are separated otherwise.
+local function dotted(text)
+  return text:find "^[+-]?%d+,%d+$" and text:gsub(",", ".") or text
+end
+
+-- A CSV's rows: row(line) fills reader.row.
+local function csv_reader(reader, separator, header, n, lines)
+  local at, message = positions(reader, header, n)
+  if not at then return nil, message end
+  local has, fields = {}, {}
+  for i = 1, n do has[header[i]] = true end
+  reader.format = columns.format(has, false)
+  for field, i in pairs(at) do reader.names[field] = header[i] end
+  local row, comma = reader.row, separator ~= ","
+  function reader.read(line)
+    local count = csv.fields(line, separator, fields, lines)
+    if not count then return "a quote is left open" end
+    while count > n and fields[count] == "" do count = count - 1 end
+    if count ~= n then return ("%d fields, want %d"):format(count, n) end
+    for field, i in pairs(at) do
+      local text = fields[i]
+      row[field] = text ~= "" and (comma and dotted(text) or text) or nil
+    end
+  end
+  return reader
+end
+
+-- The separator under which the header has all that is needed.
+local function detect_csv(reader, line, lines)
+  local best
+  for _, separator in ipairs(csv.SEPARATORS) do
+    local header = {}
+    local n = csv.fields(line, separator, header)
+    local has, found = {}, 0
+    for i = 1, n or 0 do has[(columns.meaning(header[i]) or {}).field or ""] = true end
+    for _, field in ipairs(NEEDED) do found = found + (has[field] and 1 or 0) end
+    if found == #NEEDED or has.delay and has.session and found == 2 then
+      return csv_reader(reader, separator, header, n, lines)
+    end
+    if not best or found > best.found then best = { has = has, found = found } end
+  end
+  local missing = {}
+  for _, field in ipairs(NEEDED) do
+    if not best.has[field] then
+      missing[#missing + 1] = field == "arrival" and "arrivals" or field .. " tokens"
+    end
+  end
+  return nil, ("first line %s is of no known format: no column of %s"):format(
+    values.shown(line:sub(1, 60)), table.concat(missing, ", "))
+end
+
+local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
+
+local function json_reader(reader)
+  local ok, cjson = pcall(require, "cjson")
+  if not ok then return nil, "JSON lines want the Lua module cjson: luarocks install lua-cjson" end
+  local decode, null, row, names = cjson.new().decode, cjson.null, reader.row, reader.names
+  local known, count = {}, 0 -- key -> meaning, or false
+  for field, name in pairs(JSON_NAMES) do names[field] = name end
+  local function learn(key)
+    local meaning = type(key) == "string" and columns.meaning(key) or false
+    if not meaning then unread(reader, tostring(key)) end
+    if count < MOST_NAMES then known[key], count = meaning, count + 1 end
+    return meaning
+  end
+  function reader.read(line)
+    local decoded, object = pcall(decode, line)
+    if not decoded then return tostring(object):gsub("%c", "?"):sub(1, 200) end
+    if type(object) ~= "table" then return "want a JSON object" end
+    for field in pairs(row) do row[field] = nil end
+    local ranks = reader.ranks
+    for field in pairs(ranks) do ranks[field] = nil end
+    for key, value in pairs(object) do
+      local meaning = known[key]
+      if meaning == nil then meaning = learn(key) end
+      if meaning and value ~= null and not (ranks[meaning.field] and ranks[meaning.field] < meaning.rank) then
+        local field = meaning.field
+        row[field], ranks[field], names[field], reader.units[field] = value, meaning.rank, key, meaning.unit
+      end
+    end
+    reader.format = reader.format or columns.format(object, true)
+  end
+  return reader
+end
+
+--- The reader that the first line calls for: read(line) fills `row`, or returns what is wrong there;
+--- `names` are the columns' own, `units` what their names say, `unread` those without a meaning.
+---@param line string
+---@param lines table where a record's further lines come from
+---@return table|nil reader, string? message
+function M.reader(line, lines)
+  local reader = { row = {}, names = {}, units = {}, unread = {}, ranks = {} }
+  reader.json = line:find "^%s*{" ~= nil
+  if reader.json then return json_reader(reader) end
+  if line:find "^%s*%[" then return nil, "a JSON list, want an object a line: jq -c '.[]' first" end
+  return detect_csv(reader, line, lines)
+end
+
+return M

@@ -1,0 +1,49 @@
+-- Are times in the unit that the format has? Nobody can tell for sure; a trace that would have a thousand
+-- times too many or too few requests a second is refused, with what to pass instead.
+local M = {}
+
+local YEAR_2001, YEAR_2100 = 1e9, 4.1e9 -- seconds since 1970
+local ORDER = { { "s", 1 }, { "ms", 1e3 }, { "us", 1e6 }, { "ns", 1e9 } }
+local NAMES = { [1] = "seconds", [1e3] = "milliseconds", [1e6] = "microseconds", [1e9] = "nanoseconds" }
+
+-- A time since 1970 tells its unit.
+local function since_1970(value)
+  for _, unit in ipairs(ORDER) do
+    local seconds = value / unit[2]
+    if seconds >= YEAR_2001 and seconds <= YEAR_2100 then return unit end
+  end
+end
+
+--- Does a time count from 1970?
+---@param value number
+---@return boolean
+function M.calendar(value) return since_1970(value) ~= nil end
+
+local function refusal(seen, unit, other)
+  local own = unit == 1 and "s" or unit == 1e3 and "ms" or unit == 1e6 and "us" or "ns"
+  return ("%s = %.15g .. %.15g in %d rows is implausible in %s; pass --time-unit %s if it is %s, "
+    .. "--time-unit %s to read it so"):format(seen.name, seen.low, seen.high, seen.n, NAMES[unit], other[1],
+    NAMES[other[2]], own)
+end
+
+--- What speaks against the unit.
+---@param seen table name, low, high (as they stand in the file), n of rows, fraction: have some one?
+---@param unit number parts of a second
+---@param format string
+---@return string|nil message
+function M.problem(seen, unit, format)
+  if seen.n == 0 then return nil end
+  local epoch = since_1970(seen.low)
+  if epoch and epoch[2] ~= unit then return refusal(seen, unit, epoch) end
+  if epoch or seen.n < 3 or seen.high <= seen.low then return nil end
+  local rate = (seen.n - 1) / (seen.high - seen.low) * unit -- requests a second
+  if unit == 1e3 then
+    local most = seen.fraction and 60 or seen.n < 8 and 300 or 150
+    return rate > most and refusal(seen, unit, ORDER[1]) or nil
+  end
+  -- BurstGPT begins with a request a minute.
+  local least = (seen.fraction or format == "burstgpt") and 1 / 1000 or seen.n < 8 and 1 / 300 or 1 / 60
+  if unit == 1 and rate < least then return refusal(seen, unit, ORDER[2]) end
+end
+
+return M
