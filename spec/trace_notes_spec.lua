@@ -3,8 +3,8 @@ local cjson = require "cjson"
 local programs = require "spec.support.program"
 
 local NOTES = {
-  "3 of 6 rows skipped: 1 without output tokens; 2 unreadable, the first in line 3: timestamp is missing, want "
-    .. "a number in 0 .. 1e+19",
+  "3 of 6 rows skipped: 1 without output tokens; 2 unreadable, the first in line 3: timestamp is missing, "
+    .. "want a number in 0 .. 1e+19",
   "1 row earlier than the row before, sorted by arrival",
   "hash_ids ignored: no prefix is shared, every prompt is computed whole",
   "not read: kind&<b>",

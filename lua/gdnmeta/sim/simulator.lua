@@ -24,23 +24,32 @@ local function new(s)
   }
 end
 
--- Requests that have arrived by now. A policy is not told how long an answer will be.
+-- Hand a request to the engine. A policy is not told how long an answer will be. A request that the engine
+-- would cut short is turned away.
+local function submit(self, i, r, arrival)
+  local most = self.max_model_len
+  if r.prompt < most and r.prompt + r.output > most then
+    return nil, ("request %d: prompt + output = %d, want at most %d (max_model_len)"):format(i,
+      r.prompt + r.output, most)
+  end
+  return self.engine:submit {
+    id = i, prompt_tokens = r.prompt, arrival = arrival,
+    max_tokens = r.prompt < most and math.min(self.max_tokens, most - r.prompt) or r.output,
+    user = r.user, weight = r.weight, class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot,
+    deadline = r.deadline and arrival + r.deadline - r.arrival,
+  }
+end
+
+-- Requests that have arrived by now.
 local function deliver(self)
   local requests = self.requests
   local i, at = self.arrivals:take(self.now)
   while i do
     local r = requests[i]
-    local arrival = r.after and at / 1e9 or r.arrival
     self.left[i], self.prompt[i] = r.output, r.prompt
     self.draws[i] = self.draw and self.draw(i)
     self.tally:arrive(i, r, at)
-    local fits = r.prompt + r.output <= self.max_model_len
-    local ok, why = self.engine:submit {
-      id = i, prompt_tokens = r.prompt, arrival = arrival,
-      max_tokens = fits and math.min(self.max_tokens, self.max_model_len - r.prompt) or r.output,
-      user = r.user, weight = r.weight, class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot,
-      deadline = r.deadline and arrival + r.deadline - r.arrival,
-    }
+    local ok, why = submit(self, i, r, r.after and at / 1e9 or r.arrival)
     if not ok then
       self.tally:reject(i, self.now, why)
       self.arrivals:ended(i, self.now)
