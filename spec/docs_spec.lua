@@ -1,7 +1,7 @@
 -- Runs the Lua of the guides, and holds the page for those who come from vLLM to the fields there are.
 local blocks = require "spec.support.blocks"
 
-local PAGES = { "engine", "policy", "kernels", "from-vllm", "security" }
+local PAGES = { "engine", "policy", "kernels", "from-vllm", "security", "workloads" }
 
 for _, page in ipairs(PAGES) do
   local path = ("docs/%s.md"):format(page)
