@@ -134,6 +134,7 @@ local function parse(lines, o)
   t.seen.name = reader.names.arrival
   message = not t.time_unit and units.problem(t.seen, request.unit(t, "arrival"), reader.format)
   if message then return nil, ("%d: %s"):format(header, message) end
+  if reader.json then table.sort(reader.unread) end -- an object's keys come in any order
   turns.link(requests)
   requests.unsorted = sort(requests, t.dated or t.seen.n > 0 and units.calendar(t.seen.low))
   requests.format, requests.rows, requests.passed = reader.format, t.rows, t.passed
