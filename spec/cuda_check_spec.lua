@@ -217,8 +217,8 @@ describe("A check on a device and one on the CPU", function()
               assert.are.equal(one, two, where)
               if one then
                 found = found + 1
-                -- which of a slot's users comes second depends on the order of threads, and so whether another
-                -- violation stands in front of it
+                -- which of a slot's users comes second depends on the order of threads, and so whether
+                -- another violation stands in front of it
                 local same = a.field == b.field and a.element == b.element and a.group == b.group
                 assert.is_true(same and a.code == b.code or a.code == SHARED or b.code == SHARED, where)
               end
