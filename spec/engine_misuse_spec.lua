@@ -30,8 +30,75 @@ local METHODS = {
   checkpoint = function(engine) engine:checkpoint(1) end,
   set_policy = function(engine) engine:set_policy "fair" end,
   policy_reset = function(engine) engine:policy_reset() end,
+  release = function(engine) engine:release {} end,
+  record = function(engine) engine:record(os.tmpname()) end,
   close = function(engine) engine:close() end,
 }
+
+-- What runs in the middle of a step without being a hook: act is called once.
+local CALLBACKS = {
+  cost = function(act)
+    local done = false
+    local function predict()
+      if not done then
+        done = true
+        act()
+      end
+      return 0
+    end
+    return { policy = { admit = function(_, ctx) return ctx.cost.predict(1, 1) == 0 end },
+             cost = { predict = predict } }, "the policy's hook admit"
+  end,
+  stopwatch = function(act)
+    local done = false
+    return { policy = "fcfs", stopwatch = function()
+      if not done then
+        done = true
+        act()
+      end
+      return 0
+    end }, "the stopwatch"
+  end,
+}
+
+describe("A function of the host's that a step calls", function()
+  for callback, make in pairs(CALLBACKS) do
+    it(callback .. " cannot change the engine", function()
+      for method, call in pairs(METHODS) do
+        local engine, message
+        local builder = serve.builder { num_speculative_tokens = 1 }
+        local options, caller = make(function() message = select(2, pcall(call, engine)) end)
+        options.builder = builder
+        engine = assert(gdn.engine(options))
+        for id = 1, 12 do assert(engine:submit(serve.request(id))) end
+        serve.run(engine)
+        assert.truthy(tostring(message):find(
+          ("gdnmeta.Engine:%s: called by %s"):format(method, caller), 1, true), method .. tostring(message))
+        assert.are.same({ 12, 12, 0, 0 }, { engine.stats.arrived, engine.stats.finished,
+                                            engine.stats.cancelled, engine.in_flight })
+        engine:close()
+        builder:close()
+      end
+    end)
+
+    it(callback .. " cannot free what the engine writes to", function()
+      local engine, messages = nil, {}
+      local builder = serve.builder()
+      local options, caller = make(function()
+        messages[1] = select(2, pcall(builder.close, builder))
+        messages[2] = select(2, pcall(function() engine.steps[1].batch:close() end))
+      end)
+      options.builder = builder
+      engine = assert(gdn.engine(options))
+      assert(engine:submit(serve.request(1)))
+      serve.run(engine)
+      assert.matches("gdnmeta.Builder:close: called by " .. caller, messages[1], 1, true)
+      assert.matches("gdnmeta.Batch:close: the batch belongs to an engine", messages[2], 1, true)
+      engine:close()
+      builder:close()
+    end)
+  end
+end)
 
 describe("A policy's hook", function()
   for _, hook in ipairs(HOOKS) do

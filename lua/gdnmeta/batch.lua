@@ -138,9 +138,14 @@ end
 
 function Batch:close()
   if getmetatable(self) ~= metatable then receiver.colon("Batch", "close") end
+  if self.held then error("gdnmeta.Batch:close: the batch belongs to an engine", 2) end
   local rows = rawget(self, "rows")
   if rows ~= nil then self.release(rows) end
 end
+
+--- An engine writes to its memory, so that nobody else may free it.
+---@local
+function Batch:hold(held) rawset(self, "held", held) end
 
 function metatable.__index(self, name)
   local method = Batch[name]
@@ -171,7 +176,8 @@ end
 --- Wrap a gdn_batch. `owner` is the token of the builder that it was made for, `table_rows` the builder's.
 ---@local
 function M.new(rows, owner, table_rows, max_tokens)
-  local self = { owner = owner, table_rows = table_rows, max_rows = rows.max_rows, max_tokens = max_tokens }
+  local self = { owner = owner, table_rows = table_rows, max_rows = rows.max_rows, max_tokens = max_tokens,
+                 held = false }
   self.rows, self.release = owned.new(rows, batch_free, self, forget)
   keep_arrays(self, rows)
   return setmetatable(self, metatable)

@@ -24,7 +24,7 @@ local stamp_t = ffi.typeof "double[1]"
 local function builder_free(handle) lib.gdn_builder_free(handle) end
 
 local Builder, opened = receiver.Builder, receiver.builder
-Builder.__index = Builder
+receiver.strict("Builder", Builder)
 for name, method in pairs(tables) do Builder[name] = method end
 for name, method in pairs(device) do Builder[name] = method end
 for name, method in pairs(checks) do Builder[name] = method end
@@ -120,6 +120,8 @@ Builder.capture = from_arguments("capture", lib.gdn_capture)
 --- Free everything now. A builder that nobody holds any more is freed by the collector.
 function Builder:close()
   if getmetatable(self) ~= Builder then receiver.colon("Builder", "close") end
+  local hook = self.cursor and self.cursor.hook -- of the engine that works on it
+  if hook then error("gdnmeta.Builder:close: called by " .. receiver.caller(hook), 2) end
   if self.handle then
     self.core.release(self.handle)
     self.raw:close()
@@ -137,7 +139,7 @@ local FACTS = { "bytes", "decode_cudagraph_max_bs", "num_spec", "reorder_batch_t
 -- The handle is freed: views, too, must not lead to it. They outlive the builder by its core.
 local function forget(core)
   core.handle, core.stamp[0] = nil, -1
-  if core.builder[1] then core.builder[1].handle = nil end
+  if core.builder[1] then core.builder[1].handle = false end
 end
 
 -- Slots of each group's pool, the null slot included.
@@ -153,7 +155,7 @@ local function wrap(pointer)
   lib.gdn_builder_describe(pointer, info)
   local core = { stamp = stamp_t(), on_device = info.device >= 0 }
   core.handle, core.release = owned.new(pointer, builder_free, core, forget)
-  local self = { handle = core.handle, core = core, token = {}, borrowed = {},
+  local self = { handle = core.handle, core = core, token = {}, borrowed = {}, cursor = false,
                  rules = options.RULES[info.rules],
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
   core.builder = setmetatable({ self }, { __mode = "v" })

@@ -8,15 +8,16 @@ local face = require "gdnmeta.engine.face"
 local layout = require "gdnmeta.engine.layout"
 local lib = require "gdnmeta.native"
 local make = require "gdnmeta.engine.make"
-local check_open = require "gdnmeta.engine.open"
+local open = require "gdnmeta.engine.open"
 local propose = require "gdnmeta.engine.propose"
+local receiver = require "gdnmeta.receiver"
 local outcomes = require "gdnmeta.engine.results"
 local watch = require "gdnmeta.engine.watch"
 
-local EINVAL, ECAP = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP)
+local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 
-local Engine = {}
-Engine.__index = Engine
+local Engine = receiver.Engine
+receiver.strict("Engine", Engine)
 for name, method in pairs(face) do Engine[name] = method end
 
 local function check_now(method, now)
@@ -53,7 +54,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:submit(request)
-  check_open(self, "submit")
+  open.change(self, "submit")
   local problem = arrivals.problem(request)
   if problem then error("gdnmeta.Engine:submit: " .. problem, 2) end
   local refusal, code = arrivals.refusal(self, request)
@@ -76,7 +77,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:cancel(id)
-  check_open(self, "cancel")
+  open.change(self, "cancel")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
   arrivals.cancel(self, i)
@@ -101,18 +102,30 @@ local function announce(self, step, told)
   return step
 end
 
+-- Build a step. Where something wrote outside of its batch, the next step has another one.
+local function ask_builder(self, step, stream)
+  local metadata, message, code = step.builder:build(step.batch, stream)
+  if code == EGUARD then
+    local builder = step == self.steps[2] and self.second_builder or self.builder
+    local batch = builder:batch()
+    if batch then step:renew(batch) end
+  end
+  return metadata, message, code
+end
+
 local function build(self, step, stream)
   local stopwatch = self.stopwatch
-  local before = stopwatch and watch.read(stopwatch)
+  local before = stopwatch and watch.read(stopwatch, self.view.cursor)
   layout.write(self, step)
-  local metadata, message, code = step.builder:build(step.batch, stream)
+  local metadata, message, code = ask_builder(self, step, stream)
   if not metadata then
     layout.undo(self, step)
     step.untold = true
     return nil, message, code
   end
-  if stopwatch then step.build_seconds = watch.since(stopwatch, before) end
-  step.metadata, step.in_flight = metadata, true
+  if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before) end
+  rawset(step, "metadata", metadata)
+  step.in_flight = true
   self.in_flight, self.newest = self.in_flight + 1, step
   if self.in_flight == 1 then self.oldest = step end
   self.turn = self.turn % #self.steps + 1
@@ -129,7 +142,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  check_open(self, "step")
+  open.change(self, "step")
   check_now("step", now)
   check_stream(stream)
   if self.in_flight >= #self.steps then
@@ -138,9 +151,9 @@ function Engine:step(now, stream)
   self.now, self.step_number = now, self.step_number + 1
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
-  local before = stopwatch and watch.read(stopwatch)
+  local before = stopwatch and watch.read(stopwatch, self.view.cursor)
   step.fallback = propose.plan(self)
-  if stopwatch then step.policy_seconds = watch.since(stopwatch, before) end
+  if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before) end
   local told = #step.admitted
   commits.commit(self, step)
   announce(self, step, told)
@@ -175,7 +188,7 @@ end
 local function correct(self, step)
   outcomes.correct(self, step)
   if self.device_accepted then return true end
-  local metadata, message, code = step.builder:build(step.batch)
+  local metadata, message, code = ask_builder(self, step)
   if not metadata then return nil, message, code end
   return true
 end
@@ -190,7 +203,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:complete(step, results, now)
-  check_open(self, "complete")
+  open.change(self, "complete")
   check_now("complete", now)
   if type(step) == "table" and step.num_rows == 0 then return true end
   check_step(self, step)
@@ -202,7 +215,7 @@ function Engine:complete(step, results, now)
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
   self.now = now
   step.in_flight, self.in_flight = false, self.in_flight - 1
-  self.oldest = self.in_flight > 0 and self.newest or nil
+  self.oldest = self.in_flight > 0 and self.newest
   outcomes.apply(self, step)
   if self.metrics then self.metrics:completed(step) end
   self.hooks:emitted(step.request, step.emitted, step.num_rows)

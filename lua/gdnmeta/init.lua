@@ -1,5 +1,6 @@
 --- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
 local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
 
 local M = {
   _VERSION = "0.1.0",
@@ -23,5 +24,6 @@ return setmetatable(M, {
       rawset(self, name, room)
       return room
     end
+    error("gdnmeta: no field " .. check.show(name), 2)
   end,
 })

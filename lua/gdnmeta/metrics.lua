@@ -39,6 +39,10 @@ function metatable.__index(_, name)
   return method
 end
 
+function metatable.__newindex(_, name)
+  error("gdnmeta.Metrics: read-only, cannot set " .. tostring(name), 2)
+end
+
 function metatable:__tostring()
   return ("gdnmeta.Metrics(%s)"):format(tostring(self.observer.engine))
 end

@@ -3,6 +3,7 @@
 local checks = require "gdnmeta.check"
 local guards = require "gdnmeta.engine.guard"
 local interpreted = require "gdnmeta.interpreted"
+local receiver = require "gdnmeta.receiver"
 local sandbox = require "gdnmeta.sandbox"
 
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
@@ -11,7 +12,6 @@ local VICTIMS = { last = true, least_computed = true, most_computed = true }
 local GROUPS = { user = true, class = true }
 
 local Policy = {}
-Policy.__index = Policy
 
 function Policy:__tostring()
   return ("gdnmeta.Policy(%s%s)"):format(self.name, self.trusted and ", trusted" or "")
@@ -37,6 +37,11 @@ local HOOKS = { "key", "admit", "step", "on_admit", "on_arrival", "on_emit", "on
 for _, hook in ipairs(HOOKS) do
   FIELDS[hook] = { "a function", function(v) return type(v) == "function" end }
 end
+
+-- What may be nil in a policy that is made.
+local OPTIONAL = { chunk_limit = true, drafts_limit = true, victim_kind = true }
+for name in pairs(FIELDS) do OPTIONAL[name] = true end
+receiver.strict("Policy", Policy, OPTIONAL)
 
 local PACKING = { "admit", "chunk", "drafts", "victim", "group", "static", "decode_first" } -- for levels 0, 1
 

@@ -7,18 +7,19 @@ local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
 local reader = require "gdnmeta.record.reader"
+local receiver = require "gdnmeta.receiver"
 local steps = require "gdnmeta.record.step"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20
 
 local Recording = {}
-Recording.__index = Recording
+receiver.strict("Recording", Recording, { stopped = true, file = true })
 
 -- Steps are built by their builders again; what they wrote remains.
 local function let_go(self)
   for step, builder in pairs(self.builders) do step.builder = builder end
-  self.engine.recording = nil
+  self.engine.recording = false
   pcall(self.file.close, self.file) -- what it has to say was said by a write
   self.file = nil
 end
@@ -82,6 +83,7 @@ end
 ---@return boolean|nil ok nil: it stopped before
 ---@return string? message why
 function Recording:close()
+  if getmetatable(self) ~= Recording then receiver.colon("Recording", "close") end
   if self.file then
     local ok, why = pcall(finish, self, "closed")
     if not ok then

@@ -10,13 +10,15 @@ local conv = require "gdnmeta.reference.conv"
 local delta = require "gdnmeta.reference.delta"
 local kernels = require "gdnmeta.reference.kernels"
 local pools = require "gdnmeta.reference.pool"
+local receiver = require "gdnmeta.receiver"
 local rows = require "gdnmeta.reference.rows"
 
 local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 local NAN = 0 / 0
 
 local Layer = {}
-Layer.__index = Layer
+receiver.strict("Layer", Layer, { between = true, y = true, g = true, beta = true, spec_at = true,
+                                  non_spec_at = true })
 
 -- Scratch for a step of n tokens. What no kernel writes stays NaN.
 local function reserve(self, n, out)
@@ -46,6 +48,7 @@ end
 ---@param b ffi.cdata* double[num_actual_tokens * heads]
 ---@param out ffi.cdata* double[num_actual_tokens * heads * value_dim]
 function Layer:forward(meta, x, a, b, out)
+  if getmetatable(self) ~= Layer then receiver.colon("Layer", "forward") end
   local n = meta.num_actual_tokens
   reserve(self, n, out)
   local spec = meta.num_spec_decodes > 0 and rows.spec(meta, self.spec_at)
@@ -71,6 +74,7 @@ end
 --- A request by itself: no slots, no metadata. What forward() gives must equal what this gives.
 ---@return table sequence
 function Layer:sequence()
+  if getmetatable(self) ~= Layer then receiver.colon("Layer", "sequence") end
   local pool = pools.new(self, 2)
   pool.tokens = 0
   return pool
@@ -80,6 +84,7 @@ end
 ---@param sequence table from sequence()
 ---@param n integer
 function Layer:extend(sequence, x, a, b, n, out)
+  if getmetatable(self) ~= Layer then receiver.colon("Layer", "extend") end
   reserve(self, n, out)
   local at, slot = self.non_spec_at, 1
   for i = 0, n - 1 do at[i] = i end

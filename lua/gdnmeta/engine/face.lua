@@ -3,7 +3,7 @@ local lib = require "gdnmeta.native"
 local arrivals = require "gdnmeta.engine.arrivals"
 local hooks = require "gdnmeta.engine.hooks"
 local make = require "gdnmeta.engine.make"
-local check_open = require "gdnmeta.engine.open"
+local open = require "gdnmeta.engine.open"
 local requests = require "gdnmeta.requests"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
@@ -13,16 +13,21 @@ local Engine = {}
 --- Nothing waits, runs or is in flight.
 ---@return boolean
 function Engine:idle()
+  open.look(self, "idle")
   return self.fifo.size + self.num_running + self.in_flight == 0
 end
 
 --- State slots, summed over the groups: { size, free, used, peak, churn }.
 ---@return table
-function Engine:slots() return self.states:slots() end
+function Engine:slots()
+  open.look(self, "slots")
+  return self.states:slots()
+end
 
 --- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
 ---@return table|nil
 function Engine:kv()
+  open.look(self, "kv")
   local s = self.states
   if not s.limited then return nil end
   return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
@@ -35,7 +40,8 @@ local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" 
 --- A live request as it stands now.
 ---@return table|nil snapshot
 function Engine:request(id)
-  local r, i = self.requests, self.requests.index[id]
+  open.look(self, "request")
+  local r, i = self.requests, id ~= nil and self.requests.index[id]
   if not i then return nil end
   local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
                   class = self.classes.name[r.class[i]], emitted = r.known[i] - r.prompt[i] }
@@ -49,7 +55,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:checkpoint(id)
-  check_open(self, "checkpoint")
+  open.change(self, "checkpoint")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
   local pinned, problem = arrivals.pin(self, i)
@@ -64,6 +70,7 @@ end
 
 --- Requests that were submitted with it keep it alive for themselves.
 function Engine:release(checkpoint)
+  open.idle(self, "release")
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]
   if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
   self.pinned[checkpoint] = nil
@@ -73,6 +80,7 @@ end
 --- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }.
 ---@return table[]
 function Engine:failures()
+  open.look(self, "failures")
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
   return list
@@ -85,7 +93,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:set_policy(what)
-  check_open(self, "set_policy")
+  open.change(self, "set_policy")
   local policy, message = make.policy(what)
   if not policy then return nil, message, EINVAL end
   local records = self.hooks and self.hooks.guard.records
@@ -99,7 +107,7 @@ function Engine:set_policy(what)
     if self.requests.state[i] == requests.RUNNING then self.hooks:event("on_admit", i) end
     self.announced[n] = nil
   end
-  self.queue = make.queue(self)
+  self.queue = make.queue(self) or false
   -- A static key is asked for when a request joins the queue: those that run have the old policy's.
   if policy.static and policy.key and not policy.group then
     for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
@@ -109,7 +117,7 @@ end
 
 --- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
 function Engine:policy_reset()
-  check_open(self, "policy_reset")
+  open.change(self, "policy_reset")
   local ok, message = self:set_policy(self.policy_source)
   if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
 end
@@ -122,16 +130,15 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:record(path, options)
-  if self.closed then error("gdnmeta.Engine: closed", 2) end
+  open.change(self, "record")
   local recording, message, code = require("gdnmeta.record").start(self, path, options)
   return recording, message, code
 end
 
 --- Requests are dropped, tables and slots are gone; the builders are the host's.
 function Engine:close()
+  open.idle(self, "close")
   if self.closed then return end
-  local hook = self.view.cursor.hook
-  if hook then error("gdnmeta.Engine:close: called by the policy's hook " .. hook, 2) end
   self.closed = true
   if self.recording then self.recording:close() end
   make.release(self)

@@ -1,5 +1,7 @@
 -- Runs a policy's code so that nothing it does reaches the engine: errors are caught, and untrusted
--- code has an instruction budget. Failures are recorded; several steps in a row that fail trip a breaker.
+-- code has an instruction budget; a yield is an error too. Failures are recorded; several steps in a row that
+-- fail trip a breaker.
+local boundary = require "gdnmeta.engine.boundary"
 local watch = require "gdnmeta.engine.watch"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
@@ -33,7 +35,7 @@ local limits -- of the call under way
 -- Why time is over: it is, or nobody can tell. The latter stays, or a policy could sit it out.
 local function overtime(given)
   if not given.stopwatch then return nil end
-  local now, problem = watch.read(given.stopwatch)
+  local now, problem = watch.read(given.stopwatch, given.cursor)
   given.problem = given.problem or problem
   return given.problem or now > given.ends and "time limit passed"
 end
@@ -53,7 +55,7 @@ function call_with_budget(given, section, a, b, c, d)
   local hook, mask, count = gethook()
   limits, given.left, given.problem = given, given.budget, nil
   if given.stopwatch then
-    local now, problem = watch.read(given.stopwatch)
+    local now, problem = watch.read(given.stopwatch, given.cursor)
     if not now then return false, problem end
     given.ends = now + given.seconds
   end
@@ -97,7 +99,7 @@ end
 function Guard:call(section, a, b, c, d)
   local cursor, call = self.cursor, self.limits and call_with_budget or call_trusted
   trace = nil
-  local ok, x, y = call(self.limits, section, a, b, c, d)
+  local ok, x, y = boundary(call, self.limits, section, a, b, c, d)
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false
   if ok then return true, x, y end
@@ -120,13 +122,13 @@ local M = {}
 ---@return any result or message
 function M.run(budget, code)
   trace = nil
-  local ok, result = call_with_budget({ budget = budget, slice = budget }, code)
+  local ok, result = boundary(call_with_budget, { budget = budget, slice = budget }, code)
   return ok, result
 end
 
 -- What an untrusted policy may spend in a section.
-local function limits_of(options)
-  local given = { budget = options.policy_budget, slice = options.policy_budget }
+local function limits_of(options, cursor)
+  local given = { budget = options.policy_budget, slice = options.policy_budget, cursor = cursor }
   if options.policy_seconds then
     given.stopwatch, given.seconds, given.slice = options.stopwatch, options.policy_seconds, SLICE
   end
@@ -136,7 +138,7 @@ end
 function M.new(engine, cursor, policy, options)
   return setmetatable({
     engine = engine, cursor = cursor, name = policy.name, breaker = options.breaker,
-    limits = not policy.trusted and limits_of(options) or nil,
+    limits = not policy.trusted and limits_of(options, cursor) or nil,
     raising = options.on_policy_error == "raise",
     records = {}, in_a_row = 0, failed = false, disabled = false,
   }, Guard)

@@ -93,7 +93,8 @@ local function facts(o)
   local align = c.mamba_cache_mode == lib.GDN_CACHE_ALIGN
   local reads_accepted = o.accepted ~= nil and not align
   return {
-    builder = o.builder, second_builder = o.second_builder, options = o, config = c, stopwatch = o.stopwatch,
+    builder = o.builder, second_builder = o.second_builder or false, options = o, config = c,
+    stopwatch = o.stopwatch or false,
     max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
     admit_after_preemption = o.admit_after_preemption, default_drafts = o.drafts,
     ttft = o.ttft, tpot = o.tpot,
@@ -111,6 +112,9 @@ local function begin(self, r)
   self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
   self.slots_coming, self.kv_coming, self.policy_disabled = 0, 0, false
+  -- Not nil: what an engine has no field for is somebody's mistake.
+  self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
+  self.policy, self.policy_source, self.hooks = false, false, false
   self.is_tight = false -- somebody was preempted for room, and no token came out since
   self.gone, self.announced, self.stats, self.metrics = {}, {}, {}, false
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
@@ -123,6 +127,13 @@ local function sizing(self, o)
     max_model_len = o.max_model_len, chunked = o.chunked_prefill, threshold = o.long_prefill_token_threshold,
     align = self.align, block = self.block, num_spec = self.num_spec, optimistic = self.optimistic,
   })
+end
+
+-- Callbacks of the engine run in the middle of a change, and must not free what is being changed.
+local function hold(self, cursor)
+  self.builder.cursor = cursor
+  if self.second_builder then self.second_builder.cursor = cursor end
+  for _, step in ipairs(self.steps) do step.batch:hold(cursor ~= false) end
 end
 
 --- Everything but the policy.
@@ -146,6 +157,7 @@ function M.state(o)
   self.view = views.new(self, o)
   self.see, self.propose = proposal.new(self, self.view)
   engines[o.builder] = self
+  hold(self, self.view.cursor)
   return self
 end
 
@@ -166,6 +178,7 @@ end
 
 function M.release(self)
   engines[self.builder] = nil
+  hold(self, false)
   for _, step in ipairs(self.steps) do step.batch:close() end
   if self.device_accepted and self.builder.handle then self.builder:borrow_device_accepted(nil) end
   if self.second_builder and self.second_builder.handle then

@@ -1,17 +1,41 @@
 -- May an engine change now? Not once it or a builder of its is closed, for then the state tables are gone;
--- nor in the middle of a change, which is where a policy's hooks run.
-
+-- nor in the middle of a change, which is where a policy's hooks and the host's stopwatch run.
 local receiver = require "gdnmeta.receiver"
 
---- Raises at the line of the method's caller.
+local Engine = receiver.Engine
+
+local M = {}
+
+-- Why it must not change while a callback runs, or nil.
+local function busy(self)
+  local hook = self.view.cursor.hook
+  return hook and "called by " .. receiver.caller(hook)
+end
+
+--- For methods that change nothing. Raises at the line of the method's caller, as the others do.
 ---@param method string who is called, for the message
-return function(self, method)
-  if type(self) ~= "table" or not rawget(self, "view") then receiver.colon("Engine", method, 4) end
+function M.look(self, method)
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
   if self.closed then error("gdnmeta.Engine: closed", 3) end
-  local hook, second = self.view.cursor.hook, self.second_builder
-  if hook then error(("gdnmeta.Engine:%s: called by the policy's hook %s"):format(method, hook), 3) end
+end
+
+--- For methods that do not need the builder: no callback is under way.
+function M.idle(self, method)
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
+  local why = busy(self)
+  if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
+end
+
+--- For methods that change requests, slots or tables.
+function M.change(self, method)
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
+  if self.closed then error("gdnmeta.Engine: closed", 3) end
+  local why, second = busy(self), self.second_builder
+  if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
   if not self.builder.handle or second and not second.handle then
     error(("gdnmeta.Engine:%s: %s is closed"):format(
       method, self.builder.handle and "second_builder" or "builder"), 3)
   end
 end
+
+return M

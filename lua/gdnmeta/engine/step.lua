@@ -1,19 +1,22 @@
 --- One step, as the host sees it: rows as C arrays in the order of the batch, lists of who came and went.
 -- The object and its arrays are reused.
 local ffi = require "ffi"
+local check = require "gdnmeta.check"
+local receiver = require "gdnmeta.receiver"
 local clear = require "table.clear"
 
 local int32s = ffi.typeof "int32_t[?]"
 
-local Step = {}
-Step.__index = Step
+local Step = receiver.Step
+receiver.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true })
 
 --- The id of a row's request.
 ---@param row integer 0-based
 ---@return any id
 function Step:id(row)
-  if not (row >= 0 and row < self.num_rows) then
-    error(("gdnmeta.Step:id: row = %s, want 0 .. %d"):format(tostring(row), self.num_rows - 1), 2)
+  if getmetatable(self) ~= Step then receiver.colon("Step", "id") end
+  if type(row) ~= "number" or not (row >= 0 and row < self.num_rows) or row % 1 ~= 0 then
+    error(("gdnmeta.Step:id: row = %s, want 0 .. %d"):format(check.show(row), self.num_rows - 1), 2)
   end
   return self.ids[row + 1]
 end
@@ -39,23 +42,47 @@ function Step:begin(number, now)
   self.untold = false
 end
 
+-- A batch as the step's arrays.
+local function adopt(self, batch)
+  local rows = batch.rows
+  self.batch, self.rows = batch, rows
+  self.query_len, self.seq_len, self.drafts = rows.query_len, rows.seq_len, rows.num_draft_tokens
+  self.last_accepted, self.prompt_done = rows.num_accepted_tokens, rows.prompt_done
+  self.table_row, self.read_column = rows.table_row, rows.read_column
+end
+
+local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
+                 "table_row", "read_column", "seq_index", "accepted_index" }
+
+--- Something wrote outside of the batch, which is good for nothing from then on: go on with another, with the
+--- same rows. The old one's memory lives as long as somebody holds it.
+---@local
+function Step:renew(batch)
+  local old, new = self.rows, batch.rows
+  for _, name in ipairs(ARRAYS) do
+    if old[name] ~= nil then ffi.copy(new[name], old[name], 4 * old.max_rows) end -- nil: none on the CPU
+  end
+  new.num_rows, new.indexed = old.num_rows, old.indexed
+  new.padded_rows, new.padded_tokens = old.padded_rows, old.padded_tokens
+  self.batch:hold(false)
+  batch:hold(true)
+  adopt(self, batch)
+end
+
 local M = {}
 
---- builder and batch: what the step is built with; max_rows: rows of the batch.
+--- builder and batch: what the step is built with.
 ---@local
 function M.new(builder, batch)
-  local rows = batch.rows
-  local n = rows.max_rows
+  local n = batch.rows.max_rows
   local self = {
-    builder = builder, batch = batch, rows = rows, in_flight = false, untold = false,
-    query_len = rows.query_len, seq_len = rows.seq_len, drafts = rows.num_draft_tokens,
-    last_accepted = rows.num_accepted_tokens, prompt_done = rows.prompt_done, table_row = rows.table_row,
-    read_column = rows.read_column,
+    builder = builder, in_flight = false, untold = false,
     request = int32s(n), epoch = int32s(n), samples = int32s(n), column = int32s(n), read_before = int32s(n),
     planned = int32s(n), -- drafts of a decode, also in a step that drafts nothing
     accepted = int32s(n), stop = int32s(n), next_drafts = int32s(n), emitted = int32s(n), finish = int32s(n),
     ids = {},
   }
+  adopt(self, batch)
   for _, name in ipairs(LISTS) do self[name] = {} end
   Step.begin(self, 0, 0)
   return setmetatable(self, Step)

@@ -6,6 +6,7 @@ local check = require "gdnmeta.check"
 local format = require "gdnmeta.record.format"
 local headers = require "gdnmeta.record.header"
 local judge = require "gdnmeta.record.judge"
+local receiver = require "gdnmeta.receiver"
 local steps = require "gdnmeta.record.step"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
@@ -13,7 +14,8 @@ local BLOCK = 65536         -- bytes that are read at once
 local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no limit
 
 local Reader = {}
-Reader.__index = Reader
+receiver.strict("Reader", Reader, { file = true, header = true, failed = true, missing = true, ended = true,
+                                    done = true })
 
 -- The next whole line, without its newline; nil at the end, where self.rest is what no newline follows.
 local function line(self)
@@ -88,6 +90,7 @@ end
 ---@return string? message a line that is no step, with its number
 ---@return integer? code
 function Reader:next()
+  if getmetatable(self) ~= Reader then receiver.colon("Reader", "next") end
   if self.failed then return nil, self.failed, EINVAL end
   if self.done then return nil end
   local value, message = document(self)
@@ -110,6 +113,7 @@ function Reader:next()
 end
 
 function Reader:close()
+  if getmetatable(self) ~= Reader then receiver.colon("Reader", "close") end
   if self.file then self.file:close() end
   self.file, self.done = nil, true
 end

@@ -1,4 +1,6 @@
 --- The simulator's face: `gdn.sim`. Parts are opened when first used.
+local check = require "gdnmeta.check"
+
 local M = {}
 
 local PARTS = { acceptance = true, cost = true, load = true, presets = true, recorded = true, trace = true,
@@ -50,5 +52,6 @@ return setmetatable(M, {
       rawset(self, name, part)
       return part
     end
+    error("gdnmeta.sim: no field " .. check.show(name), 2)
   end,
 })
