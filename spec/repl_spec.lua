@@ -113,7 +113,7 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
 
   it("goes on when its objects were closed", function()
     local out, err, status = session("builder:close()", "=meta", "=builder", "step()", "=batch",
-      "batch:close()", "=batch", "engine:close()", "=engine", 'explain(meta, "num_rows")', "=1")
+      "engine:close()", "=batch", "=engine", 'explain(meta, "num_rows")', "=1")
     assert.are.equal(0, status)
     assert.matches("^gdnmeta.Metadata%(closed%)\n", out)
     assert.matches("\ngdnmeta.Batch%(closed%)\n.*closed%)\n1\n$", out)

@@ -19,7 +19,7 @@ function M.strict(class, metatable, optional)
     if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, check.show(name)), 2) end
   end })
   function metatable.__newindex(self, name, value)
-    if not optional[name] then
+    if not optional[name] and rawget(metatable, name) == nil then -- a method may be set over for one object
       error(("gdnmeta.%s: no field %s to set"):format(class, check.show(name)), 2)
     end
     rawset(self, name, value)

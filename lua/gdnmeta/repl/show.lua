@@ -16,7 +16,7 @@ local function is_metadata(value)
 end
 
 local function is_engine(value)
-  return type(value) == "table" and type(value.complete) == "function" and rawget(value, "fifo") ~= nil
+  return type(value) == "table" and rawget(value, "fifo") ~= nil and type(value.complete) == "function"
 end
 
 local function is_tensor(value)
