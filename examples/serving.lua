@@ -2,6 +2,7 @@
 -- order, checks drafts against what the model would have said, and reports. A server calls submit, step and
 -- cancel; examples/tiny_model.lua is a model to try it with.
 local ffi = require "ffi"
+local sampling = require "examples.sampling"
 
 local int32s = ffi.typeof "int32_t[?]"
 local char = string.char
@@ -16,11 +17,25 @@ local function bytes_of(text)
   return bytes
 end
 
-local OURS = { prompt = true, on_bytes = true, stop = true } -- the rest is engine:submit's
+local OURS = { prompt = true, on_bytes = true, stop = true, temperature = true, top_p = true,
+               seed = true } -- the rest is engine:submit's
 
---- A request joins the queue: { id, prompt = string, max_tokens }, and if wanted stop, a byte behind which
---- the answer ends; on_bytes(bytes, reason), called with what every step adds, where reason is nil or, the
---- last time, "stop", "length", "cancelled" or "rejected"; and what else engine:submit takes.
+-- Texts as lists of bytes.
+local function stops_of(stop)
+  local stops = {}
+  for n, text in ipairs(type(stop) == "table" and stop or { stop }) do
+    if type(text) ~= "string" or text == "" then
+      error("serving: stop: want strings that are not empty", 3)
+    end
+    stops[n] = bytes_of(text)
+  end
+  return stops
+end
+
+--- A request joins the queue: { id, prompt = string, max_tokens }, and if wanted stop, a string or a list of
+--- strings, after each of which the answer ends; temperature (0: the likeliest byte), top_p and seed;
+--- on_bytes(bytes, reason), called with what every step adds, where reason is nil or, the last time, "stop",
+--- "length", "cancelled" or "rejected"; and what else engine:submit takes.
 ---@param request table
 ---@return table|nil record { id, output = string so far, reason = nil or as above }
 ---@return string? message
@@ -29,14 +44,18 @@ function Host:submit(request)
   if type(request.prompt) ~= "string" or request.prompt == "" then
     error("serving: prompt: want a string that is not empty", 2)
   end
-  local given = { prompt_tokens = #request.prompt }
+  local sampler = sampling.new(request.temperature, request.top_p, request.seed or 0)
+  if sampler and not self.model.sample then
+    error("serving: temperature: the model has no method sample, want 0", 2)
+  end
+  local given, stops = { prompt_tokens = #request.prompt }, stops_of(request.stop)
   for name, value in pairs(request) do
     if not OURS[name] then given[name] = value end
   end
   local ok, message, code = self.engine:submit(given)
   if not ok then return nil, message, code end
-  local record = { id = request.id, tokens = bytes_of(request.prompt), drafts = {}, output = "",
-                   stop = request.stop and request.stop:byte(), on_bytes = request.on_bytes }
+  local record = { id = request.id, tokens = bytes_of(request.prompt), prompt = #request.prompt, drafts = {},
+                   output = "", stops = stops, sampler = sampler, on_bytes = request.on_bytes }
   self.records[request.id] = record
   return record
 end
@@ -83,24 +102,36 @@ local function gather(self, step)
   for padding = n, size - 1 do self.input[padding] = 0 end
 end
 
--- A row whose request knows all its input says the next byte, and goes on as long as it would have said
--- the drafts: said[at] comes after the last known byte, said[at + n] after n drafts.
+-- Does the answer so far end with one of its stop texts?
+local function ends(record)
+  local tokens = record.tokens
+  for _, stop in ipairs(record.stops) do
+    local from, n = #tokens - #stop, #stop
+    while from >= record.prompt and n > 0 and tokens[from + n] == stop[n] do n = n - 1 end
+    if n == 0 then return true end
+  end
+  return false
+end
+
+-- A row whose request knows all its input says the next byte, and goes on as long as it said the drafts:
+-- what comes after the last known byte is at `at`, what comes after n drafts at `at + n`.
 local function verify(self, step, row, said)
   local record, drafts = self.rows[row], math.max(step.drafts[row], 0)
-  local at, accepted = self.first[row] + step.query_len[row] - 1 - drafts, 0
-  while accepted < drafts and record.drafts[accepted + 1] == said[at + accepted] do
-    accepted = accepted + 1
-  end
-  record.known = #record.tokens
-  for n = 0, accepted do
-    record.tokens[record.known + n + 1] = said[at + n]
-    if said[at + n] == record.stop then
+  local at, tokens = self.first[row] + step.query_len[row] - 1 - drafts, record.tokens
+  record.known = #tokens
+  while true do
+    local n = #tokens - record.known
+    local byte = record.sampler and self.model:sample(at + n, record.sampler, #tokens + 1 - record.prompt)
+      or said[at + n]
+    tokens[#tokens + 1] = byte
+    step.accepted[row] = n
+    if ends(record) then
       step.stop[row] = n + 1
       break
     end
+    if n == drafts or record.drafts[n + 1] ~= byte then break end
   end
-  step.accepted[row] = accepted
-  record.drafts = self.draft(record.tokens, self.engine.num_spec)
+  record.drafts = self.draft(tokens, self.engine.num_spec)
   step.next_drafts[row] = #record.drafts
 end
 
@@ -163,7 +194,8 @@ function M.look_up(tokens, most)
   return drafts
 end
 
---- A host for one engine, which makes one step at a time, and its model. draft(tokens, most) returns a new
+--- A host for one engine, which makes one step at a time, and its model, which may have a method sample
+--- (examples/tiny_model.lua has one). draft(tokens, most) returns a new
 --- list of at most `most` bytes; by default look_up.
 ---@param engine table gdnmeta.engine
 ---@param model table with forward(metadata, tokens)

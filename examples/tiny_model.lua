@@ -4,6 +4,7 @@
 --   luajit examples/tiny_model.lua
 local ffi = require "ffi"
 local reference = require "gdnmeta.reference"
+local sampling = require "examples.sampling"
 
 local LAYERS, HIDDEN, INNER = 4, 16, 32
 local FIRST, LAST = 32, 126 -- bytes that it says
@@ -128,6 +129,16 @@ function Model:forward(metadata, tokens)
   return pass(self, tokens, metadata.num_actual_tokens, run_step)
 end
 
+--- Another choice after a token of the latest step than the likeliest.
+---@param t integer the token's place in the batch
+---@param sampler table of examples/sampling.lua
+---@param k integer which token of the answer it becomes, from 1
+---@return integer byte
+function Model:sample(t, sampler, k)
+  local n = self.head.rows
+  return FIRST + sampler:draw(self.logits, t * n, n, k)
+end
+
 local function run_alone(self, layer, number, n)
   layer.gdn:extend(self.sequences[number], self.x, self.a, self.b, n, self.o)
 end
@@ -164,15 +175,18 @@ end
 ---@param seed integer
 ---@param prompt string not empty
 ---@param max_tokens integer
+---@param sampled table|nil { temperature, top_p, seed }; greedy without
 ---@return string
-function M.alone(seed, prompt, max_tokens)
+function M.alone(seed, prompt, max_tokens, sampled)
   local self, said = model(seed, 1, { 2 }, 0), {}
+  local sampler = sampled and sampling.new(sampled.temperature, sampled.top_p, sampled.seed)
   self.sequences = {}
   for number, layer in ipairs(self.layers) do self.sequences[number] = layer.gdn:sequence() end
   local tokens, n = int32s(math.max(#prompt, 1)), #prompt
   for i = 1, n do tokens[i - 1] = prompt:byte(i) end
   for i = 1, max_tokens do
-    tokens[0] = pass(self, tokens, n, run_alone)[n - 1]
+    local next = pass(self, tokens, n, run_alone)[n - 1]
+    tokens[0] = sampler and self:sample(n - 1, sampler, i) or next
     said[i], n = string.char(tokens[0]), 1
   end
   return table.concat(said)

@@ -1,77 +1,96 @@
--- POST /v1/completions: an answer in one piece, or as server-sent events while it is made.
-local cjson = require "cjson"
+-- POST /v1/completions and /v1/chat/completions: an answer in one piece, or as server-sent events while it
+-- is made.
+local client = require "examples.nginx.client"
 local errors = require "examples.nginx.errors"
+local http = require "examples.nginx.http"
 local metrics = require "examples.nginx.metrics"
 local parse = require("examples.nginx.request").parse
+local shapes = require "examples.nginx.shapes"
+local texts = require "examples.nginx.text"
 local worker = require "examples.nginx.worker"
 
-local null = cjson.null
+local FIRST_LOOK = 0.2 -- seconds for the first step, which may turn a request away
+local LOOK = 0.25 -- seconds between two looks at a client who waits
 
 local M = {}
 
--- A token is a byte, and JSON carries text: byte b is sent as the code point U+00b, so that none is lost.
-local UTF8 = {}
-for b = 128, 255 do
-  UTF8[string.char(b)] = string.char(0xC0 + math.floor(b / 64), 0x80 + b % 64)
-end
-local function as_text(bytes) return (bytes:gsub("[\128-\255]", UTF8)) end
-
-local function usage(request, count)
-  local prompt = #request.prompt
-  return { prompt_tokens = prompt, completion_tokens = count, total_tokens = prompt + count }
+-- Sent at once. What nginx keeps for later, because it was told to, is not lost.
+local function send(text)
+  if not ngx.print(text) then return false end
+  local ok, problem = ngx.flush(true)
+  return ok ~= nil or problem == "buffering"
 end
 
-local function completion(request, bytes, reason)
-  return {
-    id = request.id, object = "text_completion", created = request.created, model = request.model,
-    choices = { { index = 0, text = as_text(bytes), logprobs = null, finish_reason = reason or null } },
-  }
-end
-
-local function event(json)
-  return ngx.print("data: ", json, "\n\n") and ngx.flush(true)
-end
-
--- Headers wait for the first bytes: until then an error can still be an answer of its own.
-local function send_events(request, stream)
-  local bytes, reason, status = stream:wait(request.timeout)
-  if not bytes then return errors.answer(status, reason) end
-  metrics.observe_first_token()
+-- After this an error is an event.
+local function send_headers(request)
+  request.headers_sent = true
   ngx.header["Content-Type"] = "text/event-stream"
   ngx.header["Cache-Control"] = "no-cache"
   ngx.header["X-Accel-Buffering"] = "no" -- for an nginx in front
-  local count = 0
-  while bytes do
-    count = count + #bytes
-    if not event(cjson.encode(completion(request, bytes, reason))) then return end
-    if reason then break end
-    bytes, reason, status = stream:wait(request.timeout)
-  end
-  if not bytes then
-    event(errors.json(status, reason))
-    return
-  end
-  if request.stream_options.include_usage then
-    local last = completion(request, "")
-    last.choices, last.usage = {}, usage(request, count)
-    local json = cjson.encode(last):gsub('"choices":{}', '"choices":[]') -- cjson takes {} for an object
-    event(json)
-  end
-  event "[DONE]"
+  ngx.send_headers()
 end
 
-local function send_whole(request, stream)
+local function keep_alive(request)
+  if not request.headers_sent then send_headers(request) end
+  return send ": keep-alive\n\n"
+end
+
+-- More bytes of the answer, once there are any; or nil, a problem and a status, without status for a client
+-- who left. One who waits for a stream is told that somebody is here.
+local function next_bytes(request, stream)
+  local settings, start = worker.settings(), ngx.now()
+  local since, sent = start, request.headers_sent and start or start - settings.keep_alive + FIRST_LOOK
+  while not client.gone() do
+    local bytes, problem, status = stream:wait(math.min(LOOK, settings.keep_alive))
+    if bytes or problem then return bytes, problem, status end
+    local now, queued = ngx.now(), request.stream and worker.is_waiting(stream)
+    if queued then since = now end
+    if now - since >= settings.timeout then
+      return nil, ("no token within %g s"):format(settings.timeout), 504
+    elseif now - start >= settings.queue_timeout then
+      return nil, ("not begun within %g s"):format(settings.queue_timeout), 504
+    elseif request.stream and now - sent >= settings.keep_alive then
+      sent = now
+      if not keep_alive(request) then break end
+    end
+  end
+  return nil, "the client left"
+end
+
+local function send_events(request, stream, text)
+  local bytes, reason, status
+  repeat
+    bytes, reason, status = next_bytes(request, stream)
+    if not bytes then break end
+    if text.count == 0 then metrics.observe_first_token() end
+    if not request.headers_sent then send_headers(request) end
+    for _, json in ipairs(shapes.events(request, text:feed(bytes, reason), reason)) do
+      if not send("data: " .. json .. "\n\n") then return false end
+    end
+  until reason
+  if not bytes then
+    if not status then return false end
+    if not request.headers_sent then return errors.answer(status, reason) end
+    return send("data: " .. errors.json(status, reason) .. "\n\n")
+  end
+  if request.stream_options.include_usage then
+    send("data: " .. shapes.usage_event(request, text.count) .. "\n\n")
+  end
+  return send "data: [DONE]\n\n"
+end
+
+local function send_whole(request, stream, text)
   local pieces, bytes, reason, status = {}
   repeat
-    bytes, reason, status = stream:wait(request.timeout)
-    if status then return errors.answer(status, reason) end
-    if #pieces == 0 then metrics.observe_first_token() end
-    pieces[#pieces + 1] = bytes
+    bytes, reason, status = next_bytes(request, stream)
+    if not bytes then
+      if not status then return false end
+      return errors.answer(status, reason)
+    end
+    if text.count == 0 then metrics.observe_first_token() end
+    pieces[#pieces + 1] = text:feed(bytes, reason)
   until reason
-  bytes = table.concat(pieces)
-  local whole = completion(request, bytes, reason)
-  whole.usage = usage(request, #bytes)
-  local json = cjson.encode(whole)
+  local json = shapes.whole(request, table.concat(pieces), reason, text.count)
   ngx.header["Content-Length"] = #json
   ngx.print(json)
 end
@@ -81,29 +100,39 @@ local function answer(request, stream)
     worker.close(stream)
     ngx.exit(499)
   end))
-  local send = request.stream and send_events or send_whole
-  send(request, stream)
+  local send_answer = request.stream and send_events or send_whole
+  return send_answer(request, stream, texts.new(request.stop))
 end
 
-function M.serve()
-  ngx.header["X-Request-Id"] = ngx.var.http_x_request_id or ngx.var.request_id
-  if ngx.req.get_method() ~= "POST" then
-    ngx.header["Allow"] = "POST"
-    return errors.answer(405, "want POST")
+-- The body's request, or nil where it was answered with an error.
+local function read(kind)
+  local encoding = ngx.var.http_content_encoding
+  if encoding and encoding:lower() ~= "identity" then
+    return errors.answer(415, "want a body without Content-Encoding")
   end
   ngx.req.read_body()
-  local request, message, param = parse(ngx.req.get_body_data())
+  local request, message, param = parse(ngx.req.get_body_data(), kind)
   if not request then return errors.answer(400, message, param) end
-  local settings = worker.settings()
-  request.model = request.model or settings.model
-  request.id, request.created = "cmpl-" .. ngx.var.request_id, ngx.time()
-  request.timeout = settings.timeout
+  local id = ngx.var.request_id
+  request.shape = shapes[kind]
+  request.id, request.created = request.shape.prefix .. id, ngx.time()
+  request.model = request.model or worker.settings().model
+  request.seed = request.seed or tonumber(id:sub(1, 12), 16)
+  return request
+end
 
-  local stream, problem, status = worker.submit(request)
-  if not stream then return errors.answer(status, problem) end
+---@param kind string "completion" or "chat"
+function M.serve(kind)
+  if not http.accept "POST" then return end
+  local request = read(kind)
+  if not request then return end
+  if client.gone() then return ngx.exit(499) end
+  local stream, problem, status, param, code = worker.submit(request)
+  if not stream then return errors.answer(status, problem, param, code) end
   local ok, failure = pcall(answer, request, stream)
   worker.close(stream)
   if not ok then error(failure, 0) end
+  if failure == false then ngx.exit(request.headers_sent and ngx.ERROR or 499) end -- the client left
 end
 
 return M

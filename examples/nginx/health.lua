@@ -1,13 +1,15 @@
 -- GET /healthz: 200 while requests are taken, else 503 and why.
-local cjson = require "cjson"
+local http = require "examples.nginx.http"
+local json = require "examples.nginx.json"
 local worker = require "examples.nginx.worker"
 
 local M = {}
 
 function M.serve()
+  if not http.accept "GET, HEAD" then return end
   local problem = worker.problem()
   ngx.status = problem and 503 or 200
-  ngx.say(cjson.encode { status = problem and "down" or "ok", message = problem })
+  ngx.say(json.encode { status = problem and "down" or "ok", message = problem })
 end
 
 return M

@@ -1,4 +1,5 @@
 -- GET /metrics, in Prometheus' text format. The engine counts; this writes down.
+local http = require "examples.nginx.http"
 local worker = require "examples.nginx.worker"
 
 local M = {}
@@ -94,6 +95,7 @@ local function write_http(text)
 end
 
 function M.serve()
+  if not http.accept "GET, HEAD" then return end
   local text = setmetatable({}, Text)
   text:one("up", "gauge", "1: requests are taken.", worker.problem() and 0 or 1)
   if worker.engine then

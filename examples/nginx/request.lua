@@ -1,108 +1,133 @@
--- What a body of POST /v1/completions says. What this server does not do, it refuses rather than ignores.
-local cjson = require("cjson").new()
+-- What the body of a request says. What this server does not do, it refuses rather than ignores; values that
+-- ask for nothing are taken, for clients send them.
+local chat = require "examples.nginx.chat"
+local fields = require "examples.nginx.fields"
+local json = require "examples.nginx.json"
+local prompts = require "examples.nginx.prompts"
 
-cjson.decode_invalid_numbers(false) -- no NaN, no hexadecimal
-cjson.decode_max_depth(8)
-
-local null = cjson.null
+local null = json.null
+local only, number, integer = fields.only, fields.number, fields.integer
+local MOST_STOPS, LONGEST_STOP = 4, 256 -- texts, bytes each
 
 local M = {}
 
-local function integer(low, high)
-  return function(value)
-    return type(value) == "number" and value % 1 == 0 and value >= low and value <= high
-  end, ("an integer in %d .. %d"):format(low, high)
-end
+local function is_stop(value) return type(value) == "string" and #value >= 1 and #value <= LONGEST_STOP end
 
-local function only(wanted)
-  return function(value) return value == wanted end, tostring(wanted)
-end
-
-local function boolean(value) return type(value) == "boolean" end
-local function text(value) return type(value) == "string" and #value <= 256 end
--- It is sent back, and an answer is UTF-8.
-local function printable(value) return text(value) and not value:find "[^\32-\126]" end
-local is_byte = integer(0, 255)
-
--- Text, whose bytes are the tokens, or a list of them; false, and the place of what is no byte.
-local function prompt(value)
-  if type(value) == "string" then return value ~= "" end
-  if type(value) ~= "table" or #value == 0 then return false end
-  local count = 0
-  for key, token in pairs(value) do
-    if type(key) ~= "number" then return false end
-    if not is_byte(token) then return false, key end
-    count = count + 1
-  end
-  return count == #value
-end
-
-local function stream_options(value)
-  if type(value) ~= "table" then return false end
-  for name, option in pairs(value) do
-    if name ~= "include_usage" or not boolean(option) then return false end
+local function stops(value)
+  if is_stop(value) then return true end
+  local count = fields.length(value)
+  if not count or count > MOST_STOPS then return false end
+  for n = 1, count do
+    if not is_stop(value[n]) then
+      return false, ("[%d] = %s, want a string of 1 .. %d bytes"):format(n - 1, fields.shown(value[n]),
+        LONGEST_STOP)
+    end
   end
   return true
 end
 
--- { is it legal, what is wanted }
-local FIELDS = {
-  prompt = { prompt, "a string that is not empty, or a list of bytes" },
-  max_tokens = { integer(1, 1000000) },
-  stream = { boolean, "true or false" },
-  stream_options = { stream_options, '{"include_usage": true or false}' },
-  user = { text, "a string of at most 256 bytes" },
-  priority = { integer(-1000, 1000) },
-  model = { printable, "a string of at most 256 characters of ASCII" },
-  n = { only(1) },
-  best_of = { only(1) },
-  temperature = { only(0) }, -- the model is greedy
-  echo = { only(false) },
+-- Both endpoints have these.
+local SHARED = {
+  model = fields.printable,
+  max_tokens = integer(1, 1000000),
+  temperature = number(0, 2),
+  top_p = number(0, 1),
+  seed = integer(-2 ^ 63, 2 ^ 63),
+  stop = { stops, ("a string of 1 .. %d bytes, or a list of at most %d"):format(LONGEST_STOP, MOST_STOPS) },
+  stream = fields.boolean,
+  stream_options = fields.record({ include_usage = fields.boolean, include_obfuscation = only(false) },
+    '{"include_usage": true or false}'),
+  user = fields.short,
+  priority = integer(-1000, 1000),
+  n = only(1),
+  frequency_penalty = only(0),
+  presence_penalty = only(0),
+  logit_bias = fields.empty,
 }
 
--- What comes back to a client is ASCII, whatever came from it.
-local function ascii(value)
-  return (value:gsub("[^\32-\126]", function(char) return ("\\x%02x"):format(char:byte()) end))
-end
+local COMPLETION = {
+  prompt = prompts.field,
+  best_of = only(1),
+  echo = only(false),
+  suffix = only(""),
+  logprobs = only(false),
+}
 
-local function shown(value)
-  if type(value) == "string" then
-    return #value <= 40 and '"' .. ascii(value) .. '"' or ("a string of %d bytes"):format(#value)
+local CHAT = {
+  messages = chat.field,
+  max_completion_tokens = SHARED.max_tokens,
+  logprobs = only(false),
+  top_logprobs = only(0),
+  response_format = fields.record({ type = only "text" }, '{"type": "text"}'),
+  modalities = { function(value) return fields.length(value) == 1 and value[1] == "text" end, '["text"]' },
+  tools = fields.empty,
+  functions = fields.empty,
+  tool_choice = only("none", "auto"),
+  function_call = only("none", "auto"),
+  parallel_tool_calls = fields.boolean, -- no tool is called, in parallel or not
+  reasoning_effort = only "none",
+  verbosity = only "medium",
+  service_tier = only("auto", "default"),
+  -- Nothing is kept here, whatever is asked.
+  store = fields.boolean,
+  metadata = fields.object,
+  safety_identifier = fields.short,
+  prompt_cache_key = fields.short,
+  audio = only(),
+  prediction = only(),
+  web_search_options = only(),
+}
+
+for name, rule in pairs(SHARED) do COMPLETION[name], CHAT[name] = rule, rule end
+
+local function finish(request, given)
+  if given.stream_options ~= nil and given.stream_options ~= null and not request.stream then
+    return nil, "stream_options is given and stream is not true", "stream_options"
   end
-  if value == null then return "null" end
-  return type(value) == "table" and "an object or a list" or tostring(value)
+  request.stop = type(request.stop) == "string" and { request.stop } or request.stop or {}
+  if request.stream == nil then request.stream = false end
+  request.stream_options = request.stream_options or {}
+  for name, value in pairs(request.stream_options) do
+    if value == null then request.stream_options[name] = nil end
+  end
+  request.temperature, request.top_p = request.temperature or 0, request.top_p or 1
+  request.priority = request.priority or 0
+  return request
 end
 
---- Fields by name, defaults filled in; a prompt is its bytes.
+local function completion(given)
+  local request, message, param = fields.read(given, COMPLETION)
+  if not request then return nil, message, param end
+  if request.prompt == nil then return nil, "no prompt, want " .. prompts.field[2], "prompt" end
+  request.prompt, request.max_tokens = prompts.bytes(request.prompt), request.max_tokens or 16
+  return finish(request, given)
+end
+
+local function conversation(given)
+  local request, message, param = fields.read(given, CHAT)
+  if not request then return nil, message, param end
+  if request.messages == nil then return nil, "no messages, want " .. chat.field[2], "messages" end
+  local most, other = request.max_completion_tokens, request.max_tokens
+  if most and other and most ~= other then
+    return nil, ("max_tokens = %d and max_completion_tokens = %d, want one of them"):format(other, most),
+      "max_tokens"
+  end
+  request.prompt, request.max_tokens = chat.prompt(request.messages), most or other or 256
+  request.user = request.user or request.safety_identifier
+  return finish(request, given)
+end
+
+--- Fields by name, defaults filled in; a prompt is its bytes, stop a list.
 ---@param body string|nil
+---@param kind string|nil "chat"; by default a completion
 ---@return table|nil request
 ---@return string? message
 ---@return string? param the field at fault
-function M.parse(body)
-  local ok, given = pcall(cjson.decode, body or "")
-  if not ok then return nil, "the body is not JSON: " .. given end
-  if type(given) ~= "table" or #given > 0 then return nil, "the body is not a JSON object" end
-  local request = { max_tokens = 16, stream = false, stream_options = {} }
-  for name, value in pairs(given) do
-    local field = FIELDS[name]
-    if not field then return nil, "unknown field " .. shown(name), ascii(name:sub(1, 40)) end
-    if value ~= null then
-      local legal, at = field[1](value)
-      if at then
-        return nil, ("%s[%d] = %s, want an integer in 0 .. 255"):format(name, at - 1, shown(value[at])), name
-      elseif not legal then
-        return nil, ("%s = %s, want %s"):format(name, shown(value), field[2]), name
-      end
-      request[name] = value
-    end
-  end
-  if request.prompt == nil then return nil, "no prompt, want " .. FIELDS.prompt[2], "prompt" end
-  if type(request.prompt) == "table" then
-    local bytes = {}
-    for n, token in ipairs(request.prompt) do bytes[n] = string.char(token) end
-    request.prompt = table.concat(bytes)
-  end
-  return request
+function M.parse(body, kind)
+  local given, problem = json.object(body)
+  if not given then return nil, problem end
+  if kind == "chat" then return conversation(given) end
+  return completion(given)
 end
 
 return M

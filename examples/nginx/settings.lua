@@ -29,6 +29,8 @@ local SETTINGS = {
   max_model_len = { 4096, integer(2, 2 ^ 20) }, -- prompt and answer, in tokens
   max_waiting = { 64, integer(1, 65536) }, -- requests in the queue; the next one is answered 429
   timeout = { 60, seconds() }, -- without a new token; then a request is given up
+  queue_timeout = { 600, seconds() }, -- until a stream begins; while it waits it is not given up otherwise
+  keep_alive = { 1, seconds() }, -- between two signs of life in a stream without tokens
 }
 
 --- Every setting; raises on a value that it cannot have.

@@ -22,17 +22,13 @@ function Stream:fail(problem, status)
 end
 
 --- All bytes since the last call, once there are any.
----@param timeout number seconds
+---@param seconds number to wait at most
 ---@return string|nil bytes
----@return string|nil reason why they are the last ones; without bytes, what went wrong
+---@return string|nil reason why they are the last ones; without bytes, what went wrong, or nil: nothing yet
 ---@return integer|nil status HTTP, when something went wrong
-function Stream:wait(timeout)
-  while #self.pending == 0 and not self.finished do
-    if self.problem then return nil, self.problem, self.status end
-    if not self.ready:wait(timeout) then
-      return nil, ("no token within %g s"):format(timeout), 504
-    end
-  end
+function Stream:wait(seconds)
+  if #self.pending == 0 and not self.finished and not self.problem then self.ready:wait(seconds) end
+  if #self.pending == 0 and not self.finished then return nil, self.problem, self.status end
   local bytes = table.concat(self.pending)
   self.pending = {}
   return bytes, self.finished

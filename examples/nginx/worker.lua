@@ -1,5 +1,6 @@
 -- The engine of an nginx worker: handlers submit requests, a timer steps, streams carry bytes back.
 -- Everything here runs in one thread, so nothing is locked; only ngx.sleep and semaphores let others run.
+local ffi = require "ffi"
 local process = require "ngx.process"
 local semaphore = require "ngx.semaphore"
 local gdn = require "gdnmeta"
@@ -7,23 +8,34 @@ local hosts = require "examples.serving"
 local policy_file = require "examples.nginx.policy_file"
 local read_settings = require("examples.nginx.settings").read
 local streams = require "examples.nginx.stream"
+local uses = require "examples.nginx.uses"
+
+ffi.cdef "int kill(int pid, int signal);"
 
 -- Steps of a timer. What nginx keeps for a timer is freed when it ends, so that it is renewed now and then.
 local STEPS = 1000
+local RETRY = 1 -- seconds, until an engine that could not be made is tried again
+local LAST_WORDS = 2 -- seconds that a failed worker has to tell its clients
+local SIGTERM, ECAP = 15, gdn.ECAP
 
 local M = {}
 
-local settings, engine, host, failure
+local settings, engine, host, failure, started
 local open, num_open = {}, 0 -- streams by id
 local work, asleep = semaphore.new(), false
 
 -- The model or the engine raised: what is in flight is lost. nginx starts a new worker in place of one that
--- exits, and it begins afresh.
+-- exits, and it begins afresh. Clients who do not read do not keep it.
 local function fail(problem)
   failure = "the step loop failed: " .. problem
   ngx.log(ngx.EMERG, failure)
   for _, stream in pairs(open) do stream:fail("the server failed", 500) end
   process.signal_graceful_exit()
+  for _ = 1, LAST_WORDS / 0.05 do
+    if num_open == 0 then return end
+    ngx.sleep(0.05)
+  end
+  ffi.C.kill(ngx.worker.pid(), SIGTERM)
 end
 
 local function wait_for_work()
@@ -53,14 +65,14 @@ local function look_at_policy(premature)
   M.policy:report()
 end
 
-local function make_engine()
+local function make_engine(policy)
   local builder = assert(gdn.builder {
     device = "cpu", max_num_seqs = settings.max_num_seqs,
     max_num_batched_tokens = settings.max_num_batched_tokens,
     num_speculative_tokens = settings.num_speculative_tokens,
   })
   local made = assert(gdn.engine {
-    builder = builder, policy = settings.policy, max_model_len = settings.max_model_len,
+    builder = builder, policy = policy, max_model_len = settings.max_model_len,
     max_num_batched_tokens = settings.max_num_batched_tokens,
   })
   return made, hosts.new(made, require(settings.model).new { seed = settings.seed, builder = builder })
@@ -69,52 +81,83 @@ end
 --- In the master: whatever is wrong with the settings keeps nginx from starting.
 function M.check()
   settings = read_settings()
-  local trial = make_engine()
+  local policy, problem = policy_file.first(settings.policy)
+  if problem then error("policy " .. problem:gsub("^policy ", ""), 0) end
+  local trial = make_engine(policy)
   trial:close()
   trial.builder:close()
 end
 
---- In a worker.
-function M.start()
-  engine, host = make_engine()
-  M.engine, M.policy = engine, policy_file.new(engine, settings.policy)
+local function begin()
+  local policy, problem = policy_file.first(settings.policy)
+  local made, its_host = make_engine(policy or "fcfs")
+  M.engine, M.policy = made, policy_file.new(made, settings.policy, problem)
+  engine, host, failure = made, its_host, nil
   assert(ngx.timer.at(0, run))
   assert(ngx.timer.every(settings.policy_seconds, look_at_policy))
 end
 
+--- In a worker. What keeps an engine from being made may pass.
+function M.start(premature)
+  if premature then return end
+  started = started or ngx.time()
+  local ok, problem = pcall(begin)
+  if ok then return end
+  failure = "the engine did not start: " .. tostring(problem)
+  ngx.log(ngx.EMERG, failure)
+  assert(ngx.timer.at(RETRY, M.start))
+end
+
 --- Why no request can be taken; nil: all is well.
 ---@return string|nil
-function M.problem()
-  if not host then return "the engine did not start" end
-  return failure
-end
+function M.problem() return failure end
 
 function M.num_open() return num_open end
 
---- request: id, prompt, max_tokens, user, priority.
+-- What stands against a request: message, status, the field at fault, code.
+local function refusal(request)
+  if failure then return failure, 503 end
+  if request.priority ~= 0 and not uses.field(engine.policy, "priority") then
+    return ("priority = %d, want 0: the policy %s does not look at it"):format(request.priority,
+      engine.policy.name), 400, "priority"
+  elseif request.temperature > 0 and not host.model.sample then
+    return ("temperature = %g, want 0: the model %s is greedy"):format(request.temperature,
+      settings.model), 400, "temperature"
+  end
+  local waiting = engine.stats.waiting
+  if waiting >= settings.max_waiting then
+    return ("%d requests wait already, want fewer than %d"):format(waiting, settings.max_waiting), 429, nil,
+      "queue_full"
+  end
+end
+
+-- What a step adds to an answer.
+local function to_stream(stream)
+  return function(bytes, reason)
+    if reason == "rejected" then
+      stream:fail("the policy turned the request away", 429)
+    else
+      stream:put(bytes, reason)
+    end
+  end
+end
+
+--- request: what request.lua gives, and id.
 ---@return table|nil stream to be closed
 ---@return string? message
 ---@return integer? status HTTP
+---@return string? param the field at fault
+---@return string? code for programs
 function M.submit(request)
-  local problem = M.problem()
-  if problem then return nil, problem, 503 end
-  local waiting = engine.stats.waiting
-  if waiting >= settings.max_waiting then
-    return nil, ("%d requests wait already, want fewer than %d"):format(waiting, settings.max_waiting), 429
-  end
+  local problem, status, param, name = refusal(request)
+  if problem then return nil, problem, status, param, name end
   local stream = streams.new(request.id)
-  local ok, message = host:submit {
+  local ok, message, code = host:submit {
     id = request.id, prompt = request.prompt, max_tokens = request.max_tokens, user = request.user,
-    priority = request.priority,
-    on_bytes = function(bytes, reason)
-      if reason == "rejected" then
-        stream:fail("the policy turned the request away", 429)
-      else
-        stream:put(bytes, reason)
-      end
-    end,
+    priority = request.priority, stop = request.stop, temperature = request.temperature,
+    top_p = request.top_p, seed = request.seed, on_bytes = to_stream(stream),
   }
-  if not ok then return nil, message, 400 end
+  if not ok then return nil, message, 400, nil, code == ECAP and "context_length_exceeded" or nil end
   open[stream.id], num_open = stream, num_open + 1
   if asleep then
     asleep = false
@@ -130,7 +173,16 @@ function M.close(stream)
   if not stream.finished and not stream.problem then host:cancel(stream.id) end
 end
 
+--- Whether a stream's request waits in the queue.
+function M.is_waiting(stream)
+  local request = engine:request(stream.id)
+  return request ~= nil and request.state == "waiting"
+end
+
 --- The settings this worker runs with.
 function M.settings() return settings end
+
+--- When this worker began, in seconds.
+function M.started() return started end
 
 return M

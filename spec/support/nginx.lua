@@ -117,22 +117,25 @@ local function curl(self, path, arguments)
   return answer
 end
 
-function Server:get(path) return curl(self, path) end
+function Server:get(path, arguments) return curl(self, path, arguments) end
 
---- body: sent as it is, or as the JSON of a table; arguments: more of them for curl.
-function Server:post(body, arguments)
+--- body: sent as it is, or as the JSON of a table; arguments: more of them for curl; path: the endpoint.
+function Server:post(body, arguments, path)
   if type(body) == "table" then body = cjson.encode(body) end
-  local path = os.tmpname()
-  M.write(path, body)
-  local answer = curl(self, "/v1/completions", ("%s --data-binary @%s"):format(arguments or "", path))
-  os.remove(path)
+  local file = os.tmpname()
+  M.write(file, body)
+  local answer = curl(self, path or "/v1/completions", ("%s --data-binary @%s"):format(arguments or "", file))
+  os.remove(file)
   return answer
 end
 
---- A stream's bytes and how it ended.
-function Server:stream(body, arguments)
+--- The same to the chat endpoint.
+function Server:chat(body, arguments) return self:post(body, arguments, "/v1/chat/completions") end
+
+--- A stream's text and how it ended.
+function Server:stream(body, arguments, path)
   body.stream = true
-  local answer = self:post(body, arguments)
+  local answer = self:post(body, arguments, path)
   local stream = sse.read(answer.body)
   stream.answer = answer
   return stream

@@ -3,20 +3,22 @@ local cjson = require "cjson"
 
 local M = {}
 
--- A token is a byte, sent as the code point of its number.
-local function as_bytes(text)
-  return (text:gsub("[\194\195][\128-\191]", function(pair)
-    return string.char((pair:byte(1) - 192) * 64 + pair:byte(2) - 128)
-  end))
+--- The text of a completion or of a chat's answer.
+function M.text(completion)
+  local choice = completion.choices[1]
+  return choice.text or choice.message.content
 end
 
---- The bytes of a completion.
-function M.bytes(completion) return as_bytes(completion.choices[1].text) end
-
---- A stream's body: { events, bytes, reason, done, usage, failure }.
+--- A stream's body: { events, text, reason, done, usage, failure, comments, role }.
 function M.read(body)
-  local pieces, stream = {}, { events = 0, done = false }
-  for data in body:gmatch "data: ([^\n]*)\n\n" do
+  local pieces, stream = {}, { events = 0, comments = 0, done = false }
+  for line in body:gmatch "([^\n]*)\n\n" do
+    local data = line:match "^data: (.*)$"
+    if not data then
+      assert(line == ": keep-alive", "no event: " .. line)
+      stream.comments = stream.comments + 1
+      goto next
+    end
     stream.events = stream.events + 1
     assert(not stream.done, "an event after [DONE]")
     if data == "[DONE]" then
@@ -27,12 +29,14 @@ function M.read(body)
       local choice = event.choices and event.choices[1]
       if choice then
         assert(not stream.reason, "text after the last")
-        pieces[#pieces + 1] = as_bytes(choice.text)
+        stream.role = stream.role or choice.delta and choice.delta.role
+        pieces[#pieces + 1] = choice.text or choice.delta.content or ""
         if choice.finish_reason ~= cjson.null then stream.reason = choice.finish_reason end
       end
     end
+    ::next::
   end
-  stream.bytes = table.concat(pieces)
+  stream.text = table.concat(pieces)
   return stream
 end
 

@@ -1,4 +1,4 @@
--- What wrk sends and how it judges the answers. The first argument is a Lua file of cases: { body, bytes }.
+-- What wrk sends and how it judges the answers. The first argument is a Lua file of cases: { body, text }.
 --   wrk ... -s spec/support/wrk.lua URL -- CASES
 -- luacheck: globals wrk setup init request response done good busy bad example
 package.path = "./?.lua;" .. package.path
@@ -27,8 +27,8 @@ local function judge(headers, body)
   local case = cases[tonumber(headers["X-Request-Id"])]
   local ok, stream = pcall(sse.read, body)
   if not ok then return stream end
-  if stream.bytes ~= case.bytes then
-    return ("%s: %q, want %q"):format(case.body, stream.bytes, case.bytes)
+  if stream.text ~= case.text then
+    return ("%s: %q, want %q"):format(case.body, stream.text, case.text)
   end
   if stream.reason ~= "length" or not stream.done then return case.body .. ": no end" end
 end

@@ -1,0 +1,139 @@
+-- Clients of examples/nginx that do not behave: they leave, read slowly, send in pieces, speak HTTP/1.0.
+-- Waits poll and counts decide.
+local cjson = require "cjson"
+local nginx = require "spec.support.nginx"
+local socket = require "spec.support.socket"
+local sse = require "spec.support.sse"
+local tiny = require "examples.tiny_model"
+
+local function alone(prompt, n) return tiny.alone(7, prompt, n) end
+
+local function post(body, headers)
+  return socket.request("POST", "/v1/completions", headers, cjson.encode(body))
+end
+
+describe("clients of examples/nginx #lua #system", function()
+  if nginx.absent() then
+    pending(nginx.absent())
+    return
+  end
+  after_each(nginx.stop_all)
+
+  -- Most of them have left before their handler begins; no event tells of that any more.
+  for how, leave in pairs {
+    ["close"] = function(client) client:close() end,
+    ["reset"] = function(client) client:close(true) end,
+  } do
+    it("are cancelled when 200 of them " .. how .. " at once, and a lawful one is served", function()
+      local server = nginx.start { SERVE_MAX_MODEL_LEN = 1e5 }
+      for round = 1, 2 do
+        for n = 1, 100 do
+          local client = socket.connect(server.port)
+          client:send(post { prompt = "gone", max_tokens = 90000, stream = n % 2 == round % 2 })
+          leave(client)
+        end
+      end
+      -- Five long answers alone would keep it busy for longer than this waits.
+      assert.is_truthy(nginx.eventually(function()
+        local m = server:metrics()
+        return m.requests_waiting + m.requests_running + m.open_requests == 0
+      end, 5), server:log())
+      local answer = server:post { prompt = "lawful", max_tokens = 8 }
+      assert.are.equal(200, answer.status, answer.body)
+      assert.are.equal(alone("lawful", 8), sse.text(cjson.decode(answer.body)))
+      local metrics = server:check_idle()
+      assert.are.equal(1, metrics.requests_finished_total)
+      assert.is_true(metrics.emitted_tokens_total < 5000, server:log())
+    end)
+  end
+
+  it("are noticed when they leave while they wait, with a request behind that they sent ahead", function()
+    local server = nginx.start { SERVE_MAX_MODEL_LEN = 1e5, SERVE_MAX_NUM_SEQS = 1 }
+    local clients = {}
+    for n = 1, 6 do
+      local body = post { prompt = "waits", max_tokens = 90000, stream = n % 2 == 0 }
+      clients[n] = socket.connect(server.port)
+      clients[n]:send(n % 3 == 0 and body .. post { prompt = "b" } or body)
+    end
+    assert.is_truthy(nginx.eventually(function() return server:metrics().open_requests == 6 end))
+    for n = 1, 6 do clients[n]:close() end
+    assert.are.equal(6, server:check_idle().requests_cancelled_total)
+  end)
+
+  it("are answered in order when they send requests ahead", function()
+    local server = nginx.start()
+    local client, want = socket.connect(server.port), {}
+    for n = 1, 4 do
+      client:send(post { prompt = "ahead " .. n, max_tokens = 5 })
+      want[n] = alone("ahead " .. n, 5)
+    end
+    client:read(("HTTP/1.1.*"):rep(4) .. "}}?$")
+    local texts = {}
+    for body in client.text:gmatch "\r\n\r\n(%b{})" do texts[#texts + 1] = sse.text(cjson.decode(body)) end
+    client:close()
+    assert.are.same(want, texts)
+    assert.are.equal(4, server:check_idle().requests_finished_total)
+  end)
+
+  it("get every event over HTTP/1.0", function()
+    local server = nginx.start()
+    local stream = server:stream({ prompt = "old", max_tokens = 40 }, "-0")
+    assert.are.same({ alone("old", 40), true }, { stream.text, stream.done })
+    assert.is_true(stream.events > 10)
+    local answer = server:post({ prompt = "old", max_tokens = 4 }, "-0")
+    assert.are.equal(alone("old", 4), sse.text(cjson.decode(answer.body)))
+    -- As it comes, not at the end.
+    local client = socket.connect(server.port)
+    local body = cjson.encode { prompt = "old", max_tokens = 4000, stream = true }
+    client:send(("POST /v1/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body))
+    assert.is_true(client:read "data: [^\n]*\n\ndata: ")
+    client:close()
+    assert.are.equal(1, server:check_idle().requests_cancelled_total)
+  end)
+
+  it("may read slowly: nobody else waits for them", function()
+    local server = nginx.start { SERVE_MAX_MODEL_LEN = 20000 }
+    local slow = socket.connect(server.port, 2048)
+    slow:send(post { prompt = "slow", max_tokens = 3000, stream = true })
+    local stream = server:stream { prompt = "quick", max_tokens = 30 }
+    assert.are.same({ alone("quick", 30), true }, { stream.text, stream.done })
+    assert.is_true(slow:read("data: %[DONE%]", 30))
+    slow:close()
+    local text = slow.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")
+    assert.are.equal(alone("slow", 3000), sse.read(text).text)
+    server:check_idle()
+  end)
+
+  it("may send a body in pieces, wait to be asked for it, or send it in chunks", function()
+    local server = nginx.start()
+    local body, want = cjson.encode { prompt = "pieces", max_tokens = 5 }, alone("pieces", 5)
+    local head = ("POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n")
+    local client = socket.connect(server.port)
+    client:send(head:format("Content-Length: " .. #body))
+    for n = 1, #body do
+      client:send(body:sub(n, n))
+      if n % 10 == 0 then os.execute "sleep 0.01" end
+    end
+    local asked = socket.connect(server.port)
+    asked:send(head:format("Expect: 100-continue\r\nContent-Length: " .. #body))
+    assert.is_true(asked:read "^HTTP/1.1 100 Continue\r\n\r\n")
+    asked:send(body)
+    local chunks = socket.connect(server.port)
+    chunks:send(head:format "Transfer-Encoding: chunked")
+    for n = 1, #body, 7 do
+      local piece = body:sub(n, n + 6)
+      chunks:send(("%x;a=b\r\n%s\r\n"):format(#piece, piece))
+    end
+    chunks:send "0\r\n\r\n"
+    for _, one in ipairs { client, asked, chunks } do
+      one:read()
+      assert.are.equal(want, sse.text(cjson.decode(one.text:match "({.*})")))
+      one:close()
+    end
+    -- One who leaves in the middle of a body has asked for nothing.
+    local half = socket.connect(server.port)
+    half:send(head:format("Content-Length: " .. #body) .. body:sub(1, 9))
+    half:close()
+    assert.are.equal(3, server:check_idle().requests_arrived_total)
+  end)
+end)
