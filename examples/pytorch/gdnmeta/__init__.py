@@ -1,0 +1,26 @@
+"""gdnmeta for Python hosts: batch metadata of Gated DeltaNet layers, on the CPU or a GPU.
+
+    builder = Builder(rules="strict", device="cuda:0", max_num_seqs=256)
+    batch = builder.batch()
+    batch.set(query_len=1, seq_len=lengths, prompt_done=True, table_row=seats)    # numpy int32, at once
+    meta = builder.build(batch, stream)
+    torch.from_dlpack(meta.non_spec_state_indices_tensor)
+
+Names are those of the Lua module and of gdnmeta.h, which says what every option, row and tensor means. Needs numpy;
+torch is one of many that take the tensors."""
+from ._abi import CONSTANTS, STRUCTS
+from ._batch import READ_DEFAULT, Batch
+from ._builder import Builder, Violation, builder_bytes
+from ._errors import ClosedError, Error, StaleError
+from ._metadata import Metadata
+from ._options import MODES, RULES, Options
+from ._raw import Inputs
+from ._reorder import Order, reorder
+from ._rows import Rows
+from ._tensor import Tensor
+
+EINVAL, ENOMEM, ECAP, EGUARD, EDEVICE = (CONSTANTS[f"GDN_E{name}"] for name in ("INVAL", "NOMEM", "CAP", "GUARD", "DEVICE"))
+
+__all__ = ["Batch", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order", "READ_DEFAULT",
+           "RULES", "Rows", "STRUCTS", "StaleError", "Tensor", "Violation", "builder_bytes", "reorder",
+           "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]

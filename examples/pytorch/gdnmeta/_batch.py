@@ -1,0 +1,280 @@
+"""The rows of one step. `set` writes the whole step from arrays at once; `add` and `push` append a row."""
+from __future__ import annotations
+
+import ctypes
+from typing import Any, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from ._abi import CONSTANTS, lib, text
+from ._arrays import BOOL, HIGH, LOW, blocks_array, int32s, is_scalar, row_array
+from ._errors import ClosedError, Error, flag, integer, wrong
+from ._memory import INT32, Int32s, Owner
+from ._rows import Rows, TableRows
+
+READ_DEFAULT = CONSTANTS["GDN_READ_DEFAULT"]
+ECAP = CONSTANTS["GDN_ECAP"]
+Ints = Union[int, Sequence[int], Int32s, Any]  # an int32 array, or one number for all rows
+
+# Arguments of set, the array of gdn_batch that each becomes, and what it is where nobody says.
+FIELDS = (("query_len", "query_len", None), ("seq_len", "seq_len", None), ("drafts", "num_draft_tokens", -1),
+          ("accepted", "num_accepted_tokens", 1), ("prompt_done", "prompt_done", 0),
+          ("read_column", "read_column", READ_DEFAULT))
+TABLE_ROW = len(FIELDS)
+UNKNOWN = object()
+
+
+class Batch:
+    """Made by Builder.batch, for that builder alone."""
+
+    def __init__(self, builder: int, token: object, table_rows: TableRows, max_tokens: int) -> None:
+        out = ctypes.c_void_p()
+        status = lib.gdn_batch_new(builder, ctypes.byref(out))
+        if status:
+            raise Error(text(lib.gdn_strstatus(status)), status)
+        assert out.value
+        owner = Owner(out.value, lib.gdn_batch_free)
+        self._owner: Optional[Owner] = owner
+        self._handle = out.value
+        self._token, self._table_rows, self._max_tokens = token, table_rows, max_tokens
+        self._rows = Rows(owner)
+        self._struct: Any = self._rows._struct
+        self.max_rows: int = self._struct.max_rows
+        names = [array for _, array, _ in FIELDS] + ["table_row"]
+        self._arrays: List[Int32s] = [getattr(self._rows, name) for name in names]
+        self._own: Int32s = ~np.arange(self.max_rows, dtype=np.int32)
+        self._n, self._heads = -1, self._arrays
+        # Of the rows 0 .. _upto - 1, which number each array holds in all of them; see set. While nobody else writes.
+        self._last: List[object] = [UNKNOWN] * len(names)
+        self._upto, self._alone = -1, True
+
+    def _opened(self) -> Any:
+        if self._owner is None:
+            raise ClosedError("gdnmeta.Batch: closed")
+        return self._struct
+
+    @property
+    def rows(self) -> Rows:
+        """The arrays themselves."""
+        self._opened()
+        self._alone, self._upto = False, -1
+        return self._rows
+
+    @property
+    def num_rows(self) -> int:
+        n: int = self._opened().num_rows
+        return n
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def set(self, *, query_len: Ints, seq_len: Ints, drafts: Optional[Ints] = None, accepted: Optional[Ints] = None,
+            prompt_done: Optional[Ints] = None, read_column: Optional[Ints] = None, table_row: Optional[Ints] = None,
+            blocks: Any = None) -> None:
+        """Replace the rows by n others, all at once; nothing changes where anything is refused. Each argument is an
+        int32 array [n], or a number that all rows share; at least one is an array.
+
+        query_len    tokens scheduled this step
+        seq_len      tokens computed before this step plus query_len
+        drafts       drafts among query_len; default -1: not a speculative row
+        accepted     tokens that the row's previous step emitted; default 1
+        prompt_done  the whole prompt was computed before this step: bools, or 0 and 1; default False
+        read_column  column that holds the current state, -1: fresh; default see gdnmeta.h
+        table_row    row of the state tables; or else
+        blocks       rows of the batch's own: int32 [n, up to max_blocks_per_row] where there is one group, else
+                     [num_groups, n, ...], zeros behind what is given
+        """
+        if self._owner is None:
+            self._opened()
+        values: List[Any] = [query_len, seq_len, drafts, accepted, prompt_done, read_column, table_row]
+        n = len(seq_len) if type(seq_len) is np.ndarray and seq_len.ndim else self._length(values, blocks)
+        if n > self.max_rows:
+            raise Error(f"{n} rows, the batch holds {self.max_rows}", ECAP)
+        shape, upto, last, writes, scalars = (n,), self._upto, self._last, [], n > self._upto
+        for i, value in enumerate(values):
+            if value is last[i] and n <= upto:
+                continue  # the number that these rows have already
+            if type(value) is not np.ndarray or value.dtype is not INT32 or value.shape != shape:
+                if i < TABLE_ROW:
+                    value = self._value(i, value, n)
+                    scalars = scalars or type(value) is not np.ndarray
+                elif blocks is None:
+                    value = self._table_row(value, n)
+            elif i == TABLE_ROW and n and blocks is None:
+                # As unsigned, for ~k would mean row k of the blocks of before. argmax takes half the time of max.
+                unsigned = value.view(np.uint32)
+                if unsigned[unsigned.argmax()] >= self._table_rows.least:
+                    self._table_row(value, n)
+            writes.append((i, value))
+        if blocks is not None:
+            self._set_blocks(table_row, blocks, n)
+            writes[-1] = (TABLE_ROW, self._own[:n])
+        self._write(n, values, writes, scalars)
+
+    def _write(self, n: int, given: List[Any], writes: List[Tuple[int, Any]], scalars: bool) -> None:
+        if n != self._n:
+            self._n, self._heads = n, [array[:n] for array in self._arrays]
+        heads, last = self._heads, self._last
+        for i, value in writes:
+            if type(value) is np.ndarray:
+                heads[i][...] = value
+                last[i] = UNKNOWN
+            else:
+                heads[i].fill(value)
+                last[i] = given[i]
+        if scalars:
+            self._upto = n if self._alone else -1
+        struct = self._struct
+        struct.padded_rows = struct.padded_tokens = struct.indexed = 0
+        struct.num_rows = n
+
+    def _length(self, values: List[Any], blocks: Any) -> int:
+        names = [name for name, _, _ in FIELDS] + ["table_row"]
+        for name, value in zip(names, values):
+            if value is not None and not is_scalar(value):
+                try:
+                    return len(value)
+                except TypeError:
+                    raise TypeError(wrong(name, value, "an int32 array or a number")) from None
+        if blocks is not None:
+            shape = np.shape(blocks)
+            if len(shape) >= 2:
+                return int(shape[-2])
+        raise TypeError("seq_len is a number like all others, want an array of one element a row")
+
+    def _value(self, i: int, value: Any, n: int) -> Any:
+        """What is written for argument i: a number, or an array [n]."""
+        name, _, default = FIELDS[i]
+        if type(value) is int and LOW <= value <= HIGH:
+            return value
+        flags = name == "prompt_done"
+        if value is None and default is not None:
+            return default
+        if type(value) is np.ndarray and flags and value.dtype is BOOL and value.shape == (n,):
+            return value
+        if is_scalar(value):
+            if flags and (value is True or value is False or getattr(getattr(value, "dtype", None), "kind", "") == "b"):
+                return int(value)
+            return integer(name, value, LOW, HIGH)
+        return row_array(name, value, n, flags)
+
+    def _table_row(self, value: Any, n: int) -> Any:
+        last = self._table_rows.least - 1
+        if value is None:
+            raise TypeError(f"neither table_row nor blocks is given, want rows 0 .. {last} of the state tables, "
+                            "or blocks of the rows' own")
+        if is_scalar(value):
+            return integer("table_row", value, 0, last)
+        value = row_array("table_row", value, n)
+        if n and (value.min() < 0 or value.max() > last):
+            at = int(np.argmax((value < 0) | (value > last)))
+            raise ValueError(wrong(f"table_row[{at}]", int(value[at]), f"an integer in 0 .. {last}"))
+        return value
+
+    def _set_blocks(self, table_row: Any, blocks: Any, n: int) -> None:
+        if table_row is not None:
+            raise TypeError("table_row and blocks are both given, want one of them")
+        target = self._rows.blocks
+        array = blocks_array(blocks, target.shape[0], n, target.shape[2])
+        width = array.shape[2]
+        target[:, :n, :width] = array
+        target[:, :n, width:] = 0
+
+    def push(self, query_len: int, seq_len: int, drafts: Optional[int], accepted: Optional[int], prompt_done: bool,
+             table_row: int, read_column: Optional[int] = None) -> int:
+        """Append a row whose blocks stand in the state tables; its number."""
+        row = integer("table_row", table_row, 0, self._table_rows.least - 1)
+        return self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column), row)
+
+    def add(self, query_len: int, seq_len: int, blocks: Any, drafts: Optional[int] = None,
+            accepted: Optional[int] = None, prompt_done: bool = False, read_column: Optional[int] = None) -> int:
+        """Append a row with its own blocks: a list, or one a group; its number."""
+        i, target = self.num_rows, self._rows.blocks
+        groups, width = target.shape[0], target.shape[2]
+        nested = groups > 1 or len(blocks) > 0 and not is_scalar(blocks[0])
+        lists = list(blocks) if nested else [blocks]
+        if len(lists) != groups:
+            raise ValueError(f"blocks has {len(lists)} elements, want {groups}, one list a group")
+        new = np.zeros((groups, width), np.int32)
+        for group, one in enumerate(lists):
+            name = f"blocks[{group}]" if nested else "blocks"
+            array = int32s(name, one)
+            if len(array) > width:
+                raise ValueError(f"{name} has {len(array)} elements, want at most {width}")
+            new[group, :len(array)] = array
+        row = self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column), ~i)
+        target[:, i] = new
+        return row
+
+    def _append(self, values: Tuple[Any, ...], table_row: int) -> int:
+        struct = self._opened()
+        i: int = struct.num_rows
+        if struct.padded_rows or struct.padded_tokens:
+            raise ValueError("the batch is padded; clear() it first, or add rows before pad()")
+        if i >= self.max_rows:
+            raise Error(f"{i + 1} rows, the batch holds {self.max_rows}", ECAP)
+        lows = (0, LOW, -1, LOW, 0, READ_DEFAULT)
+        numbers = []
+        for (name, _, default), value, low in zip(FIELDS, values, lows):
+            if value is None and default is not None:
+                value = default
+            numbers.append(flag(name, value) if name == "prompt_done" else integer(name, value, low, HIGH))
+        for array, value in zip(self._arrays, numbers + [table_row]):
+            array[i] = value
+        self._upto = min(self._upto, i)
+        struct.num_rows = i + 1
+        return i
+
+    def pad(self, rows: int, tokens: int) -> None:
+        """How many rows and tokens the step has with its padding, which the build makes behind the real rows."""
+        struct = self._opened()
+        n: int = struct.num_rows
+        real = int(self._arrays[0][:n].sum(dtype=np.int64))
+        integer("rows", rows, n, HIGH)
+        integer("tokens", tokens, real, HIGH)
+        if rows > self.max_rows:
+            raise Error(f"{rows} rows, the batch holds {self.max_rows}", ECAP)
+        if tokens > self._max_tokens:
+            raise Error(f"{tokens} tokens, the builder takes {self._max_tokens}", ECAP)
+        struct.padded_rows, struct.padded_tokens = rows, tokens
+        self._upto = min(self._upto, n)  # the build writes what is behind
+
+    def index(self, seq_index: Optional[Ints] = None, accepted_index: Optional[Ints] = None) -> None:
+        """Which elements of the device's arrays belong to the rows, int32 [n] each; -1, or None: those of the rows'
+        own numbers."""
+        struct = self._opened()
+        if not struct.seq_index:
+            raise ValueError("gdnmeta.Batch.index: the builder's device is the CPU, want a CUDA device")
+        n: int = struct.num_rows
+        arrays = [("seq_index", seq_index), ("accepted_index", accepted_index)]
+        judged = []
+        for name, value in arrays:
+            array = row_array(name, value, n) if value is not None else np.full(n, -1, np.int32)
+            if n and array.min() < -1:
+                at = int(np.argmax(array < -1))
+                raise ValueError(wrong(f"{name}[{at}]", int(array[at]), f"an integer in -1 .. {HIGH}"))
+            judged.append((name, array))
+        for name, array in judged:
+            target = getattr(self._rows, name)
+            target[:n] = array
+            target[n:] = -1
+        struct.indexed = 1
+
+    def clear(self) -> None:
+        """Empty the batch for the next step."""
+        struct = self._opened()
+        struct.num_rows = struct.padded_rows = struct.padded_tokens = struct.indexed = 0
+
+    def close(self) -> None:
+        """Free the batch, once no array over its rows is held any more either."""
+        self._owner = None
+        self.__dict__.update(_rows=None, _struct=None, _arrays=[], _heads=[], _n=-1, _handle=0)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "gdnmeta.Batch(closed)" if self._owner is None else f"gdnmeta.Batch({self.num_rows} of {self.max_rows} rows)"
