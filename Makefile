@@ -92,11 +92,18 @@ demo: deps all
 nginx:
 	@scripts/deps curl
 	@scripts/nginx
+# numpy and mypy come into build/venv, for the specs of examples/pytorch, which are left out where they cannot be had.
+python:
+	@scripts/python
+bench-python: all python
+	@PYTHONPATH=examples/pytorch $$([ -x build/venv/bin/python ] && echo build/venv/bin/python || echo python3) \
+	  examples/pytorch/bench.py
 serve: deps all nginx
 	@examples/nginx/serve
 
 test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(MAKE) nginx || true
+	@$(MAKE) python || true
 	@$(IN_TREE) scripts/specs
 
 # Faults put into a copy of the tree, one at a time: how many do the specs notice? spec/mutants/run.lua has
@@ -217,7 +224,7 @@ help:
 	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=100 SEED=1)'
 	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
-	@echo 'make bench      how fast (bench-gpu: on a GPU)'
+	@echo 'make bench      how fast (bench-gpu: on a GPU; bench-python: from Python)'
 	@echo 'make bench-policies  what policies achieve, and whether it is enough (ONLY=<scenario> TRACES=<dir>)'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
 	@echo 'make deps       install what these need (Debian, Ubuntu)'
@@ -227,4 +234,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install rock clean mutants nginx serve help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install rock clean mutants nginx python bench-python serve help

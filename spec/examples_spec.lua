@@ -1,5 +1,6 @@
 -- Examples print what they are said to print, so that they cannot rot.
 local ffi = require "ffi"
+local python = require "spec.support.python"
 local sim = require("gdnmeta").sim
 
 -- As a shell starts it, less the checker that may watch this process.
@@ -41,7 +42,7 @@ describe("examples/ #lua", function()
 end)
 
 local function shell(command)
-  local pipe = assert(io.popen(("(unset LD_PRELOAD GDNMETA_LIB; export PYTHONDONTWRITEBYTECODE=1; %s) 2>&1")
+  local pipe = assert(io.popen(("(unset LD_PRELOAD GDNMETA_LIB; %s) 2>&1")
     :format(command)))
   local text = pipe:read "*a"
   pipe:close()
@@ -64,39 +65,23 @@ end)
 
 -- GDN_PYTHON names an interpreter, say that of a virtual environment with torch.
 describe("examples/pytorch/", function()
-  local python = os.getenv "GDN_PYTHON" or "python3"
-  local function has(what)
-    return shell(("%s -c 'import %s' >/dev/null 2>&1 && echo yes"):format(python, what)) == "yes\n"
-  end
-
   it("takes steps into PyTorch", function()
-    if not has "torch" then return pending("skipped: " .. python .. " has no torch") end
+    if not python.has "torch" then return pending "skipped: no Python with numpy and torch" end
     local step = "  non_spec_state_indices_tensor torch.int32 [7, 3]\n"
       .. "  non_spec_query_start_loc torch.int32 [0, 1, 131]\n"
       .. "  has_initial_state torch.bool [True, False]\n"
       .. "  chunk_offsets torch.int64 [0, 3]\n"
       .. "  a step later [7, 5]\n"
     local want = "cpu: 1 decode, 1 prefill\n" .. step
-    if has "torch; assert torch.cuda.is_available()" then
+    if python.has "torch; assert torch.cuda.is_available()" then
       want = want .. "cuda: 1 decode, 1 prefill\n" .. step
     end
-    assert.are.equal(want, shell(python .. " examples/pytorch/step.py"))
-  end)
-
-  it("refuses an option that there is not, and a row too many", function()
-    if not has "ctypes" then return pending("skipped: no " .. python) end
-    local function refusal(program)
-      return shell(("cd examples/pytorch && %s -c 'from gdnmeta import Builder; %s'"):format(python, program))
-    end
-    assert.matches("TypeError: unknown option max_num_seq, want one of size, rules, ",
-      refusal "Builder(max_num_seq=3)", 1, true)
-    assert.matches("RuntimeError: rows = 2, want at most max_rows = 1", refusal(
-      "b = Builder(device=-1, max_num_seqs=1); b.add(1, 2, 1, True); b.add(1, 2, 1, True)"), 1, true)
+    assert.are.equal(want, (python.run "examples/pytorch/step.py"))
   end)
 
   it("reads gdnmeta.h as the compiler does", function()
-    if not has "ctypes" then return pending("skipped: no " .. python) end
-    local lines = shell(python .. " examples/pytorch/gdnmeta.py")
+    if not python.interpreter() then return pending "skipped: no Python with numpy" end
+    local lines = python.run "-m gdnmeta"
     local seen = 0
     for name, size, members in lines:gmatch "(gdn_%w+) (%d+)([^\n]*)" do
       assert.are.equal(ffi.sizeof(name), tonumber(size), name)

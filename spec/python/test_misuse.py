@@ -1,4 +1,5 @@
 """What callers get wrong: each is refused by argument, value and what was wanted, and nothing is written."""
+
 import re
 import threading
 import unittest
@@ -33,8 +34,16 @@ OPTIONS = [
     (dict(rules="vllm"), ValueError, 'rules = "vllm", want "strict", "vllm-2026-04"'),
     (dict(rules=1), TypeError, 'rules = 1, want "strict", '),
     (dict(mamba_cache_mode="some"), ValueError, 'mamba_cache_mode = "some", want "none", "align" or "all"'),
-    (dict(query_start_loc_dtype="int16"), ValueError, 'query_start_loc_dtype = "int16", want "int32" or "int64"'),
-    (dict(query_start_loc_dtype=np.float32), ValueError, 'query_start_loc_dtype = "float32", want "int32" or "int64"'),
+    (
+        dict(query_start_loc_dtype="int16"),
+        ValueError,
+        'query_start_loc_dtype = "int16", want "int32" or "int64"',
+    ),
+    (
+        dict(query_start_loc_dtype=np.float32),
+        ValueError,
+        'query_start_loc_dtype = "float32", want "int32" or "int64"',
+    ),
     (dict(device="tpu"), ValueError, 'device = "tpu", want "auto", "cpu", "cuda", "cuda:N" or an ordinal'),
     (dict(device=True), TypeError, "device = True, want "),
     (dict(device=-3), ValueError, "device = -3, want an integer in -2 .. 1023"),
@@ -56,9 +65,13 @@ ROWS = [
     (dict(seq_len=[9, None]), TypeError, f"seq_len[1] = None, want {INT32}"),
     (dict(seq_len=[9, 2**31]), ValueError, f"seq_len[1] = 2147483648, want {INT32}"),
     (dict(seq_len=[9, 2**70]), TypeError, f"seq_len[1] = {2**70}, want {INT32}"),
-    (dict(seq_len=np.array([9, -2**40])), ValueError, f"seq_len[1] = -1099511627776, want {INT32}"),
-    (dict(seq_len=np.array([9, 2**64 - 1], np.uint64)), ValueError, f"seq_len[1] = 18446744073709551615, want {INT32}"),
-    (dict(seq_len=np.array([9., 9.])), TypeError, "seq_len has dtype float64, want int32"),
+    (dict(seq_len=np.array([9, -(2**40)])), ValueError, f"seq_len[1] = -1099511627776, want {INT32}"),
+    (
+        dict(seq_len=np.array([9, 2**64 - 1], np.uint64)),
+        ValueError,
+        f"seq_len[1] = 18446744073709551615, want {INT32}",
+    ),
+    (dict(seq_len=np.array([9.0, 9.0])), TypeError, "seq_len has dtype float64, want int32"),
     (dict(seq_len=np.array([True, False])), TypeError, "seq_len has dtype bool, want int32"),
     (dict(seq_len=np.array([[9], [9]], np.int32)), ValueError, "seq_len has shape [2, 1], want 1 dimension"),
     (dict(seq_len=[[9], [9, 8]]), TypeError, "seq_len"),
@@ -75,7 +88,11 @@ ROWS = [
     (dict(prompt_done="yes"), TypeError, f'prompt_done = "yes", want {INT32}'),
     (dict(prompt_done=[True]), ValueError, "prompt_done has 1 elements, want 2, one a row"),
     (dict(read_column={}), TypeError, "read_column = a dict, want an int32 array or a list"),
-    (dict(table_row=None), TypeError, "neither table_row nor blocks is given, want rows 0 .. 3 of the state tables"),
+    (
+        dict(table_row=None),
+        TypeError,
+        "neither table_row nor blocks is given, want rows 0 .. 3 of the state tables",
+    ),
     (dict(table_row=[0, 4]), ValueError, "table_row[1] = 4, want an integer in 0 .. 3"),
     (dict(table_row=np.array([0, -1], np.int32)), ValueError, "table_row[1] = -1, want an integer in 0 .. 3"),
     (dict(table_row=np.array([4, 0], np.int32)), ValueError, "table_row[0] = 4, want an integer in 0 .. 3"),
@@ -86,14 +103,18 @@ ROWS = [
     (dict(table_row=None, blocks=[[1, 2], [3, 4]]), ValueError, "blocks has shape [2, 2], want [2, 0 .. 1]"),
     (dict(table_row=None, blocks=[[1], [2**31]]), ValueError, f"blocks[0][1][0] = 2147483648, want {INT32}"),
     (dict(table_row=None, blocks=[[1], [None]]), TypeError, f"blocks[1][0] = None, want {INT32}"),
-    (dict(seq_len=9, table_row=0), TypeError, "seq_len is a number like all others, want an array of one element a row"),
+    (
+        dict(seq_len=9, table_row=0),
+        TypeError,
+        "seq_len is a number like all others, want an array of one element a row",
+    ),
     (dict(seq_len=np.ones(5, np.int32), table_row=0), gdnmeta.Error, "5 rows, the batch holds 4"),
 ]
 
 ARGUMENTS = [
     (dict(block_tabel=1), TypeError, "unknown input block_tabel, want one of query_start_loc, "),
     (dict(query_start_loc=None), TypeError, "query_start_loc is not given, want int32 [rows + 1]"),
-    (dict(query_start_loc=[0., 1.]), TypeError, f"query_start_loc[0] = 0.0, want {INT32}"),
+    (dict(query_start_loc=[0.0, 1.0]), TypeError, f"query_start_loc[0] = 0.0, want {INT32}"),
     (dict(seq_lens=[2**31]), ValueError, f"seq_lens[0] = 2147483648, want {INT32}"),
     (dict(seq_lens=[1, 2]), gdnmeta.Error, "seq_lens"),
     (dict(seq_lens=Device()), ValueError, "seq_lens is on device cuda:3, want memory of the host"),
@@ -103,7 +124,11 @@ ARGUMENTS = [
     (dict(block_table=[3]), ValueError, "block_table has shape [1], want 2 dimensions"),
     (dict(block_table=[[3], [4, 5]]), TypeError, "block_table"),
     (dict(block_table=[[[3]], [[4]]]), ValueError, "block_table has shape [2, 1, 1], want 2 dimensions"),
-    (dict(block_table=np.zeros((2, 1, 1), np.int32)), ValueError, "block_table has 2 elements, want 1, one table a group"),
+    (
+        dict(block_table=np.zeros((2, 1, 1), np.int32)),
+        ValueError,
+        "block_table has 2 elements, want 1, one table a group",
+    ),
     (dict(block_table=np.zeros((1, 1))), TypeError, "block_table has dtype float64, want int32"),
     (dict(stream="x"), TypeError, 'stream = "x", want None, an address or a torch.cuda.Stream'),
 ]
@@ -149,9 +174,15 @@ class Misuse(unittest.TestCase):
                     self.refused(kind, message, call, **{**good, **changes})
         self.assertEqual(builder.metadata.step, 1)
         groups = make(num_groups=2)
-        self.refused(ValueError, "block_table has 1 elements, want 2, one table a group", groups.build_raw, **good)
-        self.refused(ValueError, "block_table[1] is 2 x 1, want 1 x 1 like the first", groups.build_raw,
-                     **{**good, "block_table": [[[3]], [[3], [4]]]})
+        self.refused(
+            ValueError, "block_table has 1 elements, want 2, one table a group", groups.build_raw, **good
+        )
+        self.refused(
+            ValueError,
+            "block_table[1] is 2 x 1, want 1 x 1 like the first",
+            groups.build_raw,
+            **{**good, "block_table": [[[3]], [[3], [4]]]},
+        )
 
     def test_of_single_rows(self):
         batch = make(max_rows=1, max_num_seqs=1).batch()
@@ -184,23 +215,64 @@ class Misuse(unittest.TestCase):
         calls = [
             (lambda: builder.table(2), ValueError, "group = 2, want an integer in 0 .. 1"),
             (lambda: builder.set_blocks(0, 9, [1]), ValueError, "table_row = 9, want an integer in 0 .. 7"),
-            (lambda: builder.set_blocks(0, [0, -1], [[1], [2]]), ValueError, "table_row[1] = -1, want an integer in 0 .. 7"),
-            (lambda: builder.set_blocks(0, 0, [1, 2, 3]), ValueError, "blocks has 3 elements, want at most 2"),
-            (lambda: builder.set_blocks(0, [0, 1], [[1]]), ValueError, "blocks has 1 rows, want 2, one for each table_row"),
-            (lambda: builder.borrow_table(0, [[1, 2]]), TypeError, "cells has dtype list, want int32, to be read in place"),
-            (lambda: builder.borrow_table(0, np.zeros((2, 2), np.int64)), TypeError, "cells has dtype int64, want int32"),
-            (lambda: builder.borrow_table(0, np.zeros((2, 1), np.int32)), ValueError, "cells is 2 x 1, want at least 1 x 2"),
-            (lambda: builder.borrow_table(0, np.zeros((2, 4), np.int32)[:, ::2]), ValueError, "cells has strides [16, 8]"),
-            (lambda: builder.borrow_table(0, np.zeros((2, 2), np.int32)[::-1]), ValueError, "cells has strides [-8, 4]"),
+            (
+                lambda: builder.set_blocks(0, [0, -1], [[1], [2]]),
+                ValueError,
+                "table_row[1] = -1, want an integer in 0 .. 7",
+            ),
+            (
+                lambda: builder.set_blocks(0, 0, [1, 2, 3]),
+                ValueError,
+                "blocks has 3 elements, want at most 2",
+            ),
+            (
+                lambda: builder.set_blocks(0, [0, 1], [[1]]),
+                ValueError,
+                "blocks has 1 rows, want 2, one for each table_row",
+            ),
+            (
+                lambda: builder.borrow_table(0, [[1, 2]]),
+                TypeError,
+                "cells has dtype list, want int32, to be read in place",
+            ),
+            (
+                lambda: builder.borrow_table(0, np.zeros((2, 2), np.int64)),
+                TypeError,
+                "cells has dtype int64, want int32",
+            ),
+            (
+                lambda: builder.borrow_table(0, np.zeros((2, 1), np.int32)),
+                ValueError,
+                "cells is 2 x 1, want at least 1 x 2",
+            ),
+            (
+                lambda: builder.borrow_table(0, np.zeros((2, 4), np.int32)[:, ::2]),
+                ValueError,
+                "cells has strides [16, 8]",
+            ),
+            (
+                lambda: builder.borrow_table(0, np.zeros((2, 2), np.int32)[::-1]),
+                ValueError,
+                "cells has strides [-8, 4]",
+            ),
             (lambda: builder.borrow_device_seq_lens(5, 1), ValueError, "the builder's device is the CPU"),
             (lambda: builder.metadata.group(2), ValueError, "group = 2, want an integer in 0 .. 1"),
             (lambda: builder.metadata.num_decode, AttributeError, "gdnmeta.Metadata: no field num_decode"),
-            (lambda: setattr(builder.metadata, "num_decodes", 3), AttributeError, "read-only, cannot set num_decodes"),
+            (
+                lambda: setattr(builder.metadata, "num_decodes", 3),
+                AttributeError,
+                "read-only, cannot set num_decodes",
+            ),
             (lambda: builder.check(), gdnmeta.Error, "check"),
             (lambda: builder.build(None), TypeError, "batch = None, want a batch of this builder"),
             (lambda: builder.build(make().batch()), ValueError, "the batch belongs to another builder"),
-            (lambda: gdnmeta.reorder(decode_threshold=1, num_scheduled=[1], num_computed=[1, 2], num_prompt=[1]),
-             ValueError, "num_computed has 2 elements, want 1"),
+            (
+                lambda: gdnmeta.reorder(
+                    decode_threshold=1, num_scheduled=[1], num_computed=[1, 2], num_prompt=[1]
+                ),
+                ValueError,
+                "num_computed has 2 elements, want 1",
+            ),
         ]
         for call, kind, message in calls:
             self.refused(kind, message, call)
@@ -214,18 +286,40 @@ class Misuse(unittest.TestCase):
         other = builder.batch()
         other.close()
         other.close()
-        for call in (lambda: other.num_rows, lambda: other.rows, other.clear, lambda: builder.build(other),
-                     lambda: other.set(query_len=1, seq_len=[1], blocks=[[1]]), lambda: other.add(1, 1, [1]),
-                     lambda: other.pad(0, 0)):
+        for call in (
+            lambda: other.num_rows,
+            lambda: other.rows,
+            other.clear,
+            lambda: builder.build(other),
+            lambda: other.set(query_len=1, seq_len=[1], blocks=[[1]]),
+            lambda: other.add(1, 1, [1]),
+            lambda: other.pad(0, 0),
+        ):
             self.refused(gdnmeta.ClosedError, "gdnmeta.Batch: closed", call)
         builder.close()
         builder.close()
-        for call in (builder.batch, lambda: builder.build(batch), lambda: builder.build_raw(query_start_loc=[0]),
-                     lambda: builder.table(0), lambda: builder.set_blocks(0, 0, [1]), builder.counters, builder.poison,
-                     builder.check, builder.check_result, builder.device_error, lambda: builder.borrow_table(0, None),
-                     lambda: builder.borrow_device_seq_lens(None)):
+        for call in (
+            builder.batch,
+            lambda: builder.build(batch),
+            lambda: builder.build_raw(query_start_loc=[0]),
+            lambda: builder.table(0),
+            lambda: builder.set_blocks(0, 0, [1]),
+            builder.counters,
+            builder.poison,
+            builder.check,
+            builder.check_result,
+            builder.device_error,
+            lambda: builder.borrow_table(0, None),
+            lambda: builder.borrow_device_seq_lens(None),
+        ):
             self.refused(gdnmeta.ClosedError, "gdnmeta.Builder: closed", call)
-        for call in (lambda: meta.num_decodes, lambda: meta.group(0), lambda: meta.nums_dict, tensor.numpy, lambda: tensor.data):
+        for call in (
+            lambda: meta.num_decodes,
+            lambda: meta.group(0),
+            lambda: meta.nums_dict,
+            tensor.numpy,
+            lambda: tensor.data,
+        ):
             self.refused(gdnmeta.ClosedError, "builder closed", call)
         self.assertTrue(all(re.search("(?i)closed", repr(thing)) for thing in (builder, other, meta, tensor)))
         batch.clear()  # it outlives its builder
@@ -234,7 +328,9 @@ class Misuse(unittest.TestCase):
         builder, batch = make(), None
         batch = builder.batch()
         batch.set(query_len=9, seq_len=[9], blocks=[[1]])
-        threads = [threading.Thread(target=lambda: [builder.build(batch) for _ in range(300)]) for _ in range(3)]
+        threads = [
+            threading.Thread(target=lambda: [builder.build(batch) for _ in range(300)]) for _ in range(3)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

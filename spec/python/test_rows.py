@@ -1,4 +1,5 @@
 """Batches, tables, metadata and tensors from Python, on the CPU."""
+
 import contextlib
 import gc
 import pickle
@@ -81,7 +82,11 @@ class Rows(unittest.TestCase):
     def test_the_arrays_themselves(self):
         rows = self.batch.rows
         rows.query_len[:2], rows.seq_len[:2], rows.table_row[:2] = 1, [20, 30], [0, 3]
-        rows.num_draft_tokens[:2], rows.num_accepted_tokens[:2], rows.read_column[:2] = -1, 1, gdnmeta.READ_DEFAULT
+        rows.num_draft_tokens[:2], rows.num_accepted_tokens[:2], rows.read_column[:2] = (
+            -1,
+            1,
+            gdnmeta.READ_DEFAULT,
+        )
         rows.prompt_done[:2] = 1
         rows.num_rows = 2
         self.assertEqual(self.slots(self.builder.build(self.batch)), [7, 10])
@@ -92,11 +97,20 @@ class Rows(unittest.TestCase):
         builder = make(num_groups=2, num_speculative_tokens=2, full_cuda_graph=True, num_slots=[50, 60])
         batch = builder.batch()
         blocks = np.arange(1, 13, dtype=np.int64).reshape(2, 2, 3)
-        batch.set(query_len=3, seq_len=[9, 8], drafts=2, accepted=[3, 1], prompt_done=np.array([True, True]), blocks=blocks)
+        batch.set(
+            query_len=3,
+            seq_len=[9, 8],
+            drafts=2,
+            accepted=[3, 1],
+            prompt_done=np.array([True, True]),
+            blocks=blocks,
+        )
         batch.pad(4, 12)
         meta = builder.build(batch)
         self.assertEqual((meta.num_spec_decodes, meta.num_actual_tokens), (2, 12))
-        self.assertEqual(meta.group(1).spec_state_indices_tensor.tolist(), [[7, 8, 9], [10, 11, 12], [0] * 3, [0] * 3])
+        self.assertEqual(
+            meta.group(1).spec_state_indices_tensor.tolist(), [[7, 8, 9], [10, 11, 12], [0] * 3, [0] * 3]
+        )
         self.assertEqual(meta.group(0).spec_read_state_indices.tolist(), [3, 4, 0, 0])
         self.assertEqual(meta.num_accepted_tokens.tolist(), [3, 1, 1, 1])
         self.assertEqual(builder.num_slots, [50, 60])
@@ -142,7 +156,14 @@ class Tensors(unittest.TestCase):
         self.assertEqual(old.tolist(), [0, 1])
         self.assertIs(old, meta.chunk_offsets)
         self.prefill()
-        uses = (old.numpy, old.tolist, old.__dlpack__, lambda: old[0], lambda: list(old), lambda: np.asarray(old))
+        uses = (
+            old.numpy,
+            old.tolist,
+            old.__dlpack__,
+            lambda: old[0],
+            lambda: list(old),
+            lambda: np.asarray(old),
+        )
         for use in uses:
             with self.assertRaisesRegex(gdnmeta.StaleError, name):
                 use()
@@ -162,10 +183,16 @@ class Tensors(unittest.TestCase):
 
     def test_of_every_dtype_by_numpy_and_by_dlpack(self):
         meta = self.prefill(tokens=40)
-        for name, dtype in (("has_initial_state", "bool"), ("chunk_indices", "int32"), ("chunk_offsets", "int64")):
+        for name, dtype in (
+            ("has_initial_state", "bool"),
+            ("chunk_indices", "int32"),
+            ("chunk_offsets", "int64"),
+        ):
             tensor = getattr(meta, name)
             array = tensor.numpy()
-            self.assertEqual((str(array.dtype), array.shape, array.flags.writeable), (dtype, tensor.shape, False))
+            self.assertEqual(
+                (str(array.dtype), array.shape, array.flags.writeable), (dtype, tensor.shape, False)
+            )
             self.assertEqual(array.ctypes.data, tensor.data)
             self.assertEqual((tensor.ndim, tensor.size, len(tensor)), (array.ndim, array.size, len(array)))
             if dtype != "bool" or np.lib.NumpyVersion(np.__version__) >= "1.25.0":
@@ -198,7 +225,9 @@ class Tensors(unittest.TestCase):
         meta = self.prefill(tokens=17)
         record = meta.nums_dict[8]
         self.assertIs(meta.nums_dict, meta.nums_dict)
-        self.assertEqual((record["nums"].tolist(), record["tot"], record["offsetlist"].tolist()), ([3], 3, [0, 1, 2]))
+        self.assertEqual(
+            (record["nums"].tolist(), record["tot"], record["offsetlist"].tolist()), ([3], 3, [0, 1, 2])
+        )
 
     def test_checks_counters_and_poison(self):
         meta = self.prefill()
@@ -207,10 +236,14 @@ class Tensors(unittest.TestCase):
         self.assertNotEqual(meta.chunk_offsets.tolist(), [0, 1])
         self.builder.check()
         found = self.builder.check_result()
-        self.assertEqual((found.step, found.group, type(found.field), found.field in found.message), (1, 0, str, True))
+        self.assertEqual(
+            (found.step, found.group, type(found.field), found.field in found.message), (1, 0, str, True)
+        )
         self.assertEqual(self.builder.check_result(forget=True), found)
         self.assertIsNone(self.builder.check_result())
-        self.assertEqual(self.builder.counters().keys(), dict(gdnmeta.STRUCTS["gdn_counters"]._fields_).keys())
+        self.assertEqual(
+            self.builder.counters().keys(), dict(gdnmeta.STRUCTS["gdn_counters"]._fields_).keys()
+        )
         self.assertIsNone(self.builder.device_error())
         self.prefill()
         self.assertEqual(meta.chunk_offsets.tolist(), [0, 1])
@@ -225,8 +258,15 @@ class Options(unittest.TestCase):
 
     def test_by_their_names(self):
         for rules in gdnmeta.RULES:
-            with make(rules=rules, mamba_cache_mode="align", query_start_loc_dtype=np.int64, parallel_drafting=True,
-                      check_unique=False, pad_slot_id=-1, max_rows=None) as builder:
+            with make(
+                rules=rules,
+                mamba_cache_mode="align",
+                query_start_loc_dtype=np.int64,
+                parallel_drafting=True,
+                check_unique=False,
+                pad_slot_id=-1,
+                max_rows=None,
+            ) as builder:
                 self.assertEqual((builder.rules, builder.device, builder.max_rows), (rules, "cpu", 4))
                 meta = builder.build_raw(query_start_loc=[0, 1], seq_lens=[5], block_table=[[3, 3]])
                 self.assertEqual(str(meta.non_spec_query_start_loc.dtype), "int64")

@@ -6,8 +6,8 @@
     meta = builder.build(batch, stream)
     torch.from_dlpack(meta.non_spec_state_indices_tensor)
 
-Names are those of the Lua module and of gdnmeta.h, which says what every option, row and tensor means. Needs numpy;
-torch is one of many that take the tensors."""
+Names are those of the Lua module and of gdnmeta.h, which says what every option, row and tensor means.
+Needs numpy; torch is one of many that take the tensors."""
 from ._abi import CONSTANTS, STRUCTS
 from ._batch import READ_DEFAULT, Batch
 from ._builder import Builder, Violation, builder_bytes
@@ -19,8 +19,9 @@ from ._reorder import Order, reorder
 from ._rows import Rows
 from ._tensor import Tensor
 
-EINVAL, ENOMEM, ECAP, EGUARD, EDEVICE = (CONSTANTS[f"GDN_E{name}"] for name in ("INVAL", "NOMEM", "CAP", "GUARD", "DEVICE"))
+EINVAL, ENOMEM, ECAP = CONSTANTS["GDN_EINVAL"], CONSTANTS["GDN_ENOMEM"], CONSTANTS["GDN_ECAP"]
+EGUARD, EDEVICE = CONSTANTS["GDN_EGUARD"], CONSTANTS["GDN_EDEVICE"]
 
-__all__ = ["Batch", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order", "READ_DEFAULT",
-           "RULES", "Rows", "STRUCTS", "StaleError", "Tensor", "Violation", "builder_bytes", "reorder",
-           "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]
+__all__ = ["Batch", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order",
+           "READ_DEFAULT", "RULES", "Rows", "STRUCTS", "StaleError", "Tensor", "Violation", "builder_bytes",
+           "reorder", "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]

@@ -16,9 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 HEADER_PATH = pathlib.Path(os.environ.get("GDNMETA_HEADER") or ROOT / "src/gdnmeta.h")
 LIB_PATH = os.environ.get("GDNMETA_LIB") or str(ROOT / "build/libgdnmeta.so")
 
-NUMBERS: Dict[str, Any] = {f"{name}_t": getattr(ctypes, f"c_{name}")
-                           for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")}
-NUMBERS.update(size_t=ctypes.c_size_t, double=ctypes.c_double, float=ctypes.c_float, gdn_status=ctypes.c_int32)
+NUMBERS: Dict[str, Any] = {f"{sign}int{bits}_t": getattr(ctypes, f"c_{sign}int{bits}")
+                           for sign in ("", "u") for bits in (8, 16, 32, 64)}
+NUMBERS.update(size_t=ctypes.c_size_t, double=ctypes.c_double, gdn_status=ctypes.c_int32)
 
 
 def _plain(text: str) -> str:
@@ -72,7 +72,8 @@ def declare(library: Any, text: str) -> None:
 
 HEADER = HEADER_PATH.read_text()
 STRUCTS = read_structs(HEADER)
-CONSTANTS: Dict[str, int] = {name: int(value) for name, value in re.findall(r"\b(GDN_\w+)\s*=\s*(-?\d+)", HEADER)}
+CONSTANTS: Dict[str, int] = {name: int(value)
+                             for name, value in re.findall(r"\b(GDN_\w+)\s*=\s*(-?\d+)", HEADER)}
 
 # Calls keep the interpreter's lock: they take microseconds, and a builder takes one thread at a time.
 lib: Any = ctypes.PyDLL(LIB_PATH)
@@ -84,12 +85,12 @@ def _check_library() -> None:
         raise ImportError(f"{LIB_PATH} has ABI {lib.gdn_abi()}, {HEADER_PATH} is of {CONSTANTS['GDN_ABI']}")
     declare(lib, HEADER)
     declare(waiting, HEADER)
-    config = ctypes.create_string_buffer(ctypes.sizeof(STRUCTS["gdn_config"]) + 4096)  # a library may know more fields
+    ours = ctypes.sizeof(STRUCTS["gdn_config"])
+    config = ctypes.create_string_buffer(ours + 4096)  # a library may know more fields
     lib.gdn_config_init(config)
     size = ctypes.c_uint32.from_buffer(config).value
-    if size != ctypes.sizeof(STRUCTS["gdn_config"]):
-        raise ImportError(f"{LIB_PATH} has a gdn_config of {size} bytes, "
-                          f"{HEADER_PATH} one of {ctypes.sizeof(STRUCTS['gdn_config'])}")
+    if size != ours:
+        raise ImportError(f"{LIB_PATH} has a gdn_config of {size} bytes, {HEADER_PATH} one of {ours}")
 
 
 _check_library()

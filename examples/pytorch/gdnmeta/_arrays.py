@@ -1,5 +1,5 @@
-"""Arrays of the host, as arguments: int32 from whatever a caller has, or a message that names argument, value and
-what was wanted. Arrays of int32 and CPU tensors are taken without a copy."""
+"""Arrays of the host, as arguments: int32 from whatever a caller has, or a message that names argument, value
+and what was wanted. Arrays of int32 and CPU tensors are taken without a copy."""
 from __future__ import annotations
 
 from typing import Any, Tuple
@@ -51,15 +51,16 @@ def _as_array(name: str, value: Any, flags: bool) -> AnyArray:
 
 
 def int32s(name: str, value: Any, ndim: int = 1, flags: bool = False, contiguous: bool = False) -> Int32s:
-    """`value` as an int32 array of `ndim` dimensions. Wider integers are taken where every one fits; with `flags`
-    bools as well. Contiguous, if that is asked for, at the price of a copy where it is not."""
+    """`value` as an int32 array of `ndim` dimensions. Wider integers are taken where every one fits; with
+    `flags` bools as well. Contiguous, if that is asked for, at the price of a copy where it is not."""
     array = value
     if type(array) is not np.ndarray or array.dtype is not INT32:
         array = _as_array(name, value, flags)
         if array.dtype != INT32:
             array = _narrow(name, array)
     if array.ndim != ndim:
-        raise ValueError(f"{name} has shape {_shape(array.shape)}, want {ndim} dimension{'s' if ndim > 1 else ''}")
+        plural = "s" if ndim > 1 else ""
+        raise ValueError(f"{name} has shape {_shape(array.shape)}, want {ndim} dimension{plural}")
     if contiguous and not array.flags.c_contiguous:
         array = np.ascontiguousarray(array)
     result: Int32s = array

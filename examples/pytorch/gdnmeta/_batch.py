@@ -44,7 +44,7 @@ class Batch:
         self._arrays: List[Int32s] = [getattr(self._rows, name) for name in names]
         self._own: Int32s = ~np.arange(self.max_rows, dtype=np.int32)
         self._n, self._heads = -1, self._arrays
-        # Of the rows 0 .. _upto - 1, which number each array holds in all of them; see set. While nobody else writes.
+        # Which number each array holds in all of the rows 0 .. _upto - 1, while nobody else writes; see set.
         self._last: List[object] = [UNKNOWN] * len(names)
         self._upto, self._alone = -1, True
 
@@ -68,11 +68,11 @@ class Batch:
     def __len__(self) -> int:
         return self.num_rows
 
-    def set(self, *, query_len: Ints, seq_len: Ints, drafts: Optional[Ints] = None, accepted: Optional[Ints] = None,
-            prompt_done: Optional[Ints] = None, read_column: Optional[Ints] = None, table_row: Optional[Ints] = None,
-            blocks: Any = None) -> None:
-        """Replace the rows by n others, all at once; nothing changes where anything is refused. Each argument is an
-        int32 array [n], or a number that all rows share; at least one is an array.
+    def set(self, *, query_len: Ints, seq_len: Ints, drafts: Optional[Ints] = None,
+            accepted: Optional[Ints] = None, prompt_done: Optional[Ints] = None,
+            read_column: Optional[Ints] = None, table_row: Optional[Ints] = None, blocks: Any = None) -> None:
+        """Replace the rows by n others, all at once; nothing changes where anything is refused. Each argument
+        is an int32 array [n], or a number that all rows share; at least one is an array.
 
         query_len    tokens scheduled this step
         seq_len      tokens computed before this step plus query_len
@@ -81,8 +81,8 @@ class Batch:
         prompt_done  the whole prompt was computed before this step: bools, or 0 and 1; default False
         read_column  column that holds the current state, -1: fresh; default see gdnmeta.h
         table_row    row of the state tables; or else
-        blocks       rows of the batch's own: int32 [n, up to max_blocks_per_row] where there is one group, else
-                     [num_groups, n, ...], zeros behind what is given
+        blocks       rows of the batch's own: int32 [n, up to max_blocks_per_row] where there is one group,
+                     else [num_groups, n, ...], zeros behind what is given
         """
         if self._owner is None:
             self._opened()
@@ -101,7 +101,7 @@ class Batch:
                 elif blocks is None:
                     value = self._table_row(value, n)
             elif i == TABLE_ROW and n and blocks is None:
-                # As unsigned, for ~k would mean row k of the blocks of before. argmax takes half the time of max.
+                # As unsigned: ~k would mean row k of the blocks of before. argmax takes half of max.
                 unsigned = value.view(np.uint32)
                 if unsigned[unsigned.argmax()] >= self._table_rows.least:
                     self._table_row(value, n)
@@ -153,7 +153,7 @@ class Batch:
         if type(value) is np.ndarray and flags and value.dtype is BOOL and value.shape == (n,):
             return value
         if is_scalar(value):
-            if flags and (value is True or value is False or getattr(getattr(value, "dtype", None), "kind", "") == "b"):
+            if flags and isinstance(value, (bool, np.bool_)):
                 return int(value)
             return integer(name, value, LOW, HIGH)
         return row_array(name, value, n, flags)
@@ -161,8 +161,8 @@ class Batch:
     def _table_row(self, value: Any, n: int) -> Any:
         last = self._table_rows.least - 1
         if value is None:
-            raise TypeError(f"neither table_row nor blocks is given, want rows 0 .. {last} of the state tables, "
-                            "or blocks of the rows' own")
+            raise TypeError("neither table_row nor blocks is given, want rows "
+                            f"0 .. {last} of the state tables, or blocks of the rows' own")
         if is_scalar(value):
             return integer("table_row", value, 0, last)
         value = row_array("table_row", value, n)
@@ -180,14 +180,15 @@ class Batch:
         target[:, :n, :width] = array
         target[:, :n, width:] = 0
 
-    def push(self, query_len: int, seq_len: int, drafts: Optional[int], accepted: Optional[int], prompt_done: bool,
-             table_row: int, read_column: Optional[int] = None) -> int:
+    def push(self, query_len: int, seq_len: int, drafts: Optional[int], accepted: Optional[int],
+             prompt_done: bool, table_row: int, read_column: Optional[int] = None) -> int:
         """Append a row whose blocks stand in the state tables; its number."""
         row = integer("table_row", table_row, 0, self._table_rows.least - 1)
         return self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column), row)
 
     def add(self, query_len: int, seq_len: int, blocks: Any, drafts: Optional[int] = None,
-            accepted: Optional[int] = None, prompt_done: bool = False, read_column: Optional[int] = None) -> int:
+            accepted: Optional[int] = None, prompt_done: bool = False,
+            read_column: Optional[int] = None) -> int:
         """Append a row with its own blocks: a list, or one a group; its number."""
         i, target = self.num_rows, self._rows.blocks
         groups, width = target.shape[0], target.shape[2]
@@ -226,7 +227,7 @@ class Batch:
         return i
 
     def pad(self, rows: int, tokens: int) -> None:
-        """How many rows and tokens the step has with its padding, which the build makes behind the real rows."""
+        """Rows and tokens of the step with its padding, which the build makes behind the real rows."""
         struct = self._opened()
         n: int = struct.num_rows
         real = int(self._arrays[0][:n].sum(dtype=np.int64))
@@ -240,8 +241,8 @@ class Batch:
         self._upto = min(self._upto, n)  # the build writes what is behind
 
     def index(self, seq_index: Optional[Ints] = None, accepted_index: Optional[Ints] = None) -> None:
-        """Which elements of the device's arrays belong to the rows, int32 [n] each; -1, or None: those of the rows'
-        own numbers."""
+        """Which elements of the device's arrays belong to the rows, int32 [n] each; -1, or None: those of the
+        rows' own numbers."""
         struct = self._opened()
         if not struct.seq_index:
             raise ValueError("gdnmeta.Batch.index: the builder's device is the CPU, want a CUDA device")
@@ -277,4 +278,6 @@ class Batch:
         self.close()
 
     def __repr__(self) -> str:
-        return "gdnmeta.Batch(closed)" if self._owner is None else f"gdnmeta.Batch({self.num_rows} of {self.max_rows} rows)"
+        if self._owner is None:
+            return "gdnmeta.Batch(closed)"
+        return f"gdnmeta.Batch({self.num_rows} of {self.max_rows} rows)"

@@ -63,9 +63,9 @@ def builder_bytes(**options: Unpack[Options]) -> int:
 
 
 class Builder:
-    """Made of options (see Options): Builder(rules="strict", device="cuda:0", max_num_seqs=256). Its facts are
-    attributes, from `bytes` to `num_groups`. Closed by close() or a with statement; memory that arrays still show is
-    kept until they are gone."""
+    """Made of options (see Options): Builder(rules="strict", device="cuda:0", max_num_seqs=256). Its facts
+    are attributes, from `bytes` to `num_groups`. Closed by close() or a with statement; memory that arrays still
+    show is kept until they are gone."""
 
     bytes: int
     decode_cudagraph_max_bs: int
@@ -115,8 +115,8 @@ class Builder:
         return Batch(self._opened(), self._token, self._table_rows, self.max_num_batched_tokens)
 
     def build(self, batch: Batch, stream: Stream = None) -> Metadata:
-        """The metadata of a batch. On CUDA, `stream` is the one that consumers work on. A build that is refused
-        leaves the metadata as it was."""
+        """The metadata of a batch. On CUDA, `stream` is the one that consumers work on. A build that is
+        refused leaves the metadata as it was."""
         if self._handle is None:
             self._opened()
         if type(batch) is not Batch:
@@ -152,7 +152,7 @@ class Builder:
         return integer("group", group, 0, self.num_groups - 1)
 
     def table(self, group: int) -> Int32s:
-        """The builder's own state table of a group, int32 [max_requests, max_blocks_per_row], to be written."""
+        """A group's state table, to be written: int32 [max_requests, max_blocks_per_row]."""
         handle = self._opened()
         address = lib.gdn_builder_table(handle, self._group(group))
         if not address:
@@ -160,8 +160,8 @@ class Builder:
         return array_at(self._core.owner, address, (self.max_requests, self.max_blocks_per_row))
 
     def set_blocks(self, group: int, table_row: Any, blocks: Any) -> None:
-        """Write rows of a group's state table, zeros behind what is given: one row and its list, or rows [n] and
-        blocks [n, up to max_blocks_per_row]."""
+        """Write rows of a group's state table, zeros behind what is given: one row and its list, or rows [n]
+        and blocks [n, up to max_blocks_per_row]."""
         table, one = self.table(group), is_scalar(table_row)
         if one:
             rows = np.array([integer("table_row", table_row, 0, self.max_requests - 1)], np.int32)
@@ -187,20 +187,22 @@ class Builder:
         self._table_rows.least = min(self._foreign.get(g, self.max_requests) for g in range(self.num_groups))
 
     def borrow_table(self, group: int, cells: Optional[Any]) -> None:
-        """Read the host's own table, int32 [rows, at least max_blocks_per_row], in place of the builder's. It is kept
-        alive, may be written between builds, and may have strided rows. None: back to the builder's own."""
+        """Read the host's own table, int32 [rows, at least max_blocks_per_row], in place of the builder's. It
+        is kept alive, may be written between builds, and may have strided rows. None: back to the builder's."""
         self._opened()
         group = self._group(group)
         if cells is None:
             self._call(lib.gdn_builder_borrow_table, group, None, 0, 0)
             return self._took_table(group, None, None)
         array = int32s("cells", cells, 2)
-        if array.dtype != getattr(cells, "dtype", None) and not hasattr(cells, "data_ptr") or isinstance(cells, list):
-            raise TypeError(f"cells has dtype {getattr(cells, 'dtype', type(cells).__name__)}, want int32, to be read in place")
-        if array.shape[0] < 1 or array.shape[1] < self.max_blocks_per_row:
-            raise ValueError(f"cells is {array.shape[0]} x {array.shape[1]}, want at least 1 x {self.max_blocks_per_row}")
-        if array.strides[1] != 4 and array.shape[1] > 1 or array.strides[0] < 4 * array.shape[1] or array.strides[0] % 4:
-            raise ValueError(f"cells has strides {list(array.strides)} in bytes, want rows one after the other")
+        dtype = getattr(cells, "dtype", type(cells).__name__)
+        if array is not cells and str(dtype).replace("torch.", "") != "int32":
+            raise TypeError(f"cells has dtype {dtype}, want int32, to be read in place")
+        (rows, columns), (row_step, step), width = array.shape, array.strides, self.max_blocks_per_row
+        if rows < 1 or columns < width:
+            raise ValueError(f"cells is {rows} x {columns}, want at least 1 x {width}")
+        if step != 4 and columns > 1 or row_step < 4 * columns or row_step % 4:
+            raise ValueError(f"cells has strides {list(array.strides)} bytes, want rows in a row")
         self._call(lib.gdn_builder_borrow_table, group, array.ctypes.data, array.strides[0] // 4, len(array))
         self._took_table(group, len(array), (cells, array))
 
@@ -229,8 +231,8 @@ class Builder:
         self._core.borrowed[key] = memory
 
     def borrow_device_seq_lens(self, memory: Any, n: Optional[int] = None) -> None:
-        """Read seq_len on the device: an int32 CUDA tensor [n], or an address; see Batch.index. None: back to the
-        host's. Rows with nothing computed are then told by read_column = -1."""
+        """Read seq_len on the device: an int32 CUDA tensor [n], or an address; see Batch.index. None: back to
+        the host's. Rows with nothing computed are then told by read_column = -1."""
         self._borrow_vector(lib.gdn_builder_borrow_device_seq_lens, "seq_lens", memory, n)
 
     def borrow_device_accepted(self, memory: Any, n: Optional[int] = None) -> None:
@@ -254,7 +256,7 @@ class Builder:
         self._call(lib.gdn_check, _stream(stream))
 
     def check_result(self, forget: bool = False) -> Optional[Violation]:
-        """What a finished check found, with the option check=True; on a GPU a step's answer comes a step late."""
+        """What a finished check found, with check=True; on a GPU a step's answer comes a step late."""
         handle, out = self._opened(), STRUCTS["gdn_violation"]()
         status = lib.gdn_check_result(handle, int(bool(forget)), ctypes.byref(out))
         if not status:

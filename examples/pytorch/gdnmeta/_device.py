@@ -1,5 +1,6 @@
-"""Memory of a device, as an argument: a CUDA tensor of any library that speaks DLPack or __cuda_array_interface__,
-or an address. Tensors tell their device, type and shape, and are checked by them; of addresses the driver is asked."""
+"""Memory of a device, as an argument: a CUDA tensor of any library that speaks DLPack or
+__cuda_array_interface__, or an address. Tensors tell their device, type and shape, and are checked by them;
+of addresses the driver is asked."""
 from __future__ import annotations
 
 import ctypes
@@ -22,7 +23,8 @@ class Memory(NamedTuple):
 def _from_dlpack(name: str, value: Any, ordinal: int) -> Memory:
     kind, index = (int(part) for part in value.__dlpack_device__())
     if kind not in CUDA_DEVICES or index != ordinal:
-        raise ValueError(f"{name} is on device {getattr(value, 'device', (kind, index))}, want cuda:{ordinal}")
+        where = getattr(value, "device", (kind, index))
+        raise ValueError(f"{name} is on device {where}, want cuda:{ordinal}")
     capsule = value.__dlpack__(stream=-1)  # the caller orders his streams; nobody waits here
     at = _pointer(id(capsule), b"dltensor")
     t: Any = STRUCTS["gdn_dlpack_unversioned"].from_address(at).dl_tensor
@@ -37,7 +39,8 @@ def _from_interface(name: str, interface: Any) -> Memory:
     if interface["typestr"] not in ("<i4", "=i4"):
         raise TypeError(f"{name} has dtype {interface['typestr']}, want int32")
     shape, strides = tuple(interface["shape"]), interface.get("strides")
-    return Memory(interface["data"][0] or 0, shape, tuple(s // 4 for s in strides) if strides else _contiguous(shape))
+    elements = tuple(step // 4 for step in strides) if strides else _contiguous(shape)
+    return Memory(interface["data"][0] or 0, shape, elements)
 
 
 def _contiguous(shape: Tuple[int, ...]) -> Tuple[int, ...]:
@@ -83,7 +86,8 @@ def table(name: str, value: Any, row_stride: Optional[int], rows: Optional[int],
     if memory.shape is None or memory.strides is None:
         if row_stride is None or rows is None:
             raise TypeError(f"row_stride and rows are not both given, want them for the address {name}")
-        return memory.address, integer("row_stride", row_stride, width, 2**31 - 1), integer("rows", rows, 1, 2**31 - 1)
+        stride = integer("row_stride", row_stride, width, 2**31 - 1)
+        return memory.address, stride, integer("rows", rows, 1, 2**31 - 1)
     if memory.shape[1] < width:
         raise ValueError(f"{name} has {memory.shape[1]} columns, want at least {width}")
     if row_stride is not None and row_stride != memory.strides[0]:

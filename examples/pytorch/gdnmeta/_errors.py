@@ -1,7 +1,7 @@
 """What goes wrong, as exceptions.
 
-A programming mistake is a TypeError or a ValueError. What a server can meet at run time is an Error with the core's
-code; a view of a step that is over raises StaleError, and a closed object ClosedError."""
+A programming mistake is a TypeError or a ValueError. What a server can meet at run time is an Error with the
+core's code; a view of a step that is over raises StaleError, and a closed object ClosedError."""
 from __future__ import annotations
 
 from typing import Any, Iterable, NoReturn, Union
@@ -65,7 +65,8 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     """A whole number of low .. high, from Python or numpy; True is none."""
     if type(value) is not int:
         index = getattr(type(value), "__index__", None)
-        if index is None or isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "i") not in "iu":
+        kind = getattr(getattr(value, "dtype", None), "kind", "i")
+        if index is None or isinstance(value, bool) or kind not in "iu":
             raise TypeError(wrong(name, value, f"an integer in {low} .. {high}"))
         try:
             value = index(value)

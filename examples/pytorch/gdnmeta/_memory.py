@@ -15,7 +15,7 @@ INT32 = np.dtype(np.int32)
 
 
 class Owner:
-    """A C object that is freed once nobody holds this: neither the object in Python nor an array over its memory."""
+    """A C object, freed once nobody holds this: neither its object in Python nor an array over its memory."""
 
     __slots__ = ("handle", "_free", "__weakref__")
 
@@ -29,14 +29,14 @@ class Owner:
 class _Span:
     """What numpy makes an array of; the array keeps it, and so the owner."""
 
-    def __init__(self, owner: object, address: int, shape: Tuple[int, ...], dtype: np.dtype[Any], writable: bool) -> None:
-        self.owner = owner
-        self.__array_interface__ = {"version": 3, "data": (address, not writable), "shape": shape, "typestr": dtype.str}
+    def __init__(self, owner: object, **interface: object) -> None:
+        self.owner, self.__array_interface__ = owner, {"version": 3, **interface}
 
 
-def array_at(owner: object, address: int, shape: Tuple[int, ...], dtype: Any = INT32, writable: bool = True) -> AnyArray:
+def array_at(owner: object, address: int, shape: Tuple[int, ...], dtype: Any = INT32,
+             writable: bool = True) -> AnyArray:
     """An array over memory that `owner` keeps."""
-    return np.asarray(_Span(owner, address, shape, np.dtype(dtype), writable))
+    return np.asarray(_Span(owner, data=(address, not writable), shape=shape, typestr=np.dtype(dtype).str))
 
 
 _DELETER = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)

@@ -15,8 +15,8 @@ TILE = 8  # tokens
 
 
 class Metadata:
-    """Numbers, and tensors or None where the step has none. The object is the same every time and shows the last
-    build that succeeded; with `group` it shows that cache group's own tensors. Shapes stand in gdnmeta.h."""
+    """Numbers, and tensors or None where the step has none. The object is the same every time and shows the
+    last build that succeeded; with `group` it shows that cache group's own tensors. gdnmeta.h has the shapes."""
 
     step: int
     num_prefills: int
@@ -94,9 +94,9 @@ class Metadata:
 
     @property
     def nums_dict(self) -> Optional[Dict[int, Dict[str, Any]]]:
-        """The host's record of the conv1d launch in a step with prefills, by tokens a tile (8): nums int32 [n] tiles
-        of each non-spec row, tot their sum, mlist int64 [tot] row of each tile, offsetlist int32 [tot] tile of the
-        row, and the two tables that the device reads. Made when first asked for."""
+        """The host's record of the conv1d launch in a step with prefills, by tokens a tile (8): nums int32 [n]
+        tiles of each non-spec row, tot their sum, mlist int64 [tot] row of each tile, offsetlist int32 [tot]
+        tile of the row, and the two tables that the device reads. Made when first asked for."""
         self._refresh()
         if "nums_dict" not in self._views:
             self._views["nums_dict"] = self._conv_record()
@@ -111,12 +111,14 @@ class Metadata:
         ends = np.cumsum(nums, dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         offsets = np.arange(total, dtype=np.int64) - np.repeat(ends - nums, nums)
-        return {TILE: {"nums": nums, "tot": total, "mlist": np.repeat(np.arange(len(nums), dtype=np.int64), nums),
-                       "mlist_len": total, "offsetlist": offsets.astype(np.int32), "batch_ptr": self.batch_ptr,
+        rows = np.repeat(np.arange(len(nums), dtype=np.int64), nums)
+        return {TILE: {"nums": nums, "tot": total, "mlist": rows, "mlist_len": total,
+                       "offsetlist": offsets.astype(np.int32), "batch_ptr": self.batch_ptr,
                        "token_chunk_offset_ptr": self.token_chunk_offset_ptr}}
 
     def __repr__(self) -> str:
         if self._core.owner is None:
             return "gdnmeta.Metadata(closed)"
-        return (f"gdnmeta.Metadata(step={self.step}, decodes={self.num_decodes}, prefills={self.num_prefills}, "
-                f"spec_decodes={self.num_spec_decodes}, tokens={self.num_actual_tokens})")
+        return (f"gdnmeta.Metadata(step={self.step}, decodes={self.num_decodes}, "
+                f"prefills={self.num_prefills}, spec_decodes={self.num_spec_decodes}, "
+                f"tokens={self.num_actual_tokens})")

@@ -12,11 +12,11 @@ from ._memory import Int32s
 
 
 class Options(TypedDict, total=False):
-    """What Builder and builder_bytes take. None, or nothing, is the core's default; gdnmeta.h describes each."""
+    """What Builder and builder_bytes take. None is the core's default; gdnmeta.h describes each."""
 
     rules: Optional[str]  # "strict", or the name of an upstream builder: RULES
     num_slots: Union[None, int, Sequence[int], Int32s]  # one for all groups, or one a group
-    device: Union[None, str, int, Any]  # "cpu", "auto", "cuda", "cuda:N", an ordinal (-1: CPU), a torch.device
+    device: Union[None, str, int, Any]  # "cpu", "auto", "cuda", "cuda:N", an ordinal, torch's device
     max_num_seqs: Optional[int]
     max_num_batched_tokens: Optional[int]
     max_rows: Optional[int]
@@ -78,8 +78,9 @@ def _full_cuda_graph(name: str, value: Any) -> int:
 
 
 DOMAINS: Dict[str, Callable[[str, Any], int]] = {
-    "rules": _named(RULES), "mamba_cache_mode": _named(MODES), "query_start_loc_dtype": _dtype, "device": _device,
-    "full_cuda_graph": _full_cuda_graph, "parallel_drafting": flag, "check_unique": flag, "check": flag, "poison": flag,
+    "rules": _named(RULES), "mamba_cache_mode": _named(MODES), "query_start_loc_dtype": _dtype,
+    "device": _device, "full_cuda_graph": _full_cuda_graph, "parallel_drafting": flag, "check_unique": flag,
+    "check": flag, "poison": flag,
 }
 
 

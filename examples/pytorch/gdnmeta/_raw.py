@@ -13,7 +13,7 @@ from ._memory import Int32s
 
 
 class Inputs(TypedDict, total=False):
-    """What build_raw and capture take: arrays of the host, numpy's or torch's, or lists. None is "not given"."""
+    """What build_raw and capture take: arrays of the host, numpy's or torch's, or lists. None: not given."""
 
     query_start_loc: Any          # int32 [R + 1]
     seq_lens: Any                 # int32 [R]
@@ -30,7 +30,7 @@ class Inputs(TypedDict, total=False):
 
 
 ARRAYS = ("query_start_loc", "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens")
-ROW_ARRAYS = ("prompt_done", "read_column", "seq_index", "accepted_index")  # the core takes their length from the rows
+ROW_ARRAYS = ("prompt_done", "read_column", "seq_index", "accepted_index")  # as long as there are rows
 SCALARS = ("num_reqs", "num_actual_tokens", "max_query_len")
 KNOWN = ARRAYS + ROW_ARRAYS + SCALARS + ("block_table",)
 
@@ -42,13 +42,14 @@ def _tables(value: Any, groups: int) -> List[Int32s]:
             count = f"{len(value)} elements" if hasattr(value, "__len__") else "no length"
             raise ValueError(f"block_table has {count}, want {groups}, one table a group")
         named = [(f"block_table[{group}]", table) for group, table in enumerate(value)]
-    elif getattr(value, "ndim", 2) == 3 or isinstance(value, (list, tuple)) and len(value) == 1 and _is_table(value[0]):
+    elif getattr(value, "ndim", 2) == 3 or _is_list_of_one_table(value):
         if len(value) != 1:
             raise ValueError(f"block_table has {len(value)} elements, want 1, one table a group")
         named = [("block_table[0]", value[0])]
     else:
         named = [("block_table", value)]
-    tables = [int32s(name, table, 2) if not _empty(table) else np.zeros((0, 0), np.int32) for name, table in named]
+    none = np.zeros((0, 0), np.int32)
+    tables = [none if _empty(table) else int32s(name, table, 2) for name, table in named]
     for (name, _), table in zip(named, tables):
         if table.shape != tables[0].shape:
             raise ValueError(f"{name} is {table.shape[0]} x {table.shape[1]}, "
@@ -62,10 +63,13 @@ def _empty(table: Any) -> bool:
     return isinstance(table, (list, tuple)) and not table
 
 
-def _is_table(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return bool(value) and hasattr(value[0], "__len__")
-    return getattr(value, "ndim", 0) == 2
+def _is_list_of_one_table(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 1:
+        return False
+    first = value[0]
+    if isinstance(first, (list, tuple)):
+        return bool(first) and hasattr(first[0], "__len__")
+    return getattr(first, "ndim", 0) == 2
 
 
 def _rows_in_place(table: Int32s) -> bool:

@@ -1,6 +1,6 @@
-"""Tensors of a step: for numpy, and by DLPack for torch.from_dlpack and its like. All are read-only views of the
-builder's memory, which the next build overwrites; a Tensor knows its step and then raises StaleError. An array that
-was made of one stays valid memory, also when the builder is closed, and shows whatever step is there."""
+"""Tensors of a step: for numpy, and by DLPack for torch.from_dlpack and its like. All are read-only views of
+the builder's memory, which the next build overwrites; a Tensor knows its step and then raises StaleError. An
+array that was made of one stays valid memory, also when the builder is closed, and shows what step is there."""
 from __future__ import annotations
 
 import ctypes
@@ -16,7 +16,8 @@ DTYPES = {CONSTANTS[name]: np.dtype(name[4:].lower()) for name in
           ("GDN_INT32", "GDN_INT64", "GDN_BOOL", "GDN_UINT8") if name in CONSTANTS}
 CPU, CUDA = CONSTANTS["GDN_DL_CPU"], CONSTANTS["GDN_DL_CUDA"]
 
-_new, _valid, _pointer = (getattr(ctypes.pythonapi, f"PyCapsule_{name}") for name in ("New", "IsValid", "GetPointer"))
+_new, _valid, _pointer = (getattr(ctypes.pythonapi, f"PyCapsule_{name}")
+                          for name in ("New", "IsValid", "GetPointer"))
 _new.restype, _new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 _valid.argtypes = _pointer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
 _pointer.restype = ctypes.c_void_p
@@ -105,7 +106,7 @@ class Tensor:
         return n
 
     def numpy(self) -> AnyArray:
-        """On the CPU the memory itself, read-only; from a GPU a copy, once the build's stream has come to it."""
+        """On the CPU the memory itself, read-only; from a GPU a copy, once the build is done there."""
         handle = self._handle()
         if self._core.device[0] == CPU:
             export = Owner(VERSIONED.pointer(handle, self._struct), delete_export)
