@@ -71,7 +71,8 @@ end
 --- Elements of an int32_t array, which carries its length.
 ---@return integer|nil length nil for anything else, pointers included
 function M.int32_array(value)
-  if ctype(value):gsub("^const ", ""):find "^int %[[%d?]+%]$" then return ffi.sizeof(value) / 4 end
+  local name = ctype(value):gsub("^const ", "")
+  if name:find "^int %[[%d?]+%]$" or name:find "^int %(&%)%[%d+%]$" then return ffi.sizeof(value) / 4 end
 end
 
 ---@return boolean

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local foreign = require "gdnmeta.memory"
 
 local slots_t = ffi.typeof "int32_t[?]"
 local INT32_MAX = check.INT32_MAX
@@ -71,11 +72,12 @@ for _, option in ipairs(OPTIONS) do KNOWN[option[1]] = true end
 -- Pool sizes, one a group, from one number for all or a list.
 local function pools(value, num_groups)
   local slots = slots_t(num_groups)
-  if type(value) == "table" then
-    local n, message = check.list("num_slots", value, 1, INT32_MAX)
-    if not n then return nil, message end
+  if type(value) == "table" or check.int32_array(value) or check.int32_pointer(value) then
+    local list, message = foreign.list("num_slots", value, 1, INT32_MAX)
+    if not list then return nil, message end
+    local n = check.length(list)
     if n ~= num_groups then return nil, ("num_slots has %d elements, want %d"):format(n, num_groups) end
-    for group = 1, n do slots[group - 1] = rawget(value, group) end
+    for group = 1, n do slots[group - 1] = rawget(list, group) end
   elseif type(value) ~= "number" then
     return nil, check.wrong("num_slots", value, "an integer or a list of one a group")
   elseif not check.integer(value, 1, INT32_MAX) then

@@ -1,6 +1,7 @@
--- The reference builder's own arguments, as Lua lists or int32_t arrays, into a gdn_raw.
+-- The reference builder's own arguments, as Lua lists or int32 memory, into a gdn_raw.
 local ffi = require "ffi"
 local check = require "gdnmeta.check"
+local foreign = require "gdnmeta.memory"
 local scratch = require "gdnmeta.scratch"
 
 local raw_t = ffi.typeof "gdn_raw"
@@ -9,10 +10,16 @@ local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
 
 local ARRAYS = { "query_start_loc", "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens" }
 local ROW_ARRAYS = { "prompt_done", "read_column" } -- the core takes their length from the rows
-local SCALARS = { "num_reqs", "num_actual_tokens", "max_query_len", "block_table_cols" }
+local SCALARS = { "num_reqs", "num_actual_tokens", "max_query_len" }
+local TABLE_SCALARS = { "block_table_cols", "block_table_stride" }
 local KNOWN = { block_table = true }
-for _, names in ipairs { ARRAYS, ROW_ARRAYS, SCALARS } do
+for _, names in ipairs { ARRAYS, ROW_ARRAYS, SCALARS, TABLE_SCALARS } do
   for _, name in ipairs(names) do KNOWN[name] = true end
+end
+
+local NUMBERS = {}
+for _, names in ipairs { SCALARS, TABLE_SCALARS } do
+  for _, name in ipairs(names) do NUMBERS[#NUMBERS + 1] = name end
 end
 
 local Raw = {}
@@ -30,8 +37,8 @@ end
 -- Pointer and length of an array; nil, nil when it is absent; nil, message when it is none.
 local function array(self, name, value)
   if check.absent(value) then return nil, nil end
-  local n = check.int32_array(value)
-  if n then return value, n end
+  local given, n = foreign.int32(name, value)
+  if given or n then return given, n end
   if type(value) ~= "table" then return nil, check.wrong(name, value, "a list or an int32_t array") end
   if name == "prompt_done" then value = flags(value) end
   local message
@@ -42,15 +49,38 @@ local function array(self, name, value)
   return memory, n
 end
 
--- A group's table: a list of rows, or a flat array of `cols` columns. Returns memory, rows, columns.
-local function table_of(self, name, value, cols)
-  local n = check.int32_array(value)
-  if n then
-    if not cols then return nil, "block_table_cols is not given, want it for the flat " .. name end
-    if cols < 1 or n % cols ~= 0 then
-      return nil, ("%s has %d elements, want a multiple of block_table_cols = %d"):format(name, n, cols)
-    end
-    return value, n / cols, cols
+-- Columns of a row in a list of rows.
+local function width_of(name, row)
+  local given, n = foreign.int32(name, row)
+  if given or n then return given and n, n end
+  return check.list(name, row, INT32_MIN, INT32_MAX)
+end
+
+-- Rows of flat memory: `stride` elements from one to the next, of which the first `cols` count. The last row
+-- may end with them. Nil, message where they do not come out even.
+local function flat_rows(name, n, cols, stride)
+  if not cols then return nil, "block_table_cols is not given, want it for the flat " .. name end
+  if stride and stride < cols then
+    return nil, check.wrong_integer("block_table_stride", stride, cols, INT32_MAX)
+  end
+  if cols < 1 or n % (stride or cols) ~= 0 and n % (stride or cols) ~= cols then
+    local apart = "rows of block_table_cols = %d, block_table_stride = %d apart"
+    local wanted = stride and apart:format(cols, stride)
+      or ("a multiple of block_table_cols = %d"):format(cols)
+    return nil, ("%s has %d elements, want %s"):format(name, n, wanted)
+  end
+  return math.ceil(n / (stride or cols))
+end
+
+-- A group's table: a list of rows, or flat memory. Returns memory, rows, columns, stride.
+local function table_of(self, name, value, cols, stride)
+  local given, n = foreign.int32(name, value)
+  if given then
+    local rows, message = flat_rows(name, n, cols, stride)
+    if not rows then return nil, message end
+    return given, rows, cols, stride or cols
+  elseif n then
+    return nil, n
   end
   if type(value) ~= "table" then
     return nil, check.wrong(name, value, "a list of rows or an int32_t array")
@@ -58,27 +88,28 @@ local function table_of(self, name, value, cols)
   local rows = check.length(value)
   for i = 1, rows do -- before any memory is asked for
     local row = ("%s[%d]"):format(name, i)
-    local columns, message = check.list(row, rawget(value, i), INT32_MIN, INT32_MAX)
+    local columns, message = width_of(row, rawget(value, i))
     if not columns then return nil, message end
     cols = cols or columns
     if columns ~= cols then return nil, ("%s has %d columns, want %d"):format(row, columns, cols) end
   end
   cols = cols or 0
   local memory = self.scratch:int32(name, rows * cols)
-  for i = 1, rows do check.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
-  return memory, rows, cols
+  for i = 1, rows do foreign.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
+  return memory, rows, cols, cols
 end
 
--- Does a list hold one table a group, instead of being the table of the only one?
-local function one_a_group(value, groups)
-  if groups > 1 then return true end
-  local first = rawget(value, 1)
-  return check.int32_array(first) ~= nil or type(first) == "table" and type(rawget(first, 1)) == "table"
+-- Is the first of a list a group's table, and not the first row of the only group's?
+local function is_table(first, is_memory, n)
+  if is_memory then return n == 1 end
+  if type(first) ~= "table" then return false end
+  local kind = type(rawget(first, 1))
+  return kind == "table" or kind == "cdata"
 end
 
-local function block_tables(self, value, cols)
+local function block_tables(self, value, cols, stride)
   local raw, groups = self.raw, self.groups
-  local nested = type(value) == "table" and one_a_group(value, groups)
+  local nested = foreign.one_a_group(value, groups > 1 and function() return true end or is_table)
   if groups > 1 and not nested then
     return check.wrong("block_table", value, "a list of one table a group")
   end
@@ -88,14 +119,19 @@ local function block_tables(self, value, cols)
   local pointers = ffi.cast(tables_t, self.scratch:bytes("block_tables", groups * ffi.sizeof "void *"))
   for group = 1, groups do
     local name = nested and ("block_table[%d]"):format(group) or "block_table"
-    local memory, rows, columns = table_of(self, name, nested and rawget(value, group) or value, cols)
+    local given = value
+    if nested then given = rawget(value, group) end
+    local memory, rows, columns, step = table_of(self, name, given, cols, stride)
     if not memory then return rows end
     if group > 1 and (rows ~= raw.block_table_rows or columns ~= raw.block_table_cols) then
       return ("%s is %d x %d, want %d x %d like the first"):format(name, rows, columns, raw.block_table_rows,
                                                                    raw.block_table_cols)
+    elseif group > 1 and step ~= raw.block_table_stride then
+      local first = tonumber(raw.block_table_stride)
+      return ("%s has rows %d elements apart, want %d like the first"):format(name, step, first)
     end
     pointers[group - 1] = memory
-    raw.block_table_rows, raw.block_table_cols, raw.block_table_stride = rows, columns, columns
+    raw.block_table_rows, raw.block_table_cols, raw.block_table_stride = rows, columns, step
   end
   raw.block_tables = pointers
 end
@@ -124,7 +160,7 @@ end
 
 local function fill(self, inputs)
   local raw = self.raw
-  for _, name in ipairs(SCALARS) do
+  for _, name in ipairs(NUMBERS) do
     local value = inputs[name]
     if not check.absent(value) and not check.integer(value, INT32_MIN, INT32_MAX) then
       return check.wrong_integer(name, value, INT32_MIN, INT32_MAX)
@@ -146,8 +182,9 @@ local function fill(self, inputs)
     raw[name] = memory
   end
   local cols = not check.absent(inputs.block_table_cols) and inputs.block_table_cols or nil
+  local stride = not check.absent(inputs.block_table_stride) and inputs.block_table_stride or nil
   if not check.absent(inputs.block_table) then
-    local message = block_tables(self, inputs.block_table, cols)
+    local message = block_tables(self, inputs.block_table, cols, stride)
     if message then return message end
   end
   defaults(raw)

@@ -1,6 +1,7 @@
 --- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local foreign = require "gdnmeta.memory"
 local scratch = require "gdnmeta.scratch"
 
 local INT32_MAX = check.INT32_MAX
@@ -12,9 +13,11 @@ local function arrays(inputs, memory)
   local out, n = {}, nil
   for _, name in ipairs(LISTS) do
     local list = inputs[name]
-    local length = check.int32_array(list)
-    if length then
-      out[name] = list
+    local given, length = foreign.int32(name, list)
+    if given then
+      out[name] = given
+    elseif length then
+      return nil, length
     elseif type(list) == "table" then
       local message
       length, message = check.list(name, list, check.INT32_MIN, INT32_MAX)

@@ -2,6 +2,7 @@
 -- 2^31, 2.5 or NaN into an int32 stores something else without a word.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local foreign = require "gdnmeta.memory"
 
 local integer = check.integer
 local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
@@ -75,23 +76,27 @@ function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_don
   return i
 end
 
+local function is_list(first, is_memory) return is_memory or type(first) == "table" end
+
 --- The batch's own blocks of the row that comes next: one list a group; a flat list does where there
---- is one group.
+--- is one group. Each list may be int32 memory instead: an array, or { pointer, elements }.
 ---@param rows ffi.cdata* gdn_batch with room for a row
 ---@param blocks table
 ---@return string|nil message
 function M.write_blocks(rows, blocks)
-  if type(blocks) ~= "table" then return check.wrong("blocks", blocks, "a list") end
+  local is_memory = check.int32_array(blocks) or check.int32_pointer(blocks)
+  if type(blocks) ~= "table" and not is_memory then return check.wrong("blocks", blocks, "a list") end
   local i, groups, width = rows.num_rows, rows.num_groups, rows.max_blocks_per_row
   if i < 0 then return check.wrong_integer("num_rows", i, 0, rows.max_rows) end
-  local nested = groups > 1 or type(rawget(blocks, 1)) == "table"
+  if groups > 1 and is_memory then return check.wrong("blocks", blocks, "a list of one a group") end
+  local nested = groups > 1 or foreign.one_a_group(blocks, is_list)
   if nested and check.length(blocks) ~= groups then
     return ("blocks has %d elements, want %d, one list a group"):format(check.length(blocks), groups)
   end
   for group = 0, groups - 1 do
     local target = rows.blocks + (group * rows.max_rows + i) * width
     local name = nested and ("blocks[%d]"):format(group + 1) or "blocks"
-    local message = check.copy(name, nested and rawget(blocks, group + 1) or blocks, target, width)
+    local message = foreign.copy(name, nested and rawget(blocks, group + 1) or blocks, target, width)
     if message then return message end
   end
 end

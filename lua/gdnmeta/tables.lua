@@ -2,6 +2,7 @@
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
+local foreign = require "gdnmeta.memory"
 local opened = require("gdnmeta.receiver").builder
 local took_table = require "gdnmeta.borrowed"
 
@@ -34,14 +35,14 @@ end
 --- Write a row of a group's state table, zeros behind the list.
 ---@param group integer 0-based
 ---@param table_row integer 0-based
----@param blocks integer[]
+---@param blocks integer[]|ffi.cdata*|table a list, an int32_t array or { pointer, elements }
 function M:set_blocks(group, table_row, blocks)
   local cells, message = own_table(self, opened(self, "set_blocks"), group)
   if cells and not check.integer(table_row, 0, self.max_requests - 1) then
     message = check.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
   elseif cells then
     local width = self.max_blocks_per_row
-    message = check.copy("blocks", blocks, cells + table_row * width, width)
+    message = foreign.copy("blocks", blocks, cells + table_row * width, width)
   end
   if message then error("gdnmeta.Builder:set_blocks: " .. message, 2) end
 end
@@ -49,10 +50,10 @@ end
 local function borrow_problem(self, group, cells, row_stride, rows)
   local problem = group_problem(self, group)
   if problem or cells == nil then return problem end
-  local n, width = check.int32_array(cells), self.max_blocks_per_row
-  if not n and not check.int32_pointer(cells) then
-    return check.wrong("cells", cells, "an int32_t array or pointer")
-  end
+  local pointer, n = cells, nil
+  if not check.int32_pointer(cells) then pointer, n = foreign.int32("cells", cells) end
+  if not pointer then return n or check.wrong("cells", cells, "an int32_t array or pointer") end
+  local width = self.max_blocks_per_row
   if not check.integer(row_stride, width, check.INT32_MAX) then
     return check.wrong_integer("row_stride", row_stride, width, check.INT32_MAX)
   end
@@ -61,11 +62,12 @@ local function borrow_problem(self, group, cells, row_stride, rows)
   end
   local need = (rows - 1) * row_stride + width
   if n and need > n then return ("cells has %d elements, want %d for %d rows"):format(n, need, rows) end
+  return nil, pointer
 end
 
 --- Read the host's own table instead of the builder's. It must stay valid; an array is kept alive.
 ---@param group integer 0-based
----@param cells ffi.cdata*|nil int32_t array or pointer; nil: back to the builder's own table
+---@param cells ffi.cdata*|table|nil int32_t array, pointer or { pointer, elements }; nil: the builder's
 ---@param row_stride integer elements from row to row, at least max_blocks_per_row
 ---@param rows integer
 ---@return boolean|nil ok
@@ -73,10 +75,10 @@ end
 ---@return integer? code
 function M:borrow_table(group, cells, row_stride, rows)
   local handle = opened(self, "borrow_table")
-  local problem = borrow_problem(self, group, cells, row_stride, rows)
+  local problem, pointer = borrow_problem(self, group, cells, row_stride, rows)
   if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
   if cells == nil then row_stride, rows = nil, nil end
-  local status = lib.gdn_builder_borrow_table(handle, group, cells, row_stride or 0, rows or 0)
+  local status = lib.gdn_builder_borrow_table(handle, group, pointer, row_stride or 0, rows or 0)
   if status ~= 0 then return self:failed(status) end
   took_table(self, group, cells, rows)
   return true

@@ -1,4 +1,4 @@
-"""Inputs and outputs on a device, over the driver that GDNMETA_LIBCUDA names: the specs' own, or a real one."""
+"""Inputs and outputs on a device, over the driver that GDNMETA_LIBCUDA names: the specs', or a real one."""
 
 import ctypes
 import os
@@ -162,7 +162,7 @@ class Devices(unittest.TestCase):
         table = np.zeros((4, 3))
         borrow, vector = self.builder.borrow_device_table, self.builder.borrow_device_seq_lens
         refusals = [
-            (lambda: vector(host), ValueError, r"memory is on device \S+, want cuda:0"),
+            (lambda: vector(host), ValueError, r"memory is on device .+, want cuda:0"),
             (lambda: vector(host.ctypes.data, 4), gdnmeta.Error, "memory"),
             (lambda: vector(elsewhere), ValueError, r"memory is on device \(2, 1\), want cuda:0"),
             (lambda: vector(Exporter([1], np.int64)), TypeError, "memory has dtype int64, want int32"),

@@ -28,37 +28,6 @@ class Device:
         raise AssertionError("nobody may ask for this memory")
 
 
-OPTIONS = [
-    (dict(max_num_seq=3), TypeError, "unknown option max_num_seq, want one of rules, num_slots, device, "),
-    (dict(size=4), TypeError, "unknown option size, want one of rules, "),
-    (dict(rules="vllm"), ValueError, 'rules = "vllm", want "strict", "vllm-2026-04"'),
-    (dict(rules=1), TypeError, 'rules = 1, want "strict", '),
-    (dict(mamba_cache_mode="some"), ValueError, 'mamba_cache_mode = "some", want "none", "align" or "all"'),
-    (
-        dict(query_start_loc_dtype="int16"),
-        ValueError,
-        'query_start_loc_dtype = "int16", want "int32" or "int64"',
-    ),
-    (
-        dict(query_start_loc_dtype=np.float32),
-        ValueError,
-        'query_start_loc_dtype = "float32", want "int32" or "int64"',
-    ),
-    (dict(device="tpu"), ValueError, 'device = "tpu", want "auto", "cpu", "cuda", "cuda:N" or an ordinal'),
-    (dict(device=True), TypeError, "device = True, want "),
-    (dict(device=-3), ValueError, "device = -3, want an integer in -2 .. 1023"),
-    (dict(full_cuda_graph=1), TypeError, "full_cuda_graph = 1, want True or False"),
-    (dict(check_unique="yes"), TypeError, 'check_unique = "yes", want True or False'),
-    (dict(max_num_seqs=2.0), TypeError, "max_num_seqs = 2.0, want " + INT32),
-    (dict(max_num_seqs=True), TypeError, "max_num_seqs = True, want " + INT32),
-    (dict(max_num_seqs=2**31), ValueError, "max_num_seqs = 2147483648, want " + INT32),
-    (dict(max_num_seqs=0), gdnmeta.Error, "max_num_seqs = 0, want 1 .. 2147483647"),
-    (dict(num_groups=65), gdnmeta.Error, "num_groups = 65, want 1 .. 64"),
-    (dict(num_slots=[3, 4]), ValueError, "num_slots has 2 elements, want 1, one a group"),
-    (dict(num_slots=[0]), ValueError, "num_slots[0] = 0, want an integer in 1 .. 2147483647"),
-    (dict(num_slots=1.5), TypeError, "num_slots = 1.5, want an int32 array or a list"),
-]
-
 ROWS = [
     (dict(seq_len=[9, 9.5]), TypeError, f"seq_len[1] = 9.5, want {INT32}"),
     (dict(seq_len=[9, "x"]), TypeError, f'seq_len[1] = "x", want {INT32}'),
@@ -140,12 +109,6 @@ class Misuse(unittest.TestCase):
             call(*arguments, **named)
         self.assertIs(type(caught.exception), kind, caught.exception)
         self.assertIn(message, str(caught.exception))
-
-    def test_of_options(self):
-        for options, kind, message in OPTIONS:
-            for call in (make, lambda **o: gdnmeta.builder_bytes(**{"device": "cpu", **o})):
-                with self.subTest(options):
-                    self.refused(kind, message, call, **options)
 
     def test_of_rows(self):
         builder = make(num_slots=100)

@@ -249,35 +249,5 @@ class Tensors(unittest.TestCase):
         self.assertEqual(meta.chunk_offsets.tolist(), [0, 1])
 
 
-class Options(unittest.TestCase):
-    def test_are_the_fields_of_the_configuration(self):
-        fields = {name for name, _ in gdnmeta.STRUCTS["gdn_config"]._fields_ if name != "size"}
-        self.assertEqual(fields, set(gdnmeta.Options.__annotations__))
-        metadata = {name for name, _ in gdnmeta.STRUCTS["gdn_metadata"]._fields_}
-        self.assertEqual(metadata, set(gdnmeta.Metadata.__annotations__))
-
-    def test_by_their_names(self):
-        for rules in gdnmeta.RULES:
-            with make(
-                rules=rules,
-                mamba_cache_mode="align",
-                query_start_loc_dtype=np.int64,
-                parallel_drafting=True,
-                check_unique=False,
-                pad_slot_id=-1,
-                max_rows=None,
-            ) as builder:
-                self.assertEqual((builder.rules, builder.device, builder.max_rows), (rules, "cpu", 4))
-                meta = builder.build_raw(query_start_loc=[0, 1], seq_lens=[5], block_table=[[3, 3]])
-                self.assertEqual(str(meta.non_spec_query_start_loc.dtype), "int64")
-        self.assertIn("strict", gdnmeta.RULES)
-        with make(device=-1) as builder:
-            self.assertEqual(builder.bytes, gdnmeta.builder_bytes(**OPTIONS))
-
-    def test_of_speculation_follow_each_other(self):
-        with make(num_speculative_tokens=3, mamba_cache_mode="align") as builder:
-            self.assertEqual((builder.num_spec, builder.max_blocks_per_row), (3, 4))
-
-
 if __name__ == "__main__":
     unittest.main()

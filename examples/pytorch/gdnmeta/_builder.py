@@ -64,8 +64,8 @@ def builder_bytes(**options: Unpack[Options]) -> int:
 
 class Builder:
     """Made of options (see Options): Builder(rules="strict", device="cuda:0", max_num_seqs=256). Its facts
-    are attributes, from `bytes` to `num_groups`. Closed by close() or a with statement; memory that arrays still
-    show is kept until they are gone."""
+    are attributes, from `bytes` to `num_groups`. Closed by close() or a with statement; memory that arrays
+    still show is kept until they are gone."""
 
     bytes: int
     decode_cudagraph_max_bs: int
@@ -188,7 +188,7 @@ class Builder:
 
     def borrow_table(self, group: int, cells: Optional[Any]) -> None:
         """Read the host's own table, int32 [rows, at least max_blocks_per_row], in place of the builder's. It
-        is kept alive, may be written between builds, and may have strided rows. None: back to the builder's."""
+        is kept alive, may be written between builds, and may have strided rows. None: the builder's."""
         self._opened()
         group = self._group(group)
         if cells is None:

@@ -16,7 +16,7 @@ TILE = 8  # tokens
 
 class Metadata:
     """Numbers, and tensors or None where the step has none. The object is the same every time and shows the
-    last build that succeeded; with `group` it shows that cache group's own tensors. gdnmeta.h has the shapes."""
+    last build that succeeded; with `group` it shows that cache group's tensors. gdnmeta.h has the shapes."""
 
     step: int
     num_prefills: int
@@ -94,7 +94,7 @@ class Metadata:
 
     @property
     def nums_dict(self) -> Optional[Dict[int, Dict[str, Any]]]:
-        """The host's record of the conv1d launch in a step with prefills, by tokens a tile (8): nums int32 [n]
+        """The host's record of the conv1d launch of a step with prefills, by tokens a tile, 8: nums int32 [n]
         tiles of each non-spec row, tot their sum, mlist int64 [tot] row of each tile, offsetlist int32 [tot]
         tile of the row, and the two tables that the device reads. Made when first asked for."""
         self._refresh()

@@ -1,6 +1,6 @@
 """Tensors of a step: for numpy, and by DLPack for torch.from_dlpack and its like. All are read-only views of
 the builder's memory, which the next build overwrites; a Tensor knows its step and then raises StaleError. An
-array that was made of one stays valid memory, also when the builder is closed, and shows what step is there."""
+array that was made of one stays valid memory, also when the builder is closed, and shows the newest step."""
 from __future__ import annotations
 
 import ctypes
