@@ -87,7 +87,8 @@ describe("int32 memory", function()
     end
     assert.are.same({ { 5, 6 } }, slots(one, wide, { block_table_cols = 3, block_table_stride = 4 }))
     for _, case in ipairs {
-      { "block_table has 6 elements, want rows of block_table_cols = 2, block_table_stride = 5 apart", 6, 2, 5 },
+      { "block_table has 6 elements, want rows of block_table_cols = 2, block_table_stride = 5 apart",
+        6, 2, 5 },
       { "block_table_stride = 2, want an integer in 3 .. 2147483647", 6, 3, 2 },
       { "block_table has 7 elements, want a multiple of block_table_cols = 2", 7, 2 },
       { 'block_table_stride = "4", want ' .. INT32, 6, 2, "4" },

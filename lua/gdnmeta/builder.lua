@@ -100,7 +100,7 @@ end
 --- block_table_cols, num_reqs, num_actual_tokens, max_query_len, num_accepted_tokens,
 --- num_decode_draft_tokens, and prompt_done and read_column. Arrays are lists, int32_t[n] or { pointer,
 --- elements }; block_table is a list of rows, or flat memory of block_table_cols columns whose rows lie
---- block_table_stride elements apart (default: the columns), or one of these a group. The three sizes have defaults.
+--- block_table_stride elements apart (default: the columns), or one of these a group. Sizes have defaults.
 ---@param inputs table
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
 ---@return table|nil metadata

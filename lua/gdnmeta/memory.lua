@@ -23,7 +23,9 @@ local function problem_of_pointer(name, pointer, n)
   if length then
     return n > length and ("%s has %d elements, want at most the array's %d"):format(name, n, length) or nil
   end
-  if not check.int32_pointer(pointer) then return check.wrong(name .. "[1]", pointer, "an int32_t pointer") end
+  if not check.int32_pointer(pointer) then
+    return check.wrong(name .. "[1]", pointer, "an int32_t pointer")
+  end
   local address = ffi.cast(address_t, pointer)
   if address < PAGE and (n > 0 or pointer ~= nil) then
     return ("%s[1] leads to address %d, want memory"):format(name, tonumber(address))

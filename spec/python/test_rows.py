@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import pickle
+import threading
 import unittest
 import weakref
 
@@ -247,6 +248,19 @@ class Tensors(unittest.TestCase):
         self.assertIsNone(self.builder.device_error())
         self.prefill()
         self.assertEqual(meta.chunk_offsets.tolist(), [0, 1])
+
+    def test_from_several_threads_at_once_is_no_crash(self):
+        builder = make()
+        batch = builder.batch()
+        batch.set(query_len=9, seq_len=[9], blocks=[[1]])
+        threads = [
+            threading.Thread(target=lambda: [builder.build(batch) for _ in range(300)]) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(builder.metadata.step, 900)
 
 
 if __name__ == "__main__":
