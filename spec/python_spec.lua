@@ -67,8 +67,9 @@ describe("examples/pytorch/gdnmeta #lua", function()
   end
 
   it_runs("writes rows at once, and its tensors know their step", function() suite("test_rows.py", 14) end)
+  it_runs("has a page whose Python runs", function() suite("test_docs.py", 2) end)
   it_runs("has every option by its name", function() suite("test_options.py", 4) end)
-  it_runs("refuses what is wrong by name, value and what it wants", function() suite("test_misuse.py", 7) end)
+  it_runs("refuses what is wrong by name, value and what it wants", function() suite("test_misuse.py", 6) end)
   it_runs("takes tables and arrays on a device where they are", function()
     suite("test_device.py", 5, "GDNMETA_LIBCUDA=$PWD/build/libfakecuda.so")
   end)
