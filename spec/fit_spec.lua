@@ -81,6 +81,27 @@ describe("calibration #lua", function()
     assert.is_true(result.mape < 1e-6, result.mape)
   end)
 
+  it("recovers a roofline, where what is read hides what is computed or the other way round", function()
+    local planted = { c0 = 2, c_w = 10, c_tok = 0.07, c_seq = 0.12, c_ctx = 2e-5, overlap = 1 }
+    local result = fit.steps(logged(planted, 500, 0))
+    for name, want in pairs(planted) do near(want, result.coefficients[name], 1e-3 * want, name) end
+    assert.is_true(result.mape < 0.01, result.mape)
+    assert.is_true(cost.new(result.coefficients):predict(100, 10) > 0)
+    near(5, fit.steps(logged(planted, 1000, 0.2)).mape, 0.3, "mape with noise")
+  end)
+
+  it("recovers attention of long prompts", function()
+    local planted, steps = cost.new { c0 = 2, c_w = 10, c_tok = 0.07, c_att = 1e-6, overlap = 1 }, {}
+    local random = workload.random(5)
+    for k = 1, 200 do
+      local n, before = math.floor(random() * 4000), math.floor(random() * 200000)
+      local pairs_of = n * before + n * n / 2
+      steps[k] = { tokens_padded = n + 1, prefill_tokens = n, seqs = 1, ctx_sum = 0, att_sum = pairs_of,
+                   ms = planted:device_ms(n + 1, n, 1, 0, pairs_of, 0, false) }
+    end
+    near(1e-6, fit.steps(steps).coefficients.c_att, 1e-9, "c_att")
+  end)
+
   it("says how far off it is, over all and by batch size", function()
     local result = fit.steps(logged(PLANTED, 2000, 0.2)) -- mean of |uniform(-0.1, 0.1)| is 5 %
     near(5, result.mape, 0.3, "mape")

@@ -1,7 +1,9 @@
 -- Calibration: the cost model whose steps come nearest to a log of measured ones, by non-negative
--- least squares on relative errors (a decode step of 10 ms counts as much as a prefill of 500).
+-- least squares on relative errors (a decode step of 10 ms counts as much as a prefill of 500). Two forms are
+-- tried: with overlap = 0, where only reading weights hides arithmetic, and with overlap = 1.
 local contents = require "gdnmeta.sim.contents"
 local cost = require "gdnmeta.sim.cost"
+local fit_overlap = require "gdnmeta.sim.fit_overlap"
 local nnls = require "gdnmeta.sim.nnls"
 
 local M = {}
@@ -9,6 +11,7 @@ local M = {}
 local COLUMNS = { "tokens_padded", "prefill_tokens", "seqs", "ctx_sum", "ms" }
 local KNOWN = { "tokens_padded", "prefill_tokens", "seqs", "ctx_sum", "ms", "att_sum" }
 local FEWEST = 8 -- steps
+local BETTER = 0.99 -- of the squared error, from which on the other form is taken
 
 local function split(line)
   local list = {}
@@ -107,6 +110,7 @@ end
 -- The best of the knees, then a ternary search between its neighbours.
 local function search(steps)
   local list, best, least, at = knees(steps), nil, math.huge, 1
+  local overlapped, squares_of_it = fit_overlap.search(steps, list)
   local function try(knee)
     local coefficients, squares = solve(steps, knee)
     if squares < least * (1 - 1e-9) then
@@ -124,6 +128,7 @@ local function search(steps)
     local third = (high - low) / 3
     if try(low + third) < try(high - third) then high = high - third else low = low + third end
   end
+  if squares_of_it < least * BETTER then return overlapped end
   return best
 end
 
