@@ -26,6 +26,7 @@ end
 
 local function parser_of(argparse)
   local parser = argparse("gdnmeta", "Policies for LLM servers, tried out in simulated time.", EXAMPLES)
+  parser:flag("--version", "Print the version.")
   parser:command_target "command"
   parser:require_command(true)
   for _, name in ipairs(M.COMMANDS) do
@@ -82,6 +83,10 @@ end
 function M.main(argv)
   local traceback
   local ok, status = xpcall(function()
+    if argv[1] == "--version" and #argv == 1 then
+      print("gdnmeta " .. require "gdnmeta.version")
+      return
+    end
     -- doctor helps also where argparse is what is missing.
     local args = argv[1] == "doctor" and #argv == 1 and { command = "doctor" } or parse(argv)
     args.program, args.argv = argv[0], argv

@@ -3,7 +3,7 @@ local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
 
 local M = {
-  _VERSION = "0.1.0",
+  _VERSION = require "gdnmeta.version",
   builder = require("gdnmeta.builder").new,
   builder_bytes = require("gdnmeta.builder").bytes,
   reorder = require("gdnmeta.reorder"),

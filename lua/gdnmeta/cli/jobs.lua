@@ -48,11 +48,11 @@ local function folder()
   return path
 end
 
--- A shell line that runs a cell and says on stdout how that went.
+-- A shell line that runs a cell and says on stdout how that went. Status 1 is a result as well.
 local function shell_line(args, cell, i, path)
   local words = {}
   for k, word in ipairs(M.argv(args, cell, path)) do words[k] = output.quote(word) end
-  return ("%s %s --quiet 2>%s.err && echo done %d || echo failed %d"):format(
+  return ("%s %s --quiet 2>%s.err; [ $? -le 1 ] && echo done %d || echo failed %d"):format(
     output.quote(args.program), table.concat(words, " "), output.quote(path), i, i)
 end
 

@@ -4,6 +4,7 @@ local knee = require "gdnmeta.sim.knee"
 local output = require "gdnmeta.cli.output"
 local results = require "gdnmeta.cli.results"
 local values = require "gdnmeta.cli.values"
+local verdict = require "gdnmeta.cli.verdict"
 
 local M = {
   summary = "Join results of simulate --json into one table or page.",
@@ -15,7 +16,7 @@ examples:
 
 function M.describe(parser)
   parser:argument("files", "JSON that simulate, sweep or merge wrote."):args "+"
-  parser:option("--attainment", "Percent of requests that must meet both targets (90)."):argname "P"
+  parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
   parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
   parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
 end
@@ -24,12 +25,14 @@ end
 ---@param args table report, json, argv
 ---@param runs table
 ---@param share number attainment that is wanted
+---@return integer|nil status
 function M.deliver(args, runs, share)
   knee.sort(runs)
   output.deliver(args, output.command(args.argv), runs, function(list, command)
     return require("gdnmeta.sim.html").sweep(list, share, command)
   end)
   if not output.on_stdout(args) then print(require("gdnmeta.sim.report").sweep(runs, share)) end
+  return verdict.status(runs)
 end
 
 -- Runs of different workloads, limits or step costs say nothing about each other.
@@ -63,7 +66,7 @@ function M.run(args)
     end
   end
   if #runs == 0 then fail "no runs in these files" end
-  M.deliver(args, runs, share / 100)
+  return M.deliver(args, runs, share / 100)
 end
 
 return M

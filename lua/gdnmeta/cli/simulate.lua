@@ -5,6 +5,7 @@ local options = require "gdnmeta.cli.options"
 local output = require "gdnmeta.cli.output"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
+local verdict = require "gdnmeta.cli.verdict"
 
 local M = {
   summary = "Run a workload through the engine in simulated time.",
@@ -62,6 +63,7 @@ function M.run(args)
   local runs = M.runs(args)
   output.deliver(args, output.command(args.argv), runs, require("gdnmeta.sim.html").simulate)
   if not output.on_stdout(args) then print(require("gdnmeta.sim.report").report(runs)) end
+  return verdict.status(runs)
 end
 
 return M

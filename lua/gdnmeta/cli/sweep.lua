@@ -23,7 +23,7 @@ function M.describe(parser)
     :argname "POLICY"
   parser:option("--rates", "Requests a second: 2,4,8 or from:to:step (half to twice the workload's own).")
     :argname "LIST"
-  parser:option("--attainment", "Percent of requests that must meet both targets (90)."):argname "P"
+  parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
   parser:option("--precision", "Percent by which the highest rate may be off (2)."):argname "P"
   options.describe(parser)
   parser:option("--jobs", "Processes side by side (1)."):argname "N"
@@ -89,7 +89,7 @@ function M.run(args)
     end)
   end)
   progress:clear()
-  merge.deliver(args, runs, share)
+  return merge.deliver(args, runs, share)
 end
 
 return M

@@ -32,8 +32,8 @@ local function new(name)
            queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new() }
 end
 
--- One request of the class; targets in ns.
-local function add(c, t, i, ttft_target, tpot_target)
+-- One request of the class.
+local function add(c, t, i)
   local arrival, first, last, got = t.arrival[i], t.first[i], t.last[i], t.got[i]
   c.requests = c.requests + 1
   if t.start[i] >= 0 then
@@ -45,21 +45,18 @@ local function add(c, t, i, ttft_target, tpot_target)
     c.rejected = c.rejected + 1
     return
   end
-  local tpot = got > 1 and (last - first) / (got - 1) or 0
-  if got > 1 then c.tpot:add(tpot) end
+  if got > 1 then c.tpot:add((last - first) / (got - 1)) end
   c.e2e:add(last - arrival)
   c.finished = c.finished + 1
-  if first - arrival <= ttft_target and tpot <= tpot_target then c.met = c.met + 1 end
+  c.met = c.met + t.attained[i]
 end
 
 --- Figures by class, times in ms; nil where no request has a class.
 ---@param requests table
 ---@param tally table closed
----@param ttft_ms number target of requests without one of their own
----@param tpot_ms number
 ---@return table|nil classes list of { name, requests, finished, rejected, attainment, goodput,
 ---  longest_wait_ms, queue, ttft, tpot, e2e }
-function M.figures(requests, tally, ttft_ms, tpot_ms)
+function M.figures(requests, tally)
   local names = ranking(requests)
   if not names then return nil end
   local of, list = {}, {}
@@ -73,8 +70,7 @@ function M.figures(requests, tally, ttft_ms, tpot_ms)
   for i = 1, math.min(#names, MOST) do class(names[i]) end
   for i, r in ipairs(requests) do
     local name = r.class == nil and "none" or shown(r.class)
-    add(of[name] or class(r.class == nil and name or "others"), tally, i,
-      r.ttft and r.ttft * 1e9 or ttft_ms * 1e6, r.tpot and r.tpot * 1e9 or tpot_ms * 1e6)
+    add(of[name] or class(r.class == nil and name or "others"), tally, i)
   end
   local seconds = math.max(tally.ended, 1) / 1e9
   for i, c in ipairs(list) do

@@ -1,6 +1,8 @@
 -- How evenly users are served, seen from outside of any policy. Service is counted as in VTC: a token
 -- of prompt 1, a token of output 2, divided by the user's weight. A user is backlogged while one of
--- his requests waits: only then can he have been wronged.
+-- his requests waits: only then can he have been wronged. Jain's index says how it is among many: one of a
+-- thousand who gets nothing hardly moves it, so the least served one and the longest time without service
+-- stand beside it.
 local Fairness = {}
 Fairness.__index = Fairness
 
@@ -17,7 +19,8 @@ end
 function Fairness:user(name, weight)
   local u = self.users[name]
   if not u then
-    u = { weight = weight or 1, counter = 0, waiting = 0, since = 0, place = 0, time = 0, service = 0 }
+    u = { weight = weight or 1, counter = 0, waiting = 0, since = 0, place = 0, time = 0, service = 0,
+          mark = 0, without = 0 }
     self.users[name] = u
     self.names[#self.names + 1] = name
   end
@@ -40,11 +43,16 @@ end
 function Fairness:wait(u, now)
   if u.waiting == 0 then
     u.counter = math.max(u.counter, least(self))
-    u.since = now
+    u.since, u.mark = now, now
     self.backlogged[#self.backlogged + 1] = u
     u.place = #self.backlogged
   end
   u.waiting = u.waiting + 1
+end
+
+-- While it was backlogged, the user was served nothing since `mark`.
+local function unserved_until(u, now)
+  u.without, u.mark = math.max(u.without, now - u.mark), now
 end
 
 --- One of the user's requests waits no longer.
@@ -54,6 +62,7 @@ function Fairness:leave(u, now)
   u.waiting = u.waiting - 1
   if u.waiting == 0 then
     u.time = u.time + now - u.since
+    unserved_until(u, now)
     local list = self.backlogged
     local last = list[#list]
     list[u.place], last.place = last, u.place
@@ -66,10 +75,14 @@ end
 ---@param u table
 ---@param tokens integer
 ---@param price number
-function M.serve(u, tokens, price)
+---@param now number
+function M.serve(u, tokens, price, now)
   local service = tokens * price / u.weight
   u.counter = u.counter + service
-  if u.waiting > 0 then u.service = u.service + service end
+  if u.waiting > 0 then
+    u.service = u.service + service
+    unserved_until(u, now)
+  end
 end
 
 --- Note how far the backlogged are apart now. O(backlogged users).
@@ -85,21 +98,29 @@ function Fairness:observe()
 end
 
 --- max_gap: the largest difference of service between two backlogged users, in weighted tokens.
---- jain: Jain's index of the users' service a second while backlogged, 1 when all were served alike;
---- nil when fewer than two users ever had to wait.
+--- jain: Jain's index of the users' service a second while backlogged, 1 when all were served alike; least:
+--- that service of the least served user as a share of the mean, 0: one got nothing; both nil when fewer than
+--- two users ever had to wait. longest_without: seconds that a backlogged user was served nothing at a
+--- stretch, and whose they were.
 ---@param seconds number how many of the times' unit make a second
+---@param now number end of the run
 ---@return table figures
-function Fairness:figures(seconds)
-  local n, sum, squares = 0, 0, 0
+function Fairness:figures(seconds, now)
+  local n, sum, squares, least_rate, longest, whose = 0, 0, 0, math.huge, 0, nil
   for _, name in ipairs(self.names) do
     local u = self.users[name]
-    if u.time > 0 then
-      local rate = u.service / (u.time / seconds)
-      n, sum, squares = n + 1, sum + rate, squares + rate^2
+    local time, without = u.time, u.without
+    if u.waiting > 0 then time, without = time + now - u.since, math.max(without, now - u.mark) end
+    if time > 0 then
+      local rate = u.service / (time / seconds)
+      n, sum, squares, least_rate = n + 1, sum + rate, squares + rate^2, math.min(least_rate, rate)
+      if without > longest then longest, whose = without, name end
     end
   end
+  local several = n >= 2 and squares > 0
   return { users = #self.names, backlogged_users = n, max_gap = self.gap,
-           jain = n >= 2 and squares > 0 and sum^2 / (n * squares) or nil }
+           jain = several and sum^2 / (n * squares) or nil, least = several and least_rate * n / sum or nil,
+           longest_without = longest / seconds, longest_without_user = whose }
 end
 
 return M

@@ -14,9 +14,17 @@ local function colour(n) return plots.colour((n - 1) % 8 + 1) end
 local function quote(text) return '"' .. text:gsub('[\\"$`<>&]', " ") .. '"' end
 
 -- Series n of `of`. Where lines lie on each other the later, thinner ones leave the earlier ones visible.
+-- With more series than colours, dashes go on where colours begin again.
 local function line(n, of, name)
+  local dash = DASHES[(n - 1 + math.floor((n - 1) / 8)) % 8 + 1]
   return ("$d%d using 1:2 with lines lw %.1f dt %s lc rgb '%s' title %s noenhanced"):format(
-    n, 1.6 + 1.4 * math.min(of - n, 3), DASHES[(n - 1) % 8 + 1], colour(n), quote(name))
+    n, 1.6 + 1.4 * (of - n) * 3 / math.max(3, of - 1), dash, colour(n), quote(name))
+end
+
+-- A dot of series n of `of`, for the same reason larger where the series is earlier.
+local function dot(n, of)
+  return ("$k%d with points pt 7 ps %.2f lc rgb '%s' notitle"):format(
+    n, 0.9 + 1.2 * (of - n) / math.max(1, of - 1), colour(n))
 end
 
 local function figure(title, note, script, size)
@@ -66,8 +74,27 @@ function M.itl(runs, names)
     runs, names, "itl", "gaps")
 end
 
+--- The axes that pictures of single runs share, so that they compare.
+---@param runs table
+---@return table scale seconds, tokens, waiting: the most of any run
+function M.scale(runs)
+  local scale = { seconds = 0, tokens = 1, waiting = 1 }
+  for _, run in ipairs(runs) do
+    scale.seconds = math.max(scale.seconds, run.seconds)
+    for _, p in ipairs(run.timeline) do
+      scale.tokens = math.max(scale.tokens, p.decode + p.prefill + p.padding)
+      scale.waiting = math.max(scale.waiting, p.waiting)
+    end
+  end
+  return scale
+end
+
 --- What the steps of a run carried, with the queue.
-function M.tokens(run, name)
+---@param run table
+---@param name string
+---@param scale table|nil default: the run's own
+function M.tokens(run, name, scale)
+  scale = scale or M.scale { run }
   local points = {}
   for i, p in ipairs(run.timeline) do
     points[i] = { p.t, p.decode, p.decode + p.prefill, p.decode + p.prefill + p.padding, p.waiting }
@@ -79,16 +106,17 @@ set y2label "requests waiting"
 set y2tics nomirror out scale 0.6
 set border 11
 set xrange [0:%.10g]
-set yrange [0:*]
-set y2range [0:*]
+set yrange [0:%.10g]
+set y2range [0:%.10g]
 set style fill solid 0.85 noborder
 plot $d1 using 1:3:4 with filledcurves lc rgb '%s' title 'padding', \
      '' using 1:2:3 with filledcurves lc rgb '%s' title 'prefill', \
      '' using 1:2 with filledcurves y1=0 lc rgb '%s' title 'decode', \
      '' using 1:5 axes x1y2 with lines lw 1.2 lc rgb '%s' title 'waiting']]):format(
-    run.seconds, colour(5), colour(6), colour(1), plots.colour(plots.INK))
-  return figure("Tokens a step: " .. name, "Means over neighbouring steps; the thin line is the queue.",
-    script)
+    scale.seconds, 1.02 * scale.tokens, 1.02 * scale.waiting, colour(5), colour(6), colour(1),
+    plots.colour(plots.INK))
+  return figure("Tokens a step: " .. name, "Means over neighbouring steps; the thin line is the queue. "
+    .. "All policies have the same axes.", script)
 end
 
 --- State slots in use over time.
@@ -115,7 +143,7 @@ end
 
 -- A curve a policy over the rates, with a dot where it last met the wanted share.
 local function over_rates(title, note, runs, share, ylabel, value, extra)
-  local script, series, most, policies = {}, {}, 0, knee.policies(runs)
+  local script, series, dots, most, policies = {}, {}, {}, 0, knee.policies(runs)
   for i, policy in ipairs(policies) do
     local points = {}
     for _, run in ipairs(runs) do
@@ -129,7 +157,7 @@ local function over_rates(title, note, runs, share, ylabel, value, extra)
     local at = knee.bracket(runs, policy, share)
     if at.good then
       script[#script + 1] = plots.block("k" .. i, { { at.good, value(at.run) } })
-      series[#series + 1] = ("$k%d with points pt 7 ps 0.9 lc rgb '%s' notitle"):format(i, colour(i))
+      dots[#dots + 1] = dot(i, #policies)
     end
   end
   if most == 0 then return nil, "no data", title end
@@ -139,12 +167,13 @@ set ylabel "%s"
 set xrange [0:%.10g]
 set yrange [0:*]
 plot %s]]):format(ylabel, 1.02 * most, extra) .. table.concat(series, ", ")
+  for _, last in ipairs(dots) do script[#script] = script[#script] .. ", " .. last end
   return figure(title, note, table.concat(script))
 end
 
 --- Goodput over the offered rate: on the thin line everybody is served in time.
 function M.goodput(runs, share)
-  return over_rates("Goodput", "Requests a second that met both targets; the dot is the highest rate that "
+  return over_rates("Goodput", "Requests a second that met their targets; the dot is the highest rate that "
     .. "still serves enough.", runs, share, "requests within targets a second",
     function(run) return run.goodput end,
     ("x with lines lw 1.2 dt (2,4) lc rgb '%s' title 'all', "):format(plots.colour(plots.INK)))
@@ -152,7 +181,7 @@ end
 
 --- Share of requests within the targets over the offered rate.
 function M.attainment(runs, share)
-  return over_rates("Within the targets", "Share of requests that met both targets.", runs, share,
+  return over_rates("Within the targets", "Share of requests that met their targets.", runs, share,
     "percent of requests", function(run) return 100 * run.attainment end,
     ("%.10g with lines lw 1.2 dt (2,4) lc rgb '%s' title 'wanted', "):format(100 * share,
       plots.colour(plots.INK)))

@@ -1,4 +1,5 @@
 -- The pages: which pictures stand on the report of a simulation and of a sweep.
+local alike = require "gdnmeta.sim.alike"
 local figures = require "gdnmeta.sim.figures"
 local knee = require "gdnmeta.sim.knee"
 local page = require "gdnmeta.sim.page"
@@ -43,10 +44,12 @@ end
 ---@return string html
 function M.simulate(runs, command)
   local names, g = report.names(runs), gallery()
-  g.add(figures.ttft(runs, names))
-  g.add(figures.itl(runs, names))
-  for i, run in ipairs(runs) do g.add(figures.tokens(run, names[i])) end
-  g.add(figures.slots(runs, names))
+  local told = alike.names(runs, names)
+  g.add(figures.ttft(runs, told))
+  g.add(figures.itl(runs, told))
+  local scale = figures.scale(runs)
+  for i, run in ipairs(runs) do g.add(figures.tokens(run, told[i], scale)) end
+  g.add(figures.slots(runs, told))
   return page.html {
     title = table.concat(names, " against "),
     runs = runs, figures = g.list, missing = g.missing(), command = command, facts = report.facts(runs[1]),
@@ -64,7 +67,7 @@ function M.sweep(runs, share, command)
   local g, at = gallery(), {}
   for _, policy in ipairs(knee.policies(runs)) do at[#at + 1] = knee.bracket(runs, policy, share).run end
   if #at == 0 then at = { runs[1] } end
-  local names = report.names(at)
+  local names = alike.names(at, report.names(at))
   g.add(figures.goodput(runs, share))
   g.add(figures.attainment(runs, share))
   g.add(figures.ttft(at, names))

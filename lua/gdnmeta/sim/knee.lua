@@ -41,7 +41,7 @@ end
 --- Where a policy's runs leave the share: the last rate before it falls below, and the first after.
 ---@param runs table
 ---@param policy string
----@param share number of requests that meet both targets, such as 0.9
+---@param share number of requests that meet their targets, such as 0.9
 ---@return table bracket good (rate or nil), run (the one at it), bad (rate or nil)
 function M.bracket(runs, policy, share)
   local bracket = {}

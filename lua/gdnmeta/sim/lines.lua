@@ -48,12 +48,16 @@ M.sections = {
       better = "low" },
   },
   { "Service",
-    { "requests that met both targets", "%", function(run) return run.attainment end, percent,
+    { "requests that met their targets", "%", function(run) return run.attainment end, percent,
       better = "high" },
     { "goodput", "requests/s", function(run) return run.goodput end, number, better = "high" },
     { "tokens computed of prompts", "1/s", function(run) return run.tokens_in_per_second end, number },
     { "tokens given out", "1/s", function(run) return run.tokens_out_per_second end, number,
       better = "high" },
+    { "stalled beyond the target", "requests", function(run) return run.stalled end, count,
+      better = "low" },
+    { "starved in the queue", "requests", function(run) return run.starved end,
+      count, better = "low" },
     { "finished", "requests", function(run) return run.finished end, count },
     { "turned away", "requests", function(run) return run.rejected end, count, better = "low" },
   },
@@ -88,6 +92,11 @@ M.sections = {
     end, count },
     { "Jain's index of their service", "", function(run) return run.fairness.jain end,
       function(x) return x and ("%.3f"):format(x) or "-" end, better = "high" },
+    { "the least served, of the mean", "%", function(run) return run.fairness.least end, percent,
+      better = "high" },
+    { "longest wait without any service", "s", function(run)
+      return run.fairness.backlogged_users > 1 and run.fairness.longest_without or nil
+    end, number, better = "low" },
     { "largest gap between two of them", "tokens", function(run)
       return run.fairness.backlogged_users > 1 and run.fairness.max_gap or nil
     end, number, better = "low" },

@@ -6,7 +6,10 @@
 --   e2e          arrival to last token
 --   queue        arrival to the first step that names the request
 --   normalised   e2e a token of output
---   goodput      requests a second that met both targets, of the time from first arrival to last token
+--   attainment   share of all requests that finished within their targets: the first token, the mean time a
+--                token, and no single gap between two bursts beyond gap_ms (by default 10 times that mean)
+--   goodput      those of them a second, of the time from first arrival to last token
+--   starved      requests that waited for their first step for 10 times the target of the first token
 local M = {}
 
 local NS_PER_MS = 1e6
@@ -44,7 +47,8 @@ end
 
 --- What a tally says.
 ---@param tally table closed
----@param setup table budget (tokens a step), slots (pool), stats (the engine's), ttft_ms, tpot_ms
+---@param setup table budget (tokens a step), slots (pool), stats (the engine's), ttft_ms, tpot_ms,
+--- gap_ms
 ---@return table figures plain numbers, strings and tables: fit for JSON
 function M.figures(tally, setup)
   local seconds = math.max(tally.ended, 1) / 1e9
@@ -53,7 +57,8 @@ function M.figures(tally, setup)
     requests = tally.n, finished = tally.finished, rejected = tally.rejected, rejection = tally.rejection,
     seconds = seconds,
     steps = tally.steps, busy = tally.busy / math.max(tally.ended, 1),
-    targets = { ttft_ms = setup.ttft_ms, tpot_ms = setup.tpot_ms },
+    targets = { ttft_ms = setup.ttft_ms, tpot_ms = setup.tpot_ms, gap_ms = setup.gap_ms },
+    starved = tally.starved, stalled = tally.stalled,
     attainment = tally.met / math.max(1, tally.arrived), goodput = tally.met / seconds,
     prefill_tokens = tally.prefill, decode_tokens = tally.decode, emitted = tally.emitted,
     scheduled = stats.scheduled,
@@ -66,7 +71,7 @@ function M.figures(tally, setup)
     recompute_tax = stats.discarded / math.max(1, stats.scheduled),
     rejected_drafts = stats.rejected_drafts,
     wasted_rows = stats.wasted_rows, wasted_tokens = stats.wasted_tokens,
-    fairness = tally.fairness:figures(1e9),
+    fairness = tally.fairness:figures(1e9, tally.ended),
     longest_wait_ms = tally.longest_wait / NS_PER_MS, longest_waiter = tally.longest_waiter,
     fallbacks = stats.fallbacks, failures = stats.failures,
     wall = { policy_us = wall(tally.policy_us), build_us = wall(tally.build_us) },

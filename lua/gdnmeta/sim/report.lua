@@ -1,4 +1,5 @@
 -- A run, or several beside each other, as text.
+local alike = require "gdnmeta.sim.alike"
 local compare = require "gdnmeta.sim.compare"
 local conservation = require "gdnmeta.sim.conservation"
 local format = require "gdnmeta.sim.format"
@@ -22,8 +23,9 @@ function M.facts(run, many_rates)
       s.kv_tokens > 0 and format.count(s.kv_tokens) or "unlimited") },
     { "model", ("%d GDN cache groups, mode %s, %d drafts a step%s"):format(s.num_groups, s.mamba_cache_mode,
       s.num_speculative_tokens, s.async and ", host a step ahead" or "") },
-    { "targets", ("first token within %s ms, then %s ms a token"):format(
-      format.number(run.targets.ttft_ms), format.number(run.targets.tpot_ms)) },
+    { "targets", ("first token within %s ms, then %s ms a token%s"):format(
+      format.number(run.targets.ttft_ms), format.number(run.targets.tpot_ms),
+      run.targets.gap_ms and (", no gap over %s ms"):format(format.number(run.targets.gap_ms)) or "") },
   }
   for _, notice in ipairs(s.notices or {}) do facts[#facts + 1] = { "note", notice } end
   return facts
@@ -63,11 +65,11 @@ function M.text(runs)
   return format.columns(rows)
 end
 
---- Sentences for runs whose policy failed, or that turned requests away.
+--- Sentences for runs that did the same, whose policy failed, that turned requests away or starved them.
 ---@param runs table
 ---@return table sentences
 function M.warnings(runs)
-  local sentences = {}
+  local sentences = alike.sentences(runs, M.names(runs))
   for _, run in ipairs(runs) do
     local f = run.failure
     if f then
@@ -77,6 +79,11 @@ function M.warnings(runs)
     if run.rejection then
       sentences[#sentences + 1] = ("%s turned %s of %s requests away, the first was %s"):format(
         run.policy, format.count(run.rejected), format.count(run.requests), run.rejection)
+    end
+    if (run.starved or 0) > 0 then
+      sentences[#sentences + 1] = ("%s starved %s of %s requests: in the queue for over 10 times the target, "
+        .. "request %d for %s s"):format(run.policy, format.count(run.starved), format.count(run.requests),
+        run.longest_waiter, format.number(run.longest_wait_ms / 1000))
     end
   end
   return sentences

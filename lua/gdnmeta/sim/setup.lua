@@ -29,6 +29,7 @@ M.OPTIONS = {
   -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?
   preset = { presets.DEFAULT, "string" }, cost = { nil, "table" }, calibrated = { false, "boolean" },
   ttft_ms = { 2000, MS }, tpot_ms = { 100, MS }, -- targets
+  gap_ms = { nil, MS }, -- the longest gap between tokens; default: 10 times tpot_ms
   async = { false, "boolean" },
   -- Limits.
   max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
@@ -149,6 +150,20 @@ function M.new(opts)
   error(refusal, 3)
 end
 
+-- How many different users, classes and priorities there are.
+local function distinct(requests)
+  local counts = {}
+  for plural, name in pairs { users = "user", classes = "class", priorities = "priority" } do
+    local seen, n = {}, 0
+    for _, r in ipairs(requests) do
+      local value = r[name] == nil and name or r[name] -- none: all alike
+      if not seen[value] then seen[value], n = true, n + 1 end
+    end
+    counts[plural] = n
+  end
+  return counts
+end
+
 --- What a report says about a run's conditions.
 ---@param s table as M.new gives it
 ---@return table
@@ -161,7 +176,7 @@ function M.describe(s)
   end
   facts.notices, facts.trace = requests.notices, requests.trace
   facts.cost_name = o.cost and "coefficients given" or s.preset.name .. " (" .. s.preset.about .. ")"
-  facts.calibrated = o.calibrated
+  facts.calibrated, facts.distinct = o.calibrated, distinct(requests)
   facts.coefficients = o.cost or s.preset.coefficients
   return facts
 end

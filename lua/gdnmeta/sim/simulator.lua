@@ -127,9 +127,11 @@ local function finish(self, step, facts)
       t:emit(i, emitted, now)
     end
   end
+  local gap = o.gap_ms and o.gap_ms * 1e6
   for _, id in ipairs(step.finished) do
     local r = requests[id]
-    t:finish(id, now, r.ttft and r.ttft * 1e9 or o.ttft_ms * 1e6, r.tpot and r.tpot * 1e9 or o.tpot_ms * 1e6)
+    t:finish(id, now, r.ttft and r.ttft * 1e9 or o.ttft_ms * 1e6, r.tpot and r.tpot * 1e9 or o.tpot_ms * 1e6,
+      gap)
     self.arrivals:ended(id, now)
   end
   t:step(facts, now, facts.duration)
@@ -202,16 +204,16 @@ function M.run(opts)
   if not s then return nil, message end
   local self, start = new(s), clock()
   loop(self)
-  self.tally:close(self.now)
+  self.tally:close(self.now, s.o.ttft_ms * 1e6)
   local slots = s.engine:slots()
   local run = metrics.figures(self.tally, {
     budget = s.o.max_num_batched_tokens, slots = slots.free + slots.used, stats = s.engine.stats,
-    ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms,
+    ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms, gap_ms = s.o.gap_ms or tally.STALL * s.o.tpot_ms,
   })
   run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
   run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
-  run.classes = by_class.figures(s.requests, self.tally, s.o.ttft_ms, s.o.tpot_ms)
-  run.failure = first_failure(s.engine)
+  run.classes = by_class.figures(s.requests, self.tally)
+  run.failure, run.switched_off = first_failure(s.engine), s.engine.policy_disabled
   run.wall.seconds = (clock() - start) / 1e9
   s.engine:close()
   for _, builder in ipairs(s.builders) do builder:close() end

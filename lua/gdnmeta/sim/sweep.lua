@@ -63,7 +63,7 @@ end
 --- Run the grid, then close the brackets; policies go side by side.
 ---@param policies table
 ---@param rates table
----@param share number of requests that must meet both targets
+---@param share number of requests that must meet their targets
 ---@param width number by which the highest rate may be off, as a share of it
 ---@param run_cells function list of cells -> list of runs in the same order, or nil and a message
 ---@return table|nil runs sorted by policy and rate

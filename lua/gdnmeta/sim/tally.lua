@@ -9,12 +9,14 @@ local doubles = ffi.typeof "double[?]"
 local integers = ffi.typeof "int32_t[?]"
 
 local BURST = 65 -- most tokens that a step may give a request: 64 drafts and the verified one
+local STALL = 10 -- times the target of the mean gap that a single one may take
+local STARVED = 10 -- times the target of the first token, in the queue
 local PROMPT, OUTPUT = 1, 2 -- prices of a token, as VTC has them
 
 local Tally = {}
 Tally.__index = Tally
 
-local M = { KINDS = { "full", "piecewise", "eager" } }
+local M = { STALL = STALL, KINDS = { "full", "piecewise", "eager" } }
 
 local CHANNELS = { "decode", "prefill", "padding", "waiting", "running", "slots" }
 local SUMS = { "steps", "arrived", "finished", "rejected", "emitted", "prefill", "decode", "rows", "tokens",
@@ -26,10 +28,12 @@ function M.new(n)
   local self = {
     n = n, arrival = doubles(n + 1), first = doubles(n + 1), last = doubles(n + 1), start = doubles(n + 1),
     got = integers(n + 1), done = integers(n + 1), waits = integers(n + 1), user = {},
+    stall = doubles(n + 1), attained = integers(n + 1), -- longest gap; 1: met its targets
     queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new(),
     normalised = samples.new(), itl = samples.new(), itl_token = samples.new(),
     gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(), timeline = timeline.new(CHANNELS),
-    kinds = {}, met = 0, longest_wait = 0, policy_us = samples.new(), build_us = samples.new(),
+    kinds = {}, met = 0, longest_wait = 0, starved = 0, stalled = 0,
+    policy_us = samples.new(), build_us = samples.new(),
   }
   for _, sum in ipairs(SUMS) do self[sum] = 0 end
   for _, kind in ipairs(M.KINDS) do self.kinds[kind] = { steps = 0, tokens = 0, padded = 0 } end
@@ -39,6 +43,7 @@ end
 -- Request i waited until `now` for its first step.
 local function waited(self, i, now)
   local wait = now - self.arrival[i]
+  if wait > self.patience then self.starved = self.starved + 1 end
   if wait > self.longest_wait then self.longest_wait, self.longest_waiter = wait, i end
 end
 
@@ -56,7 +61,7 @@ function Tally:admit(i, request, now)
   if self.start[i] < 0 then
     self.start[i] = now
     self.queue:add(now - self.arrival[i])
-    fairness.serve(user, request.prompt, PROMPT)
+    fairness.serve(user, request.prompt, PROMPT, now)
   end
   self.waits[i] = 0
   self.fairness:leave(user, now)
@@ -83,12 +88,13 @@ end
 --- It was given m tokens.
 function Tally:emit(i, m, now)
   self.emitted = self.emitted + m
-  fairness.serve(self.user[i], m, OUTPUT)
+  fairness.serve(self.user[i], m, OUTPUT, now)
   if self.got[i] == 0 then
     self.first[i] = now
     self.ttft:add(now - self.arrival[i])
   else
     local gap = now - self.last[i]
+    if gap > self.stall[i] then self.stall[i] = gap end
     if gap ~= self.gap then
       flush(self)
       self.gap = gap
@@ -98,8 +104,10 @@ function Tally:emit(i, m, now)
   self.got[i], self.last[i] = self.got[i] + m, now
 end
 
---- Its last token is out. Both targets in ns; a request of one token has no time per token.
-function Tally:finish(i, now, ttft_target, tpot_target)
+--- Its last token is out. All targets in ns; a request of one token has no time per token. However good the
+--- mean: a reader who was left without a token for too long was not served within the targets.
+---@param gap_target number|nil longest gap between tokens; default: STALL times the mean one
+function Tally:finish(i, now, ttft_target, tpot_target, gap_target)
   local got, first, arrival = self.got[i], self.first[i], self.arrival[i]
   local tpot = 0
   self.finished, self.done[i] = self.finished + 1, 1
@@ -109,13 +117,17 @@ function Tally:finish(i, now, ttft_target, tpot_target)
   end
   self.e2e:add(now - arrival)
   self.normalised:add((now - arrival) / got)
-  if first - arrival <= ttft_target and tpot <= tpot_target then self.met = self.met + 1 end
+  local stalled = self.stall[i] > (gap_target or STALL * tpot_target)
+  if stalled then self.stalled = self.stalled + 1 end
+  if first - arrival <= ttft_target and tpot <= tpot_target and not stalled then
+    self.met, self.attained[i] = self.met + 1, 1
+  end
 end
 
 --- It was turned away; the first reason is kept.
 function Tally:reject(i, now, why)
   self.rejected, self.rejection = self.rejected + 1, self.rejection or why
-  if self.start[i] < 0 then waited(self, i, now) end
+  if self.start[i] < 0 then self.last[i] = now end -- for close
   if self.waits[i] == 1 then
     self.waits[i] = 0
     self.fairness:leave(self.user[i], now)
@@ -150,15 +162,16 @@ function Tally:step(facts, now, duration)
   self.fairness:observe()
 end
 
---- The run is over.
-function Tally:close(now)
+--- The run is over. Requests that waited for STARVED times `ttft_target` (ns) are counted as starved.
+---@param now number
+---@param ttft_target number|nil
+function Tally:close(now, ttft_target)
   flush(self)
-  self.ended = now
+  self.ended, self.patience = now, STARVED * (ttft_target or math.huge)
   for i = 1, self.n do
-    if self.user[i] and self.start[i] >= 0 then
-      waited(self, i, self.start[i])
-    elseif self.user[i] and self.waits[i] == 1 then
-      waited(self, i, now)
+    if self.user[i] then
+      local left = self.waits[i] == 1 and now or self.last[i]
+      waited(self, i, self.start[i] >= 0 and self.start[i] or left)
     end
   end
 end

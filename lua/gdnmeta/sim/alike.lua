@@ -1,0 +1,87 @@
+-- Runs in which two policies did the same in every step: their lines lie on each other in every picture, and
+-- a reader should know that this is no mistake, and why it is so.
+local M = {}
+
+local SUMS = { "steps", "seconds", "scheduled", "emitted", "preemptions", "rejected", "finished" }
+local TIMES = { "ttft", "itl", "e2e", "queue" }
+local POINTS = { "n", "mean", "p50", "p90", "p99", "max" }
+
+--- Did two runs of one workload come to the same? Simulated times are exact, so equal figures are no chance.
+---@param a table
+---@param b table
+---@return boolean
+function M.same(a, b)
+  if a.setup.rate ~= b.setup.rate then return false end
+  for _, name in ipairs(SUMS) do
+    if a[name] ~= b[name] then return false end
+  end
+  for _, name in ipairs(TIMES) do
+    for _, point in ipairs(POINTS) do
+      if a[name][point] ~= b[name][point] then return false end
+    end
+  end
+  return true
+end
+
+--- For each run the first one that did the same, or false.
+---@param runs table
+---@return table twins
+function M.twins(runs)
+  local twins = {}
+  for i, run in ipairs(runs) do
+    twins[i] = false
+    for k = 1, i - 1 do
+      if not twins[k] and not twins[i] and M.same(runs[k], run) then twins[i] = k end
+    end
+  end
+  return twins
+end
+
+--- Names for legends, which say whose line a line lies on.
+---@param runs table
+---@param names table
+---@return table
+function M.names(runs, names)
+  local list = {}
+  for i, twin in ipairs(M.twins(runs)) do
+    list[i] = twin and names[i] ~= names[twin] and ("%s (same as %s)"):format(names[i], names[twin]) or names[i]
+  end
+  return list
+end
+
+local KINDS = { { "users", "user" }, { "classes", "class" }, { "priorities", "priority" } }
+
+-- Why policies could not tell requests apart.
+local function reason(run)
+  local parts, one = {}, {}
+  for _, kind in ipairs(KINDS) do
+    if (run.setup.distinct or {})[kind[1]] == 1 then one[#one + 1] = "one " .. kind[2] end
+  end
+  if #one > 0 then parts[1] = "all requests are of " .. table.concat(one, ", ") end
+  local waiting = 0
+  for _, point in ipairs(run.timeline or {}) do waiting = math.max(waiting, point.waiting or 0) end
+  if run.timeline and waiting == 0 then parts[#parts + 1] = "no step left a request waiting" end
+  if #parts == 0 then return "what they decide by does not differ in this workload" end
+  return table.concat(parts, ", and ")
+end
+
+--- A sentence for each group of runs that did the same.
+---@param runs table
+---@param names table
+---@return table sentences
+function M.sentences(runs, names)
+  local twins, sentences = M.twins(runs), {}
+  for first in ipairs(runs) do
+    local others = {}
+    for i, twin in ipairs(twins) do
+      if twin == first then others[#others + 1] = names[i] end
+    end
+    if #others > 0 then
+      sentences[#sentences + 1] = ("%s did the same as %s in every step: %s"):format(
+        table.concat(others, ", "), names[first], reason(runs[first]))
+    end
+  end
+  return sentences
+end
+
+return M
