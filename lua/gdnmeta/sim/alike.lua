@@ -44,7 +44,8 @@ end
 function M.names(runs, names)
   local list = {}
   for i, twin in ipairs(M.twins(runs)) do
-    list[i] = twin and names[i] ~= names[twin] and ("%s (same as %s)"):format(names[i], names[twin]) or names[i]
+    local other = twin and names[i] ~= names[twin] and names[twin]
+    list[i] = other and ("%s (same as %s)"):format(names[i], other) or names[i]
   end
   return list
 end
