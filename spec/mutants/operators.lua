@@ -17,15 +17,32 @@ local WORD = { ["not "] = true, ["true"] = true, ["false"] = true }
 
 local function escape(text) return (text:gsub("%p", "%%%0")) end
 
+-- Of two that are equal either is the larger: `if (a > b) b = a;` and `a < b ? a : b` say the same with
+-- >= and <=.
+local function is_extreme(code, from, to)
+  local a, b = code:sub(1, from - 1):match "([%w_.%->%[%]*]+)$", code:sub(to + 1):match "^[%w_.%->%[%]*]+"
+  local before = a and code:sub(1, from - 1 - #a)
+  local is_whole = before and (before:find "[=(,:] ?$" or before:find "%f[%l]if $" or before:find "return $")
+  if not b or not is_whole then return false end
+  local rest = code:sub(to + 1 + #b)
+  local x, y = rest:match "^ %? ([%w_.%->%[%]*]+) : ([%w_.%->%[%]*]+)"
+  if not x then x, y = rest:match "^%) ([%w_.%->%[%]*]+) = ([%w_.%->%[%]*]+);" end
+  if not x then x, y = rest:match "^ then ([%w_.%->%[%]*]+) = ([%w_.%->%[%]*]+) end" end
+  return x == a and y == b or x == b and y == a
+end
+
+local ORDERS = { [" < "] = true, [" <= "] = true, [" > "] = true, [" >= "] = true }
+
 local function swaps(code, language, put)
   for token, with in pairs(SWAPS[language]) do
     local at = 1
     while true do
       local from, to = code:find(token, at, true)
       if not from then break end
-      local is_word = not WORD[token] or code:find("^%f[%w_]" .. escape(token), from)
+      local is_site = not WORD[token] or code:find("^%f[%w_]" .. escape(token), from)
+      if ORDERS[token] and is_extreme(code, from, to) then is_site = false end
       local pads = with:sub(1, 1) == " " and 1 or 0 -- the blanks around an operator stay
-      if is_word then put(from + pads, to - pads, with:sub(1 + pads, #with - pads), "swap") end
+      if is_site then put(from + pads, to - pads, with:sub(1 + pads, #with - pads), "swap") end
       at = to + (pads == 1 and 0 or 1)
     end
   end

@@ -1,100 +1,180 @@
--- A copy of the tree under build/, in which one file at a time is changed, built and put to the specs.
+-- Copies of the tree under build/: a whole one, and one for each worker, in which one file at a time is
+-- changed, built and put to the specs.
 local related = require "spec.mutants.related"
 
 local ROOT = "build/mutants"
-local TREE, LOG = ROOT .. "/tree", ROOT .. "/log"
-local SECONDS, KILOBYTES = 180, 8e6 -- of one run of busted: what is past them hangs or grows
+local WHOLE, TIMES, SUM = ROOT .. "/whole", ROOT .. "/times", ROOT .. "/sum"
+local KILOBYTES = 8e6 -- of a spec's memory: what is past them grows
 local ENVIRONMENT = "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH='./build/?.so;;' " ..
-  "GDN_SEED=7"
+  "GDN_SEED=7 GDN_CASES=300"
+local GOLDENS = "spec/goldens"
 
-local M = {}
+local M = { ROOT = ROOT }
 
 local function shell(command) return os.execute(command) == 0 end
 
--- Runs in the copy.
-local function run(command, cases)
-  local line = "cd %s && ulimit -v %d && %s GDN_CASES=%d nice timeout -k 5 %d %s >../log 2>&1 </dev/null"
-  return shell(line:format(TREE, KILOBYTES, ENVIRONMENT, cases, SECONDS, command))
-end
-
---- The contents of a file of the copy: who edits the tree meanwhile does no harm.
----@return string
-function M.read(path)
-  local file = assert(io.open(("%s/%s"):format(TREE, path), "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(("%s/%s"):format(TREE, path), "wb"))
-  file:write(text)
-  file:close()
-end
-
-local function make()
-  local command = "nice make -s -C %s OPT=-O1 WITH_CUDA=0 all fake build/libgdncounted.so >%s 2>&1"
-  return shell(command:format(TREE, LOG))
-end
-
--- Where the log says that a spec failed; nil: it does not say, so the process ended otherwise.
-local function culprit()
-  local file = io.open(LOG, "rb")
-  local text = file:read "*a"
-  file:close()
-  return text:match "Failure %-> (%S+)" or text:match "Error %-> (%S+)"
-end
-
--- nil when all pass, else the spec that did not.
-local function busted(specs, cases, filter)
-  local command = "luajit /usr/bin/busted --ignore-lua --no-keep-going --helper=spec/helper.lua " ..
-    "--exclude-tags=system " .. (filter and ("--filter='%s' "):format(filter) or "") .. specs
-  if run(command, cases) then return nil end
-  return culprit() or "a crash or the time limit"
-end
-
--- Everything, what is most about the file first. nil: nobody noticed.
-local function put_to_specs(path)
-  local by = busted(table.concat(related(path), " "), 300)
-  if not by and not run("luajit spec/conformance.lua spec/goldens/*.jsonl", 300) then by = "spec/goldens" end
-  return by or busted("spec", 300)
-end
-
---- Files of the copy that may be changed.
----@return table paths
-function M.sources()
-  local list = {}
-  local find = "cd %s && find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua' ! -name cdef.lua | sort"
-  local pipe = assert(io.popen(find:format(TREE)))
-  for path in pipe:lines() do list[#list + 1] = path end
+local function lines(command)
+  local list, pipe = {}, io.popen(command)
+  for line in pipe:lines() do list[#list + 1] = line end
   pipe:close()
   return list
 end
 
---- Copy the tree and see that it is whole.
-function M.open()
-  local copy = "rm -rf %s && mkdir -p %s && tar --exclude=./build --exclude=./.git -cf - . | tar -xf - -C %s"
-  assert(shell(copy:format(ROOT, TREE, TREE)))
-  assert(make(), "the tree does not build, see " .. LOG)
-  local by = busted("spec", 300)
-  assert(not by, ("the tree itself fails: %s, see %s"):format(tostring(by), LOG))
+local function slurp(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "*a"
+  if file then file:close() end
+  return text
 end
 
---- Who notices that a file has this text? `filter`: only specs of that name are asked.
+--- Write a file, whole.
+function M.put(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+--- The contents of a file of the whole copy: who edits the tree meanwhile does no harm.
+---@return string
+function M.read(path) return assert(slurp(WHOLE .. "/" .. path)) end
+
+--- Files of the copy that may be changed.
+---@return table paths
+function M.sources()
+  local find = "find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua' ! -name cdef.lua"
+  return lines(("cd %s && %s | sort"):format(WHOLE, find))
+end
+
+local function make(tree, log, targets)
+  local command = "nice timeout 900 make -s -C %s OPT=-O1 WITH_CUDA=0 %s >%s 2>&1 </dev/null"
+  return shell(command:format(tree, targets or "all fake build/libgdncounted.so", log))
+end
+
+-- What else the Makefile asks of C: ASan and UBSan over the specs that are most about the file, and
+-- allocations that fail. Which of them notices?
+local function checked(tree, log, near)
+  for _, targets in ipairs { ("asan GDN_CASES=100 SPECS='%s'"):format(table.concat(near, " ")), "faults" } do
+    if not make(tree, log, targets) then return "make " .. targets:match "%w+" end
+  end
+end
+
+-- Does the spec pass? `seconds`: of the processor, as it took when the tree was whole; what takes many
+-- times as long hangs. A machine that does other work besides may take longer over it.
+local function passes(tree, log, spec, seconds, filter)
+  local program = "spec/conformance.lua spec/goldens/*.jsonl"
+  if spec ~= GOLDENS then
+    local only = filter and ("--filter='%s' "):format(filter) or ""
+    program = "/usr/bin/busted --ignore-lua --no-keep-going --helper=spec/helper.lua " ..
+      "--exclude-tags=system " .. only .. spec
+  end
+  local limits = ("ulimit -v %d && ulimit -t %d"):format(KILOBYTES, 20 + 8 * seconds)
+  local line = "cd %s && %s && %s nice timeout -k 5 %d luajit %s >%s 2>&1 </dev/null"
+  return shell(line:format(tree, limits, ENVIRONMENT, 120 + 40 * seconds, program, log))
+end
+
+-- Where the log says that a spec failed. It does not say so of a process that ended otherwise.
+local function culprit(log, spec)
+  local text = slurp(log)
+  return text:match "Failure %-> (%S+)" or text:match "Error %-> (%S+)"
+    or spec .. ", a crash or the time limit"
+end
+
+-- Every spec of the whole copy with the seconds that it takes, written down, the quickest first.
+local function ask_everything()
+  local specs = lines("cd " .. WHOLE .. " && find spec -name '*_spec.lua' | sort")
+  specs[#specs + 1] = GOLDENS
+  local times, log = {}, lines("realpath " .. ROOT)[1] .. "/log"
+  for i, spec in ipairs(specs) do
+    local before = lines("date +%s.%N")[1]
+    assert(passes(WHOLE, log, spec, 60), ("the tree itself fails: %s, see %s"):format(spec, log))
+    times[i] = { spec, tonumber(lines("date +%s.%N")[1]) - before }
+  end
+  table.sort(times, function(a, b) return a[2] < b[2] end)
+  for i, entry in ipairs(times) do times[i] = ("%.3f %s\n"):format(entry[2], entry[1]) end
+  M.put(TIMES, table.concat(times))
+end
+
+--- Copy the tree, and see that it is whole; not again where nothing has changed since.
+---@param jobs integer
+function M.open(jobs)
+  local tar = "tar --exclude=./build --exclude=./.git --sort=name --mtime=@0 -cf - ."
+  local sum = lines(tar .. " | md5sum")[1]
+  if slurp(SUM) ~= sum then
+    assert(shell(("rm -rf %s && mkdir -p %s && %s | tar -xmf - -C %s"):format(ROOT, WHOLE, tar, WHOLE)))
+    for _, targets in ipairs { "all fake build/libgdncounted.so", "asan-lib faults" } do
+      assert(make(WHOLE, ROOT .. "/log", targets), "the tree does not build, see " .. ROOT .. "/log")
+    end
+    ask_everything()
+    M.put(SUM, sum)
+  end
+  for job = 1, jobs do
+    assert(shell(("rm -rf %s/%d && cp -a %s %s/%d"):format(ROOT, job, WHOLE, ROOT, job)))
+  end
+end
+
+local order
+-- Everything, what is most about the file first, then what is quickest.
+local function specs_for(path)
+  if not order then
+    order = {}
+    for seconds, spec in slurp(TIMES):gmatch "(%S+) (%S+)\n" do
+      order[#order + 1] = { spec = spec, seconds = tonumber(seconds) }
+    end
+  end
+  local list, near = {}, related(path)
+  for pass = 1, 2 do
+    for _, entry in ipairs(order) do
+      local is_near = false
+      for _, name in ipairs(near) do is_near = is_near or entry.spec:find(name, 1, true) == 1 end
+      if is_near == (pass == 1) then
+        list[#list + 1] = { spec = entry.spec, seconds = entry.seconds, is_near = is_near }
+      end
+    end
+  end
+  return list, near
+end
+
+-- The first spec that fails, of those that are asked. A stranger is asked twice: a spec that fails by chance
+-- has noticed nothing.
+local function culprit_of(tree, log, path, options)
+  local specs, near = specs_for(path)
+  local had_checks = options.filter or not path:find "^src/"
+  for _, entry in ipairs(specs) do
+    if not entry.is_near and not had_checks then
+      had_checks = true
+      local by = checked(tree, log, near)
+      if by then return by end
+    end
+    local is_asked = not options.slowest or entry.seconds <= options.slowest
+    if options.filter then is_asked = entry.spec:find("spec/regressions/", 1, true) == 1 end
+    if is_asked and not passes(tree, log, entry.spec, entry.seconds, options.filter) then
+      local by = culprit(log, entry.spec)
+      if entry.is_near or not passes(tree, log, entry.spec, entry.seconds, options.filter) then return by end
+    end
+  end
+end
+
+--- Who notices that a file has this text?
+---@param job integer whose copy it is put into
 ---@param path string
 ---@param text string
----@param filter string|nil
+---@param options table filter: only specs/regressions of that name are asked; slowest: none that takes longer
 ---@return string|nil verdict "killed", "survived", or nil: it does not compile
 ---@return string? by
-function M.try(path, text, filter)
-  local before = M.read(path)
-  write(path, text)
-  local verdict, by = nil, nil
-  if make() then
-    if filter then by = busted("spec/regressions", 300, filter) else by = put_to_specs(path) end
+function M.try(job, path, text, options)
+  local tree, log = ("%s/%d"):format(ROOT, job), ("%s/log%d"):format(lines("realpath " .. ROOT)[1], job)
+  local is_lua = path:find "%.lua$"
+  M.put(tree .. "/" .. path, text)
+  local verdict, by
+  if is_lua and loadstring(text) or not is_lua and make(tree, log) then
+    by = culprit_of(tree, log, path, options)
     verdict = by and "killed" or "survived"
   end
-  write(path, before)
+  assert(shell(("cp -p %s/%s %s/%s"):format(WHOLE, path, tree, path)))
+  if not is_lua then
+    local build = ("cd %s && rm -rf build && cp -a ../whole/build build"):format(tree)
+    assert(shell(build .. " && cp -p ../whole/lua/gdnmeta/cdef.lua lua/gdnmeta/cdef.lua"))
+  end
   return verdict, by
 end
 
