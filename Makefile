@@ -107,7 +107,7 @@ test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(IN_TREE) scripts/specs
 
 # Faults put into a copy of the tree, one at a time: how many do the specs notice? spec/mutants/run.lua has
-# the variables (N, SEED, ONLY).
+# the variables (N, SEED, ONLY, JOBS).
 mutants: deps all
 	@nice luajit spec/mutants/run.lua
 
@@ -221,7 +221,7 @@ help:
 	@echo 'make faults     every allocation fails once'
 	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
-	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=100 SEED=1)'
+	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=60 SEED= JOBS=)'
 	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      how fast (bench-gpu: on a GPU; bench-python: from Python)'
