@@ -1,6 +1,7 @@
 -- How arguments are judged. A message names the thing, its value and what was wanted; the public
 -- function that was called raises it at its caller's line.
 local ffi = require "ffi"
+local words = require "gdnmeta.words"
 
 local tobit = bit.tobit
 
@@ -27,13 +28,19 @@ function M.show(value)
   if kind == "number" then
     return value ~= value and "nan" or ("%.14g"):format(value)
   elseif kind == "string" then
-    return (("%q"):format(value):gsub("\\\n", "\\n"))
+    return words.quoted(value)
   elseif kind == "nil" or kind == "boolean" then
     return tostring(value)
   elseif kind == "cdata" then
     return tostring(ffi.typeof(value)):gsub("^ctype<(.*)>$", "cdata %1")
   end
   return "a " .. kind
+end
+
+--- An id or a name as it stands in a sentence, without quotes.
+---@return string
+function M.word(value)
+  return type(value) == "string" and words.clean(value) or M.show(value)
 end
 
 ---@return string message
@@ -80,6 +87,21 @@ function M.int32_pointer(value)
   local name = ctype(value)
   return name == "int *" or name == "const int *"
 end
+
+--- The fields of a table of arguments, each read once: an __index may give something else the next time.
+---@param given table
+---@param known table name -> anything
+---@return table|nil copy nil: something unknown stands in it
+---@return any unknown its name
+function M.take(given, known)
+  for name in next, given do
+    if known[name] == nil then return nil, name end
+  end
+  local copy = {}
+  for name in next, known do copy[name] = given[name] end
+  return copy
+end
+jit.off(M.take) -- the LuaJIT of Debian 12 has crashed in compiled loops over tables of others
 
 -- Lists are read without their metamethods, whose code could do anything in the middle of a call.
 

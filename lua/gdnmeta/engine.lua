@@ -55,8 +55,10 @@ end
 ---@return integer? code
 function Engine:submit(request)
   open.change(self, "submit")
-  local problem = arrivals.problem(request)
-  if problem then error("gdnmeta.Engine:submit: " .. problem, 2) end
+  local problem
+  request, problem = arrivals.read(request)
+  if not request then error("gdnmeta.Engine:submit: " .. problem, 2) end
+  open.change(self, "submit") -- a metamethod of the request may have closed it
   local refusal, code = arrivals.refusal(self, request)
   local metrics = self.metrics
   if refusal then
@@ -79,7 +81,7 @@ end
 function Engine:cancel(id)
   open.change(self, "cancel")
   local i = self.requests.index[id]
-  if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
+  if not i then return nil, ("no request %s"):format(check.word(id)), EINVAL end
   arrivals.cancel(self, i)
   if self.metrics then self.metrics:cancelled(i) end
   self.gone[1] = i
@@ -210,9 +212,18 @@ function Engine:complete(step, results, now)
   if results ~= nil and type(results) ~= "table" then
     error("gdnmeta.Engine:complete: " .. check.wrong("results", results, "a table or nil"), 2)
   end
-  local problem = results and answers.read(step, results, self.default_drafts)
-    or answers.problem(step, self.num_spec)
+  local numbers, problem
+  if results then
+    numbers, problem = answers.read(step, results, self.default_drafts, self.num_spec)
+  else
+    problem = answers.problem(step, self.num_spec)
+  end
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
+  if numbers then
+    open.change(self, "complete") -- metamethods of the results may have closed or completed something
+    check_step(self, step)
+    answers.write(step, numbers)
+  end
   self.now = now
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest

@@ -7,39 +7,74 @@ local M = {}
 
 local RESULT = { accepted = true, stop = true, drafts = true }
 
---- Copy a host's table of results into the step's arrays.
----@return string|nil problem
-function M.read(step, results, default_drafts)
-  local row_of = {}
-  for row = 0, step.num_rows - 1 do
-    row_of[step.ids[row + 1]] = row
-    step.accepted[row], step.stop[row], step.next_drafts[row] = 0, 0, default_drafts
+-- I25, for one row.
+local function row_problem(step, row, accepted, stop, drafts, num_spec)
+  local most = step.drafts[row] > 0 and step.drafts[row] or 0
+  local tokens = step.samples[row] * (accepted + 1)
+  local id = step.ids[row + 1]
+  if accepted < 0 or accepted > most then
+    return ("request %s: accepted = %d, want 0 .. %d"):format(check.word(id), accepted, most)
+  elseif stop < 0 or stop > tokens then
+    return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(check.word(id), stop, tokens)
   end
-  for id, result in pairs(results) do
-    local row = row_of[id]
-    if not row then return ("results[%s]: the step has no such request"):format(tostring(id)) end
-    if type(result) ~= "table" then
-      return ("results[%s] is a %s, want a table"):format(tostring(id), type(result))
-    end
-    for name in pairs(result) do
-      if not RESULT[name] then
-        return ("results[%s]: unknown field %s"):format(tostring(id), tostring(name))
-      end
-    end
-    for name in pairs(RESULT) do
-      local value = result[name]
-      if value ~= nil and not check.integer(value, MIN, MAX) and not (name == "stop" and value == true) then
-        return check.wrong(("results[%s].%s"):format(tostring(id), name), value, "an integer")
-      end
-    end
-    local accepted, stop = result.accepted or 0, result.stop or 0
-    if stop == true then stop = accepted + 1 end
-    step.accepted[row], step.stop[row] = accepted, stop
-    step.next_drafts[row] = result.drafts or default_drafts
+  if drafts < 0 or drafts > num_spec then
+    return ("request %s: drafts = %d, want 0 .. %d"):format(check.word(id), drafts, num_spec)
   end
 end
 
---- I25. Nothing has changed yet when this refuses.
+-- One request's result as three numbers; or nil, message.
+local function read_one(id, given, default_drafts)
+  if type(given) ~= "table" then
+    return nil, ("results[%s] is a %s, want a table"):format(check.word(id), type(given))
+  end
+  local result, unknown = check.take(given, RESULT)
+  if not result then
+    return nil, ("results[%s]: unknown field %s"):format(check.word(id), check.word(unknown))
+  end
+  for name in pairs(RESULT) do
+    local value = result[name]
+    if type(value) ~= "nil" and not check.integer(value, MIN, MAX)
+      and not (name == "stop" and value == true) then
+      return nil, check.wrong(("results[%s].%s"):format(check.word(id), name), value, "an integer")
+    end
+  end
+  local accepted, stop = result.accepted or 0, result.stop or 0
+  if stop == true then stop = accepted + 1 end
+  return accepted, stop, result.drafts or default_drafts
+end
+
+--- Read and judge a host's table of results, each value once.
+---@return table|nil numbers of every row, three each, for write; string? problem
+function M.read(step, results, default_drafts, num_spec)
+  local numbers, known = {}, {}
+  for row = 0, step.num_rows - 1 do
+    local id = step.ids[row + 1]
+    local given = results[id]
+    local accepted, stop, drafts = 0, 0, default_drafts
+    known[id] = true
+    if type(given) ~= "nil" then
+      accepted, stop, drafts = read_one(id, given, default_drafts)
+      if not accepted then return nil, stop end
+    end
+    local problem = row_problem(step, row, accepted, stop, drafts, num_spec)
+    if problem then return nil, problem end
+    numbers[3 * row], numbers[3 * row + 1], numbers[3 * row + 2] = accepted, stop, drafts
+  end
+  for id in next, results do
+    if not known[id] then return nil, ("results[%s]: the step has no such request"):format(check.word(id)) end
+  end
+  return numbers
+end
+
+--- What was read, into the step's arrays.
+function M.write(step, numbers)
+  for row = 0, step.num_rows - 1 do
+    local at = 3 * row
+    step.accepted[row], step.stop[row], step.next_drafts[row] = numbers[at], numbers[at + 1], numbers[at + 2]
+  end
+end
+
+--- The same of what stands in the step's arrays.
 ---@return string|nil problem
 function M.problem(step, num_spec)
   for row = 0, step.num_rows - 1 do
@@ -47,13 +82,7 @@ function M.problem(step, num_spec)
     local most = step.drafts[row] > 0 and step.drafts[row] or 0
     local tokens = step.samples[row] * (accepted + 1)
     if accepted < 0 or accepted > most or stop < 0 or stop > tokens or drafts < 0 or drafts > num_spec then
-      local id = tostring(step.ids[row + 1])
-      if accepted < 0 or accepted > most then
-        return ("request %s: accepted = %d, want 0 .. %d"):format(id, accepted, most)
-      elseif stop < 0 or stop > tokens then
-        return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(id, stop, tokens)
-      end
-      return ("request %s: drafts = %d, want 0 .. %d"):format(id, drafts, num_spec)
+      return row_problem(step, row, accepted, stop, drafts, num_spec)
     end
   end
 end

@@ -33,18 +33,19 @@ local FIELDS = {
   checkpoint = { function(v) return type(v) == "table" end, "what engine:checkpoint() gave" },
 }
 
---- What is wrong with the arguments themselves.
----@return string|nil problem
-function M.problem(request)
-  if type(request) ~= "table" then return "want a table, got " .. check.show(request) end
-  for field, value in pairs(request) do
-    local domain = FIELDS[field]
-    if not domain then return "unknown field " .. tostring(field) end
-    if not domain[1](value) then return check.wrong(field, value, domain[2]) end
-  end
+--- A copy of the arguments, or what is wrong with them.
+---@return table|nil request, string? problem
+function M.read(given)
+  if type(given) ~= "table" then return nil, "want a table, got " .. check.show(given) end
+  local request, unknown = check.take(given, FIELDS)
+  if not request then return nil, "unknown field " .. check.word(unknown) end
   for field, domain in pairs(FIELDS) do
-    if domain[3] and request[field] == nil then return check.wrong(field, nil, domain[2]) end
+    local value = request[field]
+    if (type(value) ~= "nil" or domain[3]) and not domain[1](value) then
+      return nil, check.wrong(field, value, domain[2])
+    end
   end
+  return request
 end
 
 -- A request that could never run alone, or never again after a preemption, would block the queue for ever.
@@ -88,9 +89,9 @@ end
 function M.refusal(e, request)
   if e.requests.index[request.id] then return ("id %s is in use"):format(check.show(request.id)), EINVAL end
   local problem = too_large(e, request)
-  if problem then return ("request %s: %s"):format(tostring(request.id), problem), ECAP end
+  if problem then return ("request %s: %s"):format(check.word(request.id), problem), ECAP end
   problem = request.checkpoint and checkpoint_problem(e, request)
-  if problem then return ("request %s: %s"):format(tostring(request.id), problem), EINVAL end
+  if problem then return ("request %s: %s"):format(check.word(request.id), problem), EINVAL end
 end
 
 local function share(e, pinned)

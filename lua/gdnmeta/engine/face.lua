@@ -1,5 +1,6 @@
 --- What a host may ask of an engine between steps, and its policy. These are methods of the engine.
 local lib = require "gdnmeta.native"
+local check = require "gdnmeta.check"
 local arrivals = require "gdnmeta.engine.arrivals"
 local hooks = require "gdnmeta.engine.hooks"
 local make = require "gdnmeta.engine.make"
@@ -57,9 +58,9 @@ end
 function Engine:checkpoint(id)
   open.change(self, "checkpoint")
   local i = self.requests.index[id]
-  if not i then return nil, ("no request %s"):format(tostring(id)), EINVAL end
+  if not i then return nil, ("no request %s"):format(check.word(id)), EINVAL end
   local pinned, problem = arrivals.pin(self, i)
-  if not pinned then return nil, ("request %s %s"):format(tostring(id), problem), EINVAL end
+  if not pinned then return nil, ("request %s %s"):format(check.word(id), problem), EINVAL end
   local shown = { tokens = pinned.tokens, slots = {}, generations = {} }
   for group, slot in ipairs(pinned.slots) do
     shown.slots[group], shown.generations[group] = slot, pinned.generations[group]

@@ -1,5 +1,6 @@
 -- Judging what a file says: messages as everywhere, but short, whatever the file put there.
 local check = require "gdnmeta.check"
+local words = require "gdnmeta.words"
 
 local SHOWN = 60 -- bytes of a value
 
@@ -8,8 +9,7 @@ local M = {}
 --- A message that quotes a file.
 ---@return string
 function M.short(message)
-  if #message > 4 * SHOWN then message = message:sub(1, 4 * SHOWN) .. " ..." end
-  return (message:gsub("%c", "?"))
+  return words.clean(message, 4 * SHOWN)
 end
 
 ---@return string

@@ -14,8 +14,8 @@ local BLOCK = 65536         -- bytes that are read at once
 local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no limit
 
 local Reader = {}
-receiver.strict("Reader", Reader, { file = true, header = true, failed = true, missing = true, ended = true,
-                                    done = true })
+receiver.strict("Reader", Reader, { file = true, buffer = true, header = true, failed = true, missing = true,
+                                    ended = true, done = true })
 
 -- The next whole line, without its newline; nil at the end, where self.rest is what no newline follows.
 local function line(self)
