@@ -15,7 +15,8 @@ local function row_problem(step, row, accepted, stop, drafts, num_spec)
   if accepted < 0 or accepted > most then
     return ("request %s: accepted = %d, want 0 .. %d"):format(check.word(id), accepted, most)
   elseif stop < 0 or stop > tokens then
-    return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(check.word(id), stop, tokens)
+    return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(check.word(id), stop,
+                                                                                   tokens)
   end
   if drafts < 0 or drafts > num_spec then
     return ("request %s: drafts = %d, want 0 .. %d"):format(check.word(id), drafts, num_spec)
