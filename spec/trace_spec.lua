@@ -159,6 +159,12 @@ describe("a trace #lua", function()
         trace.notices(requests))
   end)
 
+  it("has the unit of its format where the first row is none", function()
+    local requests = read('{"timestamp": 1\n{"timestamp": 2000, "input_length": 2, "output_length": 3}\n'
+      .. '{"timestamp": 4000, "input_length": 2, "output_length": 3}\n')
+    assert.are.same({ 2, 4, 1 }, { requests[1].arrival, requests[2].arrival, requests.skipped })
+  end)
+
   it("passes over some and stops after others, of which it reads no more", function()
     local text = COMPACT .. "0,1,1\n1,2,0\n2,3,1\n3,4,1\n4,5,1\nbroken\n"
     local requests = read(text, { skip = 1, limit = 2 })

@@ -58,7 +58,7 @@ local function read_rows(t, lines, o, requests)
     if line:find "%S" then
       local bad = t.reader.read(line)
       local r, reason
-      t.unit = t.unit or t.reader.format == "mooncake" and 1e3 or 1
+      if t.reader.format then t.unit = t.reader.format == "mooncake" and 1e3 or 1 end
       if not bad then r, reason, bad = request.of(t, n) end
       t.rows = t.rows + 1
       if not r then

@@ -47,23 +47,25 @@ means("chat", { "chatid" })
 means("parent", { "parentchatid" })
 means("turn", { "turn" })
 
+local function bare(name) return (name:lower():gsub("[%s_%-]+", "")) end
+
 ---@param name string
 ---@return table|nil meaning field, unit, rank
-function M.meaning(name)
-  return MEANING[(name:lower():gsub("[%s_%-]+", ""))]
-end
+function M.meaning(name) return MEANING[bare(name)] end
 
 --- Which format the columns are of; by that a timestamp without a unit is in seconds or milliseconds.
----@param has table a set of names, as they stand in the file
+---@param names table a list, as they stand in the file
 ---@param json boolean
 ---@return string format
-function M.format(has, json)
+function M.format(names, json)
+  local has = {}
+  for _, name in ipairs(names) do has[bare(name)] = true end
   if json then
-    return (has.parent_chat_id or has.chat_id and has.type and has.turn) and "bailian" or "mooncake"
+    return (has.parentchatid or has.chatid and has.type and has.turn) and "bailian" or "mooncake"
   end
-  if has.ContextTokens and has.GeneratedTokens then return "azure" end
-  if has["Request tokens"] and has["Response tokens"] then return "burstgpt" end
-  return has.arrival_s and has.prompt_tokens and has.output_tokens and "compact" or "csv"
+  if has.contexttokens and has.generatedtokens then return "azure" end
+  if has.requesttokens and has.responsetokens then return "burstgpt" end
+  return has.arrivals and has.prompttokens and has.outputtokens and "compact" or "csv"
 end
 
 return M

@@ -45,9 +45,8 @@ end
 local function csv_reader(reader, separator, header, n, lines)
   local at, message = positions(reader, header, n)
   if not at then return nil, message end
-  local has, fields = {}, {}
-  for i = 1, n do has[header[i]] = true end
-  reader.format = columns.format(has, false)
+  local fields = {}
+  reader.format = columns.format(header, false)
   for field, i in pairs(at) do reader.names[field] = header[i] end
   local row, comma = reader.row, separator ~= ","
   function reader.read(line)
@@ -116,7 +115,11 @@ local function json_reader(reader)
         row[field], ranks[field], names[field], reader.units[field] = value, meaning.rank, key, meaning.unit
       end
     end
-    reader.format = reader.format or columns.format(object, true)
+    if not reader.format then
+      local keys = {}
+      for key in pairs(object) do keys[#keys + 1] = tostring(key) end
+      reader.format = columns.format(keys, true)
+    end
   end
   return reader
 end

@@ -9,7 +9,7 @@ function M.shown(value)
   end
   if #value > 40 then return M.shown(value:sub(1, 40)) .. "..." end
   if value:find "^[%w.:+ -]+$" and not value:find "^ " and not value:find " $" then return value end
-  return (("%q"):format(value))
+  return (("%q"):format(value):gsub("\\\n", "\\n"):gsub("%c", "?"))
 end
 
 local function wrong(name, value, wanted)
