@@ -177,6 +177,7 @@ local function main(path)
   local requests, err
   if path then requests, err = trace.read(path) else requests = workload.generate { requests = 20000 } end
   check(requests, "%s", err)
+  for _, note in ipairs(path and trace.notices(requests) or {}) do print(note) end
   print(report(replay(requests, require "examples.fcfs", show_progress(requests))))
 end
 

@@ -12,6 +12,8 @@ for i, policy in ipairs { "fcfs", "decode_first" } do
   runs[i] = run
 end
 
+for _, note in ipairs(runs[1].setup.notices) do print(note) end -- rows that were left out, and the like
+
 local difference = sim.compare(runs).ttft
 print(("%d of %d first tokens come later under decode_first, %.0f ms in the median"):format(
   difference.worse, difference.n, difference.p50))

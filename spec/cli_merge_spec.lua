@@ -75,6 +75,30 @@ describe("gdnmeta merge #lua", function()
     assert.are.same({ "gdnmeta: " .. more .. ": requests = 21, the first file has 20\n", 2 }, { err, status })
   end)
 
+  it("looks at the figures of classes, and joins runs of the same ones alone", function()
+    local function result(name, spec, edit)
+      local command = "simulate --quiet --classes '%s' --rate 6 --workload requests=20 --json -"
+      local out = program.run(command:format(spec))
+      return program.write(name, edit and edit(out) or out)
+    end
+    local one, same = result("a.json", "chat:0.5;batch:0.5"), result("b.json", "chat:0.5;batch:0.5")
+    local _, err, status = program.run(("merge %s %s --report -"):format(one, same))
+    assert.are.same({ "", 0 }, { err, status })
+    local page = program.run("merge --report - " .. one)
+    assert.truthy(page:find("Class batch", 1, true) and page:find("Class chat", 1, true))
+    local other = result("c.json", "chat:0.5;batch:0.5;late:2")
+    _, err, status = program.run(("merge %s %s"):format(one, other))
+    local names = "%a+ %(%d+%), %a+ %(%d+%)"
+    local why = "/c%.json: classes = " .. names .. ", %a+ %(%d+%), the first file has " .. names .. "\n$"
+    assert.matches(why, err)
+    assert.are.equal(2, status)
+    other = result("d.json", "chat:0.5;batch:0.5", function(out)
+      return (out:gsub('"name":"%a+"', '"name":7', 1))
+    end)
+    _, err = program.run("merge " .. other)
+    assert.matches("/d%.json:2: runs%[1%]%.classes%[%d%]%.name = 7, want a string\n$", err)
+  end)
+
   it("names the line where a file is cut", function()
     local _, err, status = merge(text:sub(1, -10))
     assert.matches("^:3: Expected .* but found .* at character %d+\n$", err)

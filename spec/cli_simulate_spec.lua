@@ -28,8 +28,9 @@ describe("gdnmeta simulate #lua", function()
     local no_terminal = terminals.missing()
 
     -- What a terminal of so many columns is sent.
-    local function watched(columns)
-      local command = "stty cols %d; bin/gdnmeta simulate --workload requests=4000,rate=20 2>&1 >/dev/null"
+    local function watched(columns, more)
+      local command = "stty cols %d; bin/gdnmeta simulate " .. (more or "--workload requests=4000,rate=20")
+        .. " 2>&1 >/dev/null"
       local pipe = assert(io.popen(("env -u LD_PRELOAD -u GDNMETA_LIB script -qec '%s' /dev/null </dev/null")
         :format(command:format(columns))))
       local text = pipe:read "*a"
@@ -42,6 +43,15 @@ describe("gdnmeta simulate #lua", function()
       local text = watched(80)
       assert.matches("fcfs +%[#*%.*%] [%d,]+ of 4,000 requests", text)
       assert.matches("\r\27%[K", text)
+    end)
+
+    it("draws one while a large trace is read, and clears it away", function()
+      if no_terminal then return pending(no_terminal) end
+      local path = write("large.csv", "arrival_s,prompt_tokens,output_tokens\n"
+        .. ("0.000000,1000,10\n"):rep(150000))
+      local text = watched(80, ("--limit 3 --skip 149990 --trace " .. path))
+      assert.matches("large.csv +%[#*%.*%] %d of 3 MiB", text)
+      assert.is_nil(watched(80, "--limit 3 --quiet --trace " .. path):find "MiB")
     end)
 
     it("keeps to one line of a narrow one", function()

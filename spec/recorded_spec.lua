@@ -8,8 +8,22 @@ describe("recorded speculation #lua", function()
     assert.are.same({ { 1, 4, 1, 3 }, { 2 } }, lists)
   end)
 
+  it("is found by the column's name, in any dialect", function()
+    for _, text in ipairs {
+      "emitted_per_step,question\n1 4 0 3,81\n2,82\n",
+      "\239\187\191question;emitted_per_step\r\n\r\n81;1 4 0 3\r\n82; 2 \r\n",
+      'a\t"emitted_per_step"\tb\n"x\ty"\t"1 4 0 3"\t""\n"two\nlines"\t2\t',
+    } do
+      assert.are.same({ { 1, 4, 1, 3 }, { 2 } }, recorded.parse(text, "t"))
+    end
+  end)
+
   for _, case in ipairs {
-    { "another file", "a,b\n1,2\n", "t:1: the last column is not emitted_per_step" },
+    { "gzip", "\31\139\8", "t:1: gzip data, want text: gunzip first" },
+    { "nothing", "", "t:1: no column emitted_per_step" },
+    { "a short line", HEADER .. "1,2\n", "t:2: 2 fields, want 3" },
+    { "an open quote", HEADER .. '1,"2,3\n', "t:2: a quote is left open" },
+    { "another file", "a,b\n1,2\n", "t:1: no column emitted_per_step" },
     { "a word", HEADER .. "1,x,1 two\n", "t:2: emitted_per_step has two, want integers in 0 .. 65" },
     { "more than drafts can give", HEADER .. "1,x,66\n",
       "t:2: emitted_per_step has 66, want integers in 0 .. 65" },

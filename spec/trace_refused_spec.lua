@@ -86,6 +86,9 @@ describe("what is no trace #lua", function()
     { "a header that lacks one", "TIMESTAMP,ContextTokens\n",
       't:1: first line "TIMESTAMP,ContextTokens" is of no '
       .. "known format: no column of output tokens" },
+    { "a header of sessions that lacks one", "arrival_s,prompt_tokens,think_s,session_id\n1,2,3,a\n",
+      "t:1: first line \"arrival_s,prompt_tokens,think_s,session_\"... is of no known format: "
+        .. "no column of output tokens" },
     { "a long header", ("a"):rep(100) .. "\n",
       ("t:1: first line %s... is of no known"):format(("a"):rep(40)) },
     { "the same column twice", "arrival_s,prompt_tokens,output_tokens,prompt_tokens\n1,2,3,4\n",

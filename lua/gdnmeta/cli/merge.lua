@@ -35,11 +35,20 @@ function M.deliver(args, runs, share)
   return verdict.status(runs)
 end
 
+-- The classes of a run, and how many requests are of each.
+local function classes_of(run)
+  local parts = {}
+  for i, class in ipairs(run.classes or {}) do parts[i] = ("%s (%d)"):format(class.name, class.requests) end
+  return #parts > 0 and table.concat(parts, ", ") or "none"
+end
+
 -- Runs of different workloads, limits or step costs say nothing about each other.
 local function check_alike(first, run, path)
   if first.requests ~= run.requests then
     fail("%s: requests = %d, the first file has %d", path, run.requests, first.requests)
   end
+  local here, there = classes_of(run), classes_of(first)
+  if here ~= there then fail("%s: classes = %s, the first file has %s", path, here, there) end
   for _, name in ipairs { "workload", "seed", "cost_name", "max_num_seqs", "max_num_batched_tokens",
                           "kv_tokens", "mamba_cache_mode", "num_speculative_tokens", "async" } do
     if first.setup[name] ~= run.setup[name] then

@@ -134,7 +134,9 @@ function M.build(args, say)
   return options
 end
 
---- Read the trace, once for all runs.
+local MIB = 2^20
+
+--- Read the trace, once for all runs, with a bar where it is large.
 ---@param options table of sim.run, which get requests instead of the path
 ---@param progress table of terminal.progress
 function M.read_trace(options, progress)
@@ -144,8 +146,9 @@ function M.read_trace(options, progress)
   local requests, message = require("gdnmeta.sim.trace").read(path, {
     skip = options.skip, limit = options.limit, time_unit = options.time_unit,
     progress = function(bytes, total)
-      local MiB = 2^20
-      progress:show(file_name:sub(1, 14), math.floor(bytes / MiB), math.floor((total or bytes) / MiB), "MiB")
+      total = total or bytes -- of a pipe nobody knows
+      if total < 2 * MIB then return end
+      progress:show(file_name:sub(1, 14), math.floor(bytes / MIB), math.ceil(total / MIB), "MiB")
     end,
   })
   progress:clear()

@@ -95,6 +95,24 @@ local function draw(list, random)
   end
 end
 
+local SAID = { priority = "priority %.15g", weight = "weight %.15g", ttft = "first token within %.15g s",
+               tpot = "%.15g s a token", deadline = "done %.15g s after it came" }
+
+--- What a report says of them.
+---@param list table
+---@return string
+function M.notice(list)
+  local parts = {}
+  for i, class in ipairs(list) do
+    local said = {}
+    for _, field in ipairs(FIELDS) do
+      if class[field] then said[#said + 1] = SAID[field]:format(class[field]) end
+    end
+    parts[i] = class.name .. (#said > 0 and " (" .. table.concat(said, ", ") .. ")" or "")
+  end
+  return "classes " .. table.concat(parts, ", ")
+end
+
 --- Give requests their classes: one that has none gets one at random, by the shares, and every request what
 --- is due to its class, where it does not say otherwise itself.
 ---@param requests table

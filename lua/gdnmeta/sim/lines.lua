@@ -125,7 +125,7 @@ local function class_section(name)
       return class and (p and class[field][p] or not p and class[field]) or nil
     end
   end
-  return { "Class " .. name,
+  return { "Class " .. name:gsub("[%c\127]", "?"), -- a result's file may say anything
     { "requests", "", value "requests", count },
     { "that met both targets", "%", value "attainment", percent, better = "high" },
     { "time to first token, p50", "ms", value("ttft", "p50"), number, better = "low" },

@@ -76,8 +76,11 @@ local function copies(given, from, to)
         i, r.arrival, given[i - 1].arrival)
     end
     local copy = { arrival = r.arrival, prompt = r.prompt, output = r.output }
-    for k = 1, #COPIED do copy[COPIED[k]] = r[COPIED[k]] end
-    copy.deadline = r.deadline and r.deadline - r.arrival
+    for k = 1, #COPIED do
+      local value = r[COPIED[k]]
+      if value ~= nil then copy[COPIED[k]] = value end
+    end
+    if r.deadline then copy.deadline = r.deadline - r.arrival end
     if r.after then copy.after = copy_of[r.after] end
     copy_of[r], requests[i - from + 1] = copy, copy
   end
@@ -87,6 +90,7 @@ end
 -- What a report says of how they came about.
 local function notices(given, requests, o)
   local list = given.format and trace.notices(given) or {}
+  if o.classes then list[#list + 1] = classes.notice(o.classes) end
   for _, sentence in ipairs(sessions.notices(requests, o)) do list[#list + 1] = sentence end
   return list
 end
@@ -117,7 +121,7 @@ function M.requests(o)
   local factor = o.rate and own and own / o.rate or 1
   for _, r in ipairs(requests) do
     r.arrival = (r.arrival - first) * factor
-    r.deadline = r.deadline and r.arrival + r.deadline
+    if r.deadline then r.deadline = r.arrival + r.deadline end
   end
   requests.name, requests.rate = name, own and own / factor or nil
   requests.notices = notices(given, requests, o)

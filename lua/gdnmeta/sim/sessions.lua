@@ -33,13 +33,15 @@ function M.link(requests, o)
     return "closed_loop: no request has a session; sessions (--sessions N) deals them out"
   end
   for _, r in ipairs(requests) do
-    if not (o.closed_loop or r.undated or r.dealt) then r.after = nil end
-    if not r.after then
-      r.think = nil
-    elseif o.think or r.dealt then
-      r.think = math.floor(-math.log(random()) * (o.think or M.THINK) * 1e6 + 0.5) / 1e6
+    if r.session ~= nil then
+      if not (o.closed_loop or r.undated or r.dealt) then r.after = nil end
+      if not r.after then
+        r.think = nil
+      elseif o.think or r.dealt then
+        r.think = math.floor(-math.log(random()) * (o.think or M.THINK) * 1e6 + 0.5) / 1e6
+      end
+      r.undated, r.dealt = nil, nil
     end
-    r.undated, r.dealt = nil, nil
   end
 end
 

@@ -70,8 +70,9 @@ local function detect_csv(reader, line, lines)
     local n = csv.fields(line, separator, header)
     local has, found = {}, 0
     for i = 1, n or 0 do has[(columns.meaning(header[i]) or {}).field or ""] = true end
+    has.arrival = has.arrival or has.delay and has.session -- turns after turns
     for _, field in ipairs(NEEDED) do found = found + (has[field] and 1 or 0) end
-    if found == #NEEDED or has.delay and has.session and found == 2 then
+    if found == #NEEDED then
       return csv_reader(reader, separator, header, n, lines)
     end
     if not best or found > best.found then best = { has = has, found = found } end

@@ -1,6 +1,8 @@
 -- Sessions of a trace: which request is the next turn of which other one, and how long its reader thought.
 local M = {}
 
+local SPENT = { "chat", "parent", "delay", "elapsed" } -- what links are made of
+
 -- The request that a turn follows: its parent where chats name one, else the one before in its session.
 local function before(r, chats, last)
   if r.chat and (r.parent or not r.session) then
@@ -37,11 +39,15 @@ function M.link(requests)
         r.think = r.delay or previous.elapsed
           and math.max(0, r.arrival - previous.arrival - previous.elapsed) or nil
       end
-      r.chat, r.parent, r.delay = nil, nil, nil
     end
     at = r.arrival
   end
-  for i = 1, #requests do requests[i].elapsed = nil end
+  for i = 1, #requests do
+    local r = requests[i]
+    for k = 1, #SPENT do
+      if r[SPENT[k]] ~= nil then r[SPENT[k]] = nil end -- else nil would take room
+    end
+  end
   requests.sessions = sessions
 end
 
