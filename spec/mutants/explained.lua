@@ -23,7 +23,7 @@ return {
   { "src/pack.c", "step = values[1] - values[0], odd", "step = values[0] - values[0], odd",
     "A ramp that is not seen is packed element by element: bytes, not values." },
   { "src/check.h", "int64_t written = spec ?", ": 2;", "Of one column, the first is below 1 and below 2." },
-  { "lua/gdnmeta/record/reader.lua", "self.at = 1", "self.at = 0", "find and sub take place 0 for 1." },
+
   { "lua/gdnmeta/engine.lua", "if plan.num_rejects > 0 then bury(self) end", ">= 0",
     "To bury nobody does nothing." },
   { "lua/gdnmeta/engine/proof.lua", "e.proof = e.proof + 1", "e.proof - 1",

@@ -31,11 +31,10 @@ local function line(self)
       self.at = at + 1
       return table.concat(parts)
     end
-    local why
-    self.at = 1
-    self.buffer, why = self.file:read(BLOCK)
-    if not self.buffer then
-      self.buffer, self.rest = "", length
+    local block, why = self.file:read(BLOCK)
+    self.at, self.buffer = 1, block or ""
+    if not block then
+      self.rest = length
       return nil, why
     end
   end
