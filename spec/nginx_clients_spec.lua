@@ -91,6 +91,47 @@ describe("clients of examples/nginx #lua #system", function()
     assert.are.equal(1, server:check_idle().requests_cancelled_total)
   end)
 
+  it("get every event, as it comes, through an nginx that knows nothing but proxy_pass", function()
+    local server, path = nginx.start(), os.tmpname()
+    finally(function() os.remove(path) end)
+    local lines = { "pid build/nginx/run/nginx.pid; error_log build/nginx/run/error.log; events {}",
+                    "http { access_log off;" }
+    for _, kind in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
+      lines[#lines + 1] = ("%s_temp_path build/nginx/run/%s;"):format(kind, kind)
+    end
+    lines[#lines + 1] = "server { listen 127.0.0.1:8080;"
+    lines[#lines + 1] = ("location / { proxy_pass http://127.0.0.1:%d; } } }"):format(server.port)
+    nginx.write(path, table.concat(lines, "\n"))
+    local front = nginx.start { CONF = path }
+    local stream = front:stream { prompt = "stock", max_tokens = 40 }
+    assert.are.same({ alone("stock", 40), true }, { stream.text, stream.done })
+    local client = socket.connect(front.port)
+    client:send(post { prompt = "stock", max_tokens = 4000, stream = true })
+    assert.is_true(client:read "data: [^\n]*\n\n.*data: ")
+    client:close() -- which the engine behind notices
+    assert.are.equal(1, server:check_idle().requests_cancelled_total)
+  end)
+
+  it("hear that they wait in the queue, for as long as they do", function()
+    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e5, SERVE_KEEP_ALIVE = 0.1,
+                                 SERVE_TIMEOUT = 0.5 }
+    local first, second = socket.connect(server.port), socket.connect(server.port)
+    first:send(post { prompt = "first", max_tokens = 90000, stream = true })
+    assert.is_true(first:read "data: ")
+    second:send(post { prompt = "second", max_tokens = 5, stream = true })
+    assert.is_true(second:read(("[^\n]*: keep%-alive\n\n.*"):rep(8))) -- longer than SERVE_TIMEOUT
+    assert.matches("^HTTP/1.1 200 .*text/event%-stream", second.text)
+    assert.is_nil(second.text:find "data: ")
+    first:close()
+    assert.is_true(second:read "data: %[DONE%]")
+    second:close()
+    local text = second.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")
+    local stream = sse.read(text)
+    assert.are.equal(alone("second", 5), stream.text)
+    assert.is_true(stream.comments >= 8)
+    server:check_idle()
+  end)
+
   it("may read slowly: nobody else waits for them", function()
     local server = nginx.start { SERVE_MAX_MODEL_LEN = 20000 }
     local slow = socket.connect(server.port, 2048)

@@ -56,22 +56,9 @@ describe("examples/nginx #lua #system", function()
     assert.is_true(metrics["policy_loads_total loaded"] > 5 and metrics["policy_loads_total refused"] > 5)
   end)
 
-  -- front.conf before two engines on free ports.
-  local function front(one, other)
-    local path = os.tmpname()
-    finally(function() os.remove(path) end)
-    local file = assert(io.open "examples/nginx/front.conf")
-    local conf = file:read "*a"
-    file:close()
-    nginx.write(path, (conf:gsub("server 127%.0%.0%.1:(%d+)", {
-      ["8081"] = "server 127.0.0.1:" .. one.port, ["8082"] = "server 127.0.0.1:" .. other.port,
-    })))
-    return nginx.start { CONF = path }
-  end
-
   it("keeps sessions with their engine behind front.conf, and moves those of one that is gone", function()
     local one, other = nginx.start(), nginx.start()
-    local before = front(one, other)
+    local before = nginx.front(one, other)
     local function ask(session)
       local answer = before:post({ prompt = session, max_tokens = 6 }, "-H 'X-Session: " .. session .. "'")
       assert.are.equal(200, answer.status, answer.body)
@@ -96,6 +83,7 @@ describe("examples/nginx #lua #system", function()
     assert.are.equal(1, cancelled)
 
     other:stop()
+    assert.are.equal(200, before:get("/healthz").status)
     for n = 1, 20 do assert.are.equal(one.port, ask("session-" .. n)) end
   end)
 

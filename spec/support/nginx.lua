@@ -74,16 +74,36 @@ function M.stop_all()
   while running[1] do table.remove(running):stop() end
 end
 
---- settings: environment variables.
-function M.start(settings)
+--- settings: environment variables; path: where it answers once it is up, by default 200 at /healthz.
+function M.start(settings, path)
   local self = setmetatable({ port = free_port() }, Server)
   running[#running + 1] = self
   self.url, self.folder = "http://127.0.0.1:" .. self.port, "build/nginx/" .. self.port
   os.execute(("mkdir -p %s; %s timeout 120 examples/nginx/serve run >%s/output 2>&1 &"):format(
     self.folder, environment(self.port, settings), self.folder))
-  local up = M.eventually(function() return self:get("/healthz").status == 200 end, 10)
+  local up = M.eventually(function()
+    local status = self:get(path or "/healthz").status
+    return status == 200 or path and status > 0
+  end, 10)
   if not up then error("nginx does not answer: " .. self:log()) end
   return self
+end
+
+--- As a server on a port where none is.
+function M.nobody() return { port = free_port() } end
+
+--- front.conf before two engines.
+function M.front(one, other)
+  local path = os.tmpname()
+  local file = assert(io.open "examples/nginx/front.conf")
+  local conf = file:read "*a"
+  file:close()
+  M.write(path, (conf:gsub("server 127%.0%.0%.1:(%d+)", {
+    ["8081"] = "server 127.0.0.1:" .. one.port, ["8082"] = "server 127.0.0.1:" .. other.port,
+  })))
+  local server = M.start({ CONF = path }, "/x")
+  os.remove(path)
+  return server
 end
 
 --- What a start says that fails.
@@ -99,6 +119,11 @@ function Server:stop()
   self.stopped = true
   M.run(("PORT=%d timeout 20 examples/nginx/serve stop 2>&1"):format(self.port))
   os.execute("rm -rf " .. self.folder)
+end
+
+--- The master's.
+function Server:pid()
+  return tonumber((M.run(("cat %s/nginx.pid"):format(self.folder))))
 end
 
 function Server:log()

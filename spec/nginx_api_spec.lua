@@ -1,0 +1,103 @@
+-- What examples/nginx does with a request: stop, temperature and seed, conversations, models, priorities.
+local cjson = require "cjson"
+local nginx = require "spec.support.nginx"
+local sse = require "spec.support.sse"
+local tiny = require "examples.tiny_model"
+
+local function alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
+
+describe("the API of examples/nginx #lua #system", function()
+  if nginx.absent() then
+    pending(nginx.absent())
+    return
+  end
+  after_each(nginx.stop_all)
+
+  it("samples by seed, the same in a stream, in a batch and alone", function()
+    local server = nginx.start()
+    local function text(fields)
+      local body = { prompt = "sample", max_tokens = 24 }
+      for name, value in pairs(fields) do body[name] = value end
+      local answer = server:post(body)
+      assert.are.equal(200, answer.status, answer.body)
+      return sse.text(cjson.decode(answer.body))
+    end
+    local first = text { temperature = 1, seed = 1 }
+    assert.are.equal(first, text { temperature = 1, seed = 1 })
+    assert.are.equal(first, alone("sample", 24, { temperature = 1, seed = 1 }))
+    assert.are.equal(first, server:stream({ prompt = "sample", max_tokens = 24, temperature = 1,
+      seed = 1 }).text)
+    assert.are_not.equal(first, text { temperature = 1, seed = 2 })
+    assert.are_not.equal(text { temperature = 1 }, text { temperature = 1 }) -- no seed: by chance
+    assert.are.equal(alone("sample", 24), text { temperature = 0, seed = 3 })
+    assert.are.equal(alone("sample", 24), text { temperature = 1e-9, seed = 3 })
+    assert.are.equal(alone("sample", 24), text { temperature = 2, top_p = 0, seed = 3 })
+  end)
+
+  it("ends an answer before its stop text, wherever tokens and events are cut", function()
+    local server = nginx.start { SERVE_MODEL = "spec.support.cycle_model" } -- says é 😀€! over and over
+    local function both(stop, n, text, reason, tokens)
+      local whole = cjson.decode(server:post({ prompt = "a", max_tokens = n, stop = stop }).body)
+      assert.are.same({ text, reason, tokens }, { sse.text(whole), whole.choices[1].finish_reason,
+        whole.usage.completion_tokens })
+      local stream = server:stream { prompt = "a", max_tokens = n, stop = stop,
+                                     stream_options = { include_usage = true } }
+      assert.are.same({ text, reason, tokens, true },
+        { stream.text, stream.reason, stream.usage.completion_tokens, stream.done })
+    end
+    both("€", 40, "é 😀", "stop", 10)
+    both({ "zzz", "!é", "😀€x" }, 40, "é 😀€", "stop", 13)
+    both({ "😀€!é 😀€!é" }, 40, "é ", "stop", 24)
+    both({ "nothing" }, 11, "é 😀€!", "length", 11)
+    both({ "!x" }, 11, "é 😀€!", "length", 11) -- held back, and then sent
+    both({ "é" }, 40, "", "stop", 2)
+    both(nil, 12, "é 😀€!\239\191\189", "length", 12) -- ends within a character
+    both(nil, 9, "é 😀\239\191\189", "length", 9)
+    -- This model is greedy.
+    local answer = server:post { prompt = "a", temperature = 0.5 }
+    assert.are.same({ 400, "temperature" }, { answer.status, cjson.decode(answer.body).error.param })
+  end)
+
+  it("holds a conversation", function()
+    local server = nginx.start()
+    local body = { messages = { { role = "system", content = "Be brief." }, { role = "user",
+      content = "hé" } },
+                   max_tokens = 12 }
+    local want = alone("system: Be brief.\nuser: hé\nassistant:", 12)
+    local answer = server:chat(body)
+    local chat = cjson.decode(answer.body)
+    assert.are.same({ 200, "chat.completion", want, "assistant", "length", 50 }, { answer.status, chat.object,
+      chat.choices[1].message.content, chat.choices[1].message.role, chat.choices[1].finish_reason,
+      chat.usage.total_tokens })
+    body.stream_options = { include_usage = true }
+    local stream = server:stream(body, nil, "/v1/chat/completions")
+    assert.are.same({ want, "assistant", "length", true, 12 }, { stream.text, stream.role, stream.reason,
+      stream.done,
+      stream.usage.completion_tokens })
+    assert.matches("^chatcmpl%-%x+$", chat.id)
+    body.tools = { { type = "function" } }
+    assert.are.equal("tools", cjson.decode(server:chat(body).body).error.param)
+  end)
+
+  it("lists its model", function()
+    local server = nginx.start()
+    local list = cjson.decode(server:get("/v1/models").body)
+    assert.are.same({ "list", 1, "examples.tiny_model", "model" }, { list.object, #list.data, list.data[1].id,
+      list.data[1].object })
+    assert.are.same(list.data[1], cjson.decode(server:get("/v1/models/examples.tiny_model").body))
+    local answer = server:get "/v1/models/a/b"
+    assert.are.same({ 404, "model_not_found" }, { answer.status, cjson.decode(answer.body).error.code })
+  end)
+
+  it("uses priority where the policy does, and refuses it elsewhere", function()
+    local server = nginx.start()
+    local answer = server:post { prompt = "a", priority = -1000 }
+    local problem = cjson.decode(answer.body).error
+    assert.are.same({ 400, "priority" }, { answer.status, problem.param })
+    assert.matches("priority = %-1000, want 0: the policy %S+ does not look at it", problem.message)
+    assert.are.equal(200, server:post({ prompt = "a", priority = 0 }).status)
+    assert.are.equal(200, server:post('{"prompt":"a","priority":null}').status)
+    local other = nginx.start { SERVE_POLICY = "priority" }
+    assert.are.equal(200, other:post({ prompt = "a", priority = -1000 }).status)
+  end)
+end)

@@ -1,0 +1,109 @@
+-- Errors of examples/nginx are JSON whoever finds them, and ids come back only where they are ids.
+local cjson = require "cjson"
+local nginx = require "spec.support.nginx"
+local socket = require "spec.support.socket"
+
+-- The error of an answer as it came, and its head.
+local function ask(server, text)
+  local client = socket.connect(server.port)
+  client:send(text)
+  client:read(nil, 5)
+  client:close()
+  local status, head, body = client.text:match "^HTTP/1.1 (%d+)([^\r]*.-)\r\n\r\n(.*)$"
+  return tonumber(status), body, head
+end
+
+local function problem_of(body, what)
+  local ok, value = pcall(cjson.decode, body)
+  assert(ok and value.error, ("%s: no JSON: %s"):format(what, body))
+  local problem = value.error
+  for _, name in ipairs { "message", "type", "code" } do
+    assert.are.equal("string", type(problem[name]), what)
+  end
+  assert.is_truthy(problem.param == cjson.null or type(problem.param) == "string", what)
+  return problem
+end
+
+local LONG = ("a"):rep(9000)
+local HEAD = "\r\nHost: x\r\nConnection: close\r\n"
+
+-- { status, request line and headers }
+local CASES = {
+  { 400, "GET /%zz HTTP/1.1" .. HEAD }, { 400, "get / HTTP/1.1" .. HEAD }, { 400, "\22\3\1\0\1\r\n" },
+  { 400, "GET / HTTP/1.1\r\nConnection: close\r\n" }, { 400, "GET /../../x HTTP/1.1" .. HEAD },
+  { 400, "POST /v1/completions HTTP/1.1" .. HEAD .. "Content-Length: x\r\n" },
+  { 400, "POST /v1/completions HTTP/1.1" .. HEAD .. "Transfer-Encoding: chunked\r\n\r\nzz\r\n" },
+  { 404, "GET /x HTTP/1.1" .. HEAD }, { 404, "POST /v1/completions/ HTTP/1.1" .. HEAD },
+  { 404, "GET /error HTTP/1.1" .. HEAD }, { 404, "GET / HTTP/1.0" .. HEAD },
+  { 404, "GET /v1/models/none HTTP/1.1" .. HEAD },
+  { 405, "TRACE / HTTP/1.1" .. HEAD }, { 405, "PUT /v1/completions HTTP/1.1" .. HEAD },
+  { 405, "POST /v1/models HTTP/1.1" .. HEAD }, { 405, "DELETE /metrics HTTP/1.1" .. HEAD },
+  { 405, "POST /healthz HTTP/1.1" .. HEAD }, { 405, "GET /v1/chat/completions HTTP/1.1" .. HEAD },
+  { 413, "POST /v1/completions HTTP/1.1" .. HEAD .. "Content-Length: 99999999999\r\n" },
+  { 414, "GET /" .. LONG .. " HTTP/1.1" .. HEAD },
+  { 415, "POST /v1/completions HTTP/1.1" .. HEAD
+  .. "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\31\139" },
+  { 431, "GET / HTTP/1.1" .. HEAD .. "A: " .. LONG .. "\r\n" },
+  { 501, "GET / HTTP/1.1" .. HEAD .. "Transfer-Encoding: gzip\r\n" },
+  { 505, "GET / HTTP/9.1" .. HEAD },
+}
+
+describe("errors of examples/nginx #lua #system", function()
+  if nginx.absent() then
+    pending(nginx.absent())
+    return
+  end
+  after_each(nginx.stop_all)
+
+  it("are JSON in the API's shape, whoever finds them", function()
+    local server = nginx.start()
+    for _, case in ipairs(CASES) do
+      local shown = case[2]:sub(1, 80)
+      local status, body, head = ask(server, case[2] .. "\r\n")
+      assert.are.equal(case[1], status, shown)
+      problem_of(body, shown)
+      assert.matches("\r\nContent%-Type: application/json", head, 1, false)
+      assert.matches("\r\nX%-Request%-Id: ", head)
+    end
+    local answer = server:get("/v1/completions", "-X OPTIONS")
+    assert.are.same({ 204, "POST", "" }, { answer.status, answer.headers.allow, answer.body })
+    answer = server:get("/v1/models", "--head")
+    assert.are.same({ 200, "" }, { answer.status, answer.body })
+    answer = server:get("/v1/completions", "--head")
+    assert.are.same({ 405, "" }, { answer.status, answer.body })
+    answer = server:post({ prompt = "a" }, "-H 'Content-Encoding: identity'")
+    assert.are.equal(200, answer.status)
+  end)
+
+  it("are JSON behind front.conf too, whose health is that of its engines", function()
+    local front = nginx.front(nginx.nobody(), nginx.nobody())
+    local health = front:get "/healthz"
+    assert.are.same({ 503, "unavailable" }, { health.status, problem_of(health.body, "health").code })
+    local answer = front:post { prompt = "a" }
+    assert.are.same({ 503, "unavailable" }, { answer.status, problem_of(answer.body, "post").code })
+    for _, case in ipairs(CASES) do
+      local shown = case[2]:sub(1, 80)
+      local status, body = ask(front, case[2] .. "\r\n")
+      assert.is_true(status >= 400, shown)
+      problem_of(body, shown)
+    end
+    answer = front:post(cjson.encode { prompt = ("a"):rep(2 ^ 16) })
+    assert.are.same({ 413, "body_too_large" }, { answer.status, problem_of(answer.body, "413").code })
+  end)
+
+  it("carry the client's id if it is one", function()
+    local server = nginx.start()
+    local function id(given)
+      local text = ("GET /healthz HTTP/1.1%sX-Request-Id: %s\r\n\r\n"):format(HEAD, given)
+      local _, _, head = ask(server, text)
+      return head:match "\r\nX%-Request%-Id: ([^\r]*)"
+    end
+    for _, given in ipairs { "mine", "a.B_c-9", ("a"):rep(64) } do assert.are.equal(given, id(given)) end
+    for _, given in ipairs { "", ("a"):rep(65), ("a"):rep(7000), "a b", "<script>", "é", "a\27[31m", "a;b",
+      '"' } do
+      assert.matches("^%x+$", id(given))
+      assert.are_not.equal(given, id(given))
+      assert.are.equal(32, #id(given))
+    end
+  end)
+end)
