@@ -34,6 +34,7 @@ local MAP = {
   { "engine/", "engine engine_step engine_states engine_async invariants levels policy containment shipped" },
   { "engine.lua", "engine engine_step engine_async" },
   { "policy/", "shipped policy" },
+  { "gdnmeta/memory.lua", "memory_arguments build_raw lists" },
   { "policy.lua", "policy containment" },
   { "plan.lua", "engine engine_step policy invariants" },
   { "requests.lua", "engine engine_step invariants" },
