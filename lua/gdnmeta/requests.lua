@@ -4,7 +4,9 @@ local ffi = require "ffi"
 
 local int32s, doubles = ffi.typeof "int32_t[?]", ffi.typeof "double[?]"
 
-local M = { FREE = 0, WAITING = 1, RUNNING = 2, LEAVING = 3, CANCELLED = 4 }
+local NONE = -1 -- no request, seat or lane
+
+local M = { FREE = 0, WAITING = 1, RUNNING = 2, LEAVING = 3, CANCELLED = 4, NONE = NONE }
 
 -- Tokens are counted from the start of the prompt. Flight: from the pack of a step to its completion.
 local INTEGERS = {
@@ -23,16 +25,16 @@ local INTEGERS = {
   "ahead",        -- tokens in flight
   "pending",      -- rows in flight that will emit
   "placeholders", -- tokens those rows emit at most
-  "seat",         -- row of the state tables; -1: none
+  "seat",         -- row of the state tables; NONE: waits
   "first_column", -- lowest column of the seat that may hold a block
   "last_column",  -- highest
   "kv_blocks",    -- attention-cache blocks it holds
   "owed_slots", "owed_kv", -- what comes back once no step in flight names it any more
   "preemptions",
   "user", "class", -- numbers of names
-  "next", "prev", -- queue by arrival; -1: end
+  "next", "prev", -- queue by arrival; NONE: end
   "lane_next", "lane_prev", -- queue of its lane
-  "lane",         -- -1: in none
+  "lane",         -- NONE: in none
   "mark",         -- what the plan says: see plan.lua
   "seen",         -- scratch of the proof
   "place",        -- scratch: index in the running list
@@ -64,9 +66,7 @@ local function grow(self, capacity)
       self[name] = new
     end
   end
-  for i = self.capacity, capacity - 1 do
-    self.seat[i], self.lane[i], self.next[i], self.prev[i] = -1, -1, -1, -1
-  end
+  for i = self.capacity, capacity - 1 do self.seat[i], self.lane[i] = NONE, NONE end
   self.capacity = capacity
 end
 

@@ -1,6 +1,6 @@
 -- Mutants that no spec can tell from the library, and why: { file, text of the line, text of the mutated line
 -- or "removed", why }; above: text of the two lines below, where one text stands on several lines. They are
--- counted apart. An entry whose line is gone from its file is an error.
+-- counted as survivors. An entry whose line is gone from its file is an error.
 return {
   { "src/cells.c", "for (int32_t i = 0; i < rows; i++) {", "i <= rows",
     "One table row more is looked at, only to choose the slower of two ways; at the end of a row array " ..
@@ -43,11 +43,6 @@ return {
   { "lua/gdnmeta/requests.lua", "n == 1 and 4 or 8", "n == 1 and 4 or 9",
     "A byte more is allocated for each." },
   { "lua/gdnmeta/sim/load.lua", "(seed + 2^31) % 2^32", "(seed - 2^31) % 2^32", "The same, modulo 2^32." },
-  { "lua/gdnmeta/engine/states.lua", "self.align and -1 or math.huge", "self.align and -2 or math.huge",
-    "Below 0 there is nothing that a step could end at." },
-  { "lua/gdnmeta/engine/arrivals.lua", "r.kv_blocks[i], r.kv_cover[i], r.low_cover[i], r.high_cover[i] =",
-    "removed",
-    "Nothing is covered by the zeros of a new place either, and a place that was used is left like this." },
   { "lua/gdnmeta/engine/names.lua", "self.size = number + 1", "self.size = number + 2",
     "Numbers may have gaps: they are keys, and are told to nobody." },
 }

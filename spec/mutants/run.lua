@@ -93,10 +93,8 @@ end
 
 local function try_line(job, place, site)
   local text, was, is, below = operators.apply(tree.read(site.path), site)
-  local verdict, by = "explained", nil
-  if not is_explained(site, was, is, below) then
-    verdict, by = tree.try(job, site.path, text, { slowest = SLOWEST })
-  end
+  local verdict, by = tree.try(job, site.path, text, { slowest = SLOWEST })
+  if verdict == "survived" and is_explained(site, was, is, below) then verdict = "explained" end
   report("line", place, verdict or "no program",
     ("%s:%d %s: %s -> %s"):format(site.path, site.line, site.what, was, is), by)
 end
@@ -149,8 +147,9 @@ else
   require "spec.mutants.fits"
   seed = setting("SEED") or draw()
   local jobs = setting("JOBS") or tonumber(io.popen "nproc":read "*l")
-  tree.open(jobs)
   print(("seed %d, %d at once"):format(seed, jobs))
+  io.flush()
+  tree.open(jobs)
   assert(os.execute(("rm -rf %s && mkdir -p %s"):format(RESULTS, RESULTS)) == 0)
   local command = {}
   for k = 1, jobs do command[k] = ("luajit spec/mutants/run.lua %d %d &"):format(k, seed) end

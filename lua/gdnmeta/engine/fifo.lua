@@ -1,36 +1,38 @@
 -- Waiting requests by arrival; those that were preempted come back to the front. Links live in the
 -- requests' columns `next` and `prev`.
+local NONE = require("gdnmeta.requests").NONE
+
 local Fifo = {}
 Fifo.__index = Fifo
 
 function Fifo:push_back(i)
   local r, tail = self.requests, self.tail
-  r.next[i], r.prev[i] = -1, tail
-  if tail < 0 then self.head = i else r.next[tail] = i end
+  r.next[i], r.prev[i] = NONE, tail
+  if tail == NONE then self.head = i else r.next[tail] = i end
   self.tail, self.size = i, self.size + 1
 end
 
 function Fifo:push_front(i)
   local r, head = self.requests, self.head
-  r.next[i], r.prev[i] = head, -1
-  if head < 0 then self.tail = i else r.prev[head] = i end
+  r.next[i], r.prev[i] = head, NONE
+  if head == NONE then self.tail = i else r.prev[head] = i end
   self.head, self.size = i, self.size + 1
 end
 
 function Fifo:remove(i)
   local r = self.requests
   local next, prev = r.next[i], r.prev[i]
-  if prev < 0 then self.head = next else r.next[prev] = next end
-  if next < 0 then self.tail = prev else r.prev[next] = prev end
+  if prev == NONE then self.head = next else r.next[prev] = next end
+  if next == NONE then self.tail = prev else r.prev[next] = prev end
   if self.rotation == i then self.rotation = next end
   self.size = self.size - 1
 end
 
---- The next one of an endless walk round the queue; -1 when it is empty.
+--- The next one of an endless walk round the queue; NONE when it is empty.
 ---@return integer
 function Fifo:rotate()
-  local i = self.rotation >= 0 and self.rotation or self.head
-  self.rotation = i >= 0 and self.requests.next[i] or -1
+  local i = self.rotation ~= NONE and self.rotation or self.head
+  self.rotation = i ~= NONE and self.requests.next[i] or NONE
   return i
 end
 
@@ -43,7 +45,7 @@ function Fifo.finish() end
 local M = {}
 
 function M.new(requests)
-  return setmetatable({ requests = requests, head = -1, tail = -1, size = 0, rotation = -1, at = -1 }, Fifo)
+  return setmetatable({ requests = requests, head = NONE, tail = -1, size = 0, rotation = -1, at = -1 }, Fifo)
 end
 
 return M

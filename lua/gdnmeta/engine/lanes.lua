@@ -3,6 +3,7 @@
 -- step for at most `rekey_limit` lanes in turn, and after every admission from the lane.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local NONE = require("gdnmeta.requests").NONE
 
 local out_t = ffi.typeof "gdn_heap *[1]"
 local items_t = ffi.typeof "int32_t[?]"
@@ -36,12 +37,12 @@ function Lanes:push(i, front)
   local head, tail = self.head[lane], self.tail[lane]
   r.lane[i] = lane
   if not head then
-    self.head[lane], self.tail[lane], r.lane_next[i], r.lane_prev[i] = i, i, -1, -1
+    self.head[lane], self.tail[lane], r.lane_next[i], r.lane_prev[i] = i, i, NONE, NONE
     open(self, lane)
   elseif front then
-    self.head[lane], r.lane_next[i], r.lane_prev[i], r.lane_prev[head] = i, head, -1, i
+    self.head[lane], r.lane_next[i], r.lane_prev[i], r.lane_prev[head] = i, head, NONE, i
   else
-    self.tail[lane], r.lane_next[i], r.lane_prev[i], r.lane_next[tail] = i, -1, tail, i
+    self.tail[lane], r.lane_next[i], r.lane_prev[i], r.lane_next[tail] = i, NONE, tail, i
   end
   self.at[lane] = self.head[lane]
   self.hooks:key(self.at[lane])
@@ -52,10 +53,10 @@ end
 function Lanes:remove(i)
   local r = self.requests
   local lane, next, prev = r.lane[i], r.lane_next[i], r.lane_prev[i]
-  if lane < 0 then return end
-  r.lane[i] = -1
-  if prev >= 0 then r.lane_next[prev] = next else self.head[lane] = next >= 0 and next or nil end
-  if next >= 0 then r.lane_prev[next] = prev else self.tail[lane] = prev >= 0 and prev or nil end
+  if lane == NONE then return end
+  r.lane[i] = NONE
+  if prev ~= NONE then r.lane_next[prev] = next else self.head[lane] = next ~= NONE and next or nil end
+  if next ~= NONE then r.lane_prev[next] = prev else self.tail[lane] = prev ~= NONE and prev or nil end
   self.at[lane] = self.head[lane]
   if not self.head[lane] then close(self, lane) end
 end
@@ -81,7 +82,7 @@ end
 
 function Lanes:candidate()
   local lane = lib.gdn_heap_first(self.heap)
-  if lane < 0 then return -1 end
+  if lane == NONE then return NONE end
   local i = self.at[lane]
   if self.requests.keyed[i] == self.step then return i end
   self.items[0] = i
@@ -97,7 +98,7 @@ function Lanes:advance()
   self.touched = self.touched + 1
   self.moved[self.touched] = lane
   self.at[lane] = next
-  if next < 0 then
+  if next == NONE then
     lib.gdn_heap_remove(self.heap, lane)
   else
     lib.gdn_heap_set(self.heap, lane, -math.huge, 0)
@@ -126,7 +127,7 @@ function M.new(requests, fifo, policy, hooks, limit)
     count = 0, turn = 0, touched = 0,
   }, Lanes)
   local i = fifo.head
-  while i >= 0 do
+  while i ~= NONE do
     self:push(i, false)
     i = requests.next[i]
   end

@@ -3,8 +3,10 @@
 -- All groups hold blocks in the same columns: group 0 answers for all of them.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local NONE = require("gdnmeta.requests").NONE
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
+local BELOW_ALL = -math.huge
 local seats_t = ffi.typeof "int32_t[?]"
 local pools_t = ffi.typeof "gdn_slots *[1]"
 local stats_t = ffi.typeof "gdn_slots_stats"
@@ -54,7 +56,7 @@ end
 --- Slots a group that come back when the request leaves.
 function States:held_slots(i)
   local r = self.requests
-  if r.seat[i] < 0 then return 0 end
+  if r.seat[i] == NONE then return 0 end
   if not self.align then return self.per_request end
   local cells, base, held = self.cells[0], r.seat[i] * self.width, 0
   for column = r.first_column[i], r.last_column[i] do
@@ -88,7 +90,7 @@ function States:enter(i)
       r.first_column[i], r.last_column[i] = column, column
     end
   end
-  r.low_cover[i], r.high_cover[i] = -1, self.align and -1 or math.huge
+  r.low_cover[i], r.high_cover[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
   r.kv_cover[i] = self.limited and 0 or math.huge
 end
 
@@ -131,7 +133,7 @@ end
 function States:settle(i, tokens)
   local r, cells, next_window = self.requests, self.cells[0], floor(tokens / self.block)
   local base, first = r.seat[i] * self.width, next_window
-  local read, before = r.read_column[i], r.flight[i] > 0 and r.read_before[i] or -1
+  local read, before = r.read_column[i], r.flight[i] > 0 and r.read_before[i] or NONE
   for column = r.first_column[i], min(next_window - 1, r.last_column[i]) do
     if cells[base + column] ~= 0 then
       if column == read or column == before then
@@ -148,14 +150,14 @@ end
 function States:leave(i)
   local r = self.requests
   local seat = r.seat[i]
-  if seat < 0 then return end
+  if seat == NONE then return end
   local base, last = seat * self.width, self.align and r.last_column[i] or self.per_request - 1
   for column = self.align and r.first_column[i] or 0, last do
     if self.cells[0][base + column] ~= 0 then drop(self, base + column) end
   end
   self.free_kv = self.free_kv + r.kv_blocks[i]
-  r.kv_blocks[i], r.kv_cover[i], r.low_cover[i], r.high_cover[i] = 0, 0, -1, -1
-  r.seat[i], r.read_column[i], r.read_before[i] = -1, -1, -1
+  r.kv_blocks[i], r.kv_cover[i] = 0, 0
+  r.seat[i], r.read_column[i], r.read_before[i] = NONE, -1, -1
   self.seats[self.free_seats] = seat
   self.free_seats = self.free_seats + 1
 end
