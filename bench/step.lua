@@ -1,5 +1,7 @@
 -- How long a whole engine step takes: policy, plan, proof, slots, rows and metadata, for requests that
 -- all decode; what it leaves for the collector in 20,000 steps; and whether anything did not compile.
+-- `shapes`: requests come and go, prompts and answers of any length, so that no two steps are alike; garbage
+-- is then that of the requests, and what matters is how often LuaJIT threw its machine code away (flushes).
 --   make bench                (BENCH=step-256 for one line; STEPS=2000 for a quick look)
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
@@ -47,8 +49,27 @@ local function accept(step, n)
   for row = 0, step.num_rows - 1 do step.accepted[row] = (row + n) % (step.drafts[row] + 1) end
 end
 
-local function run(engine, steps)
+-- Requests of changing lengths, up to eight waiting: from a small generator, the same in every run.
+local function feeder(engine)
+  local state, id = 1, 0
+  local function draw(most)
+    state = (state * 16807) % 2147483647
+    return 1 + math.floor(math.exp(state / 2147483647 * math.log(most)))
+  end
+  return function()
+    while engine.stats.waiting < 8 and draw(16) < 3 do
+      id = id + 1
+      engine:submit { id = id, prompt_tokens = draw(8000), max_tokens = draw(1000),
+                      user = "user " .. id % 30 }
+    end
+  end
+end
+
+local function nothing() end
+
+local function run(engine, steps, feed)
   for n = 1, steps do
+    feed()
     local step = engine:step(n * 0.01)
     if engine.num_spec > 0 then accept(step, n) end
     engine:complete(step, nil, n * 0.01)
@@ -56,9 +77,10 @@ local function run(engine, steps)
 end
 
 -- ns of each step, and of each completion.
-local function time_steps(engine, steps)
+local function time_steps(engine, steps, feed)
   local step_ns, complete_ns = {}, {}
   for n = 1, steps do
+    feed()
     local start = now()
     local step = engine:step(n * 0.01)
     local built = now()
@@ -76,32 +98,35 @@ local function percentile(sorted, p)
   return sorted[math.max(1, math.ceil(#sorted * p))]
 end
 
--- NYI aborts of the first WARM_UP + STEPS steps, and KB left behind by the latter.
-local function count(engine)
-  local nyi = 0
+-- NYI aborts and flushes of the first WARM_UP + STEPS steps, and KB left behind by the latter.
+local function count(engine, feed)
+  local nyi, flushes = 0, 0
   jit.attach(function(what, _, _, _, code)
     if what == "abort" and traceerr[code]:find("NYI", 1, true) then nyi = nyi + 1 end
+    if what == "flush" then flushes = flushes + 1 end
   end, "trace")
-  run(engine, WARM_UP)
+  run(engine, WARM_UP, feed)
   collectgarbage()
   collectgarbage "stop"
   local before = collectgarbage "count"
-  run(engine, STEPS)
+  run(engine, STEPS, feed)
   local garbage = collectgarbage "count" - before
   collectgarbage "restart"
   jit.attach(function() end, "trace")
-  return nyi, garbage
+  return nyi, garbage, flushes
 end
 
 local function bench(case)
   jit.flush()
-  local engine = prepare(case)
-  local nyi, garbage = count(engine)
-  local step_ns, complete_ns = time_steps(engine, STEPS)
+  local engine = case.shapes and engine_of(case) or prepare(case)
+  local feed = case.shapes and feeder(engine) or nothing
+  local nyi, garbage, flushes = count(engine, feed)
+  local step_ns, complete_ns = time_steps(engine, STEPS, feed)
   print(("bench %s lua %.0f ns garbage %.1f KB nyi %d"):format(case.name, percentile(step_ns, 0.5), garbage,
                                                                nyi))
-  print(("  p99 %.0f ns; complete %.0f ns, p99 %.0f ns"):format(percentile(step_ns, 0.99),
-    percentile(complete_ns, 0.5), percentile(complete_ns, 0.99)))
+  print(("  p99 %.0f ns; complete %.0f ns, p99 %.0f ns%s"):format(percentile(step_ns, 0.99),
+    percentile(complete_ns, 0.5), percentile(complete_ns, 0.99),
+    case.shapes and ("; %d flushes in %d steps"):format(flushes, WARM_UP + STEPS) or ""))
   assert(#engine:failures() == 0 and engine.stats.fallbacks == 0, "the policy failed")
   engine:close()
 end
@@ -114,6 +139,7 @@ local CASES = {
   { name = "step-256-drafts3", running = 256, drafts = 3, policy = "fcfs" },
   { name = "step-256-fair-1000", running = 256, waiting = 1000, policy = "fair" },
   { name = "step-256-untrusted", running = 256, drafts = 3 },
+  { name = "step-shapes", running = 64, policy = "fcfs", shapes = true },
 }
 
 local only = os.getenv "BENCH"

@@ -1,6 +1,7 @@
 -- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a seat, and every
 -- entry gets the slots and blocks that its step needs.
 local requests = require "gdnmeta.requests"
+local cut = require("gdnmeta.traces").cut
 
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
 
@@ -122,6 +123,7 @@ function M.commit(e, step)
   for p = 0, plan.num_decodes - 1 do
     reserve(e, decodes[p], computed[decodes[p]] + 1 + drafts[p], drafts[p])
   end
+  cut()
   local admitted = #step.admitted
   for p = 0, plan.num_chunks - 1 do
     local i = plan.chunks[p]
@@ -132,6 +134,7 @@ function M.commit(e, step)
     end
     reserve(e, i, r.computed[i] + plan.tokens[p], 0)
   end
+  cut()
   if e.num_running > e.stats.peak_running then e.stats.peak_running = e.num_running end
 end
 

@@ -2,6 +2,7 @@
 -- the order that a build wants, then padding to a size that graphs were captured at. Writing a row also
 -- moves its request on, to where it will be when the step is complete and every draft accepted.
 local lib = require "gdnmeta.native"
+local cut = require("gdnmeta.traces").cut
 
 local floor, max, huge = math.floor, math.max, math.huge
 local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
@@ -126,6 +127,7 @@ function M.write(e, step)
   local drafts = sums(e, step)
   write_decodes(e, step, drafts > 0)
   if e.plan.num_chunks > 0 then write_chunks(e, step) end
+  cut()
   if e.device_accepted then index_accepted(step) end
   pad(e, step)
   rows.num_rows, rows.padded_rows, rows.padded_tokens = step.num_rows, step.padded_rows, step.padded_tokens

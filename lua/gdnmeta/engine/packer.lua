@@ -2,6 +2,7 @@
 -- order and size them. Functions return false when the policy failed: the plan is then thrown away.
 local lib = require "gdnmeta.native"
 local room = require "gdnmeta.engine.room"
+local cut = require("gdnmeta.traces").cut
 
 local min, max = math.min, math.max
 local HELD = 128 -- requests that a policy may hold before the rest of the queue waits for the next step
@@ -117,6 +118,7 @@ end
 
 local function take_running(e, hooks)
   local num_decodes, num_chunks = split_running(e)
+  cut()
   if num_chunks > 0 and not hooks.policy.decode_first then return take_in_order(e, hooks) end
   if not take_decodes(e, hooks, e.items, num_decodes) then return false end
   return num_chunks == 0 or sort_chunks(e, hooks, e.work, num_chunks)
@@ -175,6 +177,7 @@ end
 function M.fill(e, hooks, queue)
   if not limit_drafts(e, hooks) then return false end
   if not take_running(e, hooks) then return false end
+  cut()
   if not may_admit(e) then return true end
   local ok = take_waiting(e, hooks, queue)
   queue:finish()

@@ -1,6 +1,7 @@
 -- Is the plan legal? Recomputed from the plan and the requests alone, for whoever filled it. Numbers are
 -- those of the invariants: the engine packs, pads and counts so that the others hold.
 local requests = require "gdnmeta.requests"
+local cut = require("gdnmeta.traces").cut
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 local floor, max = math.floor, math.max
@@ -126,9 +127,13 @@ function M.problem(e)
   e.proof = e.proof + 1
   sum.tokens, sum.slots, sum.kv, sum.admitted, sum.seats = 0, 0, 0, 0, 0
   local problem, i = prove_decodes(e, sum)
-  if not problem then problem, i = prove_chunks(e, sum) end
+  if not problem and e.plan.num_chunks > 0 then
+    cut()
+    problem, i = prove_chunks(e, sum)
+  end
   if not problem then problem, i = prove_victims(e, sum) end
   if not problem then problem, i = prove_sums(e, sum) end
+  cut()
   return problem, i
 end
 

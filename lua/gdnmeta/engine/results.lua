@@ -1,6 +1,7 @@
 -- A step has run: what its rows emitted, who is finished, what is free again.
 local commits = require "gdnmeta.engine.commit"
 local requests = require "gdnmeta.requests"
+local cut = require("gdnmeta.traces").cut
 
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
 
@@ -143,6 +144,7 @@ function M.apply(e, step)
     complete_any(e, step, row, step.request[row])
     emitted = emitted + step.emitted[row]
   end
+  cut()
   e.stats.emitted = e.stats.emitted + emitted
   if emitted > 0 then e.is_tight = false end
   if e.any_left then

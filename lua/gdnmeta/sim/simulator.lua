@@ -9,6 +9,7 @@ local conservation = require "gdnmeta.sim.conservation"
 local metrics = require "gdnmeta.sim.metrics"
 local setup = require "gdnmeta.sim.setup"
 local tally = require "gdnmeta.sim.tally"
+local cut = require("gdnmeta.traces").cut
 
 local integers = ffi.typeof "int32_t[?]"
 
@@ -88,6 +89,7 @@ local function measure(self, step)
     local d = math.max(step.drafts[row], 0)
     drafts, drafted = math.max(drafts, d), drafted + d
   end
+  cut()
   local facts = self.facts[step.number % 2 + 1]
   facts.kind, facts.rows = step.graph, step.num_rows
   facts.tokens, facts.padded = step.num_tokens, step.padded_tokens
@@ -113,6 +115,7 @@ local function fill_results(self, step)
       if self.left[i] <= accepted + 1 then step.stop[row] = self.left[i] end
     end
   end
+  cut()
 end
 
 local function finish(self, step, facts)
@@ -127,6 +130,7 @@ local function finish(self, step, facts)
       t:emit(i, emitted, now)
     end
   end
+  cut()
   local gap = o.gap_ms and o.gap_ms * 1e6
   for _, id in ipairs(step.finished) do
     local r = requests[id]

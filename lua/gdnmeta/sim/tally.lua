@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local fairness = require "gdnmeta.sim.fairness"
 local samples = require "gdnmeta.sim.samples"
 local timeline = require "gdnmeta.sim.timeline"
+local cut = require("gdnmeta.traces").cut
 
 local doubles = ffi.typeof "double[?]"
 local integers = ffi.typeof "int32_t[?]"
@@ -83,6 +84,7 @@ local function flush(self)
       self.gap_of[m] = 0
     end
   end
+  cut()
 end
 
 --- It was given m tokens.

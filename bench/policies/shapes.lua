@@ -1,0 +1,48 @@
+-- Traffic in which no two steps are alike (lengths as spread as those of a public reasoning trace): how long
+-- a policy thinks, and how often LuaJIT throws its machine code away, at LuaJIT's own limits. Time is that of
+-- this thread on the processor, in the second half of the run: the first has what is compiled once.
+local ffi = require "ffi"
+local samples = require "gdnmeta.sim.samples"
+
+local THREAD = 3 -- CLOCK_THREAD_CPUTIME_ID
+local POLICIES = { "fcfs", "fair", "shortest_prefill", "deadline" }
+
+local function measure_this_thread()
+  ffi.cdef [[ int gdn_bench_thread_clock(int clock, int64_t *time) __asm__("clock_gettime"); ]]
+  local time = ffi.new "int64_t[2]"
+  package.loaded["gdnmeta.sim.clock"] = function()
+    ffi.C.gdn_bench_thread_clock(THREAD, time)
+    return tonumber(time[0]) * 1e9 + tonumber(time[1])
+  end
+end
+
+local flushes = 0
+local function count_flushes()
+  jit.attach(function(what)
+    if what == "flush" then flushes = flushes + 1 end
+  end, "trace")
+end
+
+return {
+  about = "steps of ever changing shapes: time of a policy, and machine code thrown away",
+  run = function(s)
+    measure_this_thread()
+    count_flushes()
+    for _, policy in ipairs(POLICIES) do
+      flushes = 0
+      local is_warm = false
+      local run = s:simulate(policy, {
+        policy = policy, measure = true, preset = "h100-qwen3.6-35b-a3b-fp8", users = 30,
+        workload = { seed = 5, requests = 6000, rate = 5.5, prompt_median = 356, prompt_sigma = 1.4,
+                     prompt_max = 42000, output_median = 457, output_sigma = 1.1, output_max = 24000 },
+      }, function(tally)
+        if not is_warm and tally.finished >= tally.n / 2 then
+          is_warm, tally.policy_us = true, samples.new()
+        end
+      end)
+      s:note(("%s: %d steps, policy p50 %.1f us"):format(policy, run.steps, run.wall.policy_us.p50))
+      s:report(policy .. "_p99_us", run.wall.policy_us.p99, "<=", 10)
+      s:report(policy .. "_flushes_per_10000", flushes / run.steps * 10000, "<=", 1)
+    end
+  end,
+}

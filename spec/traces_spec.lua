@@ -1,0 +1,30 @@
+-- Steps of ever changing shapes fit what LuaJIT keeps by default: machine code is not thrown away, and made
+-- anew, all the time. In processes of their own, so that only the engine's code is counted.
+local LIMIT = 2 -- flushes in 20,000 steps
+
+describe("The code of a step #jit", function()
+  for _, policy in ipairs { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" } do
+    it("is thrown away once in 10,000 steps of changing shapes at most, under " .. policy, function()
+      local pipe = io.popen(("luajit spec/support/shapes.lua %s 20000 0.1,0.3,0.05"):format(policy))
+      local out = pipe:read "*a"
+      pipe:close()
+      local flushes = tonumber(out:match "^%d+")
+      assert.truthy(flushes, out)
+      assert.is_true(flushes <= LIMIT, flushes .. " flushes")
+    end)
+  end
+
+  it("has room in hosts of ours: the limits of LuaJIT are raised there", function()
+    local seen = {}
+    local start = jit.opt.start
+    jit.opt.start = function(...) seen = { ... } end -- luacheck: ignore
+    require("gdnmeta.traces").raise_limits()
+    jit.opt.start = start -- luacheck: ignore
+    assert.are.same({ "maxtrace=8000", "maxmcode=40960" }, seen)
+    for _, path in ipairs { "bin/gdnmeta", "examples/nginx/worker.lua" } do
+      local file = assert(io.open(path))
+      assert.truthy(file:read("*a"):find("raise_limits()", 1, true), path)
+      file:close()
+    end
+  end)
+end)
