@@ -92,12 +92,12 @@ demo: deps all
 nginx:
 	@scripts/deps curl
 	@scripts/nginx
-# numpy and mypy come into build/venv, for the specs of examples/pytorch, which are left out where they cannot be had.
+# numpy and mypy come into build/venv-numpy, for the specs of examples/pytorch, which are left out where they cannot be had.
 python:
 	@scripts/python
 bench-python: all python
-	@PYTHONPATH=examples/pytorch $$([ -x build/venv/bin/python ] && echo build/venv/bin/python || echo python3) \
-	  examples/pytorch/bench.py
+	@PYTHONPATH=examples/pytorch \
+	  $$(ls build/venv-numpy/bin/python 2>/dev/null || echo python3) examples/pytorch/bench.py
 serve: deps all nginx
 	@examples/nginx/serve
 

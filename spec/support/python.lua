@@ -1,5 +1,5 @@
--- A Python with numpy, for the specs of examples/pytorch: $GDN_PYTHON, or build/venv (see scripts/python), or
--- the system's.
+-- A Python with numpy, for the specs of examples/pytorch: $GDN_PYTHON, build/venv-numpy of scripts/python,
+-- or the system's.
 local M = {}
 
 -- As a shell starts it, less the checker that may watch this process and the library it tests.
@@ -20,7 +20,7 @@ local found
 function M.interpreter()
   if found == nil then
     found = false
-    local names = { os.getenv "GDN_PYTHON" or "build/venv/bin/python" }
+    local names = { os.getenv "GDN_PYTHON" or "build/venv-numpy/bin/python" }
     if not os.getenv "GDN_PYTHON" then names[2], names[3] = "python3", "/usr/bin/python3" end
     for _, name in ipairs(names) do
       if not found and has(name, "numpy") then found = name end
