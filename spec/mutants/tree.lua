@@ -50,10 +50,11 @@ local function make(tree, log, targets)
   return shell(command:format(tree, targets or "all fake build/libgdncounted.so", log))
 end
 
--- What else the Makefile asks of C: ASan and UBSan over the specs that are most about the file, and
--- allocations that fail. Which of them notices?
+-- What else the Makefile asks of C: ASan and UBSan over the specs that are most about the file, allocations
+-- that fail, and threads that meet. Which of them notices?
 local function checked(tree, log, near)
-  for _, targets in ipairs { ("asan GDN_CASES=100 SPECS='%s'"):format(table.concat(near, " ")), "faults" } do
+  local specs = ("asan GDN_CASES=100 SPECS='%s'"):format(table.concat(near, " "))
+  for _, targets in ipairs { specs, "faults", "tsan" } do
     if not make(tree, log, targets) then return "make " .. targets:match "%w+" end
   end
 end
@@ -101,7 +102,7 @@ function M.open(jobs)
   local sum = lines(tar .. " | md5sum")[1]
   if slurp(SUM) ~= sum then
     assert(shell(("rm -rf %s && mkdir -p %s && %s | tar -xmf - -C %s"):format(ROOT, WHOLE, tar, WHOLE)))
-    for _, targets in ipairs { "all fake build/libgdncounted.so", "asan-lib faults" } do
+    for _, targets in ipairs { "all fake build/libgdncounted.so", "asan-lib faults tsan" } do
       assert(make(WHOLE, ROOT .. "/log", targets), "the tree does not build, see " .. ROOT .. "/log")
     end
     ask_everything()

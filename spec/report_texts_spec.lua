@@ -1,0 +1,71 @@
+-- Reports, whole: tables, sentences, pages and the scripts of their pictures, against spec/goldens/texts.
+local figures = require "gdnmeta.sim.figures"
+local golden = require "spec.support.golden"
+local html = require "gdnmeta.sim.html"
+local plots = require "gdnmeta.sim.plots"
+local report = require "gdnmeta.sim.report"
+local sim = require("gdnmeta").sim
+
+-- Not the host's time; runs that differ in policy, rate, speculation, memory and classes.
+local function run(options)
+  local o = { measure = false, seed = 3 }
+  for name, value in pairs(options) do o[name] = value end
+  return assert(sim.run(o))
+end
+
+local function workload(requests, rate)
+  return { requests = requests, rate = rate, prompt_median = 200, prompt_max = 900, output_median = 20,
+           output_max = 60 }
+end
+
+describe("Reports #lua", function()
+  local one, several, rates, poor
+  local svg = plots.svg
+
+  setup(function()
+    several, rates = {}, {}
+    for i, policy in ipairs { "fcfs", "shortest_prefill", "fair" } do
+      several[i] = run { policy = policy, rate = 6, workload = workload(24, 6), num_speculative_tokens = 2 }
+    end
+    one = { several[1] }
+    for _, policy in ipairs { "decode_first", "fcfs" } do
+      for _, rate in ipairs { 1, 8, 2000 } do
+        rates[#rates + 1] = run { policy = policy, rate = rate, workload = workload(16, rate) }
+      end
+    end
+    poor = { run { kv_tokens = 640, workload = workload(20, 50), max_num_seqs = 6 },
+             run { policy = { name = "faulty", chunk = function() return 0 / 0 end },
+                   workload = workload(20, 50), kv_tokens = 640, max_num_seqs = 6 } }
+    -- A picture is the script that draws it.
+    plots.svg = function(title, script, size)
+      return ("<pre>%s %s\n%s</pre>"):format(title, tostring(size), script)
+    end
+  end)
+  teardown(function() plots.svg = svg end)
+
+  it("of one run and of several", function()
+    local texts = { report.report(one), report.report(several), report.report(poor) }
+    golden("reports", table.concat(texts, "\n\n") .. "\n")
+  end)
+
+  it("of rates", function()
+    golden("sweeps", report.sweep(rates, 0.9) .. "\n\n" .. report.sweep({ rates[3] }, 0.5) .. "\n\n"
+      .. report.sweep(one, 0.99) .. "\n")
+  end)
+
+  it("as pages, with the scripts of their pictures", function()
+    local pages = { html.simulate(one, "gdnmeta simulate"), html.simulate(several, "simulate <several>"),
+                    html.simulate(poor, "poor"), html.sweep(rates, 0.9, "gdnmeta sweep") }
+    for i, page in ipairs(pages) do
+      pages[i] = page:gsub("<style>.-</style>", ""):gsub("gdnmeta [%d.]+, LuaJIT [^.]+[%d.]*", "VERSION")
+    end
+    golden("pages", table.concat(pages, "\n") .. "\n")
+  end)
+
+  it("with more series than colours", function()
+    local runs, names = {}, {}
+    for i = 1, 18 do runs[i], names[i] = several[i % 3 + 1], "run " .. i end
+    local scripts = figures.ttft(runs, names).svg .. "\n" .. figures.slots(runs, names).svg .. "\n"
+    golden("series", (scripts:gsub("[^\n]-<<[^\n]+\n.-\nEOD\n", "")))
+  end)
+end)
