@@ -4,7 +4,7 @@ local programs = require "spec.support.program"
 
 local NOTES = {
   "3 of 6 rows skipped: 1 without output tokens; 2 unreadable, the first in line 3: timestamp is missing, "
-    .. "want a number in 0 .. 1e+19",
+    .. "want a number >= 0",
   "1 row earlier than the row before, sorted by arrival",
   "hash_ids ignored: no prefix is shared, every prompt is computed whole",
   "not read: kind&<b>",
@@ -44,7 +44,7 @@ describe("Notes of a trace #lua", function()
 
   it("stand on the page, in the JSON and in the CSV", function()
     local page = run "simulate --report -"
-    assert.truthy(page:find(NOTES[1], 1, true))
+    assert.truthy(page:find((NOTES[1]:gsub(">", "&gt;")), 1, true))
     assert.truthy(page:find("not read: &quot;kind&amp;&lt;b&gt;&quot;", 1, true))
     local setup = cjson.decode(run "simulate --json -").runs[1].setup
     assert.are.equal(NOTES[1], setup.notices[1])
@@ -84,7 +84,7 @@ describe("Notes of a trace #lua", function()
         "closed_loop: no request has a session; sessions (--sessions N) deals them out" },
       { "--skip 3 --trace " .. path, path
         .. ": no request in it: 3 of 6 rows skipped: 1 without output tokens; "
-        .. "2 unreadable, the first in line 3: timestamp is missing, want a number in 0 .. 1e+19" },
+        .. "2 unreadable, the first in line 3: timestamp is missing, want a number >= 0" },
       { "--classes chat:0.5,prio=3 ",
         '--classes = "chat:0.5,prio=3", want name:share,setting=number;name:share,... '
         .. "with the settings priority, weight, and ttft, tpot, deadline in seconds (or ttft_ms ...)" },

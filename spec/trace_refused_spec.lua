@@ -37,6 +37,7 @@ describe("times of a trace #lua", function()
     { "Mooncake in microseconds since 1970", json("", 5, 2e6, 1.7e15), "us", 8 },
     { "Bailian in milliseconds", json(CHAT, 20, 250), "ms", 4.75 },
     { "Bailian in milliseconds since 1970", json(CHAT, 2, 250, 1.7e12), "ms", 0.25 },
+    { "compact in microseconds", csv("arrival_s,prompt_tokens,output_tokens", 10, 4e5), "us", 3.6 },
     { "compact in milliseconds", csv("arrival_s,prompt_tokens,output_tokens", 10, 400), "ms", 3.6 },
     { "Azure in nanoseconds since 1970", csv("TIMESTAMP,ContextTokens,GeneratedTokens", 3, 1e9, 1.7e18), "ns",
       2 },
@@ -76,7 +77,7 @@ end)
 
 describe("what is no trace #lua", function()
   local OBJECT = '{"timestamp": 1, "input_length": 2, "output_length": 3}\n'
-  local TIME = "want a number in 0 .. 1e+19"
+  local TIME = "want a number >= 0"
   local TOKENS = "want an integer in 1 .. 1073741823"
   local DATE = "want a time such as 2023-11-16 18:15:46.68"
   local REFUSED = {
@@ -125,11 +126,11 @@ describe("what is no trace #lua", function()
     { "a day far away", COMPACT .. "1,2,3\n3e9,2,3\n",
       "t:3: arrival_s = 3e9, want at most 1000000000 seconds from" },
     { "a priority that is none", "arrival_s,prompt_tokens,output_tokens,priority\n1,2,3,high\n",
-      "t:2: priority = high, want a number in -1e+15 .. 1e+15" },
+      "t:2: priority = high, want a number" },
     { "a weight of 0", "arrival_s,prompt_tokens,output_tokens,weight\n1,2,3,0\n",
       "t:2: weight = 0, want a number in 1e-06 .. 1000000" },
     { "a negative target", "arrival_s,prompt_tokens,output_tokens,ttft_s\n1,2,3,-1\n",
-      "t:2: ttft_s = -1, want a number in 0 .. 1e+19" },
+      "t:2: ttft_s = -1, want a number >= 0" },
     { "a 30th of February", AZURE .. "2024-02-30 00:00:00,1,1\n", "t:2: TIMESTAMP = 2024-02-30 00:00:00, "
       .. DATE },
     { "a 13th month", AZURE .. "2024-13-01 00:00:00,1,1\n", "t:2: TIMESTAMP = 2024-13-01 00:00:00, "

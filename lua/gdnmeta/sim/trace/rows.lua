@@ -83,7 +83,8 @@ local function detect_csv(reader, line, lines)
       missing[#missing + 1] = field == "arrival" and "arrivals" or field .. " tokens"
     end
   end
-  return nil, ("first line %s is of no known format: no column of %s"):format(
+  return nil, ("first line %s is of no known format: no column of %s, "
+    .. "want names such as arrival_s,prompt_tokens,output_tokens"):format(
     values.shown(line:sub(1, 60)), table.concat(missing, ", "))
 end
 

@@ -19,6 +19,16 @@ end
 ---@return boolean
 function M.calendar(value) return since_1970(value) ~= nil end
 
+-- The unit that makes the rate of requests most like a server's: 5 a second, more or less.
+local function likeliest(parts_per_request)
+  local best, least
+  for _, unit in ipairs(ORDER) do
+    local off = math.abs(math.log(unit[2] / parts_per_request / 5))
+    if not least or off < least then best, least = unit, off end
+  end
+  return best
+end
+
 local function refusal(seen, unit, other)
   local own = unit == 1 and "s" or unit == 1e3 and "ms" or unit == 1e6 and "us" or "ns"
   return ("%s = %.15g .. %.15g in %d rows is implausible in %s; pass --time-unit %s if it is %s, "
@@ -36,14 +46,15 @@ function M.problem(seen, unit, format)
   local epoch = since_1970(seen.low)
   if epoch and epoch[2] ~= unit then return refusal(seen, unit, epoch) end
   if epoch or seen.n < 3 or seen.high <= seen.low then return nil end
-  local rate = (seen.n - 1) / (seen.high - seen.low) * unit -- requests a second
+  local gap = (seen.high - seen.low) / (seen.n - 1) -- in parts of a second
+  local rate = unit / gap -- requests a second
   if unit == 1e3 then
     local most = seen.fraction and 60 or seen.n < 8 and 300 or 150
     return rate > most and refusal(seen, unit, ORDER[1]) or nil
   end
   -- BurstGPT begins with a request a minute.
   local least = (seen.fraction or format == "burstgpt") and 1 / 1000 or seen.n < 8 and 1 / 300 or 1 / 60
-  if unit == 1 and rate < least then return refusal(seen, unit, ORDER[2]) end
+  if unit == 1 and rate < least then return refusal(seen, unit, likeliest(gap)) end
 end
 
 return M

@@ -31,7 +31,9 @@ local decimal = M.decimal
 function M.number(name, value, min, max)
   local n = decimal(value)
   if not n or n < min or n > max then
-    return nil, wrong(name, value, ("a number in %.15g .. %.15g"):format(min, max))
+    local range = min <= -1e15 and "" or max >= 1e15 and (" >= %.15g"):format(min)
+      or (" in %.15g .. %.15g"):format(min, max)
+    return nil, wrong(name, value, "a number" .. range)
   end
   return n
 end
