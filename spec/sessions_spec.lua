@@ -97,6 +97,7 @@ describe("Sessions #lua", function()
   it("of a trace wait for the answer before, in closed loop", function()
     local r = run { requests = recorded(), closed_loop = true }
     check_turns(r, 3)
+    assert.matches("^workload   t, 5 requests, 0%.01%d* sessions a second, seed 1\n", sim.report(r))
     assert.is_true(r.per_request.arrival[2] >= 0.1)
     assert.are.equal(89, r.per_request.arrival[3])
     check_turns(run { requests = recorded(), closed_loop = true, async = true }, 3)
@@ -154,8 +155,18 @@ describe("Sessions #lua", function()
   end)
 
   it("are refused where there are none", function()
-    assert.are.same({ nil, "closed_loop: no request has a session; sessions (--sessions N) deals them out" },
-      { sim.run { workload = { requests = 3 }, closed_loop = true } })
+    for message, o in pairs {
+      ["closed_loop: no request has a session; sessions (--sessions N) deals them out"] =
+        { workload = { requests = 3 }, closed_loop = true },
+      ["sessions: every request has a session of its own; closed_loop (--closed-loop) lets its turns wait"] =
+        { requests = recorded(), limit = 3, sessions = 2 },
+      ["think: no turn waits for another, want closed_loop or sessions"] = { workload = { requests = 3 },
+        think = 1 },
+      ["time_unit: wants a trace"] = { time_unit = "ms" },
+    } do
+      assert.are.same({ nil, message }, { sim.run(o) })
+    end
+    assert(run { requests = recorded(), think = 1 }) -- one turn has no time of its own
   end)
 end)
 
@@ -216,6 +227,42 @@ describe("Classes #lua", function()
     local text = sim.report(r)
     for _, name in ipairs { "chat", "batch", "late" } do assert.truthy(text:find("\nClass " .. name .. "\n",
       1, true)) end
+  end)
+
+  it("have the figures that their requests have", function()
+    local requests = workload.generate { requests = 160, rate = 40 }
+    for i, r in ipairs(requests) do
+      r.class = i % 3 == 0 and "a" or i % 3 == 1 and "b" or nil
+      r.ttft = i % 3 == 0 and 0.3 or nil
+    end
+    local r = run { requests = requests, max_num_seqs = 20, ttft_ms = 900, tpot_ms = 60,
+      max_model_len = 2200 }
+    local per, ttft = r.per_request, { a = 300, b = 900, none = 900 }
+    for _, c in ipairs(r.classes) do
+      local n, finished, met, wait, sums = 0, 0, 0, 0, { ttft = 0, e2e = 0, queue = 0, tpot = 0 }
+      for i, q in ipairs(per.requests) do
+        if (q.class or "none") == c.name then
+          n = n + 1
+          if per.e2e[i] then
+            local tpot = q.output > 1 and (per.e2e[i] - per.ttft[i]) / (q.output - 1) or 0
+            finished, wait = finished + 1, math.max(wait, per.queue[i])
+            met = met + (per.ttft[i] <= ttft[c.name] and tpot <= 60 and 1 or 0)
+            for name, value in pairs { ttft = per.ttft[i], e2e = per.e2e[i], queue = per.queue[i],
+              tpot = tpot } do
+              sums[name] = sums[name] + value
+            end
+          end
+        end
+      end
+      assert.are.same({ n, finished, n - finished }, { c.requests, c.finished, c.rejected })
+      assert.is_true(math.abs(met / n - c.attainment) < 1e-12 and math.abs(wait - c.longest_wait_ms) < 1e-6)
+      assert.is_true(math.abs(met / r.seconds - c.goodput) < 1e-9)
+      for name, sum in pairs(sums) do
+        assert.is_true(math.abs(sum / c[name].n - c[name].mean) < 1e-6, name)
+      end
+      assert.are.same({ finished, finished, finished }, { c.ttft.n, c.e2e.n, c.queue.n })
+      assert.is_true(c.rejected > 0 and c.attainment > 0 and c.attainment < 1)
+    end
   end)
 
   it("are judged by their own targets", function()

@@ -1,4 +1,5 @@
 -- Traces that are refused: times in another unit than they should be, and what is no trace at all.
+local raises = require "spec.support.raises"
 local trace = require "gdnmeta.sim.trace"
 
 local COMPACT = "arrival_s,prompt_tokens,output_tokens\n"
@@ -59,12 +60,36 @@ describe("times of a trace #lua", function()
     { "a sparse BurstGPT", BURSTGPT .. ("5,a,1,1,2,x\n70,a,1,1,2,x\n160,a,1,1,2,x\n300,a,1,1,2,x\n") , 300 },
     { "seconds since 1970", csv("timestamp,input_tokens,output_tokens", 4, 3, 1.7e9), 9 },
     { "milliseconds since 1970", json("", 4, 500, 1.7e12), 1.5 },
+    { "microseconds that might be seconds",
+      csv("arrival_us,prompt_tokens,output_tokens", 3, 1e6, 1.5e9), 1502 },
     { "half a minute between requests", csv("arrival_s,prompt_tokens,output_tokens", 20, 30), 570 },
   }
   for _, case in ipairs(PLAUSIBLE) do
     it("are taken where they are plausible: " .. case[1], function()
       local requests = read(case[2])
       assert.is_true(math.abs(requests[#requests].arrival - case[3]) < 1e-6, requests[#requests].arrival)
+    end)
+  end
+
+  local function seconds(n, first)
+    return function(gap) return csv("arrival_s,prompt_tokens,output_tokens", n, gap, first) end
+  end
+  local function milliseconds(n, first) return function(gap) return json("", n, gap, first) end end
+  -- { what, rows of a gap, a gap that is taken, one that is not }
+  local EDGES = {
+    { "milliseconds of two rows", milliseconds(2), 1, nil }, { "seconds of two rows", seconds(2), 5000, nil },
+    { "few whole milliseconds", milliseconds(3), 4, 3 }, { "seven of them", milliseconds(7), 4, 3 },
+    { "eight whole milliseconds", milliseconds(8), 7, 6 },
+    { "fractions of milliseconds", milliseconds(8, 0.5), 17, 16.5 },
+    { "few whole seconds", seconds(3), 300, 301 }, { "seven of those", seconds(7), 300, 301 },
+    { "eight whole seconds", seconds(8), 60, 61 }, { "fractions of seconds", seconds(8, 0.5), 1000, 1001 },
+    { "a later beginning", milliseconds(2, 1.0005e9 * 0.999), 9, nil },
+    { "one that is too late", function(first) return milliseconds(2, first)(9) end, 9.99e8, 1e9 },
+  }
+  for _, case in ipairs(EDGES) do
+    it("are taken up to an edge: " .. case[1], function()
+      assert.is_truthy(trace.parse(case[2](case[3]), "t"))
+      if case[4] then assert.is_nil(trace.parse(case[2](case[4]), "t")) end
     end)
   end
 
@@ -93,7 +118,7 @@ describe("what is no trace #lua", function()
     { "a long header", ("a"):rep(100) .. "\n",
       ("t:1: first line %s... is of no known"):format(("a"):rep(40)) },
     { "the same column twice", "arrival_s,prompt_tokens,output_tokens,prompt_tokens\n1,2,3,4\n",
-      't:1: column "prompt_tokens" stands twice' },
+      't:1: column prompt_tokens stands twice' },
     { "an empty file", "", "t:1: nothing in it" },
     { "blank lines alone", "\n \n", "t:3: nothing in it" },
     { "a file without requests", COMPACT, "t: no request in it" },
@@ -167,6 +192,12 @@ describe("what is no trace #lua", function()
     assert.is_nil(requests)
     assert.are.equal("t:2: 1 fields, want 3 (1000 of 1000 rows are unreadable)", err)
     assert.is_true(read_upto < 10000)
+  end)
+
+  it("is not read with options that there are not", function()
+    raises("trace.parse: unknown option limits", function() trace.parse(COMPACT, "t", { limits = 3 }) end)
+    raises("trace.read: time_unit = h, want s, ms, us or ns", function() trace.read("t",
+      { time_unit = "h" }) end)
   end)
 
   it("is named where a file cannot be read", function()

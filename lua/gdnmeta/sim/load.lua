@@ -50,6 +50,7 @@ local function source(o)
     local requests, message = trace.read(o.trace, { skip = o.skip, limit = o.limit, time_unit = o.time_unit })
     return requests, requests and requests.name or message, 0, math.huge
   end
+  if o.time_unit then return nil, "time_unit: wants a trace" end
   local options = { seed = o.seed }
   for name, value in pairs(o.workload or {}) do options[name] = value end
   return workload.generate(options), "generated", skip, limit
@@ -124,6 +125,9 @@ function M.requests(o)
     if r.deadline then r.deadline = r.arrival + r.deadline end
   end
   requests.name, requests.rate = name, own and own / factor or nil
+  for _, r in ipairs(requests) do
+    if r.after then requests.rate_unit = "sessions" end
+  end
   requests.notices = notices(given, requests, o)
   if given.format then
     requests.trace = { format = given.format, rows = given.rows, skipped = given.skipped,

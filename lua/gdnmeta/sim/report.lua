@@ -16,7 +16,8 @@ function M.facts(run, many_rates)
   local s = run.setup
   local facts = {
     { "workload", ("%s, %s requests%s, seed %d"):format(s.workload, format.count(run.requests),
-      s.rate and not many_rates and (", %s a second"):format(format.number(s.rate)) or "", s.seed) },
+      s.rate and not many_rates and (", %s %sa second"):format(format.number(s.rate),
+        s.rate_unit and s.rate_unit .. " " or "") or "", s.seed) },
     { "step cost", ("%s, %s"):format(s.cost_name, s.calibrated and "calibrated" or "uncalibrated") },
     { "limits", ("%s requests and %s tokens a step, %s attention-cache tokens"):format(
       format.count(s.max_num_seqs), format.count(s.max_num_batched_tokens),

@@ -19,6 +19,21 @@ local function deal(requests, n, random)
   end
 end
 
+-- What was asked for and cannot be.
+local function problem_of(requests, o)
+  local any, dealt, waits = false, false, o.closed_loop
+  for _, r in ipairs(requests) do
+    any, dealt, waits = any or r.session ~= nil, dealt or r.dealt, waits or r.dealt or r.undated
+  end
+  if o.closed_loop and not any then
+    return "closed_loop: no request has a session; sessions (--sessions N) deals them out"
+  elseif o.sessions and not dealt then
+    return "sessions: every request has a session of its own; closed_loop (--closed-loop) lets its turns wait"
+  elseif o.think and not waits then
+    return "think: no turn waits for another, want closed_loop or sessions"
+  end
+end
+
 --- Keep those links between turns that the options ask for, and draw how long readers think, exponentially
 --- distributed around `think` seconds. A turn without a time of its own always waits.
 ---@param requests table
@@ -27,11 +42,8 @@ end
 function M.link(requests, o)
   local random = workload.random((o.seed + 2^30) % 2^32)
   if o.sessions then deal(requests, o.sessions, random) end
-  local any = false
-  for _, r in ipairs(requests) do any = any or r.session ~= nil end
-  if o.closed_loop and not any then
-    return "closed_loop: no request has a session; sessions (--sessions N) deals them out"
-  end
+  local problem = problem_of(requests, o)
+  if problem then return problem end
   for _, r in ipairs(requests) do
     if r.session ~= nil then
       if not (o.closed_loop or r.undated or r.dealt) then r.after = nil end

@@ -174,7 +174,7 @@ function M.describe(s)
                           "mamba_cache_mode", "num_speculative_tokens", "async", "users" } do
     facts[name] = o[name]
   end
-  facts.notices, facts.trace = requests.notices, requests.trace
+  facts.notices, facts.trace, facts.rate_unit = requests.notices, requests.trace, requests.rate_unit
   facts.cost_name = o.cost and "coefficients given" or s.preset.name .. " (" .. s.preset.about .. ")"
   facts.calibrated, facts.distinct = o.calibrated, distinct(requests)
   facts.coefficients = o.cost or s.preset.coefficients

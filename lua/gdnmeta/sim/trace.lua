@@ -136,7 +136,8 @@ local function parse(lines, o)
   if message then return nil, ("%d: %s"):format(header, message) end
   if reader.json then table.sort(reader.unread) end -- an object's keys come in any order
   turns.link(requests)
-  requests.unsorted = sort(requests, t.dated or t.seen.n > 0 and units.calendar(t.seen.low))
+  local calendar = t.dated or units.calendar(t.seen.low, request.unit(t, "arrival"))
+  requests.unsorted = sort(requests, calendar)
   requests.format, requests.rows, requests.passed = reader.format, t.rows, t.passed
   requests.skipped, requests.reasons, requests.unread = t.skipped, t.reasons, { unpack(t.unread) }
   return requests

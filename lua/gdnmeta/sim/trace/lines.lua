@@ -51,8 +51,9 @@ end
 -- The text from where the next line begins, and more of it than before; nil at the end of the file.
 local function grow(self)
   local rest = #self.text - self.at + 1
-  local block = self.file and self.file:read(math.max(BLOCK, rest))
-  if not block then return false end
+  if not self.file then return false end
+  local block, why = self.file:read(math.max(BLOCK, rest))
+  if not block then return false, why end
   self.text, self.at, self.bytes = sub(self.text, self.at) .. block, 1, self.bytes + #block
   return true
 end
@@ -70,7 +71,9 @@ function Lines:next()
   while not stop do
     local from = #self.text - self.at + 2
     if from > LONGEST then return nil, ("a line of more than %d bytes"):format(LONGEST) end
-    if not grow(self) then break end
+    local more, why = grow(self)
+    if why then return nil, why end
+    if not more then break end
     stop = find(self.text, self.separator, from, true)
   end
   local at = self.at

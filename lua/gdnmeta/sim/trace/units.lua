@@ -3,6 +3,7 @@
 local M = {}
 
 local YEAR_2001, YEAR_2100 = 1e9, 4.1e9 -- seconds since 1970
+local LATE = 1e6 -- seconds: a trace does not begin twelve days after its own beginning
 local ORDER = { { "s", 1 }, { "ms", 1e3 }, { "us", 1e6 }, { "ns", 1e9 } }
 local NAMES = { [1] = "seconds", [1e3] = "milliseconds", [1e6] = "microseconds", [1e9] = "nanoseconds" }
 
@@ -14,10 +15,14 @@ local function since_1970(value)
   end
 end
 
---- Does a time count from 1970?
+--- Does a time in that unit count from 1970?
 ---@param value number
+---@param unit number
 ---@return boolean
-function M.calendar(value) return since_1970(value) ~= nil end
+function M.calendar(value, unit)
+  local epoch = since_1970(value)
+  return epoch ~= nil and epoch[2] == unit
+end
 
 -- The unit that makes the rate of requests most like a server's: 5 a second, more or less.
 local function likeliest(parts_per_request)
@@ -44,8 +49,8 @@ end
 function M.problem(seen, unit, format)
   if seen.n == 0 then return nil end
   local epoch = since_1970(seen.low)
-  if epoch and epoch[2] ~= unit then return refusal(seen, unit, epoch) end
-  if epoch or seen.n < 3 or seen.high <= seen.low then return nil end
+  if epoch and epoch[2] ~= unit and seen.low / unit >= LATE then return refusal(seen, unit, epoch) end
+  if epoch and epoch[2] == unit or seen.n < 3 or seen.high <= seen.low then return nil end
   local gap = (seen.high - seen.low) / (seen.n - 1) -- in parts of a second
   local rate = unit / gap -- requests a second
   if unit == 1e3 then

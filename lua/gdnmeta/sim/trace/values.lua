@@ -8,7 +8,7 @@ function M.shown(value)
     return type(value) == "userdata" and "null" or type(value) == "table" and "a list" or tostring(value)
   end
   if #value > 40 then return M.shown(value:sub(1, 40)) .. "..." end
-  if value:find "^[%w.:+ -]+$" and not value:find "^ " and not value:find " $" then return value end
+  if value:find "^[%w_.:+ -]+$" and not value:find "^ " and not value:find " $" then return value end
   return (("%q"):format(value):gsub("\\\n", "\\n"):gsub("%c", "?"))
 end
 
