@@ -20,15 +20,24 @@ local int32s = ffi.typeof "int32_t[?]"
 
 local M = {}
 
--- Builders whose tables an engine writes.
+-- Builders whose tables an engine writes, or that read its tables.
 local engines = setmetatable({}, { __mode = "kv" })
+
+local function taken_problem(given)
+  if type(given) ~= "table" then return nil end
+  for _, name in ipairs { "builder", "second_builder" } do
+    if given[name] ~= nil and engines[given[name]] then
+      return name .. " belongs to another engine, close that first"
+    end
+  end
+end
 
 --- Options checked, every default filled in.
 ---@return table|nil options, string? problem
 function M.options(given)
-  local o, problem = checks.options(given)
-  if o and engines[o.builder] then return nil, "builder belongs to another engine, close that first" end
-  return o, problem
+  local problem = taken_problem(given)
+  if problem then return nil, problem end
+  return checks.options(given)
 end
 
 -- The host's array of accepted counts on the device, by table row. Mode none finds the state from them;
@@ -136,9 +145,14 @@ local function hold(self, cursor)
   for _, step in ipairs(self.steps) do step.batch:hold(cursor ~= false) end
 end
 
---- Everything but the policy.
----@return table|nil self, string? message, integer? code
-function M.state(o)
+-- The second builder reads its own tables again.
+local function return_tables(second, num_groups)
+  if not second or not second.handle then return end
+  for group = 0, num_groups - 1 do second:borrow_table(group, nil) end
+end
+
+-- Everything but the policy.
+local function state(o)
   local r, self = requests.new(math.max(64, 2 * o.max_num_seqs)), facts(o)
   begin(self, r)
   local tables, ok, message, code
@@ -158,7 +172,16 @@ function M.state(o)
   self.see, self.propose = proposal.new(self, self.view)
   engines[o.builder] = self
   hold(self, self.view.cursor)
+  if o.second_builder then engines[o.second_builder] = self end
   return self
+end
+
+--- Everything but the policy.
+---@return table|nil self, string? message, integer? code
+function M.state(o)
+  local self, message, code = state(o)
+  if not self then return_tables(o.second_builder, o.config.num_groups) end
+  return self, message, code
 end
 
 ---@return table|nil policy, string? message
@@ -179,11 +202,10 @@ end
 function M.release(self)
   engines[self.builder] = nil
   hold(self, false)
+  if self.second_builder then engines[self.second_builder] = nil end
   for _, step in ipairs(self.steps) do step.batch:close() end
   if self.device_accepted and self.builder.handle then self.builder:borrow_device_accepted(nil) end
-  if self.second_builder and self.second_builder.handle then
-    for group = 0, self.config.num_groups - 1 do self.second_builder:borrow_table(group, nil) end
-  end
+  return_tables(self.second_builder, self.config.num_groups)
 end
 
 return M
