@@ -6,6 +6,7 @@ local checks = require "gdnmeta.engine.checks"
 local fifo = require "gdnmeta.engine.fifo"
 local lanes = require "gdnmeta.engine.lanes"
 local names = require "gdnmeta.engine.names"
+local outlooks = require "gdnmeta.engine.outlook"
 local plans = require "gdnmeta.plan"
 local policy = require "gdnmeta.policy"
 local proposal = require "gdnmeta.engine.proposal"
@@ -49,7 +50,7 @@ end
 
 local STATS = {
   "arrived", "waiting", "running", "peak_running", "finished", "cancelled", "rejected", "preemptions",
-  "steps", "empty_steps", "fallbacks", "failures", "wasted_rows",
+  "steps", "empty_steps", "held", "fallbacks", "failures", "wasted_rows",
   "scheduled", "emitted", "rejected_drafts", "discarded", "abandoned", "wasted_tokens", "padding",
 }
 
@@ -82,6 +83,7 @@ end
 
 local function scratch(self, n)
   self.running, self.items, self.work, self.places = int32s(n), int32s(n), int32s(n), int32s(n)
+  self.leaving = int32s(n)
 end
 
 local function padding(self, o)
@@ -106,6 +108,7 @@ local function facts(o)
     stopwatch = o.stopwatch or false,
     max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
     admit_after_preemption = o.admit_after_preemption, default_drafts = o.drafts,
+    preempt_limit = o.preempt_limit,
     ttft = o.ttft, tpot = o.tpot,
     num_spec = c.num_speculative_tokens, align = align, block = c.mamba_block_size,
     reorder_threshold = o.builder.reorder_batch_threshold,
@@ -120,10 +123,15 @@ local function begin(self, r)
   self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), names.new(), names.new()
   self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
-  self.slots_coming, self.kv_coming, self.policy_disabled = 0, 0, false
   -- Not nil: what an engine has no field for is somebody's mistake.
   self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
   self.policy, self.policy_source, self.hooks = false, false, false
+  self.slots_coming, self.kv_coming, self.seats_coming, self.policy_disabled = 0, 0, 0, false
+  self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
+  self.is_hungry = false -- a running request found no memory behind those that were admitted
+  self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with nobody but held requests
+  self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
+  self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
   self.is_tight = false -- somebody was preempted for room, and no token came out since
   self.gone, self.announced, self.stats, self.metrics = {}, {}, {}, false
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
@@ -167,7 +175,8 @@ local function state(o)
   scratch(self, o.max_num_seqs)
   padding(self, o)
   self.sizing = sizing(self, o)
-  self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv))
+  self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
+                        outlooks.new(self, o.kv_headroom))
   self.view = views.new(self, o)
   self.see, self.propose = proposal.new(self, self.view)
   engines[o.builder] = self
