@@ -101,7 +101,8 @@ describe("gdnmeta.engine", function()
     raises("builder belongs to another engine, close that first", { builder = b })
     raises("builder belongs to another engine, close that first",
            { builder = b, second_builder = c, async = true })
-    raises("second_builder is builder itself, want another", { builder = c, second_builder = c, async = true })
+    raises("second_builder is builder itself, want another",
+           { builder = c, second_builder = c, async = true })
     engine:close()
     gdn.engine({ builder = b, second_builder = a, async = true }):close()
     a:close()

@@ -18,7 +18,7 @@ describe("Preemption", function()
     finish(engine:step(3), 3)
     assert(engine:set_policy(function(view, plan)
       for i in view:running() do
-        if view:request(i).id == "again" then plan:preempt(i) else plan:take(i) end
+        if view:request(i).id == "again" then plan:preempt(i) else plan:take(i, 8) end
       end
     end))
     local step = engine:step(4)

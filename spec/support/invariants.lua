@@ -23,13 +23,12 @@ end
 
 -- Requests that have text to compute, waiting or running, before a step.
 local function count_prompts(self)
-  local prompts, live, q = 0, self.live, nil
-  q = next(live)
-  while q do
-    local r = live[q]
-    local is_decode = r.computed >= r.prompt and r.computed + 1 >= r.known + r.placeholders
-    if r.waits or not is_decode then prompts = prompts + 1 end
-    q = next(live, q)
+  local prompts, live = 0, self.live
+  local id, q = next(live)
+  while id do
+    local is_decode = q.computed >= q.prompt and q.computed + 1 >= q.known + q.placeholders
+    if q.waits or not is_decode then prompts = prompts + 1 end
+    id, q = next(live, id)
   end
   return prompts
 end

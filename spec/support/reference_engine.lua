@@ -1,7 +1,7 @@
 -- What the engine must schedule, the slow and obvious way: plain tables, everything counted anew when it
 -- is asked for, one step at a time (no step in flight while the next is planned). For level 0 policies:
--- { decode_first, chunk, rank(request) or nil: by arrival, bound(request): whose rank is above it may leave for
--- that one, has_key = false: prompts that run go before all that wait }.
+-- { decode_first, chunk, rank(request) or nil: by arrival, bound(request): whose rank is
+-- above it may leave for that one, has_key = false: prompts that run go before all that wait }.
 local M = {}
 
 local Reference = {}
@@ -125,6 +125,11 @@ local function least(self, q)
   return q.computed < last and math.min(c.block, last - q.computed) or 1
 end
 
+-- What decodes leave a prompt at times.
+local function share(self, q)
+  return math.max(least(self, q), math.min(q.known - q.computed, math.floor(self.c.budget / 8)))
+end
+
 -- Decodes left this prompt too little: they leave it in the next step.
 local function starve(self, q)
   local by_decodes = self.c.budget - self.left - self.by_prompts
@@ -143,10 +148,7 @@ local function share_out(self)
     if is_decode(q) then table.insert(decodes, q) end
   end
   local owed = self.owed
-  if owed and not owed.gone and not is_decode(owed) then
-    local share = self.c.align and 0 or math.min(owed.known - owed.computed, math.floor(self.c.budget / 8))
-    kept = math.min(math.max(least(self, owed), share), self.c.budget)
-  end
+  if owed and not owed.gone and not is_decode(owed) then kept = math.min(share(self, owed), self.c.budget) end
   local function tokens(most)
     local sum = 0
     for _, q in ipairs(decodes) do sum = sum + 1 + math.min(q.allowed, most) end
@@ -168,14 +170,17 @@ local function run_decode(self, q)
 end
 
 -- How much it would take if there were tokens enough.
-local function wanted(self, q)
+local function appetite(self, q)
   local limit = self.c.threshold > 0 and self.prompts > 1 and self.c.threshold or math.huge
   return math.min(q.known - q.computed, self.policy.chunk or math.huge, limit)
 end
 
 local function take_text(self, q, n, put)
   local before = self.left
-  if wanted(self, q) > self.left then self.is_cut = true end
+  if appetite(self, q) > self.left then
+    if n < appetite(self, q) and n < share(self, q) then starve(self, q) end
+    self.is_cut = true
+  end
   put(self, q, n, 0)
   self.by_prompts = self.by_prompts + before - self.left
 end

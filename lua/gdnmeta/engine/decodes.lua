@@ -2,7 +2,7 @@
 -- Every decode gets its own token before any gets a draft.
 local room = require "gdnmeta.engine.room"
 
-local floor, min, max = math.floor, math.min, math.max
+local min, max = math.min, math.max
 
 local M = {}
 
@@ -44,14 +44,11 @@ function M.split(e)
   return num_decodes, num_chunks
 end
 
--- Tokens that decodes leave in this step: what the prompt wants that they left too little for in the last
--- one. In mode none at least an eighth of a step, or it would go on by a token at a time.
+-- Tokens that decodes leave in this step: the share of a prompt that they left less to in the last one.
 local function reserve(e)
-  local i, r, sizing = e.owed_to, e.requests, e.sizing
+  local i, sizing = e.owed_to, e.sizing
   if i < 0 or not sizing:wants_text(i) then return 0 end
-  local share = min(r.known[i] - r.computed[i], floor(e.max_num_batched_tokens / 8))
-  if e.align then share = 0 end
-  return min(max(sizing:least(i), share), e.plan.tokens_left)
+  return min(sizing:share(i, e.max_num_batched_tokens), e.plan.tokens_left)
 end
 
 -- Tokens of n decodes with at most `most` drafts each, and how many of the decodes run at all.

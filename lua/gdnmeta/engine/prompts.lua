@@ -11,7 +11,7 @@ local PATIENCE = 16 -- steps that a request which the policy held is not owed an
 
 local M = {}
 
--- Decodes left too little for request i: the next step makes them leave it. Not where prompts before it
+-- Decodes left too little for request i: in the next step they leave it its share. Not where prompts before it
 -- would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
 local function starve(e, i)
   local plan, held = e.plan, e.requests.held[i]
@@ -39,7 +39,11 @@ local function chunk_of(e, hooks, i)
     too_short(e, hooks, i, limit)
     return nil
   end
-  if min(limit, rest, sizing.limit) > plan.tokens_left then plan.is_cut = true end
+  local wanted = min(limit, rest, sizing.limit)
+  if wanted > plan.tokens_left then
+    if n < wanted and n < sizing:share(i, e.max_num_batched_tokens) then starve(e, i) end
+    plan.is_cut = true
+  end
   return n
 end
 
@@ -97,7 +101,10 @@ end
 local function consider(e, hooks, i)
   local plan, sizing, r = e.plan, e.sizing, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return 0 end
-  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 then return 1 end
+  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 then
+    plan.num_held = plan.num_held + 1
+    return 1
+  end
   local n = sizing:chunk(i, plan.tokens_left, plan.tokens_left)
   local first = n > 0 and n or sizing:least(i)
   if not plan:fits(i, first) then

@@ -25,7 +25,9 @@ end
 local function chunk_problem(e, i, n)
   local sizing, computed, known = e.sizing, e.requests.computed[i], e.requests.known[i]
   if computed + n > known then return "I5", known - computed end
-  if sizing.threshold > 0 and n > sizing.threshold and is_beside_others(e, i) then return "I9", sizing.threshold end
+  if sizing.threshold > 0 and n > sizing.threshold and is_beside_others(e, i) then
+    return "I9", sizing.threshold
+  end
   if not sizing.chunked and n ~= known - computed then return "I10", known - computed end
   if not sizing.align then return nil end
   local block = sizing.block

@@ -81,6 +81,13 @@ function Sizing:least(i)
   return computed < last and min(self.block, last - computed) or 1
 end
 
+--- Tokens that decodes leave it at times: the fewest it can take, and an eighth of a step.
+---@return integer
+function Sizing:share(i, budget)
+  local r = self.requests
+  return max(self:least(i), min(r.known[i] - r.computed[i], floor(budget / 8)))
+end
+
 --- Does it wait or run, with text to compute?
 ---@return boolean
 function Sizing:wants_text(i)
