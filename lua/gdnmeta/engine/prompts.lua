@@ -11,8 +11,8 @@ local PATIENCE = 16 -- steps that a request which the policy held is not owed an
 
 local M = {}
 
--- Decodes left too little for request i: in the next step they leave it its share. Not where prompts before it
--- would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
+-- Decodes left too little for request i: in the next step they leave it its share. Not where prompts before
+-- it would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
 local function starve(e, i)
   local plan, held = e.plan, e.requests.held[i]
   if plan.starved >= 0 or e.owed_to >= 0 or plan.is_cut then return end
