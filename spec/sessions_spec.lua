@@ -178,14 +178,33 @@ describe("Classes #lua", function()
                       { name = "batch", share = 0.3, priority = 5, weight = 0.5, tpot = 0.25 } },
                         classes.parse(TWO))
     assert.are.same({ { name = "a b", deadline = 3 } }, classes.parse " a b , deadline = 3 ;")
-    for _, text in ipairs { "", ";", ":1", "a:x", "a:-1", "a:1:2", "a,prio=1", "a,priority", "a,priority=",
-      "a,ttft=-1",
-                            "a,priority=nan", "a,priority=0x1", "a;a", "a,ttft=1,ttft_ms=5", "a,weight=0",
-                              "=1" } do
-      local list, wanted = classes.parse(text)
-      assert.is_nil(list, text)
-      assert.is_string(wanted)
+  end)
+
+  it("are refused as a text, naming what is wrong", function()
+    local WANTED = "name:share,setting=number;name:share,... with the settings priority, weight, and ttft, tpot, "
+      .. "deadline in seconds (or ttft_ms ...)"
+    for text, wanted in pairs {
+      [""] = WANTED, [";"] = WANTED, [":1"] = WANTED, ["=1"] = WANTED, ["a:1:2"] = WANTED,
+        ["a,prio=1"] = WANTED,
+      ["a,priority"] = WANTED, ["a,priority="] = WANTED, [",ttft=1"] = WANTED,
+      ["a:x"] = "a share of 0 or more for a", ["a:-1"] = "a share of 0 or more for a",
+      ["a:1e999"] = "a share of 0 or more for a",
+      ["a,ttft=-1"] = "ttft of a in 0 .. 1000000000", ["a,tpot=1e10"] = "tpot of a in 0 .. 1000000000",
+      ["a,ttft_ms=1e13"] = "ttft_ms of a in 0 .. 1000000000000",
+      ["a,tpot_ms=-1"] = "tpot_ms of a in 0 .. 1000000000000",
+      ["a,deadline=-1"] = "deadline of a in 0 .. 1000000000",
+      ["a,deadline_ms=-1"] = "deadline_ms of a in 0 .. 1000000000000",
+      ["a,priority=nan"] = "priority of a in -1e+15 .. 1e+15",
+        ["a,priority=0x1"] = "priority of a in -1e+15 .. 1e+15",
+      ["a,weight=0"] = "weight of a in 1e-06 .. 1000000",
+        ["a,weight=1e7"] = "weight of a in 1e-06 .. 1000000",
+      ["a;a"] = "class a once", ["a,ttft=1,ttft_ms=5"] = "ttft of a once",
+        ["a,weight=1,weight=1"] = "weight of a once",
+    } do
+      assert.are.same({ nil, wanted }, { classes.parse(text) })
     end
+    assert.are.same({ { name = "a", ttft = 1e9, weight = 1e6, deadline = 0.5, share = 0, priority = -1e15 } },
+      classes.parse "a:0,ttft=1e9,weight=1e6,deadline_ms=500,priority=-1e15")
   end)
 
   it("are drawn by their shares, and say what a request is due where it does not say so itself", function()
