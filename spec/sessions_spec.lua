@@ -140,6 +140,36 @@ describe("Sessions #lua", function()
     assert.is_true(r.rejected > 10 and r.rejected + r.finished == 60)
   end)
 
+  it("start with these, on every machine", function()
+    local list = assert(load.requests { workload = { requests = 12 }, sessions = 3, think = 10, users = 5,
+                                        seed = 1,
+                                        classes = { { name = "a", share = 1 }, { name = "b", share = 1 } } })
+    local found = {}
+    for i, r in ipairs(list) do
+      found[i] = ("%s %s %s %s"):format(r.session, r.user, r.class, r.think or "-")
+    end
+    assert.are.same({
+      "session1 user2 b -", "session2 user1 a -", "session3 user3 a -", "session3 user3 a 27.790331",
+      "session2 user1 a 13.200764", "session1 user2 b 10.16679", "session2 user1 a 1.413525",
+      "session1 user2 b 3.048856", "session3 user3 a 5.407436", "session2 user1 a 22.069383",
+      "session3 user3 a 1.012983", "session1 user2 b 2.966376",
+    }, found)
+  end)
+
+  it("are one user's and of one class each", function()
+    local list = assert(load.requests { workload = { requests = 300 }, sessions = 40, users = 8, seed = 3,
+                                        classes = { { name = "a", share = 1 }, { name = "b", share = 1 } } })
+    local of, users = {}, {}
+    for _, r in ipairs(list) do
+      local who = r.user .. r.class
+      assert.are.equal(of[r.session] or who, who)
+      of[r.session], users[who] = who, true
+    end
+    local n = 0
+    for _ in pairs(users) do n = n + 1 end
+    assert.is_true(n > 6)
+  end)
+
   it("have a rate of their own: of those that begin", function()
     local o = { workload = { requests = 400, rate = 20 }, sessions = 100, seed = 1, rate = 5 }
     local requests = assert(load.requests(o))

@@ -85,7 +85,7 @@ local function detect_csv(reader, line, lines)
   end
   return nil, ("first line %s is of no known format: no column of %s, "
     .. "want names such as arrival_s,prompt_tokens,output_tokens"):format(
-    values.shown(line:sub(1, 60)), table.concat(missing, ", "))
+    values.shown((line:gsub("%s+$", "")):sub(1, 60)), table.concat(missing, ", "))
 end
 
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
