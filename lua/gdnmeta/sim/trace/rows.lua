@@ -6,7 +6,7 @@ local values = require "gdnmeta.sim.trace.values"
 
 local M = {}
 
-local MOST_NAMES = 64 -- of keys that are remembered
+local MOST_NAMES = 64 -- that are told of as not read
 local NEEDED = { "arrival", "prompt", "output" }
 
 -- Names that mean nothing here, in the order in which they come: they are told of as not read.
@@ -94,12 +94,12 @@ local function json_reader(reader)
   local ok, cjson = pcall(require, "cjson")
   if not ok then return nil, "JSON lines want the Lua module cjson: luarocks install lua-cjson" end
   local decode, null, row, names = cjson.new().decode, cjson.null, reader.row, reader.names
-  local known, count = {}, 0 -- key -> meaning, or false
+  local known = {} -- key -> meaning, or false
   for field, name in pairs(JSON_NAMES) do names[field] = name end
   local function learn(key)
     local meaning = type(key) == "string" and columns.meaning(key) or false
     if not meaning then unread(reader, tostring(key)) end
-    if count < MOST_NAMES then known[key], count = meaning, count + 1 end
+    known[key] = meaning
     return meaning
   end
   function reader.read(line)
