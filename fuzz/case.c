@@ -21,7 +21,7 @@ void fuzz_fail(const char *format, ...)
 static void choose(gdn_config *config, int32_t *num_slots, fuzz_bytes *in)
 {
     gdn_config_init(config);
-    config->rules = fuzz_between(in, 0, 2);
+    config->rules = fuzz_between(in, 0, 3);
     config->mamba_cache_mode = fuzz_between(in, 0, 2);
     config->num_speculative_tokens = fuzz_once_in(in, 16) ? fuzz_between(in, 0, 64) : fuzz_between(in, 0, 4);
     config->max_num_seqs = fuzz_between(in, 1, 12);
@@ -33,13 +33,23 @@ static void choose(gdn_config *config, int32_t *num_slots, fuzz_bytes *in)
     config->mamba_block_size = fuzz_between(in, 1, 16);
     config->num_speculative_blocks = config->num_speculative_tokens;
     config->max_blocks_per_row = fuzz_between(in, 0, 12);
-    if (config->mamba_cache_mode == GDN_CACHE_ALIGN)
+    if (config->mamba_cache_mode == GDN_CACHE_ALIGN ||
+        (config->mamba_cache_mode == GDN_CACHE_ALL && config->rules == GDN_RULES_VLLM_2026_11))
         config->max_blocks_per_row += config->num_speculative_blocks + 1;
     config->parallel_drafting = fuzz_once_in(in, 4);
     config->decode_context_parallel_size = fuzz_once_in(in, 8) ? 2 : 1;
     config->check_unique = !fuzz_once_in(in, 8);
     config->pad_slot_id = -fuzz_once_in(in, 4);
     config->query_start_loc_dtype = fuzz_once_in(in, 4) ? GDN_INT64 : GDN_INT32;
+    if (config->rules == GDN_RULES_VLLM_2026_11) {
+        config->gdn_prefill_backend = fuzz_between(in, 0, 1);
+        config->num_prefill_checkpoint_blocks = fuzz_between(in, 0, 2);
+        config->prefill_checkpoint_alignment = fuzz_once_in(in, 2) ? 64 : fuzz_between(in, 0, 16);
+        config->hash_block_size = fuzz_between(in, 0, 4);
+        config->cache_hit_alignment_tokens = fuzz_between(in, 0, 16);
+        config->num_hash_lookahead_tokens = fuzz_between(in, 0, 2);
+        config->drop_eagle_block = fuzz_once_in(in, 4);
+    }
     for (int32_t g = 0; g < config->num_groups; g++) num_slots[g] = fuzz_between(in, 1, 1000);
     config->num_slots = fuzz_once_in(in, 4) ? num_slots : NULL;
 }
@@ -51,7 +61,8 @@ static void spoil(gdn_config *config, fuzz_bytes *in)
                               &config->full_cuda_graph, &config->max_cudagraph_capture_size, &config->mamba_cache_mode,
                               &config->mamba_block_size, &config->parallel_drafting,
                               &config->decode_context_parallel_size, &config->check_unique, &config->pad_slot_id,
-                              &config->query_start_loc_dtype };
+                              &config->query_start_loc_dtype, &config->gdn_prefill_backend,
+                              &config->num_prefill_checkpoint_blocks, &config->drop_eagle_block, &config->reserved };
     int32_t *const SIZES[] = { &config->max_num_seqs, &config->max_num_batched_tokens, &config->max_rows,
                                &config->num_groups, &config->max_requests, &config->max_blocks_per_row };
     enum { NUM_FREE = sizeof FREE / sizeof *FREE, NUM_SIZES = sizeof SIZES / sizeof *SIZES };
@@ -141,11 +152,11 @@ fuzz_seen *fuzz_look(const fuzz_case *c)
     return seen;
 }
 
-static int64_t built[GDN_RULES_VLLM_2026_08 + 1], refused[GDN_RULES_VLLM_2026_08 + 1];
+static int64_t built[GDN_RULES_VLLM_2026_11 + 1], refused[GDN_RULES_VLLM_2026_11 + 1];
 
 __attribute__((destructor)) static void report(void)
 {
-    static const char *const RULES[] = { "strict", "vllm-2026-04", "vllm-2026-08" };
+    static const char *const RULES[] = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" };
     for (size_t i = 0; i < sizeof RULES / sizeof *RULES; i++)
         if (built[i] + refused[i])
             (void)fprintf(stderr, "fuzz: %s: %lld builds, %lld refused\n", RULES[i], (long long)built[i],

@@ -6,7 +6,7 @@ local reader = require "gdnmeta.record.reader"
 local rebuilds = require "gdnmeta.record.rebuild"
 
 local MAX_MEMORY = 4 * 2 ^ 20
-local RULES = { false, "strict", "vllm-2026-04", "vllm-2026-08" }
+local RULES = { false, "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }
 local PATH = os.tmpname()
 
 local file = assert(io.open("fuzz/corpus/recording/steps", "rb"))

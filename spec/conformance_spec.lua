@@ -1,8 +1,9 @@
 local cjson = require "cjson"
 local vectors = require "spec.support.vectors"
 
-local FILES = { "vllm-2026-04", "edge-vllm-2026-04", "vllm-2026-08", "edge-vllm-2026-08", "reorder" }
-local CASES = { 400, 132, 400, 132, 100 }
+local FILES = { "vllm-2026-04", "edge-vllm-2026-04", "vllm-2026-08", "edge-vllm-2026-08", "vllm-2026-11",
+                "reorder" }
+local CASES = { 400, 132, 400, 132, 553, 100 }
 
 local function path_of(name) return ("spec/goldens/%s.jsonl"):format(name) end
 

@@ -14,7 +14,8 @@ describe("The CUDA path", function()
 
   it("passes every vector", function()
     local runner, failures, count = vectors.runner "cuda", {}, 0
-    for _, name in ipairs { "vllm-2026-04", "edge-vllm-2026-04", "vllm-2026-08", "edge-vllm-2026-08" } do
+    for _, name in ipairs { "vllm-2026-04", "edge-vllm-2026-04", "vllm-2026-08", "edge-vllm-2026-08",
+      "vllm-2026-11" } do
       for case in vectors.cases(("spec/goldens/%s.jsonl"):format(name)) do
         local reason = runner:run(case)
         if reason then failures[#failures + 1] = ("%s %s: %s"):format(case.rules, case.id, reason) end
@@ -35,7 +36,7 @@ describe("The CUDA path", function()
     assert.is_true(driver:count "launches" >= seen.launches)
     if CASES >= 5000 then
       assert.is_true(seen.launches > CASES * 0.8, "too many steps are refused")
-      for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+      for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
         assert.is_true((seen.rules[rules] or 0) > 10, "too few builders under " .. rules)
       end
       assert.is_true(seen.ring > 10 and seen.refused > 10, "no step was large, or none was refused")

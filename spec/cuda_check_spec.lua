@@ -181,7 +181,7 @@ describe("A check on a device and one on the CPU", function()
     local rand, found = random.rng(SEED), 0
     local a, b = ffi.new "gdn_violation", ffi.new "gdn_violation"
     for case = 1, CASES do
-      local rules = random.pick(rand, { "strict", "vllm-2026-04", "vllm-2026-08" })
+      local rules = random.pick(rand, { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" })
       local config = random.config(rand, rules)
       local builders, batches, metas = {}, {}, {}
       local options = vectors.without_nulls(config)

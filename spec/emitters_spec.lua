@@ -106,7 +106,7 @@ describe("Emitters", function()
   end
 
   for _, device in ipairs { "cpu", "cuda" } do
-    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
       for _, options in ipairs { { pad_slot_id = -1, query_start_loc_dtype = "int32" },
                                  { pad_slot_id = 0, query_start_loc_dtype = "int64" },
                                  { pad_slot_id = -1, query_start_loc_dtype = "int64" } } do

@@ -74,7 +74,7 @@ describe("gdnmeta.builder", function()
       assert.are.same({ state }, meta.non_spec_state_indices_tensor:totable(), mode)
       builder:close()
     end
-    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
       local builder = make { rules = rules, full_cuda_graph = true }
       local meta = assert(builder:build_raw { query_start_loc = { 0, 1 }, seq_lens = { 8 },
                                               block_table = { { 5 } }, num_actual_tokens = 3 })
@@ -132,7 +132,7 @@ describe("gdnmeta.builder", function()
     raises('gdnmeta.builder: device = "cuda:1000", ' .. devices,
            function() gdn.builder { device = "cuda:1000" } end)
     raises("gdnmeta.builder: device = 0, " .. devices, function() gdn.builder { device = 0 } end)
-    raises('gdnmeta.builder: rules = "vllm", want "strict", "vllm-2026-04" or "vllm-2026-08"',
+    raises('gdnmeta.builder: rules = "vllm", want "strict", "vllm-2026-04", "vllm-2026-08" or "vllm-2026-11"',
            function() gdn.builder { rules = "vllm" } end)
     raises('gdnmeta.builder: mamba_cache_mode = false, want "none", "align" or "all"',
            function() gdn.builder { mamba_cache_mode = false } end)

@@ -46,12 +46,12 @@ describe("the README", function()
       return names
     end
     local options = each("lua/gdnmeta/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
-    assert.are.equal(21, #options)
+    assert.are.equal(28, #options)
     for _, name in ipairs(options) do
       assert.is_truthy(README:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
     end
     local fields = each("src/gdnmeta.h", "\n%s+[%w_]+ ([%w_]+);", "typedef struct gdn_metadata {", "\n}")
-    assert.are.equal(30, #fields)
+    assert.are.equal(38, #fields)
     for _, name in ipairs(fields) do
       assert.is_truthy(README:find("`" .. name .. "`", 1, true), "field " .. name)
     end

@@ -119,7 +119,7 @@ describe("A recording", function()
       { "step", "step", 0, "step = 0, want an integer in 1 .. 9007199254740992" },
       { "step", "now", 1e300, "now = 1e+300, want seconds in -2^53 .. 2^53" },
       { "step", "graph", "x\27[31m", [[graph = "x\27[31m", want "eager", "piecewise" or "full"]] },
-      { "step", "counts", { 1 }, "counts has 1 elements, want 8" },
+      { "step", "counts", { 1 }, "counts has 1 elements, want 12" },
       { "step", "sums", 3, "sums = 3, want an object" },
       { "step", "sums", { x = { "0" } }, 'sums: unknown field "x"' },
       { "step", "sums", { spec_query_start_loc = { "0" } },
@@ -132,7 +132,7 @@ describe("A recording", function()
       { "builder", "max_rows", cjson.null, "builder.max_rows is missing" },
       { "builder", "max_rows", 1e9, "builder: max_rows = 1000000000, want an integer in 1 .. 65536" },
       { "builder", "rules", "loose",
-        'builder: rules = "loose", want "strict", "vllm-2026-04" or "vllm-2026-08"' },
+        'builder: rules = "loose", want "strict", "vllm-2026-04", "vllm-2026-08" or "vllm-2026-11"' },
       { "builder", "num_groups", 65, "builder: num_groups = 65, want an integer in 1 .. 64" },
       { "builder", "num_groups", 3, "builder: num_slots has 2 elements, want 3" },
       { "builder", "num_slots", 5, "builder.num_slots = 5, want a list of one a group" },
@@ -214,7 +214,7 @@ describe("A recording", function()
       local good, accepted, rand = table.concat(text, "\n") .. "\n", 0, random_config.rng(SEED)
       local DIGITS = { "0", "-1", "1e9", "2147483647", "2147483648", "-2147483648", "1e400", '"x"', "null",
                        "[]", "{}", "true", "0.5", "64", "5" }
-      local RULES = { "strict", "vllm-2026-04", "vllm-2026-08" }
+      local RULES = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }
       local function mutate(case)
         local at = rand(1, #good)
         local kind = case % 4

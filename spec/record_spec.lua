@@ -42,7 +42,7 @@ describe("A recording", function()
       first.query_len, first.seq_len, first.prompt_done, first.read_column, first.blocks })
     assert.is_nil(first.read_blocks) -- where no state is read outside of a window
     assert.is_nil(third.read_blocks)
-    assert.are.same({ 1, 32, 0, 0, 0, 0, 32, 1 }, first.counts)
+    assert.are.same({ 1, 32, 0, 0, 0, 0, 32, 1, 4, 0, 0, 0 }, first.counts)
     assert.are.same({ 3, "full", { 1 }, { 41 }, { 1 }, { 0 } }, { third.step, third.graph, third.query_len,
       third.seq_len, third.prompt_done, third.read_column })
     local names = {}

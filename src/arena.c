@@ -15,6 +15,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     /* Each row adds at most one part-filled chunk or tile. */
     int64_t CHUNKS = 2 * (TOKENS / GDN_CHUNK + ROWS), TILES = TOKENS / GDN_TILE + ROWS;
     TILES = 2 * (TILES > GDN_MIN_TILES ? TILES : GDN_MIN_TILES);
+    int64_t KEPT = settings->has_checkpoints ? ROWS : 0, KEPT_BOUNDS = settings->has_checkpoints ? BOUNDS : 0;
 
     size_t at = 0;
 #define X(name, type, count, per_group)                                                          \

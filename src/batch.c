@@ -105,7 +105,7 @@ gdn_status gdn_batch_step(gdn_batch *face, uint64_t owner, const gdn_table *tabl
     *out = (gdn_step){ .query_len = b->arrays[0], .seq_len = b->arrays[1], .num_draft_tokens = b->arrays[2],
                        .num_accepted_tokens = b->arrays[3], .prompt_done = b->arrays[4], .table_row = b->arrays[5],
                        .read_column = b->arrays[6], .tables = tables, .own = b->own, .rows = rows,
-                       .table_rows = face->num_rows, .num_reqs = rows, .from_batch = 1, .accepted_given = 1, .max_query_len = -1,
+                       .table_rows = face->num_rows, .num_reqs = rows, .from_batch = 1, .accepted_rows = rows, .max_query_len = -1,
                        .num_actual_tokens = face->padded_tokens ? face->padded_tokens : -1,
                        .seq_index = face->indexed ? b->arrays[7] : NULL,
                        .accepted_index = face->indexed ? b->arrays[8] : NULL };

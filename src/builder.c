@@ -23,7 +23,7 @@ static gdn_status allocate(gdn_builder *b)
 {
     const gdn_config *c = &b->settings.config;
     gdn_status status = gdn_raw_rows_new(&b->raw, c->max_rows);
-    if (!status) status = gdn_partition_new(&b->partition, c->max_rows);
+    if (!status) status = gdn_partition_new(&b->partition, &b->settings);
     if (!status) status = gdn_cells_new(&b->cells, &b->settings);
     if (!status) status = gdn_uniqueness_new(&b->uniqueness, &b->settings);
     for (int32_t g = 0; !status && g < c->num_groups; g++) {

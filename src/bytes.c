@@ -8,17 +8,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static size_t rows_bytes(const gdn_config *c)
+static size_t rows_bytes(const gdn_settings *settings)
 {
+    const gdn_config *c = &settings->config;
     size_t rows = (size_t)c->max_rows, raw = 7 * rows, partition = 7 * (rows + 1), cells = 2 * rows;
-    size_t resident = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows;
-    return (raw + partition + cells + resident) * sizeof(int32_t);
+    size_t resident = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows, kept = settings->has_checkpoints ? 3 * (rows + 1) : 0;
+    return (raw + partition + cells + resident + kept) * sizeof(int32_t);
 }
 
-/* States of a row to write and to read: speculative, and not. */
-static size_t slots_bytes(const gdn_config *c)
+/* States of a row to write and to read, speculative and not, and to keep. */
+static size_t slots_bytes(const gdn_settings *settings)
 {
-    return (size_t)c->num_groups * (size_t)c->max_rows * ((size_t)c->num_speculative_tokens + 4) * sizeof(int32_t);
+    const gdn_config *c = &settings->config;
+    size_t states = (size_t)c->num_speculative_tokens + 4 + (settings->has_checkpoints ? 1 : 0);
+    return (size_t)c->num_groups * (size_t)c->max_rows * states * sizeof(int32_t);
 }
 
 static size_t uniqueness_bytes(const gdn_settings *s)
@@ -31,7 +34,7 @@ static size_t uniqueness_bytes(const gdn_settings *s)
 int64_t gdn_bytes(const gdn_settings *settings, size_t arena_bytes)
 {
     const gdn_config *c = &settings->config;
-    size_t rest = sizeof(gdn_builder) + rows_bytes(c) + slots_bytes(c) + uniqueness_bytes(settings) +
+    size_t rest = sizeof(gdn_builder) + rows_bytes(settings) + slots_bytes(settings) + uniqueness_bytes(settings) +
                   gdn_device_bytes(settings) + gdn_checker_bytes(settings) + arena_bytes;
     /* Only tables can be larger than any memory: 2^62 elements, in 64 groups. */
     uint64_t elements = (uint64_t)c->max_requests * (uint64_t)c->max_blocks_per_row, groups = (uint64_t)c->num_groups;

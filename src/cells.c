@@ -14,7 +14,8 @@ gdn_status gdn_cells_new(gdn_cells *cells, const gdn_settings *settings)
     cells->non_spec = rows * columns;
     cells->spec_read = cells->non_spec + rows;
     cells->non_spec_read = cells->spec_read + rows;
-    cells->group_stride = cells->non_spec_read + rows;
+    cells->checkpoint = cells->non_spec_read + rows;
+    cells->group_stride = cells->checkpoint + (settings->has_checkpoints ? rows : 0);
     cells->window = calloc(rows, sizeof *cells->window);
     cells->read_column = calloc(rows, sizeof *cells->read_column);
     cells->slots = calloc((size_t)c->num_groups * cells->group_stride, sizeof *cells->slots);
@@ -89,7 +90,7 @@ gdn_status gdn_cells_locate(gdn_cells *cells, const gdn_settings *settings, cons
 {
     if (step->null_slots) return GDN_OK;
     gdn_status status = check_table_rows(cells, settings, step, step->table_rows, error);
-    if (!status && settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && !step->device_seq_lens)
+    if (!status && settings->windowed && !step->device_seq_lens)
         status = locate_windows(cells, settings, step, p->rows, error);
     return status;
 }
@@ -172,6 +173,16 @@ static void gather_reads(const source *s, const int32_t *read_column, const int3
     }
 }
 
+/* The column is one of the whole table row, not of the window. */
+static void gather_checkpoints(const source *s, const gdn_partition *p, int32_t pad, int32_t *out)
+{
+    source whole_rows = { s->table, s->own, s->table_row, NULL };
+    for (int32_t k = 0; k < p->num_kept_rows; k++) {
+        int32_t row = p->non_spec_rows ? p->non_spec_rows[k] : k;
+        out[k] = p->checkpoint_offset[k] ? row_cells(&whole_rows, row)[p->checkpoint_column[k]] : pad;
+    }
+}
+
 /* Rows without tokens whose block is null are padding, whoever made them; strict has none among its rows. */
 static void mark_padding(int32_t *slots, const int32_t *start, int32_t n, int32_t columns, int32_t pad)
 {
@@ -194,7 +205,7 @@ void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_
         if (step->tables[g].on_device) continue;
         int32_t *slots = cells->slots + (size_t)g * cells->group_stride;
         source s = { &step->tables[g], step->own ? &step->own[g] : NULL, step->table_row,
-                     c->mamba_cache_mode == GDN_CACHE_ALIGN ? cells->window : NULL };
+                     settings->windowed ? cells->window : NULL };
         if (!p->speculative) {
             int32_t rows = p->rows < table_rows ? p->rows : table_rows;
             gather_rows(&s, rows, cells->own_rows, slots + cells->non_spec);
@@ -204,6 +215,7 @@ void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_
             if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + cells->non_spec);
         }
         if (c->rules != GDN_RULES_STRICT) {
+            if (p->has_checkpoints) gather_checkpoints(&s, p, c->pad_slot_id, slots + cells->checkpoint);
             if (!c->pad_slot_id) continue;
             if (p->speculative) mark_padding(slots + cells->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
             if (!p->speculative || p->mixed)

@@ -13,7 +13,7 @@ typedef struct gdn_cells {
     int32_t *slots;       /* [num_groups, group_stride] */
     size_t group_stride;
     /* offsets within a group's slots */
-    size_t spec, non_spec, spec_read, non_spec_read;
+    size_t spec, non_spec, spec_read, non_spec_read, checkpoint;
 } gdn_cells;
 
 gdn_status gdn_cells_new(gdn_cells *cells, const gdn_settings *settings);

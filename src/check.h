@@ -53,7 +53,7 @@ GDN_RULE int32_t gdn_check_boundary(const gdn_checks *c, int32_t spec, int64_t i
     if (spec || c->decodes < 0) return 0;
     if (i <= c->decodes && n > 1) return GDN_CHECK_BOUNDARY;
     if (i == c->decodes && at != c->decode_tokens) return GDN_CHECK_BOUNDARY;
-    return i == c->decodes + 1 && !c->strict && n <= 1 ? GDN_CHECK_BOUNDARY : 0; /* the first prefill */
+    return i == c->decodes + 1 && n < c->least_prefill ? GDN_CHECK_BOUNDARY : 0; /* the first prefill */
 }
 
 /* Rows of both classes have numbers of their own among those who use slots. */

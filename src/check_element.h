@@ -2,6 +2,7 @@
 #ifndef GDN_CHECK_ELEMENT_H
 #define GDN_CHECK_ELEMENT_H
 
+#include "check_kept.h"
 #include "check_tables.h"
 
 /* spec_before: what gdn_check_mask wants, for elements of the mask alone. */
@@ -31,6 +32,10 @@ GDN_RULE int32_t gdn_check_element(const gdn_checks *c, uint32_t field, uint32_t
     case GDN_FIELD_non_spec_read_state_indices: return gdn_check_read(c, field, 0, group, i);
     case GDN_FIELD_spec_conv_shift: return gdn_check_shift(c, 1, i);
     case GDN_FIELD_non_spec_conv_shift: return gdn_check_shift(c, 0, i);
+    case GDN_FIELD_checkpoint_offsets: return gdn_check_kept_offset(c, i);
+    case GDN_FIELD_checkpoint_state_indices: return gdn_check_kept_state(c, group, i);
+    case GDN_FIELD_checkpoint_cu_starts: return gdn_check_kept_start(c, i);
+    case GDN_FIELD_checkpoint_rows: return gdn_check_kept_row(c, i);
     default: return 0; /* token_chunk_offset_ptr: with batch_ptr */
     }
 }

@@ -22,6 +22,7 @@ static const char *const WORDS[] = {
     [GDN_CHECK_TILES] = "or token_chunk_offset_ptr beside it contradicts the boundaries or the tile before",
     [GDN_CHECK_TAIL] = "differs from what the non-spec rows have there",
     [GDN_CHECK_SHIFT] = "contradicts the accepted tokens or the slot to read",
+    [GDN_CHECK_CHECKPOINT] = "contradicts the boundaries or what stands beside it of the checkpoint",
 };
 
 static gdn_status describe(gdn_builder *b, const gdn_violation *v)

@@ -35,14 +35,23 @@ static void expect_prefills(gdn_shapes *s, const gdn_settings *settings, const g
 {
     int64_t tail = n - (s->mixed ? 0 : m->num_decodes);
     WANT(has_initial_state, n);
-    WANT(chunk_indices, GDN_ANY_LENGTH);
-    WANT(chunk_offsets, (settings->config.rules == GDN_RULES_VLLM_2026_04 ? n : tail) + 1);
+    if (settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) {
+        WANT(chunk_indices, GDN_ANY_LENGTH);
+        WANT(chunk_offsets, (settings->config.rules == GDN_RULES_VLLM_2026_04 ? n : tail) + 1);
+    }
     WANT(batch_ptr, GDN_ANY_LENGTH);
     WANT(token_chunk_offset_ptr, m->batch_ptr.shape[0]);
     WANT(prefill_query_start_loc, tail + 1);
     WANT(prefill_state_indices, tail);
     WANT(prefill_has_initial_state, tail);
     if (settings->config.rules == GDN_RULES_STRICT) WANT(prefill_read_state_indices, tail);
+    if (!m->checkpoint_offsets.data) return;
+    int64_t kept = s->mixed ? n : smaller(m->num_rows, n);
+    WANT(checkpoint_offsets, kept);
+    WANT(checkpoint_state_indices, kept);
+    if (!m->checkpoint_every_n_tokens) return;
+    WANT(checkpoint_cu_starts, tail + 1);
+    WANT(checkpoint_rows, kept);
 }
 
 void gdn_shapes_expect(gdn_shapes *s, const gdn_settings *settings, const gdn_metadata *m)

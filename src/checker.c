@@ -103,6 +103,11 @@ static void plan_rows(gdn_checks *p, const gdn_settings *settings, const gdn_met
     p->tail = plain ? m->num_decodes : 0;
     p->tail_tokens = plain ? m->num_decode_tokens : 0;
     p->columns = (uint32_t)m->spec_state_indices_tensor.shape[1];
+    p->least_prefill = p->strict || settings->config.rules == GDN_RULES_VLLM_2026_11 ? 1 : 2;
+    p->kept_grid = settings->config.prefill_checkpoint_alignment ? settings->config.prefill_checkpoint_alignment : 1;
+    p->kept_every = m->checkpoint_every_n_tokens;
+    p->num_checkpoints = m->num_checkpoints;
+    p->kept_others = m->checkpoint_offsets.shape[0] - (m->prefill_query_start_loc.shape[0] - 1);
     p->chunk_boundaries = settings->config.rules == GDN_RULES_VLLM_2026_04 ? GDN_FIELD_non_spec_query_start_loc
                                                                            : GDN_FIELD_prefill_query_start_loc;
 }

@@ -43,6 +43,10 @@ typedef struct gdn_checks {
     int32_t tail, tail_tokens; /* first non-spec row of the prefill_* tensors, tokens in front of it */
     int32_t most_accepted;   /* S + 1 */
     uint32_t columns;        /* of spec_state_indices_tensor */
+    int32_t least_prefill;   /* tokens of the first prefill */
+    int32_t kept_grid;       /* tokens: offsets of checkpoints are multiples */
+    int32_t kept_every, num_checkpoints; /* of the plan; 0: none */
+    int32_t kept_others;     /* rows of the checkpoint_* in front of the prefills */
     uint32_t chunk_boundaries; /* GDN_FIELD_* whose rows the chunk tables number */
     int32_t pad_slot;
     gdn_checked_rows rows[2]; /* non-spec, spec */

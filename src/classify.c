@@ -6,6 +6,7 @@ typedef struct scan {
     int32_t length_bits;  /* OR of all query lengths: negative, above one? */
     int32_t drafts;       /* OR of the positive draft counts */
     int32_t named;        /* OR of all of them, so complemented that -1 is 0 */
+    int32_t signs;        /* AND of all of them: negative where none is 0 or more */
 } scan;
 
 /* Two 32-bit sums of 16-bit halves cannot wrap over 65,536 rows, and they vectorise; a 64-bit sum does not. */
@@ -13,7 +14,7 @@ static scan scan_rows(const gdn_step *step)
 {
     const int32_t *query_len = step->query_len, *drafts = step->num_draft_tokens;
     uint32_t low = 0, high = 0;
-    int32_t bits = 0, positive = 0, named = 0;
+    int32_t bits = 0, positive = 0, named = 0, signs = -1;
     for (int32_t i = 0; i < step->rows; i++) {
         uint32_t n = (uint32_t)query_len[i];
         low += n & 0xffff;
@@ -21,8 +22,10 @@ static scan scan_rows(const gdn_step *step)
         bits |= query_len[i];
         positive |= drafts[i] > 0 ? drafts[i] : 0;
         named |= ~drafts[i];
+        signs &= drafts[i];
     }
-    return (scan){ .tokens = ((int64_t)high << 16) + low, .length_bits = bits, .drafts = positive, .named = named };
+    return (scan){ .tokens = ((int64_t)high << 16) + low, .length_bits = bits, .drafts = positive, .named = named,
+                   .signs = signs };
 }
 
 static gdn_status check_lengths(const gdn_settings *settings, const gdn_step *step, const scan *seen, gdn_error *error)
@@ -113,6 +116,40 @@ static gdn_status classify_plain(gdn_partition *p, const gdn_settings *settings,
     return GDN_OK;
 }
 
+/* vllm-2026-11: a row that starts from nothing is a prefill, also with one token, and rows without tokens count in
+ * no class from the first prefill on. */
+static gdn_status classify_by_progress(gdn_partition *p, const gdn_step *step, gdn_error *error)
+{
+    int32_t rows = p->rows, first = 0, end = p->num_reqs, empty = 0;
+    p->num_non_spec = rows;
+    p->non_spec_rows = NULL;
+    p->non_spec_start = p->query_start;
+    if (rows == 0) return gdn_fail(error, GDN_EINVAL, "query_start_loc has 0 rows, want >= 1");
+    while (first < rows) {
+        int32_t n = step->query_len[first], is_fresh = !step->prompt_done[first] && n > 0 && step->seq_len[first] <= n;
+        if (n > 1 || is_fresh) break;
+        first++;
+    }
+    int32_t decodes = first < rows ? first : p->num_reqs;
+    int32_t decode_tokens = first < rows ? p->query_start[first] : p->num_actual_tokens;
+    int32_t total = p->num_actual_tokens;
+    if (decodes != p->num_reqs) {
+        for (int32_t i = decodes; i < rows; i++) empty += step->query_len[i] == 0;
+        end -= empty;
+        /* Below zero upstream counts boundaries from their end. */
+        int32_t at = end < 0 ? end + rows + 1 : end;
+        if (at < 0 || at > rows)
+            return gdn_fail(error, GDN_EINVAL, "num_reqs = %d with %d empty rows, want 0 .. %d that are not", p->num_reqs,
+                            empty, rows);
+        total = p->query_start[at];
+    }
+    p->num_decodes = decodes;
+    p->num_prefills = end - decodes;
+    p->num_decode_tokens = decode_tokens;
+    p->num_prefill_tokens = total - decode_tokens;
+    return GDN_OK;
+}
+
 /* Splits the rows in two lists, each with its own boundaries. */
 static void split_rows(gdn_partition *p, const gdn_step *step)
 {
@@ -158,7 +195,16 @@ static void take_front(gdn_partition *p, const gdn_step *step, int32_t front)
     p->num_spec_decode_tokens = p->tokens;
 }
 
-static void classify_speculative(gdn_partition *p, const gdn_step *step)
+/* Tokens of every spec row where they all have as many, else 0. */
+static int32_t common_length(const gdn_partition *p)
+{
+    const int32_t *start = p->spec_rows ? p->spec_start_scratch : p->query_start;
+    int32_t first = p->num_spec ? start[1] : 0, differ = 0;
+    for (int32_t k = 1; k < p->num_spec; k++) differ |= (start[k + 1] - start[k]) ^ first;
+    return differ ? 0 : first;
+}
+
+static void classify_speculative(gdn_partition *p, const gdn_settings *settings, const gdn_step *step)
 {
     int32_t front = find_negative(step->num_draft_tokens, p->rows), empty = 0;
     if (is_padding(step, front, p->rows)) take_front(p, step, front);
@@ -169,7 +215,12 @@ static void classify_speculative(gdn_partition *p, const gdn_step *step)
     p->non_spec_start = p->non_spec_start_scratch;
     /* A purely speculative step hands out the batch's own first boundaries, as the reference does. */
     p->spec_start = p->mixed ? p->spec_start_scratch : p->query_start;
-    if (!p->mixed) return;
+    p->uniform_spec_length = common_length(p);
+    if (!p->mixed) {
+        /* ... and since 2026-11 the first states and accepted counts, too. */
+        if (settings->config.rules == GDN_RULES_VLLM_2026_11) p->spec_rows = NULL;
+        return;
+    }
 
     /* Plain decodes beside speculative rows count as prefills; empty rows do not. */
     p->leading_ones = 0;
@@ -189,6 +240,7 @@ static int32_t count_real_rows(const gdn_step *step)
 
 gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
 {
+    int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11;
     scan seen = scan_rows(step);
     gdn_status status = check_lengths(settings, step, &seen, error);
     if (status) return status;
@@ -197,18 +249,18 @@ gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gd
     p->tokens = (int32_t)seen.tokens;
     p->num_actual_tokens = step->num_actual_tokens < 0 ? p->tokens : step->num_actual_tokens;
     p->num_reqs = step->num_reqs;
-    p->speculative = settings->config.num_speculative_tokens > 0 && seen.drafts;
+    p->speculative = settings->config.num_speculative_tokens > 0 && (is_2026_11 ? seen.signs >= 0 : seen.drafts != 0);
     p->drafts_named = seen.named != 0;
     p->query_start = p->all_start;
     p->mixed = p->staged = p->padded_rows = p->padded_bounds = p->num_spec = 0;
     p->num_prefills = p->num_prefill_tokens = p->num_decodes = p->num_decode_tokens = 0;
-    p->num_spec_decodes = p->num_spec_decode_tokens = 0;
+    p->num_spec_decodes = p->num_spec_decode_tokens = p->uniform_spec_length = 0;
 
     if (p->speculative) {
-        classify_speculative(p, step);
+        classify_speculative(p, settings, step);
         return GDN_OK;
     }
     p->leading_ones = find_one(step->query_len, p->rows, 0);
     sum_lengths(step->query_len, p->rows, p->leading_ones, p->all_start);
-    return classify_plain(p, settings, step, &seen, error);
+    return is_2026_11 ? classify_by_progress(p, step, error) : classify_plain(p, settings, step, &seen, error);
 }

@@ -18,7 +18,7 @@ void gdn_config_init(gdn_config *config)
 
 static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
 {
-    WANT_RANGE(rules, GDN_RULES_STRICT, GDN_RULES_VLLM_2026_08);
+    WANT_RANGE(rules, GDN_RULES_STRICT, GDN_RULES_VLLM_2026_11);
     WANT_RANGE(device, GDN_DEVICE_AUTO, 1023);
     WANT_RANGE(max_num_seqs, 1, INT32_MAX);
     WANT_RANGE(max_num_batched_tokens, 1, INT32_MAX);
@@ -39,6 +39,32 @@ static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
     WANT_RANGE(query_start_loc_dtype, GDN_INT32, GDN_INT64);
     WANT_RANGE(check, 0, 1);
     WANT_RANGE(poison, 0, 1);
+    WANT_RANGE(gdn_prefill_backend, GDN_PREFILL_TRITON, GDN_PREFILL_FLASHINFER);
+    WANT_RANGE(num_prefill_checkpoint_blocks, 0, INT32_MAX);
+    WANT_RANGE(prefill_checkpoint_alignment, 0, INT32_MAX);
+    WANT_RANGE(hash_block_size, 0, INT32_MAX);
+    WANT_RANGE(cache_hit_alignment_tokens, 0, INT32_MAX);
+    WANT_RANGE(num_hash_lookahead_tokens, 0, INT32_MAX);
+    WANT_RANGE(drop_eagle_block, 0, 1);
+    WANT_RANGE(reserved, 0, 0);
+    return GDN_OK;
+}
+
+#define WANT_2026_11(field)                                                                                       \
+    do {                                                                                                          \
+        if (c->field) return gdn_fail(error, GDN_EINVAL, #field " = %d, want 0 but under vllm-2026-11", c->field); \
+    } while (0)
+
+static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
+{
+    if (c->rules == GDN_RULES_VLLM_2026_11) return GDN_OK;
+    WANT_2026_11(gdn_prefill_backend);
+    WANT_2026_11(num_prefill_checkpoint_blocks);
+    WANT_2026_11(prefill_checkpoint_alignment);
+    WANT_2026_11(hash_block_size);
+    WANT_2026_11(cache_hit_alignment_tokens);
+    WANT_2026_11(num_hash_lookahead_tokens);
+    WANT_2026_11(drop_eagle_block);
     return GDN_OK;
 }
 
@@ -83,6 +109,7 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
     if (config->size != sizeof *config)
         return gdn_fail(error, GDN_EINVAL, "config.size = %u, want %zu", config->size, sizeof *config);
     gdn_status status = check_ranges(config, error);
+    if (!status) status = check_rules_of_options(config, error);
     if (status) return status;
 
     gdn_settings s = { .config = *config };
@@ -98,7 +125,11 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
     if (!c->decode_context_parallel_size) c->decode_context_parallel_size = 1;
     if (!c->max_requests) c->max_requests = c->max_rows;
 
-    s.window = c->mamba_cache_mode == GDN_CACHE_ALIGN ? c->num_speculative_blocks + 1 : (int32_t)states;
+    int32_t is_2026_11 = c->rules == GDN_RULES_VLLM_2026_11, align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
+    s.windowed = align || (is_2026_11 && c->mamba_cache_mode == GDN_CACHE_ALL);
+    s.window = s.windowed ? c->num_speculative_blocks + 1 : (int32_t)states;
+    s.has_checkpoints = align && c->num_prefill_checkpoint_blocks && c->hash_block_size && c->cache_hit_alignment_tokens;
+    s.drop_eagle_block = c->drop_eagle_block && c->num_speculative_tokens && !c->num_hash_lookahead_tokens;
     if (!c->max_blocks_per_row) c->max_blocks_per_row = s.window;
 
     /* vllm-2026-04 pads rows up to the token count, never past CAP. */

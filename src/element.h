@@ -207,6 +207,23 @@ GDN_RULE int32_t gdn_tail_bound(const gdn_head *h, const gdn_rows *c, const unsi
     return gdn_unpack(payload, c->start, (uint32_t)h->tail_row + e) - h->num_decode_tokens;
 }
 
+/* Slot that row k keeps its checkpoint in. */
+GDN_RULE int32_t gdn_kept_state(const gdn_head *h, const gdn_group *g, const gdn_rows *c, const unsigned char *payload,
+                                uint32_t k)
+{
+    if (!g->table) return gdn_unpack(payload, g->slots, h->kept_slots + k);
+    int32_t column = gdn_unpack(payload, h->kept_column, k);
+    return column < 0 ? h->pad_slot : gdn_table_cell(h, g, c, payload, k, column);
+}
+
+GDN_RULE int64_t gdn_kept_row(const gdn_head *h, const unsigned char *payload, uint32_t k)
+{
+    int32_t prefill = (int32_t)k - h->kept_others;
+    if (prefill < 0) return 0;
+    return gdn_checkpoint_row(gdn_unpack(payload, h->kept_start, (uint32_t)prefill), gdn_unpack(payload, h->kept_offset, k),
+                              h->kept_every);
+}
+
 GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block, uint32_t thread,
                                const unsigned char *shared)
 {
@@ -258,6 +275,10 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
         ((int32_t *)(array + s->stride))[e] = e < h->tiles ? (int32_t)e - gdn_unpack(memory, x.start, k) : GDN_NO_TILE;
         break;
     case GDN_FILL_TAIL_BOUNDS: out[e] = gdn_tail_bound(h, c, payload, e); break;
+    case GDN_FILL_KEPT_OFFSETS: out[e] = gdn_unpack(payload, h->kept_offset, e); break;
+    case GDN_FILL_KEPT_STATES: out[e] = gdn_kept_state(h, g, c, payload, e); break;
+    case GDN_FILL_KEPT_STARTS: wide[e] = gdn_unpack(payload, h->kept_start, e); break;
+    case GDN_FILL_KEPT_ROWS: wide[e] = gdn_kept_row(h, payload, e); break;
     default: wide[e] = gdn_tail_bound(h, c, payload, e); break;
     }
 }

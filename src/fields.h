@@ -4,7 +4,8 @@
  *
  * capacity, with ROWS = row_capacity, S = num_speculative_tokens:
  *   ROWS, BOUNDS = ROWS + 1, STATES = ROWS * (S + 1), TOKENS, CHUNKS = pairs, TILES,
- *   NOTHING: a window of another field's buffer
+ *   NOTHING: a window of another field's buffer,
+ *   KEPT, KEPT_BOUNDS: ROWS and BOUNDS where prefills may have checkpoints, else 0
  * BOUND is query_start_loc_dtype.
  * The token lists hold int32 in a purely speculative step. Shapes and meanings stand in gdnmeta.h. */
 #ifndef GDN_FIELDS_H
@@ -33,7 +34,11 @@
     X(non_spec_read_state_indices, GDN_INT32, ROWS, 1)            \
     X(prefill_read_state_indices, GDN_INT32, NOTHING, 1)          \
     X(spec_conv_shift, GDN_INT32, ROWS, 0)                        \
-    X(non_spec_conv_shift, GDN_INT32, ROWS, 0)
+    X(non_spec_conv_shift, GDN_INT32, ROWS, 0)                    \
+    X(checkpoint_offsets, GDN_INT32, KEPT, 0)                     \
+    X(checkpoint_state_indices, GDN_INT32, KEPT, 1)               \
+    X(checkpoint_cu_starts, GDN_INT64, KEPT_BOUNDS, 0)            \
+    X(checkpoint_rows, GDN_INT64, KEPT, 0)
 
 typedef enum gdn_field {
 #define X(name, type, capacity, per_group) GDN_FIELD_##name,

@@ -51,4 +51,10 @@ GDN_RULE int32_t gdn_conv_shift(int32_t num_accepted_tokens, int32_t fresh)
     return fresh ? 0 : num_accepted_tokens - 1;
 }
 
+/* Which of the kept states is that of a row whose prefill keeps the first at `start`, one every `every` tokens. */
+GDN_RULE int64_t gdn_checkpoint_row(int32_t start, int32_t offset, int32_t every)
+{
+    return offset ? (int64_t)start + offset / every - 1 : 0;
+}
+
 #endif

@@ -174,6 +174,21 @@ static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_
     for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++) wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
 }
 
+static void fill_checkpoints(gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    int32_t n = p->num_kept_rows, prefills = p->num_non_spec - p->tail_row, others = n - prefills;
+    memcpy(buffer32(arena, GDN_FIELD_checkpoint_offsets), p->checkpoint_offset, (size_t)n * sizeof(int32_t));
+    copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->cells->checkpoint, n, n, 1);
+    if (!p->checkpoint_every) return;
+    int64_t *starts = gdn_arena_at(arena, GDN_FIELD_checkpoint_cu_starts, 0);
+    int64_t *rows = gdn_arena_at(arena, GDN_FIELD_checkpoint_rows, 0);
+    for (int32_t k = 0; k <= prefills; k++) starts[k] = p->checkpoint_start[k];
+    for (int32_t k = 0; k < n; k++)
+        rows[k] = k < others ? 0
+                             : gdn_checkpoint_row(p->checkpoint_start[k - others], p->checkpoint_offset[k], p->checkpoint_every);
+}
+
 void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
 {
     const gdn_partition *p = in->partition;
@@ -184,7 +199,8 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
     if (!p->speculative || p->mixed) fill_non_spec(arena, in);
     if (!p->has_prefills) return;
     fill_initial_states(arena, p, in->step);
-    fill_chunks(arena, p);
+    if (in->settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) fill_chunks(arena, p);
     fill_tiles(arena, p);
     if (p->tail_row > 0) fill_prefill_bounds(arena, p, in->settings->config.query_start_loc_dtype);
+    if (p->has_checkpoints) fill_checkpoints(arena, in);
 }

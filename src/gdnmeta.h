@@ -35,7 +35,7 @@ extern "C" {
 #endif
 #define GDN_OWN /* marks a transfer of ownership, for readers only */
 
-enum { GDN_ABI = 3 }; /* changes with any layout or signature; gdn_abi() tells the library's */
+enum { GDN_ABI = 4 }; /* changes with any layout or signature; gdn_abi() tells the library's */
 
 /* A plain number, so that a status costs a script no garbage. */
 typedef int32_t gdn_status;
@@ -53,7 +53,8 @@ enum {
 enum {
     GDN_RULES_STRICT = 0,      /* right or refused: see "Legal batches" at gdn_build */
     GDN_RULES_VLLM_2026_04 = 1,
-    GDN_RULES_VLLM_2026_08 = 2 /* request-granular padding, prefill tail */
+    GDN_RULES_VLLM_2026_08 = 2, /* request-granular padding, prefill tail */
+    GDN_RULES_VLLM_2026_11 = 3  /* fresh rows are prefills, padding is counted in no class, checkpoints */
 };
 
 /* Layout of a state table's row. */
@@ -61,13 +62,15 @@ enum {
     GDN_CACHE_NONE = 0,  /* columns 0 .. S hold the request's state blocks */
     GDN_CACHE_ALIGN = 1, /* column c holds the state after (c + 1) * mamba_block_size tokens; a step
                             uses the window that starts at max((seq_len - 1) / mamba_block_size, 0) */
-    GDN_CACHE_ALL = 2    /* one column a block, all kept; read like NONE */
+    GDN_CACHE_ALL = 2    /* one column a block, all kept; read like NONE (vllm-2026-11: like ALIGN) */
 };
 
 /* 0, 1, ...: that CUDA device. AUTO: that of the current CUDA context, else the first; the CPU where there is
  * no driver, no device, or no kernel in the library. A context that is current when a builder is made is used
  * by it and must outlive it and its exports; otherwise the builder holds the device's primary context. */
 enum { GDN_DEVICE_CPU = -1, GDN_DEVICE_AUTO = -2 };
+
+enum { GDN_PREFILL_TRITON = 0, GDN_PREFILL_FLASHINFER = 1 }; /* kernels that compute prefills */
 
 enum { GDN_INT32 = 0, GDN_INT64 = 1, GDN_BOOL = 2 }; /* tensor elements; a bool is one byte, 0 or 1 */
 
@@ -98,6 +101,15 @@ typedef struct gdn_config {
     int32_t query_start_loc_dtype;      /* GDN_INT32 or GDN_INT64: elements of the three *query_start_loc */
     int32_t check;                      /* 0 or 1: each build checks its outputs where they are, see gdn_check_result */
     int32_t poison;                     /* 0 or 1: each build then fills with 0xA5 what its tensors leave of their buffers */
+    /* Rules vllm-2026-11 alone; under others each must be what gdn_config_init sets, 0. */
+    int32_t gdn_prefill_backend;          /* GDN_PREFILL_*; flashinfer has no chunk tables */
+    int32_t num_prefill_checkpoint_blocks; /* 0: prefills keep no state before their end */
+    int32_t prefill_checkpoint_alignment; /* tokens; 0: not given, and no row has a checkpoint */
+    int32_t hash_block_size;              /* tokens; 0: not given, no checkpoints */
+    int32_t cache_hit_alignment_tokens;   /* tokens; 0: not given, no checkpoints */
+    int32_t num_hash_lookahead_tokens;    /* tokens, >= 0 */
+    int32_t drop_eagle_block;             /* 0 or 1; counts only with S > 0 and without lookahead */
+    int32_t reserved;                     /* 0 */
 } gdn_config;
 
 /* The defaults: strict on the CPU, 256 requests, 8,192 tokens, one group, no speculation, no graphs, slots
@@ -242,6 +254,10 @@ typedef struct gdn_metadata {
     int32_t num_spec_decode_tokens;
     int32_t num_actual_tokens;     /* tokens with padding */
     int32_t num_rows;              /* num_reqs: rows with padding, as the batch or the raw caller counts them */
+    int32_t num_tiles;             /* conv1d tiles of batch_ptr, nums_dict's `tot`; 0 without prefills */
+    int32_t uniform_spec_sequence_length; /* tokens that every speculative row has; 0: they differ, or there is none */
+    int32_t checkpoint_every_n_tokens;    /* see the checkpoint_* below; 0: no plan */
+    int32_t num_checkpoints;
 
     /* Every row: where its tokens lie and where its state lives. */
     gdn_tensor spec_query_start_loc;          /* int32 or int64 [b + 1] boundaries within the spec tokens */
@@ -272,6 +288,15 @@ typedef struct gdn_metadata {
     gdn_tensor prefill_read_state_indices;  /* int32 [prefills] * */
     gdn_tensor spec_conv_shift;             /* int32 [b] tokens to advance in the conv window: accepted - 1; 0 where fresh */
     gdn_tensor non_spec_conv_shift;         /* int32 [b] */
+
+    /* Rules vllm-2026-11, mode align: states that prefills keep at a position before their end. n counts the rows
+     * of the request, padded ones too; in a speculative step the non-spec rows. */
+    gdn_tensor checkpoint_offsets;       /* int32 [n] tokens of the row in front of it; 0: the row keeps none */
+    gdn_tensor checkpoint_state_indices; /* int32 [n] * slot to write it to; pad_slot_id where there is none */
+    /* flashinfer's plan, where prefill_checkpoint_alignment is a multiple of 64. Its kernel keeps a state every
+     * checkpoint_every_n_tokens tokens of each prefill, num_checkpoints in all. */
+    gdn_tensor checkpoint_cu_starts;     /* int64 [prefills + 1] states kept of the prefills in front */
+    gdn_tensor checkpoint_rows;          /* int64 [n] which of them is the row's; 0 where there is none */
 } gdn_metadata;
 
 /* Build the metadata of a batch: O(rows + output), no allocation, no system call, nothing written
@@ -360,7 +385,8 @@ enum {
     GDN_CHECK_TILES = 11,    /* batch_ptr and token_chunk_offset_ptr likewise, then -1 */
     GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* behind the decodes */
     GDN_CHECK_SHIFT = 13,    /* strict: *_conv_shift are accepted - 1, and 0 where nothing is read */
-    GDN_CHECK_REFUSED = 14   /* the device did not make the check */
+    GDN_CHECK_REFUSED = 14,  /* the device did not make the check */
+    GDN_CHECK_CHECKPOINT = 15 /* checkpoint_*: within their rows, slots for those alone, a plan that follows */
 };
 
 typedef struct gdn_violation {
@@ -380,7 +406,8 @@ typedef struct gdn_violation {
  * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
  * non_spec_conv_shift within 0 .. S on a row with a state. Under the reference rules also: slots, accepted counts,
  * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
- * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step. */
+ * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step, and
+ * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. */
 GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out);
 
 /* Check the last build's outputs again, as they are once what is enqueued on `stream` is done.

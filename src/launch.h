@@ -8,7 +8,7 @@
 enum {
     GDN_THREADS = 256,        /* of a block; each writes one element */
     GDN_SHARED = 48 * 1024,   /* bytes of shared memory that every device gives a block unasked */
-    GDN_MAX_SEGMENTS = 17,
+    GDN_MAX_SEGMENTS = 21,
     /* Bytes of head and payload. A pointer and a 32-bit word follow, and ptxas stops at 32,764. */
     GDN_SMALL = 4080,
     GDN_MEDIUM = 12272,
@@ -69,7 +69,11 @@ enum {
     GDN_FILL_CHUNK_STARTS, /* int64 */
     GDN_FILL_TILES,        /* int32, two arrays at once */
     GDN_FILL_TAIL_BOUNDS,  /* int32 */
-    GDN_FILL_WIDE_TAIL_BOUNDS /* int64 */
+    GDN_FILL_WIDE_TAIL_BOUNDS, /* int64 */
+    GDN_FILL_KEPT_OFFSETS,    /* int32 tokens in front of the row's checkpoint */
+    GDN_FILL_KEPT_STATES,     /* int32 slots to keep it in, every group */
+    GDN_FILL_KEPT_STARTS,     /* int64 */
+    GDN_FILL_KEPT_ROWS        /* int64 */
 };
 
 /* A run of blocks that fill one output. */
@@ -98,6 +102,12 @@ typedef struct gdn_head {
     gdn_packed chunk_start;       /* first chunk of each row, then their number */
     gdn_packed chunk_owner;       /* the same without rows that have none */
     gdn_packed tile_start;
+    gdn_packed kept_offset;       /* of the checkpoints, [rows that may have one] */
+    gdn_packed kept_column;       /* where a table is on the device; -1: none */
+    gdn_packed kept_start;        /* [prefills + 1], with a plan */
+    uint32_t kept_slots;          /* where the group's slots for checkpoints start among its slots */
+    int32_t kept_every, kept_others; /* tokens, of the plan; rows in front of the prefills, may be below 0 */
+    int32_t unused;
     gdn_rows classes[GDN_CLASSES];
     uint32_t groups;              /* where the gdn_group records lie in the payload */
     uint32_t num_segments;

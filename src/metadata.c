@@ -45,8 +45,10 @@ static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
     int32_t n = p->num_non_spec, tail = n - p->tail_row;
     size_t skip = (size_t)p->tail_row * sizeof(int32_t);
     VECTOR(has_initial_state, GDN_BOOL, n);
-    VIEW(chunk_indices, GDN_INT32, p->chunks, 2, 2, 0);
-    VECTOR(chunk_offsets, GDN_INT64, n - p->chunk_row + 1);
+    if (settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) {
+        VIEW(chunk_indices, GDN_INT32, p->chunks, 2, 2, 0);
+        VECTOR(chunk_offsets, GDN_INT64, n - p->chunk_row + 1);
+    }
     VECTOR(batch_ptr, GDN_INT32, p->tile_length);
     VECTOR(token_chunk_offset_ptr, GDN_INT32, p->tile_length);
     if (p->tail_row > 0)
@@ -56,6 +58,15 @@ static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
     VIEW(prefill_state_indices, GDN_INT32, tail, 1, 1, skip);
     VIEW(prefill_has_initial_state, GDN_BOOL, tail, 1, 1, (size_t)p->tail_row);
     if (settings->config.rules == GDN_RULES_STRICT) VIEW(prefill_read_state_indices, GDN_INT32, tail, 1, 1, skip);
+}
+
+static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gdn_partition *p)
+{
+    VECTOR(checkpoint_offsets, GDN_INT32, p->num_kept_rows);
+    VECTOR(checkpoint_state_indices, GDN_INT32, p->num_kept_rows);
+    if (!p->checkpoint_every) return;
+    VECTOR(checkpoint_cu_starts, GDN_INT64, p->num_non_spec - p->tail_row + 1);
+    VECTOR(checkpoint_rows, GDN_INT64, p->num_kept_rows);
 }
 
 void gdn_metadata_set(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
@@ -71,9 +82,14 @@ void gdn_metadata_set(gdn_metadata *meta, const gdn_arena *arena, const gdn_sett
     meta->num_spec_decode_tokens = p->num_spec_decode_tokens;
     meta->num_actual_tokens = p->num_actual_tokens;
     meta->num_rows = p->num_reqs;
+    meta->num_tiles = p->has_prefills ? p->tiles : 0;
+    meta->uniform_spec_sequence_length = p->uniform_spec_length;
+    meta->checkpoint_every_n_tokens = p->checkpoint_every;
+    meta->num_checkpoints = p->num_checkpoints;
     if (p->speculative) set_spec(meta, arena, settings, p);
     if (!p->speculative || p->mixed) set_non_spec(meta, arena, settings, p);
     if (p->has_prefills) set_prefills(meta, arena, settings, p);
+    if (p->has_checkpoints) set_checkpoints(meta, arena, p);
 }
 
 void gdn_metadata_move(gdn_metadata *meta, const gdn_arena *arena, int32_t group)

@@ -1,18 +1,23 @@
 /* The partition's sizes: what is staged and how far padded, how wide states are, launch tables. */
 #include "partition.h"
 
+#include "checkpoints.h"
 #include "classify.h"
 #include "fields.h"
 #include "fill.h"
 
 #include <stdlib.h>
 
-gdn_status gdn_partition_new(gdn_partition *p, int32_t max_rows)
+gdn_status gdn_partition_new(gdn_partition *p, const gdn_settings *settings)
 {
+    size_t n = (size_t)settings->config.max_rows + 1;
     int32_t **arrays[] = { &p->all_start,  &p->spec_start_scratch,    &p->non_spec_start_scratch, &p->spec_rows_scratch,
-                           &p->chunk_start, &p->non_spec_rows_scratch, &p->tile_start };
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        if (!(*arrays[i] = calloc((size_t)max_rows + 1, sizeof(int32_t)))) return GDN_ENOMEM;
+                           &p->chunk_start, &p->non_spec_rows_scratch, &p->tile_start,
+                           /* where there are checkpoints */
+                           &p->checkpoint_offset, &p->checkpoint_column, &p->checkpoint_start };
+    size_t count = sizeof arrays / sizeof *arrays - (settings->has_checkpoints ? 0 : 3);
+    for (size_t i = 0; i < count; i++)
+        if (!(*arrays[i] = calloc(n, sizeof(int32_t)))) return GDN_ENOMEM;
     return GDN_OK;
 }
 
@@ -25,6 +30,9 @@ void gdn_partition_free(gdn_partition *p)
     free(p->non_spec_rows_scratch);
     free(p->chunk_start);
     free(p->tile_start);
+    free(p->checkpoint_offset);
+    free(p->checkpoint_column);
+    free(p->checkpoint_start);
 }
 
 /* Which steps a captured graph may read, and how long their arrays are then. */
@@ -56,7 +64,7 @@ static gdn_status size_stage(gdn_partition *p, const gdn_settings *settings, con
 static gdn_status size_states(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
 {
     int32_t states = settings->config.num_speculative_tokens + 1, width = step->tables[0].cols;
-    if (settings->config.mamba_cache_mode == GDN_CACHE_ALIGN) width = settings->window;
+    if (settings->windowed) width = settings->window;
     if (!p->speculative || step->null_slots) width = states;
     p->repeat_column = p->staged && width == 1 && states > 1;
     if (p->repeat_column) width = states;
@@ -64,6 +72,9 @@ static gdn_status size_states(gdn_partition *p, const gdn_settings *settings, co
         return gdn_fail(error, GDN_EINVAL, "block_table has %d columns a row, want >= %d (num_speculative_tokens + 1)",
                         width, states);
     p->state_columns = width < states ? width : states;
+    if (p->speculative && step->accepted_rows < p->num_spec && (!p->staged || step->accepted_rows != 1))
+        return gdn_fail(error, GDN_EINVAL, "num_accepted_tokens has %d elements, want >= %d (speculative rows)",
+                        step->accepted_rows, p->num_spec);
     int64_t most = (int64_t)p->num_spec * states;
     p->listed_tokens = !p->mixed && most < p->num_spec_decode_tokens ? (int32_t)most : p->num_spec_decode_tokens;
     return GDN_OK;
@@ -97,5 +108,7 @@ gdn_status gdn_partition_make(gdn_partition *p, const gdn_settings *settings, co
     if (status) return status;
     p->has_prefills = p->num_prefills > 0;
     if (p->has_prefills) sum_chunks_and_tiles(p, settings);
+    p->has_checkpoints = p->num_kept_rows = p->checkpoint_every = p->num_checkpoints = 0;
+    if (p->has_prefills && settings->has_checkpoints) gdn_checkpoints_find(p, settings, step);
     return GDN_OK;
 }

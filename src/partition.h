@@ -40,9 +40,18 @@ typedef struct gdn_partition {
     int32_t chunk_row;              /* first non-spec row that the chunk tables number */
     int32_t tile_length;            /* of the conv1d tables, their padding included */
     int32_t chunks, tiles;          /* chunk_start[k]: first chunk of row chunk_row + k; tile_start[k]: of row k */
+    int32_t uniform_spec_length;    /* tokens of every spec row, 0: they differ */
+
+    /* Prefills that keep a state before their end. Allocated where settings allow any, [max_rows + 1] each */
+    int32_t *checkpoint_offset;     /* [num_kept_rows] of the non-spec rows in front; 0: none */
+    int32_t *checkpoint_column;     /* likewise */
+    int32_t *checkpoint_start;      /* [prefill rows + 1] states kept of the rows in front, where there is a plan */
+    int32_t has_checkpoints, num_kept_rows;
+    int32_t checkpoint_every;       /* 0: no plan */
+    int32_t num_checkpoints;
 } gdn_partition;
 
-gdn_status gdn_partition_new(gdn_partition *p, int32_t max_rows);
+gdn_status gdn_partition_new(gdn_partition *p, const gdn_settings *settings);
 void gdn_partition_free(gdn_partition *p);
 
 /* Fills *p from the step, or refuses. Table reads are the next stage's: cells.h. */

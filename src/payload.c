@@ -10,7 +10,7 @@ _Static_assert(sizeof(gdn_head) % 16 == 0 && sizeof(gdn_group) % 8 == 0, "payloa
 _Static_assert(sizeof(gdn_launch) == GDN_LARGE, "ptxas takes no more");
 _Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "launch.h cannot include gdnmeta.h");
 
-enum { CLASS_ARRAYS = 9, PIECES = GDN_CLASSES * CLASS_ARRAYS + 4, GROUP_PIECES = 4 };
+enum { CLASS_ARRAYS = 9, STEP_ARRAYS = 7, PIECES = GDN_CLASSES * CLASS_ARRAYS + STEP_ARRAYS, GROUP_PIECES = 5 };
 
 gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings)
 {
@@ -18,8 +18,8 @@ gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings)
     size_t rows = (size_t)c->max_rows, groups = (size_t)c->num_groups, states = (size_t)c->num_speculative_tokens + 1;
     int spares_wide = c->rules != GDN_RULES_STRICT || states == 1;
     gdn_payload_sizes n = { .groups = groups, .pieces = PIECES + groups * GROUP_PIECES,
-                            .scratch = (CLASS_ARRAYS + 5) * (rows + 2), .wide = spares_wide ? 0 : groups * rows * states };
-    size_t slots = rows * states + rows; /* to write and to read; a row is of one class */
+                            .scratch = (CLASS_ARRAYS + STEP_ARRAYS + 1) * (rows + 2), .wide = spares_wide ? 0 : groups * rows * states };
+    size_t slots = rows * states + rows + (settings->has_checkpoints ? rows : 0); /* to write, to read, to keep; a row is of one class */
     size_t most = gdn_up16(groups * sizeof(gdn_group)) + n.scratch * sizeof(int32_t) + groups * slots * sizeof(int32_t) +
                   n.pieces * 16;
     n.in_ring = most > GDN_LARGE - sizeof(gdn_head) ? most : 0;
@@ -152,7 +152,7 @@ static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32
         c->accepted = gdn_pack(&y->packer, in_class_order(y, step->num_accepted_tokens, s->list, s->n), s->n);
     if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index);
     if (on_device) c->table_row = pack_index(y, s, step->table_row);
-    if (on_device && in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && !step->device_seq_lens)
+    if (on_device && in->settings->windowed && !step->device_seq_lens)
         c->window = gdn_pack_ramp(&y->packer, in_class_order(y, in->cells->window, s->list, s->n), s->n);
     if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL);
 }
@@ -182,6 +182,22 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
     h->chunk_owner = n == rows ? h->chunk_start : gdn_pack_ramp(&y->packer, owner, n);
 }
 
+static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    uint32_t n = (uint32_t)p->num_kept_rows;
+    h->kept_offset = gdn_pack(&y->packer, p->checkpoint_offset, n);
+    h->kept_every = p->checkpoint_every;
+    h->kept_others = p->num_kept_rows - (p->num_non_spec - p->tail_row);
+    if (p->checkpoint_every)
+        h->kept_start = gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->tail_row) + 1);
+    if (!any_table(in, 1)) return;
+    int32_t *column = y->free;
+    for (uint32_t k = 0; k < n; k++) column[k] = p->checkpoint_offset[k] ? p->checkpoint_column[k] : -1;
+    y->free += n;
+    h->kept_column = gdn_pack(&y->packer, column, n);
+}
+
 static inline const int32_t *host_cells(const gdn_step *step, int32_t g, uint32_t row)
 {
     int32_t r = step->table_row[row];
@@ -209,6 +225,9 @@ static uint32_t group_pieces(gdn_payload *y, const gdn_inputs *in, int32_t g, co
         out[n++] = (gdn_piece){ .values = slots + cells->spec_read, .n = spec->rows, .skip = spec->reads };
     if (rest->rows && rest->reads_packed)
         out[n++] = (gdn_piece){ .values = slots + cells->non_spec_read, .n = rest->rows, .skip = rest->reads };
+    if (in->partition->has_checkpoints)
+        out[n++] = (gdn_piece){ .values = slots + cells->checkpoint, .n = (uint32_t)in->partition->num_kept_rows,
+                                .skip = y->launch->head.kept_slots };
     return n;
 }
 
@@ -220,6 +239,8 @@ static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_
     spec->reads = rest->slots + rest->rows * rest->columns;
     rest->reads = spec->reads + (spec->reads_packed ? spec->rows : 0);
     uint32_t total = rest->reads + (rest->reads_packed ? rest->rows : 0);
+    y->launch->head.kept_slots = total;
+    total += (uint32_t)in->partition->num_kept_rows;
 
     for (int32_t g = 0; g < in->settings->config.num_groups; g++) {
         const gdn_table *t = &in->step->tables[g];
@@ -256,7 +277,7 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *
     h->seq_lens = (uint64_t)(uintptr_t)step->device_seq_lens;
     h->accepted = (uint64_t)(uintptr_t)step->device_accepted;
     h->strict = c->rules == GDN_RULES_STRICT;
-    h->align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
+    h->align = in->settings->windowed;
     h->block_size = c->mamba_block_size;
     h->last_column = c->num_speculative_blocks;
     h->table_columns = step->tables ? step->tables[0].cols : 0;
@@ -274,6 +295,7 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *
     }
     if (!p->speculative || p->mixed) plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
     if (p->has_prefills) plan_tables(y, h, p);
+    if (p->has_checkpoints) plan_checkpoints(y, h, in);
     plan_groups(y, in, &rest);
     gdn_segments_plan(y, arena, in);
 }

@@ -102,13 +102,29 @@ static gdn_status borrow_tables(gdn_raw_rows *rows, const gdn_settings *settings
     return GDN_OK;
 }
 
+/* Does some row that is not speculative have tokens? */
+static int has_plain_tokens(const gdn_raw_rows *rows, const int32_t *drafts, int32_t n)
+{
+    int32_t tokens = 0;
+    for (int32_t i = 0; i < n; i++) tokens |= drafts[i] < 0 ? rows->query_len[i] : 0;
+    return tokens != 0;
+}
+
+/* `given` counts for n rows: a single one stands for all of them, as in vllm-2026-11's purely speculative steps. */
+static void copy_accepted(gdn_raw_rows *rows, const int32_t *accepted, int32_t given, int32_t n)
+{
+    if (given == 1) repeat(rows->num_accepted_tokens, accepted[0], n);
+    else if (given && n) memcpy(rows->num_accepted_tokens, accepted, (size_t)(given < n ? given : n) * sizeof *accepted);
+}
+
 /* Under the reference rules drafts and accepted counts are looked at only where a draft is scheduled. */
 static gdn_status copy_drafts(gdn_raw_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
                               const gdn_resident *resident, int32_t n, gdn_error *error)
 {
     const int32_t *drafts = raw->num_decode_draft_tokens, *accepted = resident->accepted ? NULL : raw->num_accepted_tokens;
-    int strict = settings->config.rules == GDN_RULES_STRICT, speculative = 0;
-    for (int32_t i = 0; drafts && i < raw->num_num_decode_draft_tokens; i++) speculative |= drafts[i] > 0;
+    int strict = settings->config.rules == GDN_RULES_STRICT, speculative = 0, exact;
+    int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11;
+    for (int32_t i = 0; drafts && i < raw->num_num_decode_draft_tokens; i++) speculative |= drafts[i] >= !is_2026_11;
     if (settings->config.num_speculative_tokens == 0) speculative = 0;
 
     repeat(rows->num_draft_tokens, -1, n);
@@ -117,10 +133,12 @@ static gdn_status copy_drafts(gdn_raw_rows *rows, const gdn_settings *settings, 
         REFUSE(GDN_EINVAL, "num_decode_draft_tokens has %d elements, want %d (rows)", raw->num_num_decode_draft_tokens, n);
     if (speculative && !accepted && !resident->accepted)
         REFUSE(GDN_EINVAL, "num_accepted_tokens is missing, want %d elements: drafts are scheduled", n);
-    if ((speculative || strict) && accepted && raw->num_num_accepted_tokens != n)
+    if (speculative && is_2026_11) exact = has_plain_tokens(rows, drafts, n);
+    else exact = speculative || strict;
+    if (exact && accepted && raw->num_num_accepted_tokens != n)
         REFUSE(GDN_EINVAL, "num_accepted_tokens has %d elements, want %d (rows)", raw->num_num_accepted_tokens, n);
     if ((speculative || strict) && drafts && n) memcpy(rows->num_draft_tokens, drafts, (size_t)n * sizeof *drafts);
-    if ((speculative || strict) && accepted && n) memcpy(rows->num_accepted_tokens, accepted, (size_t)n * sizeof *accepted);
+    if ((speculative || strict) && accepted) copy_accepted(rows, accepted, raw->num_num_accepted_tokens, n);
     return GDN_OK;
 }
 
@@ -131,18 +149,20 @@ static void copy_strict_fields(gdn_raw_rows *rows, const gdn_settings *settings,
         memcpy(rows->read_column, raw->read_column, (size_t)n * sizeof *rows->read_column);
     else
         repeat(rows->read_column, GDN_READ_DEFAULT, n);
+    int known = settings->config.rules == GDN_RULES_VLLM_2026_11; /* upstream takes no row for a fresh one then */
     for (int32_t i = 0; i < n; i++)
-        rows->prompt_done[i] = raw->prompt_done
-                                   ? raw->prompt_done[i]
-                                   : rows->seq_len[i] > rows->query_len[i] && rows->query_len[i] <= settings->threshold;
+        rows->prompt_done[i] = raw->prompt_done ? raw->prompt_done[i]
+                               : known          ? 1
+                                                : rows->seq_len[i] > rows->query_len[i] && rows->query_len[i] <= settings->threshold;
 }
 
-static gdn_step describe(const gdn_raw_rows *rows, const gdn_raw *raw, int32_t n)
+static gdn_step describe(const gdn_raw_rows *rows, const gdn_raw *raw, int32_t n, int32_t accepted_rows)
 {
     return (gdn_step){ .query_len = rows->query_len, .seq_len = rows->seq_len, .num_draft_tokens = rows->num_draft_tokens,
                        .num_accepted_tokens = rows->num_accepted_tokens, .prompt_done = rows->prompt_done,
                        .table_row = rows->table_row, .read_column = rows->read_column, .tables = rows->tables, .rows = n,
-                       .table_rows = n, .num_reqs = raw->num_reqs, .num_actual_tokens = raw->num_actual_tokens,
+                       .table_rows = n, .accepted_rows = accepted_rows,
+                       .num_reqs = raw->num_reqs, .num_actual_tokens = raw->num_actual_tokens,
                        .max_query_len = raw->max_query_len > 0 ? raw->max_query_len : 0, /* -1 would mean: find it */
                        .seq_index = raw->seq_index, .accepted_index = raw->accepted_index };
 }
@@ -158,7 +178,8 @@ gdn_status gdn_raw_step(gdn_raw_rows *rows, const gdn_settings *settings, const 
     if (!status) status = copy_drafts(rows, settings, raw, resident, n, error);
     if (status) return status;
     copy_strict_fields(rows, settings, raw, n);
-    *out = describe(rows, raw, n);
+    int counted = raw->num_accepted_tokens && !resident->accepted;
+    *out = describe(rows, raw, n, counted ? raw->num_num_accepted_tokens : n);
     return GDN_OK;
 }
 
@@ -200,8 +221,9 @@ gdn_status gdn_raw_capture_step(gdn_raw_rows *rows, const gdn_settings *settings
         int32_t q = rows->query_len[i];
         rows->num_draft_tokens[i] = q - 1;
         rows->num_accepted_tokens[i] = strict && q < 1 ? 1 : q;
+        rows->prompt_done[i] = 1;
     }
-    *out = describe(rows, raw, n);
+    *out = describe(rows, raw, n, n);
     out->null_slots = strict;
     return GDN_OK;
 }

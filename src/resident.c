@@ -53,8 +53,10 @@ gdn_status gdn_resident_apply(const gdn_resident *r, const gdn_settings *setting
     if (step->null_slots) return GDN_OK;
     gdn_status status = r->tables ? check_table_rows(settings, step, error) : GDN_OK;
     if (!status && r->seq_lens) {
+        if (settings->has_checkpoints)
+            REFUSE("seq_lens are on the device, want them on the host: where prefills keep a state follows from them");
         status = check_index("seq_index", step->seq_index, step->table_rows, r->num_seq_lens, error);
-        for (int32_t g = 0; settings->config.mamba_cache_mode == GDN_CACHE_ALIGN && g < settings->config.num_groups; g++)
+        for (int32_t g = 0; settings->windowed && g < settings->config.num_groups; g++)
             if (!status && !step->tables[g].on_device)
                 REFUSE("the table of group %d is on the host, want it on the device: `align` windows follow from "
                        "seq_lens, which are there", g);

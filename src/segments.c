@@ -61,6 +61,10 @@ void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs 
         arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_batch_ptr]);
     if (p->has_prefills && p->tail_row > 0)
         add(y, &m.prefill_query_start_loc, wide ? GDN_FILL_WIDE_TAIL_BOUNDS : GDN_FILL_TAIL_BOUNDS, GDN_NON_SPEC, 1, 0);
+    SHARED(checkpoint_offsets, KEPT_OFFSETS, GDN_NON_SPEC);
+    GROUPED(checkpoint_state_indices, KEPT_STATES, GDN_NON_SPEC);
+    SHARED(checkpoint_cu_starts, KEPT_STARTS, GDN_NON_SPEC);
+    SHARED(checkpoint_rows, KEPT_ROWS, GDN_NON_SPEC);
 #undef SHARED
 #undef GROUPED
     y->room = staged_room(head);

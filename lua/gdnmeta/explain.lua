@@ -3,7 +3,7 @@ local check = require "gdnmeta.check"
 local fields = require "gdnmeta.fields"
 
 local ENTRIES = {}
-for _, room in ipairs { "counts", "rows", "prefills" } do
+for _, room in ipairs { "counts", "rows", "prefills", "checkpoints" } do
   for name, entry in pairs(require("gdnmeta.explain." .. room)) do ENTRIES[name] = entry end
 end
 

@@ -47,10 +47,16 @@ local function refresh(self, step)
   end
 end
 
+-- Numbers that a step may not have, and the number that is 0 then.
+local OPTIONAL = { uniform_spec_sequence_length = "uniform_spec_sequence_length",
+                   checkpoint_every_n_tokens = "checkpoint_every_n_tokens",
+                   num_checkpoints = "checkpoint_every_n_tokens" }
+
 -- Views are made when first asked for; false stands for "this step has none".
 local function look_up(self, name)
   if name == "nums_dict" then return self.batch_ptr and conv.record(self) or false end
-  local value = self.struct[name]
+  local value, decider = self.struct[name], OPTIONAL[name]
+  if decider and self.struct[decider] == 0 then return false end
   if not ffi.istype(tensor_t, value) then return tonumber(value) end
   return tensor.view(self.core, value) or false
 end

@@ -37,9 +37,10 @@ local function device(value)
   return tonumber(ordinal or nil), [["auto", "cpu", "cuda" or "cuda:N"]]
 end
 
-local RULES = { "strict", "vllm-2026-04", "vllm-2026-08" } -- GDN_RULES_*, from 0
+local RULES = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } -- GDN_RULES_*, from 0
 local DTYPES = { "int32", "int64" } -- GDN_INT32, GDN_INT64
 local MODES = { "none", "align", "all" } -- GDN_CACHE_*, from 0
+local BACKENDS = { "triton", "flashinfer" } -- GDN_PREFILL_*, from 0
 
 -- { name, domain, default }; a default of 0 leaves the choice to the core, nil is "not given".
 local OPTIONS = {
@@ -64,6 +65,13 @@ local OPTIONS = {
   { "query_start_loc_dtype", one_of(DTYPES), "int32" },
   { "check", flag, false },
   { "poison", flag, false },
+  { "gdn_prefill_backend", one_of(BACKENDS), "triton" },
+  { "num_prefill_checkpoint_blocks", integer(0, INT32_MAX), 0 },
+  { "prefill_checkpoint_alignment", integer(1, INT32_MAX) },
+  { "hash_block_size", integer(1, INT32_MAX) },
+  { "cache_hit_alignment_tokens", integer(1, INT32_MAX) },
+  { "num_hash_lookahead_tokens", integer(0, INT32_MAX), 0 },
+  { "drop_eagle_block", flag, false },
 }
 
 local KNOWN = { num_slots = true }

@@ -89,7 +89,7 @@ describe("Classes of rows:", function()
   end)
 
   it("B27 (sglang-jax #1039): a row has a state when something is computed, however it is cut", function()
-    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
       local meta = assert(build(builder_of { rules = rules }, {
         decode(10, { seq_len = 2 }), decode(20, { query_len = 4, seq_len = 5 }),
         decode(30, { query_len = 4, seq_len = 900 }), fresh(40, { query_len = 9, seq_len = 9 }), fresh(50),

@@ -128,7 +128,7 @@ function M.run(driver, options)
     local number = math.floor(case / per_pair)
     local rand = random.rng(seed * 10007 + number)
     for _ = 1, 10 do rand(0, 1) end -- the first numbers of neighbouring seeds are alike
-    local rules = pick(rand, { "strict", "strict", "vllm-2026-04", "vllm-2026-08" })
+    local rules = pick(rand, { "strict", "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" })
     self.rules[rules] = (self.rules[rules] or 0) + 1
     self.pair = steps.open(rand, driver, rules)
     for _ = 1, math.min(per_pair, options.cases - case) do

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
+local parts = require "spec.support.oracle_parts"
 local random = require "spec.support.random_config"
 
 local chance, pick = random.chance, random.pick
@@ -16,9 +17,10 @@ local function config_of(rand, rules)
   local rows = pick(rand, { 4, 12, 40, 40, 150, 150, 600, 1100 })
   local mode, blocks = pick(rand, { "none", "none", "align", "all" }), S + rand(0, 1)
   local groups = pick(rand, { 1, 1, 2, 3, 3, rows > 200 and 3 or 36 })
-  local width = mode == "align" and 1 + blocks + rand(0, 8) or S + 1 + rand(0, 4)
+  local windowed = parts.is_windowed({ mamba_cache_mode = mode }, rules)
+  local width = windowed and 1 + blocks + rand(0, 8) or S + 1 + rand(0, 4)
   local checked = groups <= 3 and chance(rand, 30) -- a word for each slot of each group
-  return {
+  local config = {
     check = checked, poison = checked and chance(rand, 50),
     rules = rules, num_speculative_tokens = S, max_num_seqs = rand(1, rows), max_rows = rows,
     full_cuda_graph = chance(rand, 60),
@@ -30,6 +32,14 @@ local function config_of(rand, rules)
     check_unique = chance(rand, 80), parallel_drafting = chance(rand, 10),
     pad_slot_id = chance(rand, 30) and -1 or 0, query_start_loc_dtype = pick(rand, { "int32", "int64" }),
   }
+  if rules == "vllm-2026-11" then random.add_checkpoints(rand, config) end
+  return config
+end
+
+-- Checkpoints follow from lengths, which must then be on the host.
+local function keeps_checkpoints(config)
+  return config.mamba_cache_mode == "align" and (config.num_prefill_checkpoint_blocks or 0) > 0
+    and config.hash_block_size and config.cache_hit_alignment_tokens
 end
 
 local Pair = {}
@@ -77,7 +87,8 @@ function M.open(rand, driver, rules)
   end
   self.has_tables = next(self.device_tables) ~= nil
   -- align with lengths on the device wants all tables there
-  if (all or config.mamba_cache_mode ~= "align") and chance(rand, 30) then
+  local windowed = parts.is_windowed(config, config.rules)
+  if (all or not windowed) and chance(rand, 30) and not keeps_checkpoints(config) then
     self.seq_lens = driver:int32(n + 8)
     assert(self.gpu:borrow_device_seq_lens(self.seq_lens, n + 8))
   end
@@ -122,7 +133,7 @@ local ORDER = { "spec", "decode", "long", "fresh" }
 -- Writes the step into the CPU's batch; returns its rows. Now and then it is one to be refused.
 function Pair:draw(rand)
   local config, c = self.config, self.a.rows
-  local strict, align = config.rules == "strict", config.mamba_cache_mode == "align"
+  local strict, align = config.rules == "strict", parts.is_windowed(config, config.rules)
   local windows = config.max_blocks_per_row - config.num_speculative_blocks
   local limit = align and windows * config.mamba_block_size or 5000
   local shape, room = pick(rand, SHAPES), rand(0, config.max_rows)

@@ -35,6 +35,8 @@ local function snapshot(builder, config, rules, inputs)
   local spec, cap = m.num_spec_decodes > 0, builder.decode_cudagraph_max_bs
   local rows = strict and m.num_rows or spec and m.num_spec_decodes or m.num_decodes
   s.mixed = spec and m.num_prefills > 0
+  s.least_prefill = (strict or rules == "vllm-2026-11") and 1 or 2
+  s.kept_grid, s.kept_every = config.prefill_checkpoint_alignment or 1, m.checkpoint_every_n_tokens
   local fits = rows <= cap and m.num_spec_decode_tokens <= cap
   s.staged = config.full_cuda_graph and m.num_prefills == 0 and fits
   s.tail = spec and 0 or m.num_decodes

@@ -183,9 +183,10 @@ static void both_ways(const char *name, gdn_status (*make)(void **, char *, size
 
 int main(int argc, char **argv)
 {
-    static const char *const NAMES[] = { "a strict builder", "a vllm-2026-04 builder", "a vllm-2026-08 builder" };
+    static const char *const NAMES[] = { "a strict builder", "a vllm-2026-04 builder", "a vllm-2026-08 builder",
+                                        "a vllm-2026-11 builder" };
     int cuda = argc > 1 && strcmp(argv[1], "cuda") == 0;
-    for (rules = GDN_RULES_STRICT; rules <= GDN_RULES_VLLM_2026_08; rules++)
+    for (rules = GDN_RULES_STRICT; rules <= GDN_RULES_VLLM_2026_11; rules++)
         for (drafts = 0; drafts <= 3; drafts += 3) both_ways(NAMES[rules], make_builder, free_builder);
     rules = GDN_RULES_STRICT;
     for (int n = 0; n < 1 + cuda; n++) {

@@ -88,9 +88,15 @@ function M.window_start(config, seq_len)
   return math.max(math.floor((seq_len - 1) / config.mamba_block_size), 0)
 end
 
+--- Are table rows read through a window? vllm-2026-11 does that in mode `all`, too.
+function M.is_windowed(config, rules)
+  local mode = config.mamba_cache_mode
+  return mode == "align" or mode == "all" and rules == "vllm-2026-11"
+end
+
 --- Section 3: rows of the state table as a step uses them, and their width; or nil and a reason.
-function M.state_table(config, rows, cols, seq_lens)
-  if (config.mamba_cache_mode or "none") ~= "align" then return rows, cols end
+function M.state_table(config, rows, cols, seq_lens, rules)
+  if not M.is_windowed(config, rules) then return rows, cols end
   local extra, out = config.num_speculative_blocks or 0, {}
   for i, row in ipairs(rows) do
     local start = M.window_start(config, seq_lens[i])
@@ -143,6 +149,15 @@ function M.add_prefill_fields(out, lengths, initial, decodes, chunked)
   out.prefill_has_initial_state = M.vector("bool", tail_initial)
   out.chunk_indices, out.chunk_offsets = chunk_tables(chunked or tail_lengths)
   out.nums_dict, out.batch_ptr, out.token_chunk_offset_ptr = conv_tables(lengths)
+  out.num_tiles = out.nums_dict["8"].tot
+end
+
+--- The length that all have, when it is above 0.
+function M.common(lengths)
+  for _, length in ipairs(lengths) do
+    if length ~= lengths[1] then return nil end
+  end
+  return lengths[1] ~= 0 and lengths[1] or nil
 end
 
 --- Column 0 of rows `from`.. of a state table, as a vector.

@@ -1,4 +1,5 @@
--- The reference rules, sections 3 to 10 and 13 of the semantics, quirks included.
+-- The reference rules, sections 3 to 10, 13 and 15 of the semantics, quirks included.
+local checkpoints = require "spec.support.oracle_checkpoints"
 local parts = require "spec.support.oracle_parts"
 
 local vector, matrix = parts.vector, parts.matrix
@@ -6,14 +7,36 @@ local vector, matrix = parts.vector, parts.matrix
 local M = {}
 
 --- Section 5: prefills, prefill tokens, decodes, decode tokens; or nil and a reason.
-local function split_non_spec(loc, q, num_reqs, tokens, max_query_len)
-  if max_query_len <= 1 then return 0, 0, num_reqs, tokens end
+local function split_non_spec(step)
+  local loc, q, num_reqs, tokens = step.loc, step.q, step.num_reqs, step.tokens
+  if step.max_query_len <= 1 then return 0, 0, num_reqs, tokens end
   if #q == 0 then return nil, "first row of an empty batch" end
   if q[1] > 1 then return num_reqs, tokens, 0, 0 end
   for i, length in ipairs(q) do
     if length > 1 then return num_reqs - (i - 1), tokens - loc[i], i - 1, loc[i] end
   end
   return 0, 0, num_reqs, tokens
+end
+
+--- Section 15.3: the same for vllm-2026-11, where a row that starts from nothing is a prefill.
+local function split_by_progress(step)
+  local loc, q, num_reqs, R = step.loc, step.q, step.num_reqs, #step.q
+  if R == 0 then return nil end
+  local first
+  for i = R, 1, -1 do
+    local prefilling = step.prompt_done and not step.prompt_done[i]
+    if q[i] > 1 or prefilling and q[i] > 0 and step.seq_lens[i] <= q[i] then first = i end
+  end
+  local decodes = first and first - 1 or num_reqs
+  local prefills, decode_tokens = num_reqs - decodes, first and loc[first] or step.tokens
+  if prefills == 0 then return 0, step.tokens - decode_tokens, decodes, decode_tokens end
+  for i = decodes + 1, R do
+    if q[i] == 0 then prefills = prefills - 1 end
+  end
+  local boundary = decodes + prefills
+  if boundary < 0 then boundary = boundary + R + 1 end -- a list's last entries, counted from its end
+  if boundary < 0 or boundary > R then return nil end
+  return prefills, loc[boundary + 1] - decode_tokens, decodes, decode_tokens
 end
 
 --- Section 8b over one group's state indices; or a reason.
@@ -30,10 +53,20 @@ local function stage_non_spec(out, groups, step)
   out.non_spec_query_start_loc = vector("int32", parts.padded(loc, b + 1, loc[#loc]))
 end
 
+local function add_checkpoints(out, groups, step, numbers, lengths)
+  local rows = {}
+  for k, i in ipairs(numbers) do
+    rows[k] = { q = step.q[i], seq_len = step.seq_lens[i], cells = {} }
+    for g, whole in ipairs(step.whole_tables) do rows[k].cells[g] = whole[i] end
+  end
+  if step.is_2026_11 then checkpoints.add(out, groups, step.config, rows, lengths) end
+  if step.config.gdn_prefill_backend == "flashinfer" then out.chunk_indices, out.chunk_offsets = nil, nil end
+end
+
 local function non_spec(out, groups, step)
   local loc, q = step.loc, step.q
   out.num_prefills, out.num_prefill_tokens, out.num_decodes, out.num_decode_tokens =
-    split_non_spec(loc, q, step.num_reqs, step.tokens, step.max_query_len)
+    (step.is_2026_11 and split_by_progress or split_non_spec)(step)
   if not out.num_prefills then return "first row of an empty batch" end
   out.num_spec_decodes, out.num_spec_decode_tokens = 0, 0
   out.non_spec_query_start_loc = vector("int32", loc)
@@ -47,6 +80,10 @@ local function non_spec(out, groups, step)
     local initial = {}
     for i = 1, #q do initial[i] = step.seq_lens[i] - q[i] > 0 end
     parts.add_prefill_fields(out, q, initial, d, step.rules == "vllm-2026-04" and q or nil)
+    local rows, tail = {}, {}
+    for i = 1, math.min(step.num_reqs, #q) do rows[i] = i end
+    for i = d + 1, #q do tail[#tail + 1] = q[i] end
+    add_checkpoints(out, groups, step, rows, tail)
   end
   if step.full_cg and out.num_prefills == 0 then
     if d == 0 then return "an empty step cannot be staged" end
@@ -80,7 +117,6 @@ local function spec(out, groups, step)
   local loc, q, S = step.loc, step.q, step.S
   if #step.drafts ~= #q then return "drafts have another length" end
   if not step.accepted then return "accepted counts are missing" end
-  if #step.accepted ~= #q then return "accepted counts have another length" end
 
   local masks, spec_rows, plain_rows, accepted = {}, {}, {}, {}
   local spec_q, plain_q, spec_at, plain_at, initial = {}, {}, {}, {}, {}
@@ -103,6 +139,15 @@ local function spec(out, groups, step)
   end
   out.num_decodes, out.num_decode_tokens = 0, 0
   out.num_spec_decodes, out.num_spec_decode_tokens = #spec_rows, #spec_at
+  out.uniform_spec_sequence_length = parts.common(spec_q)
+  local is_exact = not step.is_2026_11 or out.num_prefills > 0
+  if is_exact and #step.accepted ~= #q then return "accepted counts have another length" end
+  if not is_exact then -- section 15.4: the first rows, whichever the mask names
+    local n, cap = #spec_rows, step.cap
+    local staged = step.full_cg and n <= cap and #spec_at <= cap
+    if #step.accepted < n and not (staged and #step.accepted == 1) then return "too few accepted counts" end
+    for k = 1, n do spec_rows[k], accepted[k] = k, step.accepted[k] or step.accepted[1] end
+  end
 
   out.spec_sequence_masks = vector("bool", masks)
   out.num_accepted_tokens = vector("int32", accepted)
@@ -130,6 +175,7 @@ local function spec(out, groups, step)
     group.prefill_state_indices = parts.first_column(rows)
   end
   parts.add_prefill_fields(out, plain_q, initial, 0)
+  add_checkpoints(out, groups, step, plain_rows, plain_q)
 end
 
 --- The record of a build, and the state fields of each group; or nil and a reason.
@@ -150,21 +196,24 @@ function M.build(rules, config, inputs)
   local step = { rules = rules, loc = inputs.query_start_loc, q = q, seq_lens = inputs.seq_lens,
     num_reqs = inputs.num_reqs, tokens = inputs.num_actual_tokens, max_query_len = inputs.max_query_len,
     accepted = accepted, drafts = drafts, S = derived.num_spec, cap = derived.decode_cudagraph_max_bs,
-    full_cg = config.full_cuda_graph, tables = {} }
+    full_cg = config.full_cuda_graph, tables = {}, config = config, is_2026_11 = rules == "vllm-2026-11",
+    prompt_done = not inputs.capture and inputs.prompt_done or nil }
   step.pad_size = rules == "vllm-2026-04" and step.tokens or step.num_reqs
-  for g, rows in ipairs(parts.tables(config, inputs)) do
-    local windowed, width = parts.state_table(config, rows, inputs.block_table_cols, inputs.seq_lens)
+  step.whole_tables = parts.tables(config, inputs)
+  for g, rows in ipairs(step.whole_tables) do
+    local windowed, width = parts.state_table(config, rows, inputs.block_table_cols, inputs.seq_lens, rules)
     if not windowed then return nil, width end
     step.tables[g] = { rows = windowed, width = width }
   end
 
-  local sum = 0
+  local speculative, least = false, step.is_2026_11 and 0 or 1
   if drafts and step.S > 0 then
-    for _, d in ipairs(drafts) do sum = sum + math.max(d, 0) end
+    for _, d in ipairs(drafts) do speculative = speculative or d >= least end
   end
-  local out, groups = { num_actual_tokens = step.tokens, num_rows = inputs.num_reqs }, {}
+  local out, groups = { num_actual_tokens = step.tokens, num_rows = inputs.num_reqs,
+    num_tiles = 0 }, {}
   for g = 1, #step.tables do groups[g] = {} end
-  refusal = (sum > 0 and spec or non_spec)(out, groups, step)
+  refusal = (speculative and spec or non_spec)(out, groups, step)
   if refusal then return nil, refusal end
   return out, groups
 end

@@ -82,6 +82,7 @@ local function spec(out, groups, rows, step)
   out.num_prefills, out.num_prefill_tokens = #plain_rows, #plain_at
   out.num_decodes, out.num_decode_tokens = 0, 0
   out.num_spec_decodes, out.num_spec_decode_tokens = #spec_rows, #spec_at
+  out.uniform_spec_sequence_length = parts.common(lengths(spec_rows))
   local pure = #plain_rows == 0
   local staged = pure and step.full_cg and step.padded_rows <= step.cap and #spec_at <= step.cap
   local index = pure and "int32" or "int64"
@@ -98,7 +99,8 @@ function M.build(config, inputs)
   local derived = parts.derive(config)
   local step = { S = derived.num_spec, cap = derived.decode_cudagraph_max_bs,
     full_cg = config.full_cuda_graph, padded_rows = inputs.num_reqs }
-  local out, groups = { num_actual_tokens = inputs.num_actual_tokens, num_rows = inputs.num_reqs }, {}
+  local out, groups = { num_actual_tokens = inputs.num_actual_tokens, num_rows = inputs.num_reqs,
+    num_tiles = 0 }, {}
   for g = 1, config.num_groups or 1 do groups[g] = {} end;
   (spec_step and spec or non_spec)(out, groups, rows, step)
   return out, groups

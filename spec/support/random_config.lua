@@ -27,6 +27,21 @@ local function sizes(rand)
   return rand(3, 14), rand(600, 2500)
 end
 
+--- The options that only vllm-2026-11 has. Mode align mostly, for the others keep nothing.
+function M.add_checkpoints(rand, config)
+  config.gdn_prefill_backend = pick(rand, { "triton", "triton", "flashinfer" })
+  if chance(rand, 40) then return end
+  config.num_prefill_checkpoint_blocks = pick(rand, { 0, 1, 1, 2 })
+  config.prefill_checkpoint_alignment = pick(rand, { 1, 3, 16, 64, 64, 128 })
+  config.hash_block_size = pick(rand, { 1, 1, 3, 16 })
+  config.cache_hit_alignment_tokens = pick(rand, { 1, 3, 16, 64, 64 })
+  config.num_hash_lookahead_tokens = pick(rand, { 0, 0, 1, 5 })
+  config.drop_eagle_block = chance(rand, 40)
+  for _, name in ipairs { "prefill_checkpoint_alignment", "hash_block_size", "cache_hit_alignment_tokens" } do
+    if chance(rand, 5) then config[name] = nil end
+  end
+end
+
 --- A configuration: options of gdn.builder without device and rules.
 function M.config(rand, rules)
   local strict = rules == "strict"
@@ -44,7 +59,7 @@ function M.config(rand, rules)
     max_requests = max_rows + rand(0, 3), parallel_drafting = chance(rand, 20),
     decode_context_parallel_size = chance(rand, 15) and 2 or 1,
   }
-  if mode == "align" then
+  if mode == "align" or mode == "all" and rules == "vllm-2026-11" then
     config.max_blocks_per_row = 1 + config.num_speculative_blocks + rand(0, 9)
   else
     config.max_blocks_per_row = (strict or chance(rand, 70)) and S + 1 + rand(0, 3) or rand(1, S + 1)
@@ -55,6 +70,7 @@ function M.config(rand, rules)
   end
   config.num_slots = config.num_groups == 1 and slots[1] or slots
   if chance(rand, 20) then config.check_unique = false end
+  if rules == "vllm-2026-11" then M.add_checkpoints(rand, config) end
   return config
 end
 
@@ -65,7 +81,8 @@ end
 
 --- The longest sequence whose window lies within a table row.
 function M.longest(config)
-  if config.mamba_cache_mode ~= "align" then return 2147483647 end
+  local mode = config.mamba_cache_mode
+  if mode ~= "align" and not (mode == "all" and config.gdn_prefill_backend) then return 2147483647 end
   return (config.max_blocks_per_row - config.num_speculative_blocks) * config.mamba_block_size
 end
 

@@ -70,7 +70,7 @@ local function fits(s, class, row, length, first_prefill)
   if class == "spec" or not s.decodes then return true end
   if row < s.decodes then return length <= 1 end
   if row == s.decodes and first_prefill then
-    return length > 1 or (s.strict and s.has_initial_state[row] == 0)
+    return length >= s.least_prefill and (length > 1 or not s.strict or s.has_initial_state[row] == 0)
   end
   return true
 end
@@ -130,6 +130,21 @@ function FIELDS.spec_sequence_masks(s, _, i, value)
   local start = s.spec_query_start_loc
   local empty = not s.strict and s.staged and i < s.num_spec_decodes and start[i + 1] == start[i]
   return empty and value <= 1 and "reference: the mask of an empty row" or nil
+end
+
+-- Within the row and on the grid, where no plan says which of the kept states it is. A row that keeps none
+-- must have no slot for it, but the table may have named none.
+function FIELDS.checkpoint_offsets(s, _, i, value)
+  local start, inside = s.non_spec_query_start_loc, value == 0
+  for group = 0, #s.groups do
+    inside = inside and s.groups[group].checkpoint_state_indices[i] == s.pad_slot
+  end
+  if value > 0 then inside = value < start[i + 1] - start[i] and value % s.kept_grid == 0 end
+  return inside and s.kept_every == 0 and "a checkpoint elsewhere in its row" or nil
+end
+
+function FIELDS.checkpoint_state_indices(s, _, i)
+  return s.checkpoint_offsets[i] ~= 0 and "a slot for a checkpoint" or nil
 end
 
 --- The class of undetectable changes that this one is of, or nil.

@@ -12,6 +12,9 @@ from ._tensor import Core, Tensor
 
 FIELDS: Dict[str, Any] = dict(getattr(STRUCTS["gdn_metadata"], "_fields_"))
 TILE = 8  # tokens
+# Numbers that a step may not have, and the number that is 0 then.
+OPTIONAL = {"uniform_spec_sequence_length": "uniform_spec_sequence_length",
+            "checkpoint_every_n_tokens": "checkpoint_every_n_tokens", "num_checkpoints": "checkpoint_every_n_tokens"}
 
 
 class Metadata:
@@ -27,6 +30,10 @@ class Metadata:
     num_spec_decode_tokens: int
     num_actual_tokens: int
     num_rows: int
+    num_tiles: int
+    uniform_spec_sequence_length: Optional[int]
+    checkpoint_every_n_tokens: Optional[int]
+    num_checkpoints: Optional[int]
     spec_query_start_loc: Optional[Tensor]
     non_spec_query_start_loc: Optional[Tensor]
     spec_state_indices_tensor: Optional[Tensor]
@@ -48,6 +55,10 @@ class Metadata:
     prefill_read_state_indices: Optional[Tensor]
     spec_conv_shift: Optional[Tensor]
     non_spec_conv_shift: Optional[Tensor]
+    checkpoint_offsets: Optional[Tensor]
+    checkpoint_state_indices: Optional[Tensor]
+    checkpoint_cu_starts: Optional[Tensor]
+    checkpoint_rows: Optional[Tensor]
 
     def __init__(self, core: Core, num_groups: int, group: Optional[int] = None) -> None:
         own = STRUCTS["gdn_metadata"]
@@ -74,7 +85,7 @@ class Metadata:
         self._refresh()
         value = getattr(self._struct, name)
         if FIELDS[name] is not STRUCTS["gdn_tensor"]:
-            return value
+            return None if name in OPTIONAL and not getattr(self._struct, OPTIONAL[name]) else value
         if name not in self._views:
             self._views[name] = Tensor(self._core, value) if value.data else None
         return self._views[name]

@@ -36,11 +36,18 @@ class Options(TypedDict, total=False):
     query_start_loc_dtype: Any  # "int32", "int64", or what numpy or torch call so
     check: Optional[bool]
     poison: Optional[bool]
+    gdn_prefill_backend: Optional[str]  # "triton", "flashinfer"; this and the rest: vllm-2026-11
+    num_prefill_checkpoint_blocks: Optional[int]
+    prefill_checkpoint_alignment: Optional[int]
+    hash_block_size: Optional[int]
+    cache_hit_alignment_tokens: Optional[int]
+    num_hash_lookahead_tokens: Optional[int]
+    drop_eagle_block: Optional[bool]
 
 
-RULES, MODES = names_of("RULES"), names_of("CACHE")
+RULES, MODES, BACKENDS = names_of("RULES"), names_of("CACHE"), names_of("PREFILL")
 DTYPES = {"int32": CONSTANTS["GDN_INT32"], "int64": CONSTANTS["GDN_INT64"]}
-FIELDS = {name: kind for name, kind in getattr(STRUCTS["gdn_config"], "_fields_") if name != "size"}
+FIELDS = {name: kind for name, kind in getattr(STRUCTS["gdn_config"], "_fields_") if name not in ("size", "reserved")}
 DEVICES = '"auto", "cpu", "cuda", "cuda:N" or an ordinal'
 
 
@@ -80,7 +87,7 @@ def _full_cuda_graph(name: str, value: Any) -> int:
 DOMAINS: Dict[str, Callable[[str, Any], int]] = {
     "rules": _named(RULES), "mamba_cache_mode": _named(MODES), "query_start_loc_dtype": _dtype,
     "device": _device, "full_cuda_graph": _full_cuda_graph, "parallel_drafting": flag, "check_unique": flag,
-    "check": flag, "poison": flag,
+    "check": flag, "poison": flag, "gdn_prefill_backend": _named(BACKENDS), "drop_eagle_block": flag,
 }
 
 

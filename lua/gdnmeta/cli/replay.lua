@@ -19,7 +19,8 @@ examples:
 function M.describe(parser)
   recording.describe(parser)
   parser:option("--device", "cpu, cuda, cuda:N or auto (cpu)."):argname "DEVICE"
-  parser:option("--rules", "strict, vllm-2026-04 or vllm-2026-08 (those of the recording)."):argname "RULES"
+  parser:option("--rules", "strict, vllm-2026-04, vllm-2026-08 or vllm-2026-11 (those "
+    .. "of the recording)."):argname "RULES"
 end
 
 local function say(tally, step, what)

@@ -54,4 +54,14 @@ return {
       return ("Here %d: %d of requests, %d of padding."):format(value, real, math.max(value - real, 0))
     end,
   },
+  num_tiles = {
+    "Tiles of 8 tokens that the convolution of prefills works on: tot of nums_dict, without making that.",
+    "The layer, on the host: the size of the convolution's grid.",
+    function(value) return ("Here %d."):format(value) end,
+  },
+  uniform_spec_sequence_length = {
+    "Tokens that every row with drafts computes.", "Kernels for rows of one length.",
+    function(value) return ("Here %d."):format(value) end,
+    none = "a step has it when it has rows with drafts, all equally long",
+  },
 }

@@ -49,9 +49,10 @@ end
 ---  where the other has no such tensor, else nil
 ---@return integer compared values that both have
 function Rebuild:differences(step, meta)
-  local differ, compared = {}, #fields.counts
-  for i, name in ipairs(fields.counts) do
-    if meta[name] ~= step.counts[i] then differ[#differ + 1] = { name = name } end
+  local differ, compared = {}, #step.counts
+  for i, was in ipairs(step.counts) do
+    local name = fields.counts[i]
+    if (meta[name] or 0) ~= was then differ[#differ + 1] = { name = name } end
   end
   local sums = checksum.step(self.builder, meta)
   for _, name in ipairs(fields.tensors) do

@@ -60,9 +60,14 @@ function M.of(step, tables, facts, meta, sums)
   }
   document.blocks, document.read_blocks = cells_of(tables, facts, document)
   document.drafts, document.accepted = unless_all(-1, document.drafts), unless_all(1, document.accepted)
-  for i, name in ipairs(fields.counts) do document.counts[i] = meta[name] end
+  for i, name in ipairs(fields.counts) do document.counts[i] = meta[name] or 0 end
   return document
 end
+
+-- Recordings of the first edition have the counts up to num_rows.
+local FIRST_COUNTS = 8
+
+local function has_first_counts(d) return type(d.counts) == "table" and #d.counts == FIRST_COUNTS end
 
 local function filled(value, n)
   local list = {}
@@ -156,7 +161,8 @@ function M.parse(d, facts)
     or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
     or blocks_problem("blocks", d.blocks, n * width, facts)
     or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
-    or judge.integers("counts", d.counts, #fields.counts, INT32_MIN, INT32_MAX)
+    or judge.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts, INT32_MIN,
+                      INT32_MAX)
     or sums_problem(d.sums, facts)
   if problem then return nil, problem end
   return d

@@ -1,0 +1,61 @@
+-- Section 15.8: where prefills keep a state before their end, and the plan of the kernel that keeps it.
+local parts = require "spec.support.oracle_parts"
+
+local vector = parts.vector
+local floor, ceil, max = math.floor, math.ceil, math.max
+
+local M = {}
+
+local function gcd(a, b)
+  while b > 0 do a, b = b, a % b end
+  return a
+end
+
+-- Offset and column of a row, or nil. Lua's floor and % are the mathematical ones.
+local function checkpoint(config, seq_len, query_len)
+  local block, align = config.mamba_block_size, config.prefill_checkpoint_alignment
+  local hash, hit = config.hash_block_size, config.cache_hit_alignment_tokens
+  local lookahead = config.num_hash_lookahead_tokens or 0
+  local drops = config.drop_eagle_block and (config.num_speculative_tokens or 0) > 0 and lookahead == 0
+  if not align then return nil end
+  local start = seq_len - query_len
+  local limit = drops and seq_len or seq_len - max(1, lookahead)
+  local position = max(floor(limit / hit) * hit - (drops and hit or 0), 0)
+  local column = ceil(seq_len / block) - 2
+  local valid = start % hash == 0 and column > floor((start - 1) / block) and column >= 0
+    and start + hash <= position and start < position and position < seq_len
+    and (position - start) % align == 0
+  if valid then return position - start, column end
+end
+
+--- Adds the fields to a record. rows: those that may have a checkpoint, { q, seq_len, cells[g] }; lengths: of
+--- the rows of prefill_query_start_loc.
+function M.add(out, groups, config, rows, lengths)
+  if not (config.mamba_cache_mode == "align" and (config.num_prefill_checkpoint_blocks or 0) > 0
+    and config.hash_block_size and config.cache_hit_alignment_tokens) then return end
+  local offsets, slots, every = {}, {}, 0
+  for g = 1, #groups do slots[g] = {} end
+  for i, row in ipairs(rows) do
+    local offset, column = checkpoint(config, row.seq_len, row.q)
+    offsets[i] = offset or 0
+    every = gcd(every, offsets[i])
+    for g = 1, #groups do slots[g][i] = offset and row.cells[g][column + 1] or 0 end
+  end
+  if every == 0 then return end
+  out.checkpoint_offsets = vector("int32", offsets)
+  for g, group in ipairs(groups) do group.checkpoint_state_indices = vector("int32", slots[g]) end
+
+  local align = config.prefill_checkpoint_alignment
+  if config.gdn_prefill_backend ~= "flashinfer" or align % 64 ~= 0 then return end
+  local kept = {}
+  for i, length in ipairs(lengths) do kept[i] = floor(length / every) end
+  local starts, at = parts.boundaries(kept), {}
+  for i, offset in ipairs(offsets) do
+    local prefill = i - (#rows - #lengths)
+    at[i] = offset > 0 and prefill >= 1 and starts[prefill] + offset / every - 1 or 0
+  end
+  out.checkpoint_every_n_tokens, out.num_checkpoints = every, starts[#starts]
+  out.checkpoint_cu_starts, out.checkpoint_rows = vector("int64", starts), vector("int64", at)
+end
+
+return M
