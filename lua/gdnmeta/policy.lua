@@ -154,7 +154,10 @@ local OPTIONS = { trusted = "boolean", name = "string" }
 ---@return string? message
 local function policy(what, options)
   if getmetatable(what) == Policy then return what end
-  options = options or {}
+  if options == nil then options = {} end
+  if type(options) ~= "table" then
+    error(("gdnmeta.policy: want a table of options, got %s"):format(shown(options)), 2)
+  end
   for name, value in pairs(options) do
     if OPTIONS[name] == nil then error("gdnmeta.policy: unknown option " .. tostring(name), 2) end
     if type(value) ~= OPTIONS[name] then

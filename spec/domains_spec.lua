@@ -1,0 +1,188 @@
+-- What every option takes and with which words it refuses the rest: tried at both ends of what it says, and
+-- written down whole in spec/goldens/texts/domains.txt.
+local acceptance = require "gdnmeta.sim.acceptance"
+local arrivals = require "gdnmeta.engine.arrivals"
+local classes = require "gdnmeta.sim.classes"
+local cost = require "gdnmeta.sim.cost"
+local engine_options = require "gdnmeta.engine.options"
+local gdn = require "gdnmeta"
+local golden = require "spec.support.golden"
+local options = require "gdnmeta.options"
+local presets = require "gdnmeta.sim.presets"
+local reference = require "gdnmeta.reference"
+local given = require "gdnmeta.sim.given"
+local setup_options = require("gdnmeta.sim.setup").OPTIONS
+local workload = require "gdnmeta.sim.workload"
+
+local function sorted(list)
+  local names = {}
+  for name in pairs(list) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+-- A function that raises as one that returns nil, message; without the place.
+local function quiet(call)
+  return function(...)
+    local ok, value, message = pcall(call, ...)
+    if ok then return value, message end
+    return nil, (tostring(value):gsub("^[^:\n]*:%d+: ", ""))
+  end
+end
+
+local function draw() return 0.5 end
+
+-- { what, the options' names, those that are given beside, what takes them }
+local DOORS = {
+  { "gdnmeta.builder", { "device", "rules", "max_num_seqs", "max_num_batched_tokens", "max_rows",
+    "num_speculative_tokens", "full_cuda_graph", "max_cudagraph_capture_size", "mamba_cache_mode",
+    "mamba_block_size", "num_speculative_blocks", "num_groups", "num_slots", "max_requests",
+    "max_blocks_per_row", "parallel_drafting", "decode_context_parallel_size", "check_unique", "pad_slot_id",
+    "query_start_loc_dtype", "check", "poison" }, {}, options.parse },
+  { "gdnmeta.engine", { "max_model_len", "max_num_seqs", "max_num_batched_tokens",
+    "long_prefill_token_threshold", "chunked_prefill", "kv_tokens", "kv_block_size", "kv_watermark",
+    "admit_after_preemption", "async", "drafts", "aging", "ttft", "tpot", "cost", "rekey_limit",
+    "policy_budget", "policy_seconds", "breaker", "on_policy_error", "stopwatch", "seed", "capture_sizes" },
+    { stopwatch = draw }, engine_options.parse },
+  { "submit", { "id", "prompt_tokens", "max_tokens", "arrival", "user", "class", "weight", "priority", "ttft",
+    "tpot", "deadline", "checkpoint" }, { id = 1, prompt_tokens = 1, max_tokens = 1 }, arrivals.read },
+  { "sim.run", sorted(setup_options), {},
+    quiet(function(o) return given.parse("sim.run", o, setup_options) end) },
+  { "acceptance", { "drafts", "rates", "mean", "recorded", "spread", "half_context", "seed" }, { drafts = 3 },
+    quiet(acceptance.new) },
+  { "cost", { "c0", "c_w", "c_experts", "c_tok", "c_pf", "c_seq", "c_state", "c_ctx", "c_att", "c_draft",
+    "c_eager", "c_cpu", "c_cpu_row", "active", "overlap", "async" }, { c0 = 1 }, quiet(cost.new) },
+  { "workload", { "seed", "rate", "prompt_median", "prompt_sigma", "prompt_max", "output_median",
+    "output_sigma", "output_max" }, { requests = 2 }, quiet(workload.generate) },
+  { "reference.layer", { "heads", "key_dim", "value_dim", "width", "num_spec", "num_slots", "form", "draw" },
+    { num_slots = 2, draw = draw, heads = 1, key_dim = 1, value_dim = 1 }, quiet(reference.layer) },
+  { "policy", { "name", "order", "decode_first", "static", "trusted", "group", "chunk", "drafts", "victim",
+    "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt" }, {}, quiet(gdn.policy) },
+  { "policy's options", { "trusted", "name" }, {},
+    quiet(function(o) return gdn.policy("fcfs", o) end) },
+}
+
+local VALUES = {
+  -1, 0, 0.5, 1, 2, 3, 65536, 65537, 2 ^ 31 - 1, 2 ^ 31, 2 ^ 32, -1 / 0, 1 / 0, 0 / 0, "", "x", "none",
+  "fcfs", "user", "last", "fallback", "strict", "cpu", true, false, {}, { 1 }, { 1, 3 }, { 3, 1 }, draw,
+}
+
+local function shown(value)
+  if type(value) == "string" then return ("%q"):format(value) end
+  if type(value) == "number" then return value ~= value and "nan" or ("%.14g"):format(value) end
+  if type(value) ~= "table" then return type(value) == "function" and "a function" or tostring(value) end
+  return "{ " .. table.concat(value, ", ") .. " }"
+end
+
+-- Every value, and those at the ends of ranges that are named when others are refused.
+local function values_of(try)
+  local list, seen = {}, {}
+  local function add(value)
+    if value ~= value or not seen[value] then list[#list + 1] = value end
+    if value == value then seen[value] = true end
+  end
+  for _, value in ipairs(VALUES) do add(value) end
+  for _, value in ipairs(VALUES) do
+    local _, message = try(value)
+    local low, high = tostring(message):match "want an? [%a ]- in (%S+) %.%. (%S+)"
+    for _, text in ipairs { low or "", high or "" } do
+      local bound = tonumber(text)
+      if bound and math.abs(bound) < 2 ^ 53 then
+        add(bound - 1)
+        add(bound)
+        add(bound + 1)
+      end
+    end
+  end
+  return list
+end
+
+-- "  name" and a line for what is taken, one for each way in which the rest is refused.
+local function describe_option(door, name)
+  local function try(value)
+    local o = {}
+    for key, other in pairs(door[3]) do o[key] = other end
+    o[name] = value
+    return door[4](o)
+  end
+  local taken, reasons, refused = {}, {}, {}
+  for _, value in ipairs(values_of(try)) do
+    local made, message = try(value)
+    if made ~= nil then
+      taken[#taken + 1] = shown(value)
+    else
+      message = message:gsub("table: 0x%x+", "a table"):gsub("function: [%w#]+", "a function")
+      local reason = message:match "want .*$" or message
+      assert.is_truthy(message:find(name, 1, true) or not message:find " = .*want ", message)
+      if not refused[reason] then refused[reason], reasons[#reasons + 1] = {}, reason end
+      table.insert(refused[reason], shown(value))
+    end
+  end
+  local lines = { "  " .. name, "    takes " .. table.concat(taken, ", ") }
+  for _, reason in ipairs(reasons) do
+    lines[#lines + 1] = ("    %s: not %s"):format(reason, table.concat(refused[reason], ", "))
+  end
+  return table.concat(lines, "\n")
+end
+
+local function flat(value, indent)
+  local lines = {}
+  for _, name in ipairs(sorted(value)) do
+    local field = value[name]
+    if type(field) == "table" then
+      lines[#lines + 1] = indent .. name .. "\n" .. flat(field, indent .. "  ")
+    elseif type(field) ~= "cdata" and type(field) ~= "function" then
+      lines[#lines + 1] = ("%s%s = %s"):format(indent, name, shown(field))
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+describe("Options", function()
+  it("take what they say, and refuse the rest with those words", function()
+    local parts = {}
+    for _, door in ipairs(DOORS) do
+      parts[#parts + 1] = door[1]
+      for _, name in ipairs(door[2]) do parts[#parts + 1] = describe_option(door, name) end
+    end
+    golden("domains", table.concat(parts, "\n") .. "\n")
+  end)
+
+  it("that nobody knows are named, and so is what is no table", function()
+    local parts = {}
+    for _, door in ipairs(DOORS) do
+      for _, wrong in ipairs { { no_such_option = 1 }, "text", 5 } do
+        if door[1] ~= "policy" or type(wrong) == "table" then
+          local o = wrong
+          if type(wrong) == "table" then
+            o = { no_such_option = 1 }
+            for key, other in pairs(door[3]) do o[key] = other end
+          end
+          local ok, made, message = pcall(door[4], o)
+          local answer = ok and made == nil and message or ok and "taken" or made
+          parts[#parts + 1] = ("%s: %s"):format(door[1], answer)
+        end
+      end
+    end
+    golden("unknown", table.concat(parts, "\n") .. "\n")
+  end)
+
+  it("have defaults", function()
+    golden("defaults", table.concat({ "builder", flat(assert(options.parse {}), "  "), "engine",
+      flat(assert(engine_options.parse {}), "  "), "sim.run", flat(given.parse("x", {}, setup_options), "  "),
+      "presets", flat(presets.list, "  ") }, "\n") .. "\n")
+  end)
+
+  it("of classes are written in one text", function()
+    local parts = {}
+    for _, text in ipairs {
+      "chat:0.7,priority=0,ttft=1;batch:0.3,priority=5", "a", "a:1", "a:0", "a:-1", "a:x", "a:1,priority",
+      "a:1,priority=x", "a:1,nope=1", "a:1;a:1", "", ";", "a:1;", "a:0.5;b:0.6", "a:1,weight=0",
+      "a:1,weight=2,tpot=0.5,deadline=9", "a:1,ttft=-1", ":1", "a:1e9", "a b:1",
+    } do
+      local list, message = quiet(classes.parse)(text)
+      parts[#parts + 1] = ("%q\n%s"):format(text, list and flat(list, "  ") or "  " .. tostring(message))
+    end
+    golden("classes", table.concat(parts, "\n") .. "\n")
+  end)
+end)
