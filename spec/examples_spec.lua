@@ -125,6 +125,19 @@ describe("examples/policies/ #lua", function()
     assert.is_true(quiet.speculation.drafts > 2.9 and busy.speculation.drafts < 2)
   end)
 
+  it("shortest_job.lua halves a token's time where lengths are known, and does less where not", function()
+    local function time_per_token(policy, known)
+      local r = run(policy, { rate = 14, known_lengths = known,
+                              workload = { requests = 600, output_sigma = 1.2 } })
+      assert.are.equal(0, r.fallbacks)
+      return r.normalised.mean
+    end
+    local path = "examples/policies/shortest_job.lua"
+    local known, unknown, fcfs = time_per_token(path, true), time_per_token(path, false),
+      time_per_token("fcfs", true)
+    assert.is_true(fcfs > 2 * known and unknown > 1.2 * known, ("%g, %g, %g"):format(fcfs, known, unknown))
+  end)
+
   it("shed.lua serves more in time by turning some away, under overload", function()
     local shed, fcfs = mine("shed", { rate = 12 }), run("fcfs", { rate = 12 })
     assert.is_true(shed.rejected > 0 and shed.goodput > 1.5 * fcfs.goodput)

@@ -187,7 +187,7 @@ describe("What a hook is shown", function()
                     weight = 2, priority = 7, ttft = 4 }
     engine:step(5)
     assert.are.same({ "a", "ada", "chat", 9, 9, 0, 9, false, 3, 0, 0, 0, 2, 7, 6, 3, 9,
-                      ctx = { 5, 1, 64, 0, 4, 0, 1, 5, 1, 0, 128, 1000, 256 } }, seen)
+                      ctx = { 5, 1, 64, 0, 4, 0, 1, 5, 1, 0, 128, 20, 256 } }, seen)
     engine:close()
   end)
 

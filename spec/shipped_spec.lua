@@ -52,6 +52,17 @@ describe("shortest_prefill", function()
     assert.are.same({ "short", "middle", "long" }, order)
   end)
 
+  it("keeps most of what going by length gains, with the aging that it has by default", function()
+    local function first_token(policy, aging)
+      return require("gdnmeta.sim").run({ policy = policy, aging = aging, measure = false, rate = 10,
+                                          workload = { requests = 500, prompt_sigma = 1.5 } }).ttft.mean
+    end
+    local fcfs, unaged, default = first_token "fcfs", first_token("shortest_prefill", 0),
+      first_token "shortest_prefill"
+    assert.is_true(fcfs > 3 * unaged, ("%g, %g"):format(fcfs, unaged))
+    assert.is_true(fcfs - default > 0.9 * (fcfs - unaged), ("%g, %g, %g"):format(fcfs, unaged, default))
+  end)
+
   it("lets nobody starve: waiting makes a prompt shorter", function()
     local aging = 2 -- tokens a second: 60 tokens are worth 25 s of waiting against prompts of 10
     local engine = serve.engine("shortest_prefill", { aging = aging }, { max_num_seqs = 1 })

@@ -26,10 +26,12 @@ local WANTED = {
   cost = "a table", calibrated = "a boolean", async = "a boolean", chunked_prefill = "a boolean",
   mamba_cache_mode = "a string", full_cuda_graph = "a boolean", device = "a string",
   on_policy_error = "a string", measure = "a boolean", progress = "a function",
+  known_lengths = "a boolean",
 }
 
 local DEFAULTS = {
   policy = "fcfs", trusted = false, seed = 1, preset = "h100-qwen3.6-27b-fp8", calibrated = false,
+  known_lengths = false,
   closed_loop = false, ttft_ms = 2000, tpot_ms = 100, async = false, max_num_batched_tokens = 8192,
   long_prefill_token_threshold = 0, chunked_prefill = true, num_groups = 3, mamba_cache_mode = "none",
   mamba_block_size = 544, full_cuda_graph = true, max_cudagraph_capture_size = 512,

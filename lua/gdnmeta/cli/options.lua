@@ -75,6 +75,7 @@ M.list = {
   { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens a step (0)." },
   { "--accept", "SPEC", "acceptance", acceptance,
     "0.9,0.8 by position, or mean=2.5[,spread=0.4], or a recorded CSV (mean of 1 + 0.6 K)." },
+  { "--known-lengths", nil, "known_lengths", nil, "Policies know how long answers will be, as max_tokens." },
   { "--async", nil, "async", nil, "The host plans a step ahead." },
   { "--trusted", nil, "trusted", nil, "Compile policy files; an endless loop in one then hangs." },
 }

@@ -53,7 +53,7 @@ local DOMAINS = {
 -- Those that no default of the builder's provides.
 local DEFAULTS = {
   long_prefill_token_threshold = 0, chunked_prefill = true, kv_watermark = 0, admit_after_preemption = false,
-  async = false, aging = 1000, ttft = math.huge, tpot = math.huge, rekey_limit = 128, policy_budget = 1e6,
+  async = false, aging = 20, ttft = math.huge, tpot = math.huge, rekey_limit = 128, policy_budget = 1e6,
   breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }
 

@@ -24,6 +24,7 @@ M.OPTIONS = {
   closed_loop = { false, "boolean" }, -- a turn of a trace's session waits for the answer before
   sessions = { nil, { 1, 1e6, true } }, -- closed loop: to deal requests without a session to
   think = { nil, { 0, 1e9 } }, -- seconds between an answer and the next turn; default: the trace's, else 10
+  known_lengths = { false, "boolean" }, -- policies are told: max_tokens of a request is its output
   users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
   seed = { 1, { 0, 2^32 - 1, true } },
   -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?

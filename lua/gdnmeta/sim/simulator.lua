@@ -25,8 +25,8 @@ local function new(s)
   }
 end
 
--- Hand a request to the engine. A policy is not told how long an answer will be. A request that the engine
--- would cut short is turned away.
+-- Hand a request to the engine. But for known_lengths a policy is not told how long an answer will be. A
+-- request that the engine would cut short is turned away.
 local function submit(self, i, r, arrival)
   local most = self.max_model_len
   if r.prompt < most and r.prompt + r.output > most then
@@ -35,7 +35,8 @@ local function submit(self, i, r, arrival)
   end
   return self.engine:submit {
     id = i, prompt_tokens = r.prompt, arrival = arrival,
-    max_tokens = r.prompt < most and math.min(self.max_tokens, most - r.prompt) or r.output,
+    max_tokens = r.prompt < most and not self.o.known_lengths
+      and math.min(self.max_tokens, most - r.prompt) or r.output,
     user = r.user, weight = r.weight, class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot,
     deadline = r.deadline and arrival + r.deadline - r.arrival,
   }
