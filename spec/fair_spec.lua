@@ -13,7 +13,7 @@ describe("fair", function()
     for case = 1, cases do
       math.randomseed(case)
       local books, stats = mixes.play(200)
-      local bound, figures = books:bound(), books.observer:figures(1)
+      local bound, figures = books:bound(), books.observer:figures(1, 200)
       assert.is_true(figures.max_gap <= bound, ("case %d: counters %g apart, U = %g"):format(
         case, figures.max_gap, bound))
       assert.is_true(books.apart <= 2 * bound, ("case %d: service %g apart, 2U = %g"):format(

@@ -1,6 +1,6 @@
 -- Short jobs first, on the published arrivals and lengths of a reasoning model: how much better the time per
 -- output token is (arrival to last token, over the tokens) than first come, first served. With lengths known
--- beforehand, and by the prompt alone. The machine is overloaded: the trace was one of many machines.
+-- beforehand, and by the prompt alone. The arrivals are stretched to somewhat more than one machine can do.
 local scenario = require "bench.scenario"
 
 local TRACE = "servegen_r1_1h.csv"
@@ -11,7 +11,7 @@ return {
   run = function(s)
     local requests = assert(require("gdnmeta.sim.trace").read(scenario.trace(TRACE)))
     local function run(name, policy, known)
-      return s:simulate(name, { policy = policy, trusted = true, requests = requests, limit = 3000,
+      return s:simulate(name, { policy = policy, trusted = true, requests = requests, limit = 3000, rate = 3,
                                 known_lengths = known })
     end
     local fcfs = run("fcfs", "fcfs")

@@ -26,9 +26,9 @@ local function books_of(names, weights)
   return self
 end
 
-local function serve_user(user, tokens, price)
+local function serve_user(user, tokens, price, now)
   user.total = user.total + tokens * price / user.weight
-  fairness.serve(user.account, tokens, price)
+  fairness.serve(user.account, tokens, price, now)
 end
 
 function Books:wait(id, now)
@@ -82,7 +82,7 @@ function Books:planned(step, now)
   for _, id in ipairs(step.admitted) do
     local r = self.requests[id]
     local user = self.users[r.user]
-    if not r.charged then serve_user(user, r.prompt - r.cached, 1) end
+    if not r.charged then serve_user(user, r.prompt - r.cached, 1, now) end
     r.charged, user.busy = true, user.busy + r.most
     self.busiest = math.max(self.busiest, user.busy)
     self:leave_queue(id, now)
@@ -102,7 +102,7 @@ end
 function Books:completed(step, now)
   for row = 0, step.num_rows - 1 do
     local r = self.requests[step:id(row)]
-    if step.emitted[row] > 0 then serve_user(self.users[r.user], step.emitted[row], 2) end
+    if step.emitted[row] > 0 then serve_user(self.users[r.user], step.emitted[row], 2, now) end
   end
   for _, id in ipairs(step.finished) do self:gone(id, now) end
   self:look()
