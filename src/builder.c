@@ -48,6 +48,10 @@ gdn_status gdn_builder_new(const gdn_config *config, gdn_builder **out, char *wh
 {
     static _Atomic uint64_t builders; /* a freed builder's address may come back, its number never does */
     gdn_error error = { "no memory for a builder" };
+    if (!out) {
+        if (why && why_size) (void)snprintf(why, why_size, "out = NULL, want a place for the builder");
+        return GDN_EINVAL;
+    }
     gdn_builder *b = calloc(1, sizeof *b);
     gdn_status status = b ? gdn_settings_make(config, &b->settings, &error) : GDN_ENOMEM;
     if (!status) {
@@ -79,6 +83,9 @@ void gdn_builder_free(gdn_builder *b)
 
 void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
 {
+    if (!out) return;
+    *out = (gdn_builder_info){ .device = GDN_DEVICE_CPU };
+    if (!b) return;
     const gdn_config *c = &b->settings.config;
     *out = (gdn_builder_info){ .bytes = gdn_bytes(&b->settings, b->arena.bytes),
                                .decode_cudagraph_max_bs = b->settings.cap, .num_spec = c->num_speculative_tokens,
@@ -90,6 +97,7 @@ void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
 
 const char *gdn_last_error(const gdn_builder *b)
 {
+    if (!b) return "the builder is NULL";
     const char *busy = gdn_busy_error(b);
     return busy ? busy : b->error.text;
 }
@@ -101,6 +109,7 @@ static int is_group(gdn_builder *b, int32_t group)
 
 int32_t *gdn_builder_table(gdn_builder *b, int32_t group)
 {
+    if (!b) return NULL;
     int borrowed = is_group(b, group) && b->tables[group].data != b->own_tables[group];
     return !is_group(b, group) || borrowed ? NULL : b->own_tables[group];
 }
@@ -125,12 +134,13 @@ gdn_status gdn_use_table(gdn_builder *b, int32_t group, const int32_t *data, int
 
 gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
 {
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
     return gdn_done(b, gdn_use_table(b, group, data, row_stride, rows));
 }
 
 gdn_status gdn_batch_new(const gdn_builder *b, gdn_batch **out)
 {
+    if (!b || !out) return GDN_EINVAL;
     return gdn_batch_make(&b->settings, b->serial, out);
 }
 
@@ -173,8 +183,8 @@ static gdn_status check_tables(gdn_builder *b)
 gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
 {
     gdn_step step;
-    if (gdn_busy(b)) return GDN_EINVAL;
-    gdn_status status = check_tables(b);
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
+    gdn_status status = batch ? check_tables(b) : gdn_fail(&b->error, GDN_EINVAL, "batch = NULL, want a batch");
     if (!status) status = gdn_batch_step(batch, b->serial, b->tables, &step, &b->error);
     if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
@@ -183,7 +193,8 @@ gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
 gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
+    if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
     gdn_status status = gdn_raw_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
     if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
@@ -192,7 +203,8 @@ gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
 gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
+    if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
     gdn_status status = gdn_raw_capture_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
     if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 0, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
@@ -200,12 +212,12 @@ gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
 
 const gdn_metadata *gdn_builder_metadata(const gdn_builder *b)
 {
-    return &b->metadata;
+    return b ? &b->metadata : NULL;
 }
 
 gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out)
 {
-    if (group < 0 || group >= b->settings.config.num_groups) return GDN_EINVAL;
+    if (!b || !out || group < 0 || group >= b->settings.config.num_groups) return GDN_EINVAL;
     *out = b->metadata;
     gdn_metadata_move(out, &b->arena, group);
     return GDN_OK;
@@ -213,13 +225,14 @@ gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata 
 
 void gdn_builder_counters(const gdn_builder *b, gdn_counters *out)
 {
-    *out = b->device->counters;
+    if (out) *out = b ? b->device->counters : (gdn_counters){ 0 };
 }
 
 gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes)
 {
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
     size_t at = (size_t)((uintptr_t)from - (uintptr_t)b->arena.base);
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!to && bytes) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "to = NULL, want %zu bytes", bytes));
     if (at > b->arena.bytes || bytes > b->arena.bytes - at)
         return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes,
                                     from));
@@ -228,6 +241,7 @@ gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t b
 
 void gdn_builder_poison(gdn_builder *b)
 {
+    if (!b) return;
     gdn_arena_forget(&b->arena);
     b->device->poison(b->device, &b->arena);
 }

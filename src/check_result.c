@@ -40,6 +40,7 @@ static gdn_status describe(gdn_builder *b, const gdn_violation *v)
 
 gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
 {
+    if (!b) return GDN_EINVAL;
     gdn_checker *k = &b->checker;
     gdn_checker_note(k, b->device, b->metadata.step);
     uint64_t word = k->noted;
@@ -54,6 +55,7 @@ gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
 
 gdn_status gdn_check(gdn_builder *b, void *stream)
 {
+    if (!b) return GDN_EINVAL;
     gdn_checker *k = &b->checker;
     if (!b->settings.config.check) return gdn_fail(&b->error, GDN_EINVAL, "check = 0, want a builder with check = 1");
     if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing is built, want a build before its check");

@@ -5,6 +5,7 @@
 
 void gdn_config_init(gdn_config *config)
 {
+    if (!config) return;
     *config = (gdn_config){ .size = sizeof *config, .rules = GDN_RULES_STRICT, .device = GDN_DEVICE_CPU,
                             .max_num_seqs = 256, .max_num_batched_tokens = 8192, .mamba_block_size = 544,
                             .num_groups = 1, .decode_context_parallel_size = 1, .check_unique = 1 };
@@ -106,6 +107,7 @@ static gdn_status resolve_slots(gdn_settings *s, const int32_t *num_slots, gdn_e
 
 gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_error *error)
 {
+    if (!config) return gdn_fail(error, GDN_EINVAL, "config = NULL, want a configuration");
     if (config->size != sizeof *config)
         return gdn_fail(error, GDN_EINVAL, "config.size = %u, want %zu", config->size, sizeof *config);
     gdn_status status = check_ranges(config, error);

@@ -81,7 +81,9 @@ static gdn_status export_new(gdn_builder *b, const gdn_tensor *t, export **out)
 gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack **out)
 {
     export *e;
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
+    if (!tensor || !out)
+        return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
     gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
     e->face.versioned = (gdn_dlpack){ .major = GDN_DL_MAJOR, .minor = GDN_DL_MINOR, .manager_ctx = b->device,
@@ -94,7 +96,9 @@ gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpac
 gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack_unversioned **out)
 {
     export *e;
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
+    if (!tensor || !out)
+        return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
     gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
     e->face.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor), .manager_ctx = b->device,

@@ -13,6 +13,9 @@
  *   - GDN_OWN results are released by the named *_free; everything else is borrowed;
  *   - lengths are in tokens, positions are token indices, slots are rows of a state pool, and
  *     slot 0 is the null slot: kernels neither read nor write it;
+ *   - where a pointer may be NULL, its function says so. Any other one that is NULL is refused with GDN_EINVAL; a
+ *     function that gives no status then does nothing, or says what it says of something unknown: NULL, 0, -1,
+ *     infinity. *_free(NULL) does nothing. `stream` may be NULL: the default stream. What is not NULL is believed;
  *   - shapes stand next to the field, [outer, inner], row-major and contiguous;
  *   - one thread at a time per builder and its batches; different builders are independent. A library compiled
  *     with -DGDN_DEBUG refuses a builder that another thread is in the middle of using (GDN_EINVAL);
@@ -134,7 +137,7 @@ GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
 
 /* Make a builder. Everything a step needs is allocated here, for the largest step the
  * configuration allows. On failure *out is untouched and the reason stands in why[why_size]
- * (may be NULL). Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
+ * (why may be NULL). Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
 GDN_API gdn_status gdn_builder_new(const gdn_config *config, GDN_OWN gdn_builder **out, char *why, size_t why_size);
 GDN_API void gdn_builder_free(GDN_OWN gdn_builder *b); /* NULL is allowed; batches and exports outlive it harmlessly */
 GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
@@ -143,10 +146,10 @@ GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
  * driver. AUTO is counted as CUDA, which takes more than the CPU. On the CPU, pages that nothing writes cost no
  * memory, whatever the sizes: of tables and outputs a builder uses what its steps use. A batch takes another
  * 4 * max_rows * (7 + num_groups * max_blocks_per_row) bytes; 9 instead of 7 on CUDA.
- * Errors: GDN_EINVAL, where gdn_builder_new would give it; *out is then untouched. */
+ * why may be NULL. Errors: GDN_EINVAL, where gdn_builder_new would give it; *out is then untouched. */
 GDN_API gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, char *why, size_t why_size);
 
-/* Why a call on b failed, the last time one did; borrowed until the next call on b. */
+/* Why a call on b failed, the last time one did; borrowed until the next call on b; never NULL. */
 GDN_API const char *gdn_last_error(const gdn_builder *b);
 
 /* The state table of a cache group: int32 [max_requests, max_blocks_per_row], zero at first, kept

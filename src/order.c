@@ -81,6 +81,7 @@ void gdn_heap_free(gdn_heap *h)
 /* What is larger already is still right when a later array finds no memory. */
 gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity)
 {
+    if (!h) return GDN_EINVAL;
     if (capacity <= h->capacity) return GDN_OK;
     size_t n = (size_t)capacity;
     void *grown;
@@ -99,12 +100,12 @@ gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity)
 
 static int is_member(const gdn_heap *h, int32_t id)
 {
-    return id >= 0 && id < h->capacity && h->place[id] >= 0;
+    return h && id >= 0 && id < h->capacity && h->place[id] >= 0;
 }
 
 gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie)
 {
-    if (id < 0 || id >= h->capacity) return GDN_EINVAL;
+    if (!h || id < 0 || id >= h->capacity) return GDN_EINVAL;
     h->key[id] = orderly(key);
     h->tie[id] = orderly(tie);
     if (h->place[id] >= 0)
@@ -125,12 +126,12 @@ int32_t gdn_heap_remove(gdn_heap *h, int32_t id)
 
 int32_t gdn_heap_first(const gdn_heap *h)
 {
-    return h->size ? h->ids[0] : -1;
+    return h && h->size ? h->ids[0] : -1;
 }
 
 int32_t gdn_heap_size(const gdn_heap *h)
 {
-    return h->size;
+    return h ? h->size : 0;
 }
 
 double gdn_heap_key(const gdn_heap *h, int32_t id)
@@ -140,6 +141,7 @@ double gdn_heap_key(const gdn_heap *h, int32_t id)
 
 void gdn_heap_clear(gdn_heap *h)
 {
+    if (!h) return;
     for (int32_t i = 0; i < h->size; i++) h->place[h->ids[i]] = -1;
     h->size = 0;
 }
@@ -147,6 +149,7 @@ void gdn_heap_clear(gdn_heap *h)
 /* Merges runs of width 1, 2, 4, ... back and forth; the left run wins ties, which makes it stable. */
 void gdn_sort_by_key(int32_t n, const double *keys, int32_t *items, int32_t *work)
 {
+    if (!keys || !items || !work) return;
     int32_t *from = items, *to = work;
     for (int64_t width = 1; width < n; width *= 2) {
         for (int64_t left = 0; left < n; left += 2 * width) {

@@ -7,6 +7,8 @@ int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_sche
                     const int32_t *num_prompt, int32_t *order, int32_t *swaps, int32_t *work)
 {
     if (n < 0) return GDN_EINVAL;
+    if (!n) return 0;
+    if (!num_scheduled || !num_computed || !num_prompt || !order || !swaps || !work) return GDN_EINVAL;
     int32_t *regions = work, *destination = work + n, *misplaced = work + 2 * (int64_t)n;
     int32_t end[GDN_NUM_REGIONS + 1] = { 0 }, moves = 0, num_swaps = 0;
 

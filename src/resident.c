@@ -76,7 +76,7 @@ gdn_status gdn_resident_apply(const gdn_resident *r, const gdn_settings *setting
 gdn_status gdn_builder_borrow_device_table(gdn_builder *b, int32_t group, const int32_t *memory, int64_t row_stride,
                                            int32_t rows)
 {
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = memory ? b->device->check(b->device, memory, "table", &b->error) : GDN_OK;
     if (!status) status = gdn_use_table(b, group, memory, row_stride, rows);
     if (!status) {
@@ -100,13 +100,13 @@ static gdn_status borrow_array(gdn_builder *b, const char *name, const int32_t *
 
 gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int32_t *memory, int32_t n)
 {
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
     return gdn_done(b, borrow_array(b, "seq_lens", memory, n, &b->resident.seq_lens, &b->resident.num_seq_lens));
 }
 
 gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n)
 {
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
     return gdn_done(b, borrow_array(b, "num_accepted_tokens", memory, n, &b->resident.accepted, &b->resident.num_accepted));
 }
 
@@ -118,7 +118,7 @@ gdn_status gdn_device_error(gdn_builder *b, int32_t forget)
         [GDN_FAULT_SEQ_LEN] = "has a seq_len on the device that contradicts its query_len or read_column",
         [GDN_FAULT_ACCEPTED] = "has a num_accepted_tokens on the device outside of 1 .. num_speculative_tokens + 1",
     };
-    if (gdn_busy(b)) return GDN_EINVAL;
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = gdn_device_is_ours(b->device, &b->error); /* a child may not even read the words */
     volatile int32_t *faults = status ? NULL : b->device->faults;
     for (int32_t k = 0; faults && k < GDN_NUM_FAULTS; k++) {

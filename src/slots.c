@@ -66,14 +66,14 @@ void gdn_slots_free(gdn_slots *s)
 /* NULL for a group or slot that does not exist; the null slot does not. */
 static pool *pool_of(gdn_slots *s, int32_t group, int32_t slot)
 {
-    if (group < 0 || group >= s->num_groups) return NULL;
+    if (!s || group < 0 || group >= s->num_groups) return NULL;
     pool *p = &s->pools[group];
     return slot > NULL_SLOT && slot < p->size ? p : NULL;
 }
 
 gdn_status gdn_slots_take(gdn_slots *s, int32_t group, int32_t n, int32_t owner, int32_t *out)
 {
-    if (group < 0 || group >= s->num_groups || n < 0 || owner < 0) return GDN_EINVAL;
+    if (!s || group < 0 || group >= s->num_groups || n < 0 || owner < 0 || (n && !out)) return GDN_EINVAL;
     pool *p = &s->pools[group];
     if (n > p->available) return GDN_ECAP;
     for (int32_t i = 0; i < n; i++) {
@@ -109,7 +109,7 @@ gdn_status gdn_slots_drop(gdn_slots *s, int32_t group, int32_t slot)
 
 int32_t gdn_slots_available(const gdn_slots *s, int32_t group)
 {
-    return group < 0 || group >= s->num_groups ? 0 : s->pools[group].available;
+    return !s || group < 0 || group >= s->num_groups ? 0 : s->pools[group].available;
 }
 
 int32_t gdn_slots_owner(const gdn_slots *s, int32_t group, int32_t slot)
@@ -132,7 +132,7 @@ uint32_t gdn_slots_generation(const gdn_slots *s, int32_t group, int32_t slot)
 
 gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slots_stats *out)
 {
-    if (group < 0 || group >= s->num_groups) return GDN_EINVAL;
+    if (!s || !out || group < 0 || group >= s->num_groups) return GDN_EINVAL;
     const pool *p = &s->pools[group];
     *out = (gdn_slots_stats){ .taken = p->taken, .size = p->size, .available = p->available,
                               .used = p->size - 1 - p->available, .peak = p->peak };

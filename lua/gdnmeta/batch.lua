@@ -54,8 +54,8 @@ end
 function Batch:add(row)
   opened(self, "add")
   if type(row) ~= "table" then error("gdnmeta.Batch:add: " .. check.wrong("row", row, "a table"), 2) end
-  for name in pairs(row) do
-    if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. tostring(name), 2) end
+  for name in next, row do
+    if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. check.word(name), 2) end
   end
   -- Metamethods of `row` may close the batch or write into it; none runs from here on.
   local query_len, seq_len, blocks, drafts = row.query_len, row.seq_len, row.blocks, row.drafts

@@ -49,4 +49,15 @@ function M.keep(f)
   if info.what ~= "C" then visit({ source = info.source, seen = {}, count = 0 }, f) end
 end
 
+--- The same of what makes up a table's missing fields.
+---@param t table
+function M.keep_index(t)
+  for _ = 1, 100 do
+    local mt = type(t) == "table" and debug.getmetatable(t)
+    t = mt and rawget(mt, "__index")
+    if type(t) == "function" then return M.keep(t) end
+    if not t then return end
+  end
+end
+
 return M

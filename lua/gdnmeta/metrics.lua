@@ -1,4 +1,5 @@
 --- Metrics of an engine in Prometheus' text format, for any host.
+local check = require "gdnmeta.check"
 local lib = require "gdnmeta.native"
 local observer = require "gdnmeta.metrics.observer"
 local options = require "gdnmeta.metrics.options"
@@ -35,12 +36,12 @@ end
 
 function metatable.__index(_, name)
   local method = methods[name]
-  if method == nil then error("gdnmeta.Metrics: no field " .. tostring(name), 2) end
+  if method == nil then error("gdnmeta.Metrics: no field " .. check.word(name), 2) end
   return method
 end
 
 function metatable.__newindex(_, name)
-  error("gdnmeta.Metrics: read-only, cannot set " .. tostring(name), 2)
+  error("gdnmeta.Metrics: read-only, cannot set " .. check.word(name), 2)
 end
 
 function metatable:__tostring()

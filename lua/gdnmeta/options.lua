@@ -106,9 +106,9 @@ for i, name in ipairs(DTYPES) do M.DTYPES[i - 1] = name end
 ---@return table|nil config, string? message
 function M.parse(given)
   if type(given) ~= "table" then return nil, "want a table of options, got " .. check.show(given) end
-  for name in pairs(given) do
-    if not KNOWN[name] then return nil, "unknown option " .. tostring(name) end
-  end
+  local unknown
+  given, unknown = check.take(given, KNOWN)
+  if not given then return nil, "unknown option " .. check.word(unknown) end
   local config = {}
   for _, option in ipairs(OPTIONS) do
     local name, domain, default = option[1], option[2], option[3]

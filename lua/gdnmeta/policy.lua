@@ -5,6 +5,7 @@ local guards = require "gdnmeta.engine.guard"
 local interpreted = require "gdnmeta.interpreted"
 local receiver = require "gdnmeta.receiver"
 local sandbox = require "gdnmeta.sandbox"
+local words = require "gdnmeta.words"
 
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "shortest_prefill" }
@@ -46,16 +47,14 @@ receiver.strict("Policy", Policy, OPTIONAL)
 local PACKING = { "admit", "chunk", "drafts", "victim", "group", "static", "decode_first" } -- for levels 0, 1
 
 local function shown(value)
-  return type(value) == "string" and ("%q"):format(value)
-    or type(value) == "number" and ("%.14g"):format(value)
-    or type(value)
+  return (type(value) == "string" or type(value) == "number") and checks.show(value) or type(value)
 end
 
 local function check(fields, is_file)
   for name, value in pairs(fields) do
     local field = FIELDS[name]
     if not field or is_file and name == "trusted" then
-      return "unknown field " .. (type(name) == "string" and name or shown(name))
+      return "unknown field " .. (type(name) == "string" and checks.word(name) or shown(name))
     end
     if not field[2](value) then return ("%s = %s, want %s"):format(name, shown(value), field[1]) end
   end
@@ -99,10 +98,21 @@ local function assemble(fields, name, trusted)
   return setmetatable(policy, Policy)
 end
 
--- What stands in the table itself: a metatable is code, and would run unguarded here.
-local function raw_fields(value)
-  local fields = {}
+-- The fields of a policy's table, and those that come through a metatable, which is code and has a budget.
+local function read_fields(value)
+  local fields, names = {}, {}
   for name, field in next, value do fields[name] = field end
+  if debug.getmetatable(value) == nil then return fields end
+  for name in pairs(FIELDS) do
+    if fields[name] == nil then names[#names + 1] = name end
+  end
+  interpreted.keep_index(value)
+  local function inherit()
+    for _, name in ipairs(names) do fields[name] = value[name] end
+  end
+  jit.off(inherit)
+  local ok, message = guards.run(LOAD_BUDGET, inherit)
+  if not ok then return nil, message end
   return fields
 end
 
@@ -111,8 +121,9 @@ local function from_value(value, name, trusted, is_file)
   if type(value) ~= "table" then
     return nil, ("returns a %s, want a table or a function"):format(type(value))
   end
-  local fields = raw_fields(value)
-  local message = check(fields, is_file)
+  local fields, message = read_fields(value)
+  if not fields then return nil, message end
+  message = check(fields, is_file)
   if message then return nil, message end
   return assemble(fields, name, trusted)
 end
@@ -121,18 +132,18 @@ local function from_file(path, name, trusted)
   local problem = checks.path_problem("path", path)
   if problem then return nil, "policy " .. problem end
   local file, why = io.open(path, "rb")
-  if not file then return nil, "policy " .. why end
+  if not file then return nil, "policy " .. words.message(why) end
   local source = file:read "*a"
   file:close()
-  if not source then return nil, ("policy %s: cannot be read"):format(path) end
+  if not source then return nil, ("policy %s: cannot be read"):format(words.clean(path, 200)) end
   local chunk, message = sandbox.load(source, path)
-  if not chunk then return nil, "policy " .. message end
+  if not chunk then return nil, "policy " .. words.message(message) end
   if not trusted then jit.off(chunk, true) end
   local ok, value = guards.run(LOAD_BUDGET, chunk)
-  if not ok then return nil, ("policy %s: %s"):format(path, value) end
+  if not ok then return nil, ("policy %s: %s"):format(words.clean(path, 200), value) end
   local policy
   policy, problem = from_value(value, name, trusted, true)
-  if not policy then return nil, ("policy %s: %s"):format(path, problem) end
+  if not policy then return nil, ("policy %s: %s"):format(words.clean(path, 200), problem) end
   return policy
 end
 
@@ -140,7 +151,7 @@ function load_shipped(name)
   local path = name:find "^[%w_]+$" and package.searchpath("gdnmeta.policy." .. name, package.path)
   if path then return from_file(path, name, true) end
   local shipped = table.concat(SHIPPED, ", ")
-  return nil, ("no policy %q, want one of %s, or the path of a Lua file"):format(name, shipped)
+  return nil, ("no policy %s, want one of %s, or the path of a Lua file"):format(checks.show(name), shipped)
 end
 
 local OPTIONS = { trusted = "boolean", name = "string" }
@@ -158,8 +169,10 @@ local function policy(what, options)
   if type(options) ~= "table" then
     error(("gdnmeta.policy: want a table of options, got %s"):format(shown(options)), 2)
   end
+  local unknown
+  options, unknown = checks.take(options, OPTIONS)
+  if not options then error("gdnmeta.policy: unknown option " .. checks.word(unknown), 2) end
   for name, value in pairs(options) do
-    if OPTIONS[name] == nil then error("gdnmeta.policy: unknown option " .. tostring(name), 2) end
     if type(value) ~= OPTIONS[name] then
       error(("gdnmeta.policy: %s = %s, want a %s"):format(name, shown(value), OPTIONS[name]), 2)
     end

@@ -150,11 +150,8 @@ end
 -- The inputs by name. Each is read once: an __index may give something else the next time.
 local function read(inputs)
   if type(inputs) ~= "table" then return nil, check.wrong("inputs", inputs, "a table") end
-  for name in pairs(inputs) do
-    if not KNOWN[name] then return nil, "unknown input " .. tostring(name) end
-  end
-  local given = {}
-  for name in pairs(KNOWN) do given[name] = inputs[name] end
+  local given, unknown = check.take(inputs, KNOWN)
+  if not given then return nil, "unknown input " .. check.word(unknown) end
   return given
 end
 

@@ -102,17 +102,20 @@ end
 
 local M = { open = reader.open }
 
+local OPTIONS = { max_bytes = true }
+
+-- What is wrong, or nil and max_bytes.
 local function options_problem(path, options)
   local problem = check.path_problem("path", path)
   if problem then return problem end
   if type(options) ~= "table" then return check.wrong("options", options, "a table or nil") end
-  for name in pairs(options) do
-    if name ~= "max_bytes" then return "unknown option " .. tostring(name) end
-  end
-  local n = options.max_bytes
-  if n ~= nil and (type(n) ~= "number" or n % 1 ~= 0 or not (n >= 1 and n <= 2 ^ 53)) then
+  local given, unknown = check.take(options, OPTIONS)
+  if not given then return "unknown option " .. check.word(unknown) end
+  local n = given.max_bytes
+  if type(n) ~= "nil" and (type(n) ~= "number" or n % 1 ~= 0 or not (n >= 1 and n <= 2 ^ 53)) then
     return check.wrong("max_bytes", n, "an integer in 1 .. 2^53")
   end
+  return nil, n or MAX_BYTES
 end
 
 -- Why the engine's steps cannot be recorded, or nil.
@@ -134,14 +137,14 @@ end
 ---@return integer? code
 function M.start(engine, path, options)
   options = options or {}
-  local problem = options_problem(path, options)
+  local problem, max_bytes = options_problem(path, options)
   if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
   problem = refusal(engine)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()
   if not json then return nil, message, EINVAL end
   local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0, builders = {},
-                              max_bytes = options.max_bytes or MAX_BYTES, tables = engine.states.cells,
+                              max_bytes = max_bytes, tables = engine.states.cells,
                               facts = header.builder(engine.builder) }, Recording)
   local first = format.line(json, format.HEADER, header.of(engine))
   if #first + format.END_ROOM > self.max_bytes then

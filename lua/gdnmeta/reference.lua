@@ -104,13 +104,10 @@ end
 local SIZES = { heads = 2, key_dim = 4, value_dim = 4, width = 4, num_spec = 0 }
 local FORMS = { recurrent = delta.recurrent, chunked = delta.chunked }
 
-local OTHERS = { num_slots = true, form = true, draw = true }
+local KNOWN = { num_slots = true, form = true, draw = true }
+for name in pairs(SIZES) do KNOWN[name] = true end
 
 local function problem(given)
-  if type(given) ~= "table" then return "want a table of options, got " .. check.show(given) end
-  for name in pairs(given) do
-    if not SIZES[name] and not OTHERS[name] then return "unknown option " .. tostring(name) end
-  end
   for name in pairs(SIZES) do
     local least = name == "num_spec" and 0 or name == "width" and 2 or 1
     if given[name] ~= nil and not check.integer(given[name], least, 1024) then
@@ -141,8 +138,14 @@ local M = {}
 ---@param given table
 ---@return table layer its weights are conv_weight [channels, width], a_log [heads], dt_bias [heads]
 function M.layer(given)
-  local wrong = problem(given)
+  if type(given) ~= "table" then
+    error("gdnmeta.reference.layer: want a table of options, got " .. check.show(given), 2)
+  end
+  local o, unknown = check.take(given, KNOWN)
+  local wrong
+  if o then wrong = problem(o) else wrong = "unknown option " .. check.word(unknown) end
   if wrong then error("gdnmeta.reference.layer: " .. wrong, 2) end
+  given = o
   local self = { max_tokens = 0, max_chunks = 0, form = FORMS[given.form or "recurrent"] }
   for name, default in pairs(SIZES) do self[name] = given[name] or default end
   self.channels = self.heads * (2 * self.key_dim + self.value_dim)

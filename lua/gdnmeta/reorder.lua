@@ -41,9 +41,9 @@ return function(inputs)
   if type(inputs) ~= "table" then
     error("gdnmeta.reorder: " .. check.wrong("inputs", inputs, "a table"), 2)
   end
-  for name in pairs(inputs) do
-    if not KNOWN[name] then error("gdnmeta.reorder: unknown input " .. tostring(name), 2) end
-  end
+  local unknown
+  inputs, unknown = check.take(inputs, KNOWN)
+  if not inputs then error("gdnmeta.reorder: unknown input " .. check.word(unknown), 2) end
   local threshold = inputs.decode_threshold
   if not check.integer(threshold, 0, INT32_MAX) then
     error("gdnmeta.reorder: " .. check.wrong_integer("decode_threshold", threshold, 0, INT32_MAX), 2)

@@ -70,20 +70,21 @@ local function grow(self, capacity)
   self.capacity = capacity
 end
 
---- A number for a new request.
----@param id number|string
+--- A number for a new request, with room in every column. Nothing is taken yet.
 ---@return integer
-function Requests:take(id)
-  local i = self.free[#self.free]
-  if i then
-    self.free[#self.free] = nil
-  else
-    i = self.used
-    self.used = i + 1
-    if i >= self.capacity then grow(self, 2 * self.capacity) end
-  end
-  self.id[i], self.index[id] = id, i
+function Requests:room()
+  local i = self.free[#self.free] or self.used
+  if i >= self.capacity then grow(self, 2 * self.capacity) end
   return i
+end
+
+--- Take the number that room() gave.
+---@param i integer
+---@param id number|string
+function Requests:take(i, id)
+  self.id[i] = id
+  self.index[id] = i
+  if i == self.used then self.used = i + 1 else self.free[#self.free] = nil end
 end
 
 --- Its number may be given to another request from now on.

@@ -1,4 +1,5 @@
 -- gdnmeta doctor: what is there, what is missing, and how to get it.
+local problem = require "gdnmeta.problem"
 local M = {
   summary = "Say what is installed, what is missing and how to get it.",
   epilog = "Exit status 1 when something is missing that gdnmeta cannot do without.",
@@ -42,6 +43,10 @@ local function check_module(name, package)
   return function()
     local ok, module = pcall(require, name)
     if ok then return type(module) == "table" and module._VERSION or "found" end
+    local why = problem.text(module)
+    if not why:find(("module '%s' not found:"):format(name), 1, true) then
+      return nil, "cannot be loaded: " .. why
+    end
     return nil, "not found", ("luarocks install %s, or apt-get install %s"):format(package[1], package[2])
   end
 end

@@ -2,6 +2,7 @@
 -- from another machine, be cut, or be edited: whatever a table or a page would stumble over is named.
 local check = require "gdnmeta.check"
 local fail = require("gdnmeta.cli").fail
+local problems = require "gdnmeta.problem"
 local values = require "gdnmeta.cli.values"
 
 local M = {}
@@ -9,8 +10,8 @@ local M = {}
 local FORMAT = 1 -- of the JSON; others are refused
 
 local function json()
-  local ok, cjson = pcall(require, "cjson")
-  if not ok then fail "the Lua module cjson is missing: `luarocks install lua-cjson`" end
+  local cjson, why = problems.module("cjson", "lua-cjson")
+  if not cjson then fail(why) end
   return cjson.new()
 end
 

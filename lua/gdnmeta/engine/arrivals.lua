@@ -105,7 +105,20 @@ end
 ---@return integer i
 function M.add(e, request)
   local r = e.requests
-  local i = r:take(request.id)
+  local i = r:room() -- first what may find no memory: all of it or nothing
+  local user, class = request.user or "", request.class or ""
+  local user_number = e.users:hold(user)
+  local ok, class_number = pcall(e.classes.hold, e.classes, class)
+  if not ok then
+    e.users:drop(user_number)
+    error(class_number, 0)
+  end
+  local taken, why = pcall(r.take, r, i, request.id)
+  if not taken then
+    e.users:drop(user_number)
+    e.classes:drop(class_number)
+    error(why, 0)
+  end
   local arrival = request.arrival or e.now
   local ttft = request.ttft or e.ttft
   r.prompt[i], r.max_tokens[i], r.known[i] = request.prompt_tokens, request.max_tokens, request.prompt_tokens
@@ -117,7 +130,7 @@ function M.add(e, request)
   r.computed[i], r.drafts[i], r.accepted[i], r.preemptions[i] = r.cached[i], 0, 1, 0
   r.read_column[i], r.read_before[i], r.flight[i], r.ahead[i], r.pending[i] = -1, -1, 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.owed_slots[i], r.owed_kv[i] = 0, 0, 0, 0, 0
-  r.user[i], r.class[i] = e.users:hold(request.user or ""), e.classes:hold(request.class or "")
+  r.user[i], r.class[i] = user_number, class_number
   r.arrival[i], r.ttft[i], r.tpot[i] = arrival, ttft, request.tpot or e.tpot
   r.deadline[i] = request.deadline or arrival + ttft
   r.priority[i], r.weight[i] = request.priority or 0, request.weight or 1

@@ -2,31 +2,25 @@
 -- code has an instruction budget; a yield is an error too. Failures are recorded; several steps in a row that
 -- fail trip a breaker.
 local boundary = require "gdnmeta.engine.boundary"
+local problem = require "gdnmeta.problem"
 local watch = require "gdnmeta.engine.watch"
+local words = require "gdnmeta.words"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, xpcall = debug.traceback, xpcall
 
 local KEPT = 100 -- records
+local BRIEF = 100000 -- instructions of an error object's text
 local SLICE = 10000 -- instructions between two looks at the stopwatch
 
 local Guard = {}
 Guard.__index = Guard
 
--- Not tostring: a policy's error object could bring code of its own.
-local function text(problem)
-  local kind = type(problem)
-  if kind == "string" then return problem end
-  if kind == "number" then return ("%.14g"):format(problem) end
-  return kind == "nil" and "error object is nil" or "error object is a " .. kind
-end
+local trace, raised -- of the failure under way: xpcall's handler returns one value only
 
-local trace -- of the failure under way: xpcall's handler returns one value only
-
-local function caught(problem)
-  local message = text(problem)
-  trace = traceback(message, 2)
-  return message
+local function caught(what)
+  trace, raised = traceback("", 2), what
+  return what
 end
 
 local call_with_budget
@@ -35,8 +29,8 @@ local limits -- of the call under way
 -- Why time is over: it is, or nobody can tell. The latter stays, or a policy could sit it out.
 local function overtime(given)
   if not given.stopwatch then return nil end
-  local now, problem = watch.read(given.stopwatch, given.cursor)
-  given.problem = given.problem or problem
+  local now, why = watch.read(given.stopwatch, given.cursor)
+  given.problem = given.problem or why
   return given.problem or now > given.ends and "time limit passed"
 end
 
@@ -55,8 +49,8 @@ function call_with_budget(given, section, a, b, c, d)
   local hook, mask, count = gethook()
   limits, given.left, given.problem = given, given.budget, nil
   if given.stopwatch then
-    local now, problem = watch.read(given.stopwatch, given.cursor)
-    if not now then return false, problem end
+    local now, why = watch.read(given.stopwatch, given.cursor)
+    if not now then return false, why end
     given.ends = now + given.seconds
   end
   sethook(count_down, "", given.slice)
@@ -95,15 +89,22 @@ function Guard:raise_failure()
                                                               record.traceback or record.message), 0)
 end
 
+-- The text of an error object may be a policy's code.
+local function run_briefly(f, value)
+  return boundary(call_with_budget, { budget = BRIEF, slice = BRIEF }, f, value)
+end
+
 --- Call a section. First result false: it failed, and that has been recorded.
 function Guard:call(section, a, b, c, d)
   local cursor, call = self.cursor, self.limits and call_with_budget or call_trusted
-  trace = nil
+  trace, raised = nil, nil
   local ok, x, y = boundary(call, self.limits, section, a, b, c, d)
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false
   if ok then return true, x, y end
-  self:fail(hook or "stopwatch", text(x), trace, i >= 0 and self.engine.requests.id[i] or nil)
+  local stack, message = trace, raised == nil and not trace and x or problem.text(raised, run_briefly)
+  if stack then stack = words.message(message .. stack, true) end
+  self:fail(hook or "stopwatch", message, stack, i >= 0 and self.engine.requests.id[i] or nil)
   return false
 end
 jit.off(Guard.call)
@@ -121,8 +122,9 @@ local M = {}
 ---@return boolean ok
 ---@return any result or message
 function M.run(budget, code)
-  trace = nil
+  trace, raised = nil, nil
   local ok, result = boundary(call_with_budget, { budget = budget, slice = budget }, code)
+  if not ok then result = problem.text(result, run_briefly) end
   return ok, result
 end
 

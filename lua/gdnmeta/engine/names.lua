@@ -9,12 +9,10 @@ Names.__index = Names
 function Names:hold(name)
   local number = self.number[name]
   if not number then
-    number = table.remove(self.free)
-    if not number then
-      number = self.size
-      self.size = number + 1
-    end
-    self.number[name], self.name[number], self.holders[number], self.waiting[number] = number, name, 0, 0
+    number = self.free[#self.free] or self.size
+    self.name[number], self.holders[number], self.waiting[number] = name, 0, 0
+    self.number[name] = number -- the last that may find no memory: before it, nothing was taken
+    if number == self.size then self.size = number + 1 else self.free[#self.free] = nil end
   end
   self.holders[number] = self.holders[number] + 1
   return number

@@ -59,23 +59,49 @@ local DEFAULTS = {
 
 local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true, accepted = true }
 
+local KNOWN = {}
+for name in pairs(DOMAINS) do KNOWN[name] = true end
+for name in pairs(OTHERS) do KNOWN[name] = true end
+
 local NO_COST = { predict = function() return 0 end, tokens_within = function() return math.huge end }
+
+-- The functions that a model of the host's has, in itself or behind it; those it has not say nothing.
+local function cost_model(given)
+  if type(given) == "nil" then return NO_COST end
+  local own, model = getmetatable(given) == nil, {}
+  for name in next, given do
+    if own and not NO_COST[name] then
+      return nil, ("cost.%s: want functions predict and tokens_within"):format(check.word(name))
+    end
+  end
+  for name, default in pairs(NO_COST) do
+    local value = given[name]
+    if type(value) ~= "nil" and type(value) ~= "function" then
+      return nil, ("cost.%s: want functions predict and tokens_within"):format(name)
+    end
+    model[name] = value or default
+  end
+  return model
+end
 
 local function capture_sizes(value)
   if value == false then return {} end
   if type(value) ~= "table" then return nil, "capture_sizes: want a list of ascending sizes, or false" end
-  for n in pairs(value) do
-    if not check.integer(n, 1, #value) then
+  local sizes, length = {}, #value
+  for n in next, value do
+    if not check.integer(n, 1, length) then
       return nil, ("capture_sizes[%s]: want a list without gaps"):format(check.show(n))
     end
   end
-  for n, size in ipairs(value) do
-    if not check.integer(size, 1, 65536) or n > 1 and size <= value[n - 1] then
+  for n = 1, length do
+    local size = rawget(value, n)
+    if not check.integer(size, 1, 65536) or n > 1 and size <= sizes[n - 1] then
       return nil, ("capture_sizes[%d] = %s, want an integer in 1 .. 65536 above the one before"):format(
         n, check.show(size))
     end
+    sizes[n] = size
   end
-  return value
+  return sizes
 end
 
 local M = {}
@@ -87,21 +113,19 @@ function M.parse(given)
   if type(given) ~= "table" then return nil, "want a table of options, got " .. check.show(given) end
   local options = {}
   for name, default in pairs(DEFAULTS) do options[name] = default end
-  for name, value in pairs(given) do
+  local copy, unknown = check.take(given, KNOWN)
+  if not copy then return nil, "unknown option " .. check.word(unknown) end
+  for name, value in pairs(copy) do
     local domain = DOMAINS[name]
-    if not domain and not OTHERS[name] then return nil, "unknown option " .. tostring(name) end
     if domain and not domain[1](value) then return nil, check.wrong(name, value, domain[2]) end
     options[name] = value
   end
-  options.cost = setmetatable({}, { __index = NO_COST })
-  for name, value in pairs(given.cost or {}) do
-    if not NO_COST[name] or type(value) ~= "function" then
-      return nil, ("cost.%s: want functions predict and tokens_within"):format(tostring(name))
-    end
-    options.cost[name] = value
-  end
-  if given.capture_sizes ~= nil then
-    local sizes, message = capture_sizes(given.capture_sizes)
+  local message
+  options.cost, message = cost_model(copy.cost)
+  if not options.cost then return nil, message end
+  if type(copy.capture_sizes) ~= "nil" then
+    local sizes
+    sizes, message = capture_sizes(copy.capture_sizes)
     if not sizes then return nil, message end
     options.capture_sizes = sizes
   end

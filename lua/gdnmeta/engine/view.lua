@@ -1,5 +1,6 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
 -- the engine's columns when asked and refuse writing; no cdata ever leaves them.
+local check = require "gdnmeta.check"
 local bit = require "bit"
 
 local huge, min = math.huge, math.min
@@ -8,7 +9,7 @@ local huge, min = math.huge, math.min
 local function read_only(what, reader)
   return setmetatable({}, {
     __index = reader,
-    __newindex = function(_, name) error(("%s is read-only, cannot set %s"):format(what, tostring(name)),
+    __newindex = function(_, name) error(("%s is read-only, cannot set %s"):format(what, check.word(name)),
                                          2) end,
     __metatable = false,
   })
@@ -109,13 +110,13 @@ function M.new(e, options)
   local of_request, of_step = request_fields(e), step_fields(e, options)
   local r = read_only("r", function(_, name)
     local field, i = of_request[name], cursor.i
-    if not field then error("r has no field " .. tostring(name), 2) end
+    if not field then error("r has no field " .. check.word(name), 2) end
     if i < 0 then error("r shows a request only while its hook runs", 2) end
     return field(i)
   end)
   local ctx = read_only("ctx", function(_, name)
     local field = of_step[name]
-    if not field then error("ctx has no field " .. tostring(name), 2) end
+    if not field then error("ctx has no field " .. check.word(name), 2) end
     return field()
   end)
   return { r = r, ctx = ctx, cursor = cursor, requests = e.requests, step_fields = of_step,

@@ -2,6 +2,7 @@
 -- finite number of seconds is taken, and nothing is raised.
 local boundary = require "gdnmeta.engine.boundary"
 local check = require "gdnmeta.check"
+local problem = require "gdnmeta.problem"
 
 local pcall, type = pcall, type
 
@@ -16,7 +17,7 @@ function M.read(stopwatch, cursor)
   cursor.hook = hook
   if ok and type(seconds) == "number" and seconds - seconds == 0 then return seconds end -- not nan, not inf
   if ok then return nil, check.wrong("stopwatch()", seconds, "a finite number of seconds") end
-  return nil, "stopwatch failed: " .. (type(seconds) == "string" and seconds or check.show(seconds))
+  return nil, "stopwatch failed: " .. problem.text(seconds)
 end
 
 --- Seconds since a reading; nil where one of the two is none.

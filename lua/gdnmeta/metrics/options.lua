@@ -24,10 +24,9 @@ function M.read(given)
   if given == nil then given = {} end
   if type(given) ~= "table" then return nil, check.wrong("options", given, "a table or nil") end
   local o = { classes = 16, labels = {} }
-  for name, value in pairs(given) do
-    if o[name] == nil then return nil, "unknown option " .. tostring(name) end
-    o[name] = value
-  end
+  local copy, unknown = check.take(given, o)
+  if not copy then return nil, "unknown option " .. check.word(unknown) end
+  for name, value in pairs(copy) do o[name] = value end
   if not check.integer(o.classes, 1, MOST) then
     return nil, check.wrong_integer("classes", o.classes, 1, MOST)
   end

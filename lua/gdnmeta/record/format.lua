@@ -7,7 +7,9 @@
 --
 -- Columns are lists with an element a row. A step that was built again, because drafts before it were
 -- rejected, has another line.
-local has_cjson, cjson = pcall(require, "cjson")
+local problem = require "gdnmeta.problem"
+
+local cjson, why = problem.module("cjson", "lua-cjson")
 
 local M = {
   VERSION = 1,
@@ -25,7 +27,7 @@ local DEPTH = 4 -- of nesting: {"blocks":[[1]]} has 3
 ---@return table|nil cjson
 ---@return string? message
 function M.json()
-  if not has_cjson then return nil, "the Lua module cjson is missing: `luarocks install lua-cjson`" end
+  if not cjson then return nil, why end
   local json = cjson.new()
   json.decode_max_depth(DEPTH)
   json.decode_invalid_numbers(false)

@@ -29,9 +29,10 @@ function M.parse(who, given, spec)
     error(("%s: options are a table, not a %s"):format(who, type(given)), 3)
   end
   local options = {}
-  for name, value in pairs(given) do
+  local copy, unknown = check.take(given, spec)
+  if not copy then error(("%s: unknown option %s"):format(who, check.word(unknown)), 3) end
+  for name, value in pairs(copy) do
     local entry = spec[name]
-    if not entry then error(("%s: unknown option %s"):format(who, tostring(name)), 3) end
     local domain, message = entry[2], nil
     if type(domain) == "table" then
       message = number(name, value, domain)

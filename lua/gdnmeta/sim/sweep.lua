@@ -1,5 +1,6 @@
 -- Policies at several rates: first at the given ones, then each policy's bracket is halved until its
 -- highest rate is known closely enough. Who runs the cells is up to the caller.
+local check = require "gdnmeta.check"
 local given = require "gdnmeta.sim.given"
 local knee = require "gdnmeta.sim.knee"
 local load = require "gdnmeta.sim.load"
@@ -106,7 +107,7 @@ function M.run(opts)
   local own, options = {}, {}
   for name, value in pairs(opts) do
     if not SPEC[name] and not setup.OPTIONS[name] then
-      error("sim.sweep: unknown option " .. tostring(name), 2)
+      error("sim.sweep: unknown option " .. check.word(name), 2)
     end
     local target = SPEC[name] and own or options
     target[name] = value

@@ -1,6 +1,7 @@
 -- Made-up workloads: Poisson arrivals, lognormal prompt and output lengths. The same options give
 -- the same requests on every machine: the random numbers are our own, and arrivals and lengths are
 -- rounded to whole microseconds and tokens, far above the last bit in which libms differ.
+local check = require "gdnmeta.check"
 local bit = require "bit"
 
 local M = {}
@@ -55,12 +56,12 @@ local function options(given)
   for name, value in pairs(given) do
     local range = RANGES[name]
     if not range then
-      error(("workload.generate: unknown option %s, want one of %s"):format(tostring(name), known()), 3)
+      error(("workload.generate: unknown option %s, want one of %s"):format(check.word(name), known()), 3)
     end
     local least, most, whole = range[1], range[2], range[3]
     if type(value) ~= "number" or not (value >= least and value <= most) or whole and value % 1 ~= 0 then
       error(("workload.generate: %s = %s, want %s in %.15g .. %.15g"):format(
-        name, tostring(value), whole and "an integer" or "a number", least, most), 3)
+        name, check.show(value), whole and "an integer" or "a number", least, most), 3)
     end
     o[name] = value
   end

@@ -1,5 +1,6 @@
 -- Readers of rows: a line, or a record over several, becomes a table of fields by meaning, still as they
 -- stand in the file. One for CSV, by its header; one for JSON lines, by the keys of each object.
+local problem = require "gdnmeta.problem"
 local columns = require "gdnmeta.sim.trace.columns"
 local csv = require "gdnmeta.sim.trace.csv"
 local values = require "gdnmeta.sim.trace.values"
@@ -91,8 +92,8 @@ end
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
 
 local function json_reader(reader)
-  local ok, cjson = pcall(require, "cjson")
-  if not ok then return nil, "JSON lines want the Lua module cjson: luarocks install lua-cjson" end
+  local cjson, why = problem.module("cjson", "lua-cjson")
+  if not cjson then return nil, "JSON lines: " .. why end
   local decode, null, row, names = cjson.new().decode, cjson.null, reader.row, reader.names
   local known, count = {}, 0 -- key -> meaning, or false
   for field, name in pairs(JSON_NAMES) do names[field] = name end

@@ -1,0 +1,126 @@
+-- NULL in place of every pointer of every function of gdnmeta.h, one at a time: refused, or what the header
+-- says.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+
+local NULL = ffi.cast("void *", 0)
+local INVALID = lib.GDN_EINVAL
+
+-- Things to pass. Fresh for every call: some calls free what they are given.
+local function things()
+  local t = {}
+  t.config, t.out, t.why = ffi.new "gdn_config", ffi.new "gdn_builder *[1]", ffi.new "char[200]"
+  lib.gdn_config_init(t.config)
+  t.config.max_num_seqs, t.config.max_num_batched_tokens, t.config.check = 4, 64, 1
+  assert(lib.gdn_builder_new(t.config, t.out, nil, 0) == 0)
+  t.builder = t.out[0]
+  t.batch_out = ffi.new "gdn_batch *[1]"
+  assert(lib.gdn_batch_new(t.builder, t.batch_out) == 0)
+  t.batch = t.batch_out[0]
+  assert(lib.gdn_build(t.builder, t.batch, nil) == 0)
+  t.meta = lib.gdn_builder_metadata(t.builder)
+  t.slots_out, t.heap_out = ffi.new "gdn_slots *[1]", ffi.new "gdn_heap *[1]"
+  t.ints, t.doubles = ffi.new("int32_t[16]", 8, 8, 8), ffi.new "double[16]"
+  assert(lib.gdn_slots_new(1, t.ints, t.slots_out) == 0 and lib.gdn_heap_new(8, t.heap_out) == 0)
+  t.slots, t.heap = t.slots_out[0], t.heap_out[0]
+  t.raw = ffi.new "gdn_raw"
+  t.raw.size = ffi.sizeof "gdn_raw"
+  t.tensor = t.meta.non_spec_query_start_loc
+  return t
+end
+
+-- name -> arguments (a string names a thing, or NULL_OK .. thing where NULL is allowed), what a NULL gives.
+local EINVAL = function(got) return got == INVALID end
+local NOTHING = function() return true end
+local function gives(value) return function(got) return got == value end end
+local CALLS = {
+  gdn_abi = { {}, NOTHING }, gdn_strstatus = { { 0 }, NOTHING },
+  gdn_config_init = { { "config" }, NOTHING },
+  gdn_builder_new = { { "config", "out", "?why", 200 }, EINVAL },
+  gdn_builder_free = { { "?builder" }, NOTHING },
+  gdn_builder_describe = { { "builder", ffi.new "gdn_builder_info" }, NOTHING },
+  gdn_builder_bytes = { { "config", ffi.new "int64_t[1]", "?why", 200 }, EINVAL },
+  gdn_last_error = { { "builder" }, function(got) return #ffi.string(got) > 0 end },
+  gdn_builder_table = { { "builder", 0 }, gives(nil) },
+  gdn_builder_borrow_table = { { "builder", 0, "?ints", 4, 4 }, EINVAL },
+  gdn_builder_borrow_device_table = { { "builder", 0, "?ints", 4, 4 }, EINVAL },
+  gdn_builder_borrow_device_seq_lens = { { "builder", "?ints", 4 }, EINVAL },
+  gdn_builder_borrow_device_accepted = { { "builder", "?ints", 4 }, EINVAL },
+  gdn_device_error = { { "builder", 0 }, EINVAL },
+  gdn_builder_counters = { { "builder", ffi.new "gdn_counters" }, NOTHING },
+  gdn_batch_new = { { "builder", "batch_out" }, EINVAL }, gdn_batch_free = { { "?batch" }, NOTHING },
+  gdn_build = { { "builder", "batch", "?null" }, EINVAL },
+  gdn_build_raw = { { "builder", "raw", "?null" }, EINVAL },
+  gdn_capture = { { "builder", "raw", "?null" }, EINVAL },
+  gdn_builder_metadata = { { "builder" }, gives(nil) },
+  gdn_metadata_group = { { "builder", 0, ffi.new "gdn_metadata" }, EINVAL },
+  gdn_check_result = { { "builder", 0, "?violation" }, EINVAL },
+  gdn_check = { { "builder", "?null" }, EINVAL },
+  gdn_builder_read = { { "builder", "ints", "data", 4 }, EINVAL },
+  gdn_tensor_export = { { "builder", "tensor", ffi.new "gdn_dlpack *[1]" }, EINVAL },
+  gdn_tensor_export_unversioned = { { "builder", "tensor", ffi.new "gdn_dlpack_unversioned *[1]" }, EINVAL },
+  gdn_builder_poison = { { "builder" }, NOTHING },
+  gdn_reorder = { { 2, 1, "ints", "ints", "ints", "ints", "ints", "ints" }, EINVAL },
+  gdn_builder_config = { { "builder", "config" }, NOTHING },
+  gdn_slots_new = { { 1, "ints", "slots_out" }, EINVAL }, gdn_slots_free = { { "?slots" }, NOTHING },
+  gdn_slots_take = { { "slots", 0, 1, 0, "ints" }, EINVAL }, gdn_slots_share = { { "slots", 0, 1 }, EINVAL },
+  gdn_slots_drop = { { "slots", 0, 1 }, EINVAL }, gdn_slots_available = { { "slots", 0 }, gives(0) },
+  gdn_slots_owner = { { "slots", 0, 1 }, gives(-1) }, gdn_slots_holders = { { "slots", 0, 1 }, gives(0) },
+  gdn_slots_generation = { { "slots", 0, 1 }, gives(0) },
+  gdn_slots_describe = { { "slots", 0, ffi.new "gdn_slots_stats" }, EINVAL },
+  gdn_heap_new = { { 8, "heap_out" }, EINVAL }, gdn_heap_free = { { "?heap" }, NOTHING },
+  gdn_heap_reserve = { { "heap", 9 }, EINVAL }, gdn_heap_set = { { "heap", 1, 1, 1 }, EINVAL },
+  gdn_heap_remove = { { "heap", 1 }, gives(0) }, gdn_heap_first = { { "heap" }, gives(-1) },
+  gdn_heap_size = { { "heap" }, gives(0) }, gdn_heap_key = { { "heap", 1 }, gives(math.huge) },
+  gdn_heap_clear = { { "heap" }, NOTHING },
+  gdn_sort_by_key = { { 2, "doubles", "ints", "ints" }, NOTHING },
+}
+
+-- The builder is const, so that nothing is noted in it.
+local CONST = { gdn_batch_new = true, gdn_metadata_group = true }
+
+-- Functions of the header.
+local function declared()
+  local file = assert(io.open "src/gdnmeta.h")
+  local text, names = file:read "*a", {}
+  file:close()
+  for name in text:gmatch "GDN_API [%w_ ]-[ %*]([%w_]+)%(" do names[#names + 1] = name end
+  return names
+end
+
+describe("NULL", function()
+  local names = declared()
+  it("is tried on every function", function()
+    assert.is_true(#names > 40)
+    for _, name in ipairs(names) do assert.is_not_nil(CALLS[name], name) end
+  end)
+
+  for _, name in ipairs(names) do
+    local arguments, judge = (CALLS[name] or {})[1] or {}, (CALLS[name] or {})[2]
+    for place, argument in ipairs(arguments) do
+      if type(argument) ~= "number" then
+        it(("in place %d of %s"):format(place, name), function()
+          local t, given = things(), {}
+          t.null, t.data, t.violation = NULL, t.tensor.data, ffi.new "gdn_violation"
+          for n, thing in ipairs(arguments) do
+            given[n] = type(thing) == "string" and t[thing:gsub("^%?", "")] or thing
+          end
+          given[place] = NULL
+          local freed = name:find "_free$"
+          local got = lib[name](unpack(given, 1, #arguments))
+          local allowed = type(argument) == "string" and argument:find "^%?"
+          if not allowed then assert.is_true(judge(got), tostring(got)) end
+          local noted = arguments[1] == "builder" and place > 1 and not CONST[name]
+          if judge == EINVAL and not allowed and noted then
+            assert.matches("%a", ffi.string(lib.gdn_last_error(t.builder)))
+          end
+          if freed then return end
+          lib.gdn_batch_free(t.batch)
+          lib.gdn_builder_free(t.builder)
+          lib.gdn_slots_free(t.slots)
+          lib.gdn_heap_free(t.heap)
+        end)
+      end
+    end
+  end
+end)
