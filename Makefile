@@ -77,7 +77,7 @@ $(CDEF): src/gdnmeta.h Makefile
 deps:
 	@scripts/deps
 
-# A recorded workload is first replayed by a driver of a screen's length, without the engine: both must
+# At a rate where a queue forms: without one all policies do the same. A recorded workload is first replayed by a driver of a screen's length, without the engine: both must
 # come to the same sums.
 REPORT := build/demo/report.html
 demo: deps all
@@ -85,7 +85,7 @@ demo: deps all
 	@$(if $(TRACE),$(IN_TREE) luajit examples/replay.lua "$(TRACE)" && echo)
 	@mkdir -p $(dir $(REPORT))
 	@GDNMETA_LIB=$(LIB) bin/gdnmeta simulate --policy fcfs --policy decode_first --policy fair \
-	  $(if $(TRACE),--trace "$(TRACE)") --report $(REPORT)
+	  $(if $(TRACE),--trace "$(TRACE)",--rate 9) --report $(REPORT)
 	@echo && echo 'as a page: $(REPORT)'
 
 # nginx is unpacked beside the system, for examples/nginx and its specs, which are left out where it cannot be had.
@@ -211,7 +211,7 @@ clean:
 
 help:
 	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/cdef.lua'
-	@echo 'make demo       three policies on one workload; TRACE=<file> takes a recorded one'
+	@echo 'make demo       three policies on one workload under load; TRACE=<file> takes a recorded one'
 	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
 	@echo 'make test       the specs and the conformance vectors'
 	@echo 'make lint       luacheck, and the C compiler with every warning an error'

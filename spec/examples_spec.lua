@@ -110,6 +110,15 @@ describe("examples/policies/ #lua", function()
     assert.is_true(mine("first").itl.max < 0.2 * run("fcfs").itl.max)
   end)
 
+  it("first.lua wins where the README says: first tokens, gaps, targets, and nobody waits longer", function()
+    local demo = { rate = 9, workload = { requests = 2000 } }
+    local first, fcfs = run("examples/policies/first.lua", demo), run("fcfs", demo)
+    assert.is_true(first.ttft.p50 < 0.1 * fcfs.ttft.p50 and first.itl.p99 < 0.2 * fcfs.itl.p99)
+    assert.is_true(first.attainment > 0.9 and fcfs.attainment < 0.5,
+                   ("%g, %g"):format(first.attainment, fcfs.attainment))
+    assert.is_true(first.longest_wait_ms < fcfs.longest_wait_ms)
+  end)
+
   it("pad_aware.lua never leaves the captured graphs, and pads less than decode_first", function()
     local r, other = mine("pad_aware"), run "decode_first"
     assert.are.equal(0, r.padding.kinds.eager.steps)
