@@ -1,13 +1,17 @@
 -- Keeps a policy's code out of the compiler: compiled loops run no hooks, so that an endless one could
 -- never be interrupted. Followed are upvalues, tables and globals, but only functions of the same source
 -- are touched: a policy's helpers, not the host's libraries.
+local util = require "jit.util"
+
 local M = {}
 
 local MOST = 10000 -- objects looked at
+-- Where our own code lies: it has no loop without an end, and everybody else runs it, too.
+local OURS = debug.getinfo(1, "S").source:gsub("interpreted%.lua$", "")
 
 local function source_of(f) return debug.getinfo(f, "S").source end
 
-local visit
+local visit, follow
 
 local function visit_table(walk, t)
   for key, value in next, t do
@@ -17,9 +21,52 @@ local function visit_table(walk, t)
   visit(walk, debug.getmetatable(t))
 end
 
+-- Names that a function's code may look up, with those of the functions in it.
+local function names_in(code, names)
+  local n = -1
+  while true do
+    local ok, constant = pcall(util.funck, code, n)
+    if not ok or constant == nil then return names end
+    if type(constant) == "string" then names[constant] = true end
+    if type(constant) == "proto" then names_in(constant, names) end
+    n = n - 1
+  end
+end
+
+-- A helper of another file, but for ours: only what the code names, for the rest is the host's business.
+local function visit_named(walk, value, names, depth)
+  if type(value) == "function" then
+    local source = source_of(value)
+    if source == "=[C]" or source:sub(1, #OURS) == OURS then return end
+    if source == walk.source or walk.seen[value] or walk.count >= MOST then return end
+    walk.seen[value], walk.count = true, walk.count + 1
+    jit.off(value, true)
+    follow(walk, value)
+  elseif type(value) == "table" and depth < 3 then
+    for name in next, names do visit_named(walk, rawget(value, name), names, depth + 1) end
+    local mt = debug.getmetatable(value)
+    if type(mt) == "table" then
+      for _, field in next, mt do visit_named(walk, field, names, depth + 1) end
+    end
+  end
+end
+
+function follow(walk, f)
+  local names, n = names_in(f, {}), 1
+  while true do
+    local name, value = debug.getupvalue(f, n)
+    if not name then break end
+    visit_named(walk, value, names, 0)
+    n = n + 1
+  end
+  local globals = getfenv(f)
+  for name in next, names do visit_named(walk, rawget(globals, name), names, 1) end
+end
+
 local function visit_function(walk, f)
   if source_of(f) ~= walk.source then return end
   jit.off(f, true)
+  follow(walk, f)
   local n = 1
   while true do
     local name, value = debug.getupvalue(f, n)

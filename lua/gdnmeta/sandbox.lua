@@ -1,6 +1,8 @@
 -- Where the code of a policy file runs: values and arithmetic, no files, no ffi, no clock, nothing that
 -- catches errors, no way to the host's own tables. Not a wall against an attacker, but a mistake in a
 -- policy stays in the policy.
+local bounded = require "gdnmeta.bounded"
+
 local M = {}
 
 local FREE = { "assert", "error", "ipairs", "next", "pairs", "select", "setmetatable", "tonumber", "tostring",
@@ -25,6 +27,9 @@ end
 function M.environment()
   local env = pick(_G, FREE)
   for name, names in pairs(LIBRARIES) do env[name] = pick(require(name), names) end
+  for _, name in ipairs { "string", "table" } do
+    for field, f in pairs(bounded[name]) do env[name][field] = f end
+  end
   env._G = env
   return env
 end

@@ -2,12 +2,13 @@
 -- code has an instruction budget; a yield is an error too. Failures are recorded; several steps in a row that
 -- fail trip a breaker.
 local boundary = require "gdnmeta.engine.boundary"
+local bounded = require "gdnmeta.bounded"
 local problem = require "gdnmeta.problem"
 local watch = require "gdnmeta.engine.watch"
 local words = require "gdnmeta.words"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
-local traceback, xpcall = debug.traceback, xpcall
+local traceback, setlocal, xpcall = debug.traceback, debug.setlocal, xpcall
 
 local KEPT = 100 -- records
 local BRIEF = 100000 -- instructions of an error object's text
@@ -34,6 +35,20 @@ local function overtime(given)
   return given.problem or now > given.ends and "time limit passed"
 end
 
+-- The handlers of xpcall below the code that is interrupted would run before anything is unwound, and without
+-- hooks: a loop in one could not be stopped. Nil in its place makes LuaJIT go on without it.
+local function disarm()
+  local level = 3
+  while true do
+    local info = getinfo(level, "f")
+    if not info or info.func == call_with_budget then return end
+    if info.func == xpcall and getinfo(level + 1, "f").func ~= call_with_budget then
+      setlocal(level, 1, nil)
+    end
+    level = level + 1
+  end
+end
+
 -- Count hook, every limits.slice instructions. Once the budget is spent every further instruction fails,
 -- so that a pcall in the policy cannot swallow it; only call_with_budget itself, on its way out, is left
 -- alone.
@@ -42,22 +57,42 @@ local function count_down()
   local late = overtime(limits)
   if limits.left > 0 and not late or getinfo(2, "f").func == call_with_budget then return end
   sethook(count_down, "", 1)
+  disarm()
   error(late or "instruction budget spent", 2)
 end
 
 function call_with_budget(given, section, a, b, c, d)
   local hook, mask, count = gethook()
+  local outer = limits
   limits, given.left, given.problem = given, given.budget, nil
   if given.stopwatch then
     local now, why = watch.read(given.stopwatch, given.cursor)
-    if not now then return false, why end
+    if not now then
+      limits = outer
+      return false, why
+    end
     given.ends = now + given.seconds
   end
+  bounded.enter()
   sethook(count_down, "", given.slice)
   local ok, x, y = xpcall(section, caught, a, b, c, d)
   sethook(hook, mask, count)
+  bounded.leave()
+  limits = outer
   return ok, x, y
 end
+
+-- Work that one instruction did, in instructions.
+function bounded.charge(n)
+  if not limits then return end
+  limits.left = limits.left - n
+  if limits.left > 0 then return end
+  sethook(count_down, "", 1)
+  error("instruction budget spent", 3)
+end
+
+jit.off(bounded.charge)
+jit.off(disarm)
 jit.off(call_with_budget)
 jit.off(count_down)
 
