@@ -106,6 +106,12 @@ test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(MAKE) python || true
 	@$(IN_TREE) scripts/specs
 
+# The texts of spec/goldens/texts anew, for a change that was meant: read the difference.
+TEXT_SPECS := $(patsubst %,spec/%_spec.lua,texts report_texts domains transcripts)
+goldens: all
+	@GDN_GOLDENS=write SPECS="$(TEXT_SPECS)" $(IN_TREE) scripts/specs
+	@git diff --stat spec/goldens/texts
+
 # Faults put into a copy of the tree, one at a time: how many do the specs notice? spec/mutants/run.lua has
 # the variables (N, SEED, ONLY, JOBS).
 mutants: deps all
@@ -221,6 +227,7 @@ help:
 	@echo 'make faults     every allocation fails once'
 	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
+	@echo 'make goldens    write the texts of spec/goldens/texts anew, after a change that was meant'
 	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=60 SEED= JOBS=)'
 	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
@@ -234,4 +241,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(BUILD)/bench.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install rock clean mutants nginx python bench-python serve help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install rock clean goldens mutants nginx python bench-python serve help

@@ -48,14 +48,17 @@ local function swaps(code, language, put)
   end
 end
 
+-- Whole numbers; the exponent of 1e-9 is none.
 local function constants(code, put)
   local at = 1
   while true do
     local from, to = code:find("%f[%w_.]%d+%f[^%w_.]", at)
     if not from then return end
     local n = tonumber(code:sub(from, to))
-    put(from, to, ("%d"):format(n + 1), "constant")
-    if n > 0 then put(from, to, ("%d"):format(n - 1), "constant") end
+    if not code:sub(1, from - 1):find "%f[%w_.]%d[%d.]*[eE][+-]$" then
+      put(from, to, ("%d"):format(n + 1), "constant")
+      if n > 0 then put(from, to, ("%d"):format(n - 1), "constant") end
+    end
     at = to + 1
   end
 end
@@ -97,6 +100,7 @@ local function statements(code, before, language, put)
   if language == "c" then
     local continues = not before:find "[;{}:)]%s*$" and before:find "%S"
     if continues or not text:find ";$" or text:find "^[%a_][%w_]*%s+[%a_*]" then return end
+    if text:find "^va_end%(" then return end -- nothing, on every machine that there is a LuaJIT for
     put(from, to, ";", "removed")
     return
   end
