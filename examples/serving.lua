@@ -150,10 +150,11 @@ end
 
 --- Run one step.
 ---@param now number seconds
+---@param clock function|nil returns the seconds when the model is done; without, a step takes no time
 ---@return boolean|nil busy false when nobody is left; nil when the build was refused
 ---@return integer|string rows that ran, 0 when the policy holds everybody; or the message
 ---@return integer? code
-function Host:step(now)
+function Host:step(now, clock)
   local engine = self.engine
   local step, message, code = engine:step(now)
   if not step then return nil, message, code end
@@ -165,7 +166,7 @@ function Host:step(now)
     for row = 0, rows - 1 do
       if step.samples[row] == 1 then verify(self, step, row, said) end
     end
-    assert(engine:complete(step, nil, now))
+    assert(engine:complete(step, nil, clock and clock() or now))
     finish_rows(self, step)
   end
   call_back(self)

@@ -7,6 +7,7 @@ local function configuration(changes, further)
   local c = {
     align = false, num_spec = 2, num_groups = 2, seqs = 4, block = 16, max_model_len = 64, budget = 24,
     threshold = 0, kv_block = 4, kv_tokens = 96, num_slots = 40, full_cuda_graph = true, kv_watermark = 0,
+    kv_headroom = 0,
     check = false,
   }
   for name, value in pairs(changes or {}) do c[name] = value end

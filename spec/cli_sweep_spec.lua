@@ -24,6 +24,15 @@ describe("gdnmeta sweep #lua", function()
     assert.are.equal(alone, beside)
   end)
 
+  it("hands classes and sessions on to its jobs", function()
+    local command = "sweep --rates 1,2 --precision 60 --sessions 9 --think 1 " .. SMALL
+      .. "--classes 'a:1,ttft=1;b:2' "
+    local alone, err, status = gdnmeta(command)
+    assert.are.equal(0, status, err)
+    assert.matches("^note +classes a %(first token within 1 s%), b\nnote +9 sessions in closed loop: ", alone)
+    assert.are.equal(alone, (gdnmeta(command .. "--jobs 2")))
+  end)
+
   it("prints jobs for others to run, and merge joins what they wrote", function()
     local out = gdnmeta(SWEEP .. "--print-jobs")
     local first = ("gdnmeta simulate --policy fcfs --rate 5 --workload requests=60,rate=6 "

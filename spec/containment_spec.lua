@@ -235,10 +235,11 @@ describe("A policy that fails", function()
     assert.are.equal(hook, found)
   end)
 
-  it("cannot starve everybody", function()
-    start { name = "stingy", admit = function() return false end }
-    local step = engine:step(1)
-    assert.are.equal(3, step.num_rows)
+  it("cannot starve those that run", function()
+    start { name = "stingy", chunk = function(r) return r.computed == 0 and 5 or 0 end }
+    engine:complete(engine:step(1), nil, 1)
+    for _, id in ipairs { "r2", "r3" } do engine:cancel(id) end
+    assert.are.equal(1, engine:step(2).num_rows)
     assert.are.equal("I24: nothing is scheduled, though requests could run", engine:failures()[1].message)
   end)
 
@@ -248,8 +249,7 @@ describe("A policy that fails", function()
     engine = assert(gdn.engine { builder = of_blocks, policy = { chunk = 15 } })
     engine:submit { id = 1, prompt_tokens = 40, max_tokens = 1 }
     assert.are.equal(32, engine:step(1).num_tokens)
-    assert.are.equal("I24: nothing is scheduled, though requests could run; "
-                     .. "a chunk takes whole blocks of ctx.block = 16 tokens", engine:failures()[1].message)
+    assert.are.equal("chunk gives 15 tokens, want 0 or at least ctx.block = 16", engine:failures()[1].message)
   end)
 
   it("cannot propose what does not fit", function()

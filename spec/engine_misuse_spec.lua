@@ -107,7 +107,8 @@ describe("A policy's hook", function()
         local engine, builder
         local policy = policy_with(hook, function() call(engine) end)
         builder = serve.builder { num_speculative_tokens = 1 }
-        engine = assert(gdn.engine { builder = builder, policy = policy, kv_tokens = 64, kv_block_size = 4 })
+        engine = assert(gdn.engine { builder = builder, policy = policy, kv_tokens = 64, kv_block_size = 4,
+                                      kv_headroom = 0 })
         for id = 1, 12 do assert(engine:submit(serve.request(id, { max_tokens = 20 }))) end
         local now = 0
         while not engine:idle() do

@@ -1,3 +1,4 @@
+local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local serve = require "spec.support.serve"
 
@@ -88,6 +89,32 @@ describe("gdnmeta.engine", function()
     assert.are.equal("gdnmeta.Engine(policy=fcfs, 0 running, 0 waiting, 0 in flight, closed)",
                      tostring(engine))
     gdn.engine({ builder = b }):close()
+  end)
+
+  it("has its second builder for itself too, in either role", function()
+    local a, b, c = builder(), builder(), builder()
+    local engine = gdn.engine { builder = a, second_builder = b, async = true }
+    raises("second_builder belongs to another engine, close that first",
+           { builder = c, second_builder = b, async = true })
+    raises("second_builder belongs to another engine, close that first",
+           { builder = c, second_builder = a, async = true })
+    raises("builder belongs to another engine, close that first", { builder = b })
+    raises("builder belongs to another engine, close that first",
+           { builder = b, second_builder = c, async = true })
+    raises("second_builder is builder itself, want another",
+           { builder = c, second_builder = c, async = true })
+    engine:close()
+    gdn.engine({ builder = b, second_builder = a, async = true }):close()
+    a:close()
+    raises("second_builder is closed", { builder = b, second_builder = a, async = true })
+  end)
+
+  it("leaves tables alone that the host lent to the second builder", function()
+    local cells, second = ffi.new("int32_t[4]", 7), builder()
+    assert(second:borrow_table(0, cells, 1, 4))
+    raises("second_builder: group 0 borrows its table, want its own",
+           { builder = builder(), second_builder = second, async = true })
+    assert.are.same({ 7, 7 }, { cells[0], cells[3] })
   end)
 
   it("captures the usual sizes, a list or none", function()

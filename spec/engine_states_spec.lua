@@ -5,7 +5,7 @@ local request = serve.request
 
 describe("Preemption", function()
   it("recomputes short stretches behind the decodes and before the extends", function()
-    local engine = serve.engine("decode_first", { long_prefill_token_threshold = 8 },
+    local engine = serve.engine({ chunk = 8 }, nil,
                                 { num_speculative_tokens = 2 })
     local function finish(step, now)
       local results = {}
@@ -18,13 +18,13 @@ describe("Preemption", function()
     finish(engine:step(3), 3)
     assert(engine:set_policy(function(view, plan)
       for i in view:running() do
-        if view:request(i).id == "again" then plan:preempt(i) else plan:take(i) end
+        if view:request(i).id == "again" then plan:preempt(i) else plan:take(i, 8) end
       end
     end))
     local step = engine:step(4)
     assert.are.same({ "again" }, step.preempted)
     finish(step, 4)
-    assert(engine:set_policy "decode_first")
+    assert(engine:set_policy { chunk = 8 })
     engine:submit(request("decode", { prompt_tokens = 1, max_tokens = 9 }))
     finish(engine:step(5), 5) -- again: 8 of 11 tokens, extend: 24 of 26
     engine:submit(request("fresh", { prompt_tokens = 3 }))

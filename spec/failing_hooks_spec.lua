@@ -6,7 +6,7 @@ local function no() error "no idea" end
 
 -- One step with a decode that has drafts, a prompt under way, and two that wait.
 local function step_of(policy)
-  local engine = serve.engine("decode_first", { max_model_len = 200 },
+  local engine = serve.engine({}, { max_model_len = 200 },
                               { num_speculative_tokens = 2, max_num_batched_tokens = 48 })
   engine:submit(serve.request("decode", { prompt_tokens = 5, max_tokens = 50 }))
   engine:complete(engine:step(0), nil, 0)

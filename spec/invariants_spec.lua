@@ -66,8 +66,9 @@ end)
 
 local POLICIES = {
   { "fcfs", { decode_first = false } },
-  { "decode_first", { decode_first = true } },
-  { "priority", { decode_first = true, rank = function(q) return q.priority * 1e9 + q.arrival end } },
+  { "decode_first", { decode_first = true, rank = function(q) return q.arrival + q.computed / 100 end } },
+  { "priority", { decode_first = true, rank = function(q) return q.priority * 1e9 + q.arrival end,
+                  bound = function(q) return q.priority * 1e9 + q.arrival + 1e6 end } },
   { { order = "fcfs", decode_first = true, chunk = 13 }, { decode_first = true, chunk = 13 } },
 }
 

@@ -27,7 +27,7 @@ describe("A level 0 policy", function()
 
   it("evicts by what was computed", function()
     for kind, loser in pairs { least_computed = "b", most_computed = "a", last = "c" } do
-      local engine = serve.engine({ victim = kind }, { kv_tokens = 96, kv_block_size = 16 },
+      local engine = serve.engine({ victim = kind }, { kv_tokens = 96, kv_block_size = 16, kv_headroom = 0 },
                                   { max_num_batched_tokens = 128 })
       for _, id in ipairs { "a", "b", "c" } do
         local prompt = ({ a = 32, b = 16, c = 24 })[id]
@@ -73,7 +73,7 @@ end)
 
 describe("plan:take of a decode", function()
   it("says that the attention cache is full", function()
-    local engine, answers = serve.engine("fcfs", { kv_tokens = 32, kv_block_size = 16 }), {}
+    local engine, answers = serve.engine("fcfs", { kv_tokens = 32, kv_block_size = 16, kv_headroom = 0 }), {}
     for _, id in ipairs { "a", "b" } do engine:submit(request(id, { prompt_tokens = 16, max_tokens = 4 })) end
     engine:complete(engine:step(0), nil, 0) -- a block of 16 each
     assert(engine:set_policy(function(view, plan)

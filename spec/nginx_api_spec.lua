@@ -79,6 +79,30 @@ describe("the API of examples/nginx #lua #system", function()
     assert.are.equal("tools", cjson.decode(server:chat(body).body).error.param)
   end)
 
+  it("measures by class, each family once", function()
+    local server = nginx.start()
+    server:post { prompt = "a", max_tokens = 3 }
+    server:chat { messages = { { role = "user", content = "a" } }, max_tokens = 5 }
+    local text, families = server:get("/metrics").body, {}
+    for family in text:gmatch "# TYPE (%S+)" do
+      assert.is_nil(families[family], family)
+      families[family] = true
+    end
+    for _, name in ipairs { "step", "policy", "build" } do
+      assert.is_true(tonumber(text:match("\ngdnmeta_" .. name .. "_seconds_count (%d+)")) >= 8, name)
+      assert.is_true(tonumber(text:match("\ngdnmeta_" .. name .. "_seconds_sum (%S+)")) > 0, name)
+    end
+    for class, tokens in pairs { completion = 3, chat = 5 } do
+      local function sample(name)
+        return tonumber(text:match(('\ngdnmeta_%s{class="%s"} (%%S+)'):format(name, class)))
+      end
+      assert.are.same({ 1, tokens, 1, 1, 1 }, { sample "requests_arrived_total",
+        sample "emitted_tokens_total",
+        sample "time_to_first_token_seconds_count", sample "queue_seconds_count",
+          sample "request_seconds_count" })
+    end
+  end)
+
   it("lists its model", function()
     local server = nginx.start()
     local list = cjson.decode(server:get("/v1/models").body)

@@ -79,7 +79,7 @@ describe("examples/nginx after a fault #lua #system", function()
     } do
       os.execute(("rm -rf %s && %s %s"):format(path, make, path))
       assert.is_true(becomes(server, "good", 1), make)
-      assert.is_truthy(server:log():find(message, 1, true), make .. server:log())
+      assert.is_truthy(nginx.eventually(function() return server:log():find(message, 1, true) end), make)
       serves(server)
       kill_worker(server)
       assert.is_true(becomes(server, "good", 1), make)
@@ -121,6 +121,17 @@ describe("examples/nginx after a fault #lua #system", function()
       return new and new ~= old and server:get("/healthz").status == 200
     end, 10), server:log())
     slow:close()
+  end)
+
+  it("is not stopped by hooks that yield to nginx: they fail like any other", function()
+    local server = nginx.start { SERVE_MODEL = "spec.support.yielding_model" }
+    local answer = server:post { prompt = "a", max_tokens = 11 }
+    assert.are.equal("é 😀€!", sse.text(cjson.decode(answer.body)))
+    local log = server:log()
+    for _, hook in ipairs { "key", "admit", "on_emit" } do
+      assert.matches(("trial of %s: idle true, %s: [^\n]*yield"):format(hook, hook), log)
+    end
+    server:check_idle()
   end)
 
   it("stops its own nginx alone", function()

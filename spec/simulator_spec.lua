@@ -142,8 +142,9 @@ describe("the simulator #lua", function()
   end)
 
   it("preempts when the attention cache is short, and computes again", function()
-    local r = run { workload = { requests = 60, rate = 200, prompt_max = 300, output_max = 200 },
-                    kv_tokens = 2000 }
+    local r = run { workload = { requests = 60, rate = 200, prompt_max = 300, output_median = 900,
+                                 output_max = 1500 },
+                    kv_tokens = 6000 }
     assert.is_true(r.preemptions > 0)
     assert.is_true(r.recomputed > 0 and r.recompute_tax > 0)
     assert.are.equal(60, r.finished)
@@ -215,10 +216,17 @@ describe("the simulator #lua", function()
     assert.are.equal("request 2: prompt_tokens = 100, want at most 59 (max_model_len - 1)", r.rejection)
   end)
 
-  it("comes to an end under a policy that runs nobody, and counts the steps it failed", function()
+  it("comes to an end under a policy that runs nobody, and says so", function()
+    local r, message = sim.run { workload = { requests = 3 },
+                                 policy = { name = "idler", admit = function() return false end } }
+    assert.is_nil(r)
+    assert.are.equal("policy idler holds 3 requests, and nothing else runs or arrives", message)
+  end)
+
+  it("goes on where a policy holds everybody for a while", function()
     local r = run { workload = { requests = 20 },
-                    policy = { name = "idler", admit = function() return false end } }
+                    policy = { name = "late", admit = function(q) return q.age > 0.5 end } }
     assert.are.equal(20, r.finished)
-    assert.is_true(r.fallbacks > 0)
+    for i = 1, 20 do assert.is_true(r.per_request.queue[i] > 500 and r.per_request.queue[i] < 700) end
   end)
 end)

@@ -3,7 +3,6 @@
 local client = require "examples.nginx.client"
 local errors = require "examples.nginx.errors"
 local http = require "examples.nginx.http"
-local metrics = require "examples.nginx.metrics"
 local parse = require("examples.nginx.request").parse
 local shapes = require "examples.nginx.shapes"
 local texts = require "examples.nginx.text"
@@ -62,7 +61,6 @@ local function send_events(request, stream, text)
   repeat
     bytes, reason, status = next_bytes(request, stream)
     if not bytes then break end
-    if text.count == 0 then metrics.observe_first_token() end
     if not request.headers_sent then send_headers(request) end
     for _, json in ipairs(shapes.events(request, text:feed(bytes, reason), reason)) do
       if not send("data: " .. json .. "\n\n") then return false end
@@ -87,7 +85,6 @@ local function send_whole(request, stream, text)
       if not status then return false end
       return errors.answer(status, reason)
     end
-    if text.count == 0 then metrics.observe_first_token() end
     pieces[#pieces + 1] = text:feed(bytes, reason)
   until reason
   local json = shapes.whole(request, table.concat(pieces), reason, text.count)
@@ -114,7 +111,7 @@ local function read(kind)
   local request, message, param = parse(ngx.req.get_body_data(), kind)
   if not request then return errors.answer(400, message, param) end
   local id = ngx.var.request_id
-  request.shape = shapes[kind]
+  request.shape, request.class, request.arrival = shapes[kind], kind, ngx.req.start_time()
   request.id, request.created = request.shape.prefix .. id, ngx.time()
   request.model = request.model or worker.settings().model
   request.seed = request.seed or tonumber(id:sub(1, 12), 16)

@@ -2,6 +2,7 @@
 -- Everything here runs in one thread, so nothing is locked; only ngx.sleep and semaphores let others run.
 local ffi = require "ffi"
 local process = require "ngx.process"
+local clock = require "examples.nginx.clock"
 local semaphore = require "ngx.semaphore"
 local gdn = require "gdnmeta"
 local hosts = require "examples.serving"
@@ -52,7 +53,7 @@ local function run()
       if ngx.worker.exiting() then return end
       wait_for_work()
     else
-      local ok, busy, problem = pcall(host.step, host, ngx.now())
+      local ok, busy, problem = pcall(host.step, host, ngx.now(), clock.now)
       if not ok or busy == nil then return fail(ok and problem or busy) end
       ngx.sleep(0.001) -- one round of nginx; a sleep of 0 wants a patched one
     end
@@ -74,7 +75,7 @@ local function make_engine(policy)
   })
   local made = assert(gdn.engine {
     builder = builder, policy = policy, max_model_len = settings.max_model_len,
-    max_num_batched_tokens = settings.max_num_batched_tokens,
+    max_num_batched_tokens = settings.max_num_batched_tokens, stopwatch = clock.stopwatch,
   })
   return made, hosts.new(made, require(settings.model).new { seed = settings.seed, builder = builder })
 end
@@ -92,6 +93,7 @@ end
 local function begin()
   local policy, problem = policy_file.first(settings.policy)
   local made, its_host = make_engine(policy or "fcfs")
+  M.metrics = assert(gdn.metrics(made))
   M.engine, M.policy = made, policy_file.new(made, settings.policy, problem)
   engine, host, failure = made, its_host, nil
   assert(ngx.timer.at(0, run))
@@ -155,8 +157,9 @@ function M.submit(request)
   if problem then return nil, problem, status, param, name end
   local stream = streams.new(request.id)
   local ok, message, code = host:submit {
-    id = request.id, prompt = request.prompt, max_tokens = request.max_tokens, user = request.user,
-    priority = request.priority, stop = request.stop, temperature = request.temperature,
+    id = request.id, class = request.class, arrival = request.arrival, prompt = request.prompt,
+      max_tokens = request.max_tokens,
+    user = request.user, priority = request.priority, stop = request.stop, temperature = request.temperature,
     top_p = request.top_p, seed = request.seed, on_bytes = to_stream(stream),
   }
   if not ok then return nil, message, 400, nil, code == ECAP and "context_length_exceeded" or nil end

@@ -3,7 +3,9 @@
 -- except the requests' `mark`, which says what the plan holds of them. Decodes have a list of their own,
 -- so that loops over them are one straight trace. A policy's budget may end anywhere in here: an entry is
 -- written before it is counted, and counted before it is marked, so that begin() finds every mark.
--- is_short: a running request waits for room that is on its way back; makes_room: somebody left for room.
+-- is_short: a running request waits for room that is on its way back, or that was admitted to others;
+-- makes_room: somebody left for room, gives_way: for one that waits. starved: a prompt that decodes left too
+-- little for, or -1; is_cut: a chunk took all that was left; num_held: waiting requests that the policy held.
 local ffi = require "ffi"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -31,7 +33,9 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.num_decodes, self.num_chunks, self.num_victims, self.num_skipped, self.num_rejects = 0, 0, 0, 0, 0
   self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
   self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming
-  self.has_gaps, self.is_short, self.makes_room = false, false, false
+  self.has_gaps, self.is_short, self.makes_room, self.gives_way = false, false, false, false
+  self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
+  self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
 end
 
 -- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.
@@ -80,14 +84,42 @@ function Plan:put_chunk(i, n)
   return true
 end
 
---- Could a waiting request start with n tokens? Its whole known text must fit the attention cache.
+--- Blocks of attention cache that nobody holds and no running request will need soon; math.huge where
+--- nobody runs, for a request that is alone needs no more than it asks for.
+function Plan:kv_spare()
+  local outlook = self.outlook
+  if outlook:is_alone(self) then return math.huge end
+  if self.kv_promised < 0 then self.kv_promised = outlook:promised() end
+  return self.kv_free - self.kv_promised - self.kv_newcomers
+end
+
+--- Could a waiting request start with n tokens? Its whole known text must fit the attention cache, with
+--- what it and the running ones will need soon.
 ---@return boolean|nil ok, string? why
 function Plan:fits(i, n)
   local r = self.requests
   if self.seqs_left < 1 then return nil, "seqs" end
-  if self.states:missing_kv(i, r.known[i]) + self.watermark > self.kv_left then return nil, "kv" end
+  if self.states.limited then
+    if self.states:missing_kv(i, r.known[i]) + self.watermark > self.kv_left then return nil, "kv" end
+    if self.outlook:blocks(i) + self.watermark > self:kv_spare() then return nil, "kv" end
+  end
   if needs(self, i, r.computed[i] + n, 0) > self.slots_left then return nil, "slots" end
   return true
+end
+
+--- Would it, with so many slots and blocks free, and blocks that nobody will need soon?
+---@return boolean
+function Plan:would_fit(i, n, slots, kv, spare)
+  local r = self.requests
+  if needs(self, i, r.computed[i] + n, 0) > slots then return false end
+  if not self.states.limited then return true end
+  return self.states:missing_kv(i, r.known[i]) + self.watermark <= kv
+    and self.outlook:blocks(i) + self.watermark <= spare
+end
+
+--- Blocks of attention cache that a running request will need soon beyond what it holds.
+function Plan:kv_growth(i)
+  return math.max(self.outlook:blocks(i) - self.requests.kv_blocks[i], 0)
 end
 
 --- Admit a waiting request with its first n tokens.
@@ -95,9 +127,21 @@ end
 function Plan:admit(i, n)
   local ok, why = self:fits(i, n)
   if not ok then return nil, why end
+  if self.states.limited then self.kv_newcomers = self.kv_newcomers + self.outlook:blocks(i) end
   self:put_chunk(i, n)
   self.seqs_left, self.admitted = self.seqs_left - 1, self.admitted + 1
   return true
+end
+
+--- Those that pass a waiting request, which wants more tokens than are left, leave its memory and its seat.
+function Plan:set_aside(i, n)
+  local states = self.states
+  self.slots_left = self.slots_left - needs(self, i, self.requests.computed[i] + n, 0)
+  self.seqs_left, self.has_passed = self.seqs_left - 1, true
+  if states.limited then
+    self.kv_left = self.kv_left - states:missing_kv(i, self.requests.known[i])
+    self.kv_newcomers = self.kv_newcomers + self.outlook:blocks(i)
+  end
 end
 
 --- Would the pools suffice for a step that ends at `tokens`, once all that is on its way back is back?
@@ -136,12 +180,13 @@ function Plan:preempt(i)
   self.victims[self.num_victims] = i
   self.num_victims = self.num_victims + 1
   r.mark[i] = M.PREEMPTED
+  self.kv_promised = -1
   local slots, kv = self.states:held_slots(i), r.kv_blocks[i]
   if r.flight[i] > 0 then
     self.slots_coming, self.kv_coming = self.slots_coming + slots, self.kv_coming + kv
   else
     self.slots_left, self.kv_left = self.slots_left + slots, self.kv_left + kv
-    self.seqs_left = self.seqs_left + 1
+    self.kv_free, self.seqs_left = self.kv_free + kv, self.seqs_left + 1
   end
 end
 
@@ -180,10 +225,12 @@ end
 function Plan:is_empty() return self.num_decodes + self.num_chunks == 0 end
 
 --- capacity: requests that may run at a time. Twice as many entries: a preempted request leaves a gap.
-function M.new(requests, states, capacity, watermark)
+--- outlook: of outlook.lua.
+function M.new(requests, states, capacity, watermark, outlook)
   local n = 2 * capacity
   return setmetatable({
     requests = requests, states = states, block = states.block, watermark = watermark,
+    outlook = outlook,
     decodes = int32s(n), drafts = int32s(n), chunks = int32s(n), tokens = int32s(n),
     victims = int32s(capacity),
     skipped = {}, rejects = {}, reasons = {},

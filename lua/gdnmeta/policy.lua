@@ -33,6 +33,8 @@ local FIELDS = {
              function(v) return v == 0 or positive(v) or type(v) == "function" end },
   victim = { '"last", "least_computed", "most_computed" or a function',
              function(v) return VICTIMS[v] or type(v) == "function" end },
+  preempt_for = { "true, false or a function",
+                  function(v) return type(v) == "boolean" or type(v) == "function" end },
 }
 local HOOKS = { "key", "admit", "step", "on_admit", "on_arrival", "on_emit", "on_finish", "on_preempt" }
 for _, hook in ipairs(HOOKS) do
@@ -44,7 +46,8 @@ local OPTIONAL = { chunk_limit = true, drafts_limit = true, victim_kind = true }
 for name in pairs(FIELDS) do OPTIONAL[name] = true end
 receiver.strict("Policy", Policy, OPTIONAL)
 
-local PACKING = { "admit", "chunk", "drafts", "victim", "group", "static", "decode_first" } -- for levels 0, 1
+-- For levels 0 and 1.
+local PACKING = { "admit", "chunk", "drafts", "victim", "preempt_for", "group", "static", "decode_first" }
 
 local function shown(value)
   return (type(value) == "string" or type(value) == "number") and checks.show(value) or type(value)
@@ -77,6 +80,7 @@ local function assemble(fields, name, trusted)
     if not base then return nil, message end
     for field, value in pairs(base) do policy[field] = value end
   end
+  local preempt_for = policy.preempt_for
   for field, value in pairs(fields) do
     policy[field] = value
     has_code = has_code or type(value) == "function"
@@ -87,6 +91,10 @@ local function assemble(fields, name, trusted)
     policy.drafts, policy.drafts_limit = nil, math.floor(policy.drafts)
   end
   if type(policy.victim) == "string" then policy.victim, policy.victim_kind = nil, policy.victim end
+  if policy.preempt_for == true then
+    policy.preempt_for = preempt_for or policy.victim
+    if not policy.preempt_for then return nil, "preempt_for = true, want a victim hook beside it" end
+  end
   if policy.decode_first == nil then policy.decode_first = true end
   policy.static = policy.static or false
   policy.trusted = trusted or fields.trusted or not has_code

@@ -36,6 +36,9 @@ local INTEGERS = {
   "lane_next", "lane_prev", -- queue of its lane
   "lane",         -- NONE: in none
   "mark",         -- what the plan says: see plan.lua
+  "parked",       -- what a look at it costs, where the queue keeps it apart until its turn; 0: it does not
+  "yielded",      -- times that it was evicted for one that waited
+  "yields",       -- scratch: the step in which it is to leave
   "seen",         -- scratch of the proof
   "place",        -- scratch: index in the running list
   "allowed",      -- scratch: drafts that the policy leaves of those proposed
@@ -51,6 +54,7 @@ local NUMBERS = {
   "low_cover",    -- a step may end at tokens in (low_cover, high_cover] without a new state block
   "high_cover",
   "keyed",        -- step in which `key` was computed
+  "held",         -- step in which the policy held it; 0: it did not when it was last asked
   "score",        -- scratch: victims by the policy
 }
 

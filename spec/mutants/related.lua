@@ -68,7 +68,7 @@ local MAP = {
   { "sim/cost", "cost" },
   { "sim/fairness", "fairness" },
   { "sim/knee", "knee load" },
-  { "sim/load", "sessions sim simulator" },
+  { "sim/load", "sessions classes sim simulator" },
   { "sim/samples", "samples" },
   { "sim/format", "format" },
   { "sim/compare", "compare report_texts" },

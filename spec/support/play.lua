@@ -25,6 +25,7 @@ function M.configuration()
   local most = c.seqs * (need + 2) + 8
   c.num_slots = 1 + (chance(0.5) and most or need + 2 + random(0, most))
   c.full_cuda_graph, c.admit_after_preemption = chance(0.7), chance(0.3)
+  c.kv_headroom = pick { 0, 0, 5, 512 }
   c.kv_watermark, c.check = chance(0.2) and 0.05 or 0, chance(0.5)
   return c
 end
@@ -48,6 +49,7 @@ function M.engine(c, policy)
     async = c.async, policy = policy, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
     max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
     kv_tokens = c.kv_tokens, kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
+    kv_headroom = c.kv_headroom,
     admit_after_preemption = c.admit_after_preemption,
     on_policy_error = c.on_policy_error, breaker = c.breaker, policy_budget = c.policy_budget,
   })

@@ -1,6 +1,7 @@
 -- What the engine must schedule, the slow and obvious way: plain tables, everything counted anew when it
 -- is asked for, one step at a time (no step in flight while the next is planned). For level 0 policies:
--- { decode_first, chunk, rank(request) or nil: by arrival }.
+-- { decode_first, chunk, rank(request) or nil: by arrival, bound(request): whose rank is
+-- above it may leave for that one, has_key = false: prompts that run go before all that wait }.
 local M = {}
 
 local Reference = {}
@@ -9,7 +10,7 @@ Reference.__index = Reference
 function Reference:submit(given)
   self.count = self.count + 1
   local q = { id = given.id, prompt = given.prompt_tokens, max = given.max_tokens,
-              known = given.prompt_tokens,
+              known = given.prompt_tokens, yielded = 0,
               computed = 0, drafts = 0, arrival = given.arrival, priority = given.priority,
                 order = self.count,
               blocks = 0, columns = {}, holds = 0 }
@@ -81,15 +82,21 @@ end
 local function victim(self)
   local worst
   for _, q in ipairs(self.running) do
-    if not worst or not self.policy.rank or self.policy.rank(q) >= self.policy.rank(worst) then worst = q end
+    local score = self.policy.bound and self.policy.rank or function() return 0 end
+    if not worst or score(q) >= score(worst) then worst = q end
   end
   return worst
 end
 
 local function schedule_or_preempt(self, q, n, drafts)
   while not fits(self, q, n, drafts) do
+    if #self.admitted > 0 then -- I21
+      self.is_short, self.was_late = true, true
+      return
+    end
     local evicted = victim(self)
     preempt(self, evicted)
+    self.makes_room = true
     if evicted == q then return end
   end
   schedule(self, q, n, drafts)
@@ -100,7 +107,7 @@ local function is_decode(q) return q.computed >= q.prompt and q.known - q.comput
 local function chunk(self, q)
   local c = self.c
   local n = math.min(q.known - q.computed, self.left, self.policy.chunk or math.huge)
-  if c.threshold > 0 then n = math.min(n, c.threshold) end
+  if c.threshold > 0 and self.prompts > 1 then n = math.min(n, c.threshold) end
   if not c.align or n < 1 then return math.max(n, 0) end
   local last = math.floor(q.known / c.block) * c.block
   if c.num_spec > 0 then last = math.max(last - c.block, 0) end
@@ -109,14 +116,78 @@ local function chunk(self, q)
   return n - n % c.block
 end
 
+-- The fewest tokens that a chunk has.
+local function least(self, q)
+  local c = self.c
+  if not c.align then return 1 end
+  local last = math.floor(q.known / c.block) * c.block
+  if c.num_spec > 0 then last = math.max(last - c.block, 0) end
+  return q.computed < last and math.min(c.block, last - q.computed) or 1
+end
+
+-- What decodes leave a prompt at times.
+local function share(self, q)
+  return math.max(least(self, q), math.min(q.known - q.computed, math.floor(self.c.budget / 8)))
+end
+
+-- Decodes left this prompt too little: they leave it in the next step.
+local function starve(self, q)
+  local by_decodes = self.c.budget - self.left - self.by_prompts
+  if not self.starved and not self.owed and not self.is_cut and by_decodes > 0
+    and least(self, q) <= self.left + by_decodes then
+    self.starved = q
+  end
+end
+
+-- Drafts of each decode: what was proposed, cut evenly until every decode has its token and a prompt that
+-- got nothing in the last step its share; then some decodes pause, others in every step.
+local function share_out(self)
+  local decodes, kept = {}, 0
+  for _, q in ipairs(self.running) do
+    q.allowed = q.drafts
+    if is_decode(q) then table.insert(decodes, q) end
+  end
+  local owed = self.owed
+  if owed and not owed.gone and not is_decode(owed) then kept = math.min(share(self, owed), self.c.budget) end
+  local function tokens(most)
+    local sum = 0
+    for _, q in ipairs(decodes) do sum = sum + 1 + math.min(q.allowed, most) end
+    return sum
+  end
+  local most = self.c.num_spec
+  while most > 0 and tokens(most) > self.c.budget - kept do most = most - 1 end
+  for _, q in ipairs(decodes) do q.allowed = math.min(q.allowed, most) end
+  local paused = tokens(most) - (self.c.budget - kept)
+  if paused <= 0 then return end
+  local first = self.pause_turn % #decodes
+  for at = 0, paused - 1 do decodes[(first + at) % #decodes + 1].allowed = -1 end
+  self.pause_turn = (first + paused) % #decodes
+end
+
 local function run_decode(self, q)
-  local drafts = math.min(q.drafts, self.left - 1, self.c.max_model_len - 2 - q.computed)
+  local drafts = math.min(q.allowed, self.left - 1, self.c.max_model_len - 2 - q.computed)
   if drafts >= 0 then schedule_or_preempt(self, q, 1 + drafts, drafts) end
+end
+
+-- How much it would take if there were tokens enough.
+local function appetite(self, q)
+  local limit = self.c.threshold > 0 and self.prompts > 1 and self.c.threshold or math.huge
+  return math.min(q.known - q.computed, self.policy.chunk or math.huge, limit)
+end
+
+local function take_text(self, q, n, put)
+  local before = self.left
+  if appetite(self, q) > self.left then
+    if n < appetite(self, q) and n < share(self, q) then starve(self, q) end
+    self.is_cut = true
+  end
+  put(self, q, n, 0)
+  self.by_prompts = self.by_prompts + before - self.left
 end
 
 local function run_chunk(self, q)
   local n = chunk(self, q)
-  if n > 0 then schedule_or_preempt(self, q, n, 0) end
+  if n == 0 then starve(self, q) else take_text(self, q, n, schedule_or_preempt) end
 end
 
 local function by_rank(self, list)
@@ -146,20 +217,110 @@ local function in_turn(self)
   return turn
 end
 
-local function admit(self)
-  for _, q in ipairs(by_rank(self, { unpack(self.waiting) })) do
-    if #self.running >= self.c.seqs or self.left < 1 then return end
-    local n = chunk(self, q)
-    local _, blocks = free(self)
-    local reserve = self.c.kv_tokens
-      and math.floor(self.c.kv_watermark * math.floor(self.c.kv_tokens / self.c.kv_block))
-      or 0
-    local whole = self.c.kv_tokens and math.ceil(q.known / self.c.kv_block) or 0
-    if n == 0 or whole + reserve > blocks or not fits(self, q, n, 0) then return end
-    remove(self.waiting, q)
-    table.insert(self.running, q)
-    schedule(self, q, n, 0)
-    table.insert(self.admitted, q.id)
+-- Blocks that a request will hold soon.
+local function outlook(self, q)
+  local most = math.min(q.prompt + q.max - 1, self.c.max_model_len - 1)
+  return math.ceil(math.max(q.known, math.min(q.known + self.c.kv_headroom, most)) / self.c.kv_block)
+end
+
+-- May a waiting request come in, beside those that run and one that it passes?
+local function may_come(self, q, n)
+  local c, passed, seats, slots, blocks = self.c, self.passed, #self.running, free(self)
+  local spare, alone = blocks, #self.running == 0 and not passed
+  local first = #written(self, q, n, 0)
+  if passed then
+    seats, slots = seats + 1, slots - #written(self, passed, least(self, passed), 0)
+  end
+  if seats >= c.seqs or first > slots then return false end
+  if not c.kv_tokens then return true end
+  local total = math.floor(c.kv_tokens / c.kv_block)
+  local reserve = math.floor(c.kv_watermark * total)
+  if passed then blocks = blocks - math.ceil(passed.known / c.kv_block) end
+  if math.ceil(q.known / c.kv_block) + reserve > blocks then return false end
+  for _, other in ipairs(self.running) do
+    local planned = other.blocks - (self.held_before[other] or 0)
+    spare = spare + planned - math.max(outlook(self, other) - (self.held_before[other] or 0), 0)
+  end
+  if passed then spare = spare - outlook(self, passed) end
+  return alone or outlook(self, q) + reserve <= spare
+end
+
+-- Running requests that may leave for it, the least important first; false where that is not enough.
+local function make_way(self, q, n)
+  local c, policy = self.c, self.policy
+  if not policy.bound or #self.evicted > 0 or self.passed then return end
+  if #self.admitted > 0 and not c.admit_after_preemption then return end
+  local running, leaving = { unpack(self.running) }, {}
+  local kept = {}
+  for _, other in ipairs(running) do kept[other] = { other.columns, other.blocks } end
+  while not may_come(self, q, n) do
+    local worst
+    for _, other in ipairs(self.running) do
+      if policy.rank(other) > policy.bound(q) and other.yielded < 3
+        and (not worst or policy.rank(other) >= policy.rank(worst)) then
+        worst = other
+      end
+    end
+    if not worst then
+      self.running = running
+      for other, was in pairs(kept) do other.columns, other.blocks = was[1], was[2] end
+      return
+    end
+    remove(self.running, worst)
+    worst.columns, worst.blocks = {}, 0
+    table.insert(leaving, worst)
+  end
+  self.running = running
+  for other, was in pairs(kept) do other.columns, other.blocks = was[1], was[2] end
+  for _, other in ipairs(leaving) do
+    other.yielded = other.yielded + 1
+    preempt(self, other)
+  end
+end
+
+-- One of the queue: false where nobody behind it is looked at.
+local function consider(self, q)
+  local n = chunk(self, q)
+  if not may_come(self, q, n > 0 and n or least(self, q)) then
+    make_way(self, q, n > 0 and n or least(self, q))
+    return false
+  end
+  if n == 0 and self.left < 1 then
+    starve(self, q)
+    return false
+  end
+  if n == 0 then
+    if not self.passed then
+      starve(self, q)
+      self.passed = q
+    end
+    return true
+  end
+  remove(self.waiting, q)
+  table.insert(self.running, q)
+  take_text(self, q, n, schedule)
+  table.insert(self.admitted, q.id)
+  return true
+end
+
+local function may_admit(self)
+  if #self.evicted > 0 and not self.c.admit_after_preemption or self.is_short or self.is_settling then
+    return false
+  end
+  local seats = #self.running + (self.passed and 1 or 0)
+  return seats < self.c.seqs or self.policy.bound ~= nil
+end
+
+-- Those of the queue that go before a running prompt, all of them without one. The queue stands as it was
+-- when the step began.
+local function admit(self, before)
+  local rank = self.policy.rank or function(q) return q.arrival end
+  while self.queue and self.queue[1] do
+    if not may_admit(self) then self.queue = nil return end
+    local q = self.queue[1]
+    if before and rank(q) >= rank(before) then return end
+    if not consider(self, q) then self.queue = nil return end
+    table.remove(self.queue, 1)
   end
 end
 
@@ -175,16 +336,30 @@ end
 --- The next step: rows { id, n, drafts } in order, admitted, preempted.
 function Reference:step()
   self.plan, self.preempted, self.admitted, self.evicted, self.left = {}, {}, {}, {}, self.c.budget
-  local is_settling = self.is_tight and #self.running > 0
+  self.by_prompts, self.is_cut, self.is_short, self.was_late, self.makes_room = 0, false, false, false, false
+  self.passed, self.starved, self.prompts, self.held_before = nil, nil, #self.waiting, {}
+  self.is_settling = self.is_tight and #self.running > 0
+  for _, q in ipairs(self.running) do
+    self.held_before[q] = q.blocks
+    if not is_decode(q) then self.prompts = self.prompts + 1 end
+  end
+  share_out(self)
+  self.queue = by_rank(self, { unpack(self.waiting) })
+  local merges = self.policy.has_key ~= false and not self.is_hungry
   for _, q in ipairs(in_turn(self)) do
     local is_here = q.columns and not self.by_id[q.id].gone
     for _, evicted in ipairs(self.evicted) do is_here = is_here and evicted ~= q end
+    if merges and is_here and not is_decode(q) then
+      admit(self, q)
+      for _, evicted in ipairs(self.evicted) do is_here = is_here and evicted ~= q end
+    end
     if is_here then
       if is_decode(q) then run_decode(self, q) else run_chunk(self, q) end
     end
   end
-  if not is_settling and (#self.evicted == 0 or self.c.admit_after_preemption) then admit(self) end
-  self.is_tight = self.is_tight or #self.evicted > 0
+  admit(self)
+  self.is_tight = self.is_tight or self.makes_room
+  self.owed, self.is_hungry = self.starved, self.was_late
   for _, q in ipairs(self.evicted) do table.insert(self.waiting, q) end
   local rows, drafting = {}, false
   for _, entry in ipairs(self.plan) do drafting = drafting or entry.drafts > 0 end
@@ -242,7 +417,8 @@ end
 
 --- c: a configuration of play.lua.
 function M.new(c, policy)
-  return setmetatable({ c = c, policy = policy, running = {}, waiting = {}, by_id = {}, count = 0 },
+  return setmetatable({ c = c, policy = policy, running = {}, waiting = {}, by_id = {}, count = 0,
+                        pause_turn = 0 },
                       Reference)
 end
 

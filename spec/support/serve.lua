@@ -10,9 +10,10 @@ function M.builder(options)
   return assert(gdn.builder(b))
 end
 
---- An engine on a builder of its own. builder, engine: options that replace the defaults.
+--- An engine on a builder of its own. builder, engine: options that replace the defaults. Admissions leave
+--- no attention cache to answers, so that a small one makes requests leave.
 function M.engine(policy, engine, builder)
-  local e = { policy = policy, max_model_len = 4096 }
+  local e = { policy = policy, max_model_len = 4096, kv_headroom = 0 }
   for name, value in pairs(engine or {}) do e[name] = value end
   e.builder = M.builder(builder)
   return assert(gdn.engine(e))

@@ -10,7 +10,7 @@ M.check = check
 -- I9, I10, I11.
 local function check_chunk(self, where, q, n)
   local c = self.config
-  if (c.threshold or 0) > 0 then check(n <= c.threshold, where, "I9: chunk of %d", n) end
+  if (c.threshold or 0) > 0 and self.prompts > 1 then check(n <= c.threshold, where, "I9: chunk of %d", n) end
   if c.chunked == false then check(n == q.known - q.computed, where, "I10: chunk of %d", n) end
   if not c.align then return end
   local boundary = math.floor(q.known / c.block) * c.block

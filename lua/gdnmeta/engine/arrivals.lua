@@ -130,6 +130,7 @@ function M.add(e, request)
   r.computed[i], r.drafts[i], r.accepted[i], r.preemptions[i] = r.cached[i], 0, 1, 0
   r.read_column[i], r.read_before[i], r.flight[i], r.ahead[i], r.pending[i] = -1, -1, 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.owed_slots[i], r.owed_kv[i] = 0, 0, 0, 0, 0
+  r.parked[i], r.yielded[i], r.yields[i], r.held[i], r.allowed[i] = 0, 0, 0, 0, 0
   r.user[i], r.class[i] = user_number, class_number
   r.arrival[i], r.ttft[i], r.tpot[i] = arrival, ttft, request.tpot or e.tpot
   r.deadline[i] = request.deadline or arrival + ttft

@@ -1,8 +1,10 @@
 -- Waiting requests by the policy's key. It is computed when the request joins the queue; one that is not
 -- static also anew in every step, for at most `rekey_limit` requests in turn and for whoever comes first.
--- (Same face as fifo.lua and lanes.lua: begin, candidate, advance ..., finish; finish puts back.)
+-- (Same face as fifo.lua and lanes.lua: begin, candidate, advance or hold ..., finish; finish puts back who
+-- was passed, and who was held comes back when it is his turn.)
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local parked = require "gdnmeta.engine.parked"
 
 local out_t = ffi.typeof "gdn_heap *[1]"
 local items_t = ffi.typeof "int32_t[?]"
@@ -24,20 +26,34 @@ function ByKey:push(i)
 end
 
 function ByKey:remove(i)
-  lib.gdn_heap_remove(self.heap, i)
+  if self.requests.parked[i] > 0 then self.parked:remove(i) else lib.gdn_heap_remove(self.heap, i) end
 end
 
 local function rekey(self)
   local fifo, items, n = self.fifo, self.items, math.min(self.fifo.size, self.limit)
   for k = 0, n - 1 do items[k] = fifo:rotate() end
   if not self.hooks:keys(items, n, self.step) then return false end
-  for k = 0, n - 1 do set(self, items[k]) end
+  local is_parked = self.requests.parked
+  for k = 0, n - 1 do
+    if is_parked[items[k]] == 0 then set(self, items[k]) end
+  end
   return true
+end
+
+local function unpark(self)
+  local back = self.parked
+  back:begin()
+  local i = back:pop()
+  while i >= 0 do
+    set(self, i)
+    i = back:pop()
+  end
 end
 
 --- Candidates of a step from here on, in order. False: the policy failed.
 function ByKey:begin(step)
   self.popped, self.step, self.fresh = 0, step, 0
+  unpark(self)
   return self.static or rekey(self)
 end
 
@@ -61,6 +77,13 @@ function ByKey:advance()
   self.held[self.popped] = i
 end
 
+--- The best one stays out until it is its turn again.
+function ByKey:hold(cost)
+  local i = lib.gdn_heap_first(self.heap)
+  lib.gdn_heap_remove(self.heap, i)
+  self.parked:push(i, cost)
+end
+
 function ByKey:finish()
   for n = 1, self.popped do set(self, self.held[n]) end
   self.popped = 0
@@ -72,7 +95,7 @@ function M.new(requests, fifo, policy, hooks, limit)
   local out = out_t()
   if lib.gdn_heap_new(requests.capacity, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
   local self = setmetatable({ requests = requests, fifo = fifo, static = policy.static, hooks = hooks,
-                              limit = limit,
+                              limit = limit, parked = parked.new(requests),
                               heap = ffi.gc(out[0], heap_free), items = items_t(limit), held = {},
                                 popped = 0 }, ByKey)
   local i = fifo.head

@@ -22,8 +22,8 @@ local function builder_problem(name, builder)
   if not builder.handle then return name .. " is closed" end
   if builder.rules ~= "strict" then return ("%s rules = %s, want strict"):format(name, builder.rules) end
   for group = 0, builder.num_groups - 1 do
-    if name == "builder" and lib.gdn_builder_table(builder.handle, group) == nil then
-      return ("builder: group %d borrows its table, want its own"):format(group)
+    if lib.gdn_builder_table(builder.handle, group) == nil then
+      return ("%s: group %d borrows its table, want its own"):format(name, group)
     end
   end
 end

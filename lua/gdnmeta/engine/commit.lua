@@ -17,6 +17,7 @@ function M.release(e, i)
   local slots, kv = states:held_slots(i), r.kv_blocks[i]
   r.owed_slots[i], r.owed_kv[i] = slots, kv
   e.slots_coming, e.kv_coming = e.slots_coming + slots, e.kv_coming + kv
+  e.seats_coming = e.seats_coming + 1
 end
 
 --- The last step that names it is complete.
@@ -24,6 +25,7 @@ function M.release_owed(e, i)
   local r = e.requests
   e.slots_coming, e.kv_coming = e.slots_coming - r.owed_slots[i], e.kv_coming - r.owed_kv[i]
   r.owed_slots[i], r.owed_kv[i] = 0, 0
+  e.seats_coming = e.seats_coming - 1
   e.states:leave(i)
 end
 
@@ -53,7 +55,7 @@ function M.compact_running(e)
       kept = kept + 1
     end
   end
-  e.num_running = kept
+  e.num_running, e.roster = kept, e.roster + 1
 end
 
 -- I22. The text stays known, its states are computed anew from the checkpoint on.
@@ -79,10 +81,10 @@ local function admit(e, i)
   local r = e.requests
   M.dequeue(e, i)
   e.states:enter(i)
-  r.state[i], r.accepted[i] = RUNNING, 1
+  r.state[i], r.accepted[i], r.allowed[i] = RUNNING, 1, 0
   r.read_column[i] = r.cached[i] > 0 and r.cached[i] / e.states.block - 1 or -1
   e.running[e.num_running] = i
-  e.num_running = e.num_running + 1
+  e.num_running, e.roster = e.num_running + 1, e.roster + 1
 end
 
 local function commit_victims(e, step)
@@ -90,10 +92,17 @@ local function commit_victims(e, step)
   for v = 0, plan.num_victims - 1 do
     local i = plan.victims[v]
     preempt(e, i)
+    if plan.gives_way then r.yielded[i] = r.yielded[i] + 1 end
     step.preempted[told + v + 1] = r.id[i]
   end
   if plan.num_victims > 0 then M.compact_running(e) end
   if plan.makes_room then e.is_tight = true end
+end
+
+-- What the next step has to know of this one.
+local function remember(e)
+  local plan = e.plan
+  e.owed_to, e.is_hungry, e.stats.held = plan.starved, plan.is_hungry, plan.num_held
 end
 
 local function commit_rejects(e, step)
@@ -117,6 +126,7 @@ end
 --- Write down who came and went in the step's lists.
 function M.commit(e, step)
   local plan, r = e.plan, e.requests
+  remember(e)
   commit_victims(e, step)
   commit_rejects(e, step)
   local decodes, drafts, computed = plan.decodes, plan.drafts, r.computed

@@ -101,16 +101,19 @@ function Engine:set_policy(what)
   self.policy, self.policy_source, self.policy_disabled = policy, what, false
   self.hooks = hooks.new(self, self.view, policy, self.options)
   if records then self.hooks.guard.records = records end
-  for _, i in pairs(self.requests.index) do self.announced[#self.announced + 1] = i end
+  for _, i in pairs(self.requests.index) do
+    self.announced[#self.announced + 1] = i
+    self.requests.held[i], self.requests.parked[i] = 0, 0
+  end
   table.sort(self.announced, function(a, b) return self.requests.tie[a] < self.requests.tie[b] end)
   for n, i in ipairs(self.announced) do
     self.hooks:event("on_arrival", i)
     if self.requests.state[i] == requests.RUNNING then self.hooks:event("on_admit", i) end
     self.announced[n] = nil
   end
-  self.queue = make.queue(self) or false
+  self.queue, self.claimant = make.queue(self) or false, -1
   -- A static key is asked for when a request joins the queue: those that run have the old policy's.
-  if policy.static and policy.key and not policy.group then
+  if policy.static and policy.key then
     for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
   end
   return true

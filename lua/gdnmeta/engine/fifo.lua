@@ -1,6 +1,7 @@
 -- Waiting requests by arrival; those that were preempted come back to the front. Links live in the
 -- requests' columns `next` and `prev`.
 local NONE = require("gdnmeta.requests").NONE
+local HALF = 64 -- looks
 
 local Fifo = {}
 Fifo.__index = Fifo
@@ -25,6 +26,7 @@ function Fifo:remove(i)
   if prev == NONE then self.head = next else r.next[prev] = next end
   if next == NONE then self.tail = prev else r.prev[next] = prev end
   if self.rotation == i then self.rotation = next end
+  if self.cursor == i then self.cursor = next end
   self.size = self.size - 1
 end
 
@@ -37,15 +39,29 @@ function Fifo:rotate()
 end
 
 -- The built-in policy walks the queue as it stands: candidates come by arrival.
-function Fifo:begin() self.at = self.head end
+-- Those that a policy holds take half of a step's looks from the head on, the other half from where the step
+-- before stopped looking.
+function Fifo:begin() self.at, self.looked, self.has_jumped = self.head, 0, false end
 function Fifo:candidate() return self.at end
 function Fifo:advance() self.at = self.requests.next[self.at] end
-function Fifo.finish() end
+
+function Fifo:hold(cost)
+  self.looked = self.looked + cost
+  self:advance()
+  if self.looked < HALF or self.has_jumped then return end
+  self.has_jumped = true
+  if self.cursor >= 0 then self.at = self.cursor end
+end
+
+function Fifo:finish()
+  self.cursor = self.looked >= HALF and self.at or -1
+end
 
 local M = {}
 
 function M.new(requests)
-  return setmetatable({ requests = requests, head = NONE, tail = -1, size = 0, rotation = -1, at = -1 }, Fifo)
+  return setmetatable({ requests = requests, head = NONE, tail = -1, size = 0, rotation = -1, at = -1,
+                        cursor = -1, looked = 0 }, Fifo)
 end
 
 return M

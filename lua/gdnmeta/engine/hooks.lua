@@ -59,6 +59,12 @@ function Hooks:admit(i)
   return self.guard:call(self.sections.admit, admit, i)
 end
 
+--- Running requests with a higher score than this may leave for the waiting request i; nil: it failed.
+function Hooks:bound(i)
+  local ok, bound = self.guard:call(self.sections.bound, self.policy.preempt_for, i)
+  return ok and bound or nil
+end
+
 --- Something happened to a request: name is a policy's field on_*.
 function Hooks:event(name, i)
   local handler = self.policy[name]

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local NONE = require("gdnmeta.requests").NONE
+local parked = require "gdnmeta.engine.parked"
 
 local out_t = ffi.typeof "gdn_heap *[1]"
 local items_t = ffi.typeof "int32_t[?]"
@@ -52,6 +53,10 @@ end
 
 function Lanes:remove(i)
   local r = self.requests
+  if r.parked[i] > 0 then
+    self.parked:remove(i)
+    return
+  end
   local lane, next, prev = r.lane[i], r.lane_next[i], r.lane_prev[i]
   if lane == NONE then return end
   r.lane[i] = NONE
@@ -69,9 +74,37 @@ local function rekey(self, n)
   return true
 end
 
+-- Back to its place in its lane: before those that were submitted later. The lane's key is asked for when it
+-- comes to the top.
+local function unpark(self, i)
+  local r = self.requests
+  local lane = r[self.column][i]
+  local at, before = self.head[lane] or -1, -1
+  while at >= 0 and r.tie[at] < r.tie[i] do at, before = r.lane_next[at], at end
+  r.lane[i], r.lane_next[i], r.lane_prev[i], r.keyed[i] = lane, at, before, -1
+  if not self.head[lane] then open(self, lane) end
+  if before < 0 then self.head[lane] = i else r.lane_next[before] = i end
+  if at < 0 then self.tail[lane] = i else r.lane_prev[at] = i end
+  self.at[lane] = self.head[lane]
+  r.keyed[self.at[lane]] = -1
+  lib.gdn_heap_reserve(self.heap, lane + 1)
+  lib.gdn_heap_set(self.heap, lane, -math.huge, 0)
+end
+
+local function unpark_all(self)
+  local back = self.parked
+  back:begin()
+  local i = back:pop()
+  while i >= 0 do
+    unpark(self, i)
+    i = back:pop()
+  end
+end
+
 function Lanes:begin(step)
-  local n = math.min(self.count, self.limit)
   self.step, self.touched = step, 0
+  unpark_all(self)
+  local n = math.min(self.count, self.limit)
   for k = 0, n - 1 do
     if self.turn >= self.count then self.turn = 0 end
     self.items[k] = self.head[self.active[self.turn]]
@@ -105,11 +138,28 @@ function Lanes:advance()
   end
 end
 
+--- The best lane's first request stays out until it is its turn again.
+function Lanes:hold(cost)
+  local lane = lib.gdn_heap_first(self.heap)
+  local i = self.at[lane]
+  local next = self.requests.lane_next[i]
+  self.touched = self.touched + 1
+  self.moved[self.touched] = lane
+  self:remove(i)
+  self.parked:push(i, cost)
+  self.at[lane] = next
+  if next < 0 then
+    lib.gdn_heap_remove(self.heap, lane)
+  else
+    lib.gdn_heap_set(self.heap, lane, -math.huge, 0)
+  end
+end
+
 function Lanes:finish()
   for n = 1, self.touched do
     local lane = self.moved[n]
     self.at[lane] = self.head[lane]
-    set(self, lane)
+    if self.head[lane] then set(self, lane) end
   end
   self.touched = 0
 end
@@ -124,7 +174,7 @@ function M.new(requests, fifo, policy, hooks, limit)
     requests = requests, column = policy.group, hooks = hooks, limit = limit,
     heap = ffi.gc(out[0], heap_free), items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
-    count = 0, turn = 0, touched = 0,
+    count = 0, turn = 0, touched = 0, parked = parked.new(requests),
   }, Lanes)
   local i = fifo.head
   while i ~= NONE do

@@ -6,6 +6,7 @@ local checks = require "gdnmeta.engine.checks"
 local fifo = require "gdnmeta.engine.fifo"
 local lanes = require "gdnmeta.engine.lanes"
 local names = require "gdnmeta.engine.names"
+local outlooks = require "gdnmeta.engine.outlook"
 local plans = require "gdnmeta.plan"
 local policy = require "gdnmeta.policy"
 local proposal = require "gdnmeta.engine.proposal"
@@ -20,15 +21,24 @@ local int32s = ffi.typeof "int32_t[?]"
 
 local M = {}
 
--- Builders whose tables an engine writes.
+-- Builders whose tables an engine writes, or that read its tables.
 local engines = setmetatable({}, { __mode = "kv" })
+
+local function taken_problem(given)
+  if type(given) ~= "table" then return nil end
+  for _, name in ipairs { "builder", "second_builder" } do
+    if given[name] ~= nil and engines[given[name]] then
+      return name .. " belongs to another engine, close that first"
+    end
+  end
+end
 
 --- Options checked, every default filled in.
 ---@return table|nil options, string? problem
 function M.options(given)
-  local o, problem = checks.options(given)
-  if o and engines[o.builder] then return nil, "builder belongs to another engine, close that first" end
-  return o, problem
+  local problem = taken_problem(given)
+  if problem then return nil, problem end
+  return checks.options(given)
 end
 
 -- The host's array of accepted counts on the device, by table row. Mode none finds the state from them;
@@ -40,7 +50,7 @@ end
 
 local STATS = {
   "arrived", "waiting", "running", "peak_running", "finished", "cancelled", "rejected", "preemptions",
-  "steps", "empty_steps", "fallbacks", "failures", "wasted_rows",
+  "steps", "empty_steps", "held", "fallbacks", "failures", "wasted_rows",
   "scheduled", "emitted", "rejected_drafts", "discarded", "abandoned", "wasted_tokens", "padding",
 }
 
@@ -73,6 +83,7 @@ end
 
 local function scratch(self, n)
   self.running, self.items, self.work, self.places = int32s(n), int32s(n), int32s(n), int32s(n)
+  self.leaving = int32s(n)
 end
 
 local function padding(self, o)
@@ -97,6 +108,7 @@ local function facts(o)
     stopwatch = o.stopwatch or false,
     max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
     admit_after_preemption = o.admit_after_preemption, default_drafts = o.drafts,
+    preempt_limit = o.preempt_limit,
     ttft = o.ttft, tpot = o.tpot,
     num_spec = c.num_speculative_tokens, align = align, block = c.mamba_block_size,
     reorder_threshold = o.builder.reorder_batch_threshold,
@@ -111,10 +123,15 @@ local function begin(self, r)
   self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), names.new(), names.new()
   self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
-  self.slots_coming, self.kv_coming, self.policy_disabled = 0, 0, false
   -- Not nil: what an engine has no field for is somebody's mistake.
   self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
   self.policy, self.policy_source, self.hooks = false, false, false
+  self.slots_coming, self.kv_coming, self.seats_coming, self.policy_disabled = 0, 0, 0, false
+  self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
+  self.is_hungry = false -- a running request found no memory behind those that were admitted
+  self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with nobody but held requests
+  self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
+  self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
   self.is_tight = false -- somebody was preempted for room, and no token came out since
   self.gone, self.announced, self.stats, self.metrics = {}, {}, {}, false
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
@@ -136,9 +153,14 @@ local function hold(self, cursor)
   for _, step in ipairs(self.steps) do step.batch:hold(cursor ~= false) end
 end
 
---- Everything but the policy.
----@return table|nil self, string? message, integer? code
-function M.state(o)
+-- The second builder reads its own tables again.
+local function return_tables(second, num_groups)
+  if not second or not second.handle then return end
+  for group = 0, num_groups - 1 do second:borrow_table(group, nil) end
+end
+
+-- Everything but the policy.
+local function state(o)
   local r, self = requests.new(math.max(64, 2 * o.max_num_seqs)), facts(o)
   begin(self, r)
   local tables, ok, message, code
@@ -153,12 +175,22 @@ function M.state(o)
   scratch(self, o.max_num_seqs)
   padding(self, o)
   self.sizing = sizing(self, o)
-  self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv))
+  self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
+                        outlooks.new(self, o.kv_headroom))
   self.view = views.new(self, o)
   self.see, self.propose = proposal.new(self, self.view)
   engines[o.builder] = self
   hold(self, self.view.cursor)
+  if o.second_builder then engines[o.second_builder] = self end
   return self
+end
+
+--- Everything but the policy.
+---@return table|nil self, string? message, integer? code
+function M.state(o)
+  local self, message, code = state(o)
+  if not self then return_tables(o.second_builder, o.config.num_groups) end
+  return self, message, code
 end
 
 ---@return table|nil policy, string? message
@@ -179,11 +211,10 @@ end
 function M.release(self)
   engines[self.builder] = nil
   hold(self, false)
+  if self.second_builder then engines[self.second_builder] = nil end
   for _, step in ipairs(self.steps) do step.batch:close() end
   if self.device_accepted and self.builder.handle then self.builder:borrow_device_accepted(nil) end
-  if self.second_builder and self.second_builder.handle then
-    for group = 0, self.config.num_groups - 1 do self.second_builder:borrow_table(group, nil) end
-  end
+  return_tables(self.second_builder, self.config.num_groups)
 end
 
 return M

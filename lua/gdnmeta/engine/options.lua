@@ -34,6 +34,8 @@ local DOMAINS = {
   kv_tokens = { integer(1, INT32_MAX) },
   kv_block_size = { integer(1, INT32_MAX) },
   kv_watermark = { number(0, 1) },
+  kv_headroom = { integer(0, INT32_MAX) },
+  preempt_limit = { integer(0, INT32_MAX) },
   admit_after_preemption = { flag() },
   async = { flag() },
   drafts = { integer(0, 64) },
@@ -52,7 +54,8 @@ local DOMAINS = {
 
 -- Those that no default of the builder's provides.
 local DEFAULTS = {
-  long_prefill_token_threshold = 0, chunked_prefill = true, kv_watermark = 0, admit_after_preemption = false,
+  long_prefill_token_threshold = 0, chunked_prefill = true, kv_watermark = 0, kv_headroom = 512,
+  preempt_limit = 3, admit_after_preemption = false,
   async = false, aging = 20, ttft = math.huge, tpot = math.huge, rekey_limit = 128, policy_budget = 1e6,
   breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }

@@ -12,11 +12,22 @@ local function problem_with(e, number, i, n, want)
   return ("%s: request %s takes %d tokens, want %d"):format(number, tostring(e.requests.id[i]), n, want), i
 end
 
+-- I9: the threshold is for a prompt beside which others stand, waiting or running.
+local function is_beside_others(e, i)
+  local prompts = e.fifo.size
+  for at = 0, e.num_running - 1 do
+    if not e.sizing:is_decode(e.running[at]) then prompts = prompts + 1 end
+  end
+  return prompts > (e.sizing:wants_text(i) and 1 or 0)
+end
+
 -- I9, I10, I11: what a stretch of text may be.
 local function chunk_problem(e, i, n)
   local sizing, computed, known = e.sizing, e.requests.computed[i], e.requests.known[i]
   if computed + n > known then return "I5", known - computed end
-  if sizing.threshold > 0 and n > sizing.threshold then return "I9", sizing.threshold end
+  if sizing.threshold > 0 and n > sizing.threshold and is_beside_others(e, i) then
+    return "I9", sizing.threshold
+  end
   if not sizing.chunked and n ~= known - computed then return "I10", known - computed end
   if not sizing.align then return nil end
   local block = sizing.block

@@ -6,12 +6,15 @@ local M = {}
 
 local function begin(e)
   local states = e.states
+  e.sizing:begin(e.running, e.num_running, e.fifo.size)
   local seqs = math.min(e.max_num_seqs - e.num_running, states.free_seats)
   e.plan:begin(e.max_num_batched_tokens, seqs, states:free_slots(), states.free_kv, e.slots_coming,
                e.kv_coming)
 end
 
+-- Whom the policy held when it was last asked stays held, until the policy is off.
 local function built_in(e)
+  e.obeys_holds = not e.hooks.guard.disabled
   begin(e)
   packer.fill(e, packer.BUILT_IN, e.fifo)
   e.plan:close()
@@ -22,6 +25,17 @@ local function is_idle(e)
   local plan = e.plan
   return plan:is_empty() and plan.num_victims + plan.num_rejects + e.in_flight == 0
     and e.num_running + e.fifo.size > 0
+end
+
+-- Nobody runs because the policy held everybody: that is its to say, but not without a word.
+local function note_held(e)
+  local guard = e.hooks.guard
+  e.held_steps = e.held_steps + 1
+  if e.held_steps ~= guard.breaker then return end
+  local failed = guard.failed
+  guard:fail("plan", ("I24: nothing is scheduled in %d steps, the policy holds all %d requests that it was "
+                      .. "asked about"):format(e.held_steps, e.plan.num_held))
+  guard.failed = failed
 end
 
 -- Whole blocks are what a policy forgets that was tried in mode none.
@@ -39,7 +53,13 @@ local function by_policy(e)
   if not ok then return false end
   e.plan:close()
   local problem, i = proof.problem(e)
-  if not problem and is_idle(e) then
+  local idle = not problem and is_idle(e)
+  if idle and e.num_running == 0 and e.plan.num_held > 0 then
+    note_held(e)
+    return true
+  end
+  e.held_steps = 0
+  if idle then
     built_in(e)
     if e.plan:is_empty() then return true end
     problem = idle_problem(e)

@@ -74,6 +74,14 @@ return function(view)
     return verdict, reason
   end
 
+  function sections.bound(preempt_for, i)
+    cursor.hook, cursor.i = "preempt_for", i
+    local value = preempt_for(r, ctx)
+    if type(value) ~= "number" or value ~= value then wrong("preempt_for", value, "a number") end
+    leave()
+    return value
+  end
+
   function sections.event(name, handler, i)
     cursor.hook, cursor.i = name, i
     handler(r, ctx)

@@ -1,11 +1,13 @@
 -- Decodes first, every step; prompts share what is left of a small budget (after Sarathi-Serve), so that
--- a long prompt slows everybody's next token a little instead of holding it up.
+-- a long prompt slows everybody's next token a little instead of holding it up. A prompt moves back by a
+-- second for each 100 tokens that it has got: one that comes later need not wait for all of a long one,
+-- which goes on by 100 tokens a second at least.
 local BUDGET = 512 -- prompt tokens a step
+local PACE = 100 -- tokens a second
 
 return {
   decode_first = true,
-  static = true,
-  key = function(r) return r.arrival end,
+  key = function(r) return r.arrival + r.computed / PACE end,
   chunk = function(_, want, ctx)
     return math.min(want, math.max(BUDGET, ctx.block) - ctx.prefill_taken)
   end,

@@ -113,8 +113,8 @@ function M.notice(list)
   return "classes " .. table.concat(parts, ", ")
 end
 
---- Give requests their classes: one that has none gets one at random, by the shares, and every request what
---- is due to its class, where it does not say otherwise itself.
+--- Give requests their classes: one that has none gets that of its session's last turn, else one at random,
+--- by the shares; and every request what is due to its class, where it does not say otherwise itself.
 ---@param requests table
 ---@param list table classes
 ---@param seed integer
@@ -122,10 +122,11 @@ end
 function M.assign(requests, list, seed)
   local problem = problem_of(list)
   if problem then error("sim.run: " .. problem, 0) end
-  local pick, of, found = draw(list, workload.random((seed + 3 * 2^30) % 2^32)), {}, {}
+  local pick, of, found, of_session = draw(list, workload.random((seed + 3 * 2^30) % 2^32)), {}, {}, {}
   for _, class in ipairs(list) do of[class.name] = class end
   for _, r in ipairs(requests) do
-    r.class = r.class or pick()
+    r.class = r.class or r.session and of_session[r.session] or pick()
+    if r.session then of_session[r.session] = r.class end
     local class = of[r.class]
     if class then
       found[class.name] = true

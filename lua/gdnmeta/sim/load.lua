@@ -8,9 +8,9 @@ local workload = require "gdnmeta.sim.workload"
 
 local M = {}
 
--- Users 1 .. n with shares 1 : 1/2 : 1/3 ..., from a stream of its own.
+-- Users 1 .. n with shares 1 : 1/2 : 1/3 ..., from a stream of its own. A session's turns are one user's.
 local function add_users(requests, n, seed)
-  local random, total, upto = workload.random((seed + 2^31) % 2^32), 0, {}
+  local random, total, upto, of = workload.random((seed + 2^31) % 2^32), 0, {}, {}
   for u = 1, n do
     total = total + 1 / u
     upto[u] = total
@@ -18,7 +18,9 @@ local function add_users(requests, n, seed)
   for _, r in ipairs(requests) do
     local x, u = random() * total, 1
     while upto[u] < x do u = u + 1 end
-    r.user = r.user or ("user%d"):format(u)
+    local user = r.user or r.session and of[r.session] or ("user%d"):format(u)
+    if r.session then of[r.session] = user end
+    r.user = user
   end
 end
 
@@ -111,6 +113,7 @@ function M.requests(o)
   end
   local requests, message = copies(given, skip + 1, last)
   if not requests then return nil, message end
+  if o.sessions then sessions.deal(requests, o.sessions, o.seed) end
   if o.users then add_users(requests, o.users, o.seed) end
   if o.classes then
     message = classes.assign(requests, o.classes, o.seed)

@@ -5,10 +5,15 @@ local workload = require "gdnmeta.sim.workload"
 
 local M = { THINK = 10 } -- seconds, on average
 
--- The requests dealt out to n sessions: the first n begin them, any other is the next turn of one that is
--- drawn. Requests that have a session keep it.
-local function deal(requests, n, random)
-  local last, count = {}, 0
+local function count_of(n) return ("%s session%s"):format(format.count(n), n == 1 and "" or "s") end
+
+--- Deal requests out to n sessions: the first n begin them, any other is the next turn of one that is drawn.
+--- Requests that have a session keep it.
+---@param requests table
+---@param n integer
+---@param seed integer
+function M.deal(requests, n, seed)
+  local random, last, count = workload.random((seed + 2^30) % 2^32), {}, 0
   for _, r in ipairs(requests) do
     if not r.session then
       local s = count
@@ -40,8 +45,7 @@ end
 ---@param o table closed_loop, sessions, think, seed
 ---@return string|nil message
 function M.link(requests, o)
-  local random = workload.random((o.seed + 2^30) % 2^32)
-  if o.sessions then deal(requests, o.sessions, random) end
+  local random = workload.random((o.seed + 2^29) % 2^32)
   local problem = problem_of(requests, o)
   if problem then return problem end
   for _, r in ipairs(requests) do
@@ -69,13 +73,13 @@ function M.notices(requests, o)
   end
   if n == 0 then return {} end
   if waiting == 0 then
-    return { ("%s sessions, every turn at its recorded time"):format(format.count(n)) }
+    return { count_of(n) .. ", every turn at its recorded time" }
   end
   local think = o.think and ("thinking takes %s s on average"):format(format.number(o.think))
     or o.sessions and ("thinking takes %s s on average"):format(format.number(M.THINK))
     or untold and "and not before its recorded time" or "after the recorded thinking"
-  return { ("%s sessions in closed loop: %s of %s requests wait for the answer before, %s"):format(
-    format.count(n), format.count(waiting), format.count(#requests), think) }
+  return { ("%s in closed loop: %s of %s requests wait for the answer before, %s"):format(
+    count_of(n), format.count(waiting), format.count(#requests), think) }
 end
 
 return M

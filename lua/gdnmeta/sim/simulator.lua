@@ -18,7 +18,8 @@ local M = {}
 local function new(s)
   local n = #s.requests
   return {
-    o = s.o, requests = s.requests, engine = s.engine, cost = s.cost, draw = s.draw, draws = {},
+    o = s.o, name = s.name, held = 0, requests = s.requests, engine = s.engine, cost = s.cost,
+    draw = s.draw, draws = {},
     max_tokens = s.max_tokens, max_model_len = s.max_model_len, tally = tally.new(n),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
     left = integers(n + 1), prompt = integers(n + 1), arrivals = arrivals.new(s.requests), now = 0,
@@ -143,13 +144,23 @@ local function finish(self, step, facts)
   if o.progress then o.progress(t, now / 1e9) end
 end
 
+-- A policy that holds everybody is asked again every 10 ms, but not for ever once nothing more arrives.
+local ASKED_AGAIN, TIMES = 1e7, 1e5
+
 -- Nothing runs: on to the next arrival. An engine with somebody waiting runs somebody, unless its policy
--- only turned away or preempted: then it is asked again.
+-- only turned away or preempted: then it is asked again. Returns what ends the run.
 local function idle(self, step)
-  if #step.rejected + #step.preempted > 0 then return end
-  local waiting, coming = self.engine.stats.waiting, self.arrivals:next()
-  if waiting > 0 then error(("nobody runs, and %d requests wait"):format(waiting), 0) end
-  self.now = coming or self.now
+  if #step.rejected + #step.preempted > 0 then return nil end
+  local stats, coming = self.engine.stats, self.arrivals:next()
+  if stats.waiting == 0 then
+    self.now = coming or self.now
+    return nil
+  end
+  if stats.held == 0 then error(("nobody runs, and %d requests wait"):format(stats.waiting), 0) end
+  self.held = coming and 0 or self.held + 1
+  self.now = math.min(coming or math.huge, self.now + ASKED_AGAIN)
+  if self.held < TIMES then return nil end
+  return ("policy %s holds %d requests, and nothing else runs or arrives"):format(self.name, stats.waiting)
 end
 
 -- In order, a step is planned when the one before has ended. A step ahead (async), it is planned when
@@ -166,9 +177,11 @@ local function loop(self)
       finish(self, running, running_facts)
       running = nil
     elseif not facts then
-      idle(self, step)
+      local message = idle(self, step)
+      if message then return nil, message end
     end
     if facts then
+      self.held = 0
       facts.ends = self.now + facts.duration
       if self.o.async then
         running, running_facts = step, facts
@@ -178,6 +191,13 @@ local function loop(self)
       end
     end
   end
+  return true
+end
+
+-- The engine and its builders.
+local function close(s)
+  s.engine:close()
+  for _, builder in ipairs(s.builders) do builder:close() end
 end
 
 -- Arrival of each request in seconds; first step, first and last token in ms after it, false where it had
@@ -208,7 +228,12 @@ function M.run(opts)
   local s, message = setup.new(opts)
   if not s then return nil, message end
   local self, start = new(s), clock()
-  loop(self)
+  local ended
+  ended, message = loop(self)
+  if not ended then
+    close(s)
+    return nil, message
+  end
   self.tally:close(self.now, s.o.ttft_ms * 1e6)
   local slots = s.engine:slots()
   local run = metrics.figures(self.tally, {
@@ -220,8 +245,7 @@ function M.run(opts)
   run.classes = by_class.figures(s.requests, self.tally)
   run.failure, run.switched_off = first_failure(s.engine), s.engine.policy_disabled
   run.wall.seconds = (clock() - start) / 1e9
-  s.engine:close()
-  for _, builder in ipairs(s.builders) do builder:close() end
+  close(s)
   return run
 end
 

@@ -58,8 +58,8 @@ local function grow(self)
   return true
 end
 
---- The next line without its end, or nil after the last one. A line that is too long ends the file: nil and
---- a message.
+--- The next line without its newline (a CR before that stays), or nil after the last one. A line that is too
+--- long ends the file: nil and a message.
 ---@return string|nil line, string? message
 function Lines:next()
   local put_back = table.remove(self.back)
@@ -80,8 +80,7 @@ function Lines:next()
   if not stop and at > #self.text then return nil end
   stop = stop or #self.text + 1
   self.at, self.number = stop + 1, self.number + 1
-  local last = sub(self.text, stop - 1, stop - 1) == "\r" and stop > at and stop - 2 or stop - 1
-  return sub(self.text, at, last)
+  return sub(self.text, at, stop - 1)
 end
 
 --- Put back a line that next() gave last.

@@ -7,7 +7,7 @@ local values = require "gdnmeta.sim.trace.values"
 
 local M = {}
 
-local MOST_NAMES = 64 -- of keys that are remembered
+local MOST_NAMES = 64 -- that are told of as not read
 local NEEDED = { "arrival", "prompt", "output" }
 
 -- Names that mean nothing here, in the order in which they come: they are told of as not read.
@@ -86,7 +86,7 @@ local function detect_csv(reader, line, lines)
   end
   return nil, ("first line %s is of no known format: no column of %s, "
     .. "want names such as arrival_s,prompt_tokens,output_tokens"):format(
-    values.shown(line:sub(1, 60)), table.concat(missing, ", "))
+    values.shown((line:gsub("%s+$", "")):sub(1, 60)), table.concat(missing, ", "))
 end
 
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
@@ -95,12 +95,12 @@ local function json_reader(reader)
   local cjson, why = problem.module("cjson", "lua-cjson")
   if not cjson then return nil, "JSON lines: " .. why end
   local decode, null, row, names = cjson.new().decode, cjson.null, reader.row, reader.names
-  local known, count = {}, 0 -- key -> meaning, or false
+  local known = {} -- key -> meaning, or false
   for field, name in pairs(JSON_NAMES) do names[field] = name end
   local function learn(key)
     local meaning = type(key) == "string" and columns.meaning(key) or false
     if not meaning then unread(reader, tostring(key)) end
-    if count < MOST_NAMES then known[key], count = meaning, count + 1 end
+    known[key] = meaning
     return meaning
   end
   function reader.read(line)
