@@ -1,43 +1,6 @@
 -- Who waits behind whom, in steps: leftovers of align, short prompts behind long ones, priorities behind
 -- full seats, requests behind those that a policy holds.
-local serve = require "spec.support.serve"
-
--- A server of one-second steps. seen.first[id]: steps that were made before its first token, from its
--- submission on; seen.emitted[n]: tokens of each step.
-local function server(policy, options, of_builder)
-  local self = { engine = serve.engine(policy, options, of_builder), now = 0, born = {}, first = {} }
-
-  function self.submit(id, fields)
-    local request = serve.request(id, fields)
-    request.arrival = fields and fields.arrival or self.now
-    assert(self.engine:submit(request))
-    self.born[id] = self.now
-  end
-
-  function self.step()
-    local step = assert(self.engine:step(self.now))
-    self.now = self.now + 1
-    assert(self.engine:complete(step, nil, self.now))
-    for row = 0, step.num_rows - 1 do
-      local id = step:id(row)
-      if step.emitted[row] > 0 and not self.first[id] then self.first[id] = self.now - self.born[id] end
-    end
-    return step
-  end
-
-  function self.run(steps)
-    local last
-    for _ = 1, steps do last = self.step() end
-    return last
-  end
-
-  function self.close()
-    local failures = self.engine:failures()
-    self.engine:close()
-    assert.are.same({}, failures)
-  end
-  return self
-end
+local server = require("spec.support.queueing").server
 
 local function align(budget, block, more)
   local b = { max_num_batched_tokens = budget, mamba_cache_mode = "align", mamba_block_size = block,
@@ -199,6 +162,51 @@ describe("A long prefill threshold", function()
       assert.are.equal(waits and 16 or 32, s.step().num_tokens)
       s.engine:cancel "b"
       assert.are.equal(64, s.step().num_tokens)
+      s.close()
+    end
+  end)
+end)
+
+describe("In random traffic with seats and memory enough", function()
+  local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
+
+  -- Every second step at least gives a prompt a block, or an eighth of a step.
+  local function bound(prompts, unit)
+    local grants = 0
+    for _, n in ipairs(prompts) do grants = grants + math.ceil(n / unit) + 2 end
+    return 2 * grants + 4
+  end
+
+  it("every prompt has its first token within the steps that its share and those before it take", function()
+    local seed = tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24
+    for case = seed, seed + CASES - 1 do
+      math.randomseed(case)
+      local drafts, block, seqs = math.random(0, 3), math.random(4, 40), math.random(2, 16)
+      local budget = math.max(seqs, math.random(block, 3 * block))
+      local is_align = math.random() < 0.7
+      local b = align(budget, block, { max_num_seqs = seqs, max_requests = seqs, num_slots = 60 * seqs,
+                                       num_speculative_tokens = drafts, max_rows = seqs * (drafts + 1) })
+      if not is_align then b.mamba_cache_mode, b.mamba_block_size, b.max_blocks_per_row = nil, nil, nil end
+      local policy = ({ "fcfs", "decode_first", "priority", "deadline" })[math.random(4)]
+      local s, prompts, decodes = server(policy, { max_model_len = 1000 }, b), {}, math.random(1, seqs - 1)
+      for n = 1, decodes do s.submit(-n, { prompt_tokens = 1, max_tokens = 900 }) end
+      for _ = 1, 100 do
+        if s.engine.stats.waiting == 0 then break end
+        s.step()
+      end
+      for n = 1, seqs - decodes do
+        prompts[n] = math.random(1, 10 * block)
+        s.submit(n, { prompt_tokens = prompts[n], max_tokens = 5 })
+      end
+      local most = bound(prompts, is_align and block or math.max(1, math.floor(budget / 8)))
+      for n in ipairs(prompts) do
+        for _ = 1, most do
+          if s.first[n] then break end
+          s.step()
+        end
+        assert.is_true((s.first[n] or 1e9) <= most, ("GDN_SEED=%d %s: %s of %d steps"):format(case, policy,
+                                                                                  tostring(s.first[n]), most))
+      end
       s.close()
     end
   end)

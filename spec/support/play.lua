@@ -18,6 +18,7 @@ function M.configuration()
   c.block = c.align and random(c.num_spec + 1, 12) or 16
   c.max_model_len = random(24, 140)
   c.budget = math.max(random(4, 70), c.seqs, c.block)
+  if chance(0.2) then c.budget = math.max(c.seqs, c.block) end
   c.threshold = chance(0.3) and random(c.block, 40) or 0
   c.kv_block = random(1, 9)
   c.kv_tokens = chance(0.5) and c.max_model_len + c.kv_block + random(0, 3 * c.max_model_len) or nil

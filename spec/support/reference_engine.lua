@@ -358,6 +358,14 @@ function Reference:step()
     end
   end
   admit(self)
+  for _, q in ipairs { unpack(self.running) } do -- the pause may have been for nothing
+    if q.allowed == -1 and self.left > 0 and not q.gone then
+      local is_here = true
+      for _, evicted in ipairs(self.evicted) do is_here = is_here and evicted ~= q end
+      q.allowed = 0
+      if is_here then run_decode(self, q) end
+    end
+  end
   self.is_tight = self.is_tight or self.makes_room
   self.owed, self.is_hungry = self.starved, self.was_late
   for _, q in ipairs(self.evicted) do table.insert(self.waiting, q) end

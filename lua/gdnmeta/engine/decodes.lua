@@ -19,6 +19,7 @@ function M.limit(e, hooks)
     return true
   end
   local limit = policy.drafts_limit
+  e.has_paused = false
   for at = 0, e.num_running - 1 do
     local i = running[at]
     local offered = r.drafts[i]
@@ -104,6 +105,20 @@ function M.take(e, hooks, i)
   while not plan:put_decode(i, drafts) do
     local todo = room.make(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
     if todo ~= "again" then return todo end
+  end
+  return true
+end
+
+--- Those that paused for a prompt, as far as tokens are left in the end: it may have found no memory.
+---@return boolean ok
+function M.resume(e, hooks)
+  local r = e.requests
+  for at = 0, e.num_running - 1 do
+    local i = e.running[at]
+    if r.allowed[i] < 0 and r.mark[i] == 0 then
+      r.allowed[i] = 0
+      if not M.take(e, hooks, i) then return false end
+    end
   end
   return true
 end

@@ -75,6 +75,7 @@ function M.fill(e, hooks, queue)
   if ok and not e.is_opened then ok = prompts.open(e, hooks, queue) end
   ok = ok and prompts.admit(e, hooks, queue, -1)
   prompts.close(e, queue)
+  if ok and e.has_paused and e.plan.tokens_left > 0 then ok = decodes.resume(e, hooks) end
   return ok
 end
 
