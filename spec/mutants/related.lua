@@ -40,6 +40,11 @@ local MAP = {
   { "problem", "problems" },
   { "words", "problems" },
   { "receiver", "typos engine_misuse" },
+  { "engine/decodes", "starvation invariants engine_step" },
+  { "engine/prompts", "starvation holding invariants" },
+  { "engine/parked", "holding" },
+  { "engine/room", "yielding invariants progress" },
+  { "engine/outlook", "yielding invariants" },
   { "engine/proof", "broken_plans engine_step invariants containment" },
   { "engine/make", "engine engine_step containment engine_async" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants levels policy " ..
