@@ -52,7 +52,7 @@ describe("The guides", function()
       end
       return seen
     end
-    assert.are.equal(22, each("lua/gdnmeta/engine/options.lua", "DOMAINS"))
+    assert.are.equal(24, each("lua/gdnmeta/engine/options.lua", "DOMAINS"))
     assert.are.equal(12, each("lua/gdnmeta/engine/arrivals.lua", "FIELDS"))
     local source = blocks.read "lua/gdnmeta/engine/options.lua"
     for name in source:match "local OTHERS = {(.-)}":gmatch "([%w_]+) =" do
