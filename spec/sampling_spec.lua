@@ -63,7 +63,7 @@ describe("examples/sampling.lua #lua", function()
       local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 3, max_num_batched_tokens = 24,
                                            num_speculative_tokens = spec })
       local engine = assert(gdn.engine { builder = builder, policy = "decode_first", max_model_len = 90,
-                                         kv_tokens = 112, kv_block_size = 4 })
+                                         kv_tokens = 112, kv_block_size = 4, kv_headroom = 0 })
       local host, records, now = serving.new(engine, tiny.new { seed = 7, builder = builder }), {}, 0
       for id = 1, 8 do
         records[id] = assert(host:submit { id = id, prompt = ("ab"):rep(id), max_tokens = 40, seed = id,
