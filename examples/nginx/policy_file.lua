@@ -33,19 +33,24 @@ end
 
 --- What an engine begins with: the file's policy, else the last good one of it, else fcfs.
 ---@param what string a path, or the name of a shipped policy
----@return table|string|nil policy
----@return string? problem the file's; also the first worker's, which has nothing else
+---@return table first { policy, text and problem of the reading, refused: why it is not the file's }
 function M.first(what)
-  if not is_file(what) then return gdn.policy(what) end
-  local text, problem = read(what)
-  local policy
-  if text then policy, problem = gdn.policy(what) end
-  if policy then
-    remember(what, text)
-    return policy
+  local first = {}
+  if not is_file(what) then
+    first.policy, first.refused = gdn.policy(what)
+    first.policy = first.policy or "fcfs"
+    return first
   end
-  local good = memory():get("policy " .. what)
-  return good and from_text(good, what) or "fcfs", problem
+  first.text, first.problem = read(what)
+  first.refused = first.problem
+  if first.text then first.policy, first.refused = gdn.policy(what) end
+  if first.policy then
+    remember(what, first.text)
+  else
+    local good = memory():get("policy " .. what)
+    first.policy = good and from_text(good, what) or "fcfs"
+  end
+  return first
 end
 
 --- Take up the file if it has changed. A file that is refused leaves the policy as it was.
@@ -81,14 +86,13 @@ function PolicyFile:report()
   self.reported = failed
 end
 
---- engine: runs what first() gave for `what`, with the problem that it gave.
-function M.new(engine, what, problem)
+--- engine: runs the policy of `first`, which first() gave for `what`.
+function M.new(engine, what, first)
   local self = setmetatable({
-    engine = engine, path = what, watched = is_file(what), loads = problem and 0 or 1,
-    refusals = 0, reported = 0,
+    engine = engine, path = what, watched = is_file(what), text = first.text, problem = first.problem,
+    loads = first.refused and 0 or 1, refusals = 0, reported = 0,
   }, PolicyFile)
-  if self.watched then self.text, self.problem = read(what) end
-  if problem then self:refuse(problem) end
+  if first.refused then self:refuse(first.refused) end
   return self
 end
 

@@ -83,18 +83,18 @@ end
 --- In the master: whatever is wrong with the settings keeps nginx from starting.
 function M.check()
   settings = read_settings()
-  local policy, problem = policy_file.first(settings.policy)
-  if problem then error("policy " .. problem:gsub("^policy ", ""), 0) end
-  local trial = make_engine(policy)
+  local first = policy_file.first(settings.policy)
+  if first.refused then error("policy " .. first.refused:gsub("^policy ", ""), 0) end
+  local trial = make_engine(first.policy)
   trial:close()
   trial.builder:close()
 end
 
 local function begin()
-  local policy, problem = policy_file.first(settings.policy)
-  local made, its_host = make_engine(policy or "fcfs")
+  local first = policy_file.first(settings.policy)
+  local made, its_host = make_engine(first.policy)
   M.metrics = assert(gdn.metrics(made))
-  M.engine, M.policy = made, policy_file.new(made, settings.policy, problem)
+  M.engine, M.policy = made, policy_file.new(made, settings.policy, first)
   engine, host, failure = made, its_host, nil
   assert(ngx.timer.at(0, run))
   assert(ngx.timer.every(settings.policy_seconds, look_at_policy))
