@@ -9,14 +9,18 @@ local CHAT = "user: hello\nassistant:"
 
 local function alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
 
--- Whether they cannot run, which is said aloud. Installing them takes a minute or two, once.
+-- Why they cannot run, or nil. Installing them takes a minute or two, once.
+local function reason()
+  if nginx.absent() then return nginx.absent() end
+  local said, ok = nginx.run "env -u LD_PRELOAD scripts/clients 2>&1"
+  return not ok and said:gsub("%s+$", "") or nil
+end
+
+-- Whether they cannot run, which is said aloud.
+local tried, why = false, nil
 local function left_out()
-  local why = nginx.absent()
-  if not why then
-    local said, ok = nginx.run "env -u LD_PRELOAD scripts/clients 2>&1"
-    if ok then return false end
-    why = said:gsub("%s+$", "")
-  end
+  if not tried then tried, why = true, reason() end
+  if not why then return false end
   io.stderr:write("\nLEFT OUT, OpenAI's clients against examples/nginx: ", why, "\n")
   pending(why)
   return true
@@ -73,6 +77,13 @@ describe("clients of the package index #lua #system", function()
       model = { "NotFoundError", 404, "model", "model_not_found" },
     }, got.refusals)
     server:check_idle()
+  end)
+
+  it("openai, while another's answer takes the only seat", function()
+    if left_out() then return end
+    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_KEEP_ALIVE = 0.05, SERVE_MAX_MODEL_LEN = 1e5 }
+    assert.are.same({ text = alone("hello", 12) }, values(server, "waiting"))
+    assert.are.equal(1, server:check_idle().requests_cancelled_total)
   end)
 
   it("langchain-openai", function()

@@ -80,6 +80,17 @@ def run_openai():
     })
 
 
+def run_waiting():
+    import threading
+    import openai
+    completions = openai.OpenAI(base_url=url, max_retries=0, timeout=30).completions
+    first = completions.create(model=MODEL, prompt="long", max_tokens=90000, stream=True)
+    next(iter(first))
+    threading.Timer(1.5, first.close).start()  # until then the second hears comments alone
+    second = completions.create(model=MODEL, prompt="hello", max_tokens=12, stream=True)
+    say("text", "".join(chunk.choices[0].text for chunk in second))
+
+
 def run_langchain():
     from langchain_openai import ChatOpenAI, OpenAI
     chat, llm = ChatOpenAI(base_url=url, model=MODEL, max_retries=0), OpenAI(base_url=url, model=MODEL, max_retries=0)
@@ -104,4 +115,4 @@ def run_litellm():
     say("plain", litellm.completion(model="openai/" + MODEL, messages=HELLO, **options).usage.completion_tokens)
 
 
-{"openai": run_openai, "langchain": run_langchain, "litellm": run_litellm}[what]()
+{"openai": run_openai, "waiting": run_waiting, "langchain": run_langchain, "litellm": run_litellm}[what]()
