@@ -110,12 +110,15 @@ describe("examples/nginx after a fault #lua #system", function()
 
   it("does not wait for clients who do not read when its model has failed", function()
     local socket = require "spec.support.socket"
-    local server = nginx.start { SERVE_MODEL = "spec.support.faulty_model", SERVE_MAX_MODEL_LEN = 1e6 }
-    local body = cjson.encode { prompt = { 40 }, max_tokens = 200, stream = true }
+    local server = nginx.start { SERVE_MODEL = "spec.support.cycle_model", SERVE_MAX_MODEL_LEN = 1e6,
+                                 SERVE_NUM_SPECULATIVE_TOKENS = 0 }
+    local body = cjson.encode { prompt = "a", max_tokens = 900000, stream = true, model = ("m"):rep(256) }
     local slow = socket.connect(server.port, 1024)
     slow:send(socket.request("POST", "/v1/completions", nil, body))
+    -- By then more waits for it than the kernel holds.
+    assert.is_truthy(nginx.eventually(function() return server:metrics().emitted_tokens_total > 9000 end, 60))
     local old = worker_of(server)
-    server:post { prompt = { 32 }, max_tokens = 3 } -- says a "!", and reads it
+    assert.are.equal(500, server:post({ prompt = { 1 } }).status)
     assert.is_truthy(nginx.eventually(function()
       local new = worker_of(server)
       return new and new ~= old and server:get("/healthz").status == 200

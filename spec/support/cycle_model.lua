@@ -1,5 +1,5 @@
 -- A model for examples/nginx that says "é 😀€!" over and over, a byte at a time: after any of its bytes
--- the next one, after any other byte the first.
+-- the next one, after any other byte the first. It raises at byte 1.
 local ffi = require "ffi"
 
 local SAYS = "\195\169 \240\159\152\128\226\130\172!"
@@ -12,7 +12,10 @@ Model.__index = Model
 function Model.forward(_, metadata, tokens)
   local n = metadata.num_actual_tokens
   local said = ffi.new("int32_t[?]", n)
-  for t = 0, n - 1 do said[t] = after[tokens[t]] or SAYS:byte(1) end
+  for t = 0, n - 1 do
+    assert(tokens[t] ~= 1, "a fault on purpose")
+    said[t] = after[tokens[t]] or SAYS:byte(1)
+  end
   return said
 end
 
