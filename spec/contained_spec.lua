@@ -16,7 +16,7 @@ local CASES = {
   ["a call that changes its engine"] = "CONTAINED.engine:step(9)",
   ["a loop without an end"] = LOOP .. "loop()",
   ["such a loop in `pcall`, `xpcall` or a coroutine"] =
-    LOOP .. "pcall(loop) xpcall(error, loop) xpcall(loop, loop) coroutine.wrap(loop)()",
+    LOOP .. "xpcall(loop, loop) xpcall(error, loop) pcall(loop) coroutine.wrap(loop)()",
   ["such a loop in a helper of another file that it names"] = "CONTAINED.spin(N)",
   ["such a loop in a helper whose name it computes"] = "local at = 'CONTAIN' _G[at .. 'ED']['sp' .. 'in'](N)",
   ["such a loop in a finalizer"] =
