@@ -10,6 +10,9 @@ local M = {}
 local MOST_NAMES = 64 -- that are told of as not read
 local NEEDED = { "arrival", "prompt", "output" }
 
+-- A column's name as messages have it.
+local function plain(name) return (name:gsub("%c", " "):sub(1, 40)) end
+
 -- Names that mean nothing here, in the order in which they come: they are told of as not read.
 local function unread(reader, name)
   local list = reader.unread
@@ -48,7 +51,7 @@ local function csv_reader(reader, separator, header, n, lines)
   if not at then return nil, message end
   local fields = {}
   reader.format = columns.format(header, false)
-  for field, i in pairs(at) do reader.names[field] = header[i] end
+  for field, i in pairs(at) do reader.names[field] = plain(header[i]) end
   local row, comma = reader.row, separator ~= ","
   function reader.read(line)
     local count = csv.fields(line, separator, fields, lines)
@@ -100,8 +103,9 @@ local function json_reader(reader)
   local function learn(key)
     local meaning = type(key) == "string" and columns.meaning(key) or false
     if not meaning then unread(reader, tostring(key)) end
-    known[key] = meaning
-    return meaning
+    known[key] = meaning and { field = meaning.field, rank = meaning.rank, unit = meaning.unit,
+      name = plain(key) }
+    return known[key]
   end
   function reader.read(line)
     local decoded, object = pcall(decode, line)
@@ -115,7 +119,8 @@ local function json_reader(reader)
       if meaning == nil then meaning = learn(key) end
       if meaning and value ~= null and not (ranks[meaning.field] and ranks[meaning.field] < meaning.rank) then
         local field = meaning.field
-        row[field], ranks[field], names[field], reader.units[field] = value, meaning.rank, key, meaning.unit
+        row[field], ranks[field], reader.units[field] = value, meaning.rank, meaning.unit
+        names[field] = meaning.name
       end
     end
     if not reader.format then
