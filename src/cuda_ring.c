@@ -37,7 +37,6 @@ void gdn_ring_free(gdn_ring *ring, const gdn_driver *driver)
         if (ring->events[i]) (void)driver->cuEventDestroy(ring->events[i]);
     }
     if (ring->memory) (void)driver->cuMemFreeHost(ring->memory);
-    *ring = (gdn_ring){ 0 };
 }
 
 /* Only the oldest can be expected to be done, but streams may overtake each other. */

@@ -49,7 +49,6 @@ void gdn_payload_free(gdn_payload *y)
     free(y->packer.pieces);
     free(y->scratch);
     free(y->wide);
-    *y = (gdn_payload){ 0 };
 }
 
 /* values[list[k]], or values themselves where the class is every row. */

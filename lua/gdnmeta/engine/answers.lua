@@ -80,11 +80,8 @@ end
 function M.problem(step, num_spec)
   for row = 0, step.num_rows - 1 do
     local accepted, stop, drafts = step.accepted[row], step.stop[row], step.next_drafts[row]
-    local most = step.drafts[row] > 0 and step.drafts[row] or 0
-    local tokens = step.samples[row] * (accepted + 1)
-    if accepted < 0 or accepted > most or stop < 0 or stop > tokens or drafts < 0 or drafts > num_spec then
-      return row_problem(step, row, accepted, stop, drafts, num_spec)
-    end
+    local problem = row_problem(step, row, accepted, stop, drafts, num_spec)
+    if problem then return problem end
   end
 end
 
