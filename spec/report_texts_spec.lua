@@ -36,9 +36,9 @@ describe("Reports #lua", function()
         rates[#rates].policy = name
       end
     end
-    poor = { run { kv_tokens = 640, workload = workload(20, 50), max_num_seqs = 6 },
+    poor = { run { kv_tokens = 640, workload = workload(20, 50), max_num_seqs = 1 },
              run { policy = { name = "faulty", chunk = function() return 0 / 0 end },
-                   workload = workload(20, 50), kv_tokens = 640, max_num_seqs = 6 } }
+                   workload = workload(20, 50), kv_tokens = 640, max_num_seqs = 1 } }
     -- A picture is the script that draws it.
     plots.svg = function(title, script, size)
       return ("<pre>%s %s\n%s</pre>"):format(title, tostring(size), script)
