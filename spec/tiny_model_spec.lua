@@ -87,7 +87,7 @@ describe("examples/tiny_model.lua #lua", function()
   end)
 
   it("says the same after it was preempted", function()
-    local h, engine = host(nil, { max_model_len = 90, kv_tokens = 92, kv_block_size = 4 })
+    local h, engine = host(nil, { max_model_len = 90, kv_tokens = 92, kv_block_size = 4, kv_headroom = 0 })
     as_alone(h, engine)
     assert.is_true(engine.stats.preemptions > 0)
   end)
