@@ -80,8 +80,8 @@ describe("A recording", function()
       { "an end without a reason", 5, '{"end":7,"steps":3}', "end = 7, want a reason" },
       { "an empty object", 3, "{}", "step = nil, want an integer in 1 .. 9007199254740992" },
       { "no header", 1, '{"step":1}', "no recording of gdnmeta" },
-      { "a later version", 1, '{"gdnmeta":"record","version":2}',
-        "version = 2, want 1, the one this program reads" },
+      { "a later version", 1, '{"gdnmeta":"record","version":3}',
+        "version = 3, want an integer in 1 .. 2, the ones this program reads" },
     }
     for _, case in ipairs(HOSTILE) do
       it("is refused for " .. case[1] .. ", with the line", function()
@@ -91,6 +91,13 @@ describe("A recording", function()
 
     -- What is edited, the message: `step` stands for the second step's line, the others are the header's.
     local EDITS = {
+      { "step", "ids", { 1 }, "ids has 1 elements, want 2" },
+      { "step", "ids", { 1, { 2 } }, "ids[1] = a table, want a number or a string of at most 200 bytes" },
+      { "step", "who", { ("x"):rep(201) }, ('who[0] = "%s...", want a number or a string of at most '
+        .. "200 bytes"):format(("x"):rep(60)) },
+      { "step", "did", { "came", "came", "came" }, "did = a table, want a list of 2" },
+      { "step", "waits", { 1 }, "why = nil, want a list of 1" },
+      { "step", "waiting", -1, "waiting = -1, want an integer in 0 .. 2147483648" },
       { "step", "query_len", "x", "query_len has 0 elements, want 1 .. 4" },
       { "step", "query_len", { 1, 1, 1, 1, 1 }, "query_len has 5 elements, want 1 .. 4" },
       { "step", "query_len", { 2 ^ 31 - 1, 2 ^ 31 - 1 }, "query_len adds up to 4294967294, want at most 64" },

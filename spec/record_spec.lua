@@ -15,7 +15,7 @@ describe("A recording", function()
   after_each(function() os.remove(path) end)
 
   it("holds the builder, the engine, each step's rows, and the sums of its tensors", function()
-    local e = engine({ kv_tokens = 4096, long_prefill_token_threshold = 32 },
+    local e = engine({ kv_tokens = 4096, long_prefill_token_threshold = 32, max_num_batched_tokens = 32 },
                      { max_cudagraph_capture_size = 8, full_cuda_graph = true })
     local recording = assert(e:record(path))
     e:submit { id = "a", prompt_tokens = 40, max_tokens = 4 }
@@ -25,7 +25,7 @@ describe("A recording", function()
     local text = lines(read(path))
     assert.are.equal(1 + 4 + 1, #text)
     assert.are.same({
-      gdnmeta = "record", version = 1, library = gdn._VERSION,
+      gdnmeta = "record", version = 2, library = gdn._VERSION,
       builder = { device = "cpu", rules = "strict", max_num_seqs = 4, max_num_batched_tokens = 64,
                   max_rows = 4, num_speculative_tokens = 0, full_cuda_graph = true,
                   max_cudagraph_capture_size = 8,
@@ -33,7 +33,7 @@ describe("A recording", function()
                   num_groups = 2, num_slots = { 5, 5 }, max_requests = 4, max_blocks_per_row = 1,
                   parallel_drafting = false, decode_context_parallel_size = 1, check_unique = true,
                   pad_slot_id = 0, query_start_loc_dtype = "int32" },
-      engine = { policy = "fcfs", max_model_len = 200, max_num_seqs = 4, max_num_batched_tokens = 64,
+      engine = { policy = "fcfs", max_model_len = 200, max_num_seqs = 4, max_num_batched_tokens = 32,
                  long_prefill_token_threshold = 32, chunked_prefill = true, kv_tokens = 4096,
                  kv_block_size = 16, async = false },
     }, cjson.decode(text[1]))

@@ -60,13 +60,13 @@ function Engine:submit(request)
   if not request then error("gdnmeta.Engine:submit: " .. problem, 2) end
   open.change(self, "submit") -- a metamethod of the request may have closed it
   local refusal, code = arrivals.refusal(self, request)
-  local metrics = self.metrics
+  local observer = self.observer
   if refusal then
-    if metrics then metrics:refused(request.class) end
+    if observer then observer:refused(request.class) end
     return nil, refusal, code
   end
   local i = arrivals.add(self, request)
-  if metrics then metrics:arrived(i) end
+  if observer then observer:arrived(i) end
   self.hooks:event("on_arrival", i)
   commits.enqueue(self, i, false)
   count(self)
@@ -83,7 +83,7 @@ function Engine:cancel(id)
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(check.word(id)), EINVAL end
   arrivals.cancel(self, i)
-  if self.metrics then self.metrics:cancelled(i) end
+  if self.observer then self.observer:cancelled(i) end
   self.gone[1] = i
   bury(self)
   count(self)
@@ -97,7 +97,7 @@ local function announce(self, step, told)
   for v = 0, plan.num_victims - 1 do hooks:event("on_preempt", plan.victims[v]) end
   for n = told + 1, #step.admitted do hooks:event("on_admit", index[step.admitted[n]]) end
   for n = 1, plan.num_rejects do
-    if self.metrics then self.metrics:rejected(plan.rejects[n]) end
+    if self.observer then self.observer:rejected(plan.rejects[n]) end
     self.gone[n] = plan.rejects[n]
   end
   if plan.num_rejects > 0 then bury(self) end
@@ -170,7 +170,7 @@ function Engine:step(now, stream)
     local built, message, code = build(self, step, stream)
     if not built then return nil, message, code end
   end
-  if self.metrics then self.metrics:planned(step) end
+  if self.observer then self.observer:planned(step) end
   return step
 end
 
@@ -228,7 +228,7 @@ function Engine:complete(step, results, now)
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest
   outcomes.apply(self, step)
-  if self.metrics then self.metrics:completed(step) end
+  if self.observer then self.observer:completed(step) end
   self.hooks:emitted(step.request, step.emitted, step.num_rows)
   if #self.gone > 0 then bury(self) end
   count(self)

@@ -2,6 +2,7 @@
 local check = require "gdnmeta.check"
 local lib = require "gdnmeta.native"
 local observer = require "gdnmeta.metrics.observer"
+local observers = require "gdnmeta.engine.observers"
 local options = require "gdnmeta.metrics.options"
 local page = require "gdnmeta.metrics.page"
 local receiver = require "gdnmeta.receiver"
@@ -9,6 +10,8 @@ local receiver = require "gdnmeta.receiver"
 local EINVAL = tonumber(lib.GDN_EINVAL)
 
 local methods, metatable = {}, {}
+
+local measured = setmetatable({}, { __mode = "k" }) -- engine -> its observer
 
 --- What an HTTP answer with the text says of itself.
 methods.content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,7 +34,8 @@ end
 --- Count no more; the engine may get other metrics.
 function methods:close()
   local engine = engine_of(self, "close")
-  if engine.metrics == self.observer then engine.metrics = false end
+  observers.remove(engine, self.observer)
+  if measured[engine] == self.observer then measured[engine] = nil end
 end
 
 function metatable.__index(_, name)
@@ -63,9 +67,10 @@ local function metrics(engine, given)
   if engine.closed then error("gdnmeta.Engine: closed", 2) end
   local o, problem = options.read(given)
   if not o then error("gdnmeta.metrics: " .. problem, 2) end
-  if engine.metrics then return nil, "the engine has metrics already, close those first", EINVAL end
+  if measured[engine] then return nil, "the engine has metrics already, close those first", EINVAL end
   local self = setmetatable({ observer = observer.new(engine, o.classes), labels = o.labels }, metatable)
-  engine.metrics = self.observer
+  measured[engine] = self.observer
+  observers.add(engine, self.observer)
   return self
 end
 

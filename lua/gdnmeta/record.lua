@@ -7,6 +7,7 @@ local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
 local reader = require "gdnmeta.record.reader"
+local requests = require "gdnmeta.record.requests"
 local receiver = require "gdnmeta.receiver"
 local steps = require "gdnmeta.record.step"
 
@@ -20,6 +21,7 @@ receiver.strict("Recording", Recording, { stopped = true, file = true })
 local function let_go(self)
   for step, builder in pairs(self.builders) do step.builder = builder end
   self.engine.recording = false
+  self.requests:close()
   pcall(self.file.close, self.file) -- what it has to say was said by a write
   self.file = nil
 end
@@ -33,8 +35,14 @@ local function put(self, line)
   self.bytes = self.bytes + #line
 end
 
--- The end line has its room in max_bytes.
+-- The end line has its room in max_bytes; what came after the last step is told if there is more.
 local function finish(self, why)
+  local document = { after = self.last }
+  if self.requests:rest(document) then
+    local line = format.line(self.json, format.AFTER, document)
+    local fits = self.bytes + #line + format.END_ROOM <= self.max_bytes and #line <= format.MAX_LINE
+    if fits then put(self, line) end
+  end
   put(self, format.line(self.json, format.END, { ["end"] = why, steps = self.steps }))
   let_go(self)
 end
@@ -46,6 +54,7 @@ end
 
 local function add(self, step, builder, meta)
   local document = steps.of(step, self.tables, self.facts, meta, checksum.step(builder, meta))
+  self.requests:add(document, step)
   local line = format.line(self.json, format.STEP, document)
   if #line > format.MAX_LINE then
     stop(self, ("step %.0f takes %d bytes, a line has at most %d"):format(step.number, #line,
@@ -54,7 +63,7 @@ local function add(self, step, builder, meta)
     stop(self, ("max_bytes = %.0f reached before step %.0f"):format(self.max_bytes, step.number))
   else
     put(self, line)
-    self.steps = self.steps + 1
+    self.steps, self.last = self.steps + 1, step.number
   end
 end
 
@@ -143,7 +152,8 @@ function M.start(engine, path, options)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()
   if not json then return nil, message, EINVAL end
-  local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0, builders = {},
+  local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0, last = 0,
+                              requests = false, builders = {},
                               max_bytes = max_bytes, tables = engine.states.cells,
                               facts = header.builder(engine.builder) }, Recording)
   local first = format.line(json, format.HEADER, header.of(engine))
@@ -158,6 +168,7 @@ function M.start(engine, path, options)
     self.file:close()
     return nil, tostring(why), EINVAL
   end
+  self.requests = requests.new(engine)
   engine.recording = self
   for _, step in ipairs(engine.steps) do stand_in(self, step) end
   return self

@@ -4,7 +4,9 @@ local fail = require("gdnmeta.cli").fail
 local fields = require "gdnmeta.fields"
 local format = require "gdnmeta.sim.format"
 local paints = require "gdnmeta.drawing.paint"
+local judge = require "gdnmeta.record.judge"
 local recording = require "gdnmeta.cli.recording"
+local requests = require "gdnmeta.cli.request"
 local rows = require "gdnmeta.drawing.rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
@@ -16,12 +18,14 @@ local M = {
   epilog = [[
 examples:
   gdnmeta inspect steps.jsonl                a line a step
-  gdnmeta inspect steps.jsonl --step 12      its rows, tokens, state slots and tensors]],
+  gdnmeta inspect steps.jsonl --step 12      its rows, tokens, state slots and tensors
+  gdnmeta inspect steps.jsonl --request 17   when it came, why it waited, what it was given, how it ended]],
 }
 
 function M.describe(parser)
   recording.describe(parser)
   parser:option("--step", "Draw this step in full (a line for each)."):argname "N"
+  parser:option("--request", "Tell what happened to this request (none)."):argname "ID"
 end
 
 local function head(header)
@@ -83,10 +87,24 @@ local function draw(reader, rebuild, step, paint)
   end
 end
 
+local function tell(reader, id)
+  if reader.header.version < 2 then
+    fail("%s: recorded as version %d, which has no request ids", reader.path, reader.header.version)
+  end
+  local story = requests.new(id, print, judge.short)
+  local message = recording.each(reader, function(step) story:step(step) end)
+  local found = story:close(not message and reader.after or nil)
+  if not found and not message then fail("%s has no request %s", reader.path, judge.show(id)) end
+  recording.finish(reader, message)
+end
+
 function M.run(args)
   local paint = terminal.coloured() and paints.colour or paints.plain
   local wanted = values.read("--step", args.step, values.integer(1, 2 ^ 31 - 1))
+  local id = values.read("--request", args.request, values.text "an id")
+  if id and wanted then fail "--step and --request exclude each other" end
   local reader = recording.open(args)
+  if id then return tell(reader, id) end
   if not wanted then return list(reader, paint) end
   local rebuild, found
   local message = recording.each(reader, function(step)

@@ -133,7 +133,8 @@ local function begin(self, r)
   self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
   self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
   self.is_tight = false -- somebody was preempted for room, and no token came out since
-  self.gone, self.announced, self.stats, self.metrics = {}, {}, {}, false
+  self.gone, self.announced, self.stats = {}, {}, {}
+  self.observer, self.observers = false, {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
   self.checkpoints, self.pinned = setmetatable({}, { __mode = "k" }), {}
   for _, name in ipairs(STATS) do self.stats[name] = 0 end

@@ -1,23 +1,32 @@
--- What a recording is: JSON, a line each. The first is the header, then one a built step, then the end. A
--- file without its end was cut, or is still being written: every whole line of it counts.
+-- What a recording is: JSON, a line each. The first is the header, then one a built step, then perhaps one of
+-- what came after it, then the end. A file without its end was cut, or is still being written: every whole
+-- line of it counts.
 --
---   {"gdnmeta":"record", "version":1, "library":, "builder":{options of gdn.builder}, "engine":{limits}}
---   {"step":, "now":, "graph":, "padded_rows":, "padded_tokens":, columns, "blocks":, "counts":, "sums":}
---   {"end":why, "steps":lines before it}
+--   {"gdnmeta":"record", "version":2, "library":, "builder":{options of gdn.builder}, "engine":{limits}}
+--   {"step":, "now":, "graph":, "padded_rows":, "padded_tokens":, columns, "blocks":, "counts":, "sums":,
+--    news}
+--   {"after":the last step, news}
+--   {"end":why, "steps":lines of steps before it}
 --
--- Columns are lists with an element a row. A step that was built again, because drafts before it were
--- rejected, has another line.
+-- Columns are lists with an element a row, "ids" among them. A step that was built again, because drafts
+-- before it were rejected, has another line. News are what happened to requests since the line before, in
+-- order: "who", a list of ids, and what each "did": came, started, preempted, stop, length (finished),
+-- cancelled or rejected. "waiting" is how many wait, "waits" those that do so for another reason than before,
+-- and "why" has their reasons, words of reasons.lua. Version 1 has neither ids nor news.
 local problem = require "gdnmeta.problem"
 
 local cjson, why = problem.module("cjson", "lua-cjson")
 
 local M = {
-  VERSION = 1,
+  VERSION = 2,
+  OLDEST = 1, -- that is read
   MAX_LINE = 4 * 2 ^ 20, -- bytes; neither written nor read beyond
   END_ROOM = 128,        -- bytes that the end line fits in
   HEADER = { "gdnmeta", "version", "library", "builder", "engine" },
   STEP = { "step", "now", "graph", "padded_rows", "padded_tokens", "query_len", "seq_len", "drafts",
-           "accepted", "prompt_done", "table_row", "read_column", "blocks", "read_blocks", "counts", "sums" },
+           "accepted", "prompt_done", "table_row", "read_column", "blocks", "read_blocks", "counts",
+           "sums", "ids", "who", "did", "waiting", "waits", "why" },
+  AFTER = { "after", "who", "did" },
   END = { "end", "steps" },
 }
 

@@ -116,10 +116,8 @@ end
 ---@return string? message
 function M.parse(document, max_memory)
   if type(document) ~= "table" or document.gdnmeta ~= "record" then return nil, "no recording of gdnmeta" end
-  if document.version ~= format.VERSION then
-    local wanted = ("%d, the one this program reads"):format(format.VERSION)
-    return nil, judge.wrong("version", document.version, wanted)
-  end
+  local wrong = judge.count("version", document.version, format.OLDEST, format.VERSION)
+  if wrong then return nil, wrong .. ", the ones this program reads" end
   local problem = judge.unknown(document, format.HEADER)
     or not text(document.library) and judge.wrong("library", document.library, "a version")
     or builder_problem(document.builder, max_memory) or engine_problem(document.engine)

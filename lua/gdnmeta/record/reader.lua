@@ -7,6 +7,7 @@ local format = require "gdnmeta.record.format"
 local headers = require "gdnmeta.record.header"
 local judge = require "gdnmeta.record.judge"
 local receiver = require "gdnmeta.receiver"
+local requests_problem = require "gdnmeta.record.request_lines"
 local steps = require "gdnmeta.record.step"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
@@ -14,8 +15,8 @@ local BLOCK = 65536         -- bytes that are read at once
 local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no limit
 
 local Reader = {}
-receiver.strict("Reader", Reader, { file = true, buffer = true, header = true, failed = true, missing = true,
-                                    ended = true, done = true })
+receiver.strict("Reader", Reader, { file = true, header = true, failed = true, after = true, missing = true,
+                                    ended = true, done = true, buffer = true })
 
 -- The next whole line, without its newline; nil at the end, where self.rest is what no newline follows.
 local function line(self)
@@ -84,7 +85,19 @@ local function finish(self, last)
   if self.rest > 0 then return refuse(self, "stands behind the end") end
 end
 
---- The next step; nil at the end, and then self.missing says what the file lacks, or is nil.
+-- What happened to requests after the last step; the end may follow.
+local function read_after(self, value)
+  local problem = judge.unknown(value, format.AFTER) or judge.count("after", value.after, 0, 2 ^ 53)
+    or requests_problem(value)
+  if problem then return refuse(self, problem) end
+  self.after = value
+  local last, message, code = document(self)
+  if last and last["end"] == nil then return refuse(self, "stands behind the last line but the end") end
+  return last, message, code
+end
+
+--- The next step; nil at the end, and then self.missing says what the file lacks, or is nil, and self.after
+--- what happened to requests after the last step.
 ---@return table|nil step its fields as in format.lua
 ---@return string? message a line that is no step, with its number
 ---@return integer? code
@@ -93,6 +106,7 @@ function Reader:next()
   if self.failed then return nil, self.failed, EINVAL end
   if self.done then return nil end
   local value, message = document(self)
+  if value and value.after ~= nil then value, message = read_after(self, value) end
   if message then return nil, message, EINVAL end
   if value and value["end"] == nil then
     local step

@@ -3,6 +3,7 @@ local fields = require "gdnmeta.fields"
 local check = require "gdnmeta.check"
 local format = require "gdnmeta.record.format"
 local judge = require "gdnmeta.record.judge"
+local requests_problem = require "gdnmeta.record.request_lines"
 
 local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
 local LARGEST = 2 ^ 53 -- whole numbers up to here are exact
@@ -163,7 +164,7 @@ function M.parse(d, facts)
     or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
     or judge.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts, INT32_MIN,
                       INT32_MAX)
-    or sums_problem(d.sums, facts)
+    or sums_problem(d.sums, facts) or requests_problem(d, n)
   if problem then return nil, problem end
   return d
 end

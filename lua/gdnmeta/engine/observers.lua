@@ -1,0 +1,40 @@
+-- Who is told what happens in an engine: nobody (false), one object, or several through one that tells all.
+-- An observer has the methods of EVENTS. It may read the engine, and must not raise.
+local EVENTS = { "arrived", "refused", "cancelled", "rejected", "planned", "completed" }
+
+local Relay = {}
+Relay.__index = Relay
+for _, event in ipairs(EVENTS) do
+  Relay[event] = function(self, what)
+    local list = self.list
+    for n = 1, #list do
+      local observer = list[n]
+      observer[event](observer, what)
+    end
+  end
+end
+
+local function set(engine, list)
+  engine.observers = list
+  engine.observer = #list > 1 and setmetatable({ list = list }, Relay) or list[1] or false
+end
+
+local M = {}
+
+--- From now on it is told.
+function M.add(engine, observer)
+  local list = { unpack(engine.observers) }
+  list[#list + 1] = observer
+  set(engine, list)
+end
+
+--- From now on it is not.
+function M.remove(engine, observer)
+  local list = {}
+  for _, other in ipairs(engine.observers) do
+    if other ~= observer then list[#list + 1] = other end
+  end
+  set(engine, list)
+end
+
+return M
