@@ -84,18 +84,22 @@ describe("Requests that starve #lua", function()
 end)
 
 describe("The sums of a run", function()
-  -- Turns every third away once it has been preempted: those have given tokens, and finish never.
-  local function rejecting()
-    return { name = "rejecting", order = "fcfs", admit = function(r)
-      if r.preemptions > 0 and r.id % 3 == 0 then return nil, "enough" end
-      return true
-    end }
+  -- Evicts every third once it has given tokens, and then turns it away: it finishes never.
+  local function rejecting(view, plan)
+    for i in view:waiting() do
+      if view:request(i).preemptions > 0 then plan:reject(i, "enough") end
+    end
+    for i in view:running() do
+      local r = view:request(i)
+      if r.id % 3 == 0 and r.emitted > r.id % 5 then plan:preempt(i) end
+    end
+    plan:fill()
   end
 
   it("hold where requests are turned away after they ran", function()
     local turned, unfinished = 0, 0
     for seed = 1, 12 do
-      local r = run { policy = rejecting(), kv_tokens = 3000, async = seed % 2 == 0, seed = seed,
+      local r = run { policy = rejecting, async = seed % 2 == 0, seed = seed,
                       num_speculative_tokens = seed % 3,
                       workload = { requests = 60, rate = 200, prompt_max = 300, output_max = 200 } }
       turned, unfinished = turned + r.rejected, unfinished + r.conservation.unfinished
