@@ -223,6 +223,25 @@ describe("The command line", function()
     assert.are.same({ "", 0 }, { err, status })
   end)
 
+  it("exits with 1 where a policy failed whenever it was asked, however seldom that was", function()
+    -- One request at a time: most steps are decodes, in which none of these is asked.
+    for hook, code in pairs {
+      key = "return { key = function() error 'no' end, on_emit = function() end }",
+      admit = "return { admit = function() return 7 end }",
+      on_finish = "return { key = function(r) return r.arrival end, on_finish = function() error 'no' end }",
+    } do
+      local path = program.write("seldom.lua", code)
+      local command = "simulate --quiet --workload requests=5,rate=0.01,output_median=20 --policy " .. path
+      local _, err, status = program.run(command)
+      assert.are.equal(1, status, hook .. err)
+      local line = ("^gdnmeta: policy seldom failed whenever it was asked %%(%s%%), the built%%-in one "
+        .. "planned (%%d+) of ([%%d,]+) steps: step %%d+, %s: [^\n]*\n$"):format(hook, hook)
+      local n, steps = err:match(line)
+      assert.are.equal(hook == "on_finish" and 0 or 5, tonumber(n), err)
+      assert.is_true(tonumber((steps:gsub(",", ""))) > 50)
+    end
+  end)
+
   it("exits with 0 where a policy failed now and then", function()
     local code = "return { admit = function(r) if r.id == 7 then error 'no' end return true end }"
     local path = program.write("odd.lua", code)

@@ -1,5 +1,6 @@
 -- Step costs as a roofline: the larger of arithmetic and memory, by hand from the numbers that have sources;
 -- how they rank policies; and an engine that asks them.
+local raises = require "spec.support.raises"
 local gdn = require "gdnmeta"
 local cost = require "gdnmeta.sim.cost"
 local presets = require "gdnmeta.sim.presets"
@@ -134,6 +135,29 @@ describe("Policies under a preset's step cost", function()
 end)
 
 describe("An engine with a step cost", function()
+  it("says of every preset that what it predicts fits into what it predicted, to the token", function()
+    for name in pairs(presets.list) do
+      local model = gdn.sim.cost(name)
+      for _, rows in ipairs { 0, 1, 7, 200 } do
+        local before = 0
+        for _, tokens in ipairs { 1, 2, 3, 5, 17, 100, 147, 511, 4096, 8192, 99999, 2^20 } do
+          local seconds = model.predict(rows + tokens, rows)
+          local most = model.tokens_within(seconds, rows)
+          local where = ("%s, %d tokens beside %d rows"):format(name, tokens, rows)
+          assert.is_true(most >= tokens and seconds >= before and seconds < math.huge, where)
+          assert.is_true(model.predict(rows + most, rows) <= seconds, where)
+          assert.is_true(most == 2^24 or model.predict(rows + most + 1, rows) > seconds, where)
+          before = seconds
+        end
+      end
+    end
+  end)
+
+  it("is refused at the caller's line where it is none", function()
+    raises("sim.cost: want a preset's name or coefficients", function() gdn.sim.cost() end)
+    raises("sim.cost: unknown option c9", function() gdn.sim.cost { c9 = 1 } end)
+  end)
+
   it("answers its policy in seconds, and for what fits beside those that run", function()
     local said = {}
     local engine = assert(gdn.engine {

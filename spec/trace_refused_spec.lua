@@ -122,6 +122,11 @@ describe("what is no trace #lua", function()
     { "an empty file", "", "t:1: nothing in it" },
     { "blank lines alone", "\n \n", "t:3: nothing in it" },
     { "a file without requests", COMPACT, "t: no request in it" },
+    { "a first line of twenty million", ("7"):rep(2e7), "t:1: a line of more than 16777216 bytes" },
+    { "an object over lines", '{\n  "timestamp": 1,\n  "input_length": 2, "output_length": 3\n}\n',
+      "t:1: a JSON object over lines, want one a line: jq -c . first" },
+    { "a list for a name", '{"timestamp": 1, "input_length": 2, "output_length": 3, "user": [1]}\n',
+      "t:1: user = a list, want a name" },
     { "a file of failures", COMPACT .. "1,2,0\n1,2,0\n",
       "t: no request in it: 2 of 2 rows skipped: 2 without output tokens" },
     { "gzip", "\31\139\8\0", "t:1: gzip data, want text: gunzip first" },
@@ -200,7 +205,23 @@ describe("what is no trace #lua", function()
     assert.is_true(read_upto < 10000)
   end)
 
+  it("says so where skip passes over all of it, and what was skipped besides", function()
+    for text, wanted in pairs {
+      [COMPACT .. "1,2,3\n2,2,3\n"] = "t: no request in it: skip passes over all 2",
+      [COMPACT .. "1,2,3\n2,2,0\n"] = "t: no request in it: skip passes over all 1; "
+        .. "1 of 2 rows skipped: 1 without output tokens",
+    } do
+      assert.are.same({ nil, wanted }, { trace.parse(text, "t", { skip = 9 }) })
+    end
+  end)
+
   it("is not read with options that there are not", function()
+    raises("trace.parse: skip = -1, want an integer in 0 .. 2147483647",
+      function() trace.parse(COMPACT, "t", { skip = -1 }) end)
+    for shown, limit in pairs { ["0"] = 0, ["1.5"] = 1.5, ['"1"'] = "1", nan = 0 / 0 } do
+      raises(("trace.read: limit = %s, want an integer in 1 .. 2147483647"):format(shown),
+        function() trace.read("t", { limit = limit }) end)
+    end
     raises("trace.parse: unknown option limits", function() trace.parse(COMPACT, "t", { limits = 3 }) end)
     raises("trace.read: time_unit = h, want s, ms, us or ns", function() trace.read("t",
       { time_unit = "h" }) end)

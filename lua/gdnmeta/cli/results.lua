@@ -59,7 +59,7 @@ local SHAPE = {
   conservation = { scheduled = NUMBER, once = NUMBER, again = NUMBER, drafts = NUMBER, wasted = NUMBER,
                    outputs = NUMBER, unfinished = MAYBE },
   curves = { ttft = "a list of points", itl = "a list of points" },
-  failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT },
+  failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT, never = TEXT .. "?" },
   classes = { maybe = true, each = CLASS },
   speculation = { maybe = true, drafts = NUMBER, tokens = NUMBER, accepted = NUMBER },
 }

@@ -3,14 +3,16 @@ local format = require "gdnmeta.sim.format"
 
 local M = {}
 
--- What became of a policy that failed in every step in which it was asked, or in so many in a row that it was
--- switched off; nil of one that planned its run.
+-- What became of a policy that failed in so many steps in a row that it was switched off, in every step, or
+-- whenever a hook of it was asked, however seldom; nil of one that planned its run.
 local function problem(run)
   local f = run.failure
-  if not f or not run.switched_off and run.fallbacks < run.steps then return nil end
+  if not f or not (run.switched_off or f.never or run.fallbacks >= run.steps) then return nil end
+  local how = run.switched_off and " and was switched off" or f.never
+    and (" whenever it was asked (%s)"):format(f.never) or ""
   return ("policy %s failed%s, the built-in one planned %s of %s steps: step %d, %s: %s"):format(run.policy,
-    run.switched_off and " and was switched off" or "", format.count(math.min(run.fallbacks, run.steps)),
-    format.count(run.steps), f.step, f.hook, (f.message:gsub("%c", " ")))
+    how, format.count(math.min(run.fallbacks, run.steps)), format.count(run.steps), f.step, f.hook,
+    (f.message:gsub("%c", " ")))
 end
 
 --- A line on stderr for each such run.

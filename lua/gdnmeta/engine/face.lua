@@ -78,13 +78,15 @@ function Engine:release(checkpoint)
   for group, slot in ipairs(pinned.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
 end
 
---- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }.
----@return table[]
+--- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }; and
+--- which of its hooks failed whenever they were asked.
+---@return table[] records
+---@return table never how often, by hook
 function Engine:failures()
   open.look(self, "failures")
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
-  return list
+  return list, self.hooks.guard:never()
 end
 
 --- Another policy from now on. It hears of the requests that are here as if they arrived

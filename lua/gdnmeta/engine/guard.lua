@@ -113,6 +113,17 @@ function Guard:fail(hook, message, stack, request)
   self.records[#self.records + 1] = record
   e.stats.failures = e.stats.failures + 1
   self.failed = true
+  if not self.answered[hook] then self.failing[hook] = (self.failing[hook] or 0) + 1 end
+end
+
+--- Hooks that failed whenever they were asked, and how often.
+---@return table count by hook
+function Guard:never()
+  local list = {}
+  for hook, n in pairs(self.failing) do
+    if not self.answered[hook] and hook ~= "plan" then list[hook] = n end
+  end
+  return list
 end
 
 --- on_policy_error = "raise": when everything is in order again, tell the caller of the engine.
@@ -136,7 +147,10 @@ function Guard:call(section, a, b, c, d)
   local ok, x, y = boundary(call, self.limits, section, a, b, c, d)
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false
-  if ok then return true, x, y end
+  if ok then
+    if i >= 0 or hook == "step" then self.answered[hook] = true end -- else it was asked about nobody
+    return true, x, y
+  end
   local stack, message = trace, raised == nil and not trace and x or problem.text(raised, run_briefly)
   if stack then stack = words.message(message .. stack, true) end
   self:fail(hook or "stopwatch", message, stack, i >= 0 and self.engine.requests.id[i] or nil)
@@ -177,7 +191,7 @@ function M.new(engine, cursor, policy, options)
     engine = engine, cursor = cursor, name = policy.name, breaker = options.breaker,
     limits = not policy.trusted and limits_of(options, cursor) or nil,
     raising = options.on_policy_error == "raise",
-    records = {}, in_a_row = 0, failed = false, disabled = false,
+    records = {}, failing = {}, answered = {}, in_a_row = 0, failed = false, disabled = false,
   }, Guard)
 end
 

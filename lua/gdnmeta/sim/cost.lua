@@ -76,27 +76,29 @@ function Cost:predict(tokens, rows)
   return self:ms(tokens, prefill, rows, 0, prefill * prefill / 2, 0, false)
 end
 
+-- The time is compared in its own unit, for that which predict gave must fit, to the last digit.
+local function most_within(self, time, rows, parts)
+  local low, high = 0, MOST
+  if self:predict(rows + high, rows) / parts <= time then return high end
+  while high - low > 1 do -- predict grows with tokens
+    local middle = math.floor((low + high) / 2)
+    if self:predict(rows + middle, rows) / parts <= time then low = middle else high = middle end
+  end
+  return low
+end
+
 --- The most prefill tokens that a step may take besides `rows` decodes to end within `ms`.
 ---@param ms number
 ---@param rows? integer default 0
 ---@return integer tokens 0 when the decodes alone take longer
-function Cost:tokens_within(ms, rows)
-  rows = rows or 0
-  local low, high = 0, MOST
-  if self:predict(rows + high, rows) <= ms then return high end
-  while high - low > 1 do -- predict grows with tokens
-    local middle = math.floor((low + high) / 2)
-    if self:predict(rows + middle, rows) <= ms then low = middle else high = middle end
-  end
-  return low
-end
+function Cost:tokens_within(ms, rows) return most_within(self, ms, rows or 0, 1) end
 
 --- The same questions in seconds, as gdn.engine takes them for `cost`.
 ---@return table functions predict(tokens, rows), tokens_within(seconds, rows)
 function Cost:in_seconds()
   return {
     predict = function(tokens, rows) return self:predict(tokens, rows or 0) / 1000 end,
-    tokens_within = function(seconds, rows) return self:tokens_within(seconds * 1000, rows) end,
+    tokens_within = function(seconds, rows) return most_within(self, seconds, rows or 0, 1000) end,
   }
 end
 
@@ -135,7 +137,10 @@ end
 ---@return table|nil cost predict(tokens, rows), tokens_within(seconds, rows)
 ---@return string? message
 local function call(_, what)
-  if type(what) ~= "string" then return M.new(what):in_seconds() end
+  if type(what) ~= "string" then
+    if type(what) ~= "table" then error("sim.cost: want a preset's name or coefficients", 2) end
+    return setmetatable(given.parse("sim.cost", what, SPEC), Cost):in_seconds()
+  end
   local preset, message = require("gdnmeta.sim.presets").get(what)
   if not preset then return nil, message end
   return M.new(preset.coefficients):in_seconds()

@@ -214,10 +214,14 @@ local function per_request(requests, t)
   return { requests = requests, arrival = arrivals_of, queue = queue, ttft = ttft, e2e = e2e }
 end
 
--- The earliest failure of the policy that the engine still remembers.
-local function first_failure(engine)
-  local failure = engine:failures()[1]
-  return failure and { step = failure.step, hook = failure.hook, message = tostring(failure.message) }
+-- The earliest failure of the policy that the engine still remembers, and the hooks that never answered.
+local function failure_of(engine)
+  local records, never = engine:failures()
+  local failure, hooks = records[1], {}
+  for hook in pairs(never) do hooks[#hooks + 1] = hook end
+  table.sort(hooks)
+  return failure and { step = failure.step, hook = failure.hook, message = tostring(failure.message),
+                       never = #hooks > 0 and table.concat(hooks, ", ") or nil }
 end
 
 --- Run to the end.
@@ -243,7 +247,7 @@ function M.run(opts)
   run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
   run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
   run.classes = by_class.figures(s.requests, self.tally)
-  run.failure, run.switched_off = first_failure(s.engine), s.engine.policy_disabled
+  run.failure, run.switched_off = failure_of(s.engine), s.engine.policy_disabled
   run.wall.seconds = (clock() - start) / 1e9
   close(s)
   return run

@@ -8,6 +8,7 @@
 --   compact   arrival_s,prompt_tokens,output_tokens and any of user, class, priority, weight, ttft_s,
 --             tpot_s, deadline_s, session_id, think_s
 --   csv       any other that has columns of arrivals, prompt and output tokens
+local check = require "gdnmeta.check"
 local columns = require "gdnmeta.sim.trace.columns"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
@@ -86,15 +87,16 @@ end
 
 -- The first line that holds something.
 local function first_line(lines)
-  local line
-  repeat line = lines:next() until not line or line:find "%S"
-  return line
+  local line, message
+  repeat line, message = lines:next() until not line or line:find "%S"
+  return line, message
 end
 
 local function none(t)
-  local why = t.skipped > 0 and ": " .. notices.skipped(t) or t.passed > 0
-    and (": skip passes over all %d"):format(t.passed) or ""
-  return "no request in it" .. why
+  local why = {}
+  if t.passed > 0 then why[1] = ("skip passes over all %d"):format(t.passed) end
+  if t.skipped > 0 then why[#why + 1] = notices.skipped(t) end
+  return "no request in it" .. (#why > 0 and ": " or "") .. table.concat(why, "; ")
 end
 
 local function by_arrival(a, b)
@@ -143,13 +145,17 @@ local function parse(lines, o)
   return requests
 end
 
-local OPTIONS = { skip = true, limit = true, time_unit = true, progress = true }
+local OPTIONS = { skip = 0, limit = 1, time_unit = true, progress = true } -- least of a number
 
 local function options(o, who)
   for key, value in pairs(o or {}) do
     if not OPTIONS[key] then error(("trace.%s: unknown option %s"):format(who, tostring(key)), 3) end
     if key == "time_unit" and not M.UNITS[value] then
       error(("trace.%s: time_unit = %s, want s, ms, us or ns"):format(who, values.shown(value)), 3)
+    end
+    local least = OPTIONS[key]
+    if least ~= true and not check.integer(value, least, check.INT32_MAX) then
+      error(("trace.%s: %s"):format(who, check.wrong_integer(key, value, least, check.INT32_MAX)), 3)
     end
   end
   return o or {}

@@ -44,8 +44,10 @@ local function seconds(t, field, value)
   return n and n / (field == "delay" and M.unit(t, field) or t.reader.units[field] or 1), message
 end
 
-local function label(_, _, value)
-  if type(value) == "table" then return nil, "want a name, got a list" end
+local function label(t, field, value)
+  if type(value) == "table" then
+    return nil, ("%s = %s, want a name"):format(t.reader.names[field], values.shown(value))
+  end
   return tostring(value)
 end
 

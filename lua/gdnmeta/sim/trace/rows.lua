@@ -140,6 +140,7 @@ end
 function M.reader(line, lines)
   local reader = { row = {}, names = {}, units = {}, unread = {}, ranks = {} }
   reader.json = line:find "^%s*{" ~= nil
+  if line:find "^%s*{%s*$" then return nil, "a JSON object over lines, want one a line: jq -c . first" end
   if reader.json then return json_reader(reader) end
   if line:find "^%s*%[" then return nil, "a JSON list, want an object a line: jq -c '.[]' first" end
   return detect_csv(reader, line, lines)
