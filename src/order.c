@@ -7,7 +7,7 @@
 
 struct gdn_heap {
     int32_t *ids;      /* [size] the heap itself */
-    int32_t *place;    /* [capacity] index in ids, -1: not a member */
+    int32_t *place;    /* [capacity] index in ids and 1, 0: not a member */
     double *key, *tie; /* [capacity] by id */
     int32_t size, capacity;
 };
@@ -25,7 +25,7 @@ static inline int before(const gdn_heap *h, int32_t a, int32_t b)
 static inline void put(gdn_heap *h, int32_t at, int32_t id)
 {
     h->ids[at] = id;
-    h->place[id] = at;
+    h->place[id] = at + 1;
 }
 
 static void rise(gdn_heap *h, int32_t at, int32_t id)
@@ -93,14 +93,14 @@ gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity)
     h->key = grown;
     if (!(grown = realloc(h->tie, n * sizeof *h->tie))) return GDN_ENOMEM;
     h->tie = grown;
-    for (int32_t id = h->capacity; id < capacity; id++) h->place[id] = -1;
+    for (int32_t id = h->capacity; id < capacity; id++) h->place[id] = 0;
     h->capacity = capacity;
     return GDN_OK;
 }
 
 static int is_member(const gdn_heap *h, int32_t id)
 {
-    return h && id >= 0 && id < h->capacity && h->place[id] >= 0;
+    return h && id >= 0 && id < h->capacity && h->place[id];
 }
 
 gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie)
@@ -108,8 +108,8 @@ gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie)
     if (!h || id < 0 || id >= h->capacity) return GDN_EINVAL;
     h->key[id] = orderly(key);
     h->tie[id] = orderly(tie);
-    if (h->place[id] >= 0)
-        settle(h, h->place[id], id);
+    if (h->place[id])
+        settle(h, h->place[id] - 1, id);
     else
         rise(h, h->size++, id);
     return GDN_OK;
@@ -118,8 +118,8 @@ gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie)
 int32_t gdn_heap_remove(gdn_heap *h, int32_t id)
 {
     if (!is_member(h, id)) return 0;
-    int32_t at = h->place[id], last = h->ids[--h->size];
-    h->place[id] = -1;
+    int32_t at = h->place[id] - 1, last = h->ids[--h->size];
+    h->place[id] = 0;
     if (last != id) settle(h, at, last);
     return 1;
 }
@@ -142,7 +142,7 @@ double gdn_heap_key(const gdn_heap *h, int32_t id)
 void gdn_heap_clear(gdn_heap *h)
 {
     if (!h) return;
-    for (int32_t i = 0; i < h->size; i++) h->place[h->ids[i]] = -1;
+    for (int32_t i = 0; i < h->size; i++) h->place[h->ids[i]] = 0;
     h->size = 0;
 }
 

@@ -100,7 +100,7 @@ local function announce(self, step, told)
     if self.observer then self.observer:rejected(plan.rejects[n]) end
     self.gone[n] = plan.rejects[n]
   end
-  if plan.num_rejects > 0 then bury(self) end
+  bury(self)
   return step
 end
 
