@@ -2,7 +2,6 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.check"
-local option = require "gdnmeta.engine.options"
 local sizes = require "gdnmeta.engine.sizes"
 
 local config_t = ffi.typeof "gdn_config"
@@ -135,17 +134,14 @@ local function sizes_problem(o)
   end
 end
 
---- Options checked against each other and the builder, every default filled in.
----@return table|nil options, string? problem
-function M.options(given)
-  local o, problem = option.parse(given)
-  if not o then return nil, problem end
-  problem = builder_problem("builder", o.builder)
-  if problem then return nil, problem end
+--- Check options against each other and the builder, and fill in every default.
+---@param o table options as engine/options.lua reads them; gets `config`, the builder's
+---@return string|nil problem
+function M.problem(o)
+  local problem = builder_problem("builder", o.builder)
+  if problem then return problem end
   o.config = config_of(o.builder)
-  problem = second_problem(o) or limits_problem(o) or mode_problem(o) or sizes_problem(o)
-  if problem then return nil, problem end
-  return o
+  return second_problem(o) or limits_problem(o) or mode_problem(o) or sizes_problem(o)
 end
 
 return M

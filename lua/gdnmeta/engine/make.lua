@@ -6,6 +6,7 @@ local checks = require "gdnmeta.engine.checks"
 local fifo = require "gdnmeta.engine.fifo"
 local lanes = require "gdnmeta.engine.lanes"
 local names = require "gdnmeta.engine.names"
+local option = require "gdnmeta.engine.options"
 local outlooks = require "gdnmeta.engine.outlook"
 local plans = require "gdnmeta.plan"
 local policy = require "gdnmeta.policy"
@@ -24,10 +25,10 @@ local M = {}
 -- Builders whose tables an engine writes, or that read its tables.
 local engines = setmetatable({}, { __mode = "kv" })
 
-local function taken_problem(given)
-  if type(given) ~= "table" then return nil end
+local function taken_problem(o)
   for _, name in ipairs { "builder", "second_builder" } do
-    if given[name] ~= nil and engines[given[name]] then
+    local builder = o[name]
+    if builder ~= nil and engines[builder] then
       return name .. " belongs to another engine, close that first"
     end
   end
@@ -36,9 +37,10 @@ end
 --- Options checked, every default filled in.
 ---@return table|nil options, string? problem
 function M.options(given)
-  local problem = taken_problem(given)
+  local o, problem = option.parse(given)
+  problem = problem or taken_problem(o) or checks.problem(o)
   if problem then return nil, problem end
-  return checks.options(given)
+  return o
 end
 
 -- The host's array of accepted counts on the device, by table row. Mode none finds the state from them;
