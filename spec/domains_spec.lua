@@ -58,7 +58,7 @@ local DOORS = {
     { num_slots = 2, draw = draw, heads = 1, key_dim = 1, value_dim = 1 }, quiet(reference.layer) },
   { "policy", { "name", "order", "decode_first", "static", "trusted", "group", "chunk", "drafts", "victim",
     "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt" }, {}, quiet(gdn.policy) },
-  { "policy's options", { "trusted", "name" }, {},
+  { "policy's options", { "trusted", "name", "source" }, {},
     quiet(function(o) return gdn.policy("fcfs", o) end) },
 }
 

@@ -64,6 +64,37 @@ describe("gdnmeta.policy", function()
     end)
   end)
 
+  it("takes the text of a file that the host has read, and opens nothing", function()
+    local path = "no/such/file.lua"
+    local policy = assert(gdn.policy(path, { source = "return { chunk = 5 }" }))
+    assert.are.same({ path, 5, false }, { policy.name, policy.chunk_limit, policy.static })
+    local none, message = gdn.policy(path, { source = "return {" })
+    assert.is_nil(none)
+    assert.matches("^policy no/such/file.lua:1: ", message)
+    assert.are.equal("policy no/such/file.lua is bytecode, want text",
+      select(2, gdn.policy(path, { source = string.dump(function() return {} end) })))
+    assert.matches("^policy no/such/file.lua: .*instruction budget spent",
+      select(2, gdn.policy(path, { source = "while true do end" })))
+    with_file("return { chunk = 6 }", function(file)
+      assert.are.equal(5, gdn.policy(file, { source = "return { chunk = 5 }" }).chunk_limit)
+    end)
+  end)
+
+  it("has a name that every page and terminal can show, wherever it comes from", function()
+    local long = ("n"):rep(1e5)
+    for given, want in pairs {
+      ["a\27[31m\n\255\0b"] = "a\\27[31m\\n\\255\\0b", ["é"] = "é", [long] = ("n"):rep(200) .. "...",
+    } do
+      assert.are.equal(want, gdn.policy({ name = given }).name)
+      assert.are.equal(want, gdn.policy({}, { name = given }).name)
+      with_file(("return { name = %q }"):format(given), function(path)
+        assert.are.equal(want, gdn.policy(path).name)
+      end)
+    end
+    local path = "./" .. ("d"):rep(300) .. "\27.lua"
+    assert.are.equal(203, #gdn.policy(path, { source = "return {}" }).name)
+  end)
+
   it("takes no path that the C library would cut short", function()
     with_file("return {}", function(path)
       for _, cut in ipairs { path .. "\0", path .. "\0.lua", "./\0" .. path } do
@@ -110,6 +141,9 @@ describe("gdnmeta.policy", function()
     raises("gdnmeta.policy: step and decode_first are both given, want one: plan:fill() asks no hooks",
            { step = print, decode_first = false })
     raises("gdnmeta.policy: unknown option trust", "fcfs", { trust = true })
+    raises("gdnmeta.policy: source is given, and what is no path", "fcfs", { source = "return {}" })
+    raises("gdnmeta.policy: source is given, and what is no path", {}, { source = "return {}" })
+    raises("gdnmeta.policy: source = 1, want a string", "a.lua", { source = 1 })
     raises("gdnmeta.policy: boolean, want a name, a path, a table or a function", true)
   end)
 end)

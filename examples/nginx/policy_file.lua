@@ -20,16 +20,8 @@ local function remember(path, text)
   if not ok then ngx.log(ngx.WARN, "policy ", path, " will not outlive this worker: ", problem) end
 end
 
--- The policy of a text that is not in its file any more.
-local function from_text(text, name)
-  local path = os.tmpname()
-  local file = io.open(path, "wb")
-  local ok = file and file:write(text)
-  if file then file:close() end
-  local policy = ok and gdn.policy(path, { name = name })
-  os.remove(path)
-  return policy
-end
+-- What is judged is what was read: the file may be another one by now, or none that can be read.
+local function policy_of(path, text) return gdn.policy(path, { source = text }) end
 
 --- What an engine begins with: the file's policy, else the last good one of it, else fcfs.
 ---@param what string a path, or the name of a shipped policy
@@ -43,12 +35,12 @@ function M.first(what)
   end
   first.text, first.problem = read(what)
   first.refused = first.problem
-  if first.text then first.policy, first.refused = gdn.policy(what) end
+  if first.text then first.policy, first.refused = policy_of(what, first.text) end
   if first.policy then
     remember(what, first.text)
   else
     local good = memory():get("policy " .. what)
-    first.policy = good and from_text(good, what) or "fcfs"
+    first.policy = good and policy_of(what, good) or "fcfs"
   end
   return first
 end
@@ -59,9 +51,10 @@ function PolicyFile:look()
   local text, problem = read(self.path)
   if text == self.text and problem == self.problem then return end
   self.text, self.problem = text, problem
-  local ok
-  if text then ok, problem = self.engine:set_policy(self.path) end
-  if ok then
+  local policy
+  if text then policy, problem = policy_of(self.path, text) end
+  if policy then policy, problem = self.engine:set_policy(policy) end
+  if policy then
     self.loads, self.refused = self.loads + 1, nil
     remember(self.path, text)
     ngx.log(ngx.NOTICE, "policy ", self.path, " loaded")

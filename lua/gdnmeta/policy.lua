@@ -8,6 +8,7 @@ local sandbox = require "gdnmeta.sandbox"
 local words = require "gdnmeta.words"
 
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
+local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it
 local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "shortest_prefill" }
 local VICTIMS = { last = true, least_computed = true, most_computed = true }
 local GROUPS = { user = true, class = true }
@@ -85,7 +86,8 @@ local function assemble(fields, name, trusted)
     policy[field] = value
     has_code = has_code or type(value) == "function"
   end
-  policy.name, policy.order = fields.name or name or fields.order or "anonymous", nil
+  policy.name = words.clean(fields.name or name or fields.order or "anonymous", LONGEST_NAME)
+  policy.order = nil
   if type(policy.chunk) == "number" then policy.chunk, policy.chunk_limit = nil, math.floor(policy.chunk) end
   if type(policy.drafts) == "number" then
     policy.drafts, policy.drafts_limit = nil, math.floor(policy.drafts)
@@ -136,14 +138,21 @@ local function from_value(value, name, trusted, is_file)
   return assemble(fields, name, trusted)
 end
 
-local function from_file(path, name, trusted)
-  local problem = checks.path_problem("path", path)
-  if problem then return nil, "policy " .. problem end
+local function read(path)
   local file, why = io.open(path, "rb")
   if not file then return nil, "policy " .. words.message(why) end
   local source = file:read "*a"
   file:close()
   if not source then return nil, ("policy %s: cannot be read"):format(words.clean(path, 200)) end
+  return source
+end
+
+-- source: the file's text, if it was read already.
+local function from_file(path, name, trusted, source)
+  local problem = checks.path_problem("path", path)
+  if problem then return nil, "policy " .. problem end
+  if not source then source, problem = read(path) end
+  if not source then return nil, problem end
   local chunk, message = sandbox.load(source, path)
   if not chunk then return nil, "policy " .. words.message(message) end
   if not trusted then jit.off(chunk, true) end
@@ -162,13 +171,14 @@ function load_shipped(name)
   return nil, ("no policy %s, want one of %s, or the path of a Lua file"):format(checks.show(name), shipped)
 end
 
-local OPTIONS = { trusted = "boolean", name = "string" }
+local OPTIONS = { trusted = "boolean", name = "string", source = "string" }
 
 --- A policy for gdnmeta.engine. Every call loads anew, so that what a policy counts is not shared.
 --- Policies of your own are interrupted when they loop for ever; trusted = true compiles them instead,
 --- and an endless loop then hangs.
 ---@param what string|table|function
----@param options table|nil { trusted = boolean, name = string }
+---@param options table|nil { trusted = boolean, name = string, source = string: the text of the file that
+--- `what` names, where the host has read it; the file is not opened }
 ---@return table|nil policy
 ---@return string? message
 local function policy(what, options)
@@ -185,10 +195,10 @@ local function policy(what, options)
       error(("gdnmeta.policy: %s = %s, want a %s"):format(name, shown(value), OPTIONS[name]), 2)
     end
   end
+  local is_path = type(what) == "string" and (what:find "[/\\]" or what:find "%.lua$")
+  if is_path then return from_file(what, options.name or what, options.trusted, options.source) end
+  if options.source then error("gdnmeta.policy: source is given, and what is no path", 2) end
   if type(what) == "string" then
-    if what:find "[/\\]" or what:find "%.lua$" then
-      return from_file(what, options.name or what, options.trusted)
-    end
     return load_shipped(what)
   end
   if type(what) ~= "table" and type(what) ~= "function" then
