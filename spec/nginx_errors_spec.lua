@@ -75,6 +75,28 @@ describe("errors of examples/nginx #lua #system", function()
     assert.are.equal(200, answer.status)
   end)
 
+  it("are no matter of conditions, which an answer does not have", function()
+    local server = nginx.start()
+    local front = nginx.front(server, server)
+    for _, condition in ipairs { "If-None-Match: *", 'If-None-Match: "x"', 'If-Match: "x"', "If-Match: *",
+      "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT",
+      "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+      "Range: bytes=0-1", "Range: bytes=9-1" } do
+      local header = ("-H '%s'"):format(condition)
+      for _, one in ipairs { server, front } do
+        local answer = one:post({ prompt = "a", max_tokens = 2 }, header)
+        assert.are.same({ 200, 2 }, { answer.status, cjson.decode(answer.body).usage.completion_tokens },
+          condition)
+        assert.is_true(one:stream({ prompt = "a", max_tokens = 2 }, header).done, condition)
+        assert.are.equal(200, one:get("/v1/models", header).status, condition)
+        assert.are.equal('{"status":"ok"}\n', one:get("/healthz", header).body, condition)
+      end
+      assert.matches("gdnmeta_up 1\n", server:get("/metrics", header).body)
+      assert.are.equal(404, server:get("/x", header).status, condition)
+    end
+    assert.are.equal(0, server:check_idle().requests_cancelled_total)
+  end)
+
   it("are JSON behind front.conf too, whose health is that of its engines", function()
     local front = nginx.front(nginx.nobody(), nginx.nobody())
     local health = front:get "/healthz"

@@ -151,6 +151,13 @@ describe("examples/nginx after a fault #lua #system", function()
       assert.is_false(ok, text)
       assert.matches("nothing runs on port " .. server.port, said)
     end
+    for _, make in ipairs { "mkfifo", "mkdir", "ln -s /dev/zero", "ln -s /nowhere" } do
+      os.execute(("cd %s && rm -rf nginx.pid && %s nginx.pid"):format(folder, make))
+      local said, ok = nginx.run(("PORT=%d timeout 20 examples/nginx/serve stop 2>&1"):format(server.port))
+      assert.is_false(ok, make)
+      assert.are.equal(("nothing runs on port %d\n"):format(server.port), said, make)
+    end
+    os.execute(("rm -rf %s/nginx.pid"):format(folder))
     for _, pid in ipairs { stranger, pretender, good } do
       assert.is_true(select(2, nginx.run("kill -0 " .. pid)), "it stopped somebody else")
     end

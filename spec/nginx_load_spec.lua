@@ -102,4 +102,23 @@ describe("examples/nginx #lua #system", function()
     file:close()
     assert.are.same({ said, true }, { stream.text, stream.done })
   end)
+
+  it("ends in any case, after worker_shutdown_timeout, when its streams do not", function()
+    local file, path = assert(io.open "examples/nginx/nginx.conf"), os.tmpname()
+    finally(function() os.remove(path) end)
+    local conf, changed = file:read "*a":gsub("worker_shutdown_timeout 30s;", "worker_shutdown_timeout 1s;")
+    file:close()
+    assert.are.equal(1, changed)
+    nginx.write(path, conf)
+    -- Its answers take longer than this spec may.
+    local server = nginx.start { CONF = path, SERVE_MAX_MODEL_LEN = 1e6 }
+    for n = 1, 4 do
+      os.execute(("curl -sN -m 60 -d '%s' %s/v1/completions >/dev/null 2>&1 &"):format(
+        cjson.encode { prompt = "a", max_tokens = 9e5, stream = n % 2 == 0 }, server.url))
+    end
+    assert.is_truthy(nginx.eventually(function() return server:metrics().requests_running == 4 end))
+    local _, ended = nginx.run(("PORT=%d timeout 15 examples/nginx/serve stop"):format(server.port))
+    assert.is_true(ended, server:log())
+    server:stop()
+  end)
 end)

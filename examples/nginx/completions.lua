@@ -126,10 +126,17 @@ function M.serve(kind)
   if client.gone() then return ngx.exit(499) end
   local stream, problem, status, param, code = worker.submit(request)
   if not stream then return errors.answer(status, problem, param, code) end
+  ngx.ctx.stream = stream
   local ok, failure = pcall(answer, request, stream)
   worker.close(stream)
   if not ok then error(failure, 0) end
   if failure == false then ngx.exit(request.headers_sent and ngx.ERROR or 499) end -- the client left
+end
+
+--- In the log phase. A worker that has waited long enough for its last streams ends their handlers unheard.
+function M.ended()
+  local stream = ngx.ctx.stream
+  if stream then worker.close(stream) end
 end
 
 return M
