@@ -40,6 +40,9 @@ describe("gdnmeta merge #lua", function()
     { "jain", "[]", 1, ":2: runs[1].fairness.jain = a table, want a number" },
     { "seed", "1e999", 2, ":3: runs[2].setup.seed = inf, want a number" },
     { "accepted", "{}", 1, ":2: runs[1].speculation.accepted = a table, want a number" },
+    { "starved", '"x"', 1, ':2: runs[1].starved = "x", want a number' },
+    { "stalled", "[]", 2, ":3: runs[2].stalled = a table, want a number" },
+    { "waiting", '"x"', 1, ':2: runs[1].timeline[1].waiting = "x", want a number' },
     { "gdnmeta", "2", 1, ":1: gdnmeta = 2, want 1: a result of gdnmeta simulate" },
   }
   for _, case in ipairs(wrong) do
@@ -73,6 +76,22 @@ describe("gdnmeta merge #lua", function()
     local more = program.write("more.json", (text:gsub('"requests":20', '"requests":21')))
     local _, err, status = program.run("merge " .. program.write("x.json", text) .. " " .. more)
     assert.are.same({ "gdnmeta: " .. more .. ": requests = 21, the first file has 20\n", 2 }, { err, status })
+  end)
+
+  it("refuses runs that had other targets, or whose requests came about otherwise", function()
+    local path = program.write("x.json", text)
+    for options, wanted in pairs {
+      ["--ttft-ms 5"] = "ttft_ms = 5, the first file has 2000\n",
+      ["--tpot-ms 50 --gap-ms 1000"] = "tpot_ms = 50, the first file has 100\n",
+      ["--gap-ms 7"] = "gap_ms = 7, the first file has 1000\n",
+      ["--sessions 3 --think 1"] = "notes on its requests = ",
+    } do
+      local command = "simulate --quiet --policy fcfs --drafts 1 --json - --workload requests=20,rate=6 "
+      local other = program.write("other.json", (program.run(command .. options)))
+      local _, err, status = program.run("merge " .. path .. " " .. other)
+      local line = "gdnmeta: " .. other .. ": " .. wanted
+      assert.are.same({ line, 2 }, { err:sub(1, #line), status })
+    end
   end)
 
   it("looks at the figures of classes, and joins runs of the same ones alone", function()

@@ -1,4 +1,5 @@
 -- gdnmeta merge: joins the results of a sweep's jobs, which may come from many machines.
+local check = require "gdnmeta.check"
 local fail = require("gdnmeta.cli").fail
 local knee = require "gdnmeta.sim.knee"
 local output = require "gdnmeta.cli.output"
@@ -49,6 +50,17 @@ local function check_alike(first, run, path)
   end
   local here, there = classes_of(run), classes_of(first)
   if here ~= there then fail("%s: classes = %s, the first file has %s", path, here, there) end
+  for _, name in ipairs { "ttft_ms", "tpot_ms", "gap_ms" } do
+    if first.targets[name] ~= run.targets[name] then
+      fail("%s: %s = %s, the first file has %s", path, name, tostring(run.targets[name]),
+        tostring(first.targets[name]))
+    end
+  end
+  local notices, others = table.concat(run.setup.notices or {}, "; "), first.setup.notices or {}
+  if notices ~= table.concat(others, "; ") then
+    fail("%s: notes on its requests = %s, the first file has %s", path, check.word(notices),
+      check.word(table.concat(others, "; ")))
+  end
   for _, name in ipairs { "workload", "seed", "cost_name", "max_num_seqs", "max_num_batched_tokens",
                           "kv_tokens", "mamba_cache_mode", "num_speculative_tokens", "async" } do
     if first.setup[name] ~= run.setup[name] then

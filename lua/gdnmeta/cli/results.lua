@@ -42,6 +42,7 @@ local SHAPE = {
   policy = TEXT, requests = NUMBER, finished = NUMBER, rejected = NUMBER, rejection = TEXT .. "?",
   seconds = NUMBER, steps = NUMBER, attainment = NUMBER, goodput = NUMBER, preemptions = NUMBER,
   recompute_tax = NUMBER, fallbacks = NUMBER, longest_wait_ms = NUMBER,
+  stalled = MAYBE, starved = MAYBE, longest_waiter = MAYBE,
   tokens_in_per_second = NUMBER, tokens_out_per_second = NUMBER,
   ttft = SUMMARY, itl = SUMMARY, itl_token = SUMMARY, tpot = SUMMARY, e2e = SUMMARY, queue = SUMMARY,
   normalised = SUMMARY, wall = { policy_us = SUMMARY, build_us = SUMMARY },
@@ -60,7 +61,7 @@ local SHAPE = {
                    outputs = NUMBER, unfinished = MAYBE },
   curves = { ttft = "a list of points", itl = "a list of points" },
   failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT, never = TEXT .. "?" },
-  classes = { maybe = true, each = CLASS },
+  classes = { maybe = true, each = CLASS }, timeline = { maybe = true, each = { waiting = MAYBE } },
   speculation = { maybe = true, drafts = NUMBER, tokens = NUMBER, accepted = NUMBER },
 }
 

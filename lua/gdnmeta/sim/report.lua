@@ -83,8 +83,8 @@ function M.warnings(runs)
     end
     if (run.starved or 0) > 0 then
       sentences[#sentences + 1] = ("%s starved %s of %s requests: in the queue for over 10 times the target, "
-        .. "request %d for %s s"):format(run.policy, format.count(run.starved), format.count(run.requests),
-        run.longest_waiter, format.number(run.longest_wait_ms / 1000))
+        .. "request %s for %s s"):format(run.policy, format.count(run.starved), format.count(run.requests),
+        tostring(run.longest_waiter), format.number(run.longest_wait_ms / 1000))
     end
   end
   return sentences
