@@ -124,6 +124,23 @@ describe("Classes #lua", function()
     end
   end)
 
+  it("have gaps of their own: those of the class alone that was held up", function()
+    local requests = { { arrival = 0, prompt = 10, output = 50, class = "early" },
+                       { arrival = 10, prompt = 10, output = 99, class = "held up" },
+                       { arrival = 10.1, prompt = 100000, output = 1, class = "long" } }
+    for speculative = 0, 2 do
+      local r = run { requests = requests, max_num_batched_tokens = 200000,
+        cost = { c0 = 5, c_pf = 0.03 }, num_speculative_tokens = speculative }
+      local of, n = {}, 0
+      for _, c in ipairs(r.classes) do of[c.name], n = c.itl, n + c.itl.n end
+      assert.are.equal(r.itl.n, n)
+      assert.are.same({ 5, 5, 5 }, { of.early.p50, of.early.max, of["held up"].p50 })
+      assert.are.same({ r.itl.max, { n = 0 } }, { of["held up"].max, of.long })
+      assert.is_true(r.itl.max > 3000)
+      if speculative == 0 then assert.are.same({ 49, 98 }, { of.early.n, of["held up"].n }) end
+    end
+  end)
+
   it("are judged by their own targets", function()
     local function attainment(ttft)
       local r = run { workload = { requests = 200, rate = 9 }, classes = { { name = "a", share = 1,

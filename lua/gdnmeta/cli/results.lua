@@ -37,7 +37,8 @@ local NUMBER, MAYBE, TEXT = "a number", "a number?", "a string"
 local SUMMARY = { p50 = MAYBE, p90 = MAYBE, p99 = MAYBE, max = MAYBE } -- of nothing: all missing
 local KIND = { steps = NUMBER, share = NUMBER, waste = NUMBER }
 local CLASS = { name = TEXT, requests = NUMBER, finished = NUMBER, rejected = NUMBER, attainment = NUMBER,
-                longest_wait_ms = NUMBER, queue = SUMMARY, ttft = SUMMARY, tpot = SUMMARY, e2e = SUMMARY }
+                longest_wait_ms = NUMBER, queue = SUMMARY, ttft = SUMMARY, tpot = SUMMARY, e2e = SUMMARY,
+                itl = { maybe = true, p99 = MAYBE, max = MAYBE } }
 local SHAPE = {
   policy = TEXT, requests = NUMBER, finished = NUMBER, rejected = NUMBER, rejection = TEXT .. "?",
   seconds = NUMBER, steps = NUMBER, attainment = NUMBER, goodput = NUMBER, preemptions = NUMBER,

@@ -1,5 +1,8 @@
 -- The figures of a run by class of its requests, from what the tally knows of each request.
+local ffi = require "ffi"
 local samples = require "gdnmeta.sim.samples"
+
+local integers = ffi.typeof "int32_t[?]"
 
 local M = {}
 
@@ -51,33 +54,44 @@ local function add(c, t, i)
   c.met = c.met + t.attained[i]
 end
 
---- Figures by class, times in ms; nil where no request has a class.
+--- Which class each request is of; nil where no request has one.
 ---@param requests table
----@param tally table closed
----@return table|nil classes list of { name, requests, finished, rejected, attainment, goodput,
----  longest_wait_ms, queue, ttft, tpot, e2e }
-function M.figures(requests, tally)
-  local names = ranking(requests)
-  if not names then return nil end
-  local of, list = {}, {}
-  local function class(name)
-    if not of[name] then
-      of[name] = new(name)
-      list[#list + 1] = of[name]
+---@return table|nil classes names (a list), of: int32_t[n + 1], places in it by request
+function M.of(requests)
+  local ranked = ranking(requests)
+  if not ranked then return nil end
+  local names, place, of = {}, {}, integers(#requests + 1)
+  local function at(name)
+    if not place[name] then
+      names[#names + 1] = name
+      place[name] = #names
     end
-    return of[name]
+    return place[name]
   end
-  for i = 1, math.min(#names, MOST) do class(names[i]) end
+  for i = 1, math.min(#ranked, MOST) do at(ranked[i]) end
   for i, r in ipairs(requests) do
     local name = r.class == nil and "none" or shown(r.class)
-    add(of[name] or class(r.class == nil and name or "others"), tally, i)
+    of[i] = place[name] or at(r.class == nil and name or "others")
   end
+  return { names = names, of = of }
+end
+
+--- Figures by class, times in ms; nil where no request has a class.
+---@param tally table closed
+---@return table|nil list of { name, requests, finished, rejected, attainment, goodput, longest_wait_ms,
+---  queue, ttft, itl, tpot, e2e }
+function M.figures(tally)
+  local classes, list = tally.classes, {}
+  if not classes then return nil end
+  for k, name in ipairs(classes.names) do list[k] = new(name) end
+  for i = 1, tally.n do add(list[classes.of[i]], tally, i) end
   local seconds = math.max(tally.ended, 1) / 1e9
-  for i, c in ipairs(list) do
-    list[i] = { name = c.name, requests = c.requests, finished = c.finished, rejected = c.rejected,
+  for k, c in ipairs(list) do
+    list[k] = { name = c.name, requests = c.requests, finished = c.finished, rejected = c.rejected,
                 attainment = c.met / math.max(1, c.requests), goodput = c.met / seconds,
                 longest_wait_ms = c.longest_wait / 1e6, queue = c.queue:summary(1e-6),
-                ttft = c.ttft:summary(1e-6), tpot = c.tpot:summary(1e-6), e2e = c.e2e:summary(1e-6) }
+                ttft = c.ttft:summary(1e-6), itl = tally.class_itl[k]:summary(1e-6),
+                tpot = c.tpot:summary(1e-6), e2e = c.e2e:summary(1e-6) }
   end
   return list
 end

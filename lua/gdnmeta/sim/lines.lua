@@ -122,14 +122,18 @@ local function class_section(name)
   local function value(field, p)
     return function(run)
       local class = class_of(run, name)
-      return class and (p and class[field][p] or not p and class[field]) or nil
+      local figure = class and class[field] -- results of before lack some
+      if p then return figure and figure[p] end
+      return figure
     end
   end
   return { "Class " .. name:gsub("[%c\127]", "?"), -- a result's file may say anything
     { "requests", "", value "requests", count },
-    { "that met both targets", "%", value "attainment", percent, better = "high" },
+    { "that met their targets", "%", value "attainment", percent, better = "high" },
     { "time to first token, p50", "ms", value("ttft", "p50"), number, better = "low" },
     { "time to first token, p99", "ms", value("ttft", "p99"), number, better = "low" },
+    { "gap between tokens, p99", "ms", value("itl", "p99"), number, better = "low" },
+    { "gap between tokens, longest", "ms", value("itl", "max"), number, better = "low" },
     { "time per output token, p99", "ms", value("tpot", "p99"), number, better = "low" },
     { "arrival to last token, p99", "ms", value("e2e", "p99"), number, better = "low" },
     { "longest wait for a first step", "ms", value "longest_wait_ms", number, better = "low" },

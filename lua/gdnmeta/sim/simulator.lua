@@ -20,7 +20,7 @@ local function new(s)
   return {
     o = s.o, name = s.name, held = 0, requests = s.requests, engine = s.engine, cost = s.cost,
     draw = s.draw, draws = {},
-    max_tokens = s.max_tokens, max_model_len = s.max_model_len, tally = tally.new(n),
+    max_tokens = s.max_tokens, max_model_len = s.max_model_len, tally = tally.new(n, by_class.of(s.requests)),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
     left = integers(n + 1), prompt = integers(n + 1), arrivals = arrivals.new(s.requests), now = 0,
   }
@@ -246,7 +246,7 @@ function M.run(opts)
   })
   run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
   run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
-  run.classes = by_class.figures(s.requests, self.tally)
+  run.classes = by_class.figures(self.tally)
   run.failure, run.switched_off = failure_of(s.engine), s.engine.policy_disabled
   run.wall.seconds = (clock() - start) / 1e9
   close(s)

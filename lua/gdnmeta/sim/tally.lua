@@ -25,7 +25,8 @@ local SUMS = { "steps", "arrived", "finished", "rejected", "emitted", "prefill",
                "spec_rows", "drafts", "accepted" }
 
 ---@param n integer requests
-function M.new(n)
+---@param classes table|nil by_class.of: gaps are then counted by class as well
+function M.new(n, classes)
   local self = {
     n = n, arrival = doubles(n + 1), first = doubles(n + 1), last = doubles(n + 1), start = doubles(n + 1),
     got = integers(n + 1), done = integers(n + 1), waits = integers(n + 1), user = {},
@@ -35,7 +36,9 @@ function M.new(n)
     gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(), timeline = timeline.new(CHANNELS),
     kinds = {}, met = 0, longest_wait = 0, starved = 0, stalled = 0,
     policy_us = samples.new(), build_us = samples.new(),
+    classes = classes, class_gaps = integers(classes and #classes.names + 1 or 1), class_itl = {},
   }
+  for k = 1, classes and #classes.names or 0 do self.class_itl[k] = samples.new() end
   for _, sum in ipairs(SUMS) do self[sum] = 0 end
   for _, kind in ipairs(M.KINDS) do self.kinds[kind] = { steps = 0, tokens = 0, padded = 0 } end
   return setmetatable(self, Tally)
@@ -84,6 +87,13 @@ local function flush(self)
       self.gap_of[m] = 0
     end
   end
+  for k = 1, #self.class_itl do
+    local count = self.class_gaps[k]
+    if count > 0 then
+      self.class_itl[k]:add(self.gap, count)
+      self.class_gaps[k] = 0
+    end
+  end
   cut()
 end
 
@@ -102,6 +112,11 @@ function Tally:emit(i, m, now)
       self.gap = gap
     end
     self.gap_of[m] = self.gap_of[m] + 1
+    local classes = self.classes
+    if classes then
+      local k = classes.of[i]
+      self.class_gaps[k] = self.class_gaps[k] + 1
+    end
   end
   self.got[i], self.last[i] = self.got[i] + m, now
 end
