@@ -20,6 +20,18 @@ function M.open(device, speculative)
   return builder, batch
 end
 
+--- A step whose prompt keeps a state before its end, with the plan of the kernel that does it.
+function M.open_kept(device)
+  local builder = assert(gdn.builder { device = device, rules = "vllm-2026-11", max_num_seqs = 4,
+    max_num_batched_tokens = 400, num_groups = 2, mamba_cache_mode = "align", mamba_block_size = 64,
+    max_blocks_per_row = 6, gdn_prefill_backend = "flashinfer", num_prefill_checkpoint_blocks = 1,
+    prefill_checkpoint_alignment = 64, hash_block_size = 64, cache_hit_alignment_tokens = 64 })
+  local batch = assert(builder:batch())
+  batch:add { query_len = 200, seq_len = 200, blocks = { { 1, 2, 3, 4 }, { 5, 6, 7, 8 } } }
+  assert(builder:build(batch))
+  return builder, batch
+end
+
 function M.collect()
   collectgarbage()
   collectgarbage()

@@ -24,7 +24,8 @@ local function split_by_progress(step)
   if R == 0 then return nil end
   local first
   for i = R, 1, -1 do
-    local prefilling = step.prompt_done and not step.prompt_done[i]
+    local done = step.prompt_done and step.prompt_done[i] -- 0 and 1 in the vectors
+    local prefilling = done == false or done == 0
     if q[i] > 1 or prefilling and q[i] > 0 and step.seq_lens[i] <= q[i] then first = i end
   end
   local decodes = first and first - 1 or num_reqs
