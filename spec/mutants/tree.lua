@@ -59,9 +59,9 @@ local function checked(tree, log, near)
   end
 end
 
--- Does the spec pass? `seconds`: of the processor, as it took when the tree was whole; what takes many
--- times as long hangs. A machine that does other work besides may take longer over it.
-local function passes(tree, log, spec, seconds, filter)
+-- The shell's words that ask a spec. `seconds`: of the processor, as it took when the tree was whole; what
+-- takes many times as long hangs. A machine that does other work besides may take longer over it.
+local function command(tree, log, spec, seconds, filter)
   local program = "spec/conformance.lua spec/goldens/*.jsonl"
   if spec ~= GOLDENS then
     local only = filter and ("--filter='%s' "):format(filter) or ""
@@ -69,9 +69,11 @@ local function passes(tree, log, spec, seconds, filter)
       "--exclude-tags=system " .. only .. spec
   end
   local limits = ("ulimit -v %d && ulimit -t %d"):format(KILOBYTES, 20 + 8 * seconds)
-  local line = "cd %s && %s && %s nice timeout -k 5 %d luajit %s >%s 2>&1 </dev/null"
-  return shell(line:format(tree, limits, ENVIRONMENT, 120 + 40 * seconds, program, log))
+  local line = "(cd %s && %s && %s nice timeout -k 5 %d luajit %s >%s 2>&1 </dev/null)"
+  return line:format(tree, limits, ENVIRONMENT, 120 + 40 * seconds, program, log)
 end
+
+local function passes(...) return shell(command(...)) end
 
 -- Where the log says that a spec failed. It does not say so of a process that ended otherwise.
 local function culprit(log, spec)
@@ -80,16 +82,25 @@ local function culprit(log, spec)
     or spec .. ", a crash or the time limit"
 end
 
--- Every spec of the whole copy with the seconds that it takes, written down, the quickest first.
-local function ask_everything()
+-- Every spec with the seconds that it takes, written down, the quickest first. Each worker's copy is asked
+-- some of them, as many at once as there are workers.
+local function ask_everything(jobs)
   local specs = lines("cd " .. WHOLE .. " && find spec -name '*_spec.lua' | sort")
   specs[#specs + 1] = GOLDENS
-  local times, log = {}, lines("realpath " .. ROOT)[1] .. "/log"
+  local root, commands = lines("realpath " .. ROOT)[1], {}
   for i, spec in ipairs(specs) do
-    local before = lines("date +%s.%N")[1]
-    assert(passes(WHOLE, log, spec, 60), ("the tree itself fails: %s, see %s"):format(spec, log))
-    times[i] = { spec, tonumber(lines("date +%s.%N")[1]) - before }
+    local ask = command("$tree", "$tree.log", spec, 60)
+    commands[i] = ("tree=%s/$((SLOT + 1)); start=$(date +%%s.%%N); if %s; then is=passed; else is=failed; " ..
+      "cp $tree.log %s/log; fi; echo $is $(date +%%s.%%N) $start %s"):format(root, ask, ROOT, spec)
   end
+  M.put(ROOT .. "/ask", table.concat(commands, "\n"))
+  local times, xargs = {}, "xargs -d '\\n' -P %d --process-slot-var=SLOT -I@ sh -c @ <%s/ask"
+  for _, line in ipairs(lines(xargs:format(jobs, ROOT))) do
+    local verdict, stop, start, spec = line:match "^(%S+) (%S+) (%S+) (%S+)$"
+    assert(verdict == "passed", ("the tree itself fails: %s, see %s/log"):format(spec or line, ROOT))
+    times[#times + 1] = { spec, stop - start }
+  end
+  assert(#times == #specs, "some spec did not end")
   table.sort(times, function(a, b) return a[2] < b[2] end)
   for i, entry in ipairs(times) do times[i] = ("%.3f %s\n"):format(entry[2], entry[1]) end
   M.put(TIMES, table.concat(times))
@@ -100,16 +111,19 @@ end
 function M.open(jobs)
   local tar = "tar --exclude=./build --exclude=./.git --sort=name --mtime=@0 -cf - ."
   local sum = lines(tar .. " | md5sum")[1]
-  if slurp(SUM) ~= sum then
+  local is_known = slurp(SUM) == sum
+  if not is_known then
     assert(shell(("rm -rf %s && mkdir -p %s && %s | tar -xmf - -C %s"):format(ROOT, WHOLE, tar, WHOLE)))
     for _, targets in ipairs { "all fake build/libgdncounted.so", "asan-lib faults tsan" } do
       assert(make(WHOLE, ROOT .. "/log", targets), "the tree does not build, see " .. ROOT .. "/log")
     end
-    ask_everything()
-    M.put(SUM, sum)
   end
   for job = 1, jobs do
     assert(shell(("rm -rf %s/%d && cp -a %s %s/%d"):format(ROOT, job, WHOLE, ROOT, job)))
+  end
+  if not is_known then
+    ask_everything(jobs)
+    M.put(SUM, sum)
   end
 end
 
