@@ -142,6 +142,55 @@ describe("Engine:complete", function()
     assert.matches("is not in flight", message, 1, true)
     assert.are.equal(0, engine.in_flight)
   end)
+
+  it("is not taken in by a result that makes the next step, whose object is the same", function()
+    for _, next_rows in ipairs { 0, 1, 2, 4 } do
+      local e = serve.engine("fcfs", nil, { num_speculative_tokens = 2 })
+      for _, id in ipairs { "a", "b" } do assert(e:submit(with(REQUEST, "id", id))) end
+      local first = e:step(1)
+      local results = acts({ a = { drafts = 1 }, b = { drafts = 1 } }, "a", function()
+        assert(e:complete(first, nil, 1))
+        if next_rows < 2 then e:cancel "b" end
+        if next_rows < 1 then e:cancel "a" end
+        for n = 3, next_rows do assert(e:submit(with(REQUEST, "id", n))) end
+        assert(e:step(2))
+      end)
+      local ok, message = pcall(e.complete, e, first, results, 1)
+      assert.is_false(ok)
+      assert.matches("gdnmeta.Engine:complete: step 1 is not in flight", message, 1, true)
+      assert.are.equal(next_rows, first.num_rows)
+      for row = 0, next_rows - 1 do assert.are.equal(2, first.next_drafts[row]) end -- the default
+      e:close()
+    end
+  end)
+end)
+
+describe("What closes the engine while it is read", function()
+  local PATH = os.tmpname()
+  local CALLS = {
+    set_policy = function(e, act) e:set_policy(acts({}, "key", act)) end,
+    policy_reset = function(e, act)
+      local armed = false
+      assert(e:set_policy(acts({}, "key", function() if armed then act() end end)))
+      armed = true
+      e:policy_reset()
+    end,
+    record = function(e, act) e:record(PATH, acts({}, "max_bytes", act)) end,
+    metrics = function(e, act) gdn.metrics(e, acts({}, "classes", act)) end,
+    complete = function(e, act) e:complete(e:step(1), acts({}, "a", act), 1) end,
+    submit = function(e, act) e:submit(acts(with(REQUEST, "id", "b"), "user", act)) end,
+  }
+  for method, call in pairs(CALLS) do
+    it("is noticed by " .. method, function()
+      local engine = serve.engine "fcfs"
+      assert(engine:submit(with(REQUEST, "id", "a")))
+      local ok, message = pcall(call, engine, function() engine:close() end)
+      assert.is_false(ok)
+      assert.matches("read_once_spec.lua:%d+: gdnmeta.Engine: closed$", message)
+      assert.are.equal(method == "policy_reset" and "anonymous" or "fcfs", engine.policy.name)
+      os.remove(PATH)
+    end)
+  end
 end)
 
 describe("Options", function()

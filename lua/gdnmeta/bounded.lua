@@ -9,11 +9,11 @@ local floor, log = math.floor, math.log
 local BYTES = 2 ^ 24 -- of one string
 local STEPS = 1e7    -- of one match, if it is as unlucky as it can be
 
--- charge(n): n instructions are spent. guard.lua sets it.
-local M = { string = {}, table = {}, charge = function() end }
+-- charge(n): n instructions are spent; is_excused(): ours called, for an engine. guard.lua sets them.
+local M = { string = {}, table = {}, charge = function() end, is_excused = function() return false end }
 
 local function refuse(who, wanted)
-  error(("%s: want %s"):format(who, wanted), 3)
+  if not M.is_excused() then error(("%s: want %s"):format(who, wanted), 3) end
 end
 
 -- The steps that a match may take: every repetition may try every length, from every place.
@@ -47,7 +47,7 @@ local function look(who, subject, pattern)
   if type(subject) == "number" then subject = tostring(subject) end
   if type(subject) ~= "string" or type(pattern) ~= "string" then return end -- the original says what is wrong
   local steps = steps_of(subject, pattern, 1)
-  if steps > STEPS then
+  if steps > STEPS and not M.is_excused() then
     error(("%s: a pattern that may take %.3g steps on %d bytes, want at most %.3g"):format(
       who, steps, #subject, STEPS), 3)
   end

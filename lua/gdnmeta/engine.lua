@@ -5,6 +5,7 @@ local answers = require "gdnmeta.engine.answers"
 local arrivals = require "gdnmeta.engine.arrivals"
 local commits = require "gdnmeta.engine.commit"
 local face = require "gdnmeta.engine.face"
+local guards = require "gdnmeta.engine.guard"
 local layout = require "gdnmeta.engine.layout"
 local lib = require "gdnmeta.native"
 local make = require "gdnmeta.engine.make"
@@ -174,12 +175,12 @@ function Engine:step(now, stream)
   return step
 end
 
--- Steps complete in the order in which they were made.
-local function check_step(self, step)
+-- Steps complete in the order in which they were made. number: of the step that the host means.
+local function check_step(self, step, number)
   if type(step) ~= "table" or step ~= self.steps[1] and step ~= self.steps[2] then
     error("gdnmeta.Engine:complete: " .. check.wrong("step", step, "a step of this engine"), 3)
-  elseif not step.in_flight then
-    error(("gdnmeta.Engine:complete: step %d is not in flight"):format(step.number), 3)
+  elseif not step.in_flight or number and number ~= step.number then
+    error(("gdnmeta.Engine:complete: step %d is not in flight"):format(number or step.number), 3)
   elseif step ~= self.oldest then
     error(("gdnmeta.Engine:complete: step %d is in flight behind step %d"):format(
       step.number, self.oldest.number), 3)
@@ -214,16 +215,14 @@ function Engine:complete(step, results, now)
   end
   local numbers, problem
   if results then
-    numbers, problem = answers.read(step, results, self.default_drafts, self.num_spec)
-  else
-    problem = answers.problem(step, self.num_spec)
+    local number = step.number
+    numbers, problem = answers.read(step, results, self.default_drafts)
+    open.change(self, "complete") -- metamethods of the results may have closed or completed something,
+    check_step(self, step, number) -- and the object may be that of a later step by now
   end
+  problem = problem or answers.problem(step, numbers, self.num_spec)
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
-  if numbers then
-    open.change(self, "complete") -- metamethods of the results may have closed or completed something
-    check_step(self, step)
-    answers.write(step, numbers)
-  end
+  if numbers then answers.write(step, numbers) end
   self.now = now
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest
@@ -237,6 +236,8 @@ function Engine:complete(step, results, now)
   self.hooks.guard:raise_failure()
   return ok, message, code
 end
+
+guards.protect(Engine)
 
 --- gdn.engine: make an engine. docs/engine.md lists the options.
 ---@param options table builder, and what differs from the defaults

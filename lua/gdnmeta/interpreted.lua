@@ -9,6 +9,15 @@ local MOST = 10000 -- objects looked at
 -- Where our own code lies: it has no loop without an end, and everybody else runs it, too.
 local OURS = debug.getinfo(1, "S").source:gsub("interpreted%.lua$", "")
 
+--- Is it the source of a file of ours?
+---@param source string as debug.getinfo tells it
+---@param name string|nil of the file, without its .lua; nil: any
+---@return boolean
+function M.is_ours(source, name)
+  if name then return source == OURS .. name .. ".lua" end
+  return source:sub(1, #OURS) == OURS
+end
+
 local function source_of(f) return debug.getinfo(f, "S").source end
 
 local visit, follow
@@ -37,7 +46,7 @@ end
 local function visit_named(walk, value, names, depth)
   if type(value) == "function" then
     local source = source_of(value)
-    if source == "=[C]" or source:sub(1, #OURS) == OURS then return end
+    if source == "=[C]" or M.is_ours(source) then return end
     if source == walk.source or walk.seen[value] or walk.count >= MOST then return end
     walk.seen[value], walk.count = true, walk.count + 1
     jit.off(value, true)

@@ -67,6 +67,7 @@ local function metrics(engine, given)
   if engine.closed then error("gdnmeta.Engine: closed", 2) end
   local o, problem = options.read(given)
   if not o then error("gdnmeta.metrics: " .. problem, 2) end
+  if engine.closed then error("gdnmeta.Engine: closed", 2) end -- by a metamethod of the options
   if measured[engine] then return nil, "the engine has metrics already, close those first", EINVAL end
   local self = setmetatable({ observer = observer.new(engine, o.classes), labels = o.labels }, metatable)
   measured[engine] = self.observer

@@ -6,6 +6,7 @@ local check = require "gdnmeta.check"
 local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
+local open = require "gdnmeta.engine.open"
 local reader = require "gdnmeta.record.reader"
 local requests = require "gdnmeta.record.requests"
 local receiver = require "gdnmeta.receiver"
@@ -148,6 +149,7 @@ function M.start(engine, path, options)
   options = options or {}
   local problem, max_bytes = options_problem(path, options)
   if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
+  open.change(engine, "record", 4) -- a metamethod of the options may have closed it
   problem = refusal(engine)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()

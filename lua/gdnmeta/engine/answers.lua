@@ -44,11 +44,13 @@ local function read_one(id, given, default_drafts)
   return accepted, stop, result.drafts or default_drafts
 end
 
---- Read and judge a host's table of results, each value once.
----@return table|nil numbers of every row, three each, for write; string? problem
-function M.read(step, results, default_drafts, num_spec)
-  local numbers, known = {}, {}
+--- Read a host's table of results, each value once.
+---@return table|nil numbers of every row, three each
+---@return string? problem
+function M.read(step, results, default_drafts)
+  local numbers, known, number = {}, {}, step.number
   for row = 0, step.num_rows - 1 do
+    if step.number ~= number then break end -- a metamethod made another step of it, and the caller refuses
     local id = step.ids[row + 1]
     local given = results[id]
     local accepted, stop, drafts = 0, 0, default_drafts
@@ -57,8 +59,6 @@ function M.read(step, results, default_drafts, num_spec)
       accepted, stop, drafts = read_one(id, given, default_drafts)
       if not accepted then return nil, stop end
     end
-    local problem = row_problem(step, row, accepted, stop, drafts, num_spec)
-    if problem then return nil, problem end
     numbers[3 * row], numbers[3 * row + 1], numbers[3 * row + 2] = accepted, stop, drafts
   end
   for id in next, results do
@@ -75,11 +75,18 @@ function M.write(step, numbers)
   end
 end
 
---- The same of what stands in the step's arrays.
+--- Can it have happened?
+---@param numbers table|nil what was read; nil: what stands in the step's arrays
 ---@return string|nil problem
-function M.problem(step, num_spec)
+function M.problem(step, numbers, num_spec)
   for row = 0, step.num_rows - 1 do
-    local accepted, stop, drafts = step.accepted[row], step.stop[row], step.next_drafts[row]
+    local accepted, stop, drafts
+    if numbers then
+      local at = 3 * row
+      accepted, stop, drafts = numbers[at], numbers[at + 1], numbers[at + 2]
+    else
+      accepted, stop, drafts = step.accepted[row], step.stop[row], step.next_drafts[row]
+    end
     local problem = row_problem(step, row, accepted, stop, drafts, num_spec)
     if problem then return problem end
   end

@@ -89,18 +89,10 @@ function Engine:failures()
   return list, self.hooks.guard:never()
 end
 
---- Another policy from now on. It hears of the requests that are here as if they arrived
---- now, and of those that run as if they were admitted now.
----@param what string|table|function
----@return boolean|nil ok
----@return string? message
----@return integer? code
-function Engine:set_policy(what)
-  open.change(self, "set_policy")
-  local policy, message = make.policy(what)
-  if not policy then return nil, message, EINVAL end
+-- A policy that was made of `source`.
+local function follow(self, policy, source)
   local records = self.hooks and self.hooks.guard.records
-  self.policy, self.policy_source, self.policy_disabled = policy, what, false
+  self.policy, self.policy_source, self.policy_disabled = policy, source, false
   self.hooks = hooks.new(self, self.view, policy, self.options)
   if records then self.hooks.guard.records = records end
   for _, i in pairs(self.requests.index) do
@@ -118,14 +110,30 @@ function Engine:set_policy(what)
   if policy.static and policy.key then
     for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
   end
+end
+
+--- Another policy from now on. It hears of the requests that are here as if they arrived
+--- now, and of those that run as if they were admitted now.
+---@param what string|table|function
+---@return boolean|nil ok
+---@return string? message
+---@return integer? code
+function Engine:set_policy(what)
+  open.change(self, "set_policy")
+  local policy, message = make.policy(what)
+  if not policy then return nil, message, EINVAL end
+  open.change(self, "set_policy") -- a metamethod of the policy may have closed it
+  follow(self, policy, what)
   return true
 end
 
 --- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
 function Engine:policy_reset()
   open.change(self, "policy_reset")
-  local ok, message = self:set_policy(self.policy_source)
-  if not ok then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
+  local policy, message = make.policy(self.policy_source)
+  if not policy then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
+  open.change(self, "policy_reset")
+  follow(self, policy, self.policy_source)
 end
 
 --- Write the inputs of every step that is built from now on to a file, which it replaces, with checksums of

@@ -3,16 +3,20 @@
 -- fail trip a breaker.
 local boundary = require "gdnmeta.engine.boundary"
 local bounded = require "gdnmeta.bounded"
+local interpreted = require "gdnmeta.interpreted"
 local problem = require "gdnmeta.problem"
 local watch = require "gdnmeta.engine.watch"
+local room = require "gdnmeta.engine.stack"
 local words = require "gdnmeta.words"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, setlocal, xpcall = debug.traceback, debug.setlocal, xpcall
 
+local OVERFLOW = "stack overflow"
 local KEPT = 100 -- records
 local BRIEF = 100000 -- instructions of an error object's text
-local SLICE = 10000 -- instructions between two looks at the stopwatch
+local SLICE = 10000 -- instructions between two looks at what is left
+local NESTED = 1000 -- instructions that a call into another engine's policy costs the one that makes it
 
 local Guard = {}
 Guard.__index = Guard
@@ -26,6 +30,7 @@ end
 
 local call_with_budget
 local limits -- of the call under way
+local methods = {} -- of engines, as a set
 
 -- Why time is over: it is, or nobody can tell. The latter stays, or a policy could sit it out.
 local function overtime(given)
@@ -49,19 +54,43 @@ local function disarm()
   end
 end
 
+-- A budget in even parts.
+local function slice_of(budget)
+  return math.ceil(budget / math.ceil(budget / SLICE))
+end
+
+-- Does a method of another engine, which a policy called, stand in code of ours? Cut off there, it would
+-- leave that engine half changed. What it calls of somebody else's may fail, as ever.
+local function is_busy(level)
+  local info = getinfo(level, "fS")
+  while info and interpreted.is_ours(info.source, "bounded") do
+    level = level + 1
+    info = getinfo(level, "fS")
+  end
+  if not info or not interpreted.is_ours(info.source) then return false end
+  while info and info.func ~= call_with_budget do
+    if methods[info.func] then return true end
+    level = level + 1
+    info = getinfo(level, "f")
+  end
+  return false
+end
+
 -- Count hook, every limits.slice instructions. Once the budget is spent every further instruction fails,
 -- so that a pcall in the policy cannot swallow it; only call_with_budget itself, on its way out, is left
--- alone.
+-- alone, and another engine comes to the end of its method.
 local function count_down()
   limits.left = limits.left - limits.slice
   local late = overtime(limits)
   if limits.left > 0 and not late or getinfo(2, "f").func == call_with_budget then return end
+  if is_busy(3) then return sethook(count_down, "", 1) end
   sethook(count_down, "", 1)
   disarm()
   error(late or "instruction budget spent", 2)
 end
 
 function call_with_budget(given, section, a, b, c, d)
+  room()
   local hook, mask, count = gethook()
   local outer = limits
   limits, given.left, given.problem = given, given.budget, nil
@@ -79,6 +108,10 @@ function call_with_budget(given, section, a, b, c, d)
   sethook(hook, mask, count)
   bounded.leave()
   limits = outer
+  if outer then -- its count begins anew: without a charge it could call for ever
+    outer.left = outer.left - (given.budget - given.left) - NESTED
+    if outer.left <= 0 then sethook(count_down, "", 1) end
+  end
   return ok, x, y
 end
 
@@ -88,11 +121,16 @@ function bounded.charge(n)
   limits.left = limits.left - n
   if limits.left > 0 then return end
   sethook(count_down, "", 1)
-  error("instruction budget spent", 3)
+  if not is_busy(3) then error("instruction budget spent", 3) end
 end
+
+--- Is it one of ours that calls a function of string or table, for another engine? Then nothing is refused.
+---@return boolean
+function bounded.is_excused() return is_busy(2) end
 
 jit.off(bounded.charge)
 jit.off(disarm)
+jit.off(is_busy)
 jit.off(call_with_budget)
 jit.off(count_down)
 
@@ -137,14 +175,15 @@ end
 
 -- The text of an error object may be a policy's code.
 local function run_briefly(f, value)
-  return boundary(call_with_budget, { budget = BRIEF, slice = BRIEF }, f, value)
+  return boundary(call_with_budget, { budget = BRIEF, slice = SLICE }, f, value)
 end
 
 --- Call a section. First result false: it failed, and that has been recorded.
 function Guard:call(section, a, b, c, d)
   local cursor, call = self.cursor, self.limits and call_with_budget or call_trusted
   trace, raised = nil, nil
-  local ok, x, y = boundary(call, self.limits, section, a, b, c, d)
+  local ok, x, y = pcall(room)
+  if ok then ok, x, y = boundary(call, self.limits, section, a, b, c, d) end
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false
   if ok then
@@ -153,7 +192,8 @@ function Guard:call(section, a, b, c, d)
   end
   local stack, message = trace, raised == nil and not trace and x or problem.text(raised, run_briefly)
   if stack then stack = words.message(message .. stack, true) end
-  self:fail(hook or "stopwatch", message, stack, i >= 0 and self.engine.requests.id[i] or nil)
+  if not hook then hook = message == OVERFLOW and "call" or "stopwatch" end -- neither came to the hook
+  self:fail(hook, message, stack, i >= 0 and self.engine.requests.id[i] or nil)
   return false
 end
 jit.off(Guard.call)
@@ -167,23 +207,28 @@ end
 
 local M = {}
 
+--- Methods of an engine's class, which are not cut off where a policy calls them of another engine.
+---@param class table
+function M.protect(class)
+  for _, method in pairs(class) do
+    if type(method) == "function" then methods[method] = true end
+  end
+end
+
 --- Run untrusted code once, outside of any engine.
 ---@return boolean ok
 ---@return any result or message
 function M.run(budget, code)
   trace, raised = nil, nil
-  local ok, result = boundary(call_with_budget, { budget = budget, slice = budget }, code)
+  local ok, result = boundary(call_with_budget, { budget = budget, slice = slice_of(budget) }, code)
   if not ok then result = problem.text(result, run_briefly) end
   return ok, result
 end
 
 -- What an untrusted policy may spend in a section.
 local function limits_of(options, cursor)
-  local given = { budget = options.policy_budget, slice = options.policy_budget, cursor = cursor }
-  if options.policy_seconds then
-    given.stopwatch, given.seconds, given.slice = options.stopwatch, options.policy_seconds, SLICE
-  end
-  return given
+  return { budget = options.policy_budget, slice = slice_of(options.policy_budget), cursor = cursor,
+           stopwatch = options.policy_seconds and options.stopwatch, seconds = options.policy_seconds }
 end
 
 function M.new(engine, cursor, policy, options)

@@ -26,15 +26,18 @@ function M.idle(self, method)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
 end
 
---- For methods that change requests, slots or tables.
-function M.change(self, method)
-  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
-  if self.closed then error("gdnmeta.Engine: closed", 3) end
+--- For methods that change requests, slots or tables. Ask again behind whatever may run the host's code, such
+--- as a metamethod of an argument.
+---@param level integer|nil of the method's caller, as for error; default 3
+function M.change(self, method, level)
+  level = level or 3
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, level + 1) end
+  if self.closed then error("gdnmeta.Engine: closed", level) end
   local why, second = busy(self), self.second_builder
-  if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
+  if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), level) end
   if not self.builder.handle or second and not second.handle then
     error(("gdnmeta.Engine:%s: %s is closed"):format(
-      method, self.builder.handle and "second_builder" or "builder"), 3)
+      method, self.builder.handle and "second_builder" or "builder"), level)
   end
 end
 

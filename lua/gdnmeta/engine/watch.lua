@@ -3,6 +3,7 @@
 local boundary = require "gdnmeta.engine.boundary"
 local check = require "gdnmeta.check"
 local problem = require "gdnmeta.problem"
+local room = require "gdnmeta.engine.stack"
 
 local pcall, type = pcall, type
 
@@ -11,6 +12,7 @@ local M = {}
 --- cursor: of view.lua. Its hook is what the engine is locked by.
 ---@return number|nil seconds, string? problem
 function M.read(stopwatch, cursor)
+  if not pcall(room) then return nil, "stack overflow" end
   local hook = cursor.hook
   cursor.hook = hook or "stopwatch"
   local ok, seconds = boundary(pcall, stopwatch)
