@@ -87,6 +87,36 @@ describe("Leftovers of a step in mode align", function()
   end)
 end)
 
+describe("A chunk of less than a block", function()
+  it("is named also where short prompts use up the step: no prompt waits for ever without a word", function()
+    for _, chunk in ipairs { 512, function(_, want) return math.min(want, 512) end } do
+      for _, order in ipairs { "shortest_prefill", "priority" } do
+        local s = server({ order = order, chunk = chunk }, { max_model_len = 8000 }, align(2048, 544))
+        s.submit("long", { prompt_tokens = 3000, arrival = 1, priority = 5 })
+        local fallback = false
+        for n = 1, 5 do
+          s.submit(n, { prompt_tokens = 100, max_tokens = 1, arrival = 0 })
+          fallback = s.step().fallback or fallback
+        end
+        assert.is_true(fallback, order)
+        assert.are.equal("chunk gives 512 tokens, want 0 or at least ctx.block = 544",
+                         s.engine:failures()[1].message)
+        s.engine:close()
+      end
+    end
+  end)
+
+  it("is no mistake where it is what is left of more", function()
+    local s = server("decode_first", { max_model_len = 8000 }, align(2048, 544))
+    s.submit("long", { prompt_tokens = 3000 })
+    for n = 1, 40 do
+      s.submit(n, { prompt_tokens = 100, max_tokens = 1 })
+      s.step()
+    end
+    s.close()
+  end)
+end)
+
 describe("Without chunks", function()
   it("a prompt of the whole budget comes in beside decodes, and short ones pass it", function()
     local s = server("fcfs", { chunked_prefill = false, max_model_len = 64 }, { max_num_seqs = 8 })

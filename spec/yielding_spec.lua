@@ -55,6 +55,38 @@ describe("A more important request", function()
     assert.is_false(waits(by_class, 2, 1))
   end)
 
+  it("takes a place also where the policy held it before, and none while it does", function()
+    local open = false
+    local s = server({ order = "priority", admit = function(r) return r.id ~= "vip" or open end }, nil, SEATS)
+    s.submit(1, { priority = 5, max_tokens = 100 })
+    s.step()
+    s.submit("vip", { priority = -1 })
+    s.step()
+    s.submit(2, { priority = 5, max_tokens = 100 })
+    s.run(5)
+    assert.are.equal(0, s.engine.stats.preemptions)
+    open = true
+    s.run(3)
+    assert.is_true((s.first.vip or 99) <= 9, tostring(s.first.vip))
+    s.engine:close()
+  end)
+
+  it("is asked for again where scores and bounds change by themselves", function()
+    for _, fields in ipairs {
+      { victim = function(r) return r.emitted end, preempt_for = function() return 20 end },
+      { preempt_for = function(r, ctx) return ctx.now > 25 and r.priority * 1e9 or math.huge end },
+    } do
+      fields.order = "priority"
+      local s = server(fields, nil, SEATS)
+      for n = 1, 2 do s.submit(n, { priority = 5, max_tokens = 300 }) end
+      s.run(5)
+      s.submit("vip", { priority = -1 })
+      s.run(25)
+      assert.is_true(s.first.vip and s.first.vip > 10, tostring(s.first.vip))
+      s.close()
+    end
+  end)
+
   it("makes nobody leave where that would not be enough", function()
     local s = server("priority", { kv_tokens = 480, kv_block_size = 16 })
     s.submit("low", { priority = 5, max_tokens = 100 })

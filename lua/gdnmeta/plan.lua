@@ -5,7 +5,8 @@
 -- written before it is counted, and counted before it is marked, so that begin() finds every mark.
 -- is_short: a running request waits for room that is on its way back, or that was admitted to others;
 -- makes_room: somebody left for room, gives_way: for one that waits. starved: a prompt that decodes left too
--- little for, or -1; is_cut: a chunk took all that was left; num_held: waiting requests that the policy held.
+-- little for, or -1; is_cut: a chunk took all that was left; num_held: waiting requests that the policy held;
+-- is_tried: the policy was asked what it would give a prompt in an empty step.
 local ffi = require "ffi"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -36,6 +37,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.has_gaps, self.is_short, self.makes_room, self.gives_way = false, false, false, false
   self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
   self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
+  self.is_tried = false
 end
 
 -- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.

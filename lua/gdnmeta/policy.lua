@@ -43,7 +43,7 @@ for _, hook in ipairs(HOOKS) do
 end
 
 -- What may be nil in a policy that is made.
-local OPTIONAL = { chunk_limit = true, drafts_limit = true, victim_kind = true }
+local OPTIONAL = { chunk_limit = true, drafts_limit = true, victim_kind = true, scores_stay = true }
 for name in pairs(FIELDS) do OPTIONAL[name] = true end
 receiver.strict("Policy", Policy, OPTIONAL)
 
@@ -81,6 +81,8 @@ local function assemble(fields, name, trusted)
     if not base then return nil, message end
     for field, value in pairs(base) do policy[field] = value end
   end
+  -- Those of a shipped policy with static keys. Others' may change at any time.
+  policy.scores_stay = policy.static and fields.victim == nil and type(fields.preempt_for) ~= "function"
   local preempt_for = policy.preempt_for
   for field, value in pairs(fields) do
     policy[field] = value

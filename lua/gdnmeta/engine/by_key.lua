@@ -1,7 +1,8 @@
 -- Waiting requests by the policy's key. It is computed when the request joins the queue; one that is not
 -- static also anew in every step, for at most `rekey_limit` requests in turn and for whoever comes first.
 -- (Same face as fifo.lua and lanes.lua: begin, candidate, advance or hold ..., finish; finish puts back who
--- was passed, and who was held comes back when it is his turn.)
+-- was passed, and who was held comes back when it is his turn. Those of the best keys come back in every
+-- step, so that who is looked at without effect keeps his place.)
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local parked = require "gdnmeta.engine.parked"
@@ -35,7 +36,7 @@ local function rekey(self)
   if not self.hooks:keys(items, n, self.step) then return false end
   local is_parked = self.requests.parked
   for k = 0, n - 1 do
-    if is_parked[items[k]] == 0 then set(self, items[k]) end
+    if is_parked[items[k]] == 0 then set(self, items[k]) else self.parked:set(items[k]) end
   end
   return true
 end
@@ -75,6 +76,8 @@ function ByKey:advance()
   lib.gdn_heap_remove(self.heap, i)
   self.popped = self.popped + 1
   self.held[self.popped] = i
+  local back = self.parked:first() -- its turn, if its key is the best now
+  if back >= 0 then set(self, back) end
 end
 
 --- The best one stays out until it is its turn again.
@@ -83,6 +86,8 @@ function ByKey:hold(cost)
   lib.gdn_heap_remove(self.heap, i)
   self.parked:push(i, cost)
 end
+
+ByKey.pass = ByKey.hold -- more than a step looks at may want more tokens than are left
 
 function ByKey:finish()
   for n = 1, self.popped do set(self, self.held[n]) end

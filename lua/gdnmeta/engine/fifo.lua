@@ -53,6 +53,8 @@ function Fifo:hold(cost)
   if self.cursor >= 0 then self.at = self.cursor end
 end
 
+Fifo.pass = Fifo.hold
+
 function Fifo:finish()
   self.cursor = self.looked >= HALF and self.at or -1
 end

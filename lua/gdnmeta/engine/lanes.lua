@@ -138,6 +138,9 @@ function Lanes:advance()
   end
 end
 
+--- Those that want more tokens than are left keep their place: within a lane they go by arrival.
+Lanes.pass = Lanes.advance
+
 --- The best lane's first request stays out until it is its turn again.
 function Lanes:hold(cost)
   local lane = lib.gdn_heap_first(self.heap)
@@ -174,7 +177,7 @@ function M.new(requests, fifo, policy, hooks, limit)
     requests = requests, column = policy.group, hooks = hooks, limit = limit,
     heap = ffi.gc(out[0], heap_free), items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
-    count = 0, turn = 0, touched = 0, parked = parked.new(requests),
+    count = 0, turn = 0, touched = 0, parked = parked.new(requests, true),
   }, Lanes)
   local i = fifo.head
   while i ~= NONE do

@@ -132,6 +132,7 @@ local function begin(self, r)
   self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
   self.is_hungry = false -- a running request found no memory behind those that were admitted
   self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with nobody but held requests
+  self.heard = 0 -- the last step that a policy of whole steps planned
   self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
   self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
   self.is_tight = false -- somebody was preempted for room, and no token came out since

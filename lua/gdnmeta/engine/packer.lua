@@ -1,6 +1,7 @@
 -- The greedy packer: fills a plan with running requests and with waiting ones, as a policy's hooks order
 -- and size them. Functions return false when the policy failed: the plan is then thrown away.
 local lib = require "gdnmeta.native"
+local chunks = require "gdnmeta.engine.chunks"
 local decodes = require "gdnmeta.engine.decodes"
 local prompts = require "gdnmeta.engine.prompts"
 local cut = require("gdnmeta.traces").cut
@@ -30,7 +31,7 @@ local function take_chunks(e, hooks, queue, n)
   for k = 0, n - 1 do
     local i = e.work[k]
     if merge and not prompts.admit(e, hooks, queue, i) then return false end
-    if r.mark[i] == 0 and sizing:may_run(i) and not prompts.take(e, hooks, i) then return false end
+    if r.mark[i] == 0 and sizing:may_run(i) and not chunks.take(e, hooks, i) then return false end
   end
   return true
 end
@@ -47,7 +48,7 @@ local function take_in_order(e, hooks, queue, n)
         ok = decodes.take(e, hooks, i)
       else
         ok = not merge or prompts.admit(e, hooks, queue, i)
-        ok = ok and (r.mark[i] ~= 0 or prompts.take(e, hooks, i))
+        ok = ok and (r.mark[i] ~= 0 or chunks.take(e, hooks, i))
       end
       if not ok then return false end
     end

@@ -1,16 +1,31 @@
 -- Waiting requests that a queue keeps apart after a look at them, so that a step comes to those behind
--- them: first in, first out. Each says what a look at it costs, and a step takes back as many as it can
--- look at and still have half of its looks for others. Links are the columns lane_next and lane_prev.
-local BACK = 64 -- looks of a step that go to those that come back
+-- them. Each says what a look at it costs, and a step takes back as many as it can look at and still have
+-- half of its looks for others: half of these by key, so that whoever goes first is looked at in every step,
+-- and half in turn, first in, first out. Links are the columns lane_next and lane_prev.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+
+local BEST, TURN = 32, 32 -- looks of a step that go to those that come back
+local out_t = ffi.typeof "gdn_heap *[1]"
+
+local function heap_free(heap) lib.gdn_heap_free(heap) end
 
 local Parked = {}
 Parked.__index = Parked
+
+--- The key of one that is kept apart.
+function Parked:set(i)
+  local r = self.requests
+  lib.gdn_heap_reserve(self.heap, r.capacity)
+  lib.gdn_heap_set(self.heap, i, self.by_arrival and 0 or r.key[i], r.tie[i])
+end
 
 function Parked:push(i, cost)
   local r, tail = self.requests, self.tail
   r.parked[i], r.lane_next[i], r.lane_prev[i] = cost, -1, tail
   if tail < 0 then self.head = i else r.lane_next[tail] = i end
   self.tail = i
+  self:set(i)
 end
 
 function Parked:remove(i)
@@ -19,25 +34,45 @@ function Parked:remove(i)
   if prev < 0 then self.head = next else r.lane_next[prev] = next end
   if next < 0 then self.tail = prev else r.lane_prev[next] = prev end
   r.parked[i] = 0
+  lib.gdn_heap_remove(self.heap, i)
 end
 
 --- A step begins.
-function Parked:begin() self.left = BACK end
+function Parked:begin() self.best, self.left = BEST, TURN end
+
+--- The first by key, or -1.
+---@return integer
+function Parked:first()
+  local i = lib.gdn_heap_first(self.heap)
+  if i >= 0 then self:remove(i) end
+  return i
+end
 
 --- The next one that comes back in this step, or -1.
 ---@return integer
 function Parked:pop()
-  local i = self.head
-  if i < 0 or self.left <= 0 then return -1 end
-  self.left = self.left - self.requests.parked[i]
+  local r, i = self.requests, self.head
+  if i < 0 then return -1 end
+  if self.best > 0 then
+    i = lib.gdn_heap_first(self.heap)
+    self.best = self.best - r.parked[i]
+  elseif self.left > 0 then
+    self.left = self.left - r.parked[i]
+  else
+    return -1
+  end
   self:remove(i)
   return i
 end
 
 local M = {}
 
-function M.new(requests)
-  return setmetatable({ requests = requests, head = -1, tail = -1, left = 0 }, Parked)
+--- by_arrival: go by that, for keys are not those of single requests.
+function M.new(requests, by_arrival)
+  local out = out_t()
+  if lib.gdn_heap_new(requests.capacity, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
+  return setmetatable({ requests = requests, heap = ffi.gc(out[0], heap_free), head = -1, tail = -1, best = 0,
+                        left = 0, by_arrival = by_arrival or false }, Parked)
 end
 
 return M

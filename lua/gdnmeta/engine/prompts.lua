@@ -1,69 +1,15 @@
--- Stretches of text of a step: prompts under way and those that wait, in one order where the policy has a
--- key. Functions return false when the policy failed: the plan is then thrown away.
+-- Who of the queue comes in: waiting requests, between the prompts under way where the policy has a key.
+-- Functions return false when the policy failed: the plan is then thrown away.
+local chunks = require "gdnmeta.engine.chunks"
 local room = require "gdnmeta.engine.room"
 
-local min = math.min
+local starve = chunks.starve
 
 -- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
 -- chunk is 0 costs 4, for that may be all of them. 128 requests held, or 32 that get no token.
 local LOOKS, ZERO_CHUNK = 128, 4
-local PATIENCE = 16 -- steps that a request which the policy held is not owed anything
 
 local M = {}
-
--- Decodes left too little for request i: in the next step they leave it its share. Not where prompts before
--- it would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
-local function starve(e, i)
-  local plan, held = e.plan, e.requests.held[i]
-  if plan.starved >= 0 or e.owed_to >= 0 or plan.is_cut then return end
-  if held > 0 and e.step_number - held <= PATIENCE then return end
-  local by_decodes = plan.budget - plan.prefill_taken - plan.tokens_left
-  if by_decodes > 0 and e.sizing:least(i) <= plan.tokens_left + by_decodes then plan.starved = i end
-end
-
-local function too_short(e, hooks, i, n)
-  hooks.guard:fail("chunk", ("chunk gives %d tokens, want 0 or at least ctx.block = %d"):format(n, e.block),
-                   nil, e.requests.id[i])
-end
-
--- Tokens that the policy gives a chunk that something fits of; nil: the policy failed.
-local function chunk_of(e, hooks, i)
-  local plan, sizing, r = e.plan, e.sizing, e.requests
-  local rest = r.known[i] - r.computed[i]
-  if not sizing.chunked then return rest end
-  local limit = hooks:chunk(i, rest)
-  if not limit or limit < 1 then return limit end
-  local n = sizing:chunk(i, limit, plan.tokens_left)
-  -- Less than a block for everybody in this step is a mistake; what is left of more than that is not.
-  if n == 0 and plan.prefill_taken + limit < sizing:least(i) then
-    too_short(e, hooks, i, limit)
-    return nil
-  end
-  local wanted = min(limit, rest, sizing.limit)
-  if wanted > plan.tokens_left then
-    if n < wanted and n < sizing:share(i, e.max_num_batched_tokens) then starve(e, i) end
-    plan.is_cut = true
-  end
-  return n
-end
-
---- The next chunk of a running prompt.
----@return boolean ok
-function M.take(e, hooks, i)
-  local plan = e.plan
-  if e.sizing:chunk(i, plan.tokens_left, plan.tokens_left) == 0 then
-    starve(e, i)
-    return true
-  end
-  local n = chunk_of(e, hooks, i)
-  if not n then return false end
-  if n < 1 then return true end
-  while not plan:put_chunk(i, n) do
-    local todo = room.make(e, hooks, i, e.requests.computed[i] + n, 0)
-    if todo ~= "again" then return todo end
-  end
-  return true
-end
 
 -- Room that somebody left for is not given to the next of the queue, who would have to leave for it in turn:
 -- nothing is admitted while a running request waits for room, nor, once somebody had to leave, before a
@@ -83,46 +29,72 @@ local function hold(e, i, cost)
   return cost
 end
 
+-- The policy's word on a request: true to let it in, else what it costs to look behind it, held or turned
+-- away; nil: the policy failed.
+local function ask(e, hooks, i)
+  local ok, verdict, reason = hooks:admit(i)
+  if not ok then return nil end
+  if verdict == false then return hold(e, i, 1) end
+  e.requests.held[i] = 0
+  if verdict == nil then
+    e.plan:reject(i, reason)
+    return 1
+  end
+  return true
+end
+
+-- The same of one that cannot start in this step: where the policy holds it, it is in nobody's way. A chunk
+-- of 0 behind others' tokens may be for want of tokens.
+local function ask_ahead(e, hooks, i)
+  if e.sizing.chunked and hooks.policy.chunk and e.plan.prefill_taken == 0 then
+    local limit = hooks:chunk(i, e.requests.known[i] - e.requests.computed[i])
+    if not limit then return nil end
+    if limit < 1 then return hold(e, i, ZERO_CHUNK) end
+  end
+  return ask(e, hooks, i)
+end
+
+-- It lacks a seat or memory: so would those behind it, sooner or later.
+local function lacks_room(e, hooks, i, n)
+  local verdict = ask_ahead(e, hooks, i)
+  if verdict ~= true then return verdict end
+  if room.claim(e, hooks, i, n) == false then return nil end
+  return -1
+end
+
 -- It wants more tokens than are left: others may pass, as far as the first such request then still fits.
-local function pass(e, i)
+local function pass(e, hooks, i)
   local plan = e.plan
   if plan.tokens_left < 1 then
     starve(e, i)
     return -1
   end
-  if plan.has_passed then return 1 end
+  if plan.has_passed then return 1, true end
+  local verdict = ask_ahead(e, hooks, i)
+  if verdict ~= true then return verdict end
   starve(e, i)
   plan:set_aside(i, e.sizing:least(i))
   return 0
 end
 
 -- What about the first of the queue? -1: nobody behind it either; 0: dealt with; above: what it costs to
--- look behind it; nil: the policy failed.
+-- look behind it, and whether it was but passed; nil: the policy failed.
 local function consider(e, hooks, i)
   local plan, sizing, r = e.plan, e.sizing, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return 0 end
-  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 then
+  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then
     plan.num_held = plan.num_held + 1
     return 1
   end
   local n = sizing:chunk(i, plan.tokens_left, plan.tokens_left)
   local first = n > 0 and n or sizing:least(i)
-  if not plan:fits(i, first) then
-    if room.claim(e, hooks, i, first) == false then return nil end
-    return -1
-  end
-  if n == 0 then return pass(e, i) end
-  n = chunk_of(e, hooks, i)
+  if not plan:fits(i, first) then return lacks_room(e, hooks, i, first) end
+  if n == 0 then return pass(e, hooks, i) end
+  n = chunks.size(e, hooks, i)
   if not n then return nil end
   if n < 1 then return hold(e, i, ZERO_CHUNK) end
-  local ok, verdict, reason = hooks:admit(i)
-  if not ok then return nil end
-  if verdict == false then return hold(e, i, 1) end
-  r.held[i] = 0
-  if verdict == nil then
-    plan:reject(i, reason)
-    return 1
-  end
+  local verdict = ask(e, hooks, i)
+  if verdict ~= true then return verdict end
   plan:admit(i, n)
   return 0
 end
@@ -153,11 +125,11 @@ function M.admit(e, hooks, queue, running)
     if i == nil then return false end
     if i < 0 then break end
     if running >= 0 and not goes_before(e, hooks, i, running) then return true end
-    local cost = consider(e, hooks, i)
+    local cost, is_passed = consider(e, hooks, i)
     if cost == nil then return false end
     if cost < 0 then break end
     e.looks = e.looks - cost
-    if cost > 0 then queue:hold(cost) else queue:advance() end
+    if cost == 0 then queue:advance() elseif is_passed then queue:pass(cost) else queue:hold(cost) end
   end
   if e.is_open then
     e.is_open = false

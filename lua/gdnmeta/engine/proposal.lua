@@ -90,6 +90,7 @@ local function methods_of_plan(e)
     local ok, why = checked(e, "skip", i)
     if not ok then return nil, why end
     plan:skip(i)
+    if r.state[i] == WAITING then plan.num_held, r.held[i] = plan.num_held + 1, e.step_number end
     return 0
   end
 
@@ -116,6 +117,7 @@ local function methods_of_plan(e)
   --- The rest by the built-in policy.
   function methods.fill()
     check_step(e, "fill")
+    e.obeys_holds = false -- it says itself whom it holds
     packer.fill(e, packer.BUILT_IN, e.fifo)
   end
 

@@ -38,6 +38,11 @@ local function note_held(e)
   guard.failed = failed
 end
 
+-- Nobody runs and the policy let nobody in. One of whole steps has to say so of everybody who waits.
+local function holds_all(e, policy)
+  return e.num_running == 0 and e.plan.num_held >= (policy.step and e.fifo.size or 1)
+end
+
 -- Whole blocks are what a policy forgets that was tried in mode none.
 local function idle_problem(e)
   local hint = e.align and ("; a chunk takes whole blocks of ctx.block = %d tokens"):format(e.block) or ""
@@ -54,7 +59,7 @@ local function by_policy(e)
   e.plan:close()
   local problem, i = proof.problem(e)
   local idle = not problem and is_idle(e)
-  if idle and e.num_running == 0 and e.plan.num_held > 0 then
+  if idle and holds_all(e, policy) then
     note_held(e)
     return true
   end
@@ -64,7 +69,10 @@ local function by_policy(e)
     if e.plan:is_empty() then return true end
     problem = idle_problem(e)
   end
-  if not problem then return true end
+  if not problem then
+    if policy.step then e.heard = e.step_number end
+    return true
+  end
   hooks.guard:fail("plan", problem, nil, i and e.requests.id[i])
   return false
 end

@@ -92,7 +92,7 @@ local function has_leavers(e, policy, i, bound)
   for at = 0, e.num_running - 1 do
     if may_leave(e, at, bound) then return true end
   end
-  if policy.static then e.claimant, e.claim_roster = e.requests.tie[i], e.roster end
+  if policy.scores_stay then e.claimant, e.claim_roster = e.requests.tie[i], e.roster end
   return false
 end
 
@@ -102,7 +102,7 @@ function M.claim(e, hooks, i, n)
   local plan, policy, r = e.plan, hooks.policy, e.requests
   if not policy.preempt_for or plan.num_victims > 0 or plan.has_passed then return true end
   if plan.admitted > 0 and not e.admit_after_preemption then return true end
-  if r.held[i] > 0 or e.claimant == r.tie[i] and e.claim_roster == e.roster then return true end
+  if e.claimant == r.tie[i] and e.claim_roster == e.roster then return true end
   local bound = hooks:bound(i)
   if not bound or not score(e, hooks) then return false end
   if not has_leavers(e, policy, i, bound) then return true end
