@@ -6,6 +6,8 @@
 #include "device.h"
 #include "pack.h"
 
+enum { GDN_GROUP_PIECES = 5 }; /* arrays of slots of a group: to write and to read of either class, to keep */
+
 typedef struct gdn_payload {
     gdn_launch *launch;      /* aligned; its head is the plan's */
     gdn_group *groups;       /* [num_groups], the payload's first bytes */
