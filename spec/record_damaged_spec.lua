@@ -51,6 +51,23 @@ describe("A recording", function()
       for i, line in ipairs(text) do documents[i] = cjson.decode(line) end
     end)
 
+    it("is refused where a step in which nothing ran lies", function()
+      for line, wanted in pairs {
+        ['{"empty":0,"now":1}'] = "empty = 0, want an integer in 1 .. 9007199254740992",
+        ['{"empty":"a","now":1}'] = 'empty = "a", want an integer in 1 .. 9007199254740992',
+        ['{"empty":1}'] = "now = nil, want seconds in -2^53 .. 2^53",
+        ['{"empty":1,"now":1,"query_len":[1]}'] = 'unknown field "query_len"',
+        ['{"empty":1,"now":1,"waits":[7],"why":["luck"]}'] = 'why[0] = "luck", want a reason to wait',
+        ['{"empty":1,"now":1,"who":[7]}'] = "did = nil, want a list of 1",
+      } do
+        write(path, ("%s\n%s\n%s\n"):format(text[1], line, table.concat(text, "\n", 2)))
+        assert.are.same({ 0, path .. ":2: " .. wanted }, { walk(path), (select(3, walk(path))) })
+      end
+      write(path, ('%s\n{"empty":1,"now":0,"waiting":0}\n%s\n'):format(text[1], table.concat(text, "\n", 2)))
+      local n, missing, message = walk(path)
+      assert.are.same({ 3 }, { n, missing, message })
+    end)
+
     local function refusal(number, document)
       local list = {}
       for i, line in ipairs(text) do list[i] = line end

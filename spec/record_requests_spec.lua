@@ -49,10 +49,8 @@ describe("A recording's requests", function()
         waiting[id] = STATES[did]
       end
     end
-    local function use(step, reader)
-      last = reader
-      assert.are.equal(#step.query_len, #step.ids, where)
-      follow(step, step.step)
+    local function look(step, number)
+      follow(step, number)
       for k, id in ipairs(step.waits or {}) do
         assert(waiting[id], where .. ": a reason of one who does not wait")
         waiting[id] = step.why[k]
@@ -64,7 +62,12 @@ describe("A recording's requests", function()
       end
       if step.waiting then assert.are.equal(step.waiting, n, where) end
     end
-    local _, missing, message = recordings.walk(path, use)
+    local function use(step, reader)
+      last = reader
+      assert.are.equal(#step.query_len, #step.ids, where)
+      look(step, step.step)
+    end
+    local _, missing, message = recordings.walk(path, use, function(line) look(line, line.empty) end)
     assert(not missing and not message, message or missing)
     if last and last.after then follow(last.after) end
     return seen
@@ -223,6 +226,53 @@ describe("gdnmeta inspect --request", function()
     out = program.run("inspect " .. path .. " --request b")
     assert.matches("\n +12 +12%.000  cancelled\n$", out)
     assert.matches("\n +5 %.%. 11 +5%.000  7 decodes, up to token 47\n", out)
+  end)
+
+  -- Runs that many steps from step 1 on, at 0 s, half a second each; returns what is told of "w".
+  local function story(policy, list, n)
+    local e = recordings.engine({ policy = policy })
+    local file = program.folder .. "/story.jsonl"
+    local recording = assert(e:record(file))
+    for k = 1, n do
+      for _, r in ipairs(list[k] or {}) do
+        r.arrival = 0.5 * (k - 1)
+        assert(e:submit(r))
+      end
+      local step = assert(e:step(0.5 * (k - 1)))
+      if step.num_rows > 0 then assert(e:complete(step, nil, 0.5 * k)) end
+    end
+    assert(recording:close())
+    e:close()
+    local out, err, status = program.run("inspect " .. file .. " --request w")
+    assert.are.same({ "", 0 }, { err, status })
+    return out
+  end
+
+  it("tells of steps in which nothing ran, also of those in which nothing changed", function()
+    local ADMIT = { admit = function(r, ctx) return r.id ~= "w" or ctx.step > 5 end }
+    local w = { id = "w", prompt_tokens = 9, max_tokens = 2 }
+    local held = "waited %d steps: " .. reasons.WORDS.held .. "; place %s of %d by arrival\n"
+    assert.are.equal([[
+       1                    0.000  came into the queue
+       1 .. 5               0.000  ]] .. held:format(5, "1", 1) .. [[
+       6                    2.500  started
+       6                    2.500  9 tokens of text, up to 9
+       7                    3.000  1 decode, up to token 10
+       7                    3.000  finished: it came to its length
+]], story(ADMIT, { { w } }, 9))
+    assert.are.equal([[
+       2                    0.500  came into the queue
+       2 .. 5               0.500  ]] .. held:format(4, "1", 1) .. [[
+       6                    2.500  started
+       6                    2.500  9 tokens of text, up to 9
+       7                    3.000  1 decode, up to token 10
+       7                    3.000  finished: it came to its length
+]], story(ADMIT, { [2] = { w }, [3] = { { id = "b", prompt_tokens = 5, max_tokens = 1 } } }, 7))
+    local none = { admit = function(r) return r.id ~= "w" end }
+    assert.are.equal(("%8d %24.3f  came into the queue\n       1 .. 50 %18.3f  %s%33s  waiting when the "
+      .. "recording ended\n"):format(1, 0, 0, held:format(50, "1", 1), ""), story(none, { { w } }, 50))
+    local _, lines = recordings.read(program.folder .. "/story.jsonl"):gsub("\n", "")
+    assert.are.equal(4, lines) -- header, the first step, what came after it, end
   end)
 
   it("says what it cannot tell", function()

@@ -36,10 +36,11 @@ local function put(self, line)
   self.bytes = self.bytes + #line
 end
 
--- The end line has its room in max_bytes; what came after the last step is told if there is more.
-local function finish(self, why)
-  local document = { after = self.last }
-  if self.requests:rest(document) then
+-- The end line has its room in max_bytes; what came after the last line is told if there is more: news, and
+-- steps up to `number` in which nothing ran.
+local function finish(self, why, number)
+  local document = { after = number }
+  if self.requests:rest(document) or number > self.last then
     local line = format.line(self.json, format.AFTER, document)
     local fits = self.bytes + #line + format.END_ROOM <= self.max_bytes and #line <= format.MAX_LINE
     if fits then put(self, line) end
@@ -50,29 +51,37 @@ end
 
 local function stop(self, why)
   self.stopped = why
-  finish(self, why)
+  finish(self, why, self.last)
+end
+
+-- A step's line, if there is room for it; steps counts those that were built.
+local function add_line(self, number, line, built)
+  if #line > format.MAX_LINE then
+    stop(self, ("step %.0f takes %d bytes, a line has at most %d"):format(number, #line, format.MAX_LINE))
+  elseif self.bytes + #line + format.END_ROOM > self.max_bytes then
+    stop(self, ("max_bytes = %.0f reached before step %.0f"):format(self.max_bytes, number))
+  else
+    put(self, line)
+    self.steps, self.last = self.steps + built, number
+  end
 end
 
 local function add(self, step, builder, meta)
   local document = steps.of(step, self.tables, self.facts, meta, checksum.step(builder, meta))
   self.requests:add(document, step)
-  local line = format.line(self.json, format.STEP, document)
-  if #line > format.MAX_LINE then
-    stop(self, ("step %.0f takes %d bytes, a line has at most %d"):format(step.number, #line,
-      format.MAX_LINE))
-  elseif self.bytes + #line + format.END_ROOM > self.max_bytes then
-    stop(self, ("max_bytes = %.0f reached before step %.0f"):format(self.max_bytes, step.number))
-  else
-    put(self, line)
-    self.steps, self.last = self.steps + 1, step.number
-  end
+  add_line(self, step.number, format.line(self.json, format.STEP, document), 1)
+end
+
+local function add_empty(self, document)
+  document.now = steps.seconds(document.now)
+  add_line(self, document.empty, format.line(self.json, format.EMPTY, document), 0)
 end
 
 -- What fails here stops the recording, never the step.
-local function add_or_stop(self, step, builder, meta)
-  local ok, why = pcall(add, self, step, builder, meta)
+local function or_stop(self, number, f, ...)
+  local ok, why = pcall(f, self, ...)
   if ok then return end
-  self.stopped = ("step %.0f: %s"):format(step.number, tostring(why))
+  self.stopped = ("step %.0f: %s"):format(number, tostring(why))
   if self.file then let_go(self) end
 end
 
@@ -83,7 +92,7 @@ local function stand_in(self, step)
     build = function(_, batch, stream)
       local meta, message, code = builder:build(batch, stream)
       if not meta then return nil, message, code end
-      add_or_stop(self, step, builder, meta)
+      or_stop(self, step.number, add, step, builder, meta)
       return meta
     end,
   }, { __index = builder })
@@ -95,7 +104,7 @@ end
 function Recording:close()
   if getmetatable(self) ~= Recording then receiver.colon("Recording", "close") end
   if self.file then
-    local ok, why = pcall(finish, self, "closed")
+    local ok, why = pcall(finish, self, "closed", self.engine.step_number)
     if not ok then
       self.stopped = tostring(why)
       if self.file then let_go(self) end
@@ -154,8 +163,8 @@ function M.start(engine, path, options)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()
   if not json then return nil, message, EINVAL end
-  local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0, last = 0,
-                              requests = false, builders = {},
+  local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0,
+                              last = engine.step_number, requests = false, builders = {},
                               max_bytes = max_bytes, tables = engine.states.cells,
                               facts = header.builder(engine.builder) }, Recording)
   local first = format.line(json, format.HEADER, header.of(engine))
@@ -170,7 +179,9 @@ function M.start(engine, path, options)
     self.file:close()
     return nil, tostring(why), EINVAL
   end
-  self.requests = requests.new(engine)
+  self.requests = requests.new(engine, function(document)
+    or_stop(self, document.empty, add_empty, document)
+  end)
   engine.recording = self
   for _, step in ipairs(engine.steps) do stand_in(self, step) end
   return self

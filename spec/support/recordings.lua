@@ -23,9 +23,10 @@ function M.lines(text)
 end
 
 --- Steps of a file, what it lacks, and why it was refused.
-function M.walk(path, use)
+function M.walk(path, use, on_empty)
   local reader, message = gdn.record.open(path)
   if not reader then return nil, nil, message end
+  reader.on_empty = on_empty
   local n = 0
   while true do
     local step

@@ -92,6 +92,7 @@ local function tell(reader, id)
     fail("%s: recorded as version %d, which has no request ids", reader.path, reader.header.version)
   end
   local story = requests.new(id, print, judge.short)
+  reader.on_empty = function(line) story:empty(line) end
   local message = recording.each(reader, function(step) story:step(step) end)
   local found = story:close(not message and reader.after or nil)
   if not found and not message then fail("%s has no request %s", reader.path, judge.show(id)) end

@@ -72,7 +72,8 @@ local function happen(self, step, did)
     event(self, step, "preempted: its memory went to others, what was computed is lost")
     self.state, self.found, self.why = "waiting", true, nil
   elseif self.state then
-    event(self, step, HOW[did] or self.show(did))
+    -- An answer ends with the results of its last step, which come after that step's line.
+    event(self, (did == "stop" or did == "length") and self.ran or step, HOW[did] or self.show(did))
     self.state = nil
   end
 end
@@ -120,15 +121,32 @@ local function nothing(self, step)
   end)
 end
 
+-- Steps without a line: nothing ran in them, and nothing changed.
+local function pass(self, number)
+  local run, more = self.run, number - (self.last or number) - 1
+  if run and more > 0 and self.state == "waiting" then
+    run.last, run.steps = run.last + more, run.steps + more
+  end
+end
+
+--- A step in which nothing ran, in order with the others.
+---@param line table as the reader gives it
+function Story:empty(line)
+  self:step { step = line.empty, now = line.now, ids = {}, who = line.who, did = line.did, waits = line.waits,
+              why = line.why }
+end
+
 --- A step of the recording, in order.
 ---@param step table as the reader gives it
 function Story:step(step)
   if step.ids == nil then return end
   if step.step == self.last then return end -- it was built again
+  pass(self, step.step)
   self.last, self.now = step.step, step.now
   news(self, step)
   local row = place_of(self, step.ids)
   if row then
+    self.ran = { step = step.step, now = step.now }
     self.found, self.before, self.state = true, true, "running"
     computed(self, step, row)
   elseif self.state == "waiting" then
@@ -143,6 +161,7 @@ end
 ---@return boolean found
 function Story:close(after)
   if after then
+    pass(self, after.after + 1)
     news(self, { step = self.last or after.after, now = self.now or 0, who = after.who, did = after.did })
   end
   flush(self)

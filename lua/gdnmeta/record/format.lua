@@ -1,11 +1,12 @@
--- What a recording is: JSON, a line each. The first is the header, then one a built step, then perhaps one of
--- what came after it, then the end. A file without its end was cut, or is still being written: every whole
--- line of it counts.
+-- What a recording is: JSON, a line each. The first is the header, then one a built step, and one a step in
+-- which nothing ran where there are news, then perhaps one of what came after, then the end. A file without
+-- its end was cut, or is still being written: every whole line of it counts.
 --
 --   {"gdnmeta":"record", "version":2, "library":, "builder":{options of gdn.builder}, "engine":{limits}}
 --   {"step":, "now":, "graph":, "padded_rows":, "padded_tokens":, columns, "blocks":, "counts":, "sums":,
 --    news}
---   {"after":the last step, news}
+--   {"empty":the step, "now":, news}
+--   {"after":the last step, news; steps up to that one that have no line changed nothing}
 --   {"end":why, "steps":lines of steps before it}
 --
 -- Columns are lists with an element a row, "ids" among them. A step that was built again, because drafts
@@ -26,6 +27,7 @@ local M = {
   STEP = { "step", "now", "graph", "padded_rows", "padded_tokens", "query_len", "seq_len", "drafts",
            "accepted", "prompt_done", "table_row", "read_column", "blocks", "read_blocks", "counts",
            "sums", "ids", "who", "did", "waiting", "waits", "why" },
+  EMPTY = { "empty", "now", "who", "did", "waiting", "waits", "why" },
   AFTER = { "after", "who", "did" },
   END = { "end", "steps" },
 }

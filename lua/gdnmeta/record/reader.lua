@@ -16,7 +16,7 @@ local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no lim
 
 local Reader = {}
 receiver.strict("Reader", Reader, { file = true, header = true, failed = true, after = true, missing = true,
-                                    ended = true, done = true, buffer = true })
+                                    ended = true, done = true, buffer = true, on_empty = true })
 
 -- The next whole line, without its newline; nil at the end, where self.rest is what no newline follows.
 local function line(self)
@@ -96,8 +96,20 @@ local function read_after(self, value)
   return last, message, code
 end
 
---- The next step; nil at the end, and then self.missing says what the file lacks, or is nil, and self.after
---- what happened to requests after the last step.
+-- The next line that is no empty step; those go to on_empty.
+local function built(self)
+  while true do
+    local value, message = document(self)
+    if not value or value.empty == nil then return value, message end
+    local problem = steps.empty_problem(value)
+    if problem then return refuse(self, problem) end
+    if self.on_empty then self.on_empty(value) end
+  end
+end
+
+--- The next step that was built; those between, in which nothing ran, go to on_empty(line), if that is set.
+--- Nil at the end, and then self.missing says what the file lacks, or is nil, and self.after what happened to
+--- requests after the last step.
 ---@return table|nil step its fields as in format.lua
 ---@return string? message a line that is no step, with its number
 ---@return integer? code
@@ -105,7 +117,7 @@ function Reader:next()
   if getmetatable(self) ~= Reader then receiver.colon("Reader", "next") end
   if self.failed then return nil, self.failed, EINVAL end
   if self.done then return nil end
-  local value, message = document(self)
+  local value, message = built(self)
   if value and value.after ~= nil then value, message = read_after(self, value) end
   if message then return nil, message, EINVAL end
   if value and value["end"] == nil then

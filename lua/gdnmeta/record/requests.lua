@@ -40,10 +40,8 @@ function Observer:rejected(i)
   note(self.book, e.requests.id[i], "rejected: " .. tostring(why))
 end
 
--- A step without rows has no line: who left their seats in it come into the next one's.
 function Observer:planned(step)
-  if step.num_rows > 0 then return end
-  for _, id in ipairs(step.preempted) do note(self.book, id, "preempted") end
+  if step.num_rows == 0 then self.book:empty(step) end
 end
 
 local ENDS = { "stop", "length" }
@@ -88,6 +86,18 @@ function Requests:add(document, step)
   self:rest(document)
 end
 
+--- A step in which nothing ran has a line of its own, where there are news.
+---@param step table
+function Requests:empty(step)
+  for _, id in ipairs(step.preempted) do note(self, id, "preempted") end
+  local waiting, why = waits(self)
+  if #waiting == 0 and #self.who == 0 then return end
+  local document = { empty = step.number, now = step.now, waiting = self.engine.fifo.size,
+                     waits = given(waiting), why = given(why) }
+  self:rest(document)
+  self.write(document)
+end
+
 --- Add what happened since the last step's line.
 ---@return boolean any
 function Requests:rest(document)
@@ -101,8 +111,9 @@ function Requests:close() observers.remove(self.engine, self.observer) end
 
 --- Look at what happens to an engine's requests from now on.
 ---@param engine table
-function M.new(engine)
-  local self = setmetatable({ engine = engine, reasons = {}, who = {}, did = {} }, Requests)
+---@param write function takes the document of a step in which nothing ran
+function M.new(engine, write)
+  local self = setmetatable({ engine = engine, write = write, reasons = {}, who = {}, did = {} }, Requests)
   local i = engine.fifo.head
   while i >= 0 do
     note(self, engine.requests.id[i], "came")

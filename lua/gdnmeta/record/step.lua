@@ -42,6 +42,24 @@ local function cells_of(tables, facts, rows)
   return blocks, outside and reads or nil
 end
 
+--- A time as a file has it.
+---@param now number
+---@return number
+function M.seconds(now) return math.max(-LARGEST, math.min(now, LARGEST)) end
+
+local function now_problem(now)
+  local seconds = type(now) == "number" and math.abs(now) <= LARGEST
+  return not seconds and judge.wrong("now", now, "seconds in -2^53 .. 2^53") or nil
+end
+
+--- Judge the line of a step in which nothing ran.
+---@param d table document
+---@return string|nil problem
+function M.empty_problem(d)
+  return judge.unknown(d, format.EMPTY) or judge.count("empty", d.empty, 1, LARGEST) or now_problem(d.now)
+    or requests_problem(d)
+end
+
 --- The document of a step that was just built.
 ---@param step table of the engine
 ---@param tables table group -> int32_t *, the state tables
@@ -52,7 +70,7 @@ end
 function M.of(step, tables, facts, meta, sums)
   local n = step.num_rows
   local document = {
-    step = step.number, now = math.max(-LARGEST, math.min(step.now, LARGEST)), graph = step.graph,
+    step = step.number, now = M.seconds(step.now), graph = step.graph,
     padded_rows = step.padded_rows, padded_tokens = step.padded_tokens,
     query_len = column(step.query_len, n), seq_len = column(step.seq_len, n),
     drafts = column(step.drafts, n), accepted = column(step.last_accepted, n),
@@ -154,9 +172,8 @@ end
 function M.parse(d, facts)
   local n = type(d.query_len) == "table" and check.length(d.query_len) or 0
   local _, width = format.window(facts, 0)
-  local seconds = type(d.now) == "number" and math.abs(d.now) <= LARGEST
   local problem = judge.unknown(d, format.STEP) or judge.count("step", d.step, 1, LARGEST)
-    or not seconds and judge.wrong("now", d.now, "seconds in -2^53 .. 2^53")
+    or now_problem(d.now)
     or not GRAPHS[d.graph] and judge.wrong("graph", d.graph, '"eager", "piecewise" or "full"')
     or (n < 1 or n > facts.max_rows) and ("query_len has %d elements, want 1 .. %d"):format(n, facts.max_rows)
     or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
