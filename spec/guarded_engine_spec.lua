@@ -1,5 +1,7 @@
 -- A stray write beside a batch of an engine: the step is refused, and the engine goes on with another batch.
 local gdn = require "gdnmeta"
+local paint = require("gdnmeta.drawing.paint").plain
+local rows = require "gdnmeta.drawing.rows"
 local serve = require "spec.support.serve"
 
 local ARRAYS = { query_len = "query_len", seq_len = "seq_len", drafts = "num_draft_tokens",
@@ -53,20 +55,63 @@ describe("An engine whose batch was written beside", function()
     engine:close()
   end)
 
-  it("knows the rows of the step that is in flight", function()
-    local options = { num_speculative_tokens = 1 }
-    local engine = assert(gdn.engine { builder = serve.builder(options), async = true,
-                                       second_builder = serve.builder(options) })
-    assert(engine:submit(serve.request(1, { max_tokens = 8 })))
-    assert(engine:complete(engine:step(0), nil, 0)) -- the prompt
-    local first, second = assert(engine:step(1)), assert(engine:step(2))
-    second.seq_len[-1] = 7
-    local ok, message, code = engine:complete(first, nil, 2) -- nothing accepted: the second is built again
-    assert.are.same({ "something wrote outside of batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
-    assert.is_nil(ok)
-    assert(engine:complete(second, nil, 3))
-    serve.run(engine)
-    assert.are.equal(1, engine.stats.finished)
+  it("knows the rows of the step that is in flight, and builds them again", function()
+    local shown = {}
+    for _, is_stray in ipairs { false, true } do
+      local options = { num_speculative_tokens = 1 }
+      local engine = assert(gdn.engine { builder = serve.builder(options), async = true,
+                                         second_builder = serve.builder(options) })
+      assert(engine:submit(serve.request(1, { max_tokens = 8 })))
+      assert(engine:complete(engine:step(0), nil, 0)) -- the prompt
+      local first, second = assert(engine:step(1)), assert(engine:step(2))
+      if is_stray then second.seq_len[-1] = 7 end
+      local ok, message, code = engine:complete(first, nil, 2) -- nothing accepted: the second is built again
+      if is_stray then
+        assert.are.same({ "something wrote outside of batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
+      end
+      assert.are.equal(not is_stray or nil, ok)
+      assert.is_false(first.in_flight)
+      shown[#shown + 1] = rows.draw(second.metadata, paint)
+      assert(engine:complete(second, nil, 3))
+      serve.run(engine)
+      assert.are.equal(1, engine.stats.finished)
+      engine:close()
+    end
+    assert.are.equal(shown[1], shown[2])
+  end)
+end)
+
+describe("A step's own arrays", function()
+  for _, name in ipairs { "accepted", "stop", "next_drafts", "emitted", "finish" } do
+    it("may be written beside, which completes nothing, " .. name, function()
+      for _, at in ipairs { -1, -16, 4, 19 } do
+        for _, results in ipairs { false, {} } do
+          local engine = serve.engine "fcfs"
+          assert(engine:submit(serve.request(1)))
+          local step = assert(engine:step(1))
+          step[name][at] = 5
+          local ok, message, code = engine:complete(step, results or nil, 1)
+          assert.is_nil(ok)
+          assert.matches("^something wrote outside of step%.[%a_]+%[0 %.%. 3%]$", message)
+          assert.are.same({ gdn.EGUARD, true, 0 }, { code, step.in_flight, engine.stats.emitted })
+          assert.is_true(engine:complete(step, results or nil, 1))
+          serve.run(engine)
+          assert.are.same({ 1, 4 }, { engine.stats.finished, engine.stats.emitted })
+          engine:close()
+        end
+      end
+    end)
+  end
+
+  it("are named, or the one beside them is", function()
+    local engine = serve.engine "fcfs"
+    assert(engine:submit(serve.request(1)))
+    local step, named = assert(engine:step(1)), {}
+    for _, place in ipairs { { "accepted", -1 }, { "stop", -1 }, { "next_drafts", -9 }, { "finish", 4 } } do
+      step[place[1]][place[2]] = -7
+      named[#named + 1] = select(2, engine:complete(step, nil, 1)):match "step%.([%a_]+)"
+    end
+    assert.are.same({ "accepted", "stop", "next_drafts", "finish" }, named)
     engine:close()
   end)
 end)

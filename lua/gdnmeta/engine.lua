@@ -192,6 +192,7 @@ local function correct(self, step)
   outcomes.correct(self, step)
   if self.device_accepted then return true end
   local metadata, message, code = ask_builder(self, step)
+  if code == EGUARD then ask_builder(self, step) end -- on the fresh batch: what it read from the old is stale
   if not metadata then return nil, message, code end
   return true
 end
@@ -210,6 +211,8 @@ function Engine:complete(step, results, now)
   check_now("complete", now)
   if type(step) == "table" and step.num_rows == 0 then return true end
   check_step(self, step)
+  local damage = step:damage()
+  if damage then return nil, damage, EGUARD end
   if results ~= nil and type(results) ~= "table" then
     error("gdnmeta.Engine:complete: " .. check.wrong("results", results, "a table or nil"), 2)
   end

@@ -33,6 +33,7 @@ local MAP = {
   { "engine/guard", "contained containment yields problems nested" },
   { "engine/boundary", "yields contained" },
   { "engine/stack", "nested" },
+  { "engine/margins", "guarded_engine" },
   { "engine/open", "engine_misuse typos" },
   { "engine/answers", "read_once engine_step" },
   { "engine/arrivals", "read_once engine problems" },

@@ -2,6 +2,7 @@
 -- The object and its arrays are reused.
 local ffi = require "ffi"
 local check = require "gdnmeta.check"
+local margins = require "gdnmeta.engine.margins"
 local receiver = require "gdnmeta.receiver"
 local clear = require "table.clear"
 
@@ -69,6 +70,17 @@ function Step:renew(batch)
   adopt(self, batch)
 end
 
+--- Did something write beside the step's own arrays? Then it is as if it had not.
+---@return string|nil message
+---@local
+function Step:damage()
+  local name = self.margins:damaged()
+  if not name then return nil end
+  return ("something wrote outside of step.%s[0 .. %d]"):format(name, self.margins.length - 1)
+end
+
+local OPEN = { "accepted", "stop", "next_drafts", "emitted", "finish" } -- to the host
+
 local M = {}
 
 --- builder and batch: what the step is built with.
@@ -79,9 +91,9 @@ function M.new(builder, batch)
     builder = builder, in_flight = false, untold = false,
     request = int32s(n), epoch = int32s(n), samples = int32s(n), column = int32s(n), read_before = int32s(n),
     planned = int32s(n), -- drafts of a decode, also in a step that drafts nothing
-    accepted = int32s(n), stop = int32s(n), next_drafts = int32s(n), emitted = int32s(n), finish = int32s(n),
     ids = {},
   }
+  self.margins = margins.new(self, OPEN, n)
   adopt(self, batch)
   for _, name in ipairs(LISTS) do self[name] = {} end
   Step.begin(self, 0, 0)
