@@ -24,6 +24,13 @@ describe("gdnmeta simulate #lua", function()
     assert.matches("\nfair against fcfs, request by request: first token ", out)
   end)
 
+  it("hands the engine how much cache admissions leave, and how often a request may leave", function()
+    local out, err, status = gdnmeta("simulate --kv-headroom 7 --preempt-limit 0 --json - " .. SMALL)
+    assert.are.equal(0, status, err)
+    local setup = cjson.decode(out).runs[1].setup
+    assert.are.same({ 7, 0 }, { setup.kv_headroom, setup.preempt_limit })
+  end)
+
   describe("on a terminal", function()
     local no_terminal = terminals.missing()
 

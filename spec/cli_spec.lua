@@ -103,7 +103,7 @@ describe("gdnmeta #lua", function()
         n = n + 1
       end
     end
-    assert.are.equal(75, n)
+    assert.are.equal(79, n)
   end)
 
   it("says there what sim.run does without it", function()

@@ -18,6 +18,7 @@ local WANTED = {
   aging = "a number in 0 .. inf",
   max_num_seqs = "an integer in 1 .. 65536", max_num_batched_tokens = "an integer in 1 .. " .. MOST,
   max_model_len = "an integer in 1 .. " .. MOST, kv_tokens = "a number in 0 .. 1099511627776",
+  kv_headroom = "an integer in 0 .. " .. MOST, preempt_limit = "an integer in 0 .. " .. MOST,
   long_prefill_token_threshold = "an integer in 0 .. " .. MOST, num_slots = "an integer in 2 .. " .. MOST,
   num_groups = "an integer in 1 .. 64", mamba_block_size = "an integer in 1 .. " .. MOST,
   max_cudagraph_capture_size = "an integer in 1 .. " .. MOST,
@@ -86,5 +87,23 @@ describe("Options of the simulator #lua", function()
       assert.is_true(WANTED[name] ~= nil or name == "policy" or name == "acceptance", name)
     end
     assert.are.same(DEFAULTS, found)
+  end)
+
+  it("reach the engine: reserved cache saves work, and without a limit above 0 nobody leaves", function()
+    local function run(options)
+      options.measure, options.workload = false, { requests = 150, output_median = 400 }
+      options.rate, options.kv_tokens, options.max_num_seqs = 20, 12000, 24
+      return assert(sim.run(options))
+    end
+    local bare, reserved = run { kv_headroom = 0 }, run { kv_headroom = 4000 }
+    assert.is_true(bare.preemptions > reserved.preemptions)
+    assert.are.same({ 0, 4000 }, { bare.setup.kv_headroom, reserved.setup.kv_headroom })
+    local function leave(limit)
+      return run({ policy = "priority", preempt_limit = limit, kv_headroom = 4000,
+                   classes = { { name = "a", share = 0.5, priority = 0 },
+                               { name = "b", share = 0.5, priority = 9 } } }).preemptions
+    end
+    assert.are.equal(0, leave(0))
+    assert.is_true(leave(1) > 0)
   end)
 end)

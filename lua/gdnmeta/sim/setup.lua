@@ -36,6 +36,7 @@ M.OPTIONS = {
   max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
   max_model_len = { nil, COUNT }, -- default: what the longest request needs
   kv_tokens = { nil, { 0, 2^40 } }, -- 0: no limit
+  kv_headroom = { nil, { 0, 2^31 - 1, true } }, preempt_limit = { nil, { 0, 2^31 - 1, true } }, -- the engine's
   long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
   num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's; default: what max_num_seqs needs
   -- The model.
@@ -127,6 +128,7 @@ local function prepare(opts)
     max_model_len = max_model_len, max_num_seqs = o.max_num_seqs,
     max_num_batched_tokens = o.max_num_batched_tokens,
     long_prefill_token_threshold = o.long_prefill_token_threshold, chunked_prefill = o.chunked_prefill,
+    kv_headroom = o.kv_headroom, preempt_limit = o.preempt_limit,
     kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, drafts = o.num_speculative_tokens,
     ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
     cost = model:in_seconds(), seed = o.seed,
@@ -171,7 +173,8 @@ end
 function M.describe(s)
   local o, requests = s.o, s.requests
   local facts = { workload = requests.name, rate = requests.rate, max_model_len = s.max_model_len }
-  for _, name in ipairs { "seed", "max_num_seqs", "max_num_batched_tokens", "kv_tokens", "num_groups",
+  for _, name in ipairs { "seed", "max_num_seqs", "max_num_batched_tokens", "kv_tokens", "kv_headroom",
+                          "preempt_limit", "num_groups",
                           "mamba_cache_mode", "num_speculative_tokens", "async", "users" } do
     facts[name] = o[name]
   end
