@@ -117,6 +117,20 @@ describe("A more important request", function()
     end
   end)
 
+  it("makes it leave as often where it comes back in between", function()
+    for _, limit in ipairs { 3, 1, 0 } do
+      local s = server("priority", { preempt_limit = limit }, { max_num_seqs = 1, max_requests = 2 })
+      s.submit("low", { priority = 1000, max_tokens = 60 })
+      s.step()
+      for n = 1, 6 do
+        s.submit(n, { priority = -n, max_tokens = 3 })
+        s.run(9)
+      end
+      assert.are.equal(limit, s.engine:request("low").preemptions)
+      s.close()
+    end
+  end)
+
   it("is served so with two steps in flight", function()
     local function builder() return assert(gdn.builder { device = "cpu", max_num_seqs = 2, max_requests = 2,
                                                          max_rows = 4, max_num_batched_tokens = 64 }) end

@@ -36,7 +36,8 @@ M.OPTIONS = {
   max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
   max_model_len = { nil, COUNT }, -- default: what the longest request needs
   kv_tokens = { nil, { 0, 2^40 } }, -- 0: no limit
-  kv_headroom = { nil, { 0, 2^31 - 1, true } }, preempt_limit = { nil, { 0, 2^31 - 1, true } }, -- the engine's
+  -- Of the engine: default as there.
+  kv_headroom = { nil, { 0, 2^31 - 1, true } }, preempt_limit = { nil, { 0, 2^31 - 1, true } },
   long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
   num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's; default: what max_num_seqs needs
   -- The model.
