@@ -1,6 +1,10 @@
 -- The command line: `gdnmeta <command> ...`. A command is a module of gdnmeta/cli/ with `describe`,
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
+local words = require "gdnmeta.words"
+
 local M = {}
+
+local LINE = 5000 -- bytes of a message's line: a path may have 4,096
 
 M.COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "repl", "doctor" }
 
@@ -54,16 +58,16 @@ end
 
 -- What looks like a number is no option: `--kv-tokens -1` is refused for its value.
 local function with_values(argv)
-  local words = {}
+  local list = {}
   for _, word in ipairs(argv) do
-    local before = words[#words] or ""
+    local before = list[#list] or ""
     if before:find "^%-%-[%a-]+$" and (word:find "^%-[%d.]" or word == "-inf" or word == "-nan") then
-      words[#words] = before .. "=" .. word
+      list[#list] = before .. "=" .. word
     else
-      words[#words + 1] = word
+      list[#list + 1] = word
     end
   end
-  return words
+  return list
 end
 
 local function parse(argv)
@@ -99,7 +103,8 @@ function M.main(argv)
     return err
   end)
   if ok then return status or 0 end
-  io.stderr:write("gdnmeta: ", contains(argv, "--debug") and traceback or plain(status), "\n")
+  local message = contains(argv, "--debug") and traceback:gsub("\t", "  ") or plain(status)
+  io.stderr:write("gdnmeta: ", words.lines(message, LINE), "\n")
   return 2
 end
 

@@ -11,6 +11,7 @@ local reader = require "gdnmeta.record.reader"
 local requests = require "gdnmeta.record.requests"
 local receiver = require "gdnmeta.receiver"
 local steps = require "gdnmeta.record.step"
+local words = require "gdnmeta.words"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20
@@ -115,8 +116,8 @@ function Recording:close()
 end
 
 function Recording:__tostring()
-  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(self.path, self.steps, self.bytes,
-    self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
+  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(words.clean(self.path, 200), self.steps,
+    self.bytes, self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
 end
 
 local M = { open = reader.open }
@@ -139,7 +140,7 @@ end
 
 -- Why the engine's steps cannot be recorded, or nil.
 local function refusal(engine)
-  if engine.recording then return "already recording to " .. engine.recording.path end
+  if engine.recording then return "already recording to " .. words.clean(engine.recording.path, 200) end
   if engine.device_accepted then
     return "accepted counts are given on the device, want them on the host to record them"
   end
@@ -173,7 +174,7 @@ function M.start(engine, path, options)
       #first + format.END_ROOM), EINVAL
   end
   self.file, message = io.open(path, "wb")
-  if not self.file then return nil, message, EINVAL end
+  if not self.file then return nil, words.message(message), EINVAL end
   local ok, why = pcall(put, self, first)
   if not ok then
     self.file:close()

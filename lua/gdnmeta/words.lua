@@ -68,6 +68,15 @@ function M.quoted(text, most)
   return ('"%s%s"'):format(shown, cut and "..." or "")
 end
 
+--- A text of many lines, such as a report with names in it.
+---@param text string
+---@param most integer bytes of a line
+---@return string
+function M.lines(text, most)
+  if not text:find "[%z\1-\9\11-\31\127-\255]" and #text <= most then return text end
+  return (text:gsub("[^\n]+", function(line) return M.clean(line, most) end))
+end
+
 --- A message of somebody else's: longer, its lines kept if `lines` says so.
 ---@param text string
 ---@param lines boolean|nil

@@ -40,7 +40,7 @@ local MAP = {
   { "bounded", "contained" },
   { "interpreted", "contained containment" },
   { "problem", "problems" },
-  { "words", "problems" },
+  { "words", "problems cli_words" },
   { "receiver", "typos engine_misuse" },
   { "engine/decodes", "starvation invariants engine_step" },
   { "engine/prompts", "starvation holding passing invariants" },

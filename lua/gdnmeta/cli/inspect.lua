@@ -10,6 +10,7 @@ local requests = require "gdnmeta.cli.request"
 local rows = require "gdnmeta.drawing.rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
+local words = require "gdnmeta.words"
 
 local BAR = 32 -- characters
 
@@ -74,7 +75,8 @@ local function tensors(meta)
 end
 
 local function draw(reader, rebuild, step, paint)
-  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, reader.path, step.now, step.graph))
+  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, words.clean(reader.path, 200), step.now,
+    step.graph))
   local meta, message = rebuild:build(step)
   print(tostring(rebuild.batch))
   if not meta then return print("refused: " .. message) end

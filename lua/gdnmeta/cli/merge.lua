@@ -32,7 +32,7 @@ function M.deliver(args, runs, share)
   output.deliver(args, output.command(args.argv), runs, function(list, command)
     return require("gdnmeta.sim.html").sweep(list, share, command)
   end)
-  if not output.on_stdout(args) then print(require("gdnmeta.sim.report").sweep(runs, share)) end
+  if not output.on_stdout(args) then output.say(require("gdnmeta.sim.report").sweep(runs, share)) end
   return verdict.status(runs)
 end
 

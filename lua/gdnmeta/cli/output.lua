@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local fail = require("gdnmeta.cli").fail
 local results = require "gdnmeta.cli.results"
 local values = require "gdnmeta.cli.values"
+local words = require "gdnmeta.words"
 
 ffi.cdef "int gdn_cli_ferror(void *file) __asm__(\"ferror\");"
 
@@ -20,9 +21,9 @@ end
 ---@param argv table
 ---@return string
 function M.command(argv)
-  local words = { "gdnmeta" }
-  for i, word in ipairs(argv) do words[i + 1] = M.quote(word) end
-  return table.concat(words, " ")
+  local parts = { "gdnmeta" }
+  for i, word in ipairs(argv) do parts[i + 1] = M.quote(word) end
+  return table.concat(parts, " ")
 end
 
 local function holds(test, path)
@@ -85,6 +86,10 @@ function M.write(path, text)
   why = why or late
   fail("%s: %s", path, why:match ": (.*)$" or why)
 end
+
+--- Print a report. Names in it come from files, which may hold what a terminal would obey.
+---@param text string
+function M.say(text) print(words.lines(text, 20000)) end
 
 --- Is stdout taken by one of the files?
 ---@param args table json, csv, report: paths, or nil

@@ -1,6 +1,7 @@
 -- What inspect and replay share: opening a recording, walking its steps, and saying what it lacks.
 local fail = require("gdnmeta.cli").fail
 local values = require "gdnmeta.cli.values"
+local words = require "gdnmeta.words"
 
 local M = {}
 
@@ -38,7 +39,8 @@ end
 function M.finish(reader, message)
   io.stdout:flush()
   if message then fail("%s", message) end
-  if reader.missing then io.stderr:write("gdnmeta: ", reader.path, ": ", reader.missing, "\n") end
+  if not reader.missing then return end
+  io.stderr:write("gdnmeta: ", words.clean(reader.path, 200), ": ", reader.missing, "\n")
 end
 
 --- The builder of a step, or why it cannot be made.

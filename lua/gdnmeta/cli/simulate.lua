@@ -62,7 +62,7 @@ function M.run(args)
   output.check(args)
   local runs = M.runs(args)
   output.deliver(args, output.command(args.argv), runs, require("gdnmeta.sim.html").simulate)
-  if not output.on_stdout(args) then print(require("gdnmeta.sim.report").report(runs)) end
+  if not output.on_stdout(args) then output.say(require("gdnmeta.sim.report").report(runs)) end
   return verdict.status(runs)
 end
 

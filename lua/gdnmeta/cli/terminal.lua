@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local clock = require "gdnmeta.sim.clock"
 local format = require "gdnmeta.sim.format"
+local words = require "gdnmeta.words"
 
 if not pcall(function() return ffi.C.gdn_cli_isatty end) then
   ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
@@ -79,7 +80,7 @@ function Progress:show(name, done, total, unit)
   local now = clock()
   if now < self.due then return end
   self.due = now + 1e8
-  io.stderr:write("\r\27[K", M.bar(columns(), name, done, total, unit))
+  io.stderr:write("\r\27[K", M.bar(columns(), words.clean(name), done, total, unit))
   io.stderr:flush()
 end
 
@@ -87,7 +88,7 @@ end
 ---@param line string
 function Progress:say(line)
   if self.quiet then return end
-  io.stderr:write(self.watched and "\r\27[K" or "", line, "\n")
+  io.stderr:write(self.watched and "\r\27[K" or "", words.clean(line, 1000), "\n")
   self.due = 0
 end
 

@@ -1,5 +1,6 @@
 -- Exit status of commands that try policies: figures of a policy that failed are not its own.
 local format = require "gdnmeta.sim.format"
+local words = require "gdnmeta.words"
 
 local M = {}
 
@@ -23,7 +24,7 @@ function M.status(runs)
   for _, run in ipairs(runs) do
     local line = problem(run)
     if line then
-      io.stderr:write("gdnmeta: ", line, "\n")
+      io.stderr:write("gdnmeta: ", words.lines(line, 2000), "\n")
       status = 1
     end
   end

@@ -2,6 +2,7 @@
 -- Functions return false when the policy failed: the plan is then thrown away.
 local chunks = require "gdnmeta.engine.chunks"
 local room = require "gdnmeta.engine.room"
+local words = require "gdnmeta.words"
 
 local starve = chunks.starve
 
@@ -37,7 +38,7 @@ local function ask(e, hooks, i)
   if verdict == false then return hold(e, i, 1) end
   e.requests.held[i] = 0
   if verdict == nil then
-    e.plan:reject(i, reason)
+    e.plan:reject(i, words.message(reason))
     return 1
   end
   return true

@@ -4,6 +4,7 @@ local check = require "gdnmeta.check"
 local packer = require "gdnmeta.engine.packer"
 local requests = require "gdnmeta.requests"
 local views = require "gdnmeta.engine.view"
+local words = require "gdnmeta.words"
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 
@@ -107,7 +108,7 @@ local function methods_of_plan(e)
     if type(reason) ~= "string" then error("plan:reject: want a reason", 2) end
     local ok, why = checked(e, "reject", i, WAITING)
     if not ok then return nil, why end
-    plan:reject(i, reason)
+    plan:reject(i, words.message(reason))
     return 0
   end
 

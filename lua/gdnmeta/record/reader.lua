@@ -9,6 +9,7 @@ local judge = require "gdnmeta.record.judge"
 local receiver = require "gdnmeta.receiver"
 local requests_problem = require "gdnmeta.record.request_lines"
 local steps = require "gdnmeta.record.step"
+local words = require "gdnmeta.words"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once
@@ -42,7 +43,7 @@ local function line(self)
 end
 
 local function refuse(self, message)
-  self.failed = ("%s:%d: %s"):format(self.path, self.number, message)
+  self.failed = ("%s:%d: %s"):format(words.clean(self.path, 200), self.number, message)
   return nil, self.failed, EINVAL
 end
 
@@ -162,7 +163,7 @@ function M.open(path, max_memory)
   if not json then return nil, message, EINVAL end
   local file
   file, message = io.open(path, "rb")
-  if not file then return nil, message, EINVAL end
+  if not file then return nil, words.message(message), EINVAL end
   local self = setmetatable({ path = path, file = file, json = json, buffer = "", at = 1, rest = 0,
                               number = 0, steps = 0 }, Reader)
   local value

@@ -2,6 +2,7 @@
 -- colour in all of them.
 local knee = require "gdnmeta.sim.knee"
 local plots = require "gdnmeta.sim.plots"
+local words = require "gdnmeta.words"
 
 local M = {}
 
@@ -10,8 +11,8 @@ local PERCENTILES = '("0" 0, "50" 0.30103, "90" 1, "99" 2, "99.9" 3, "99.99" 4, 
 
 local function colour(n) return plots.colour((n - 1) % 8 + 1) end
 
--- gnuplot's syntax, and what its SVG would not escape.
-local function quote(text) return '"' .. text:gsub('[\\"$`<>&]', " ") .. '"' end
+-- Without gnuplot's syntax, of which the end of a line is a part, and what its SVG would not escape.
+local function quote(text) return '"' .. words.clean(text, 200):gsub('[\\"$`<>&]', " ") .. '"' end
 
 -- Series n of `of`. Where lines lie on each other the later, thinner ones leave the earlier ones visible.
 -- With more series than colours, dashes go on where colours begin again.

@@ -1,4 +1,6 @@
 -- Figures as people read them.
+local words = require "gdnmeta.words"
+
 local M = {}
 
 --- Digits in groups of three: 1234567 -> 1,234,567.
@@ -55,7 +57,7 @@ local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&qu
 ---@param text string
 ---@return string
 function M.html(text)
-  return (text:gsub('[&<>"]', ENTITIES))
+  return (words.lines(text, math.huge):gsub('[&<>"]', ENTITIES))
 end
 
 --- Text in columns: the first to the left, the others to the right, two blanks between. A row of one

@@ -6,6 +6,7 @@ local cost = require "gdnmeta.sim.cost"
 local given = require "gdnmeta.sim.given"
 local load = require "gdnmeta.sim.load"
 local presets = require "gdnmeta.sim.presets"
+local words = require "gdnmeta.words"
 
 local M = {}
 
@@ -101,7 +102,7 @@ end
 
 -- A policy is called by its own name, else by that of its file.
 local function policy_name(what, policy)
-  if type(what) == "string" then return what:match "([^/]*)%.lua$" or what end
+  if type(what) == "string" then return words.clean(what:match "([^/]*)%.lua$" or what, 200) end
   return type(policy) == "table" and policy.name or "policy"
 end
 

@@ -5,6 +5,7 @@ local given = require "gdnmeta.sim.given"
 local knee = require "gdnmeta.sim.knee"
 local load = require "gdnmeta.sim.load"
 local setup = require "gdnmeta.sim.setup"
+local words = require "gdnmeta.words"
 
 local M = {}
 
@@ -55,7 +56,7 @@ function M.labels(policies, runs)
   for i = 1, #policies do count[runs[i].policy] = (count[runs[i].policy] or 0) + 1 end
   for i, policy in ipairs(policies) do
     local name = runs[i].policy
-    local told = type(policy) == "string" and policy or ("%s %d"):format(name, i)
+    local told = type(policy) == "string" and words.clean(policy, 200) or ("%s %d"):format(name, i)
     label[policy] = count[name] == 1 and name or told
   end
   return label

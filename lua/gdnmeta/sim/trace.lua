@@ -14,6 +14,7 @@ local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
 local request = require "gdnmeta.sim.trace.request"
 local rows_of = require "gdnmeta.sim.trace.rows"
+local words = require "gdnmeta.words"
 local turns = require "gdnmeta.sim.trace.turns"
 local units = require "gdnmeta.sim.trace.units"
 local values = require "gdnmeta.sim.trace.values"
@@ -192,7 +193,7 @@ end
 function M.read(path, o)
   o = options(o, "read")
   local file, why = io.open(path, "rb")
-  if not file then return nil, why end
+  if not file then return nil, words.message(why) end
   local lines, message, requests
   lines, message, why = lines_of.of(file)
   if lines then requests, message = parse(lines, o) end
