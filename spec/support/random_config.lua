@@ -30,10 +30,10 @@ end
 --- The options that only vllm-2026-11 has. Mode align mostly, for the others keep nothing.
 function M.add_checkpoints(rand, config)
   config.gdn_prefill_backend = pick(rand, { "triton", "triton", "flashinfer" })
-  if chance(rand, 40) then return end
-  config.num_prefill_checkpoint_blocks = pick(rand, { 0, 1, 1, 2 })
-  config.prefill_checkpoint_alignment = pick(rand, { 1, 3, 16, 64, 64, 128 })
-  config.hash_block_size = pick(rand, { 1, 1, 3, 16 })
+  if chance(rand, 20) then return end
+  config.num_prefill_checkpoint_blocks = pick(rand, { 0, 1, 1, 1, 2 })
+  config.prefill_checkpoint_alignment = pick(rand, { 1, 1, 3, 16, 64, 128 })
+  config.hash_block_size = pick(rand, { 1, 1, 1, 3, 16 })
   config.cache_hit_alignment_tokens = pick(rand, { 1, 3, 16, 64, 64 })
   config.num_hash_lookahead_tokens = pick(rand, { 0, 0, 1, 5 })
   config.drop_eagle_block = chance(rand, 40)
@@ -46,7 +46,8 @@ end
 function M.config(rand, rules)
   local strict = rules == "strict"
   local S = pick(rand, SPECULATIVE)
-  local mode = pick(rand, { "none", "none", "align", "all" })
+  local keeps = rules == "vllm-2026-11" and "align" or "none" -- prefills keep states in that mode alone
+  local mode = pick(rand, { "none", keeps, "align", "all" })
   local max_rows, max_tokens = sizes(rand)
   local max_num_seqs = chance(rand, 50) and rand(1, 10) or rand(1, max_rows)
   local config = {
