@@ -83,7 +83,7 @@ describe("Notes of a trace #lua", function()
       { "--closed-loop --trace " .. path,
         "closed_loop: no request has a session; sessions (--sessions N) deals them out" },
       { "--skip 3 --trace " .. path, path
-        .. ": no request in it: 3 of 6 rows skipped: 1 without output tokens; "
+        .. ": no request in it: skip passes over all 3; 3 of 6 rows skipped: 1 without output tokens; "
         .. "2 unreadable, the first in line 3: timestamp is missing, want a number >= 0" },
       { "--classes chat:0.5,prio=3 ",
         '--classes = "chat:0.5,prio=3", want name:share,setting=number;name:share,... '

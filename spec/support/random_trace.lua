@@ -185,14 +185,8 @@ function M.wanted(rows, format)
       skipped = skipped + 1
     else
       local q = { place = i, arrival = r.eighths / 8, prompt = r.prompt, output = r.output, user = r.user,
-                  class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot, session = r.session }
-      if format == "bailian" then
-        local parent = root[r.parent]
-        q.session, q.follows = parent and parent.session or tostring(r.chat), parent
-        root[r.chat] = q
-      elseif q.session then
-        q.follows, last[q.session] = last[q.session], q
-      end
+                  class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot, session = r.session,
+                  chat = r.chat, parent = r.parent }
       list[#list + 1] = q
     end
   end
@@ -200,6 +194,16 @@ function M.wanted(rows, format)
     if a.arrival ~= b.arrival then return a.arrival < b.arrival end
     return a.place < b.place
   end)
+  for _, q in ipairs(list) do
+    if format == "bailian" then
+      local parent = root[q.parent]
+      q.session, q.follows = parent and parent.session or tostring(q.chat), parent
+      root[q.chat] = q
+    elseif q.session then
+      q.follows, last[q.session] = last[q.session], q
+    end
+    q.chat, q.parent = nil, nil
+  end
   local first = format == "azure" and list[1] and list[1].arrival or 0
   for i, q in ipairs(list) do q.arrival, q.place = q.arrival - first, i end
   for _, q in ipairs(list) do q.after = q.follows and q.follows.place end

@@ -119,6 +119,15 @@ local function sort(requests, calendar)
   return unsorted
 end
 
+-- A session's turns follow each other in order of their times; where one has none, in that of the file.
+local function link_and_sort(requests, calendar)
+  local untimed = false
+  for _, r in ipairs(requests) do untimed = untimed or not r.arrival end
+  if untimed then turns.link(requests) end
+  requests.unsorted = sort(requests, calendar)
+  if not untimed then turns.link(requests) end
+end
+
 -- Requests of lines, or nil and a message without the file's name.
 local function parse(lines, o)
   local line, message = first_line(lines)
@@ -138,9 +147,8 @@ local function parse(lines, o)
   message = not t.time_unit and units.problem(t.seen, request.unit(t, "arrival"), reader.format)
   if message then return nil, ("%d: %s"):format(header, message) end
   if reader.json then table.sort(reader.unread) end -- an object's keys come in any order
-  turns.link(requests)
   local calendar = t.dated or units.calendar(t.seen.low, request.unit(t, "arrival"))
-  requests.unsorted = sort(requests, calendar)
+  link_and_sort(requests, calendar)
   requests.format, requests.rows, requests.passed = reader.format, t.rows, t.passed
   requests.skipped, requests.reasons, requests.unread = t.skipped, t.reasons, { unpack(t.unread) }
   return requests

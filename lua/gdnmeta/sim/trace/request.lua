@@ -7,11 +7,21 @@ local M = { UNREADABLE = "unreadable" }
 
 local MAX_SPAN = 1e9 -- seconds from the first row to any other
 local MAX_TIME = 1e19 -- in any unit
+local DATE = "2023-11-16 18:15:46.68"
 
 --- Parts of a second in a column: as the caller says, else by its name, else by the format.
 ---@return number
 function M.unit(t, field)
   return field == "arrival" and t.time_unit or t.reader.units[field] or t.time_unit or t.unit
+end
+
+-- What files write where a row has no session, chat or parent.
+local NOBODY = { ["-1"] = true, nan = true, NaN = true, null = true, None = true, NULL = true }
+
+local function forget_nobody(row)
+  if NOBODY[tostring(row.session)] then row.session = nil end
+  if NOBODY[tostring(row.chat)] then row.chat = nil end
+  if NOBODY[tostring(row.parent)] then row.parent = "-1" end -- nobody's: the chat begins
 end
 
 -- Seconds on the clock of the file: a number in its unit, or a date.
@@ -23,10 +33,11 @@ local function moment(t, field, value)
   if t.dated then
     at, t.day = values.clock(tostring(value), t.day)
     if not at then
-      return nil, ("%s = %s, want a time such as 2023-11-16 18:15:46.68"):format(column, values.shown(value))
+      return nil, ("%s = %s, want a time such as %s"):format(column, values.shown(value), DATE)
     end
   else
     at, message = number(column, value, 0, MAX_TIME)
+    if not at and tostring(value):find "%d[/:]%d" then message = message .. ", or a time such as " .. DATE end
     if not at then return nil, message end
     if field == "arrival" then t.raw = at end
     at = at / M.unit(t, field)
@@ -66,6 +77,7 @@ local OPTIONAL = {
 function M.of(t, line)
   local reader, row = t.reader, t.reader.row
   local names = reader.names
+  forget_nobody(row)
   local prompt, message = tokens(names.prompt, row.prompt)
   if not prompt then return nil, M.UNREADABLE, message end
   local output

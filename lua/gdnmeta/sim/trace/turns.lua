@@ -22,7 +22,7 @@ end
 --- Link turns: `after` is the request that one follows, `think` the seconds between the last token of that
 --- one and its arrival, where the trace tells: by a delay or an elapsed time. A turn without a time of its
 --- own (`undated`) stands with the one before.
----@param requests table in the order of the file
+---@param requests table in order of arrival, or of the file
 function M.link(requests)
   local chats, last, sessions, at = {}, {}, 0, 0
   for i = 1, #requests do
