@@ -61,6 +61,42 @@ describe("fair", function()
     engine:close()
   end)
 
+  it("begins with empty books where its object is set again, or in another engine", function()
+    for _, policy in ipairs { gdn.policy "fair", gdn.policy { order = "fair", name = "mine" } } do
+      local engine = serve.engine(policy, nil, { max_num_seqs = 1 })
+      for n = 1, 5 do
+        engine:submit { id = n, user = "u" .. n, prompt_tokens = 5, max_tokens = 2, arrival = 0 }
+      end
+      assert(engine:set_policy "fcfs")
+      for n = 1, 5 do assert(engine:cancel(n)) end
+      assert(engine:set_policy(policy))
+      -- ada is served alone; bob comes while nothing of hers waits, and is lifted to where she is.
+      engine:submit { id = "ada", user = "ada", prompt_tokens = 40, max_tokens = 30, arrival = 1 }
+      local first, admitted = 40, { a = 0, b = 0 }
+      for now = 1, first + 60 do
+        if now == first then
+          for n = 1, 20 do
+            for _, user in ipairs { "a", "b" } do
+              engine:submit { id = user .. n, user = user == "a" and "ada" or "bob", prompt_tokens = 5,
+                              max_tokens = 3, arrival = now }
+            end
+          end
+        end
+        local step = assert(engine:step(now))
+        if now > first then
+          for _, id in ipairs(step.admitted) do
+            local user = id:sub(1, 1)
+            admitted[user] = admitted[user] + 1
+          end
+        end
+        assert(engine:complete(step, nil, now))
+      end
+      assert.is_true(math.abs(admitted.a - admitted.b) <= 2, ("%d, %d"):format(admitted.a, admitted.b))
+      assert.are.same({}, engine:failures())
+      engine:close()
+    end
+  end)
+
   it("charges a prompt before it chooses the next of the same step", function()
     local engine = serve.engine("fair", nil, { max_num_seqs = 4 })
     for id = 1, 8 do

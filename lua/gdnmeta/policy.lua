@@ -19,6 +19,18 @@ function Policy:__tostring()
   return ("gdnmeta.Policy(%s%s)"):format(self.name, self.trusted and ", trusted" or "")
 end
 
+-- How to make a policy again whose shipped part keeps books, and which ones an engine has had.
+local remake, used = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+
+--- Itself, or, where an engine has had it before, one of the same fields whose books are empty: those who
+--- left meanwhile would stay in them.
+---@local
+function Policy:fresh()
+  local again = used[self] and remake[self]
+  used[self] = true
+  return again and again() or self
+end
+
 local function positive(value) return type(value) == "number" and value >= 1 end
 
 -- Field -> what it may be, and a test.
@@ -201,13 +213,18 @@ local function policy(what, options)
   if is_path then return from_file(what, options.name or what, options.trusted, options.source) end
   if options.source then error("gdnmeta.policy: source is given, and what is no path", 2) end
   if type(what) == "string" then
-    return load_shipped(what)
+    local made, message = load_shipped(what)
+    if made then remake[made] = function() return load_shipped(what) end end
+    return made, message
   end
   if type(what) ~= "table" and type(what) ~= "function" then
     error(("gdnmeta.policy: %s, want a name, a path, a table or a function"):format(shown(what)), 2)
   end
   local made, message = from_value(what, options.name, options.trusted, false)
   if not made then error("gdnmeta.policy: " .. message, 2) end
+  if type(what) == "table" and made.group and rawget(what, "order") then
+    remake[made] = function() return from_value(what, options.name, options.trusted, false) end
+  end
   return made
 end
 

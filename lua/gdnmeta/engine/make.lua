@@ -201,7 +201,7 @@ end
 function M.policy(what)
   local ok, made, message = pcall(policy, what)
   if not ok then return nil, made end
-  return made, message
+  return made and made:fresh(), message
 end
 
 --- The order of the waiting requests that the policy asks for; nil: by arrival.
