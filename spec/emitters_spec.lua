@@ -51,9 +51,20 @@ local function pad(tensor, loc, all, id)
   return as(tensor, tensor.dtype, data), padded
 end
 
+-- A row that keeps no state before its end has no slot for it.
+local function unkept(states, offsets, id)
+  local data = {}
+  for k, value in ipairs(states.data) do data[k] = offsets.data[k] == 0 and id or value end
+  return as(states, states.dtype, data)
+end
+
 local function chosen(record, groups, options, all)
   local padded = 0
   for _, fields in ipairs { record, unpack(groups) } do
+    local kept = fields.checkpoint_state_indices
+    if kept then
+      fields.checkpoint_state_indices = unkept(kept, record.checkpoint_offsets, options.pad_slot_id)
+    end
     for name, boundaries in pairs(BOUNDARIES) do
       if fields[name] then
         local n
