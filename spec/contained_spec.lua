@@ -18,7 +18,9 @@ local CASES = {
   ["such a loop in `pcall`, `xpcall` or a coroutine"] =
     LOOP .. "xpcall(loop, loop) xpcall(error, loop) pcall(loop) coroutine.wrap(loop)()",
   ["such a loop in a helper of another file that it names"] = "CONTAINED.spin(N)",
-  ["such a loop in a helper whose name it computes"] = "local at = 'CONTAIN' _G[at .. 'ED']['sp' .. 'in'](N)",
+  ["such a loop in a helper whose name it computes, or in code that it loads"] =
+    "local at = 'CONTAIN' _G[at .. 'ED']['sp' .. 'in'](N) "
+    .. "loadstring 'local n = ... while n > 0 do n = n - 1 end' (N)",
   ["such a loop in a finalizer"] =
     LOOP .. "local p = newproxy(true) getmetatable(p).__gc = loop p = nil collectgarbage()",
   ["too much in one call of `string` or `table`"] = "table.insert({}, -N / 10, 1)",
@@ -112,5 +114,23 @@ describe("A policy", function()
         end
       end)
     end
+  end
+end)
+
+describe("Many calls that copy a long string", function()
+  for _, name in ipairs { "lower", "upper", "reverse", "sub" } do
+    it("spend the budget of a hook, by string." .. name, function()
+      local original = string[name]
+      local engine = serve.engine { admit = function()
+        local long = ("x"):rep(1e6)
+        for n = 1, 1000 do
+          if #long[name](long, 1) ~= 1e6 or n == 1000 then error "not stopped" end
+        end
+      end }
+      assert(engine:submit(serve.request(1)))
+      assert(engine:step(0))
+      assert.matches("instruction budget spent", engine:failures()[1].message, 1, true)
+      assert.are.equal(original, string[name])
+    end)
   end
 end)

@@ -2,7 +2,7 @@
 -- hook is stopped, the other engine is whole, and nothing is left behind in the VM.
 local serve = require "spec.support.serve"
 
-local LIBRARIES = { string = { "find", "match", "gmatch", "gsub", "rep" },
+local LIBRARIES = { string = { "find", "match", "gmatch", "gsub", "rep", "sub", "upper" },
                     table = { "insert", "remove", "concat", "sort" } }
 
 -- What a hook's call replaces while it lasts.

@@ -3,6 +3,7 @@
 -- own. While any untrusted policy runs they stand in the libraries of the VM as well, for what it calls there
 -- by name.
 local concat, insert, remove, sort = table.concat, table.insert, table.remove, table.sort
+local lower, reverse, sub, upper = string.lower, string.reverse, string.sub, string.upper
 local find, gmatch, gsub, match, rep = string.find, string.gmatch, string.gsub, string.match, string.rep
 local floor, log = math.floor, math.log
 
@@ -83,6 +84,15 @@ function M.string.rep(text, n, between)
   return rep(text, n, between)
 end
 
+-- What copies a string: its bytes are charged, for a long one in a short loop takes hours.
+for name, original in pairs { lower = lower, reverse = reverse, sub = sub, upper = upper } do
+  M.string[name] = function(text, ...)
+    local copy = original(text, ...)
+    if #copy > 1024 then M.charge(floor(#copy / 64)) end
+    return copy
+  end
+end
+
 function M.table.insert(t, ...)
   local at, value = ...
   if select("#", ...) < 2 or type(t) ~= "table" or type(at) ~= "number" then return insert(t, ...) end
@@ -126,7 +136,8 @@ end
 local depth, kept = 0, { string = {}, table = {} }
 local LIBRARIES = { string = string, table = table }
 local NAMES = { { "string", "find" }, { "string", "match" }, { "string", "gmatch" }, { "string", "gsub" },
-                { "string", "rep" }, { "table", "insert" }, { "table", "remove" }, { "table", "concat" },
+                { "string", "rep" }, { "string", "lower" }, { "string", "reverse" }, { "string", "sub" },
+                { "string", "upper" }, { "table", "insert" }, { "table", "remove" }, { "table", "concat" },
                 { "table", "sort" } }
 
 --- Into the libraries of the VM, until leave(). Nothing can yield in between.
