@@ -61,8 +61,11 @@ describe("A wrong element #lua", function()
     end
     local struct, n = header:match "typedef struct gdn_metadata {(.-)\n} gdn_metadata", 0
     for tensor in struct:gmatch "gdn_tensor ([%w_]+);" do
-      assert.is_true(tried[tensor], tensor)
-      n = n + 1
+      -- A host copies checkpoints, not the layer: checkpoints_spec.lua.
+      if not tensor:find "^checkpoint_" then
+        assert.is_true(tried[tensor], tensor)
+        n = n + 1
+      end
     end
     assert.are.equal(21, n)
   end)
