@@ -99,7 +99,11 @@ describe("Sessions #lua", function()
     assert.is_true(r.per_request.arrival[2] >= 0.1)
     assert.are.equal(89, r.per_request.arrival[3])
     check_turns(run { requests = recorded(), closed_loop = true, async = true }, 3)
-    check_turns(run { requests = recorded(), closed_loop = true, think = 3 }, 3)
+    local drawn = run { requests = recorded(), closed_loop = true, think = 3 }
+    check_turns(drawn, 3)
+    for i, q in ipairs(drawn.per_request.requests) do -- think is there for recorded turns as well
+      if q.after then assert.are_not.equal(r.per_request.requests[i].think, q.think) end
+    end
   end)
 
   it("are dealt out, the same for the same seed, under every policy", function()

@@ -110,6 +110,20 @@ describe("Notes of a trace #lua", function()
     assert.is_true(furthest > 0.9 and furthest <= 1)
   end)
 
+  it("are of a file that is read block by block, as far as its lines are wanted", function()
+    local left, most = 1000, 0
+    local lines = require("gdnmeta.sim.trace.lines").of {
+      seek = function() return 2 ^ 40 end,
+      read = function(_, n)
+        left, most = left - 1, math.max(most, n)
+        return ("x\n"):rep(n / 2)
+      end,
+    }
+    for _ = 1, 10 do assert.are.equal("x", lines:next()) end
+    assert.are.equal(999, left)
+    assert.is_true(most <= 2 ^ 17, most)
+  end)
+
   it("are of a pipe as well", function()
     local fifo = folder .. "/fifo"
     assert(os.execute("mkfifo " .. fifo) == 0)

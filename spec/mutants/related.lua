@@ -71,7 +71,7 @@ local MAP = {
   { "policy.lua", "domains policy containment" },
   { "plan.lua", "transcripts engine engine_step policy invariants" },
   { "requests.lua", "transcripts engine engine_step invariants" },
-  { "sim/trace", "trace_dates trace trace_refused trace_values trace_dialects trace_notes" },
+  { "sim/trace", "trace_turns trace_dates trace trace_refused trace_values trace_dialects trace_notes" },
   { "sim/arrivals", "sessions simulator" },
   { "sim/sessions", "sessions" },
   { "sim/classes", "classes domains" },
