@@ -100,6 +100,10 @@ end
 ---@return table
 function M.load(name)
   local path = name:find "[/.]" and name or ("bench/policies/%s.lua"):format(name)
+  if not is_there(path) then
+    error(("no scenario %s, want one of %s, or the path of a file"):format(
+      name, table.concat(M.names(), ", ")), 0)
+  end
   local chunk = assert(loadfile(path))
   return chunk()
 end

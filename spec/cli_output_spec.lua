@@ -71,6 +71,7 @@ describe("The output of gdnmeta #lua", function()
 
   it("is refused beforehand where the path is a folder", function()
     local out, err, status = gdnmeta(SMALL .. "--json " .. folder)
-    assert.are.same({ "", "gdnmeta: " .. folder .. ": want what can be written\n", 2 }, { out, err, status })
+    assert.are.same({ "",
+      "gdnmeta: " .. folder .. ": cannot be written, want the path of a file\n", 2 }, { out, err, status })
   end)
 end)

@@ -55,7 +55,7 @@ function M.check(args)
         open(path, path .. ".part"):close()
         os.remove(path .. ".part")
       elseif not holds("test ! -e PATH || { test ! -d PATH && test -w PATH; }", path) then
-        fail("%s: want what can be written", path)
+        fail("%s: cannot be written, want the path of a file", path)
       end
     end
   end

@@ -21,7 +21,8 @@ examples:
 function M.describe(parser)
   parser:option("--policy", "Name of a shipped policy or path of a file; again for several (fcfs)."):count "*"
     :argname "POLICY"
-  parser:option("--rates", "Requests a second: 2,4,8 or from:to:step (half to twice the workload's own).")
+  parser:option("--rates", "Requests a second to try before the search for the highest: 2,4,8 or "
+    .. "from:to:step (half to twice the workload's own).")
     :argname "LIST"
   parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
   parser:option("--precision", "Percent by which the highest rate may be off (2)."):argname "P"
