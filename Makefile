@@ -77,8 +77,8 @@ $(CDEF): src/gdnmeta.h Makefile
 deps:
 	@scripts/deps
 
-# At a rate where a queue forms: without one all policies do the same. A recorded workload is first replayed by a driver of a screen's length, without the engine: both must
-# come to the same sums.
+# The rate is one where a queue forms: without one all policies do the same. A recorded workload is first replayed by
+# examples/replay.lua, a driver without the engine: both must come to the same sums.
 REPORT := build/demo/report.html
 demo: deps all
 	@command -v gnuplot >/dev/null || scripts/deps gnuplot-nox || echo 'no gnuplot: the page will have no pictures'

@@ -57,7 +57,7 @@ enum {
     GDN_RULES_STRICT = 0,      /* right or refused: see "Legal batches" at gdn_build */
     GDN_RULES_VLLM_2026_04 = 1,
     GDN_RULES_VLLM_2026_08 = 2, /* request-granular padding, prefill tail */
-    GDN_RULES_VLLM_2026_11 = 3  /* fresh rows are prefills, padding is counted in no class, checkpoints */
+    GDN_RULES_VLLM_2026_11 = 3  /* fresh rows are prefills, padding behind prefills is in no class, checkpoints */
 };
 
 /* Layout of a state table's row. */
