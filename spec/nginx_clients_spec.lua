@@ -110,6 +110,20 @@ describe("clients of examples/nginx #lua #system", function()
     assert.is_true(client:read "data: [^\n]*\n\n.*data: ")
     client:close() -- which the engine behind notices
     assert.are.equal(1, server:check_idle().requests_cancelled_total)
+    -- A few bytes are not kept until there are more.
+    server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_KEEP_ALIVE = 0.5, SERVE_MAX_MODEL_LEN = 1e5 }
+    lines[#lines] = ("location / { proxy_pass http://127.0.0.1:%d; } } }"):format(server.port)
+    nginx.write(path, table.concat(lines, "\n"))
+    front = nginx.start({ CONF = path }, "/healthz")
+    client = socket.connect(server.port)
+    local waits = socket.connect(front.port)
+    client:send(post { prompt = "long", max_tokens = 90000, stream = true })
+    assert.is_true(client:read "data: ")
+    waits:send(post { prompt = "waits", max_tokens = 2, stream = true })
+    assert.is_true(waits:read("keep%-alive\n\n.*keep%-alive\n\n", 5))
+    client:close()
+    waits:close()
+    server:check_idle()
   end)
 
   it("hear that they wait in the queue, for as long as they do", function()

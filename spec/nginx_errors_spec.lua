@@ -113,6 +113,20 @@ describe("errors of examples/nginx #lua #system", function()
     assert.are.same({ 413, "body_too_large" }, { answer.status, problem_of(answer.body, "413").code })
   end)
 
+  it("are not what front.conf says of its health while one engine takes requests", function()
+    local mood = os.tmpname()
+    finally(function() os.remove(mood) end)
+    nginx.write(mood, "good")
+    local moody = nginx.start { SERVE_MODEL = "spec.support.moody_model", SERVE_SEED = 1, MOODY = mood }
+    local front = nginx.front(moody, nginx.start())
+    nginx.write(mood, "bad")
+    os.execute(("kill -9 $(cat /proc/%d/task/*/children)"):format(moody:pid()))
+    assert.is_truthy(nginx.eventually(function() return moody:get("/healthz").status == 503 end))
+    for n = 1, 12 do -- half of them would come to the engine that takes none
+      assert.are.equal(200, front:get("/healthz", "-H 'X-Session: " .. n .. "'").status)
+    end
+  end)
+
   it("carry the client's id if it is one", function()
     local server = nginx.start()
     local function id(given)
