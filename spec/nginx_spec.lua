@@ -146,7 +146,7 @@ describe("examples/nginx #lua #system", function()
       return server:metrics()["policy_loads_total refused"] == 2
     end))
     nginx.write(path, [[error "one\ntwo\27"]])
-    assert.is_truthy(nginx.eventually(function() return server:log():find("one two ,", 1, true) end))
+    assert.is_truthy(nginx.eventually(function() return server:log():find([[one\ntwo\27]], 1, true) end))
     nginx.write(path, 'return { name = "third", key = function(r) return r.arrival end }')
     assert.is_true(becomes("third", 0))
     nginx.write(path, 'return { name = "failing", key = function(r) return nil + 1 end }')
