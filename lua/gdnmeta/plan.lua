@@ -37,7 +37,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.has_gaps, self.is_short, self.makes_room, self.gives_way = false, false, false, false
   self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
   self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
-  self.is_tried = false
+  self.is_tried, self.slots_aside, self.kv_aside = false, 0, 0
 end
 
 -- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.
@@ -102,10 +102,12 @@ function Plan:fits(i, n)
   local r = self.requests
   if self.seqs_left < 1 then return nil, "seqs" end
   if self.states.limited then
-    if self.states:missing_kv(i, r.known[i]) + self.watermark > self.kv_left then return nil, "kv" end
+    if self.states:missing_kv(i, r.known[i]) + self.watermark > self.kv_left - self.kv_aside then
+      return nil, "kv"
+    end
     if self.outlook:blocks(i) + self.watermark > self:kv_spare() then return nil, "kv" end
   end
-  if needs(self, i, r.computed[i] + n, 0) > self.slots_left then return nil, "slots" end
+  if needs(self, i, r.computed[i] + n, 0) > self.slots_left - self.slots_aside then return nil, "slots" end
   return true
 end
 
@@ -136,12 +138,13 @@ function Plan:admit(i, n)
 end
 
 --- Those that pass a waiting request, which wants more tokens than are left, leave its memory and its seat.
+--- Running requests do not: none is evicted for one that waits unless the policy says so.
 function Plan:set_aside(i, n)
   local states = self.states
-  self.slots_left = self.slots_left - needs(self, i, self.requests.computed[i] + n, 0)
+  self.slots_aside = needs(self, i, self.requests.computed[i] + n, 0)
   self.seqs_left, self.has_passed = self.seqs_left - 1, true
   if states.limited then
-    self.kv_left = self.kv_left - states:missing_kv(i, self.requests.known[i])
+    self.kv_aside = states:missing_kv(i, self.requests.known[i])
     self.kv_newcomers = self.kv_newcomers + self.outlook:blocks(i)
   end
 end

@@ -298,6 +298,7 @@ local function consider(self, q)
   end
   remove(self.waiting, q)
   table.insert(self.running, q)
+  q.allowed = 0 -- it may have paused when it was evicted
   take_text(self, q, n, schedule)
   table.insert(self.admitted, q.id)
   return true

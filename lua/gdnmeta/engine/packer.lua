@@ -27,7 +27,6 @@ local function take_chunks(e, hooks, queue, n)
     if not key_chunks(e, hooks, n) then return false end
     lib.gdn_sort_by_key(n, r.key, e.work, e.places)
   end
-  if merge and not prompts.open(e, hooks, queue) then return false end
   for k = 0, n - 1 do
     local i = e.work[k]
     if merge and not prompts.admit(e, hooks, queue, i) then return false end
@@ -39,7 +38,7 @@ end
 -- As they were admitted: an early prompt may leave nothing for later decodes.
 local function take_in_order(e, hooks, queue, n)
   local r, sizing, merge = e.requests, e.sizing, merges(e, hooks)
-  if merge and not (key_chunks(e, hooks, n) and prompts.open(e, hooks, queue)) then return false end
+  if merge and not key_chunks(e, hooks, n) then return false end
   for at = 0, e.num_running - 1 do
     local i = e.running[at]
     if r.mark[i] == 0 and sizing:may_run(i) then
@@ -73,7 +72,6 @@ function M.fill(e, hooks, queue)
   e.is_open, e.is_opened = false, false
   local ok = decodes.limit(e, hooks) and take_running(e, hooks, queue)
   cut()
-  if ok and not e.is_opened then ok = prompts.open(e, hooks, queue) end
   ok = ok and prompts.admit(e, hooks, queue, -1)
   prompts.close(e, queue)
   if ok and e.has_paused and e.plan.tokens_left > 0 then ok = decodes.resume(e, hooks) end

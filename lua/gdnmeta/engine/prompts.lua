@@ -109,18 +109,19 @@ local function goes_before(e, hooks, i, running)
   return group ~= nil and r[group][i] ~= r[group][running]
 end
 
---- Begin with the queue. Nothing but admit() follows until close().
----@return boolean ok
-function M.open(e, hooks, queue)
+-- Begin with the queue, as late as can be: a running request that left in this step may have made room.
+local function open(e, hooks, queue)
   e.looks, e.is_open, e.is_opened = LOOKS, false, true
   if not may_admit(e, hooks) then return true end
   e.is_open = true
   return queue:begin(e.step_number) ~= false
 end
 
---- Admit those of the queue that go before a running prompt; -1: everybody who fits.
+--- Admit those of the queue that go before a running prompt; -1: everybody who fits. After the first call
+--- close() must follow.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
+  if not e.is_opened and not open(e, hooks, queue) then return false end
   while e.is_open and e.looks > 0 and may_admit(e, hooks) do
     local i = queue:candidate()
     if i == nil then return false end

@@ -80,8 +80,8 @@ local function step_fields(e, options)
   function fields.budget_left() return plan.tokens_left end
   function fields.prefill_taken() return plan.prefill_taken end
   function fields.seqs_left() return plan.seqs_left end
-  function fields.free_slots() return plan.slots_left end
-  function fields.kv_left() return plan.kv_left end
+  function fields.free_slots() return math.max(plan.slots_left - plan.slots_aside, 0) end
+  function fields.kv_left() return math.max(plan.kv_left - plan.kv_aside, 0) end
   function fields.running() return e.num_running end
   function fields.waiting() return e.fifo.size end
   -- Whoever asks, asks for every chunk; nothing that it depends on changes within a step.
