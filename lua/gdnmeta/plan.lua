@@ -161,19 +161,34 @@ local function find(list, n, i)
   end
 end
 
+-- Where the plan holds a request, and what the step does for it.
+local function entry_of(self, i)
+  if self.requests.mark[i] == DECODE then
+    local p = find(self.decodes, self.num_decodes, i)
+    return p, 1 + self.drafts[p], self.drafts[p]
+  end
+  local p = find(self.chunks, self.num_chunks, i)
+  return p, self.tokens[p], 0
+end
+
+--- What the plan has taken of the pools for a request.
+---@return integer slots, integer kv
+function Plan:taken(i)
+  local r = self.requests
+  if r.mark[i] <= 0 then return 0, 0 end
+  local _, n, drafts = entry_of(self, i)
+  return needs(self, i, r.computed[i] + n, drafts)
+end
+
 -- Entries that are taken back leave a gap, which close() removes.
 local function take_back(self, i)
-  local r, drafts, n = self.requests, 0
-  if r.mark[i] == DECODE then
-    local p = find(self.decodes, self.num_decodes, i)
-    drafts = self.drafts[p]
-    n, self.drafts[p] = 1 + drafts, -1
+  local slots, kv = self:taken(i)
+  local p, n = entry_of(self, i)
+  if self.requests.mark[i] == DECODE then
+    self.drafts[p] = -1
   else
-    local p = find(self.chunks, self.num_chunks, i)
-    n, self.tokens[p] = self.tokens[p], 0
-    self.prefill_taken = self.prefill_taken - n
+    self.tokens[p], self.prefill_taken = 0, self.prefill_taken - n
   end
-  local slots, kv = needs(self, i, r.computed[i] + n, drafts)
   self.slots_left, self.kv_left = self.slots_left + slots, self.kv_left + kv
   self.tokens_left, self.has_gaps = self.tokens_left + n, true
 end

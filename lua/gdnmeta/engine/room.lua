@@ -80,7 +80,9 @@ local function leavers(e, i, n, bound)
     end
     if not worst then return nil end
     r.yields[worst], e.leaving[gone] = e.step_number, worst
-    seats, slots, kv = seats + 1, slots + states:held_slots(worst), kv + r.kv_blocks[worst]
+    local planned_slots, planned_kv = plan:taken(worst)
+    seats, slots = seats + 1, slots + states:held_slots(worst) + planned_slots
+    kv = kv + r.kv_blocks[worst] + planned_kv
     spare = spare + r.kv_blocks[worst] + plan:kv_growth(worst)
     gone = gone + 1
   end
