@@ -25,7 +25,8 @@ function Parked:push(i, cost)
   r.parked[i], r.lane_next[i], r.lane_prev[i] = cost, -1, tail
   if tail < 0 then self.head = i else r.lane_next[tail] = i end
   self.tail = i
-  self:set(i)
+  local n = self.num_new + 1
+  self.new[n], self.num_new = i, n -- it has no key here before the next step: none is looked at twice in one
 end
 
 function Parked:remove(i)
@@ -38,7 +39,15 @@ function Parked:remove(i)
 end
 
 --- A step begins.
-function Parked:begin() self.best, self.left = BEST, TURN end
+function Parked:begin()
+  self.best, self.left = BEST, TURN
+  local parked = self.requests.parked
+  for n = 1, self.num_new do
+    local i = self.new[n]
+    if parked[i] > 0 then self:set(i) end
+  end
+  self.num_new = 0
+end
 
 --- The first by key, or -1.
 ---@return integer
@@ -72,7 +81,7 @@ function M.new(requests, by_arrival)
   local out = out_t()
   if lib.gdn_heap_new(requests.capacity, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
   return setmetatable({ requests = requests, heap = ffi.gc(out[0], heap_free), head = -1, tail = -1, best = 0,
-                        left = 0, by_arrival = by_arrival or false }, Parked)
+                        left = 0, new = {}, num_new = 0, by_arrival = by_arrival or false }, Parked)
 end
 
 return M
