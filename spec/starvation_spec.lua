@@ -200,11 +200,12 @@ end)
 describe("In random traffic with seats and memory enough", function()
   local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 
-  -- Every second step at least gives a prompt a block, or an eighth of a step.
+  -- Every third step at least gives a prompt a block, or an eighth of a step: its share comes in every second,
+  -- and what runs beside it may need one between.
   local function bound(prompts, unit)
     local grants = 0
     for _, n in ipairs(prompts) do grants = grants + math.ceil(n / unit) + 2 end
-    return 2 * grants + 4
+    return 3 * grants + 4
   end
 
   it("every prompt has its first token within the steps that its share and those before it take", function()
