@@ -200,7 +200,7 @@ end)
 describe("In random traffic with seats and memory enough", function()
   local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 
-  -- Every third step at least gives a prompt a block, or an eighth of a step: its share comes in every second,
+  -- Every third step at least gives a prompt a block, or an eighth of a step: its share comes in each second,
   -- and what runs beside it may need one between.
   local function bound(prompts, unit)
     local grants = 0
