@@ -175,6 +175,12 @@ describe("what is no trace #lua", function()
     { "a zone of words", AZURE .. "2024-01-01 00:00:00 CET,1,1\n",
       "t:2: TIMESTAMP = 2024-01-01 00:00:00 CET, " .. DATE },
     { "a number among dates", AZURE .. "2024-01-01 00:00:00,1,1\n17,1,1\n", "t:3: TIMESTAMP = 17, " .. DATE },
+    { "no time among dates", AZURE .. "2024-01-01 00:00:00,1,1\n,1,1\n",
+      "t:3: TIMESTAMP is missing, " .. DATE },
+    { "neither a session nor a column of times", "session_id,delay_s,prompt_tokens,output_tokens\n-1,4,2,3\n",
+      "t:2: arrival is missing, " .. TIME },
+    { "neither a session nor a time in JSON", '{"session_id": -1, "input_length": 2, "output_length": 3}\n',
+      "t:1: timestamp is missing, " .. TIME },
     { "a short line of BurstGPT", BURSTGPT .. "5,ChatGPT,472,18\n", "t:2: 4 fields, want 6" },
     { "JSON without a length", '{"timestamp": 1, "input_length": 2}\n', "t:1: output_length is missing, "
       .. TOKENS },

@@ -26,14 +26,15 @@ end
 
 -- Seconds on the clock of the file: a number in its unit, or a date.
 local function moment(t, field, value)
-  local column, at, message = t.reader.names[field]
+  local column, at, message = t.reader.names[field] or field -- none: all other rows have sessions
   if t.dated == nil and field == "arrival" then
     t.dated = not t.time_unit and type(value) == "string" and value:find "^%d%d%d%d[-/]%d" ~= nil
   end
   if t.dated then
     at, t.day = values.clock(tostring(value), t.day)
     if not at then
-      return nil, ("%s = %s, want a time such as %s"):format(column, values.shown(value), DATE)
+      local shown = value == nil and " is missing" or " = " .. values.shown(value)
+      return nil, column .. shown .. ", want a time such as " .. DATE
     end
   else
     at, message = number(column, value, 0, MAX_TIME)
