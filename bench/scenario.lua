@@ -112,7 +112,7 @@ end
 ---@param name string
 ---@return integer status 0: every bound was kept, 1: not so, 2: it failed, SKIPPED
 function M.run(name)
-  local loaded, scenario = xpcall(M.load, debug.traceback, name)
+  local loaded, scenario = pcall(M.load, name)
   local self = setmetatable({ name = name:match "([^/]*)%.lua$" or name, figures = 0, missed = 0,
                               progress = terminal.progress(false) }, Scenario)
   if not loaded then

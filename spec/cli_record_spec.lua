@@ -80,8 +80,8 @@ engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
   it("replay says which step, line and tensor came out otherwise, and exits with 1", function()
     local out, err, status = gdnmeta("replay " .. edited(4, '"counts":%[%d+', '"counts":[7'))
     assert.are.same({ "", 1 }, { err, status })
-    assert.matches("^step 3 %(line 4%): other than recorded: num_prefills\n5 steps .*, 1 step with others, "
-      .. "0 refused\n$", out)
+    assert.matches("^step 3 %(line 4%): other than recorded: num_prefills\n5 steps .*, 1 step with "
+      .. "other values, 0 refused\n$", out)
   end)
 
   it("replay says which step is refused, and exits with 1", function()
@@ -98,7 +98,7 @@ engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
     assert.matches("^steps +other value +only recorded +only built\n", out)
     assert.matches("\nspec_read_state_indices +0 +4 +0\n", out)
     assert.matches("\n5 steps built under vllm%-2026%-04 on cpu, recorded under strict on cpu: "
-      .. "%d+ values compared, 5 steps with others, 0 refused\n$", out)
+      .. "%d+ values compared, 5 steps with other values, 0 refused\n$", out)
   end)
 
   it("both read a file that was cut up to its last whole line", function()
@@ -137,7 +137,8 @@ engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
 
   local wrong = {
     { "replay nowhere.jsonl", "nowhere.jsonl: No such file or directory" },
-    { "replay Makefile", "Makefile:1: Expected value but found invalid token at character 1" },
+    { "replay Makefile", "Makefile:1: Expected value but found invalid token at character 1; want a "
+      .. "recording, which engine:record writes" },
     { "replay %s --device tpu", '--device = "tpu", want "auto", "cpu", "cuda" or "cuda:N"' },
     { "replay %s --rules loose",
       '--rules = "loose", want "strict", "vllm-2026-04", "vllm-2026-08" or "vllm-2026-11"' },

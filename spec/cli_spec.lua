@@ -16,12 +16,14 @@ describe("gdnmeta #lua", function()
     { "simulate --rate fast", [[gdnmeta: --rate = "fast", want requests a second in 1e-06 .. 1000000]] },
     { "simulate --kv-tokens=-3", 'gdnmeta: --kv-tokens = "-3", want an integer in 0 .. 1099511627776' },
     { "simulate --cost c0=1,c9=2",
-      'gdnmeta: --cost: "c9=2" is no coefficient, want name=milliseconds such as c0=12' },
+      'gdnmeta: --cost: "c9=2" is no coefficient, want name=milliseconds such as c0=12, of active, c0, '
+        .. "c_att, c_cpu, c_cpu_row, c_ctx, c_draft, c_eager, c_experts, c_pf, c_seq, c_state, c_tok, c_w, "
+        .. "overlap" },
     { "simulate --trace nowhere.csv", "gdnmeta: nowhere.csv: No such file or directory" },
     { "simulate --trace a --workload requests=1", "gdnmeta: --trace and --workload exclude each other" },
     { "simulate --workload requests=many",
       'gdnmeta: --workload = "requests=many", want name=number,name=number' },
-    { "simulate --workload request=3", "gdnmeta: workload.generate: unknown option request, want one of "
+    { "simulate --workload request=3", "gdnmeta: --workload: unknown option request, want one of "
       .. "output_max, output_median, output_sigma, prompt_max, prompt_median, prompt_sigma, rate, requests, "
       .. "seed" },
     { "simulate --accept 0.9", "gdnmeta: --accept = 0.9, want --drafts above 0 beside it" },

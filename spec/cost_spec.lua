@@ -2,6 +2,9 @@ local cost = require "gdnmeta.sim.cost"
 local presets = require "gdnmeta.sim.presets"
 local raises = require "spec.support.raises"
 
+local NAMES = "active, c0, c_att, c_cpu, c_cpu_row, c_ctx, c_draft, c_eager, c_experts, c_pf, c_seq, "
+  .. "c_state, c_tok, c_w, overlap"
+
 describe("the cost of a step #lua", function()
   it("is the sum of its terms", function()
     local model = cost.new { c0 = 1, c_w = 8, c_tok = 0.01, c_pf = 0.1, c_seq = 0.2, c_ctx = 1e-3,
@@ -28,16 +31,17 @@ describe("the cost of a step #lua", function()
 
   it("is read from text", function()
     assert.are.same({ c0 = 12, c_seq = 0.02 }, cost.parse "c0=12, c_seq=0.02")
-    assert.are.same({ nil, '"c9=1" is no coefficient, want name=milliseconds such as c0=12' },
-      { cost.parse "c0=1,c9=1" })
-    assert.are.same({ nil, '"async=1" is no coefficient, want name=milliseconds such as c0=12' },
-      { cost.parse "async=1" })
+    for text, wrong in pairs { ["c0=1,c9=1"] = "c9=1", ["async=1"] = "async=1", c0 = "c0" } do
+      assert.are.same({ nil, ('"%s" is no coefficient, want name=milliseconds such as c0=12, of %s')
+        :format(wrong, NAMES) }, { cost.parse(text) })
+    end
     assert.are.same({ nil, "c0 = -1, want milliseconds in 0 .. 1000000" }, { cost.parse "c0=-1" })
     assert.are.same({ nil, "c0 = nan, want milliseconds in 0 .. 1000000" }, { cost.parse "c0=nan" })
   end)
 
   it("refuses misspelt and negative terms at the caller's line", function()
-    raises("cost.new: unknown option c1", function() cost.new { c1 = 1 } end)
+    raises("cost.new: unknown option c1, want one of " .. NAMES:gsub("active, ", "active, async, "),
+      function() cost.new { c1 = 1 } end)
     raises("cost.new: c0 = -1, want a number in 0 .. 1000000", function() cost.new { c0 = -1 } end)
     raises("cost.new: options are a table, not a number", function() cost.new(3) end)
   end)

@@ -13,17 +13,30 @@ describe("gdn.sim #lua", function()
   end)
 
   it("refuses wrong options at the caller's line, and conditions with a message", function()
-    raises("sim.run: unknown option polcy", function() sim.run { polcy = "fcfs" } end)
     raises("acceptance.new: rates has 1 positions, want 2, one a draft",
       function() sim.run { num_speculative_tokens = 2, acceptance = { rates = { 1 } } } end)
-    raises("workload.generate: unknown option request, want one of output_max, output_median, output_sigma, "
+    raises("sim.run: workload: unknown option request, want one of output_max, output_median, output_sigma, "
       .. "prompt_max, prompt_median, prompt_sigma, rate, requests, seed",
       function() sim.run { workload = { request = 3 } } end)
-    raises("cost.new: unknown option c9", function() sim.run { cost = { c9 = 3 } } end)
     raises("gdnmeta.builder: mamba_cache_mode = \"some\", want \"none\", \"align\" or \"all\"",
       function() sim.run { mamba_cache_mode = "some" } end)
     raises("sim.sweep: want a policy and a rate at least", function() sim.sweep { rates = {} } end)
-    raises("sim.sweep: unknown option polcies", function() sim.sweep { polcies = {} } end)
+    for who, call in pairs {
+      ["sim.run: unknown option x, want one of acceptance, aging, async, "] = function()
+        sim.run { x = 1 }
+      end,
+      ["cost.new: unknown option x, want one of active, async, c0, "] = function()
+        sim.run { cost = { x = 3 } }
+      end,
+      ["sim.sweep: unknown option x, want one of acceptance, aging, async, attainment, "] = function()
+        sim.sweep { x = {} }
+      end,
+      ["sim.sweep: unknown option policy, want one of "] = function() sim.sweep { policy = "fair" } end,
+      ["sim.sweep: unknown option rate, want one of "] = function() sim.sweep { rate = 3 } end,
+    } do
+      local _, message = pcall(call)
+      assert.are.equal(who, message:match "^[^:]*%.lua:%d+: (.*)$":sub(1, #who))
+    end
     raises("sim.run: rate = 0, want a number in 1e-06 .. 1000000", function() sim.run { rate = 0 } end)
     assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
       { sim.run { trace = "build/nowhere.csv" } })

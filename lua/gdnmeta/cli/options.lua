@@ -26,13 +26,20 @@ local function acceptance(spec)
   return { recorded = lists }
 end
 
+local function workload(spec)
+  local given, wanted = pairs_of(spec)
+  local problem = given and require("gdnmeta.sim.workload").problem(given)
+  if problem then fail("--workload: %s", problem) end
+  return given, wanted
+end
+
 local COUNT = 2^31 - 1
 
 -- { flag, placeholder, option of sim.run, reader, help }; no reader: a flag without a value.
 M.list = {
   { "--trace", "FILE", "trace", file,
     "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian (none)." },
-  { "--workload", "SPEC", "workload", pairs_of,
+  { "--workload", "SPEC", "workload", workload,
     "Generated workload: name=number pairs of requests, rate, prompt_median, prompt_sigma, prompt_max, "
       .. "output_median, output_sigma, output_max (requests=2000,rate=5.5)." },
   { "--limit", "N", "limit", integer(1, COUNT),

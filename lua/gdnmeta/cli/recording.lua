@@ -17,7 +17,10 @@ function M.open(args)
   local mib = values.read("--memory", args.memory, values.number(1, 2 ^ 20, "MiB"), 1024)
   values.read("file", args.file, values.text "a path")
   local reader, message = require("gdnmeta.record").open(args.file, mib * 2 ^ 20)
-  if not reader then fail("%s", message) end
+  if not reader then
+    local no_json = message:find(":1: Expected ", 1, true)
+    fail("%s%s", message, no_json and "; want a recording, which engine:record writes" or "")
+  end
   return reader
 end
 

@@ -91,8 +91,8 @@ function M.run(args)
   if not same_rules and tally.differ > 0 then print(by_name(tally)) end
   print(("%s built under %s on %s, recorded under %s on %s: %s values compared, %s, %d refused"):format(
     steps(tally.steps), builder.rules, builder.device, recorded.rules, recorded.device,
-    format.count(tally.compared), tally.differ == 0 and "all alike" or steps(tally.differ) .. " with others",
-    tally.refused))
+    format.count(tally.compared),
+    tally.differ == 0 and "all alike" or steps(tally.differ) .. " with other values", tally.refused))
   recording.finish(reader, message)
   return same_rules and tally.differ + tally.refused > 0 and 1 or 0
 end

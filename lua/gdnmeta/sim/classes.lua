@@ -82,10 +82,15 @@ local function problem_of(list)
   end
 end
 
+local function total_share(list)
+  local total
+  for _, class in ipairs(list) do total = class.share and (total or 0) + class.share or total end
+  return total -- nil: no class has a share
+end
+
 -- A class by the shares, for requests without one.
 local function draw(list, random)
-  local total = 0
-  for _, class in ipairs(list) do total = total + (class.share or 0) end
+  local total = total_share(list) or 0
   return function()
     local x, upto = random() * total, 0
     for _, class in ipairs(list) do
@@ -133,6 +138,11 @@ function M.assign(requests, list, seed)
       for _, field in ipairs(FIELDS) do
         if r[field] == nil then r[field] = class[field] end
       end
+    end
+  end
+  for _, r in ipairs(requests) do
+    if not r.class and total_share(list) == 0 then
+      return "classes: shares are all 0 and give no request a class, want one above 0"
     end
   end
   for _, class in ipairs(list) do

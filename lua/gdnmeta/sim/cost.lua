@@ -23,6 +23,8 @@ local SPEC = {
   async = { false, "boolean" },
 }
 
+local NAMES = given.names(SPEC):gsub("async, ", "") -- of coefficients
+
 local MOST = 2^24 -- tokens that are looked for
 
 local Cost = {}
@@ -118,7 +120,7 @@ function M.parse(text)
     local name, value = part:match "^%s*([%w_]+)%s*=%s*(%S+)%s*$"
     local entry = name and SPEC[name]
     if not entry or type(entry[2]) ~= "table" then
-      return nil, ("%q is no coefficient, want name=milliseconds such as c0=12"):format(part)
+      return nil, ("%q is no coefficient, want name=milliseconds such as c0=12, of %s"):format(part, NAMES)
     end
     if coefficients[name] then return nil, name .. " stands there twice, want it once" end
     local number = value:find "^[%d.]+[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf

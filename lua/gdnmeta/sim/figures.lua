@@ -11,8 +11,17 @@ local PERCENTILES = '("0" 0, "50" 0.30103, "90" 1, "99" 2, "99.9" 3, "99.99" 4, 
 
 local function colour(n) return plots.colour((n - 1) % 8 + 1) end
 
--- Without gnuplot's syntax, of which the end of a line is a part, and what its SVG would not escape.
-local function quote(text) return '"' .. words.clean(text, 200):gsub('[\\"$`<>&]', " ") .. '"' end
+local LEGEND = 44 -- characters of a name, of which a picture has room for some 50
+
+-- Without gnuplot's syntax, of which the end of a line is a part, and what its SVG would not escape. A long
+-- name keeps both its ends: paths differ in the last part, and `(same as x)` stands there.
+local function quote(text)
+  text = words.clean(text, 200)
+  if #text > LEGEND then
+    text = words.clean(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2), 200)
+  end
+  return '"' .. text:gsub('[\\"$`<>&]', " ") .. '"'
+end
 
 -- Series n of `of`. Where lines lie on each other the later, thinner ones leave the earlier ones visible.
 -- With more series than colours, dashes go on where colours begin again.

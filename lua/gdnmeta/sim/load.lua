@@ -53,6 +53,8 @@ local function source(o)
     return requests, requests and requests.name or message, 0, math.huge
   end
   if o.time_unit then return nil, "time_unit: wants a trace" end
+  local problem = workload.problem(o.workload)
+  if problem then error("sim.run: workload: " .. problem, 0) end
   local options = { seed = o.seed }
   for name, value in pairs(o.workload or {}) do options[name] = value end
   return workload.generate(options), "generated", skip, limit

@@ -13,7 +13,7 @@ set encoding utf8
 set border 3 lc rgb "%s"
 set tics nomirror out scale 0.6
 set grid ytics lc rgb "%s" lt 1 lw 1
-set key above left horizontal Left reverse samplen 2.4 spacing 1.2 width 1
+set key above left horizontal Left reverse samplen 1.6 spacing 1.2 width 0
 set samples 200
 ]]
 

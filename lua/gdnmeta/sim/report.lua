@@ -50,7 +50,7 @@ end
 ---@param runs table of one workload
 ---@return string
 function M.text(runs)
-  local rows = {}
+  local rows, starred = {}, false
   local head = { "", "" }
   for i, name in ipairs(M.names(runs)) do head[i + 2] = name .. " " end
   rows[1] = head
@@ -59,11 +59,13 @@ function M.text(runs)
     if #filled > 0 then rows[#rows + 1] = { section[1] } end
     for _, row in ipairs(filled) do
       local cells = { "  " .. row.label, row.unit }
-      for i, text in ipairs(row.texts) do cells[i + 2] = text .. (row.best[i] and "*" or " ") end
+      for i, text in ipairs(row.texts) do
+        cells[i + 2], starred = text .. (row.best[i] and "*" or " "), starred or row.best[i]
+      end
       rows[#rows + 1] = cells
     end
   end
-  return format.columns(rows)
+  return format.columns(rows) .. (starred and "\n\n* the best of these runs" or "")
 end
 
 --- Sentences for runs that did the same, whose policy failed, that turned requests away or starved them.

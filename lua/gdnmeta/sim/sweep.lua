@@ -1,6 +1,5 @@
 -- Policies at several rates: first at the given ones, then each policy's bracket is halved until its
 -- highest rate is known closely enough. Who runs the cells is up to the caller.
-local check = require "gdnmeta.check"
 local given = require "gdnmeta.sim.given"
 local knee = require "gdnmeta.sim.knee"
 local load = require "gdnmeta.sim.load"
@@ -99,21 +98,17 @@ local SPEC = {
   policies = { { "fcfs" }, "table" }, rates = { nil, "table" },
   attainment = { 0.9, { 1e-4, 1 } }, precision = { 0.02, { 1e-4, 1 } },
 }
+local OWN = { "policies", "rates", "attainment", "precision" }
+for name in pairs(setup.OPTIONS) do SPEC[name] = {} end -- sim.run judges them
+SPEC.policy, SPEC.rate = nil, nil
 
 --- gdn.sim.sweep: policies, rates, attainment and precision (shares of 1), and options of sim.run.
 ---@param opts table
 ---@return table|nil runs
 ---@return table|string highest policy -> { good, bad, run }, or the message
 function M.run(opts)
-  local own, options = {}, {}
-  for name, value in pairs(opts) do
-    if not SPEC[name] and not setup.OPTIONS[name] then
-      error("sim.sweep: unknown option " .. check.word(name), 2)
-    end
-    local target = SPEC[name] and own or options
-    target[name] = value
-  end
-  local o = given.parse("sim.sweep", own, SPEC)
+  local options, o = given.parse("sim.sweep", opts, SPEC), {}
+  for _, name in ipairs(OWN) do o[name], options[name] = options[name], nil end
   local rates, message = o.rates, nil
   if not rates then rates, message = M.own_rates(options) end
   if not rates then return nil, message end

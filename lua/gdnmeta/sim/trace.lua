@@ -10,6 +10,7 @@
 --   csv       any other that has columns of arrivals, prompt and output tokens
 local check = require "gdnmeta.check"
 local columns = require "gdnmeta.sim.trace.columns"
+local given = require "gdnmeta.sim.given"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
 local request = require "gdnmeta.sim.trace.request"
@@ -154,20 +155,14 @@ local function parse(lines, o)
   return requests
 end
 
-local OPTIONS = { skip = 0, limit = 1, time_unit = true, progress = true } -- least of a number
+local OPTIONS = {
+  skip = { nil, { 0, check.INT32_MAX, true } }, limit = { nil, { 1, check.INT32_MAX, true } },
+  time_unit = { nil, "string" }, progress = { nil, "function" },
+}
 
-local function options(o, who)
-  for key, value in pairs(o or {}) do
-    if not OPTIONS[key] then error(("trace.%s: unknown option %s"):format(who, tostring(key)), 3) end
-    if key == "time_unit" and not M.UNITS[value] then
-      error(("trace.%s: time_unit = %s, want s, ms, us or ns"):format(who, values.shown(value)), 3)
-    end
-    local least = OPTIONS[key]
-    if least ~= true and not check.integer(value, least, check.INT32_MAX) then
-      error(("trace.%s: %s"):format(who, check.wrong_integer(key, value, least, check.INT32_MAX)), 3)
-    end
-  end
-  return o or {}
+local function check_unit(who, unit)
+  if unit == nil or M.UNITS[unit] then return end
+  error(("trace.%s: time_unit = %s, want s, ms, us or ns"):format(who, values.shown(unit)), 3)
 end
 
 -- A place in front of what is about no line.
@@ -184,7 +179,8 @@ end
 ---@param o? table skip, limit (requests), time_unit ("s", "ms", "us", "ns"), progress(bytes, total or nil)
 ---@return table|nil requests, string? err
 function M.parse(text, name, o)
-  o = options(o, "parse")
+  o = given.parse("trace.parse", o, OPTIONS)
+  check_unit("parse", o.time_unit)
   local lines, message = lines_of.new(text)
   if not lines then return nil, placed(name, message) end
   local requests
@@ -199,7 +195,8 @@ end
 ---@param o? table
 ---@return table|nil requests, string? err
 function M.read(path, o)
-  o = options(o, "read")
+  o = given.parse("trace.read", o, OPTIONS)
+  check_unit("read", o.time_unit)
   local file, why = io.open(path, "rb")
   if not file then return nil, words.message(why) end
   local lines, message, requests

@@ -1,28 +1,22 @@
 -- Made-up workloads: Poisson arrivals, lognormal prompt and output lengths. The same options give
 -- the same requests on every machine: the random numbers are our own, and arrivals and lengths are
 -- rounded to whole microseconds and tokens, far above the last bit in which libms differ.
-local check = require "gdnmeta.check"
 local bit = require "bit"
+local given = require "gdnmeta.sim.given"
 
 local M = {}
 
--- The defaults resemble a public chat trace: 5.5 requests a second, prompts of 1,154 and outputs of
--- 210 tokens on average. The mean of a lognormal is median * exp(sigma^2 / 2), before the limits.
-local DEFAULTS = {
-  seed = 1,
-  requests = 2000,
-  rate = 5.5, -- arrivals a second
-  prompt_median = 700, prompt_sigma = 1.0, prompt_max = 16384, -- tokens; sigma of log(tokens)
-  output_median = 150, output_sigma = 0.82, output_max = 2048,
-}
-
--- name -> least, most, whole numbers only
-local RANGES = {
-  seed = { 0, 2^32 - 1, true },
-  requests = { 1, 1e7, true },
-  rate = { 1e-6, 1e6 },
-  prompt_median = { 1, 2^30 - 1 }, prompt_sigma = { 0, 10 }, prompt_max = { 1, 2^30 - 1, true },
-  output_median = { 1, 2^30 - 1 }, output_sigma = { 0, 10 }, output_max = { 1, 2^30 - 1, true },
+-- name -> default, { least, most, whole numbers only }. The defaults resemble a public chat trace: 5.5
+-- requests a second, prompts of 1,154 and outputs of 210 tokens on average. The mean of a lognormal is
+-- median * exp(sigma^2 / 2), before the limits.
+local LENGTH = 2^30 - 1 -- tokens
+local SPEC = {
+  seed = { 1, { 0, 2^32 - 1, true } },
+  requests = { 2000, { 1, 1e7, true } },
+  rate = { 5.5, { 1e-6, 1e6 } }, -- arrivals a second
+  prompt_median = { 700, { 1, LENGTH } }, prompt_max = { 16384, { 1, LENGTH, true } },
+  output_median = { 150, { 1, LENGTH } }, output_max = { 2048, { 1, LENGTH, true } },
+  prompt_sigma = { 1.0, { 0, 10 } }, output_sigma = { 0.82, { 0, 10 } }, -- of log(tokens)
 }
 
 --- Random numbers in the open interval (0, 1), 32 bits each. The generator adds, rotates and xors
@@ -44,42 +38,17 @@ function M.random(seed)
   return draw
 end
 
-local function known()
-  local names = {}
-  for name in pairs(RANGES) do names[#names + 1] = name end
-  table.sort(names)
-  return table.concat(names, ", ")
-end
-
-local function options(given)
-  local o = {}
-  for name, value in pairs(given) do
-    local range = RANGES[name]
-    if not range then
-      error(("workload.generate: unknown option %s, want one of %s"):format(check.word(name), known()), 3)
-    end
-    local least, most, whole = range[1], range[2], range[3]
-    if type(value) ~= "number" or not (value >= least and value <= most) or whole and value % 1 ~= 0 then
-      error(("workload.generate: %s = %s, want %s in %.15g .. %.15g"):format(
-        name, check.show(value), whole and "an integer" or "a number", least, most), 3)
-    end
-    o[name] = value
-  end
-  for name, value in pairs(DEFAULTS) do
-    if o[name] == nil then o[name] = value end
-  end
-  return o
-end
+--- What is wrong with options of M.generate.
+---@param opts table
+---@return string|nil message
+function M.problem(opts) return select(2, given.read(opts, SPEC)) end
 
 --- Requests { arrival = seconds, prompt = tokens, output = tokens } by arrival, the first at 0.
---- Options and their defaults stand in DEFAULTS above.
+--- Options and their defaults stand in SPEC above.
 ---@param opts? table
 ---@return table requests
 function M.generate(opts)
-  if opts ~= nil and type(opts) ~= "table" then
-    error("workload.generate: options are a table, not a " .. type(opts), 2)
-  end
-  local o = options(opts or {})
+  local o = given.parse("workload.generate", opts, SPEC)
   local draw = M.random(o.seed)
   local function lognormal(median, sigma, max) -- Box-Muller, its cosine half
     local u, v = draw(), draw()
