@@ -8,7 +8,7 @@ local M = {
 function M.describe() end
 
 local function first_line(command)
-  local pipe = io.popen(command .. " 2>/dev/null")
+  local pipe = io.popen("{ " .. command .. "; } 2>/dev/null")
   local line = pipe and pipe:read "*l"
   if pipe then pipe:close() end
   return line
