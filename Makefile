@@ -8,14 +8,18 @@ LIBFLAG ?= -shared
 WARN    := -Wall -Wextra -Wpedantic -Wconversion
 LINK    := -Wl,-z,defs
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-COMPILE  = $(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden -Isrc $(WARN) $(OPT) -MMD -MP
+COMPILE  = $(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden $(WARN) $(OPT) -MMD -MP
 
 LIB  := $(BUILD)/libgdnmeta.so
-# The folders of src, from what stands alone to what uses it: src/README.md.
-SRC_C := $(wildcard src/*/*.c)
-SRC_H := $(wildcard src/*.h src/*/*.h)
-OBJ   := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(SRC_C))
+OBJ  := $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 CDEF := lua/gdnmeta/cdef.lua
+
+# The header alone states both: the library's version, and the ABI that its SONAME ends in.
+HEADER  := src/gdnmeta.h
+VERSION := $(shell sed -n 's/^.define GDN_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' $(HEADER) | paste -s -d .)
+ABI     := $(shell sed -n 's/.*GDN_ABI = \([0-9]*\).*/\1/p' $(HEADER))
+SONAME  := libgdnmeta.so.$(ABI)
+NUMBER  := lua/gdnmeta/version.lua
 
 .DEFAULT_GOAL := all
 
@@ -24,33 +28,33 @@ ifndef NVCC
 NVCC := $(shell scripts/kernel find)
 endif
 WITH_CUDA ?= $(if $(NVCC),1,0)
-FATBIN    := build/kernels.fatbin
+FATBIN    := build/fill.fatbin
 FAKE      := $(BUILD)/libfakecuda.so
 FAKE_C    := $(wildcard spec/support/fakecuda/*.c)
-OBJ       := $(filter-out $(BUILD)/obj/cuda/image.o,$(OBJ)) $(BUILD)/obj/cuda/image-$(WITH_CUDA).o
+OBJ       := $(filter-out $(BUILD)/image.o,$(OBJ)) $(BUILD)/image-$(WITH_CUDA).o
 
-$(FATBIN): src/cuda/kernels.cu scripts/kernel
+$(FATBIN): src/fill.cu $(addprefix src/,element.h fill.h launch.h check_element.h check_tables.h check_kept.h check.h claim.h checks.h fields.h gdnmeta.h) scripts/kernel
 	@scripts/kernel build "$(NVCC)" $@
 
-$(BUILD)/obj/cuda/image-0.o: src/cuda/image.c Makefile
-	@mkdir -p $(@D)
+$(BUILD)/image-0.o: src/image.c Makefile
+	@mkdir -p $(BUILD)
 	@$(COMPILE) -c -o $@ $<
 
-$(BUILD)/obj/cuda/image-1.o: src/cuda/image.c $(FATBIN) Makefile
-	@mkdir -p $(@D)
+$(BUILD)/image-1.o: src/image.c $(FATBIN) Makefile
+	@mkdir -p $(BUILD)
 	@$(COMPILE) -DGDN_IMAGE='"$(FATBIN)"' -c -o $@ $<
 
 # The driver of the specs: the calls of libcuda over host memory.
 fake: $(FAKE)
-$(FAKE): $(FAKE_C) spec/support/fakecuda/fakecuda.h $(SRC_H) Makefile
+$(FAKE): $(FAKE_C) spec/support/fakecuda/fakecuda.h $(wildcard src/*.h) Makefile
 	@mkdir -p $(BUILD)
-	@$(COMPILE) $(LIBFLAG) $(LINK) -MF $(BUILD)/fakecuda.d -o $@.$$$$ $(FAKE_C) && mv $@.$$$$ $@
+	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/fakecuda.d -o $@.$$$$ $(FAKE_C) && mv $@.$$$$ $@
 
 # On a machine with a GPU; see scripts/gpu for one that has nothing else.
 test-gpu: all $(FAKE)
 	@BUILD=$(BUILD) scripts/gpu test
 $(BUILD)/libgdngpu.so: bench/gpu_loops.c $(OBJ) Makefile
-	@$(COMPILE) $(LIBFLAG) $(LINK) -MF $(BUILD)/gpu.d -o $@ $(filter %.c %.o,$^)
+	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/gpu.d -o $@ $(filter %.c %.o,$^)
 bench-gpu: all $(BUILD)/libgdngpu.so
 	@BUILD=$(BUILD) scripts/gpu bench
 .PHONY: fake test-gpu bench-gpu
@@ -59,23 +63,26 @@ bench-gpu: all $(BUILD)/libgdngpu.so
 # Programs run in the tree find this tree's modules and library first.
 IN_TREE := LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;;" LUA_CPATH="./$(BUILD)/?.so;;"
 
-all: lib $(CDEF)
+all: lib $(CDEF) $(NUMBER)
 	@:
 lib: $(LIB)
 	@:
 
 # nodelete: whoever took a tensor may call its deleter long after the VM that loaded the library has ended.
 $(LIB): $(OBJ)
-	@$(CC) $(CFLAGS) $(OPT) $(LIBFLAG) $(LINK) -Wl,-z,nodelete -o $@.$$$$ $(OBJ) && mv $@.$$$$ $@
+	@$(CC) $(CFLAGS) $(OPT) $(LIBFLAG) $(LINK) -Wl,-z,nodelete -Wl,-soname,$(SONAME) -o $@.$$$$ $(OBJ) && mv $@.$$$$ $@
+	@ln -sf libgdnmeta.so $(BUILD)/$(SONAME)
 
-$(BUILD)/obj/%.o: src/%.c Makefile
-	@mkdir -p $(@D)
+$(BUILD)/%.o: src/%.c Makefile
+	@mkdir -p $(BUILD)
 	@$(COMPILE) -c -o $@ $<
 
 # Through a file of its own: a reader never meets half of it, and two makes do not meet.
-$(CDEF): src/gdnmeta.h Makefile
-	@{ echo '-- Generated from src/gdnmeta.h by make. Do not edit.'; echo 'require("ffi").cdef[['; \
+$(CDEF): $(HEADER) Makefile
+	@{ echo '-- Generated from $(HEADER) by make. Do not edit.'; echo 'require("ffi").cdef[['; \
 	  $(CC) -E -P -DGDNMETA_CDEF -x c $< && echo ']]'; } > $@.$$$$ && mv $@.$$$$ $@
+$(NUMBER): $(HEADER) Makefile
+	@printf -- '-- Generated from %s by make. Do not edit.\nreturn "%s"\n' $(HEADER) $(VERSION) > $@.$$$$ && mv $@.$$$$ $@
 
 deps:
 	@scripts/deps
@@ -156,11 +163,11 @@ $(COUNTED): spec/support/counted.c $(OBJ) Makefile
 
 # The core alone, with what watches it: allocations that fail, threads that meet.
 WATCHED = @mkdir -p $(BUILD) && $(CC) $(CFLAGS) -std=c11 -g -O1 -D_GNU_SOURCE $(WARN) -Isrc
-$(BUILD)/faults: spec/support/faults.c $(SRC_C) $(SRC_H) Makefile
+$(BUILD)/faults: spec/support/faults.c $(wildcard src/*.[ch]) Makefile
 	$(WATCHED) $(SAN) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -o $@ $(filter %.c,$^)
 faults: $(BUILD)/faults $(FAKE)
 	@GDNMETA_LIBCUDA=$$PWD/$(FAKE) $(BUILD)/faults cuda
-$(BUILD)/threads: spec/support/threads.c $(SRC_C) $(SRC_H) Makefile
+$(BUILD)/threads: spec/support/threads.c $(wildcard src/*.[ch]) Makefile
 	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
 tsan: $(BUILD)/threads
 	@$(BUILD)/threads 3000
@@ -174,10 +181,10 @@ FUZZ_LUA  := trace recording request
 FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
 FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
 
-$(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch]) $(SRC_C) $(SRC_H) Makefile
-	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/rows.c fuzz/outputs.c $(SRC_C)
-$(BUILD)/fuzz/libgdnmeta.so: $(SRC_C) $(SRC_H) Makefile
-	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -Isrc -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
+$(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch] src/*.[ch]) Makefile
+	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/rows.c fuzz/outputs.c $(wildcard src/*.c)
+$(BUILD)/fuzz/libgdnmeta.so: $(wildcard src/*.[ch]) Makefile
+	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
 $(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUILD)/fuzz/libgdnmeta.so Makefile
 	@$(FUZZ) -DFUZZ_READER='"fuzz/$*.lua"' $$(pkg-config --cflags luajit) -o $@ $< $$(pkg-config --libs luajit)
 fuzz: deps all
@@ -194,7 +201,7 @@ audit: all
 
 # The loops that are timed stand in one library with the code they time, which Lua then uses too.
 $(BUILD)/libgdnbench.so: bench/loops.c $(OBJ) Makefile
-	@$(COMPILE) $(LIBFLAG) $(LINK) -MF $(BUILD)/bench.d -o $@ $(filter %.c %.o,$^)
+	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/bench.d -o $@ $(filter %.c %.o,$^)
 
 bench: deps all $(BUILD)/libgdnbench.so
 	@GDNMETA_LIB=$(BUILD)/libgdnbench.so GDNMETA_BENCH=$(BUILD)/libgdnbench.so $(IN_TREE) luajit bench/build.lua
@@ -205,18 +212,34 @@ bench: deps all $(BUILD)/libgdnbench.so
 bench-policies: deps all
 	@$(if $(TRACES),TRACES="$(TRACES)") $(IN_TREE) luajit bench/policies.lua $(ONLY)
 
+# Where files go. Lua modules and the library lie where LuaJIT looks without being told, for the default PREFIX.
+#   DESTDIR  a folder that stands for / while a package is made
+#   PC_PREFIX, PC_LIBDIR  what gdnmeta.pc says instead, where files are moved after the installation
+PREFIX    ?= /usr/local
+LIBDIR    ?= $(PREFIX)/lib
+INCDIR    ?= $(PREFIX)/include
+BINDIR    ?= $(PREFIX)/bin
+LUADIR    ?= $(PREFIX)/share/lua/5.1
+LUALIBDIR ?= $(PREFIX)/lib/lua/5.1
+PCDIR     ?= $(LIBDIR)/pkgconfig
+PC_PREFIX ?= $(PREFIX)
+PC_LIBDIR ?= $(LIBDIR)
+
 install: all
-	@: $${LUADIR:?make install wants LUADIR=<where Lua modules go>} $${LIBDIR:?make install wants LIBDIR=<where C modules go>}
-	@cd lua && find gdnmeta -name '*.lua' -exec install -D -m 644 {} "$(LUADIR)/{}" \;
-	@install -D -m 755 $(LIB) "$(LIBDIR)/libgdnmeta.so"
-	@$(if $(INCDIR),install -D -m 644 src/gdnmeta.h "$(INCDIR)/gdnmeta.h")
-	@$(if $(BINDIR),install -D -m 755 bin/gdnmeta "$(BINDIR)/gdnmeta",:)
+PLACES := PREFIX DESTDIR LIBDIR INCDIR BINDIR LUADIR LUALIBDIR PCDIR PC_PREFIX PC_LIBDIR LIB SONAME VERSION
+$(foreach name,$(PLACES),$(eval install uninstall: export GDN_$(name) = $$($(name))))
+install uninstall:
+	@scripts/install $@
 
 rock: deps all
 	@scripts/rock
 
+# The source archive of the last commit, built, tried and installed where there is no git.
+dist: deps
+	@scripts/dist $(VERSION) $(CORE_SPECS)
+
 clean:
-	@rm -rf build $(CDEF)
+	@rm -rf build $(CDEF) $(NUMBER)
 
 help:
 	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/cdef.lua'
@@ -240,8 +263,9 @@ help:
 	@echo 'make deps       install what these need (Debian, Ubuntu)'
 	@echo 'make nginx      unpack nginx and wrk into build/nginx'
 	@echo 'make rock       luarocks make into a temporary tree, then require from there'
-	@echo 'make install    LUADIR=<dir> LIBDIR=<dir> [BINDIR=<dir>]'
+	@echo 'make dist       build/gdnmeta-$(VERSION).tar.gz, unpacked, built, tried and installed'
+	@echo 'make install    PREFIX=<dir> (/usr/local) DESTDIR=<dir>; make uninstall takes it away again'
 	@echo 'make clean      remove what was built'
 
--include $(OBJ:.o=.d) $(FATBIN).d $(BUILD)/bench.d $(BUILD)/gpu.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install rock clean goldens mutants nginx python bench-python serve help
+-include $(OBJ:.o=.d) $(BUILD)/bench.d
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install uninstall rock dist clean goldens mutants nginx python bench-python serve help

@@ -13,7 +13,12 @@ build = {
   build_target = "all",
   install_target = "install",
   build_variables = { CC = "$(CC)", CFLAGS = "$(CFLAGS)", LIBFLAG = "$(LIBFLAG)" },
-  install_variables = { LUADIR = "$(LUADIR)", LIBDIR = "$(LIBDIR)", BINDIR = "$(BINDIR)" },
+  -- The header and gdnmeta.pc stay in the rock's folder, from which luarocks moves the library to lib/lua/5.1.
+  install_variables = {
+    PREFIX = "$(PREFIX)", BINDIR = "$(BINDIR)", LUADIR = "$(LUADIR)", LIBDIR = "$(LIBDIR)",
+    LUALIBDIR = "$(LIBDIR)", PCDIR = "$(PREFIX)/pkgconfig",
+    PC_PREFIX = "$${pcfiledir}/..", PC_LIBDIR = "$${pcfiledir}/../../../../../lua/5.1",
+  },
 }
 deploy = { wrap_bin_scripts = false } -- bin/gdnmeta finds its modules itself, and wants LuaJIT
 test = { type = "command", command = "make test" }

@@ -141,8 +141,7 @@ describe("gdnmeta #lua", function()
     end)
 
     it("where it is installed #system", function()
-      assert.are.equal(0, os.execute(("env -u LD_PRELOAD make install LUADIR=%s/share/lua/5.1 "
-        .. "LIBDIR=%s/lib/lua/5.1 BINDIR=%s/bin"):format(folder, folder, folder)))
+      assert.are.equal(0, os.execute(("env -u LD_PRELOAD make install PREFIX=%s"):format(folder)))
       assert.matches("^workload   generated, 3 requests", elsewhere(folder .. "/bin/gdnmeta"))
     end)
   end)

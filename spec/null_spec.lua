@@ -34,7 +34,7 @@ local EINVAL = function(got) return got == INVALID end
 local NOTHING = function() return true end
 local function gives(value) return function(got) return got == value end end
 local CALLS = {
-  gdn_abi = { {}, NOTHING }, gdn_strstatus = { { 0 }, NOTHING },
+  gdn_abi = { {}, NOTHING }, gdn_version = { {}, NOTHING }, gdn_strstatus = { { 0 }, NOTHING },
   gdn_config_init = { { "config" }, NOTHING },
   gdn_builder_new = { { "config", "out", "?why", 200 }, EINVAL },
   gdn_builder_free = { { "?builder" }, NOTHING },

@@ -38,6 +38,12 @@ extern "C" {
 #endif
 #define GDN_OWN /* marks a transfer of ownership, for readers only */
 
+/* The version of this header. Nothing else states it: the build, the Lua modules and the packages read it here. */
+#define GDN_VERSION_MAJOR 0
+#define GDN_VERSION_MINOR 2
+#define GDN_VERSION_PATCH 0
+#define GDN_VERSION (GDN_VERSION_MAJOR * 10000 + GDN_VERSION_MINOR * 100 + GDN_VERSION_PATCH) /* for #if */
+
 enum { GDN_ABI = 4 }; /* changes with any layout or signature; gdn_abi() tells the library's */
 
 /* A plain number, so that a status costs a script no garbage. */
@@ -133,6 +139,7 @@ typedef struct gdn_builder_info {
 } gdn_builder_info;
 
 GDN_API int32_t gdn_abi(void);
+GDN_API const char *gdn_version(void); /* "<major>.<minor>.<patch>" of the library; GDN_VERSION is the header's */
 GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
 
 /* Make a builder. Everything a step needs is allocated here, for the largest step the

@@ -1,2 +1,2 @@
--- The library's version: the only place that has it.
+-- Generated from src/gdnmeta.h by make. Do not edit.
 return "0.2.0"

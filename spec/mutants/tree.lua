@@ -41,7 +41,7 @@ function M.read(path) return assert(slurp(WHOLE .. "/" .. path)) end
 --- Files of the copy that may be changed.
 ---@return table paths
 function M.sources()
-  local find = "find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua' ! -name cdef.lua"
+  local find = "find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua' ! -name cdef.lua ! -name version.lua"
   return lines(("cd %s && %s | sort"):format(WHOLE, find))
 end
 

@@ -8,7 +8,7 @@
 
 Names are those of the Lua module and of gdnmeta.h, which says what every option, row and tensor means.
 Needs numpy; torch is one of many that take the tensors."""
-from ._abi import CONSTANTS, STRUCTS
+from ._abi import CONSTANTS, STRUCTS, __version__
 from ._batch import READ_DEFAULT, Batch
 from ._builder import Builder, Violation, builder_bytes
 from ._errors import ClosedError, Error, StaleError
@@ -24,4 +24,4 @@ EGUARD, EDEVICE = CONSTANTS["GDN_EGUARD"], CONSTANTS["GDN_EDEVICE"]
 
 __all__ = ["Batch", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order",
            "READ_DEFAULT", "RULES", "Rows", "STRUCTS", "StaleError", "Tensor", "Violation", "builder_bytes",
-           "reorder", "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]
+           "reorder", "__version__", "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]

@@ -74,6 +74,7 @@ HEADER = HEADER_PATH.read_text()
 STRUCTS = read_structs(HEADER)
 CONSTANTS: Dict[str, int] = {name: int(value)
                              for name, value in re.findall(r"\b(GDN_\w+)\s*=\s*(-?\d+)", HEADER)}
+__version__ = ".".join(re.findall(r"(?m)^#define GDN_VERSION_[A-Z]+ (\d+)$", HEADER))
 
 # Calls keep the interpreter's lock: they take microseconds, and a builder takes one thread at a time.
 lib: Any = ctypes.PyDLL(LIB_PATH)

@@ -17,7 +17,7 @@ end
 -- The library that this process has mapped.
 local function library_path()
   for line in io.lines "/proc/self/maps" do
-    local path = line:match "(/%S*libgdnmeta[^/]*%.so)$"
+    local path = line:match "(/.*libgdnmeta[^/]*%.so[%d.]*)$"
     if path then return path end
   end
 end
