@@ -12,7 +12,7 @@ COMPILE  = $(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden $(WARN) $(OPT) -MM
 
 LIB  := $(BUILD)/libgdnmeta.so
 OBJ  := $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
-CDEF := lua/gdnmeta/cdef.lua
+CDEF := lua/gdnmeta/native/cdef.lua
 
 # The header alone states both: the library's version, and the ABI that its SONAME ends in.
 HEADER  := src/gdnmeta.h
@@ -242,7 +242,7 @@ clean:
 	@rm -rf build $(CDEF) $(NUMBER)
 
 help:
-	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/cdef.lua'
+	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/native/cdef.lua'
 	@echo 'make demo       three policies on one workload under load; TRACE=<file> takes a recorded one'
 	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
 	@echo 'make test       the specs and the conformance vectors'

@@ -3,7 +3,7 @@
 --   make demo [TRACE=file]        luajit examples/replay.lua [file]
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
-local ns = require "gdnmeta.sim.clock"
+local ns = require "gdnmeta.sim.wall_clock"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 

@@ -2,10 +2,10 @@
 -- that names the line. Bytes that do not begin like JSON are edits of a recording that is right.
 package.path = "./?.lua;" .. package.path
 local edits = require "fuzz.edits"
-local judge = require "gdnmeta.record.judge"
+local judge = require "gdnmeta.record.validate"
 local reader = require "gdnmeta.record.reader"
 local rebuilds = require "gdnmeta.record.rebuild"
-local stories = require "gdnmeta.cli.request"
+local stories = require "gdnmeta.cli.inspect_request"
 
 local MAX_MEMORY = 4 * 2 ^ 20
 local RULES = { false, "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }

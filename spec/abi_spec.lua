@@ -95,7 +95,7 @@ describe("the ABI", function()
   end)
 
   it("reads as LuaJIT was told: cdef.lua is what the header says now", function()
-    local file = assert(io.open "lua/gdnmeta/cdef.lua")
+    local file = assert(io.open "lua/gdnmeta/native/cdef.lua")
     local generated = file:read "*a"
     file:close()
     assert.matches("^%-%- Generated from src/gdnmeta.h by make. Do not edit.\n", generated)

@@ -1,6 +1,6 @@
 -- Classes of requests: who is of which, what is due to them, and the figures of each.
 local classes = require "gdnmeta.sim.classes"
-local load = require "gdnmeta.sim.load"
+local load = require "gdnmeta.sim.requests"
 local raises = require "spec.support.raises"
 local sim = require("gdnmeta").sim
 local workload = require "gdnmeta.sim.workload"

@@ -1,5 +1,5 @@
 local cjson = require "cjson"
-local plots = require "gdnmeta.sim.plots"
+local plots = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
 local terminals = require "spec.support.terminal"
 

@@ -109,8 +109,8 @@ describe("gdnmeta #lua", function()
   end)
 
   it("says there what sim.run does without it", function()
-    local OPTIONS = require("gdnmeta.sim.setup").OPTIONS
-    for _, o in ipairs(require("gdnmeta.cli.options").list) do
+    local OPTIONS = require("gdnmeta.sim.scenario").OPTIONS
+    for _, o in ipairs(require("gdnmeta.cli.flags").list) do
       local default = (OPTIONS[o[3]] or {})[1]
       if default then
         local said = o[5]:match("%((" .. tostring(default):gsub("%p", "%%%0") .. ")%)")

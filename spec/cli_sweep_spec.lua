@@ -1,4 +1,4 @@
-local plots = require "gdnmeta.sim.plots"
+local plots = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
 
 local SMALL = "--workload requests=60,rate=6 "

@@ -102,7 +102,7 @@ describe("A deleter", function()
     local file = assert(io.open(path, "w"))
     file:write [=[
       local ffi = require "ffi"
-      require "gdnmeta.cdef"
+      require "gdnmeta.native.cdef"
       local function export()
         local lib = ffi.load "build/libgdnmeta.so"
         local config, b, rows = ffi.new "gdn_config", ffi.new "gdn_builder *[1]", ffi.new "gdn_batch *[1]"

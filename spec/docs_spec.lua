@@ -53,7 +53,7 @@ describe("The guides", function()
       return seen
     end
     assert.are.equal(24, each("lua/gdnmeta/engine/options.lua", "DOMAINS"))
-    assert.are.equal(12, each("lua/gdnmeta/engine/arrivals.lua", "FIELDS"))
+    assert.are.equal(12, each("lua/gdnmeta/engine/submit.lua", "FIELDS"))
     local source = blocks.read "lua/gdnmeta/engine/options.lua"
     for name in source:match "local OTHERS = {(.-)}":gmatch "([%w_]+) =" do
       assert.is_truthy(text:find("`" .. name .. "`", 1, true), name)
@@ -86,7 +86,7 @@ describe("The guides", function()
     for field in source:match "local FIELDS = {(.-)\n}":gmatch "\n  ([%w_]+) =" do
       assert.is_truthy(text:find("`" .. field, 1, true) or text:find(field .. " =", 1, true), field)
     end
-    local view = blocks.read "lua/gdnmeta/engine/view.lua"
+    local view = blocks.read "lua/gdnmeta/engine/hooks/view.lua"
     for field in view:gmatch "function fields%.([%w_]+)%(" do
       assert.is_truthy(text:find("`" .. field .. "`", 1, true), field)
     end

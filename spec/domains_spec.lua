@@ -1,17 +1,17 @@
 -- What every option takes and with which words it refuses the rest: tried at both ends of what it says, and
 -- written down whole in spec/goldens/texts/domains.txt.
 local acceptance = require "gdnmeta.sim.acceptance"
-local arrivals = require "gdnmeta.engine.arrivals"
+local arrivals = require "gdnmeta.engine.submit"
 local classes = require "gdnmeta.sim.classes"
 local cost = require "gdnmeta.sim.cost"
 local engine_options = require "gdnmeta.engine.options"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
-local options = require "gdnmeta.options"
+local options = require "gdnmeta.builder.options"
 local presets = require "gdnmeta.sim.presets"
 local reference = require "gdnmeta.reference"
-local given = require "gdnmeta.sim.given"
-local setup_options = require("gdnmeta.sim.setup").OPTIONS
+local given = require "gdnmeta.sim.options"
+local setup_options = require("gdnmeta.sim.scenario").OPTIONS
 local workload = require "gdnmeta.sim.workload"
 
 local function sorted(list)

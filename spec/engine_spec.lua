@@ -135,7 +135,7 @@ describe("gdnmeta.engine", function()
   end)
 
   it("has 51 usual sizes for 256 requests, and 49 with 2 or 3 drafts", function()
-    local usual = require("gdnmeta.engine.sizes").usual
+    local usual = require("gdnmeta.engine.decide.capture_sizes").usual
     local plain, two, three = usual(256, 0, 8192), usual(256, 2, 8192), usual(256, 3, 8192)
     assert.are.same({ 51, 49, 49 }, { #plain, #two, #three })
     assert.are.same({ 512, 498, 512 }, { plain[51], two[49], three[49] })

@@ -1,6 +1,6 @@
 -- When a VM ends, cdata is finalized before userdata: a __gc of the host's still sees its builders.
 local program = [=[
-local ffi, gdn, scratch = require "ffi", require "gdnmeta", require "gdnmeta.scratch"
+local ffi, gdn, scratch = require "ffi", require "gdnmeta", require "gdnmeta.native.c_buffers"
 local order, what, ending = unpack(arg)
 local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4 })
 local batch, memory = builder:batch(), scratch.new()

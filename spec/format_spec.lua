@@ -1,4 +1,4 @@
-local format = require "gdnmeta.sim.format"
+local format = require "gdnmeta.report.numbers"
 
 describe("figures #lua", function()
   it("are counted in groups of three", function()

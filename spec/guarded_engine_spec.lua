@@ -1,7 +1,7 @@
 -- A stray write beside a batch of an engine: the step is refused, and the engine goes on with another batch.
 local gdn = require "gdnmeta"
-local paint = require("gdnmeta.drawing.paint").plain
-local rows = require "gdnmeta.drawing.rows"
+local paint = require("gdnmeta.metadata.colors").plain
+local rows = require "gdnmeta.metadata.draw_rows"
 local serve = require "spec.support.serve"
 
 local ARRAYS = { query_len = "query_len", seq_len = "seq_len", drafts = "num_draft_tokens",

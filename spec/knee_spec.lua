@@ -1,4 +1,4 @@
-local knee = require "gdnmeta.sim.knee"
+local knee = require "gdnmeta.report.max_rate"
 
 local function run(policy, rate, attainment)
   return { policy = policy, setup = { rate = rate }, attainment = attainment }

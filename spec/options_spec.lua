@@ -1,5 +1,5 @@
 local gdn = require "gdnmeta"
-local options = require "gdnmeta.options"
+local options = require "gdnmeta.builder.options"
 local raises = require "spec.support.raises"
 
 local null = require("cjson").null

@@ -1,14 +1,14 @@
 -- What a report must not hide: stalls, starving requests, lost tokens, policies that failed, and runs that
 -- are the same.
-local alike = require "gdnmeta.sim.alike"
+local alike = require "gdnmeta.report.identical_runs"
 local blocks = require "spec.support.blocks"
-local figures = require "gdnmeta.sim.figures"
-local html = require "gdnmeta.sim.html"
-local plots = require "gdnmeta.sim.plots"
+local figures = require "gdnmeta.report.charts"
+local html = require "gdnmeta.report.pages"
+local plots = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
-local report = require "gdnmeta.sim.report"
+local report = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
-local tally = require "gdnmeta.sim.tally"
+local tally = require "gdnmeta.sim.counters"
 
 local function run(opts)
   local o = { preset = "constant-20ms", measure = false, trusted = true,
@@ -111,7 +111,7 @@ describe("The sums of a run", function()
   end)
 
   it("are checked there too", function()
-    local conservation = require "gdnmeta.sim.conservation"
+    local conservation = require "gdnmeta.sim.token_accounting"
     local requests = { { prompt = 5, output = 3 }, { prompt = 4, output = 9 } }
     local function books() return { n = 2, done = { 1, 0 }, got = { 3, 2 }, rejected = 1, emitted = 5 } end
     local function stats() return { scheduled = 12, discarded = 5, rejected_drafts = 0, wasted_tokens = 0,

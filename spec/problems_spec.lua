@@ -1,6 +1,6 @@
 -- What is raised by other people's code, in words: the reason, bounded, whatever kind of object carries it.
 local gdn = require "gdnmeta"
-local problem = require "gdnmeta.problem"
+local problem = require "gdnmeta.native.raised"
 local serve = require "spec.support.serve"
 
 -- An exception as an embedding language hands it over.
@@ -125,7 +125,7 @@ describe("Words from outside", function()
   end)
 
   it("are shown as they are where they are harmless", function()
-    local words = require "gdnmeta.words"
+    local words = require "gdnmeta.native.shown"
     assert.are.equal("caf\195\169", words.clean "caf\195\169")
     assert.are.equal("a\\n\\27\\0001\\255", words.clean "a\n\27\0001\255")
     assert.are.equal(("x"):rep(60) .. "...", words.clean(("x"):rep(61)))

@@ -45,7 +45,7 @@ describe("the README", function()
       end
       return names
     end
-    local options = each("lua/gdnmeta/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
+    local options = each("lua/gdnmeta/builder/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
     assert.are.equal(28, #options)
     for _, name in ipairs(options) do
       assert.is_truthy(README:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
@@ -55,7 +55,7 @@ describe("the README", function()
     for _, name in ipairs(fields) do
       assert.is_truthy(README:find("`" .. name .. "`", 1, true), "field " .. name)
     end
-    for name, method in pairs(require("gdnmeta.receiver").Builder) do
+    for name, method in pairs(require("gdnmeta.native.methods").Builder) do
       if type(method) == "function" and name ~= "failed" and not name:find "^__" then
         assert.is_truthy(README:find("`" .. name .. "(", 1, true), "method " .. name)
       end

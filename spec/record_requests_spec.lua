@@ -3,9 +3,9 @@
 local gdn = require "gdnmeta"
 local play = require "spec.support.play"
 local programs = require "spec.support.program"
-local reasons = require "gdnmeta.record.reasons"
+local reasons = require "gdnmeta.record.waiting_reasons"
 local recordings = require "spec.support.recordings"
-local requests = require "gdnmeta.record.requests"
+local requests = require "gdnmeta.record.request_events"
 
 local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 local SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" }

@@ -1,4 +1,4 @@
-local recorded = require "gdnmeta.sim.recorded"
+local recorded = require "gdnmeta.sim.recorded_acceptance"
 
 local HEADER = "question_id,category,emitted_per_step\n"
 

@@ -1,12 +1,12 @@
-local compare = require "gdnmeta.sim.compare"
-local figures = require "gdnmeta.sim.figures"
-local html = require "gdnmeta.sim.html"
-local lines = require "gdnmeta.sim.lines"
-local pages = require "gdnmeta.sim.page"
-local plots = require "gdnmeta.sim.plots"
-local report = require "gdnmeta.sim.report"
+local compare = require "gdnmeta.report.compare"
+local figures = require "gdnmeta.report.charts"
+local html = require "gdnmeta.report.pages"
+local lines = require "gdnmeta.report.metrics_table"
+local pages = require "gdnmeta.report.html"
+local plots = require "gdnmeta.report.gnuplot"
+local report = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
-local style = require "gdnmeta.sim.style"
+local style = require "gdnmeta.report.stylesheet"
 
 local function run(opts)
   local o = { preset = "constant-20ms", measure = false, workload = { requests = 40, rate = 8 } }
@@ -44,7 +44,7 @@ describe("a report #lua", function()
   end)
 
   it("has one scale a line, and one a column of a sweep", function()
-    local section = { "S", { "x", "ms", function(r) return r.x end, require("gdnmeta.sim.format").number,
+    local section = { "S", { "x", "ms", function(r) return r.x end, require("gdnmeta.report.numbers").number,
                              better = "low" } }
     assert.are.same({ { label = "x", unit = "ms", texts = { "9.99", "1,234.00", "-" },
                         best = { true, false, false } } },

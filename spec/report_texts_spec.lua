@@ -1,9 +1,9 @@
 -- Reports, whole: tables, sentences, pages and the scripts of their pictures, against spec/goldens/texts.
-local figures = require "gdnmeta.sim.figures"
+local figures = require "gdnmeta.report.charts"
 local golden = require "spec.support.golden"
-local html = require "gdnmeta.sim.html"
-local plots = require "gdnmeta.sim.plots"
-local report = require "gdnmeta.sim.report"
+local html = require "gdnmeta.report.pages"
+local plots = require "gdnmeta.report.gnuplot"
+local report = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
 
 -- Not the host's time; and little that a change of some policy would change: what is of interest is the text.

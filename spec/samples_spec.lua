@@ -1,4 +1,4 @@
-local samples = require "gdnmeta.sim.samples"
+local samples = require "gdnmeta.sim.histogram"
 local timeline = require "gdnmeta.sim.timeline"
 local workload = require "gdnmeta.sim.workload"
 

@@ -1,4 +1,4 @@
-local scratch = require "gdnmeta.scratch"
+local scratch = require "gdnmeta.native.c_buffers"
 
 describe("scratch memory", function()
   local memory

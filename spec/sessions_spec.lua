@@ -1,7 +1,7 @@
 -- Sessions in closed loop: when the next turn comes, and what a run says of it.
 local arrivals = require "gdnmeta.sim.arrivals"
 local gdn = require "gdnmeta"
-local load = require "gdnmeta.sim.load"
+local load = require "gdnmeta.sim.requests"
 local sim = gdn.sim
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"

@@ -1,7 +1,7 @@
 -- Tensors as the prompt shows them: what is long is shortened, and says by how much.
 local gdn = require "gdnmeta"
 local show = require "gdnmeta.repl.show"
-local paints = require "gdnmeta.drawing.paint"
+local paints = require "gdnmeta.metadata.colors"
 
 describe("show.text", function()
   local builder, batch

@@ -2,7 +2,7 @@
 local acceptance = require "gdnmeta.sim.acceptance"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
-local setup = require "gdnmeta.sim.setup"
+local setup = require "gdnmeta.sim.scenario"
 local workload = require "gdnmeta.sim.workload"
 
 local sim = gdn.sim

@@ -1,13 +1,13 @@
 -- What people read, whole: drawings, explanations and a session at the prompt, against spec/goldens/texts.
-local drawing = require "gdnmeta.drawing"
-local engine_drawing = require "gdnmeta.drawing.engine"
-local explain = require "gdnmeta.explain"
+local drawing = require "gdnmeta.metadata.draw"
+local engine_drawing = require "gdnmeta.engine.draw"
+local explain = require "gdnmeta.repl.explain"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
-local paints = require "gdnmeta.drawing.paint"
+local paints = require "gdnmeta.metadata.colors"
 local repl = require "gdnmeta.repl"
-local row_drawing = require "gdnmeta.drawing.rows"
-local samples = require "gdnmeta.repl.sample"
+local row_drawing = require "gdnmeta.metadata.draw_rows"
+local samples = require "gdnmeta.repl.sample_engine"
 
 -- Steps that differ in what they have: { options, rows, padding }. A row is { query_len, seq_len, drafts,
 -- accepted }; one token with something before it and no drafts is a decode.

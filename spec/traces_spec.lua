@@ -18,7 +18,7 @@ describe("The code of a step #jit", function()
     local seen = {}
     local start = jit.opt.start
     jit.opt.start = function(...) seen = { ... } end -- luacheck: ignore
-    require("gdnmeta.traces").raise_limits()
+    require("gdnmeta.native.trace_cuts").raise_limits()
     jit.opt.start = start -- luacheck: ignore
     assert.are.same({ "maxtrace=8000", "maxmcode=40960" }, seen)
     for _, path in ipairs { "bin/gdnmeta", "examples/nginx/worker.lua" } do

@@ -4,7 +4,7 @@
  * rows of a step into a batch, calls gdn_build, and reads tensors out of the metadata.
  *
  * This header is the only description of the ABI: LuaJIT's cdef is generated from it
- * (lua/gdnmeta/cdef.lua), so that no declaration is written twice.
+ * (lua/gdnmeta/native/cdef.lua), so that no declaration is written twice.
  *
  * Conventions of every function below:
  *   - gdn_status 0 is success, negative is failure; on failure nothing the caller can see has

@@ -3,7 +3,7 @@
 -- this thread, once what is compiled once has been compiled: the best of several stretches of the run's
 -- second half. It wants a machine that does little else: a busy neighbour makes everything twice as slow.
 local ffi = require "ffi"
-local samples = require "gdnmeta.sim.samples"
+local samples = require "gdnmeta.sim.histogram"
 
 local THREAD = 3 -- CLOCK_THREAD_CPUTIME_ID
 local STRETCHES = 6 -- of some 6,000 steps
@@ -12,7 +12,7 @@ local POLICIES = { "fcfs", "fair", "shortest_prefill", "deadline" }
 local function measure_this_thread()
   ffi.cdef [[ int gdn_bench_thread_clock(int clock, int64_t *time) __asm__("clock_gettime"); ]]
   local time = ffi.new "int64_t[2]"
-  package.loaded["gdnmeta.sim.clock"] = function()
+  package.loaded["gdnmeta.sim.wall_clock"] = function()
     ffi.C.gdn_bench_thread_clock(THREAD, time)
     return tonumber(time[0]) * 1e9 + tonumber(time[1])
   end

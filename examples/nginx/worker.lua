@@ -9,7 +9,7 @@ local hosts = require "examples.serving"
 local policy_file = require "examples.nginx.policy_file"
 local read_settings = require("examples.nginx.settings").read
 local streams = require "examples.nginx.stream"
-local traces = require "gdnmeta.traces"
+local traces = require "gdnmeta.native.trace_cuts"
 local uses = require "examples.nginx.uses"
 
 ffi.cdef "int kill(int pid, int signal);"

@@ -2,11 +2,11 @@
 -- fill its arrays on their own.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
-local drawing = require "gdnmeta.drawing"
-local owned = require "gdnmeta.owned"
-local receiver = require "gdnmeta.receiver"
-local row_writer = require "gdnmeta.rows"
+local check = require "gdnmeta.native.args"
+local drawing = require "gdnmeta.metadata.draw"
+local owned = require "gdnmeta.native.owned"
+local receiver = require "gdnmeta.native.methods"
+local row_writer = require "gdnmeta.batch.row"
 
 local opened = receiver.batch
 local integer, INT32_MAX = check.integer, check.INT32_MAX

@@ -2,15 +2,15 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"
-local check = require "gdnmeta.check"
-local checks = require "gdnmeta.checks"
-local device = require "gdnmeta.device"
+local check = require "gdnmeta.native.args"
+local checks = require "gdnmeta.builder.verify"
+local device = require "gdnmeta.builder.device_inputs"
 local metadata = require "gdnmeta.metadata"
-local options = require "gdnmeta.options"
-local owned = require "gdnmeta.owned"
-local raw = require "gdnmeta.raw"
-local receiver = require "gdnmeta.receiver"
-local tables = require "gdnmeta.tables"
+local options = require "gdnmeta.builder.options"
+local owned = require "gdnmeta.native.owned"
+local raw = require "gdnmeta.builder.vllm_arguments"
+local receiver = require "gdnmeta.native.methods"
+local tables = require "gdnmeta.builder.tables"
 
 local config_t = ffi.typeof "gdn_config"
 local info_t = ffi.typeof "gdn_builder_info"
@@ -183,7 +183,7 @@ end
 
 local M = {}
 
---- Make a builder. Options and their defaults stand in options.lua.
+--- Make a builder. Options and their defaults stand in builder/options.lua.
 ---@param given table
 ---@return table|nil builder
 ---@return string? message

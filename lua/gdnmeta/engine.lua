@@ -1,19 +1,19 @@
 --- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
 -- same code: time is an argument.
-local check = require "gdnmeta.check"
-local answers = require "gdnmeta.engine.answers"
-local arrivals = require "gdnmeta.engine.arrivals"
+local check = require "gdnmeta.native.args"
+local answers = require "gdnmeta.engine.results_in"
+local arrivals = require "gdnmeta.engine.submit"
 local commits = require "gdnmeta.engine.commit"
-local face = require "gdnmeta.engine.face"
-local guards = require "gdnmeta.engine.guard"
-local layout = require "gdnmeta.engine.layout"
+local face = require "gdnmeta.engine.control"
+local guards = require "gdnmeta.engine.hooks.guard"
+local layout = require "gdnmeta.engine.batch_rows"
 local lib = require "gdnmeta.native"
-local make = require "gdnmeta.engine.make"
-local open = require "gdnmeta.engine.open"
-local propose = require "gdnmeta.engine.propose"
-local receiver = require "gdnmeta.receiver"
-local outcomes = require "gdnmeta.engine.results"
-local watch = require "gdnmeta.engine.watch"
+local make = require "gdnmeta.engine.construct"
+local open = require "gdnmeta.engine.usable"
+local propose = require "gdnmeta.engine.decide.schedule"
+local receiver = require "gdnmeta.native.methods"
+local outcomes = require "gdnmeta.engine.complete"
+local watch = require "gdnmeta.engine.stopwatch"
 
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 

@@ -1,6 +1,6 @@
 --- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 
 local M = {
   _VERSION = require "gdnmeta.version",

@@ -2,10 +2,10 @@
 -- as numbers, tensors as views or nil. One object a builder (and one a cache group), made once.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
-local conv = require "gdnmeta.conv"
-local drawing = require "gdnmeta.drawing"
-local receiver = require "gdnmeta.receiver"
+local check = require "gdnmeta.native.args"
+local conv = require "gdnmeta.metadata.nums_dict"
+local drawing = require "gdnmeta.metadata.draw"
+local receiver = require "gdnmeta.native.methods"
 local tensor = require "gdnmeta.tensor"
 local clear = require "table.clear"
 

@@ -1,11 +1,11 @@
 --- Metrics of an engine in Prometheus' text format, for any host.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local lib = require "gdnmeta.native"
 local observer = require "gdnmeta.metrics.observer"
 local observers = require "gdnmeta.engine.observers"
 local options = require "gdnmeta.metrics.options"
 local page = require "gdnmeta.metrics.page"
-local receiver = require "gdnmeta.receiver"
+local receiver = require "gdnmeta.native.methods"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 

@@ -1,11 +1,11 @@
 --- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
-local checks = require "gdnmeta.check"
-local guards = require "gdnmeta.engine.guard"
-local interpreted = require "gdnmeta.interpreted"
-local receiver = require "gdnmeta.receiver"
-local sandbox = require "gdnmeta.sandbox"
-local words = require "gdnmeta.words"
+local checks = require "gdnmeta.native.args"
+local guards = require "gdnmeta.engine.hooks.guard"
+local interpreted = require "gdnmeta.policy.contained.uncompiled"
+local receiver = require "gdnmeta.native.methods"
+local sandbox = require "gdnmeta.policy.contained.sandbox"
+local words = require "gdnmeta.native.shown"
 
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it

@@ -2,16 +2,16 @@
 -- can be drawn and built again elsewhere. While one is written, an object stands in for the builder that the
 -- engine's steps are built with; without, the engine does not know that recordings exist.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
-local open = require "gdnmeta.engine.open"
+local open = require "gdnmeta.engine.usable"
 local reader = require "gdnmeta.record.reader"
-local requests = require "gdnmeta.record.requests"
-local receiver = require "gdnmeta.receiver"
-local steps = require "gdnmeta.record.step"
-local words = require "gdnmeta.words"
+local requests = require "gdnmeta.record.request_events"
+local receiver = require "gdnmeta.native.methods"
+local steps = require "gdnmeta.record.step_line"
+local words = require "gdnmeta.native.shown"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20

@@ -5,13 +5,13 @@
 -- heads * value_dim, and its gates a, b [tokens, heads]. Outputs are out [tokens, heads, value_dim]. All
 -- are double arrays in the order of the batch; state lies in a pool with a slot for every slot of the group.
 local ffi = require "ffi"
-local check = require "gdnmeta.check"
-local conv = require "gdnmeta.reference.conv"
-local delta = require "gdnmeta.reference.delta"
+local check = require "gdnmeta.native.args"
+local conv = require "gdnmeta.reference.conv1d"
+local delta = require "gdnmeta.reference.delta_rule"
 local kernels = require "gdnmeta.reference.kernels"
-local pools = require "gdnmeta.reference.pool"
-local receiver = require "gdnmeta.receiver"
-local rows = require "gdnmeta.reference.rows"
+local pools = require "gdnmeta.reference.state_pool"
+local receiver = require "gdnmeta.native.methods"
+local rows = require "gdnmeta.reference.row_map"
 
 local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 local NAN = 0 / 0

@@ -1,8 +1,8 @@
 --- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
-local foreign = require "gdnmeta.memory"
-local scratch = require "gdnmeta.scratch"
+local check = require "gdnmeta.native.args"
+local foreign = require "gdnmeta.native.int32_memory"
+local scratch = require "gdnmeta.native.c_buffers"
 
 local INT32_MAX = check.INT32_MAX
 local LISTS = { "num_scheduled", "num_computed", "num_prompt" }

@@ -2,9 +2,9 @@
 -- the builder's next build overwrites the arena, and what a view would show then is not its step.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
-local dlpack = require "gdnmeta.dlpack"
-local receiver = require "gdnmeta.receiver"
+local check = require "gdnmeta.native.args"
+local dlpack = require "gdnmeta.tensor.dlpack"
+local receiver = require "gdnmeta.native.methods"
 
 -- Anonymous, so that a module reloader may set another metatable. `_stamp` points to the builder's
 -- current step, -1 once it is closed; `_step` is the one that the view belongs to.

@@ -188,7 +188,7 @@ function M.try(job, path, text, options)
   assert(shell(("cp -p %s/%s %s/%s"):format(WHOLE, path, tree, path)))
   if not is_lua then
     local build = ("cd %s && rm -rf build && cp -a ../whole/build build"):format(tree)
-    assert(shell(build .. " && cp -p ../whole/lua/gdnmeta/cdef.lua lua/gdnmeta/cdef.lua"))
+    assert(shell(build .. " && cp -p ../whole/lua/gdnmeta/native/cdef.lua lua/gdnmeta/native/cdef.lua"))
   end
   return verdict, by
 end

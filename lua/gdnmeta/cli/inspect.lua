@@ -1,16 +1,16 @@
 -- gdnmeta inspect: what a recording holds, a line a step, or one step in full.
-local drawing = require "gdnmeta.drawing"
+local drawing = require "gdnmeta.metadata.draw"
 local fail = require("gdnmeta.cli").fail
-local fields = require "gdnmeta.fields"
-local format = require "gdnmeta.sim.format"
-local paints = require "gdnmeta.drawing.paint"
-local judge = require "gdnmeta.record.judge"
-local recording = require "gdnmeta.cli.recording"
-local requests = require "gdnmeta.cli.request"
-local rows = require "gdnmeta.drawing.rows"
+local fields = require "gdnmeta.native.fields"
+local format = require "gdnmeta.report.numbers"
+local paints = require "gdnmeta.metadata.colors"
+local judge = require "gdnmeta.record.validate"
+local recording = require "gdnmeta.cli.recording_file"
+local requests = require "gdnmeta.cli.inspect_request"
+local rows = require "gdnmeta.metadata.draw_rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
-local words = require "gdnmeta.words"
+local words = require "gdnmeta.native.shown"
 
 local BAR = 32 -- characters
 

@@ -1,11 +1,11 @@
 -- gdnmeta merge: joins the results of a sweep's jobs, which may come from many machines.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local fail = require("gdnmeta.cli").fail
-local knee = require "gdnmeta.sim.knee"
+local knee = require "gdnmeta.report.max_rate"
 local output = require "gdnmeta.cli.output"
-local results = require "gdnmeta.cli.results"
+local results = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
-local verdict = require "gdnmeta.cli.verdict"
+local verdict = require "gdnmeta.cli.exit_status"
 
 local M = {
   summary = "Join results of simulate --json into one table or page.",
@@ -30,9 +30,9 @@ end
 function M.deliver(args, runs, share)
   knee.sort(runs)
   output.deliver(args, output.command(args.argv), runs, function(list, command)
-    return require("gdnmeta.sim.html").sweep(list, share, command)
+    return require("gdnmeta.report.pages").sweep(list, share, command)
   end)
-  if not output.on_stdout(args) then output.say(require("gdnmeta.sim.report").sweep(runs, share)) end
+  if not output.on_stdout(args) then output.say(require("gdnmeta.report.text").sweep(runs, share)) end
   return verdict.status(runs)
 end
 

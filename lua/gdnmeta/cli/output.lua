@@ -1,9 +1,9 @@
 -- What commands leave behind: JSON of runs, HTML, and the command line that made them.
 local ffi = require "ffi"
 local fail = require("gdnmeta.cli").fail
-local results = require "gdnmeta.cli.results"
+local results = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
-local words = require "gdnmeta.words"
+local words = require "gdnmeta.native.shown"
 
 ffi.cdef "int gdn_cli_ferror(void *file) __asm__(\"ferror\");"
 

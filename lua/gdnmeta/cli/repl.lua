@@ -1,5 +1,5 @@
 -- gdnmeta repl: a prompt with a sample engine.
-local paints = require "gdnmeta.drawing.paint"
+local paints = require "gdnmeta.metadata.colors"
 local terminal = require "gdnmeta.cli.terminal"
 
 local M = {

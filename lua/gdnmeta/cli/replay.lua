@@ -1,7 +1,7 @@
 -- gdnmeta replay: builds the steps of a recording again and compares what comes of them.
-local fields = require "gdnmeta.fields"
-local format = require "gdnmeta.sim.format"
-local recording = require "gdnmeta.cli.recording"
+local fields = require "gdnmeta.native.fields"
+local format = require "gdnmeta.report.numbers"
+local recording = require "gdnmeta.cli.recording_file"
 
 local SHOWN = 20 -- steps that are named
 

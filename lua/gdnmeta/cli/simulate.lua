@@ -1,11 +1,11 @@
 -- gdnmeta simulate: one workload under one or several policies.
 local fail = require("gdnmeta.cli").fail
-local format = require "gdnmeta.sim.format"
-local options = require "gdnmeta.cli.options"
+local format = require "gdnmeta.report.numbers"
+local options = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
-local verdict = require "gdnmeta.cli.verdict"
+local verdict = require "gdnmeta.cli.exit_status"
 
 local M = {
   summary = "Run a workload through the engine in simulated time.",
@@ -53,7 +53,7 @@ function M.runs(args)
     runs[i] = run
   end
   progress:clear()
-  local label = require("gdnmeta.sim.sweep").labels(policies, runs)
+  local label = require("gdnmeta.report.sweep").labels(policies, runs)
   for i, policy in ipairs(policies) do runs[i].policy = label[policy] end
   return runs
 end
@@ -61,8 +61,8 @@ end
 function M.run(args)
   output.check(args)
   local runs = M.runs(args)
-  output.deliver(args, output.command(args.argv), runs, require("gdnmeta.sim.html").simulate)
-  if not output.on_stdout(args) then output.say(require("gdnmeta.sim.report").report(runs)) end
+  output.deliver(args, output.command(args.argv), runs, require("gdnmeta.report.pages").simulate)
+  if not output.on_stdout(args) then output.say(require("gdnmeta.report.text").report(runs)) end
   return verdict.status(runs)
 end
 

@@ -1,11 +1,11 @@
 -- gdnmeta sweep: policies at several rates, and the highest rate that each of them stands.
 local fail = require("gdnmeta.cli").fail
-local format = require "gdnmeta.sim.format"
-local jobs = require "gdnmeta.cli.jobs"
+local format = require "gdnmeta.report.numbers"
+local jobs = require "gdnmeta.cli.parallel"
 local merge = require "gdnmeta.cli.merge"
-local options = require "gdnmeta.cli.options"
+local options = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
-local sweep = require "gdnmeta.sim.sweep"
+local sweep = require "gdnmeta.report.sweep"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
 

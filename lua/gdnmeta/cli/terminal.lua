@@ -1,9 +1,9 @@
 -- What is said while a command works: a bar on a terminal, a line a finished run in a pipe. All of it
 -- goes to stderr, so that stdout is the answer alone.
 local ffi = require "ffi"
-local clock = require "gdnmeta.sim.clock"
-local format = require "gdnmeta.sim.format"
-local words = require "gdnmeta.words"
+local clock = require "gdnmeta.sim.wall_clock"
+local format = require "gdnmeta.report.numbers"
+local words = require "gdnmeta.native.shown"
 
 if not pcall(function() return ffi.C.gdn_cli_isatty end) then
   ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"

@@ -1,5 +1,5 @@
 -- Values of options: a reader turns an option's text into its value, or returns nil and what it wants.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local fail = require("gdnmeta.cli").fail
 
 local M = {}

@@ -1,7 +1,7 @@
 -- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a seat, and every
 -- entry gets the slots and blocks that its step needs.
-local requests = require "gdnmeta.requests"
-local cut = require("gdnmeta.traces").cut
+local requests = require "gdnmeta.engine.requests"
+local cut = require("gdnmeta.native.trace_cuts").cut
 
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
 

@@ -1,5 +1,5 @@
 -- The options of gdnmeta.engine: names, domains, defaults.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 
 local INT32_MAX = check.INT32_MAX
 

@@ -1,9 +1,9 @@
 --- One step, as the host sees it: rows as C arrays in the order of the batch, lists of who came and went.
 -- The object and its arrays are reused.
 local ffi = require "ffi"
-local check = require "gdnmeta.check"
-local margins = require "gdnmeta.engine.margins"
-local receiver = require "gdnmeta.receiver"
+local check = require "gdnmeta.native.args"
+local margins = require "gdnmeta.engine.guarded_arrays"
+local receiver = require "gdnmeta.native.methods"
 local clear = require "table.clear"
 
 local int32s = ffi.typeof "int32_t[?]"

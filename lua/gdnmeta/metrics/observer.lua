@@ -3,7 +3,7 @@
 local ffi = require "ffi"
 local classes = require "gdnmeta.metrics.classes"
 local histogram = require "gdnmeta.metrics.histogram"
-local requests = require "gdnmeta.requests"
+local requests = require "gdnmeta.engine.requests"
 
 local RUNNING = requests.RUNNING
 local int32s, doubles = ffi.typeof "int32_t[?]", ffi.typeof "double[?]"

@@ -1,5 +1,5 @@
 -- What gdn.metrics takes besides the engine.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local classes = require "gdnmeta.metrics.classes"
 
 local M = {}

@@ -2,10 +2,10 @@
 -- here before anything is made from it.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local builder_options = require "gdnmeta.options"
-local check = require "gdnmeta.check"
+local builder_options = require "gdnmeta.builder.options"
+local check = require "gdnmeta.native.args"
 local format = require "gdnmeta.record.format"
-local judge = require "gdnmeta.record.judge"
+local judge = require "gdnmeta.record.validate"
 
 local config_t = ffi.typeof "gdn_config"
 

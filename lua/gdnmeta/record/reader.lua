@@ -2,14 +2,14 @@
 -- bounded depth, and every number is judged before it comes near C. A file that was cut is read up to its
 -- last whole line.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local format = require "gdnmeta.record.format"
 local headers = require "gdnmeta.record.header"
-local judge = require "gdnmeta.record.judge"
-local receiver = require "gdnmeta.receiver"
-local requests_problem = require "gdnmeta.record.request_lines"
-local steps = require "gdnmeta.record.step"
-local words = require "gdnmeta.words"
+local judge = require "gdnmeta.record.validate"
+local receiver = require "gdnmeta.native.methods"
+local requests_problem = require "gdnmeta.record.validate_requests"
+local steps = require "gdnmeta.record.step_line"
+local words = require "gdnmeta.native.shown"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once

@@ -1,8 +1,8 @@
 -- The kernels of a layer as loops over their programs: each takes from the metadata what the kernel of that
 -- kind takes on a GPU. A step runs the convolutions first, then the delta rule.
-local conv = require "gdnmeta.reference.conv"
-local delta = require "gdnmeta.reference.delta"
-local rows = require "gdnmeta.reference.rows"
+local conv = require "gdnmeta.reference.conv1d"
+local delta = require "gdnmeta.reference.delta_rule"
+local rows = require "gdnmeta.reference.row_map"
 
 local TILE = 8 -- tokens of a conv1d program
 local ceil, min = math.ceil, math.min

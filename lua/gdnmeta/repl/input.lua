@@ -1,7 +1,7 @@
 -- Lines from a person or a pipe. A person has history and completion where the readline module is
 -- installed (Debian's lua-readline), a plain prompt otherwise; a pipe has no prompt.
 local ffi = require "ffi"
-local keys = require "gdnmeta.repl.keys"
+local keys = require "gdnmeta.repl.complete"
 local signals = require "gdnmeta.cli.signals"
 
 if not pcall(function() return ffi.C.gdn_cli_isatty end) then

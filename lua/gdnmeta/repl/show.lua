@@ -1,8 +1,8 @@
 -- What `=value` shows at the prompt: our objects as drawings, tables one level deep, the rest as it prints.
 local batches = require "gdnmeta.batch"
-local drawing = require "gdnmeta.drawing"
-local engine_drawing = require "gdnmeta.drawing.engine"
-local row_drawing = require "gdnmeta.drawing.rows"
+local drawing = require "gdnmeta.metadata.draw"
+local engine_drawing = require "gdnmeta.engine.draw"
+local row_drawing = require "gdnmeta.metadata.draw_rows"
 
 local ELEMENTS = 64 -- of a tensor
 local LINES = 40    -- of a table, or rows of a tensor

@@ -1,7 +1,7 @@
 -- How many drafts a step accepts. Rates are unconditional and by position: rates[j] is the chance that
 -- at least j drafts are accepted, as servers publish them. Each request draws from its own stream, so
 -- that request 7 meets the same luck under every policy.
-local given = require "gdnmeta.sim.given"
+local given = require "gdnmeta.sim.options"
 local workload = require "gdnmeta.sim.workload"
 
 local SPEC = {

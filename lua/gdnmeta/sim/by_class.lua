@@ -1,6 +1,6 @@
 -- The figures of a run by class of its requests, from what the tally knows of each request.
 local ffi = require "ffi"
-local samples = require "gdnmeta.sim.samples"
+local samples = require "gdnmeta.sim.histogram"
 
 local integers = ffi.typeof "int32_t[?]"
 

@@ -1,6 +1,6 @@
 -- Classes of requests: which share each has, and what its requests are due. Read from a text such as
 --   chat:0.7,priority=0,ttft=1;batch:0.3,priority=5,weight=0.5
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local workload = require "gdnmeta.sim.workload"
 
 local M = {}

@@ -13,7 +13,7 @@
 -- W and L are the linear layers: a step that reads the weights for its decodes computes prompt tokens in the
 -- same time. A mixture of experts (c_experts: all of them; active: the share that a token goes to) reads
 -- more as N grows. `overlap` says how far the rest is hidden as well.
-local given = require "gdnmeta.sim.given"
+local given = require "gdnmeta.sim.options"
 
 local TERM = { 0, { 0, 1e6 } }
 local SPEC = {

@@ -1,14 +1,15 @@
 --- The simulator's face: `gdn.sim`. Parts are opened when first used.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 
 local M = {}
 
-local PARTS = { acceptance = true, cost = true, load = true, presets = true, recorded = true, trace = true,
-                workload = true }
+-- The file of each.
+local PARTS = { acceptance = "acceptance", cost = "cost", load = "requests", presets = "presets",
+                recorded = "recorded_acceptance", trace = "trace", workload = "workload" }
 
---- Run a workload through the engine in simulated time; see setup.lua for the options.
+--- Run a workload through the engine in simulated time; see scenario.lua for the options.
 ---@param opts table
----@return table|nil run figures, see metrics.lua
+---@return table|nil run figures, see summary.lua
 ---@return string? message
 function M.run(opts)
   return require("gdnmeta.sim.simulator").run(opts)
@@ -18,7 +19,7 @@ end
 ---@param runs table
 ---@return string
 function M.report(runs)
-  return require("gdnmeta.sim.report").report(runs)
+  return require("gdnmeta.report.text").report(runs)
 end
 
 --- How the second run differs from the first, request by request.
@@ -26,7 +27,7 @@ end
 ---@return table|nil fields ttft and e2e: { n, better, worse, p10, p50, p90, mean } of the differences in ms
 ---@return string? message
 function M.compare(runs)
-  return require("gdnmeta.sim.compare").pair(runs[1], runs[2])
+  return require("gdnmeta.report.compare").pair(runs[1], runs[2])
 end
 
 --- Run policies at several rates, and find the highest rate that each of them stands.
@@ -34,7 +35,7 @@ end
 ---@return table|nil runs
 ---@return table|string highest policy -> { good, bad (rates), run (at the good one) }, or the message
 function M.sweep(opts)
-  return require("gdnmeta.sim.sweep").run(opts)
+  return require("gdnmeta.report.sweep").run(opts)
 end
 
 --- Fit the step cost to a log of measured steps; run takes the result's coefficients as `cost`.
@@ -48,7 +49,7 @@ end
 return setmetatable(M, {
   __index = function(self, name)
     if PARTS[name] then
-      local part = require("gdnmeta.sim." .. name)
+      local part = require("gdnmeta.sim." .. PARTS[name])
       rawset(self, name, part)
       return part
     end

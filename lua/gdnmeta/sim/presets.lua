@@ -4,7 +4,7 @@
 --
 -- Layers, heads and state types are those of the published model configurations; parameters, and the share of
 -- the routed experts that a token uses, those of the model cards.
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local roofline = require "gdnmeta.sim.roofline"
 
 local M = {}

@@ -4,12 +4,12 @@
 local ffi = require "ffi"
 local arrivals = require "gdnmeta.sim.arrivals"
 local by_class = require "gdnmeta.sim.by_class"
-local clock = require "gdnmeta.sim.clock"
-local conservation = require "gdnmeta.sim.conservation"
-local metrics = require "gdnmeta.sim.metrics"
-local setup = require "gdnmeta.sim.setup"
-local tally = require "gdnmeta.sim.tally"
-local cut = require("gdnmeta.traces").cut
+local clock = require "gdnmeta.sim.wall_clock"
+local conservation = require "gdnmeta.sim.token_accounting"
+local metrics = require "gdnmeta.sim.summary"
+local setup = require "gdnmeta.sim.scenario"
+local tally = require "gdnmeta.sim.counters"
+local cut = require("gdnmeta.native.trace_cuts").cut
 
 local integers = ffi.typeof "int32_t[?]"
 

@@ -8,14 +8,14 @@
 --   compact   arrival_s,prompt_tokens,output_tokens and any of user, class, priority, weight, ttft_s,
 --             tpot_s, deadline_s, session_id, think_s
 --   csv       any other that has columns of arrivals, prompt and output tokens
-local check = require "gdnmeta.check"
+local check = require "gdnmeta.native.args"
 local columns = require "gdnmeta.sim.trace.columns"
-local given = require "gdnmeta.sim.given"
+local given = require "gdnmeta.sim.options"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
 local request = require "gdnmeta.sim.trace.request"
 local rows_of = require "gdnmeta.sim.trace.rows"
-local words = require "gdnmeta.words"
+local words = require "gdnmeta.native.shown"
 local turns = require "gdnmeta.sim.trace.turns"
 local units = require "gdnmeta.sim.trace.units"
 local values = require "gdnmeta.sim.trace.values"

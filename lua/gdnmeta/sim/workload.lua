@@ -2,7 +2,7 @@
 -- the same requests on every machine: the random numbers are our own, and arrivals and lengths are
 -- rounded to whole microseconds and tokens, far above the last bit in which libms differ.
 local bit = require "bit"
-local given = require "gdnmeta.sim.given"
+local given = require "gdnmeta.sim.options"
 
 local M = {}
 

@@ -1,0 +1,34 @@
+-- Exit status of commands that try policies: figures of a policy that failed are not its own.
+local format = require "gdnmeta.report.numbers"
+local words = require "gdnmeta.native.shown"
+
+local M = {}
+
+-- What became of a policy that failed in so many steps in a row that it was switched off, in every step, or
+-- whenever a hook of it was asked, however seldom; nil of one that planned its run.
+local function problem(run)
+  local f = run.failure
+  if not f or not (run.switched_off or f.never or run.fallbacks >= run.steps) then return nil end
+  local how = run.switched_off and " and was switched off" or f.never
+    and (" whenever it was asked (%s)"):format(f.never) or ""
+  return ("policy %s failed%s, the built-in one planned %s of %s steps: step %d, %s: %s"):format(run.policy,
+    how, format.count(math.min(run.fallbacks, run.steps)), format.count(run.steps), f.step, f.hook,
+    (f.message:gsub("%c", " ")))
+end
+
+--- A line on stderr for each such run.
+---@param runs table
+---@return integer|nil status 1 where there is one
+function M.status(runs)
+  local status
+  for _, run in ipairs(runs) do
+    local line = problem(run)
+    if line then
+      io.stderr:write("gdnmeta: ", words.lines(line, 2000), "\n")
+      status = 1
+    end
+  end
+  return status
+end
+
+return M

@@ -1,0 +1,203 @@
+-- The options that say what is simulated: shared by simulate and sweep, and written out again for the
+-- jobs of a sweep.
+local fail = require("gdnmeta.cli").fail
+local presets = require "gdnmeta.sim.presets"
+local values = require "gdnmeta.cli.values"
+
+local integer, number, pairs_of = values.integer, values.number, values.pairs_of
+local file = values.text "a path"
+local preset = values.one_of(unpack(presets.names))
+local cost = values.text "name=milliseconds such as c0=12"
+
+local M = {}
+
+-- A share of accepted drafts a position, or name=number pairs, or a recording.
+local function acceptance(spec)
+  if spec:find "^[%d.,%s]+$" then
+    local rates = {}
+    for part in spec:gmatch "[^,%s]+" do rates[#rates + 1] = values.decimal(part) or -1 end
+    return { rates = rates }
+  elseif spec:find "=" then
+    return pairs_of(spec)
+  end
+  if spec == "" then return nil, "shares, name=number pairs or a path" end
+  local lists, message = require("gdnmeta.sim.recorded_acceptance").read(spec)
+  if not lists then fail("--accept: %s", message) end
+  return { recorded = lists }
+end
+
+local function workload(spec)
+  local given, wanted = pairs_of(spec)
+  local problem = given and require("gdnmeta.sim.workload").problem(given)
+  if problem then fail("--workload: %s", problem) end
+  return given, wanted
+end
+
+local COUNT = 2^31 - 1
+
+-- { flag, placeholder, option of sim.run, reader, help }; no reader: a flag without a value.
+M.list = {
+  { "--trace", "FILE", "trace", file,
+    "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian (none)." },
+  { "--workload", "SPEC", "workload", workload,
+    "Generated workload: name=number pairs of requests, rate, prompt_median, prompt_sigma, prompt_max, "
+      .. "output_median, output_sigma, output_max (requests=2000,rate=5.5)." },
+  { "--limit", "N", "limit", integer(1, COUNT),
+    "Only the first N requests; no more of a trace is read (all)." },
+  { "--skip", "N", "skip", integer(0, COUNT), "Pass over the first N requests (0)." },
+  { "--time-unit", "UNIT", "time_unit", values.one_of("s", "ms", "us", "ns"),
+    "Of a trace's times: s, ms, us or ns (what its format and columns say)." },
+  { "--classes", "SPEC", "classes", require("gdnmeta.sim.classes").parse,
+    "Classes by share, and what is due to them: 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' "
+      .. "(a trace's)." },
+  { "--closed-loop", nil, "closed_loop", nil,
+    "A turn of a trace's session waits for the answer before." },
+  { "--sessions", "N", "sessions", integer(1, 1000000),
+    "Deal requests to N sessions in closed loop; --rate is then of sessions (a trace's)." },
+  { "--think", "S", "think", number(0, 1e9),
+    "Seconds between an answer and the next turn, on average (10; a trace's own)." },
+  { "--users", "N", "users", integer(1, 1000000),
+    "Spread requests over N users (8; recorded: as they are)." },
+  { "--seed", "N", "seed", integer(0, 2^32 - 1), "Of everything that is drawn at random (1)." },
+  { "--preset", "NAME", "preset", preset,
+    "Step cost to start from: " .. table.concat(presets.names, ", ") .. " (" .. presets.DEFAULT .. ")." },
+  { "--cost", "SPEC", "cost", cost, "Step cost in ms, such as c0=12,c_pf=0.07,c_seq=0.1 (the preset's)." },
+  { "--calibrate", "LOG", "calibrate", file, "Fit the step cost to a CSV of measured steps (none)." },
+  { "--ttft-ms", "MS", "ttft_ms", number(0, 1e9), "Target: time to first token (2000)." },
+  { "--tpot-ms", "MS", "tpot_ms", number(0, 1e9), "Target: time per output token (100)." },
+  { "--gap-ms", "MS", "gap_ms", number(0, 1e9), "Target: longest gap between tokens (10 times --tpot-ms)." },
+  { "--kv-tokens", "N", "kv_tokens", integer(0, 2^40),
+    "Attention-cache memory, a block of it or more; 0: unlimited (the preset's)." },
+  { "--kv-headroom", "N", "kv_headroom", integer(0, COUNT),
+    "Tokens of each running answer that admissions leave attention cache for (512)." },
+  { "--preempt-limit", "N", "preempt_limit", integer(0, COUNT),
+    "Times a request may be evicted for one that waits (3)." },
+  { "--max-seqs", "N", "max_num_seqs", integer(1, 65536), "Requests that run at once (the preset's)." },
+  { "--max-tokens", "N", "max_num_batched_tokens", integer(1, COUNT), "Tokens a step (8192)." },
+  { "--max-model-len", "N", "max_model_len", integer(1, COUNT),
+    "Longest sequence (what the workload needs)." },
+  { "--long-prefill", "N", "long_prefill_token_threshold", integer(0, COUNT),
+    "Most prompt tokens of a request a step; 0: no limit (0)." },
+  { "--slots", "N", "num_slots", integer(2, COUNT),
+    "State slots of a group, the null slot included (for --max-seqs)." },
+  { "--groups", "N", "num_groups", integer(1, 64), "GDN cache groups (3)." },
+  { "--cache-mode", "MODE", "mamba_cache_mode", values.one_of("none", "align"), "none, or align (none)." },
+  { "--block-size", "N", "mamba_block_size", integer(1, COUNT), "Tokens a block in mode align (544)." },
+  { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens a step (0)." },
+  { "--accept", "SPEC", "acceptance", acceptance,
+    "0.9,0.8 by position, or mean=2.5[,spread=0.4], or a recorded CSV (mean of 1 + 0.6 K)." },
+  { "--known-lengths", nil, "known_lengths", nil, "Policies know how long answers will be, as max_tokens." },
+  { "--async", nil, "async", nil, "The host plans a step ahead." },
+  { "--trusted", nil, "trusted", nil, "Compile policy files; an endless loop in one then hangs." },
+}
+
+local function key(flag) return (flag:sub(3):gsub("%-", "_")) end
+
+--- Declare them.
+function M.describe(parser)
+  for _, o in ipairs(M.list) do
+    if o[4] then parser:option(o[1], o[5]):argname(o[2]):target(key(o[1]))
+    else parser:flag(o[1], o[5]):target(key(o[1])) end
+  end
+end
+
+local function calibrated(options, path, say)
+  local fit, message = require("gdnmeta.sim.fit").file(path)
+  if not fit then fail("--calibrate: %s", message) end
+  say(("calibrated on %d steps: mean error %.1f %%"):format(fit.n, fit.mape))
+  for _, b in ipairs(fit.by_batch) do
+    say(("  %3d .. %3d rows: %5d steps, %8.2f ms on average, off by %+.2f ms, %.1f %%"):format(
+      b.from, b.to, b.n, b.mean_ms, b.mean_error_ms, b.mape))
+  end
+  options.cost, options.calibrated = fit.coefficients, true
+end
+
+--- What sim.run is given, less policy and rate.
+---@param args table parsed
+---@param say function says a line
+---@return table options
+function M.build(args, say)
+  local options = {}
+  for _, o in ipairs(M.list) do
+    local given = args[key(o[1])]
+    options[o[3]] = o[4] and values.read(o[1], given, o[4]) or given
+  end
+  if options.cost and options.calibrate then fail "--cost and --calibrate exclude each other" end
+  if options.cost then
+    local coefficients, message = require("gdnmeta.sim.cost").parse(options.cost)
+    if not coefficients then fail("--cost: %s", message) end
+    options.cost = coefficients
+  end
+  if options.calibrate then calibrated(options, options.calibrate, say) end
+  options.calibrate = nil
+  if options.acceptance and (options.num_speculative_tokens or 0) == 0 then
+    fail("--accept = %s, want --drafts above 0 beside it", args.accept)
+  end
+  if options.think and not (options.sessions or options.closed_loop) then
+    fail("--think = %s, want --closed-loop or --sessions beside it", args.think)
+  end
+  if options.trace and options.workload then fail "--trace and --workload exclude each other" end
+  for _, name in ipairs { "time_unit", "closed_loop" } do
+    if options[name] and not options.trace then
+      fail("--%s wants --trace beside it", (name:gsub("_", "-")))
+    end
+  end
+  if not options.trace and not options.users then options.users = 8 end
+  return options
+end
+
+local MIB = 2^20
+
+--- Read the trace, once for all runs, with a bar where it is large.
+---@param options table of sim.run, which get requests instead of the path
+---@param progress table of terminal.progress
+function M.read_trace(options, progress)
+  local path = options.trace
+  if not path then return end
+  local file_name = path:match "[^/]*$"
+  local requests, message = require("gdnmeta.sim.trace").read(path, {
+    skip = options.skip, limit = options.limit, time_unit = options.time_unit,
+    progress = function(bytes, total)
+      total = total or bytes -- of a pipe nobody knows
+      if total < 2 * MIB then return end
+      progress:show(file_name:sub(1, 14), math.floor(bytes / MIB), math.ceil(total / MIB), "MiB")
+    end,
+  })
+  progress:clear()
+  if not requests then fail("%s", message) end
+  options.requests = requests
+  for _, name in ipairs { "trace", "skip", "limit", "time_unit" } do options[name] = nil end
+end
+
+--- The policies that were asked for.
+---@param args table parsed
+---@param load boolean refuse those that cannot be loaded: none is run before the last one is known to be fit
+---@return table policies
+function M.policies(args, load)
+  local policies = #args.policy > 0 and args.policy or { "fcfs" }
+  for _, policy in ipairs(policies) do
+    values.read("--policy", policy, values.text "a name or a path")
+    if load then
+      local loaded, message = require("gdnmeta").policy(policy, { trusted = args.trusted })
+      if not loaded then fail("%s", message) end
+    end
+  end
+  return policies
+end
+
+--- The same arguments, for another process.
+---@param args table parsed
+---@return table argv
+function M.again(args)
+  local argv = {}
+  for _, o in ipairs(M.list) do
+    local value = args[key(o[1])]
+    if value ~= nil then
+      argv[#argv + 1] = o[1]
+      if o[4] then argv[#argv + 1] = value end
+    end
+  end
+  return argv
+end
+
+return M

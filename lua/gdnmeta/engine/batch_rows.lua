@@ -1,0 +1,149 @@
+-- From plan to batch: decodes in front as the plan lists them, then the chunks by a stable partition into
+-- the order that a build wants, then padding to a size that graphs were captured at. Writing a row also
+-- moves its request on, to where it will be when the step is complete and every draft accepted.
+local lib = require "gdnmeta.native"
+local cut = require("gdnmeta.native.trace_cuts").cut
+
+local floor, max, huge = math.floor, math.max, math.huge
+local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
+
+local M = {}
+
+-- Columns that a step's window has behind `tokens`; mode none has column 0 only.
+local function block_of(e) return e.align and e.block or huge end
+
+-- A decode always emits. I8: it is a speculative row where any row drafts. Nothing here branches on a row.
+local function write_decodes(e, step, speculative)
+  local plan, r, block, on_device = e.plan, e.requests, block_of(e), e.reads_accepted
+  local decodes, drafted, spec, next_drafts = plan.decodes, plan.drafts, speculative and 1 or 0,
+    e.default_drafts
+  for row = 0, plan.num_decodes - 1 do
+    local i, drafts = decodes[row], drafted[row]
+    local n, read = 1 + drafts, r.read_column[i]
+    local ends = r.computed[i] + n
+    local column = floor((ends - 1) / block)
+    step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, n * spec - 1
+    step.last_accepted[row], step.prompt_done[row] = r.accepted[i], 1
+    step.table_row[row], step.read_column[row] = r.seat[i], on_device and READ_DEFAULT or read
+    step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
+    step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], 1, drafts
+    step.accepted[row], step.stop[row], step.next_drafts[row] = 0, 0, next_drafts
+    step.ids[row + 1] = r.id[i]
+    r.computed[i], r.flight[i], r.ahead[i] = ends, r.flight[i] + 1, r.ahead[i] + n
+    r.pending[i], r.placeholders[i] = r.pending[i] + 1, r.placeholders[i] + n
+    r.read_before[i], r.read_column[i], r.accepted[i] = read, column + drafts, n
+  end
+end
+
+local function write_chunk(e, step, row, i, n, block)
+  local r = e.requests
+  local computed, read = r.computed[i], r.read_column[i]
+  local ends = computed + n
+  local samples, column = ends >= r.known[i] and 1 or 0, floor((ends - 1) / block)
+  step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, -1
+  step.last_accepted[row], step.prompt_done[row] = r.accepted[i], computed >= r.prompt[i] and 1 or 0
+  step.table_row[row] = r.seat[i]
+  step.read_column[row] = e.reads_accepted and computed > 0 and READ_DEFAULT or read
+  step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
+  step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], samples, 0
+  step.accepted[row], step.stop[row], step.next_drafts[row] = 0, 0, e.default_drafts
+  step.ids[row + 1] = r.id[i]
+  r.computed[i], r.flight[i], r.ahead[i] = ends, r.flight[i] + 1, r.ahead[i] + n
+  r.pending[i], r.placeholders[i] = r.pending[i] + samples, r.placeholders[i] + samples
+  r.read_before[i], r.read_column[i] = read, column
+end
+
+-- I12. Regions of the batch behind the decodes: stretches of text that a preempted request computes again and
+-- that are as short as a decode, short extends, long extends, first chunks.
+local REGIONS = 4
+
+local function region(e, i, n)
+  local computed = e.requests.computed[i]
+  if computed == 0 then return 3 end
+  if n > e.reorder_threshold then return 2 end
+  return computed < e.requests.prompt[i] and 1 or 0
+end
+
+local function write_chunks(e, step)
+  local plan, regions, row, block = e.plan, e.places, e.plan.num_decodes, block_of(e)
+  for p = 0, plan.num_chunks - 1 do regions[p] = region(e, plan.chunks[p], plan.tokens[p]) end
+  for wanted = 0, REGIONS - 1 do
+    for p = 0, plan.num_chunks - 1 do
+      if regions[p] == wanted then
+        write_chunk(e, step, row, plan.chunks[p], plan.tokens[p], block)
+        row = row + 1
+      end
+    end
+  end
+end
+
+-- Query length of all rows when they are decodes of one length that graphs were captured for, else 0.
+local function uniform_length(e, step)
+  local least, most = huge, 0
+  for row = 0, step.num_rows - 1 do
+    local n = step.query_len[row]
+    least, most = math.min(least, n), max(most, n)
+  end
+  return least == most and (most == 1 or most == e.num_spec + 1) and most or 0
+end
+
+-- I19, I20. A full graph wants rows of one length; any other step up to the largest size has its tokens
+-- padded alone; beyond, it runs without graphs as it is.
+local function pad(e, step)
+  local tokens, rows = step.num_tokens, step.num_rows
+  step.padded_rows, step.padded_tokens, step.graph = rows, tokens, "eager"
+  if tokens > e.largest_size then return end
+  local padded = e.padded_size[tokens]
+  step.padded_tokens, step.graph = padded, "piecewise"
+  if not e.full_graphs or step.prefill_tokens > 0 then return end
+  local length = uniform_length(e, step)
+  if length == 0 or padded % length ~= 0 then return end
+  if padded > e.max_graph_tokens or padded / length > e.max_rows then return end
+  step.padded_rows, step.graph = padded / length, "full"
+end
+
+local function sums(e, step)
+  local plan, drafts, prefill = e.plan, 0, 0
+  for p = 0, plan.num_decodes - 1 do drafts = drafts + plan.drafts[p] end
+  for p = 0, plan.num_chunks - 1 do prefill = prefill + plan.tokens[p] end
+  step.num_decodes, step.num_rows = plan.num_decodes, plan.num_decodes + plan.num_chunks
+  step.decode_tokens, step.prefill_tokens = plan.num_decodes + drafts, prefill
+  step.num_tokens = step.decode_tokens + prefill
+  return drafts
+end
+
+-- The device's accepted counts stand by table row, whatever the order of the batch.
+local function index_accepted(step)
+  local rows = step.rows
+  for row = 0, step.num_rows - 1 do
+    rows.seq_index[row], rows.accepted_index[row] = -1, step.table_row[row]
+  end
+  rows.indexed = 1
+end
+
+--- Fill the step's batch from the plan.
+function M.write(e, step)
+  local rows = step.rows
+  local drafts = sums(e, step)
+  write_decodes(e, step, drafts > 0)
+  if e.plan.num_chunks > 0 then write_chunks(e, step) end
+  cut()
+  if e.device_accepted then index_accepted(step) end
+  pad(e, step)
+  rows.num_rows, rows.padded_rows, rows.padded_tokens = step.num_rows, step.padded_rows, step.padded_tokens
+end
+
+--- The build was refused: requests stand where they stood.
+function M.undo(e, step)
+  local r = e.requests
+  for row = 0, step.num_rows - 1 do
+    local i, n, samples = step.request[row], step.query_len[row], step.samples[row]
+    r.computed[i], r.flight[i], r.ahead[i] = r.computed[i] - n, r.flight[i] - 1, r.ahead[i] - n
+    r.read_column[i], r.read_before[i] = r.read_before[i], step.read_before[row]
+    r.accepted[i] = step.last_accepted[row]
+    r.pending[i] = r.pending[i] - samples
+    r.placeholders[i] = r.placeholders[i] - samples * (1 + step.planned[row])
+  end
+end
+
+return M

@@ -1,0 +1,175 @@
+-- A step has run: what its rows emitted, who is finished, what is free again.
+local commits = require "gdnmeta.engine.commit"
+local requests = require "gdnmeta.engine.requests"
+local cut = require("gdnmeta.native.trace_cuts").cut
+
+local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
+
+local M = { STOP = 1, LENGTH = 2 }
+
+-- Tokens that the row emits after stops and limits, and why the request ends: 0, STOP or LENGTH.
+local function emitted_tokens(e, step, row, i)
+  local r = e.requests
+  local n, finish = step.accepted[row] + 1, 0
+  if step.stop[row] > 0 then n, finish = step.stop[row], M.STOP end
+  local known = r.known[i]
+  local left = r.max_tokens[i] - (known - r.prompt[i])
+  if e.sizing.max_model_len - known < left then left = e.sizing.max_model_len - known end
+  if n >= left then
+    if n > left or finish == 0 then finish = M.LENGTH end
+    n = left
+  end
+  return n, finish
+end
+
+-- Gone for the host; its number stays taken while a step in flight names it.
+local function leave(e, step, i)
+  local r = e.requests
+  if r.state[i] == WAITING then
+    commits.dequeue(e, i)
+  else
+    commits.release(e, i)
+    e.any_left = true
+  end
+  r.state[i], r.epoch[i] = LEAVING, r.epoch[i] + 1
+  step.finished[#step.finished + 1] = r.id[i]
+  e.gone[#e.gone + 1] = i
+  e.stats.finished = e.stats.finished + 1
+end
+
+-- A row of a request that was preempted after the step was planned: its text is as good as ever, its
+-- states are not. One that had finished by then ran in vain.
+local function complete_stale(e, step, row, i)
+  local r, stats = e.requests, e.stats
+  step.emitted[row], step.finish[row] = 0, 0
+  if r.state[i] == LEAVING then
+    stats.wasted_rows, stats.wasted_tokens = stats.wasted_rows + 1, stats.wasted_tokens + step.query_len[row]
+  end
+  if r.state[i] ~= WAITING or step.samples[row] == 0 then return end
+  local n, finish = emitted_tokens(e, step, row, i)
+  r.known[i], r.last_emit[i] = r.known[i] + n, e.now
+  step.emitted[row], step.finish[row] = n, finish
+  if finish > 0 then -- nothing has to be computed again after all
+    stats.discarded = stats.discarded - (r.known[i] - 1 - r.cached[i])
+    leave(e, step, i)
+  end
+end
+
+-- Drafts that were rejected: the request stands less far, and its state lies in another column. A later
+-- step in flight counted on them, see correct().
+local function take_back(e, step, row, i)
+  local r, accepted = e.requests, step.accepted[row]
+  local rejected = step.planned[row] - accepted
+  r.computed[i] = r.computed[i] - rejected
+  e.stats.rejected_drafts = e.stats.rejected_drafts + rejected
+  if r.flight[i] == 0 then
+    r.read_column[i], r.accepted[i] = step.column[row] + accepted, accepted + 1
+  elseif rejected > 0 then
+    r.fix[i], e.num_fixes = rejected, e.num_fixes + 1
+    r.read_before[i], r.fix_accepted[i] = step.column[row] + accepted, accepted + 1
+  end
+end
+
+local function complete_row(e, step, row, i)
+  local r = e.requests
+  r.ahead[i] = r.ahead[i] - step.query_len[row]
+  step.emitted[row], step.finish[row] = 0, 0
+  if step.samples[row] == 1 then
+    local n, finish = emitted_tokens(e, step, row, i)
+    take_back(e, step, row, i)
+    r.known[i], r.last_emit[i], r.drafts[i] = r.known[i] + n, e.now, step.next_drafts[row]
+    r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
+    step.emitted[row], step.finish[row] = n, finish
+    if finish > 0 then
+      -- States of tokens behind the last one that counts: computed for nothing.
+      e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted[row] + 1 - n
+      leave(e, step, i)
+      return
+    end
+  end
+  local sure = r.computed[i] - r.ahead[i]
+  if e.align and sure >= (r.first_column[i] + 1) * e.block then e.states:settle(i, sure) end
+end
+
+-- The last step that named a request which had left before: its number is free.
+local function let_go(e, i, had_left)
+  local r = e.requests
+  if r.flight[i] > 0 then return end
+  commits.release_owed(e, i)
+  if had_left then r:put(i) end
+end
+
+local function complete_any(e, step, row, i)
+  local r = e.requests
+  r.flight[i] = r.flight[i] - 1
+  if r.epoch[i] == step.epoch[row] then
+    complete_row(e, step, row, i)
+  else
+    local had_left = r.state[i] == LEAVING or r.state[i] == CANCELLED
+    complete_stale(e, step, row, i)
+    let_go(e, i, had_left)
+  end
+end
+
+-- Decodes that go on, and no other step in flight: what nearly every row is. The same as complete_any
+-- does for them, without a branch on what was accepted.
+local function complete_decodes(e, step)
+  local r, now, emitted, rejected = e.requests, e.now, 0, 0
+  local length, block = e.sizing.max_model_len, e.align and e.block or math.huge
+  for row = 0, step.num_decodes - 1 do
+    local i, accepted = step.request[row], step.accepted[row]
+    local n, known = accepted + 1, r.known[i]
+    local planned, computed = step.planned[row], r.computed[i]
+    computed = computed - planned + accepted
+    if r.flight[i] == 1 and r.epoch[i] == step.epoch[row] and step.stop[row] == 0 and known + n < length
+      and known - r.prompt[i] + n < r.max_tokens[i] and computed < (r.first_column[i] + 1) * block then
+      r.flight[i], r.ahead[i], r.pending[i], r.placeholders[i] = 0, 0, 0, 0
+      r.computed[i], r.known[i], r.last_emit[i] = computed, known + n, now
+      r.read_column[i], r.accepted[i], r.drafts[i] = step.column[row] + accepted, n, step.next_drafts[row]
+      step.emitted[row], step.finish[row] = n, 0
+      rejected = rejected + planned - accepted
+    else
+      complete_any(e, step, row, i)
+    end
+    emitted = emitted + step.emitted[row]
+  end
+  e.stats.rejected_drafts = e.stats.rejected_drafts + rejected
+  return emitted
+end
+
+--- Apply the results that stand in the step's arrays.
+function M.apply(e, step)
+  local emitted = complete_decodes(e, step)
+  for row = step.num_decodes, step.num_rows - 1 do
+    complete_any(e, step, row, step.request[row])
+    emitted = emitted + step.emitted[row]
+  end
+  cut()
+  e.stats.emitted = e.stats.emitted + emitted
+  if emitted > 0 then e.is_tight = false end
+  if e.any_left then
+    commits.compact_running(e)
+    e.any_left = false
+  end
+end
+
+--- Drafts were rejected that a later step in flight counted on: its rows move back. Where the device
+--- holds the accepted counts, it has read the right ones.
+function M.correct(e, step)
+  local r = e.requests
+  for row = 0, step.num_rows - 1 do
+    local i = step.request[row]
+    local rejected = r.fix[i]
+    r.fix[i] = 0
+    if rejected > 0 and r.epoch[i] == step.epoch[row] then
+      local ends, drafts = step.seq_len[row] - rejected, step.drafts[row]
+      local column = e.align and math.floor((ends - 1) / e.block) or 0
+      step.seq_len[row], step.last_accepted[row], step.column[row] = ends, r.fix_accepted[i], column
+      step.read_column[row] = r.read_before[i]
+      r.read_column[i] = drafts > 0 and column + drafts or column
+    end
+  end
+  e.num_fixes = 0
+end
+
+return M

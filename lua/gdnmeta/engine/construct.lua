@@ -1,0 +1,224 @@
+-- What an engine is made of.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local by_key = require "gdnmeta.engine.queue.by_key"
+local checks = require "gdnmeta.engine.option_rules"
+local fifo = require "gdnmeta.engine.queue.fifo"
+local lanes = require "gdnmeta.engine.queue.by_group"
+local names = require "gdnmeta.engine.interned"
+local option = require "gdnmeta.engine.options"
+local outlooks = require "gdnmeta.engine.decide.outlook"
+local plans = require "gdnmeta.engine.plan"
+local policy = require "gdnmeta.policy"
+local proposal = require "gdnmeta.engine.hooks.whole_step"
+local requests = require "gdnmeta.engine.requests"
+local sizes = require "gdnmeta.engine.decide.capture_sizes"
+local sizings = require "gdnmeta.engine.decide.token_limits"
+local states = require "gdnmeta.engine.cache"
+local steps = require "gdnmeta.engine.step"
+local views = require "gdnmeta.engine.hooks.view"
+
+local int32s = ffi.typeof "int32_t[?]"
+
+local M = {}
+
+-- Builders whose tables an engine writes, or that read its tables.
+local engines = setmetatable({}, { __mode = "kv" })
+
+local function taken_problem(o)
+  for _, name in ipairs { "builder", "second_builder" } do
+    local builder = o[name]
+    if builder ~= nil and engines[builder] then
+      return name .. " belongs to another engine, close that first"
+    end
+  end
+end
+
+--- Options checked, every default filled in.
+---@return table|nil options, string? problem
+function M.options(given)
+  local o, problem = option.parse(given)
+  problem = problem or taken_problem(o) or checks.problem(o)
+  if problem then return nil, problem end
+  return o
+end
+
+-- The host's array of accepted counts on the device, by table row. Mode none finds the state from them;
+-- a row of a moved `align` window cannot.
+local function borrow_accepted(o)
+  if o.accepted == nil then return true end
+  return o.builder:borrow_device_accepted(o.accepted, o.config.max_requests)
+end
+
+local STATS = {
+  "arrived", "waiting", "running", "peak_running", "finished", "cancelled", "rejected", "preemptions",
+  "steps", "empty_steps", "held", "fallbacks", "failures", "wasted_rows",
+  "scheduled", "emitted", "rejected_drafts", "discarded", "abandoned", "wasted_tokens", "padding",
+}
+
+-- One step at a time; in asynchronous mode two, each with a batch and, on the CPU, a builder of its own.
+local function make_steps(o)
+  local list = {}
+  for n = 1, o.async and 2 or 1 do
+    local builder = n == 2 and o.second_builder or o.builder
+    local batch, message, code = builder:batch()
+    if not batch then return nil, message, code end
+    list[n] = steps.new(builder, batch)
+  end
+  return list
+end
+
+local function state_tables(o)
+  local tables = {}
+  for group = 0, o.config.num_groups - 1 do
+    local cells = lib.gdn_builder_table(o.builder.handle, group)
+    ffi.fill(cells, 4 * o.config.max_requests * o.config.max_blocks_per_row)
+    tables[group] = cells
+    if o.second_builder then
+      local ok, message, code = o.second_builder:borrow_table(group, cells, o.config.max_blocks_per_row,
+                                                              o.config.max_requests)
+      if not ok then return nil, message, code end
+    end
+  end
+  return tables
+end
+
+local function scratch(self, n)
+  self.running, self.items, self.work, self.places = int32s(n), int32s(n), int32s(n), int32s(n)
+  self.leaving = int32s(n)
+end
+
+local function padding(self, o)
+  local padded, largest = sizes.table(o.capture_sizes)
+  self.padded_size, self.largest_size = padded, largest
+  self.full_graphs = o.config.full_cuda_graph == 1
+  self.max_rows, self.max_graph_tokens = o.config.max_rows, o.builder.decode_cudagraph_max_bs
+  function self.pad(tokens)
+    if not (type(tokens) == "number" and tokens >= 0) then error("ctx.pad: want a number of tokens", 2) end
+    tokens = math.ceil(tokens)
+    return tokens <= largest and padded[tokens] or tokens
+  end
+end
+
+-- What stays as it is, for the loops that would look it up elsewhere.
+local function facts(o)
+  local c, on_cpu = o.config, o.builder.device == "cpu"
+  local align = c.mamba_cache_mode == lib.GDN_CACHE_ALIGN
+  local reads_accepted = o.accepted ~= nil and not align
+  return {
+    builder = o.builder, second_builder = o.second_builder or false, options = o, config = c,
+    stopwatch = o.stopwatch or false,
+    max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
+    admit_after_preemption = o.admit_after_preemption, default_drafts = o.drafts,
+    preempt_limit = o.preempt_limit,
+    ttft = o.ttft, tpot = o.tpot,
+    num_spec = c.num_speculative_tokens, align = align, block = c.mamba_block_size,
+    reorder_threshold = o.builder.reorder_batch_threshold,
+    device_accepted = o.accepted ~= nil, reads_accepted = reads_accepted,
+    -- A step may count on drafts in flight where somebody will know what became of them before it runs.
+    optimistic = on_cpu or reads_accepted,
+  }
+end
+
+-- What changes from step to step.
+local function begin(self, r)
+  self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), names.new(), names.new()
+  self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
+  self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
+  -- Not nil: what an engine has no field for is somebody's mistake.
+  self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
+  self.policy, self.policy_source, self.hooks = false, false, false
+  self.slots_coming, self.kv_coming, self.seats_coming, self.policy_disabled = 0, 0, 0, false
+  self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
+  self.is_hungry = false -- a running request found no memory behind those that were admitted
+  self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with nobody but held requests
+  self.heard = 0 -- the last step that a policy of whole steps planned
+  self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
+  self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
+  self.is_tight = false -- somebody was preempted for room, and no token came out since
+  self.gone, self.announced, self.stats = {}, {}, {}
+  self.observer, self.observers = false, {}
+  -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
+  self.checkpoints, self.pinned = setmetatable({}, { __mode = "k" }), {}
+  for _, name in ipairs(STATS) do self.stats[name] = 0 end
+end
+
+local function sizing(self, o)
+  return sizings.new(self.requests, {
+    max_model_len = o.max_model_len, chunked = o.chunked_prefill, threshold = o.long_prefill_token_threshold,
+    align = self.align, block = self.block, num_spec = self.num_spec, optimistic = self.optimistic,
+  })
+end
+
+-- Callbacks of the engine run in the middle of a change, and must not free what is being changed.
+local function hold(self, cursor)
+  self.builder.cursor = cursor
+  if self.second_builder then self.second_builder.cursor = cursor end
+  for _, step in ipairs(self.steps) do step.batch:hold(cursor ~= false) end
+end
+
+-- The second builder reads its own tables again.
+local function return_tables(second, num_groups)
+  if not second or not second.handle then return end
+  for group = 0, num_groups - 1 do second:borrow_table(group, nil) end
+end
+
+-- Everything but the policy.
+local function state(o)
+  local r, self = requests.new(math.max(64, 2 * o.max_num_seqs)), facts(o)
+  begin(self, r)
+  local tables, ok, message, code
+  tables, message, code = state_tables(o)
+  if not tables then return nil, message, code end
+  ok, message, code = borrow_accepted(o)
+  if not ok then return nil, message, code end
+  self.states, message, code = states.new(r, o.config, tables, o.kv_tokens, o.kv_block_size)
+  if not self.states then return nil, message, code end
+  self.steps, message, code = make_steps(o)
+  if not self.steps then return nil, message, code end
+  scratch(self, o.max_num_seqs)
+  padding(self, o)
+  self.sizing = sizing(self, o)
+  self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
+                        outlooks.new(self, o.kv_headroom))
+  self.view = views.new(self, o)
+  self.see, self.propose = proposal.new(self, self.view)
+  engines[o.builder] = self
+  hold(self, self.view.cursor)
+  if o.second_builder then engines[o.second_builder] = self end
+  return self
+end
+
+--- Everything but the policy.
+---@return table|nil self, string? message, integer? code
+function M.state(o)
+  local self, message, code = state(o)
+  if not self then return_tables(o.second_builder, o.config.num_groups) end
+  return self, message, code
+end
+
+---@return table|nil policy, string? message
+function M.policy(what)
+  local ok, made, message = pcall(policy, what)
+  if not ok then return nil, made end
+  return made and made:fresh(), message
+end
+
+--- The order of the waiting requests that the policy asks for; nil: by arrival.
+function M.queue(self)
+  local p, limit = self.policy, self.options.rekey_limit
+  if not p.key then return nil end
+  local kind = p.group and lanes or by_key
+  return kind.new(self.requests, self.fifo, p, self.hooks, limit)
+end
+
+function M.release(self)
+  engines[self.builder] = nil
+  hold(self, false)
+  if self.second_builder then engines[self.second_builder] = nil end
+  for _, step in ipairs(self.steps) do step.batch:close() end
+  if self.device_accepted and self.builder.handle then self.builder:borrow_device_accepted(nil) end
+  return_tables(self.second_builder, self.config.num_groups)
+end
+
+return M

@@ -1,0 +1,166 @@
+--- What a host may ask of an engine between steps, and its policy. These are methods of the engine.
+local lib = require "gdnmeta.native"
+local check = require "gdnmeta.native.args"
+local arrivals = require "gdnmeta.engine.submit"
+local hooks = require "gdnmeta.engine.hooks.hooks"
+local make = require "gdnmeta.engine.construct"
+local open = require "gdnmeta.engine.usable"
+local requests = require "gdnmeta.engine.requests"
+
+local EINVAL = tonumber(lib.GDN_EINVAL)
+
+local Engine = {}
+
+--- Nothing waits, runs or is in flight.
+---@return boolean
+function Engine:idle()
+  open.look(self, "idle")
+  return self.fifo.size + self.num_running + self.in_flight == 0
+end
+
+--- State slots, summed over the groups: { size, free, used, peak, churn }.
+---@return table
+function Engine:slots()
+  open.look(self, "slots")
+  return self.states:slots()
+end
+
+--- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
+---@return table|nil
+function Engine:kv()
+  open.look(self, "kv")
+  local s = self.states
+  if not s.limited then return nil end
+  return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
+end
+
+local SHOWN = { "prompt", "max_tokens", "known", "computed", "cached", "drafts", "preemptions", "arrival",
+                "deadline", "ttft", "tpot", "priority", "weight", "last_emit" }
+local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" }
+
+--- A live request as it stands now.
+---@return table|nil snapshot
+function Engine:request(id)
+  open.look(self, "request")
+  local r, i = self.requests, id ~= nil and self.requests.index[id]
+  if not i then return nil end
+  local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
+                  class = self.classes.name[r.class[i]], emitted = r.known[i] - r.prompt[i] }
+  for _, name in ipairs(SHOWN) do shown[name] = r[name][i] end
+  return shown
+end
+
+--- Keep the state at the block boundary where a request stands, for requests that begin with the same
+--- text (mode align): pass it to submit, and release it some day.
+---@return table|nil checkpoint { tokens, slots, generations }
+---@return string? message
+---@return integer? code
+function Engine:checkpoint(id)
+  open.change(self, "checkpoint")
+  local i = self.requests.index[id]
+  if not i then return nil, ("no request %s"):format(check.word(id)), EINVAL end
+  local pinned, problem = arrivals.pin(self, i)
+  if not pinned then return nil, ("request %s %s"):format(check.word(id), problem), EINVAL end
+  local shown = { tokens = pinned.tokens, slots = {}, generations = {} }
+  for group, slot in ipairs(pinned.slots) do
+    shown.slots[group], shown.generations[group] = slot, pinned.generations[group]
+  end
+  self.checkpoints[shown], self.pinned[shown] = pinned, pinned
+  return shown
+end
+
+--- Requests that were submitted with it keep it alive for themselves.
+function Engine:release(checkpoint)
+  open.idle(self, "release")
+  local pinned = checkpoint ~= nil and self.pinned[checkpoint]
+  if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
+  self.pinned[checkpoint] = nil
+  for group, slot in ipairs(pinned.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
+end
+
+--- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }; and
+--- which of its hooks failed whenever they were asked.
+---@return table[] records
+---@return table never how often, by hook
+function Engine:failures()
+  open.look(self, "failures")
+  local list = {}
+  for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
+  return list, self.hooks.guard:never()
+end
+
+-- A policy that was made of `source`.
+local function follow(self, policy, source)
+  local records = self.hooks and self.hooks.guard.records
+  self.policy, self.policy_source, self.policy_disabled = policy, source, false
+  self.hooks = hooks.new(self, self.view, policy, self.options)
+  if records then self.hooks.guard.records = records end
+  for _, i in pairs(self.requests.index) do
+    self.announced[#self.announced + 1] = i
+    self.requests.held[i], self.requests.parked[i] = 0, 0
+  end
+  table.sort(self.announced, function(a, b) return self.requests.tie[a] < self.requests.tie[b] end)
+  for n, i in ipairs(self.announced) do
+    self.hooks:event("on_arrival", i)
+    if self.requests.state[i] == requests.RUNNING then self.hooks:event("on_admit", i) end
+    self.announced[n] = nil
+  end
+  self.queue, self.claimant = make.queue(self) or false, -1
+  -- A static key is asked for when a request joins the queue: those that run have the old policy's.
+  if policy.static and policy.key then
+    for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
+  end
+end
+
+--- Another policy from now on. It hears of the requests that are here as if they arrived
+--- now, and of those that run as if they were admitted now.
+---@param what string|table|function
+---@return boolean|nil ok
+---@return string? message
+---@return integer? code
+function Engine:set_policy(what)
+  open.change(self, "set_policy")
+  local policy, message = make.policy(what)
+  if not policy then return nil, message, EINVAL end
+  open.change(self, "set_policy") -- a metamethod of the policy may have closed it
+  follow(self, policy, what)
+  return true
+end
+
+--- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
+function Engine:policy_reset()
+  open.change(self, "policy_reset")
+  local policy, message = make.policy(self.policy_source)
+  if not policy then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
+  open.change(self, "policy_reset")
+  follow(self, policy, self.policy_source)
+end
+
+--- Write the inputs of every step that is built from now on to a file, which it replaces, with checksums of
+--- what they gave. It ends with close(), with the engine, or when the file has its max_bytes; steps go on.
+---@param path string
+---@param options table|nil max_bytes, default 64 MiB
+---@return table|nil recording path, steps, bytes, stopped (why it ended early, or nil), close()
+---@return string? message
+---@return integer? code
+function Engine:record(path, options)
+  open.change(self, "record")
+  local recording, message, code = require("gdnmeta.record").start(self, path, options)
+  return recording, message, code
+end
+
+--- Requests are dropped, tables and slots are gone; the builders are the host's.
+function Engine:close()
+  open.idle(self, "close")
+  if self.closed then return end
+  self.closed = true
+  if self.recording then self.recording:close() end
+  make.release(self)
+end
+
+function Engine:__tostring()
+  return ("gdnmeta.Engine(policy=%s, %d running, %d waiting, %d in flight%s)"):format(self.policy.name,
+    self.num_running, self.fifo.size, self.in_flight, self.closed and ", closed" or "")
+end
+
+return Engine

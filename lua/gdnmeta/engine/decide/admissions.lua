@@ -1,0 +1,149 @@
+-- Who of the queue comes in: waiting requests, between the prompts under way where the policy has a key.
+-- Functions return false when the policy failed: the plan is then thrown away.
+local chunks = require "gdnmeta.engine.decide.chunks"
+local room = require "gdnmeta.engine.decide.preempt"
+local words = require "gdnmeta.native.shown"
+
+local starve = chunks.starve
+
+-- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
+-- chunk is 0 costs 4, for that may be all of them. 128 requests held, or 32 that get no token.
+local LOOKS, ZERO_CHUNK = 128, 4
+
+local M = {}
+
+-- Room that somebody left for is not given to the next of the queue, who would have to leave for it in turn:
+-- nothing is admitted while a running request waits for room, nor, once somebody had to leave, before a
+-- token came out. Until then the running ones only grow fewer, and the last of them emits, for any request
+-- fits the pools alone: whoever the victims are, tokens keep coming (I24).
+local function may_admit(e, hooks)
+  local plan = e.plan
+  if plan.num_victims > 0 and not e.admit_after_preemption then return false end
+  if plan.is_short or e.is_tight and e.num_running > 0 then return false end
+  return e.fifo.size > 0 and (plan.seqs_left >= 1 or hooks.policy.preempt_for)
+end
+
+-- Not now, and the engine looks at the others. The cost says when it has looked enough.
+local function hold(e, i, cost)
+  e.plan.num_held = e.plan.num_held + 1
+  e.requests.held[i] = e.step_number
+  return cost
+end
+
+-- The policy's word on a request: true to let it in, else what it costs to look behind it, held or turned
+-- away; nil: the policy failed.
+local function ask(e, hooks, i)
+  local ok, verdict, reason = hooks:admit(i)
+  if not ok then return nil end
+  if verdict == false then return hold(e, i, 1) end
+  e.requests.held[i] = 0
+  if verdict == nil then
+    e.plan:reject(i, words.message(reason))
+    return 1
+  end
+  return true
+end
+
+-- The same of one that cannot start in this step: where the policy holds it, it is in nobody's way. A chunk
+-- of 0 behind others' tokens may be for want of tokens.
+local function ask_ahead(e, hooks, i)
+  if e.sizing.chunked and hooks.policy.chunk and e.plan.prefill_taken == 0 then
+    local limit = hooks:chunk(i, e.requests.known[i] - e.requests.computed[i])
+    if not limit then return nil end
+    if limit < 1 then return hold(e, i, ZERO_CHUNK) end
+  end
+  return ask(e, hooks, i)
+end
+
+-- It lacks a seat or memory: so would those behind it, sooner or later.
+local function lacks_room(e, hooks, i, n)
+  local verdict = ask_ahead(e, hooks, i)
+  if verdict ~= true then return verdict end
+  if room.claim(e, hooks, i, n) == false then return nil end
+  return -1
+end
+
+-- It wants more tokens than are left: others may pass, as far as the first such request then still fits.
+local function pass(e, hooks, i)
+  local plan = e.plan
+  if plan.tokens_left < 1 then
+    starve(e, i)
+    return -1
+  end
+  if plan.has_passed then return 1, true end
+  local verdict = ask_ahead(e, hooks, i)
+  if verdict ~= true then return verdict end
+  starve(e, i)
+  plan:set_aside(i, e.sizing:least(i))
+  return 0
+end
+
+-- What about the first of the queue? -1: nobody behind it either; 0: dealt with; above: what it costs to
+-- look behind it, and whether it was but passed; nil: the policy failed.
+local function consider(e, hooks, i)
+  local plan, sizing, r = e.plan, e.sizing, e.requests
+  if r.mark[i] ~= 0 or r.flight[i] > 0 then return 0 end
+  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then
+    plan.num_held = plan.num_held + 1
+    return 1
+  end
+  local n = sizing:chunk(i, plan.tokens_left, plan.tokens_left)
+  local first = n > 0 and n or sizing:least(i)
+  if not plan:fits(i, first) then return lacks_room(e, hooks, i, first) end
+  if n == 0 then return pass(e, hooks, i) end
+  n = chunks.size(e, hooks, i)
+  if not n then return nil end
+  if n < 1 then return hold(e, i, ZERO_CHUNK) end
+  local verdict = ask(e, hooks, i)
+  if verdict ~= true then return verdict end
+  plan:admit(i, n)
+  return 0
+end
+
+-- Does a waiting request go before a running one? Of equals the running one goes first; but where keys are
+-- those of groups, the group that waits.
+local function goes_before(e, hooks, i, running)
+  local r = e.requests
+  if r.key[i] ~= r.key[running] then return r.key[i] < r.key[running] end
+  local group = hooks.policy.group
+  return group ~= nil and r[group][i] ~= r[group][running]
+end
+
+-- Begin with the queue, as late as can be: a running request that left in this step may have made room.
+local function open(e, hooks, queue)
+  e.looks, e.is_open, e.is_opened = LOOKS, false, true
+  if not may_admit(e, hooks) then return true end
+  e.is_open = true
+  return queue:begin(e.step_number) ~= false
+end
+
+--- Admit those of the queue that go before a running prompt; -1: everybody who fits. After the first call
+--- close() must follow.
+---@return boolean ok
+function M.admit(e, hooks, queue, running)
+  if not e.is_opened and not open(e, hooks, queue) then return false end
+  while e.is_open and e.looks > 0 and may_admit(e, hooks) do
+    local i = queue:candidate()
+    if i == nil then return false end
+    if i < 0 then break end
+    if running >= 0 and not goes_before(e, hooks, i, running) then return true end
+    local cost, is_passed = consider(e, hooks, i)
+    if cost == nil then return false end
+    if cost < 0 then break end
+    e.looks = e.looks - cost
+    if cost == 0 then queue:advance() elseif is_passed then queue:pass(cost) else queue:hold(cost) end
+  end
+  if e.is_open then
+    e.is_open = false
+    queue:finish()
+  end
+  return true
+end
+
+--- Put back what was looked at, however the packing ended.
+function M.close(e, queue)
+  if e.is_open then queue:finish() end
+  e.is_open = false
+end
+
+return M

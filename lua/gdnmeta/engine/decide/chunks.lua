@@ -1,0 +1,81 @@
+-- Stretches of text: how many tokens of a request's text a step takes, and what the next step owes it.
+-- Functions return false or nil when the policy failed: the plan is then thrown away.
+local room = require "gdnmeta.engine.decide.preempt"
+
+local huge, min = math.huge, math.min
+
+local PATIENCE = 16 -- steps that a request which the policy held is not owed anything
+
+local M = {}
+
+--- Decodes left too little for request i: in the next step they leave it its share. Not where prompts before
+-- it would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
+function M.starve(e, i)
+  local plan, held = e.plan, e.requests.held[i]
+  if plan.starved >= 0 or e.owed_to >= 0 or plan.is_cut then return end
+  if held > 0 and e.step_number - held <= PATIENCE then return end
+  local by_decodes = plan.budget - plan.prefill_taken - plan.tokens_left
+  if by_decodes > 0 and e.sizing:least(i) <= plan.tokens_left + by_decodes then plan.starved = i end
+end
+
+local function too_short(e, hooks, i, n)
+  hooks.guard:fail("chunk", ("chunk gives %d tokens, want 0 or at least ctx.block = %d"):format(n, e.block),
+                   nil, e.requests.id[i])
+end
+
+-- What the policy would give it in a step that has given nothing yet: less than a block is a mistake then,
+-- for it would never run. One request a step is asked.
+local function most_of(e, hooks, i, rest, limit)
+  local plan = e.plan
+  local taken, left = plan.prefill_taken, plan.tokens_left
+  if plan.is_tried then return huge end
+  plan.is_tried = true
+  if taken == 0 then return limit end
+  plan.prefill_taken, plan.tokens_left = 0, plan.budget
+  limit = hooks:chunk(i, rest)
+  plan.prefill_taken, plan.tokens_left = taken, left
+  return limit
+end
+
+--- Tokens that the policy gives a chunk that something fits of; nil: the policy failed.
+---@return integer|nil n
+function M.size(e, hooks, i)
+  local plan, sizing, r = e.plan, e.sizing, e.requests
+  local rest = r.known[i] - r.computed[i]
+  if not sizing.chunked then return rest end
+  local limit = hooks:chunk(i, rest)
+  if not limit or limit < 1 then return limit end
+  local n = sizing:chunk(i, limit, plan.tokens_left)
+  if n == 0 and limit < sizing:least(i) then
+    limit = most_of(e, hooks, i, rest, limit)
+    if limit and limit < sizing:least(i) then too_short(e, hooks, i, limit) end
+    if not limit or limit < sizing:least(i) then return nil end
+    return 0
+  end
+  local wanted = min(limit, rest, sizing.limit)
+  if wanted > plan.tokens_left then
+    if n < wanted and n < sizing:share(i, e.max_num_batched_tokens) then M.starve(e, i) end
+    plan.is_cut = true
+  end
+  return n
+end
+
+--- The next chunk of a running prompt.
+---@return boolean ok
+function M.take(e, hooks, i)
+  local plan = e.plan
+  if e.sizing:chunk(i, plan.tokens_left, plan.tokens_left) == 0 then
+    M.starve(e, i)
+    return true
+  end
+  local n = M.size(e, hooks, i)
+  if not n then return false end
+  if n < 1 then return true end
+  while not plan:put_chunk(i, n) do
+    local todo = room.make(e, hooks, i, e.requests.computed[i] + n, 0)
+    if todo ~= "again" then return todo end
+  end
+  return true
+end
+
+return M

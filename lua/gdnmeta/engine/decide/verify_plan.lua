@@ -1,0 +1,151 @@
+-- Is the plan legal? Recomputed from the plan and the requests alone, for whoever filled it. Numbers are
+-- those of the invariants: the engine packs, pads and counts so that the others hold.
+local requests = require "gdnmeta.engine.requests"
+local cut = require("gdnmeta.native.trace_cuts").cut
+
+local RUNNING, WAITING = requests.RUNNING, requests.WAITING
+local floor, max = math.floor, math.max
+
+local M = {}
+
+local function problem_with(e, number, i, n, want)
+  return ("%s: request %s takes %d tokens, want %d"):format(number, tostring(e.requests.id[i]), n, want), i
+end
+
+-- I9: the threshold is for a prompt beside which others stand, waiting or running.
+local function is_beside_others(e, i)
+  local prompts = e.fifo.size
+  for at = 0, e.num_running - 1 do
+    if not e.sizing:is_decode(e.running[at]) then prompts = prompts + 1 end
+  end
+  return prompts > (e.sizing:wants_text(i) and 1 or 0)
+end
+
+-- I9, I10, I11: what a stretch of text may be.
+local function chunk_problem(e, i, n)
+  local sizing, computed, known = e.sizing, e.requests.computed[i], e.requests.known[i]
+  if computed + n > known then return "I5", known - computed end
+  if sizing.threshold > 0 and n > sizing.threshold and is_beside_others(e, i) then
+    return "I9", sizing.threshold
+  end
+  if not sizing.chunked and n ~= known - computed then return "I10", known - computed end
+  if not sizing.align then return nil end
+  local block = sizing.block
+  local last = max((floor(known / block) - (e.num_spec > 0 and 1 or 0)) * block, 0)
+  local ends = computed + n
+  if computed < last and (ends > last or ends < last and n % block ~= 0) then
+    return "I11", last - computed
+  end
+end
+
+-- What a step that ends at `ends` takes of the pools.
+local function needs(e, i, ends, drafts)
+  local r, states = e.requests, e.states
+  if ends <= r.kv_cover[i] and ends > r.low_cover[i]
+    and ends - 1 + drafts * states.block < r.high_cover[i] then
+    return 0, 0
+  end
+  return states:missing_slots(i, ends, drafts), states:missing_kv(i, ends)
+end
+
+-- I5, I6, I7: a decode takes one token and the drafts that were proposed first.
+local function prove_decodes(e, sum)
+  local plan, r, round, sizing = e.plan, e.requests, e.proof, e.sizing
+  local decodes, drafted, most, last = plan.decodes, plan.drafts, e.num_spec, sizing.max_model_len - 1
+  local tokens, slots, kv = 0, 0, 0
+  for p = 0, plan.num_decodes - 1 do
+    local i, drafts = decodes[p], drafted[p]
+    local n = 1 + drafts
+    local ends = r.computed[i] + n
+    if r.seen[i] == round then return problem_with(e, "I1", i, n, 0) end
+    if drafts < 0 then return problem_with(e, "I2", i, n, 1) end
+    if r.state[i] ~= RUNNING then return problem_with(e, "I4", i, n, 0) end
+    if r.computed[i] < r.prompt[i] or ends - r.known[i] - r.placeholders[i] ~= drafts
+      or drafts > r.drafts[i] or drafts > most then
+      return problem_with(e, "I7", i, n, 1 + r.drafts[i])
+    end
+    if ends > last then return problem_with(e, "I6", i, n, last - r.computed[i]) end
+    if not sizing:may_run(i) then return problem_with(e, "I5", i, n, 0) end
+    r.seen[i] = round
+    local more_slots, more_kv = needs(e, i, ends, drafts)
+    tokens, slots, kv = tokens + n, slots + more_slots, kv + more_kv
+  end
+  sum.tokens, sum.slots, sum.kv = tokens, slots, kv
+end
+
+local function prove_chunks(e, sum)
+  local plan, r, round, sizing = e.plan, e.requests, e.proof, e.sizing
+  for p = 0, plan.num_chunks - 1 do
+    local i, n = plan.chunks[p], plan.tokens[p]
+    local waits, ends = r.state[i] == WAITING, r.computed[i] + n
+    if r.seen[i] == round then return problem_with(e, "I1", i, n, 0) end
+    if n < 1 then return problem_with(e, "I2", i, n, 1) end
+    if not waits and r.state[i] ~= RUNNING or waits and r.flight[i] > 0 then
+      return problem_with(e, "I4", i, n, 0)
+    end
+    if not sizing:may_run(i) then return problem_with(e, "I5", i, n, 0) end
+    local number, want = chunk_problem(e, i, n)
+    if number then return problem_with(e, number, i, n, want) end
+    r.seen[i] = round
+    local more_slots, more_kv = needs(e, i, ends, 0)
+    sum.tokens, sum.slots, sum.kv = sum.tokens + n, sum.slots + more_slots, sum.kv + more_kv
+    if waits then sum.admitted = sum.admitted + 1 end
+  end
+end
+
+-- I22. What victims give back now counts as free.
+local function prove_victims(e, sum)
+  local plan, r = e.plan, e.requests
+  for v = 0, plan.num_victims - 1 do
+    local i = plan.victims[v]
+    if r.state[i] ~= RUNNING or r.seen[i] == e.proof then
+      return ("I22: request %s is preempted, want one that runs, once, and is not scheduled"):format(
+        tostring(r.id[i])), i
+    end
+    r.seen[i] = e.proof
+    if r.flight[i] == 0 then
+      sum.slots, sum.kv = sum.slots - e.states:held_slots(i), sum.kv - r.kv_blocks[i]
+      sum.seats = sum.seats + 1
+    end
+  end
+end
+
+local function prove_sums(e, sum)
+  local plan, states = e.plan, e.states
+  if sum.tokens > e.max_num_batched_tokens then
+    return ("I3: the plan has %d tokens, want at most %d"):format(sum.tokens, e.max_num_batched_tokens)
+  end
+  local running = e.num_running - plan.num_victims + sum.admitted
+  if running > e.max_num_seqs or sum.admitted > states.free_seats + sum.seats then
+    return ("I4: %d requests would run, want at most %d"):format(running, e.max_num_seqs)
+  end
+  if sum.admitted > 0 and plan.num_victims > 0 and not e.admit_after_preemption then
+    return "I21: the plan admits in a step that preempts"
+  end
+  if sum.slots > states:free_slots() then
+    return ("I13: the plan needs %d slots a group, %d are free"):format(sum.slots, states:free_slots())
+  end
+  if states.limited and sum.kv > states.free_kv then
+    return ("I13: the plan needs %d blocks of attention cache, %d are free"):format(sum.kv, states.free_kv)
+  end
+end
+
+local sum = { tokens = 0, slots = 0, kv = 0, admitted = 0, seats = 0 }
+
+--- nil, or what is wrong and with which request.
+---@return string|nil problem, integer? i
+function M.problem(e)
+  e.proof = e.proof + 1
+  sum.tokens, sum.slots, sum.kv, sum.admitted, sum.seats = 0, 0, 0, 0, 0
+  local problem, i = prove_decodes(e, sum)
+  if not problem and e.plan.num_chunks > 0 then
+    cut()
+    problem, i = prove_chunks(e, sum)
+  end
+  if not problem then problem, i = prove_victims(e, sum) end
+  if not problem then problem, i = prove_sums(e, sum) end
+  cut()
+  return problem, i
+end
+
+return M

@@ -1,0 +1,65 @@
+-- An engine as a table of its requests: who runs, who waits, and how far each has come.
+local paints = require "gdnmeta.metadata.colors"
+
+local ROWS = 16 -- requests that are shown
+local BAR = 24  -- characters
+
+local M = {}
+
+-- Live requests: those that run in the order of the running list, then the others as they arrived.
+local function ids(engine)
+  local r, list, seen, waiting = engine.requests, {}, {}, {}
+  for at = 0, engine.num_running - 1 do
+    local i = engine.running[at]
+    list[#list + 1], seen[i] = r.id[i], true
+  end
+  for _, i in pairs(r.index) do
+    if not seen[i] then waiting[#waiting + 1] = i end
+  end
+  table.sort(waiting, function(a, b) return r.tie[a] < r.tie[b] end)
+  for _, i in ipairs(waiting) do list[#list + 1] = r.id[i] end
+  return list
+end
+
+-- What is computed of the prompt, then of the answer, out of the longest text that it may become.
+local function bar(request, paint)
+  local total = request.prompt + request.max_tokens
+  local computed = math.min(request.computed, total)
+  local prompt = math.floor(BAR * math.min(computed, request.prompt) / total + 0.5)
+  local answer = math.max(math.floor(BAR * computed / total + 0.5) - prompt, 0)
+  return ("|%s%s%s|"):format(paint("p", ("p"):rep(prompt)), paint("d", ("d"):rep(answer)),
+                             paint(".", ("."):rep(BAR - prompt - answer)))
+end
+
+local function stores(engine)
+  local slots, kv = engine:slots(), engine:kv()
+  local text = ("  state slots: %d of %d in use"):format(slots.used, slots.used + slots.free)
+  return kv and ("%s; attention cache: %d of %d blocks in use"):format(text, kv.used, kv.size) or text
+end
+
+--- An engine's requests, the first ones.
+---@param engine table
+---@param paint function|nil see colors.lua
+---@return string
+function M.draw(engine, paint)
+  paint = paint or paints.plain
+  local lines = { tostring(engine) }
+  if engine.closed then return lines[1] end
+  lines[2] = stores(engine)
+  local list = ids(engine)
+  if #list == 0 then return table.concat(lines, "\n") end
+  lines[3] = paint("head", "       id  state    prompt  computed  emitted  of most  drafts")
+  for n = 1, math.min(#list, ROWS) do
+    local request = engine:request(list[n])
+    -- A cancelled one that is still in flight has no snapshot.
+    if request then
+      lines[#lines + 1] = ("%9s  %-7s %7d %9d %8d %8d %7d  %s"):format(tostring(list[n]):sub(1, 9),
+        request.state or "leaving", request.prompt, request.computed, request.emitted, request.max_tokens,
+        request.drafts, bar(request, paint))
+    end
+  end
+  if #list > ROWS then lines[#lines + 1] = ("      ... %d more"):format(#list - ROWS) end
+  return table.concat(lines, "\n")
+end
+
+return M

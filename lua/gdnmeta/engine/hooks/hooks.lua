@@ -1,0 +1,95 @@
+-- A policy's hooks as the engine calls them: guarded, with a default for each hook that is not there.
+-- Results that start with nil or false mean: the policy failed, and that has been recorded.
+local ffi = require "ffi"
+local guards = require "gdnmeta.engine.hooks.guard"
+local make_sections = require "gdnmeta.engine.hooks.hook_loops"
+
+local INFINITY = math.huge
+local one_t = ffi.typeof "int32_t[1]"
+
+local function uncompiled_copy()
+  local copy = loadstring(string.dump(make_sections))
+  jit.off(copy, true)
+  return copy
+end
+
+local Hooks = {}
+Hooks.__index = Hooks
+
+local function enabled(self)
+  return not self.guard.disabled
+end
+
+--- The key of a request that joins the queue. A bad one puts it last; nothing else can fail then.
+function Hooks:key(i)
+  local key, r = self.policy.key, self.requests
+  self.one[0] = i
+  if not key or not enabled(self) or not self.guard:call(self.sections.keys, key, self.one, 1, -1) then
+    r.key[i], r.keyed[i] = INFINITY, -1
+  end
+end
+
+function Hooks:keys(items, n, step)
+  return self.guard:call(self.sections.keys, self.policy.key, items, n, step)
+end
+
+function Hooks:scores(items, n)
+  return self.guard:call(self.sections.scores, self.policy.victim, items, n)
+end
+
+function Hooks:drafts(items, n)
+  return self.guard:call(self.sections.drafts, self.policy.drafts, items, n)
+end
+
+--- Tokens of a chunk, at most `want`.
+---@return integer|nil n
+function Hooks:chunk(i, want)
+  local policy = self.policy
+  if policy.chunk_limit and want > policy.chunk_limit then want = policy.chunk_limit end
+  if not policy.chunk then return want end
+  local ok, n = self.guard:call(self.sections.chunk, policy.chunk, i, want)
+  if not ok then return nil end
+  return n < want and n or want
+end
+
+--- ok, then true to admit, false to hold, nil and the reason to reject.
+function Hooks:admit(i)
+  local admit = self.policy.admit
+  if not admit then return true, true end
+  return self.guard:call(self.sections.admit, admit, i)
+end
+
+--- Running requests with a higher score than this may leave for the waiting request i; nil: it failed.
+function Hooks:bound(i)
+  local ok, bound = self.guard:call(self.sections.bound, self.policy.preempt_for, i)
+  return ok and bound or nil
+end
+
+--- Something happened to a request: name is a policy's field on_*.
+function Hooks:event(name, i)
+  local handler = self.policy[name]
+  if handler and enabled(self) then self.guard:call(self.sections.event, name, handler, i) end
+end
+
+--- Tokens came out: amounts[n] of the requests items[n].
+function Hooks:emitted(items, amounts, n)
+  local handler = self.policy.on_emit
+  if handler and enabled(self) then self.guard:call(self.sections.emitted, handler, items, amounts, n) end
+end
+
+--- Level 2.
+function Hooks:full(see, propose)
+  return self.guard:call(self.sections.full, self.policy.step, see, propose)
+end
+
+local M = {}
+
+function M.new(engine, view, policy, options)
+  local factory = policy.trusted and make_sections or uncompiled_copy()
+  return setmetatable({
+    policy = policy, requests = engine.requests, sections = factory(view), one = one_t(),
+    guard = guards.new(engine, view.cursor, policy, options),
+  }, Hooks)
+end
+
+return M

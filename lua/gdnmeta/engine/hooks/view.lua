@@ -1,0 +1,126 @@
+-- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
+-- the engine's columns when asked and refuse writing; no cdata ever leaves them.
+local check = require "gdnmeta.native.args"
+local bit = require "bit"
+
+local huge, min = math.huge, math.min
+
+-- An object without contents: reader(name) finds the value.
+local function read_only(what, reader)
+  return setmetatable({}, {
+    __index = reader,
+    __newindex = function(_, name) error(("%s is read-only, cannot set %s"):format(what, check.word(name)),
+                                         2) end,
+    __metatable = false,
+  })
+end
+
+local PLAIN = { "prompt", "max_tokens", "computed", "known", "preemptions", "weight", "priority", "arrival",
+                "deadline", "ttft", "tpot", "last_emit" }
+
+-- Functions of a request's number.
+local function request_fields(e)
+  local r, fields = e.requests, {}
+  for _, name in ipairs(PLAIN) do fields[name] = function(i) return r[name][i] end end
+  function fields.id(i) return r.id[i] end
+  function fields.user(i) return e.users.name[r.user[i]] end
+  function fields.class(i) return e.classes.name[r.class[i]] end
+  function fields.want(i)
+    local want = r.known[i] + r.placeholders[i] - r.computed[i]
+    return e.sizing:is_decode(i) and want + r.drafts[i] or want
+  end
+  function fields.is_decode(i) return e.sizing:is_decode(i) end
+  function fields.age(i) return e.now - r.arrival[i] end
+  function fields.emitted(i) return r.known[i] - r.prompt[i] end
+  function fields.slots(i) return e.states:held_slots(i) end
+  function fields.cached_prefix(i) return r.cached[i] end
+  function fields.user_waiting(i) return e.users.waiting[r.user[i]] end
+  function fields.user_requests(i) return e.users.holders[r.user[i]] end
+  return fields
+end
+
+-- Seconds until the first running decode misses its time between tokens.
+local function min_slack(e)
+  local r, slack = e.requests, huge
+  for at = 0, e.num_running - 1 do
+    local i = e.running[at]
+    if e.sizing:is_decode(i) then slack = min(slack, r.last_emit[i] + r.tpot[i] - e.now) end
+  end
+  return slack
+end
+
+-- A small linear generator: the same numbers in every run, whatever else draws random numbers.
+local function random_numbers(seed)
+  local state = bit.tobit(seed)
+  return function()
+    state = bit.tobit(bit.band(state, 0xffff) * 25173 + 13849 + bit.rol(state, 13))
+    return bit.rshift(bit.bxor(state, bit.rol(state, 7)), 8) / 2^24
+  end
+end
+
+-- The host's functions. How many tokens fit is asked beside those that run.
+local function cost_of(e, given)
+  local functions = { predict = given.predict }
+  function functions.tokens_within(seconds, rows)
+    return given.tokens_within(seconds, rows or e.num_running)
+  end
+  return read_only("ctx.cost", function(_, name) return functions[name] end)
+end
+
+local function step_fields(e, options)
+  local plan, fields = e.plan, {}
+  local constants = {
+    aging = options.aging, rekey_limit = options.rekey_limit, k = e.num_spec, counters = {},
+    block = e.states.align and e.states.block or 1, random = random_numbers(options.seed), pad = e.pad,
+    cost = cost_of(e, options.cost),
+  }
+  for name, value in pairs(constants) do fields[name] = function() return value end end
+  function fields.now() return e.now end
+  function fields.step() return e.step_number end
+  function fields.budget_left() return plan.tokens_left end
+  function fields.prefill_taken() return plan.prefill_taken end
+  function fields.seqs_left() return plan.seqs_left end
+  function fields.free_slots() return math.max(plan.slots_left - plan.slots_aside, 0) end
+  function fields.kv_left() return math.max(plan.kv_left - plan.kv_aside, 0) end
+  function fields.running() return e.num_running end
+  function fields.waiting() return e.fifo.size end
+  -- Whoever asks, asks for every chunk; nothing that it depends on changes within a step.
+  local seen, slack = -1, huge
+  function fields.min_slack()
+    if seen ~= e.step_number then seen, slack = e.step_number, min_slack(e) end
+    return slack
+  end
+  return fields
+end
+
+local function leave() end
+jit.off(leave)
+
+-- Run once an engine: closures made in a loop do not compile, and need not.
+jit.off(request_fields)
+jit.off(cost_of)
+jit.off(step_fields)
+
+local M = { read_only = read_only }
+
+--- cursor.i is the number of the request that `r` shows, -1: none; cursor.hook the hook that runs, or false.
+---@return table view { r, ctx, cursor, requests }
+function M.new(e, options)
+  local cursor = { i = -1, hook = false }
+  local of_request, of_step = request_fields(e), step_fields(e, options)
+  local r = read_only("r", function(_, name)
+    local field, i = of_request[name], cursor.i
+    if not field then error("r has no field " .. check.word(name), 2) end
+    if i < 0 then error("r shows a request only while its hook runs", 2) end
+    return field(i)
+  end)
+  local ctx = read_only("ctx", function(_, name)
+    local field = of_step[name]
+    if not field then error("ctx has no field " .. check.word(name), 2) end
+    return field()
+  end)
+  return { r = r, ctx = ctx, cursor = cursor, requests = e.requests, step_fields = of_step,
+           leave = leave }
+end
+
+return M

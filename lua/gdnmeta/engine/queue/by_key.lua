@@ -1,0 +1,114 @@
+-- Waiting requests by the policy's key. It is computed when the request joins the queue; one that is not
+-- static also anew in every step, for at most `rekey_limit` requests in turn and for whoever comes first.
+-- (Same face as fifo.lua and by_group.lua: begin, candidate, advance or hold ..., finish; finish puts back
+-- what was passed, and what was held comes back at its turn. Those of the best keys come back in every step,
+-- so that a look without effect costs no request its place.)
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local parked = require "gdnmeta.engine.queue.parked"
+
+local out_t = ffi.typeof "gdn_heap *[1]"
+local items_t = ffi.typeof "int32_t[?]"
+
+local function heap_free(heap) lib.gdn_heap_free(heap) end
+
+local ByKey = {}
+ByKey.__index = ByKey
+
+local function set(self, i)
+  local r = self.requests
+  lib.gdn_heap_reserve(self.heap, r.capacity)
+  lib.gdn_heap_set(self.heap, i, r.key[i], r.tie[i])
+end
+
+function ByKey:push(i)
+  self.hooks:key(i)
+  set(self, i)
+end
+
+function ByKey:remove(i)
+  if self.requests.parked[i] > 0 then self.parked:remove(i) else lib.gdn_heap_remove(self.heap, i) end
+end
+
+local function rekey(self)
+  local fifo, items, n = self.fifo, self.items, math.min(self.fifo.size, self.limit)
+  for k = 0, n - 1 do items[k] = fifo:rotate() end
+  if not self.hooks:keys(items, n, self.step) then return false end
+  local is_parked = self.requests.parked
+  for k = 0, n - 1 do
+    if is_parked[items[k]] == 0 then set(self, items[k]) else self.parked:set(items[k]) end
+  end
+  return true
+end
+
+local function unpark(self)
+  local back = self.parked
+  back:begin()
+  local i = back:pop()
+  while i >= 0 do
+    set(self, i)
+    i = back:pop()
+  end
+end
+
+--- Candidates of a step from here on, in order. False: the policy failed.
+function ByKey:begin(step)
+  self.popped, self.step, self.fresh = 0, step, 0
+  unpark(self)
+  return self.static or rekey(self)
+end
+
+--- The best one, or -1; nil: the policy failed.
+function ByKey:candidate()
+  local r = self.requests
+  while true do
+    local i = lib.gdn_heap_first(self.heap)
+    if i < 0 or self.static or r.keyed[i] == self.step or self.fresh >= self.limit then return i end
+    self.fresh = self.fresh + 1
+    self.items[0] = i
+    if not self.hooks:keys(self.items, 1, self.step) then return nil end
+    set(self, i)
+  end
+end
+
+function ByKey:advance()
+  local i = lib.gdn_heap_first(self.heap)
+  lib.gdn_heap_remove(self.heap, i)
+  self.popped = self.popped + 1
+  self.held[self.popped] = i
+  local back = self.parked:first() -- its turn, if its key is the best now
+  if back >= 0 then set(self, back) end
+end
+
+--- The best one stays out until it is its turn again.
+function ByKey:hold(cost)
+  local i = lib.gdn_heap_first(self.heap)
+  lib.gdn_heap_remove(self.heap, i)
+  self.parked:push(i, cost)
+end
+
+ByKey.pass = ByKey.hold -- more than a step looks at may want more tokens than are left
+
+function ByKey:finish()
+  for n = 1, self.popped do set(self, self.held[n]) end
+  self.popped = 0
+end
+
+local M = {}
+
+function M.new(requests, fifo, policy, hooks, limit)
+  local out = out_t()
+  if lib.gdn_heap_new(requests.capacity, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
+  local self = setmetatable({ requests = requests, fifo = fifo, static = policy.static, hooks = hooks,
+                              limit = limit, parked = parked.new(requests),
+                              heap = ffi.gc(out[0], heap_free), items = items_t(limit), held = {},
+                                popped = 0 }, ByKey)
+  local i = fifo.head
+  while i >= 0 do
+    self:push(i)
+    i = requests.next[i]
+  end
+  return self
+end
+
+return M

@@ -1,0 +1,95 @@
+-- What a host says about a step that has run, and whether it can have happened.
+local check = require "gdnmeta.native.args"
+
+local MIN, MAX = check.INT32_MIN, check.INT32_MAX - 1
+
+local M = {}
+
+local RESULT = { accepted = true, stop = true, drafts = true }
+
+-- I25, for one row.
+local function row_problem(step, row, accepted, stop, drafts, num_spec)
+  local most = step.drafts[row] > 0 and step.drafts[row] or 0
+  local tokens = step.samples[row] * (accepted + 1)
+  local id = step.ids[row + 1]
+  if accepted < 0 or accepted > most then
+    return ("request %s: accepted = %d, want 0 .. %d"):format(check.word(id), accepted, most)
+  elseif stop < 0 or stop > tokens then
+    return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(check.word(id), stop,
+                                                                                   tokens)
+  end
+  if drafts < 0 or drafts > num_spec then
+    return ("request %s: drafts = %d, want 0 .. %d"):format(check.word(id), drafts, num_spec)
+  end
+end
+
+-- One request's result as three numbers; or nil, message.
+local function read_one(id, given, default_drafts)
+  if type(given) ~= "table" then
+    return nil, ("results[%s] is a %s, want a table"):format(check.word(id), type(given))
+  end
+  local result, unknown = check.take(given, RESULT)
+  if not result then
+    return nil, ("results[%s]: unknown field %s"):format(check.word(id), check.word(unknown))
+  end
+  for name in pairs(RESULT) do
+    local value = result[name]
+    if type(value) ~= "nil" and not check.integer(value, MIN, MAX)
+      and not (name == "stop" and value == true) then
+      return nil, check.wrong(("results[%s].%s"):format(check.word(id), name), value, "an integer")
+    end
+  end
+  local accepted, stop = result.accepted or 0, result.stop or 0
+  if stop == true then stop = accepted + 1 end
+  return accepted, stop, result.drafts or default_drafts
+end
+
+--- Read a host's table of results, each value once.
+---@return table|nil numbers of every row, three each
+---@return string? problem
+function M.read(step, results, default_drafts)
+  local numbers, known, number = {}, {}, step.number
+  for row = 0, step.num_rows - 1 do
+    if step.number ~= number then break end -- a metamethod made another step of it, and the caller refuses
+    local id = step.ids[row + 1]
+    local given = results[id]
+    local accepted, stop, drafts = 0, 0, default_drafts
+    known[id] = true
+    if type(given) ~= "nil" then
+      accepted, stop, drafts = read_one(id, given, default_drafts)
+      if not accepted then return nil, stop end
+    end
+    numbers[3 * row], numbers[3 * row + 1], numbers[3 * row + 2] = accepted, stop, drafts
+  end
+  for id in next, results do
+    if not known[id] then return nil, ("results[%s]: the step has no such request"):format(check.word(id)) end
+  end
+  return numbers
+end
+
+--- What was read, into the step's arrays.
+function M.write(step, numbers)
+  for row = 0, step.num_rows - 1 do
+    local at = 3 * row
+    step.accepted[row], step.stop[row], step.next_drafts[row] = numbers[at], numbers[at + 1], numbers[at + 2]
+  end
+end
+
+--- Can it have happened?
+---@param numbers table|nil what was read; nil: what stands in the step's arrays
+---@return string|nil problem
+function M.problem(step, numbers, num_spec)
+  for row = 0, step.num_rows - 1 do
+    local accepted, stop, drafts
+    if numbers then
+      local at = 3 * row
+      accepted, stop, drafts = numbers[at], numbers[at + 1], numbers[at + 2]
+    else
+      accepted, stop, drafts = step.accepted[row], step.stop[row], step.next_drafts[row]
+    end
+    local problem = row_problem(step, row, accepted, stop, drafts, num_spec)
+    if problem then return problem end
+  end
+end
+
+return M

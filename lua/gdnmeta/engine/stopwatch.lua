@@ -1,0 +1,32 @@
+-- Readings of the host's stopwatch. It may fail and may return anything, in the middle of a step: only a
+-- finite number of seconds is taken, and nothing is raised.
+local boundary = require "gdnmeta.policy.contained.no_yield"
+local check = require "gdnmeta.native.args"
+local problem = require "gdnmeta.native.raised"
+local room = require "gdnmeta.policy.contained.stack_room"
+
+local pcall, type = pcall, type
+
+local M = {}
+
+--- cursor: of view.lua. Its hook is what the engine is locked by.
+---@return number|nil seconds, string? problem
+function M.read(stopwatch, cursor)
+  if not pcall(room) then return nil, "stack overflow" end
+  local hook = cursor.hook
+  cursor.hook = hook or "stopwatch"
+  local ok, seconds = boundary(pcall, stopwatch)
+  cursor.hook = hook
+  if ok and type(seconds) == "number" and seconds - seconds == 0 then return seconds end -- not nan, not inf
+  if ok then return nil, check.wrong("stopwatch()", seconds, "a finite number of seconds") end
+  return nil, "stopwatch failed: " .. problem.text(seconds)
+end
+
+--- Seconds since a reading; nil where one of the two is none.
+---@return number|nil
+function M.since(stopwatch, cursor, before)
+  local now = M.read(stopwatch, cursor)
+  return before and now and now - before
+end
+
+return M

@@ -1,0 +1,44 @@
+-- May an engine change now? Not once it or a builder of its is closed, for then the state tables are gone;
+-- nor in the middle of a change, which is where a policy's hooks and the host's stopwatch run.
+local receiver = require "gdnmeta.native.methods"
+
+local Engine = receiver.Engine
+
+local M = {}
+
+-- Why it must not change while a callback runs, or nil.
+local function busy(self)
+  local hook = self.view.cursor.hook
+  return hook and "called by " .. receiver.caller(hook)
+end
+
+--- For methods that change nothing. Raises at the line of the method's caller, as the others do.
+---@param method string who is called, for the message
+function M.look(self, method)
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
+  if self.closed then error("gdnmeta.Engine: closed", 3) end
+end
+
+--- For methods that do not need the builder: no callback is under way.
+function M.idle(self, method)
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
+  local why = busy(self)
+  if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
+end
+
+--- For methods that change requests, slots or tables. Ask again behind whatever may run the host's code, such
+--- as a metamethod of an argument.
+---@param level integer|nil of the method's caller, as for error; default 3
+function M.change(self, method, level)
+  level = level or 3
+  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, level + 1) end
+  if self.closed then error("gdnmeta.Engine: closed", level) end
+  local why, second = busy(self), self.second_builder
+  if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), level) end
+  if not self.builder.handle or second and not second.handle then
+    error(("gdnmeta.Engine:%s: %s is closed"):format(
+      method, self.builder.handle and "second_builder" or "builder"), level)
+  end
+end
+
+return M

@@ -1,0 +1,139 @@
+-- How arguments are judged. A message names the thing, its value and what was wanted; the public
+-- function that was called raises it at its caller's line.
+local ffi = require "ffi"
+local words = require "gdnmeta.native.shown"
+
+local tobit = bit.tobit
+
+local M = { INT32_MIN = -2147483648, INT32_MAX = 2147483647 }
+
+--- What is wrong with the path of a file. The C library ends it at a NUL byte, and would open another file.
+---@return string|nil message
+function M.path_problem(name, value)
+  if type(value) ~= "string" then return M.wrong(name, value, "a string") end
+  if value:find("\0", 1, true) then return M.wrong(name, value, "a path without NUL bytes") end
+end
+
+--- Is `value` a whole number in low .. high? Both bounds lie within an int32, which is what makes
+--- tobit the whole test: it differs from a fraction, from NaN and from whatever would wrap.
+---@return boolean
+function M.integer(value, low, high)
+  return type(value) == "number" and tobit(value) == value and value >= low and value <= high
+end
+
+--- A value as a message shows it.
+---@return string
+function M.show(value)
+  local kind = type(value)
+  if kind == "number" then
+    return value ~= value and "nan" or ("%.14g"):format(value)
+  elseif kind == "string" then
+    return words.quoted(value)
+  elseif kind == "nil" or kind == "boolean" then
+    return tostring(value)
+  elseif kind == "cdata" then
+    return tostring(ffi.typeof(value)):gsub("^ctype<(.*)>$", "cdata %1")
+  end
+  return "a " .. kind
+end
+
+--- An id or a name as it stands in a sentence, without quotes.
+---@return string
+function M.word(value)
+  return type(value) == "string" and words.clean(value) or M.show(value)
+end
+
+---@return string message
+function M.wrong(name, value, wanted)
+  return ("%s = %s, want %s"):format(name, M.show(value), wanted)
+end
+
+---@return string message
+function M.wrong_integer(name, value, low, high)
+  return M.wrong(name, value, ("an integer in %d .. %d"):format(low, high))
+end
+
+local void_t = ffi.typeof "void *"
+
+--- Nothing given: nil, or the null that JSON readers use (a light userdata of address 0).
+---@return boolean
+function M.absent(value)
+  local kind = type(value) -- a null pointer of another kind is a mistake, and equal to nil
+  return kind == "nil" or kind == "userdata" and ffi.cast(void_t, value) == nil
+end
+
+local holder = ffi.new "struct { void *pointer; }"
+local function hold(value) holder.pointer = value end
+
+--- May `value` stand where C wants a void pointer?
+---@return boolean
+function M.pointer(value)
+  return type(value) ~= "table" and type(value) ~= "string" and (pcall(hold, value))
+end
+
+local function ctype(value)
+  return type(value) == "cdata" and tostring(ffi.typeof(value)):match "^ctype<(.*)>$" or ""
+end
+
+--- Elements of an int32_t array, which carries its length.
+---@return integer|nil length nil for anything else, pointers included
+function M.int32_array(value)
+  local name = ctype(value):gsub("^const ", "")
+  if name:find "^int %[[%d?]+%]$" or name:find "^int %(&%)%[%d+%]$" then return ffi.sizeof(value) / 4 end
+end
+
+---@return boolean
+function M.int32_pointer(value)
+  local name = ctype(value)
+  return name == "int *" or name == "const int *"
+end
+
+--- The fields of a table of arguments, each read once: an __index may give something else the next time.
+---@param given table
+---@param known table name -> anything
+---@return table|nil copy nil: something unknown stands in it
+---@return any unknown its name
+function M.take(given, known)
+  for name in next, given do
+    if known[name] == nil then return nil, name end
+  end
+  local copy = {}
+  for name in next, known do copy[name] = given[name] end
+  return copy
+end
+jit.off(M.take) -- the LuaJIT of Debian 12 has crashed in compiled loops over tables of others
+
+-- Lists are read without their metamethods, whose code could do anything in the middle of a call.
+
+--- Elements up to the last one, which is more than # may say where some are missing.
+---@return integer
+function M.length(list)
+  return math.ceil(table.maxn(list))
+end
+
+--- Is it a list of integers with none missing?
+---@return integer|nil length, string? message
+function M.list(name, list, low, high)
+  if type(list) ~= "table" then return nil, M.wrong(name, list, "a list") end
+  local n = M.length(list)
+  for i = 1, n do
+    local value = rawget(list, i)
+    if not M.integer(value, low, high) then
+      return nil, M.wrong_integer(("%s[%d]"):format(name, i), value, low, high)
+    end
+  end
+  return n
+end
+
+--- Copy a list of int32 into target[0 .. width-1], zeros behind it. Nothing is written unless all of
+--- the list is good.
+---@return string|nil message
+function M.copy(name, list, target, width)
+  local n, message = M.list(name, list, M.INT32_MIN, M.INT32_MAX)
+  if not n then return message end
+  if n > width then return ("%s has %d elements, want at most %d"):format(name, n, width) end
+  for i = 0, n - 1 do target[i] = rawget(list, i + 1) end
+  for i = n, width - 1 do target[i] = 0 end
+end
+
+return M

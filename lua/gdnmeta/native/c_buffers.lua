@@ -1,0 +1,55 @@
+-- Growing C memory, one block a name, for arrays that are handed to the core. It comes from malloc,
+-- where sanitizers and valgrind can see a read past its end; memory of the VM hides that.
+local ffi = require "ffi"
+local owned = require "gdnmeta.native.owned"
+
+ffi.cdef [[
+void *malloc(size_t size);
+void free(void *block);
+]]
+
+local C = ffi.C
+local int32_t = ffi.typeof "int32_t *"
+
+local function free(block) C.free(block) end
+
+local function forget(self, dead)
+  for name, block in pairs(self.blocks) do
+    if block == dead then self.blocks[name] = nil end
+  end
+end
+
+local Scratch = {}
+Scratch.__index = Scratch
+
+--- A block of at least `bytes` bytes; what it held before is lost when it has to grow.
+---@return ffi.cdata* pointer void *, valid until the name's block grows or the scratch is closed
+function Scratch:bytes(name, bytes)
+  local block = self.blocks[name]
+  if block and self.sizes[name] >= bytes then return block end
+  local grown = C.malloc(math.max(bytes, 1))
+  if grown == nil then error(("gdnmeta: no memory for %d bytes of %s"):format(bytes, name), 0) end
+  if block then self.releases[name](block) end
+  self.blocks[name], self.releases[name] = owned.new(grown, free, self, forget)
+  self.sizes[name] = bytes
+  return grown
+end
+
+---@return ffi.cdata* pointer int32_t *
+function Scratch:int32(name, length)
+  return ffi.cast(int32_t, self:bytes(name, 4 * length))
+end
+
+function Scratch:close()
+  for name, block in pairs(self.blocks) do
+    self.releases[name](block)
+  end
+end
+
+local M = {}
+
+function M.new()
+  return setmetatable({ blocks = {}, sizes = {}, releases = {} }, Scratch)
+end
+
+return M

@@ -1,0 +1,57 @@
+-- What a method was called on: where it is no object of the class, somebody wrote a dot for the colon. That,
+-- and a closed object, raise at the line of the method's caller; methods themselves call these functions.
+local check = require "gdnmeta.native.args"
+
+local Builder, Batch, Engine, Step = {}, {}, {}, {}
+
+-- Metatables stand here because the methods of a class stand in several files.
+local M = { Builder = Builder, Batch = Batch, Engine = Engine, Step = Step }
+
+-- What an object has no field for: a mistake at the line that reads or sets it. A field that may be nil is in
+-- `optional`, and is set without asking.
+---@param class string
+---@param metatable table of the class, whose methods it holds
+---@param optional table|nil name -> true
+function M.strict(class, metatable, optional)
+  optional = optional or {}
+  metatable.__index = metatable
+  setmetatable(metatable, { __index = function(_, name)
+    if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, check.show(name)), 2) end
+  end })
+  function metatable.__newindex(self, name, value)
+    if not optional[name] and rawget(metatable, name) == nil then -- a method may be set over for one object
+      error(("gdnmeta.%s: no field %s to set"):format(class, check.show(name)), 2)
+    end
+    rawset(self, name, value)
+  end
+end
+
+--- That a method was called with a dot.
+---@param class string
+---@param method string
+---@param level integer|nil of the method's caller, as for error; default 3
+function M.colon(class, method, level)
+  error(("gdnmeta.%s:%s: call it with a colon"):format(class, method), level or 3)
+end
+
+--- Whose callback runs, in the words of a refusal.
+---@param hook string view.lua's cursor.hook
+function M.caller(hook)
+  return hook == "stopwatch" and "the stopwatch" or "the policy's hook " .. hook
+end
+
+---@param method string who is called, for the message
+---@return ffi.cdata* handle gdn_builder
+function M.builder(self, method)
+  if getmetatable(self) ~= Builder then M.colon("Builder", method, 4) end
+  return self.handle or error("gdnmeta.Builder: closed", 3)
+end
+
+---@param method string
+---@return ffi.cdata* rows gdn_batch
+function M.batch(self, method)
+  if getmetatable(self) ~= Batch then M.colon("Batch", method, 4) end
+  return rawget(self, "rows") or error("gdnmeta.Batch: closed", 3)
+end
+
+return M

@@ -1,0 +1,189 @@
+-- A line of a recording that holds a step: made from a batch, and judged when it comes back from a file.
+local fields = require "gdnmeta.native.fields"
+local check = require "gdnmeta.native.args"
+local format = require "gdnmeta.record.format"
+local judge = require "gdnmeta.record.validate"
+local requests_problem = require "gdnmeta.record.validate_requests"
+
+local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+local LARGEST = 2 ^ 53 -- whole numbers up to here are exact
+local GRAPHS = { eager = true, piecewise = true, full = true }
+
+local M = {}
+
+local function column(array, n)
+  local list = {}
+  for i = 1, n do list[i] = array[i - 1] end
+  return list
+end
+
+-- nil for a column that has the value everywhere.
+local function unless_all(value, list)
+  for i = 1, #list do
+    if list[i] ~= value then return list end
+  end
+end
+
+-- Cells that the build of these rows looks at: a group's windows one after the other, and, where some state
+-- is read outside of them, the cell that each row reads (0 where it reads none).
+local function cells_of(tables, facts, rows)
+  local stride, blocks, reads, outside = facts.max_blocks_per_row, {}, {}, false
+  for group = 1, facts.num_groups do
+    local cells, list, read_list = tables[group - 1], {}, {}
+    for i = 1, #rows.seq_len do
+      local base, read = rows.table_row[i] * stride, rows.read_column[i]
+      local first, width = format.window(facts, rows.seq_len[i])
+      for k = first, first + width - 1 do list[#list + 1] = cells[base + k] end
+      read_list[i] = read >= 0 and cells[base + read] or 0
+      outside = outside or read >= 0 and (read < first or read >= first + width)
+    end
+    blocks[group], reads[group] = list, read_list
+  end
+  return blocks, outside and reads or nil
+end
+
+--- A time as a file has it.
+---@param now number
+---@return number
+function M.seconds(now) return math.max(-LARGEST, math.min(now, LARGEST)) end
+
+local function now_problem(now)
+  local seconds = type(now) == "number" and math.abs(now) <= LARGEST
+  return not seconds and judge.wrong("now", now, "seconds in -2^53 .. 2^53") or nil
+end
+
+--- Judge the line of a step in which nothing ran.
+---@param d table document
+---@return string|nil problem
+function M.empty_problem(d)
+  return judge.unknown(d, format.EMPTY) or judge.count("empty", d.empty, 1, LARGEST) or now_problem(d.now)
+    or requests_problem(d)
+end
+
+--- The document of a step that was just built.
+---@param step table of the engine
+---@param tables table group -> int32_t *, the state tables
+---@param facts table options of the builder
+---@param meta table what came of it
+---@param sums table of its tensors
+---@return table document
+function M.of(step, tables, facts, meta, sums)
+  local n = step.num_rows
+  local document = {
+    step = step.number, now = M.seconds(step.now), graph = step.graph,
+    padded_rows = step.padded_rows, padded_tokens = step.padded_tokens,
+    query_len = column(step.query_len, n), seq_len = column(step.seq_len, n),
+    drafts = column(step.drafts, n), accepted = column(step.last_accepted, n),
+    prompt_done = column(step.prompt_done, n), table_row = column(step.table_row, n),
+    read_column = column(step.read_column, n), counts = {}, sums = sums,
+  }
+  document.blocks, document.read_blocks = cells_of(tables, facts, document)
+  document.drafts, document.accepted = unless_all(-1, document.drafts), unless_all(1, document.accepted)
+  for i, name in ipairs(fields.counts) do document.counts[i] = meta[name] or 0 end
+  return document
+end
+
+-- Recordings of the first edition have the counts up to num_rows.
+local FIRST_COUNTS = 8
+
+local function has_first_counts(d) return type(d.counts) == "table" and #d.counts == FIRST_COUNTS end
+
+local function filled(value, n)
+  local list = {}
+  for i = 1, n do list[i] = value end
+  return list
+end
+
+local function columns_problem(d, n, facts)
+  if d.drafts == nil then d.drafts = filled(-1, n) end
+  if d.accepted == nil then d.accepted = filled(1, n) end
+  return judge.integers("query_len", d.query_len, n, 0, INT32_MAX)
+    or judge.integers("seq_len", d.seq_len, n, INT32_MIN, INT32_MAX)
+    or judge.integers("drafts", d.drafts, n, -1, INT32_MAX)
+    or judge.integers("accepted", d.accepted, n, INT32_MIN, INT32_MAX)
+    or judge.integers("prompt_done", d.prompt_done, n, 0, 1)
+    or judge.integers("table_row", d.table_row, n, 0, facts.max_requests - 1)
+    or judge.integers("read_column", d.read_column, n, -1, facts.max_blocks_per_row - 1)
+end
+
+-- Rows of their own, and windows within the tables: a rebuild writes there.
+local function places_problem(d, n, facts)
+  local taken = {}
+  for i = 1, n do
+    local row = d.table_row[i]
+    if taken[row] then
+      return ("table_row[%d] = %d, want another than row %d has"):format(i - 1, row, taken[row])
+    end
+    taken[row] = i - 1
+    local first, width = format.window(facts, d.seq_len[i])
+    if first + width > facts.max_blocks_per_row then
+      return ("seq_len[%d] = %d, want blocks within the %d columns of the state tables"):format(i - 1,
+        d.seq_len[i], facts.max_blocks_per_row)
+    end
+  end
+end
+
+local function sizes_problem(d, n, facts)
+  local tokens = 0
+  for i = 1, n do tokens = tokens + d.query_len[i] end
+  local most = facts.max_num_batched_tokens
+  if tokens > most then return ("query_len adds up to %.0f, want at most %d"):format(tokens, most) end
+  return judge.count("padded_rows", d.padded_rows, n, facts.max_rows)
+    or judge.count("padded_tokens", d.padded_tokens, tokens, most)
+end
+
+local function blocks_problem(name, lists, n, facts)
+  if type(lists) ~= "table" or check.length(lists) ~= facts.num_groups then
+    return judge.wrong(name, lists, ("a list of %d lists, one a group"):format(facts.num_groups))
+  end
+  for group = 1, facts.num_groups do
+    local problem = judge.integers(("%s[%d]"):format(name, group - 1), lists[group], n, 0, INT32_MAX)
+    if problem then return problem end
+  end
+end
+
+local function sum_problem(name, list, n)
+  if type(list) ~= "table" or check.length(list) ~= n then
+    return judge.wrong("sums." .. name, list, ("a list of %d"):format(n))
+  end
+  for i = 1, n do
+    if type(list[i]) ~= "string" or #list[i] ~= 16 or list[i]:find "%X" then
+      return judge.wrong(("sums.%s[%d]"):format(name, i - 1), list[i], "16 hexadecimal digits")
+    end
+  end
+end
+
+local function sums_problem(sums, facts)
+  if type(sums) ~= "table" then return judge.wrong("sums", sums, "an object") end
+  local problem = judge.unknown(sums, fields.tensors)
+  if problem then return "sums: " .. problem end
+  for _, name in ipairs(fields.tensors) do
+    local n = fields.per_group[name] and facts.num_groups or 1
+    problem = sums[name] ~= nil and sum_problem(name, sums[name], n)
+    if problem then return problem end
+  end
+end
+
+--- Judge a step's line; columns that were left out are there afterwards.
+---@param d table document
+---@param facts table the header's builder
+---@return table|nil step
+---@return string? message
+function M.parse(d, facts)
+  local n = type(d.query_len) == "table" and check.length(d.query_len) or 0
+  local _, width = format.window(facts, 0)
+  local problem = judge.unknown(d, format.STEP) or judge.count("step", d.step, 1, LARGEST)
+    or now_problem(d.now)
+    or not GRAPHS[d.graph] and judge.wrong("graph", d.graph, '"eager", "piecewise" or "full"')
+    or (n < 1 or n > facts.max_rows) and ("query_len has %d elements, want 1 .. %d"):format(n, facts.max_rows)
+    or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
+    or blocks_problem("blocks", d.blocks, n * width, facts)
+    or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
+    or judge.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts, INT32_MIN,
+                      INT32_MAX)
+    or sums_problem(d.sums, facts) or requests_problem(d, n)
+  if problem then return nil, problem end
+  return d
+end
+
+return M

@@ -1,0 +1,67 @@
+-- What the counts of a step are, for explain.lua: { what, readers, now(value, meta) }.
+local say = require "gdnmeta.repl.explain.say"
+
+local function tokens(name)
+  return function(value, meta)
+    return ("Here %d of the step's %d tokens, in %s."):format(value, meta.num_actual_tokens,
+                                                              say.count(meta[name], "row"))
+  end
+end
+
+local function rows(value, meta)
+  return ("Here %d of the step's %d rows."):format(value, meta.num_rows)
+end
+
+local LAYER = "The layer, on the host: it decides which kernels are launched and cuts the batch for them."
+
+return {
+  step = {
+    "How many builds of this builder have succeeded. Views remember it: one of an older step is stale.",
+    "Hosts, and the views themselves.",
+    function(value) return ("This is build %d."):format(value) end,
+  },
+  num_prefills = {
+    "Rows that the chunked kernels compute: from the first on that has more than one token, or nothing "
+      .. "computed yet. In a speculative step every row without drafts, plain decodes too.",
+    LAYER, rows,
+  },
+  num_prefill_tokens = { "Tokens of the rows that num_prefills counts.", LAYER, tokens "num_prefills" },
+  num_decodes = {
+    "Rows that compute one token each, without drafts, in front of the prefills. A speculative step has "
+      .. "none: it counts them among the prefills.",
+    LAYER, rows,
+  },
+  num_decode_tokens = { "Tokens of the rows that num_decodes counts.", LAYER, tokens "num_decodes" },
+  num_spec_decodes = {
+    "Rows that verify drafts: each computes its next token and its drafts behind it.", LAYER, rows,
+  },
+  num_spec_decode_tokens = {
+    "Tokens of the rows that num_spec_decodes counts, drafts included.", LAYER, tokens "num_spec_decodes",
+  },
+  num_actual_tokens = {
+    "Tokens of the batch with its padding: how much of the layer's input counts.",
+    "The layer, on the host: it cuts its input and its output to this length.",
+    function(value, meta)
+      local real = meta.num_prefill_tokens + meta.num_decode_tokens + meta.num_spec_decode_tokens
+      return ("Here %d: %d of rows, %d of padding."):format(value, real, math.max(value - real, 0))
+    end,
+  },
+  num_rows = {
+    "Rows of the batch with its padding: the size that a captured graph was made for.",
+    "The layer, on the host.",
+    function(value, meta)
+      local real = meta.num_prefills + meta.num_decodes + meta.num_spec_decodes
+      return ("Here %d: %d of requests, %d of padding."):format(value, real, math.max(value - real, 0))
+    end,
+  },
+  num_tiles = {
+    "Tiles of 8 tokens that the convolution of prefills works on: tot of nums_dict, without making that.",
+    "The layer, on the host: the size of the convolution's grid.",
+    function(value) return ("Here %d."):format(value) end,
+  },
+  uniform_spec_sequence_length = {
+    "Tokens that every row with drafts computes.", "Kernels for rows of one length.",
+    function(value) return ("Here %d."):format(value) end,
+    none = "a step has it when it has rows with drafts, all equally long",
+  },
+}

@@ -1,0 +1,82 @@
+-- The pages: which pictures stand on the report of a simulation and of a sweep.
+local alike = require "gdnmeta.report.identical_runs"
+local figures = require "gdnmeta.report.charts"
+local knee = require "gdnmeta.report.max_rate"
+local page = require "gdnmeta.report.html"
+local report = require "gdnmeta.report.text"
+
+local M = {}
+
+-- Collects pictures, and for each reason the names of those that could not be drawn for it.
+local function gallery()
+  local self = { list = {}, reasons = {} }
+  function self.add(figure, message, title)
+    if figure then
+      self.list[#self.list + 1] = figure
+      return
+    end
+    local names = self.reasons[message]
+    if not names then
+      names = {}
+      self.reasons[message], self.reasons[#self.reasons + 1] = names, message
+    end
+    names[#names + 1] = title
+  end
+  function self.missing()
+    local sentences = {}
+    for i, message in ipairs(self.reasons) do
+      sentences[i] = ("Pictures that are missing (%s): %s. The tables have the figures."):format(
+        message, table.concat(self.reasons[message], ", "))
+    end
+    return sentences
+  end
+  return self
+end
+
+local function footer()
+  return ("gdnmeta %s, %s. Simulated times are exact for this seed; times of the host are not."):format(
+    require("gdnmeta")._VERSION, jit.version)
+end
+
+--- The page of `gdnmeta simulate`.
+---@param runs table
+---@param command string that made them
+---@return string html
+function M.simulate(runs, command)
+  local names, g = report.names(runs), gallery()
+  local told = alike.names(runs, names)
+  g.add(figures.ttft(runs, told))
+  g.add(figures.itl(runs, told))
+  local scale = figures.scale(runs)
+  for i, run in ipairs(runs) do g.add(figures.tokens(run, told[i], scale)) end
+  g.add(figures.slots(runs, told))
+  return page.html {
+    title = table.concat(names, " against "),
+    runs = runs, figures = g.list, missing = g.missing(), command = command, facts = report.facts(runs[1]),
+    calibrated = runs[1].setup.calibrated, footer = footer(),
+  }
+end
+
+--- The page of `gdnmeta sweep` and `gdnmeta merge`: curves over the rates, and the policies beside each
+--- other at the highest rate that each of them stands.
+---@param runs table sorted
+---@param share number
+---@param command string
+---@return string html
+function M.sweep(runs, share, command)
+  local g, at = gallery(), {}
+  for _, policy in ipairs(knee.policies(runs)) do at[#at + 1] = knee.bracket(runs, policy, share).run end
+  if #at == 0 then at = { runs[1] } end
+  local names = alike.names(at, report.names(at))
+  g.add(figures.goodput(runs, share))
+  g.add(figures.attainment(runs, share))
+  g.add(figures.ttft(at, names))
+  g.add(figures.itl(at, names))
+  return page.html {
+    title = "Rates that " .. table.concat(knee.policies(runs), ", ") .. " stand", runs = at, figures = g.list,
+    missing = g.missing(), command = command, facts = report.facts(runs[1], true), footer = footer(),
+    calibrated = runs[1].setup.calibrated, body = page.sweep(runs, report.knees(runs, share)),
+  }
+end
+
+return M

@@ -1,0 +1,190 @@
+-- What a run needs, from its options: requests, a builder, an engine, a cost model, an acceptance model.
+local gdn = require "gdnmeta"
+local acceptance = require "gdnmeta.sim.acceptance"
+local clock = require "gdnmeta.sim.wall_clock"
+local cost = require "gdnmeta.sim.cost"
+local given = require "gdnmeta.sim.options"
+local load = require "gdnmeta.sim.requests"
+local presets = require "gdnmeta.sim.presets"
+local words = require "gdnmeta.native.shown"
+
+local M = {}
+
+local COUNT = { 1, 2^31 - 1, true }
+local MS = { 0, math.huge }
+
+-- name -> default, domain. kv_tokens and max_num_seqs come with the preset.
+M.OPTIONS = {
+  policy = { "fcfs" }, trusted = { false, "boolean" }, -- what gdn.policy takes
+  -- The workload: one of these three, or none for the default one.
+  requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" },
+  rate = { nil, { 1e-6, 1e6 } }, -- requests a second; default: as they come
+  skip = { nil, { 0, 2^31 - 1, true } }, limit = { nil, COUNT }, -- the first so many requests, after these
+  time_unit = { nil, "string" }, -- of a trace: s, ms, us, ns; default: its format's
+  classes = { nil, "table" }, -- list of { name, share, priority, weight, ttft, tpot, deadline }
+  closed_loop = { false, "boolean" }, -- a turn of a trace's session waits for the answer before
+  sessions = { nil, { 1, 1e6, true } }, -- closed loop: to deal requests without a session to
+  think = { nil, { 0, 1e9 } }, -- seconds between an answer and the next turn; default: the trace's, else 10
+  known_lengths = { false, "boolean" }, -- policies are told: max_tokens of a request is its output
+  users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
+  seed = { 1, { 0, 2^32 - 1, true } },
+  -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?
+  preset = { presets.DEFAULT, "string" }, cost = { nil, "table" }, calibrated = { false, "boolean" },
+  ttft_ms = { 2000, MS }, tpot_ms = { 100, MS }, -- targets
+  gap_ms = { nil, MS }, -- the longest gap between tokens; default: 10 times tpot_ms
+  async = { false, "boolean" },
+  -- Limits.
+  max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
+  max_model_len = { nil, COUNT }, -- default: what the longest request needs
+  kv_tokens = { nil, { 0, 2^40 } }, -- 0: no limit
+  -- Of the engine: default as there.
+  kv_headroom = { nil, { 0, 2^31 - 1, true } }, preempt_limit = { nil, { 0, 2^31 - 1, true } },
+  long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
+  num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's; default: what max_num_seqs needs
+  -- The model.
+  num_groups = { 3, { 1, 64, true } },
+  mamba_cache_mode = { "none", "string" }, mamba_block_size = { 544, COUNT },
+  full_cuda_graph = { true, "boolean" }, max_cudagraph_capture_size = { 512, COUNT },
+  num_speculative_tokens = { 0, { 0, 64, true } },
+  acceptance = { nil }, -- options of acceptance.new, or a model; default: mean = 1 + 0.6 drafts
+  -- How to run.
+  device = { "cpu", "string" }, on_policy_error = { "fallback", "string" }, aging = { nil, MS },
+  measure = { true, "boolean" }, -- wall time of policy and builds
+  progress = { nil, "function" }, -- progress(tally, simulated seconds) after every step
+}
+
+local function cost_model(o)
+  local preset, message = presets.get(o.preset)
+  if not preset then return nil, message end
+  local coefficients = { async = o.async }
+  for name, ms in pairs(o.cost or preset.coefficients) do coefficients[name] = ms end
+  return cost.new(coefficients), preset
+end
+
+local function acceptance_model(o)
+  local model = o.acceptance
+  if o.num_speculative_tokens == 0 then
+    if model then error("sim.run: acceptance wants num_speculative_tokens (--drafts) above 0", 0) end
+    return nil
+  end
+  if type(model) == "function" then return model end
+  local options = { drafts = o.num_speculative_tokens, seed = o.seed }
+  model = model or { mean = 1 + 0.6 * o.num_speculative_tokens }
+  for name, value in pairs(model) do options[name] = value end
+  return acceptance.new(options)
+end
+
+-- The longest sequence and the longest output of the workload.
+local function lengths(requests)
+  local sequence, output = 0, 0
+  for _, r in ipairs(requests) do
+    sequence, output = math.max(sequence, r.prompt + r.output), math.max(output, r.output)
+  end
+  return sequence, output
+end
+
+local function builder_options(o, max_model_len)
+  local drafts, blocks = o.num_speculative_tokens, nil
+  local per_request = 1 + drafts
+  if o.mamba_cache_mode == "align" then -- a column a block, and the running block beside the one before
+    blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + 1
+    per_request = 2 + drafts
+  end
+  return {
+    device = o.device, max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
+    num_speculative_tokens = drafts, full_cuda_graph = o.full_cuda_graph,
+    max_cudagraph_capture_size = o.full_cuda_graph and o.max_cudagraph_capture_size or nil,
+    mamba_cache_mode = o.mamba_cache_mode, mamba_block_size = o.mamba_block_size, num_groups = o.num_groups,
+    num_slots = o.num_slots or o.max_num_seqs * per_request + 1, max_requests = o.max_num_seqs,
+    max_blocks_per_row = blocks, check_unique = false, -- the engine's pool guarantees it
+  }
+end
+
+-- A policy is called by its own name, else by that of its file.
+local function policy_name(what, policy)
+  if type(what) == "string" then return words.clean(what:match "([^/]*)%.lua$" or what, 200) end
+  return type(policy) == "table" and policy.name or "policy"
+end
+
+local function prepare(opts)
+  local o = given.parse("sim.run", opts, M.OPTIONS)
+  local model, preset = cost_model(o)
+  if not model then return nil, preset end
+  local requests, message = load.requests(o)
+  if not requests then return nil, message end
+  local sequence, output = lengths(requests)
+  o.max_num_seqs = o.max_num_seqs or preset.max_num_seqs
+  o.kv_tokens = o.kv_tokens or preset.kv_tokens or 0
+  local max_model_len = o.max_model_len or sequence + output + 1
+  local policy
+  policy, message = gdn.policy(o.policy, { trusted = o.trusted })
+  if not policy then return nil, message end
+  local draw, builders = acceptance_model(o), {}
+  for i = 1, o.async and 2 or 1 do
+    builders[i], message = gdn.builder(builder_options(o, max_model_len))
+    if not builders[i] then return nil, message end
+  end
+  local engine
+  engine, message = gdn.engine {
+    builder = builders[1], second_builder = builders[2], policy = policy, async = o.async,
+    max_model_len = max_model_len, max_num_seqs = o.max_num_seqs,
+    max_num_batched_tokens = o.max_num_batched_tokens,
+    long_prefill_token_threshold = o.long_prefill_token_threshold, chunked_prefill = o.chunked_prefill,
+    kv_headroom = o.kv_headroom, preempt_limit = o.preempt_limit,
+    kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, drafts = o.num_speculative_tokens,
+    ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
+    cost = model:in_seconds(), seed = o.seed,
+    stopwatch = o.measure and function() return clock() / 1e9 end or nil,
+  }
+  if not engine then return nil, message end
+  return { o = o, requests = requests, engine = engine, builders = builders, policy = policy, cost = model,
+           preset = preset, draw = draw, max_tokens = output, max_model_len = max_model_len,
+           name = policy_name(o.policy, policy) }
+end
+
+--- Everything ready to run, or nil and why not. Options that some constructor refuses are the mistake of
+--- who called sim.run: the message is raised at his line.
+---@param opts table see OPTIONS
+---@return table|nil setup what the simulator reads
+---@return string? message
+function M.new(opts)
+  local ok, ready, message = pcall(prepare, opts)
+  if ok then return ready, message end
+  local refusal = tostring(ready):gsub("^[^:\n]*%.lua:%d+: ", "")
+  if not refusal:find "^[%w_.]+: " then error(ready, 0) end -- a fault of ours: leave its place
+  error(refusal, 3)
+end
+
+-- How many different users, classes and priorities there are.
+local function distinct(requests)
+  local counts = {}
+  for plural, name in pairs { users = "user", classes = "class", priorities = "priority" } do
+    local seen, n = {}, 0
+    for _, r in ipairs(requests) do
+      local value = r[name] == nil and name or r[name] -- none: all alike
+      if not seen[value] then seen[value], n = true, n + 1 end
+    end
+    counts[plural] = n
+  end
+  return counts
+end
+
+--- What a report says about a run's conditions.
+---@param s table as M.new gives it
+---@return table
+function M.describe(s)
+  local o, requests = s.o, s.requests
+  local facts = { workload = requests.name, rate = requests.rate, max_model_len = s.max_model_len }
+  for _, name in ipairs { "seed", "max_num_seqs", "max_num_batched_tokens", "kv_tokens", "kv_headroom",
+                          "preempt_limit", "num_groups",
+                          "mamba_cache_mode", "num_speculative_tokens", "async", "users" } do
+    facts[name] = o[name]
+  end
+  facts.notices, facts.trace, facts.rate_unit = requests.notices, requests.trace, requests.rate_unit
+  facts.cost_name = o.cost and "coefficients given" or s.preset.name .. " (" .. s.preset.about .. ")"
+  facts.calibrated, facts.distinct = o.calibrated, distinct(requests)
+  facts.coefficients = o.cost or s.preset.coefficients
+  return facts
+end
+
+return M
