@@ -33,7 +33,7 @@ FAKE      := $(BUILD)/libfakecuda.so
 FAKE_C    := $(wildcard spec/support/fakecuda/*.c)
 OBJ       := $(filter-out $(BUILD)/image.o,$(OBJ)) $(BUILD)/image-$(WITH_CUDA).o
 
-$(FATBIN): src/fill.cu $(addprefix src/,element.h fill.h launch.h check_element.h check_tables.h check_kept.h check.h claim.h checks.h fields.h gdnmeta.h) scripts/kernel
+$(FATBIN): src/fill.cu $(addprefix src/,element.h fill.h row_rules.h rule.h launch.h check_element.h check_tables.h check_kept.h check.h claim.h checks.h fields.h gdnmeta.h) scripts/kernel
 	@scripts/kernel build "$(NVCC)" $@
 
 $(BUILD)/image-0.o: src/image.c Makefile

@@ -4,8 +4,6 @@
 /* Whole vectors are written where a run ends early, so each buffer has room behind its last element. */
 enum { ALIGNMENT = 64, SLACK = 64 };
 
-static const size_t ELEMENT_SIZE[] = { [GDN_INT32] = 4, [GDN_INT64] = 8, [GDN_BOOL] = 1 };
-
 gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error)
 {
     const gdn_config *c = &settings->config;
@@ -20,7 +18,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     size_t at = 0;
 #define X(name, type, count, per_group)                                                          \
     {                                                                                                     \
-        size_t size = ((size_t)count * ELEMENT_SIZE[type] + SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
+        size_t size = ((size_t)count * gdn_element_size(type) + SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
         arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                               \
         arena->offset[GDN_FIELD_##name] = at;                                                             \
         arena->group_stride[GDN_FIELD_##name] = per_group ? size : 0;                                     \

@@ -6,6 +6,12 @@
 #include "config.h"
 #include "fields.h"
 
+/* Bytes of an element. */
+static inline uint32_t gdn_element_size(int32_t dtype)
+{
+    return dtype == GDN_INT64 ? 8 : dtype == GDN_INT32 ? 4 : 1;
+}
+
 typedef struct gdn_arena {
     char *base;                        /* device memory on a CUDA builder */
     size_t bytes;

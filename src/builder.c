@@ -13,12 +13,6 @@ static size_t table_bytes(const gdn_config *c)
     return (size_t)c->max_requests * (size_t)c->max_blocks_per_row * sizeof(int32_t);
 }
 
-static void use_own_table(gdn_builder *b, int32_t g)
-{
-    const gdn_config *c = &b->settings.config;
-    b->tables[g] = (gdn_table){ b->own_tables[g], c->max_blocks_per_row, c->max_requests, c->max_blocks_per_row, 0 };
-}
-
 static gdn_status allocate(gdn_builder *b)
 {
     const gdn_config *c = &b->settings.config;
@@ -29,7 +23,7 @@ static gdn_status allocate(gdn_builder *b)
     for (int32_t g = 0; !status && g < c->num_groups; g++) {
         b->own_tables[g] = gdn_guarded_new(table_bytes(c));
         if (!b->own_tables[g]) status = GDN_ENOMEM;
-        use_own_table(b, g);
+        gdn_use_own_table(b, g);
     }
     if (status) return gdn_fail(&b->error, status, "no memory for %d rows in %d groups", c->max_rows, c->num_groups);
     status = gdn_arena_layout(&b->arena, &b->settings, &b->error);
@@ -95,47 +89,21 @@ void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
                                .device = b->device->ordinal, .rules = c->rules };
 }
 
+void gdn_builder_config(const gdn_builder *b, gdn_config *out)
+{
+    if (!out) return;
+    gdn_config_init(out);
+    if (!b) return;
+    *out = b->settings.config;
+    out->size = sizeof *out;
+    out->num_slots = b->settings.num_slots;
+}
+
 const char *gdn_last_error(const gdn_builder *b)
 {
     if (!b) return "the builder is NULL";
     const char *busy = gdn_busy_error(b);
     return busy ? busy : b->error.text;
-}
-
-static int is_group(gdn_builder *b, int32_t group)
-{
-    return group >= 0 && group < b->settings.config.num_groups;
-}
-
-int32_t *gdn_builder_table(gdn_builder *b, int32_t group)
-{
-    if (!b) return NULL;
-    int borrowed = is_group(b, group) && b->tables[group].data != b->own_tables[group];
-    return !is_group(b, group) || borrowed ? NULL : b->own_tables[group];
-}
-
-gdn_status gdn_use_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
-{
-    int32_t cols = b->settings.config.max_blocks_per_row, groups = b->settings.config.num_groups;
-    if (!is_group(b, group)) return gdn_fail(&b->error, GDN_EINVAL, "group = %d, want 0 .. %d", group, groups - 1);
-    if (!data) {
-        b->resident.tables -= b->tables[group].on_device;
-        use_own_table(b, group);
-        return GDN_OK;
-    }
-    if (row_stride < cols)
-        return gdn_fail(&b->error, GDN_EINVAL, "row_stride = %lld, want >= %d (max_blocks_per_row)",
-                        (long long)row_stride, cols);
-    if (rows < 1) return gdn_fail(&b->error, GDN_EINVAL, "rows = %d, want >= 1", rows);
-    b->resident.tables -= b->tables[group].on_device;
-    b->tables[group] = (gdn_table){ data, row_stride, rows, cols, 0 };
-    return GDN_OK;
-}
-
-gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
-{
-    if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, gdn_use_table(b, group, data, row_stride, rows));
 }
 
 gdn_status gdn_batch_new(const gdn_builder *b, gdn_batch **out)

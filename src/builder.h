@@ -35,7 +35,7 @@ struct gdn_builder {
 #endif
 };
 
-/* gdn_builder_borrow_table for those who have the builder already. */
-gdn_status gdn_use_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows);
+/* Builds read the builder's own table of group g again. */
+void gdn_use_own_table(gdn_builder *b, int32_t g);
 
 #endif

@@ -1,7 +1,7 @@
 /* Reading state tables: bounds first, then one gather a group. */
 #include "cells.h"
 
-#include "fill.h"
+#include "row_rules.h"
 
 #include <stdlib.h>
 #include <string.h>

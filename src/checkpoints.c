@@ -2,7 +2,7 @@
 #include "checkpoints.h"
 
 #include "fields.h"
-#include "fill.h"
+#include "row_rules.h"
 
 static int64_t floor_div(int64_t a, int64_t b)
 {

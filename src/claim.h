@@ -4,7 +4,7 @@
 #define GDN_CLAIM_H
 
 #include "checks.h"
-#include "fill.h"
+#include "rule.h"
 
 /* *at becomes `next` if it is `was`; what it held. */
 GDN_RULE uint64_t gdn_swap(uint64_t *at, uint64_t was, uint64_t next)

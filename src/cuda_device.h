@@ -4,6 +4,7 @@
 
 #include "cuda_driver.h"
 #include "cuda_ring.h"
+#include "device.h"
 #include "payload.h"
 
 enum { GDN_CUDA_KERNELS = 3 }; /* one a size of parameters */

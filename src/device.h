@@ -3,18 +3,10 @@
 #define GDN_DEVICE_H
 
 #include "arena.h"
-#include "cells.h"
 #include "checks.h"
+#include "fill_inputs.h"
 
 typedef struct gdn_device gdn_device;
-
-/* Everything a fill reads: all outputs are functions of it. */
-typedef struct gdn_inputs {
-    const gdn_settings *settings;
-    const gdn_partition *partition;
-    const gdn_cells *cells;
-    const gdn_step *step;
-} gdn_inputs;
 
 struct gdn_device {
     /* Memory for arena->bytes, owned by the device until release. */

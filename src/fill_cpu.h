@@ -2,7 +2,8 @@
 #ifndef GDN_FILL_CPU_H
 #define GDN_FILL_CPU_H
 
-#include "device.h"
+#include "arena.h"
+#include "fill_inputs.h"
 
 void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *inputs);
 

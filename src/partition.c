@@ -4,7 +4,7 @@
 #include "checkpoints.h"
 #include "classify.h"
 #include "fields.h"
-#include "fill.h"
+#include "row_rules.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,8 @@
 #ifndef GDN_PAYLOAD_H
 #define GDN_PAYLOAD_H
 
-#include "device.h"
+#include "arena.h"
+#include "fill_inputs.h"
 #include "pack.h"
 
 enum { GDN_GROUP_PIECES = 5 }; /* arrays of slots of a group: to write and to read of either class, to keep */

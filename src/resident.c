@@ -1,8 +1,5 @@
-/* Device inputs: lending them to a builder, what the host checks of them, and what the device found. */
+/* Device inputs: what the host checks of them. */
 #include "resident.h"
-
-#include "busy.h"
-#include "launch.h"
 
 #include <stdlib.h>
 
@@ -71,59 +68,4 @@ gdn_status gdn_resident_apply(const gdn_resident *r, const gdn_settings *setting
         step->device_accepted = r->accepted;
     }
     return status;
-}
-
-gdn_status gdn_builder_borrow_device_table(gdn_builder *b, int32_t group, const int32_t *memory, int64_t row_stride,
-                                           int32_t rows)
-{
-    if (!b || gdn_busy(b)) return GDN_EINVAL;
-    gdn_status status = memory ? b->device->check(b->device, memory, "table", &b->error) : GDN_OK;
-    if (!status) status = gdn_use_table(b, group, memory, row_stride, rows);
-    if (!status) {
-        b->tables[group].on_device = memory != NULL;
-        b->resident.tables += memory != NULL;
-    }
-    return gdn_done(b, status);
-}
-
-static gdn_status borrow_array(gdn_builder *b, const char *name, const int32_t *memory, int32_t n, const int32_t **at,
-                               int32_t *length)
-{
-    gdn_error *error = &b->error;
-    if (memory && n < 1) REFUSE("%s has %d elements, want >= 1", name, n);
-    gdn_status status = memory ? b->device->check(b->device, memory, name, error) : GDN_OK;
-    if (status) return status;
-    *at = memory;
-    *length = memory ? n : 0;
-    return GDN_OK;
-}
-
-gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int32_t *memory, int32_t n)
-{
-    if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, borrow_array(b, "seq_lens", memory, n, &b->resident.seq_lens, &b->resident.num_seq_lens));
-}
-
-gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n)
-{
-    if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, borrow_array(b, "num_accepted_tokens", memory, n, &b->resident.accepted, &b->resident.num_accepted));
-}
-
-gdn_status gdn_device_error(gdn_builder *b, int32_t forget)
-{
-    static const char *const WORDS[GDN_NUM_FAULTS] = {
-        [GDN_FAULT_SLOT] = "names a block in a device table that is not one of the pool",
-        [GDN_FAULT_COLUMN] = "reaches past the columns of a device table",
-        [GDN_FAULT_SEQ_LEN] = "has a seq_len on the device that contradicts its query_len or read_column",
-        [GDN_FAULT_ACCEPTED] = "has a num_accepted_tokens on the device outside of 1 .. num_speculative_tokens + 1",
-    };
-    if (!b || gdn_busy(b)) return GDN_EINVAL;
-    gdn_status status = gdn_device_is_ours(b->device, &b->error); /* a child may not even read the words */
-    volatile int32_t *faults = status ? NULL : b->device->faults;
-    for (int32_t k = 0; faults && k < GDN_NUM_FAULTS; k++) {
-        if (faults[k] && !status) status = gdn_fail(&b->error, GDN_EINVAL, "rows[%d] of a finished build %s", faults[k] - 1, WORDS[k]);
-        if (forget) faults[k] = 0;
-    }
-    return gdn_done(b, status);
 }

@@ -63,7 +63,7 @@ return {
   { "B26", "src/cuda_launch.c", "    gdn_payload_write(y, y->launch->payload);\n",
     "    gdn_payload_write(y, y->launch->payload);\n    if (y->blocks % 2)\n        " ..
     "(void)d->driver.cuModuleGetFunction(&d->kernels[kernel], d->module, KERNEL_NAMES[kernel]);\n" },
-  { "B27", "src/fill.h", "    return seq_len > query_len;\n",
+  { "B27", "src/row_rules.h", "    return seq_len > query_len;\n",
     "    return seq_len > query_len && query_len > 1;\n" },
   { "B28", "src/builder.c", "    gdn_inputs inputs = { settings, p, &b->cells, step };\n",
     "    if (b->metadata.step && b->metadata.num_rows == p->num_reqs &&\n" ..
