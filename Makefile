@@ -8,10 +8,13 @@ LIBFLAG ?= -shared
 WARN    := -Wall -Wextra -Wpedantic -Wconversion
 LINK    := -Wl,-z,defs
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-COMPILE  = $(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden $(WARN) $(OPT) -MMD -MP
+COMPILE  = $(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden -Isrc $(WARN) $(OPT) -MMD -MP
 
 LIB  := $(BUILD)/libgdnmeta.so
-OBJ  := $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
+# The folders of src, from what stands alone to what uses it: src/README.md.
+SRC_C := $(wildcard src/*/*.c)
+SRC_H := $(wildcard src/*.h src/*/*.h)
+OBJ   := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(SRC_C))
 CDEF := lua/gdnmeta/native/cdef.lua
 
 # The header alone states both: the library's version, and the ABI that its SONAME ends in.
@@ -28,33 +31,33 @@ ifndef NVCC
 NVCC := $(shell scripts/kernel find)
 endif
 WITH_CUDA ?= $(if $(NVCC),1,0)
-FATBIN    := build/fill.fatbin
+FATBIN    := build/kernels.fatbin
 FAKE      := $(BUILD)/libfakecuda.so
 FAKE_C    := $(wildcard spec/support/fakecuda/*.c)
-OBJ       := $(filter-out $(BUILD)/image.o,$(OBJ)) $(BUILD)/image-$(WITH_CUDA).o
+OBJ       := $(filter-out $(BUILD)/obj/cuda/image.o,$(OBJ)) $(BUILD)/obj/cuda/image-$(WITH_CUDA).o
 
-$(FATBIN): src/fill.cu $(addprefix src/,element.h fill.h row_rules.h rule.h launch.h check_element.h check_tables.h check_kept.h check.h claim.h checks.h fields.h gdnmeta.h) scripts/kernel
+$(FATBIN): src/cuda/kernels.cu scripts/kernel
 	@scripts/kernel build "$(NVCC)" $@
 
-$(BUILD)/image-0.o: src/image.c Makefile
-	@mkdir -p $(BUILD)
+$(BUILD)/obj/cuda/image-0.o: src/cuda/image.c Makefile
+	@mkdir -p $(@D)
 	@$(COMPILE) -c -o $@ $<
 
-$(BUILD)/image-1.o: src/image.c $(FATBIN) Makefile
-	@mkdir -p $(BUILD)
+$(BUILD)/obj/cuda/image-1.o: src/cuda/image.c $(FATBIN) Makefile
+	@mkdir -p $(@D)
 	@$(COMPILE) -DGDN_IMAGE='"$(FATBIN)"' -c -o $@ $<
 
 # The driver of the specs: the calls of libcuda over host memory.
 fake: $(FAKE)
-$(FAKE): $(FAKE_C) spec/support/fakecuda/fakecuda.h $(wildcard src/*.h) Makefile
+$(FAKE): $(FAKE_C) spec/support/fakecuda/fakecuda.h $(SRC_H) Makefile
 	@mkdir -p $(BUILD)
-	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/fakecuda.d -o $@.$$$$ $(FAKE_C) && mv $@.$$$$ $@
+	@$(COMPILE) $(LIBFLAG) $(LINK) -MF $(BUILD)/fakecuda.d -o $@.$$$$ $(FAKE_C) && mv $@.$$$$ $@
 
 # On a machine with a GPU; see scripts/gpu for one that has nothing else.
 test-gpu: all $(FAKE)
 	@BUILD=$(BUILD) scripts/gpu test
 $(BUILD)/libgdngpu.so: bench/gpu_loops.c $(OBJ) Makefile
-	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/gpu.d -o $@ $(filter %.c %.o,$^)
+	@$(COMPILE) $(LIBFLAG) $(LINK) -MF $(BUILD)/gpu.d -o $@ $(filter %.c %.o,$^)
 bench-gpu: all $(BUILD)/libgdngpu.so
 	@BUILD=$(BUILD) scripts/gpu bench
 .PHONY: fake test-gpu bench-gpu
@@ -73,8 +76,8 @@ $(LIB): $(OBJ)
 	@$(CC) $(CFLAGS) $(OPT) $(LIBFLAG) $(LINK) -Wl,-z,nodelete -Wl,-soname,$(SONAME) -o $@.$$$$ $(OBJ) && mv $@.$$$$ $@
 	@ln -sf libgdnmeta.so $(BUILD)/$(SONAME)
 
-$(BUILD)/%.o: src/%.c Makefile
-	@mkdir -p $(BUILD)
+$(BUILD)/obj/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
 	@$(COMPILE) -c -o $@ $<
 
 # Through a file of its own: a reader never meets half of it, and two makes do not meet.
@@ -163,11 +166,11 @@ $(COUNTED): spec/support/counted.c $(OBJ) Makefile
 
 # The core alone, with what watches it: allocations that fail, threads that meet.
 WATCHED = @mkdir -p $(BUILD) && $(CC) $(CFLAGS) -std=c11 -g -O1 -D_GNU_SOURCE $(WARN) -Isrc
-$(BUILD)/faults: spec/support/faults.c $(wildcard src/*.[ch]) Makefile
+$(BUILD)/faults: spec/support/faults.c $(SRC_C) $(SRC_H) Makefile
 	$(WATCHED) $(SAN) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -o $@ $(filter %.c,$^)
 faults: $(BUILD)/faults $(FAKE)
 	@GDNMETA_LIBCUDA=$$PWD/$(FAKE) $(BUILD)/faults cuda
-$(BUILD)/threads: spec/support/threads.c $(wildcard src/*.[ch]) Makefile
+$(BUILD)/threads: spec/support/threads.c $(SRC_C) $(SRC_H) Makefile
 	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
 tsan: $(BUILD)/threads
 	@$(BUILD)/threads 3000
@@ -181,10 +184,10 @@ FUZZ_LUA  := trace recording request
 FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
 FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
 
-$(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch] src/*.[ch]) Makefile
-	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/rows.c fuzz/outputs.c $(wildcard src/*.c)
-$(BUILD)/fuzz/libgdnmeta.so: $(wildcard src/*.[ch]) Makefile
-	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
+$(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch]) $(SRC_C) $(SRC_H) Makefile
+	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/rows.c fuzz/outputs.c $(SRC_C)
+$(BUILD)/fuzz/libgdnmeta.so: $(SRC_C) $(SRC_H) Makefile
+	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -Isrc -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
 $(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUILD)/fuzz/libgdnmeta.so Makefile
 	@$(FUZZ) -DFUZZ_READER='"fuzz/$*.lua"' $$(pkg-config --cflags luajit) -o $@ $< $$(pkg-config --libs luajit)
 fuzz: deps all
@@ -201,7 +204,7 @@ audit: all
 
 # The loops that are timed stand in one library with the code they time, which Lua then uses too.
 $(BUILD)/libgdnbench.so: bench/loops.c $(OBJ) Makefile
-	@$(COMPILE) $(LIBFLAG) $(LINK) -Isrc -MF $(BUILD)/bench.d -o $@ $(filter %.c %.o,$^)
+	@$(COMPILE) $(LIBFLAG) $(LINK) -MF $(BUILD)/bench.d -o $@ $(filter %.c %.o,$^)
 
 bench: deps all $(BUILD)/libgdnbench.so
 	@GDNMETA_LIB=$(BUILD)/libgdnbench.so GDNMETA_BENCH=$(BUILD)/libgdnbench.so $(IN_TREE) luajit bench/build.lua
@@ -267,5 +270,5 @@ help:
 	@echo 'make install    PREFIX=<dir> (/usr/local) DESTDIR=<dir>; make uninstall takes it away again'
 	@echo 'make clean      remove what was built'
 
--include $(OBJ:.o=.d) $(BUILD)/bench.d
+-include $(OBJ:.o=.d) $(FATBIN).d $(BUILD)/bench.d $(BUILD)/gpu.d
 .PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install uninstall rock dist clean goldens mutants nginx python bench-python serve help

@@ -4,10 +4,10 @@
  * Device times are events around many launches that were all enqueued while a host function held the
  * stream back: otherwise they would show how fast the host enqueues. */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime */
-#include "../src/builder.h"
-#include "../src/cuda_driver.h"
-#include "../src/image.h"
-#include "../src/launch.h"
+#include "builder/builder.h"
+#include "cuda/cuda_driver.h"
+#include "cuda/image.h"
+#include "cuda/kernel_params.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

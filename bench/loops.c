@@ -5,7 +5,7 @@
  * padding included, in plain loops. A build that finds padding in place writes less, so its ratio may fall
  * below one. */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime */
-#include "../src/builder.h"
+#include "builder/builder.h"
 
 #include <time.h>
 

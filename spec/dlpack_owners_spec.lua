@@ -90,7 +90,7 @@ end
 describe("A deleter", function()
   it("may be called by any thread, while the builder is freed #system", function()
     local program = os.tmpname()
-    local compile = "cc -std=c11 -O1 -g -fsanitize=thread -pthread -Isrc spec/support/exports.c src/*.c -o "
+    local compile = "cc -std=c11 -O1 -g -fsanitize=thread -pthread -Isrc spec/support/exports.c src/*/*.c -o "
     assert.are.equal("rc 0\n", run(compile .. program))
     assert.are.equal("12800 38400\nrc 0\n", run(program))
     os.remove(program)

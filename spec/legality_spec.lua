@@ -1,4 +1,4 @@
--- Which batches rules strict takes. The header states it, clause by clause; src/legality*.c checks it; both
+-- Which batches rules strict takes. The header states it, clause by clause; src/strict checks it; both
 -- are held against the same steps here.
 local clauses = require "spec.support.clauses"
 local strict = require "spec.support.strict_rows"
@@ -54,7 +54,7 @@ describe("What strict calls legal", function()
       for _, case in ipairs(clause.cases) do reasons[#reasons + 1] = case.reason end
     end
     for _, name in ipairs { "rows", "slots", "unique" } do
-      local code = read(("src/legality_%s.c"):format(name)):gsub('"%s*\n%s*"', "")
+      local code = read(("src/strict/strict_%s.c"):format(name)):gsub('"%s*\n%s*"', "")
       for format in code:gmatch '"(rows%[%%d%][^"]*)"' do
         local pattern, met = "^" .. format:gsub("[%[%]().+-]", "%%%0"):gsub("%%d", "%%-?%%d+")
           :gsub("%%s", ".+") .. "$", false

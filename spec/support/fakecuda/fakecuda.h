@@ -2,8 +2,8 @@
 #ifndef FAKECUDA_H
 #define FAKECUDA_H
 
-#include "check_element.h"
-#include "element.h"
+#include "verify/verify_element.h"
+#include "cuda/fill_element.h"
 
 #include <stddef.h>
 

@@ -1,0 +1,148 @@
+/* Validation of a configuration, its defaults, and the sizes that follow from it. */
+#include "base/config.h"
+
+#include <string.h>
+
+void gdn_config_init(gdn_config *config)
+{
+    if (!config) return;
+    *config = (gdn_config){ .size = sizeof *config, .rules = GDN_RULES_STRICT, .device = GDN_DEVICE_CPU,
+                            .max_num_seqs = 256, .max_num_batched_tokens = 8192, .mamba_block_size = 544,
+                            .num_groups = 1, .decode_context_parallel_size = 1, .check_unique = 1 };
+}
+
+#define WANT_RANGE(field, low, high)                                                                              \
+    do {                                                                                                          \
+        if (c->field < (low) || c->field > (high))                                                                \
+            return gdn_fail(error, GDN_EINVAL, #field " = %d, want %d .. %d", c->field, (int)(low), (int)(high)); \
+    } while (0)
+
+static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
+{
+    WANT_RANGE(rules, GDN_RULES_STRICT, GDN_RULES_VLLM_2026_11);
+    WANT_RANGE(device, GDN_DEVICE_AUTO, 1023);
+    WANT_RANGE(max_num_seqs, 1, INT32_MAX);
+    WANT_RANGE(max_num_batched_tokens, 1, INT32_MAX);
+    WANT_RANGE(max_rows, 0, GDN_MAX_ROWS);
+    WANT_RANGE(num_speculative_tokens, 0, GDN_MAX_SPEC);
+    WANT_RANGE(full_cuda_graph, 0, 1);
+    WANT_RANGE(max_cudagraph_capture_size, 0, INT32_MAX);
+    WANT_RANGE(mamba_cache_mode, GDN_CACHE_NONE, GDN_CACHE_ALL);
+    WANT_RANGE(mamba_block_size, 1, INT32_MAX);
+    WANT_RANGE(num_speculative_blocks, 0, INT32_MAX - 1);
+    WANT_RANGE(num_groups, 1, GDN_MAX_GROUPS);
+    WANT_RANGE(max_requests, 0, INT32_MAX);
+    WANT_RANGE(max_blocks_per_row, 0, INT32_MAX);
+    WANT_RANGE(parallel_drafting, 0, 1);
+    WANT_RANGE(decode_context_parallel_size, 0, INT32_MAX);
+    WANT_RANGE(check_unique, 0, 1);
+    WANT_RANGE(pad_slot_id, -1, 0);
+    WANT_RANGE(query_start_loc_dtype, GDN_INT32, GDN_INT64);
+    WANT_RANGE(check, 0, 1);
+    WANT_RANGE(poison, 0, 1);
+    WANT_RANGE(gdn_prefill_backend, GDN_PREFILL_TRITON, GDN_PREFILL_FLASHINFER);
+    WANT_RANGE(num_prefill_checkpoint_blocks, 0, INT32_MAX);
+    WANT_RANGE(prefill_checkpoint_alignment, 0, INT32_MAX);
+    WANT_RANGE(hash_block_size, 0, INT32_MAX);
+    WANT_RANGE(cache_hit_alignment_tokens, 0, INT32_MAX);
+    WANT_RANGE(num_hash_lookahead_tokens, 0, INT32_MAX);
+    WANT_RANGE(drop_eagle_block, 0, 1);
+    WANT_RANGE(reserved, 0, 0);
+    return GDN_OK;
+}
+
+#define WANT_2026_11(field)                                                                                       \
+    do {                                                                                                          \
+        if (c->field) return gdn_fail(error, GDN_EINVAL, #field " = %d, want 0 but under vllm-2026-11", c->field); \
+    } while (0)
+
+static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
+{
+    if (c->rules == GDN_RULES_VLLM_2026_11) return GDN_OK;
+    WANT_2026_11(gdn_prefill_backend);
+    WANT_2026_11(num_prefill_checkpoint_blocks);
+    WANT_2026_11(prefill_checkpoint_alignment);
+    WANT_2026_11(hash_block_size);
+    WANT_2026_11(cache_hit_alignment_tokens);
+    WANT_2026_11(num_hash_lookahead_tokens);
+    WANT_2026_11(drop_eagle_block);
+    return GDN_OK;
+}
+
+static int32_t smaller(int64_t a, int64_t b)
+{
+    return (int32_t)(a < b ? a : b);
+}
+
+static int32_t larger(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* strict writes S + 1 states a row, so a table must have room for them. */
+static gdn_status check_strict_width(const gdn_settings *s, gdn_error *error)
+{
+    int32_t need = s->config.num_speculative_tokens + 1;
+    if (s->config.rules != GDN_RULES_STRICT) return GDN_OK;
+    if (s->config.mamba_cache_mode == GDN_CACHE_ALIGN && s->config.num_speculative_blocks + 1 < need)
+        return gdn_fail(error, GDN_EINVAL, "num_speculative_blocks = %d, want >= %d (num_speculative_tokens)",
+                        s->config.num_speculative_blocks, need - 1);
+    if (s->config.max_blocks_per_row < s->window)
+        return gdn_fail(error, GDN_EINVAL, "max_blocks_per_row = %d, want >= %d", s->config.max_blocks_per_row,
+                        s->window);
+    return GDN_OK;
+}
+
+static gdn_status resolve_slots(gdn_settings *s, const int32_t *num_slots, gdn_error *error)
+{
+    const gdn_config *c = &s->config;
+    int32_t cells = smaller((int64_t)c->max_requests * c->max_blocks_per_row, INT32_MAX - 1);
+    for (int32_t g = 0; g < c->num_groups; g++) {
+        s->num_slots[g] = num_slots ? num_slots[g] : 1 + cells;
+        if (s->num_slots[g] < 1)
+            return gdn_fail(error, GDN_EINVAL, "num_slots[%d] = %d, want >= 1 (slot 0 is null)", g, s->num_slots[g]);
+    }
+    return GDN_OK;
+}
+
+gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_error *error)
+{
+    if (!config) return gdn_fail(error, GDN_EINVAL, "config = NULL, want a configuration");
+    if (config->size != sizeof *config)
+        return gdn_fail(error, GDN_EINVAL, "config.size = %u, want %zu", config->size, sizeof *config);
+    gdn_status status = check_ranges(config, error);
+    if (!status) status = check_rules_of_options(config, error);
+    if (status) return status;
+
+    gdn_settings s = { .config = *config };
+    gdn_config *c = &s.config;
+    int64_t states = c->num_speculative_tokens + 1;
+    s.cap = smaller((int64_t)c->max_num_seqs * states, INT32_MAX);
+    if (c->max_cudagraph_capture_size) s.cap = smaller(s.cap, c->max_cudagraph_capture_size);
+
+    if (!c->max_rows) c->max_rows = larger(c->max_num_seqs, s.cap);
+    if (c->max_rows > GDN_MAX_ROWS)
+        return gdn_fail(error, GDN_EINVAL, "max_rows = %d (from max_num_seqs = %d), want 1 .. %d", c->max_rows,
+                        c->max_num_seqs, GDN_MAX_ROWS);
+    if (!c->decode_context_parallel_size) c->decode_context_parallel_size = 1;
+    if (!c->max_requests) c->max_requests = c->max_rows;
+
+    int32_t is_2026_11 = c->rules == GDN_RULES_VLLM_2026_11, align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
+    s.windowed = align || (is_2026_11 && c->mamba_cache_mode == GDN_CACHE_ALL);
+    s.window = s.windowed ? c->num_speculative_blocks + 1 : (int32_t)states;
+    s.has_checkpoints = align && c->num_prefill_checkpoint_blocks && c->hash_block_size && c->cache_hit_alignment_tokens;
+    s.drop_eagle_block = c->drop_eagle_block && c->num_speculative_tokens && !c->num_hash_lookahead_tokens;
+    if (!c->max_blocks_per_row) c->max_blocks_per_row = s.window;
+
+    /* vllm-2026-04 pads rows up to the token count, never past CAP. */
+    s.row_capacity = larger(c->max_rows, smaller(s.cap, c->max_num_batched_tokens));
+    s.threshold = c->num_speculative_tokens == 0 ? 1 : c->num_speculative_tokens * (1 + c->parallel_drafting) + 1;
+    if (c->decode_context_parallel_size > 1) s.threshold = 1;
+
+    status = check_strict_width(&s, error);
+    if (!status) status = resolve_slots(&s, config->num_slots, error);
+    if (status) return status;
+    c->num_slots = NULL;
+    *out = s;
+    return GDN_OK;
+}

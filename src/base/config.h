@@ -1,0 +1,24 @@
+/* A configuration with its defaults resolved, and what follows from it. */
+#ifndef GDN_CONFIG_H
+#define GDN_CONFIG_H
+
+#include "base/status.h"
+
+enum { GDN_MAX_ROWS = 65536, GDN_MAX_GROUPS = 64, GDN_MAX_SPEC = 64 };
+
+typedef struct gdn_settings {
+    gdn_config config;      /* no zero left that means "default"; num_slots is NULL, see below */
+    int32_t cap;            /* decode_cudagraph_max_bs: rows of a staged step */
+    int32_t threshold;      /* reorder_batch_threshold */
+    int32_t row_capacity;   /* rows of every output array: staged arrays may be longer than the batch */
+    int32_t windowed;       /* a step sees a window of each table row, which moves on with seq_len */
+    int32_t window;         /* columns a step sees of a table row: all of them, or that window */
+    int32_t has_checkpoints; /* prefills may keep states before their end */
+    int32_t drop_eagle_block; /* as it counts: config.drop_eagle_block with S > 0 and without lookahead */
+    int32_t num_slots[GDN_MAX_GROUPS];
+} gdn_settings;
+
+/* Checks every field and fills *out. */
+gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_error *error);
+
+#endif

@@ -1,0 +1,56 @@
+/* A builder's memory, part by part in the order of builder.c. A spec counts what is allocated and compares. */
+#include "builder/footprint.h"
+
+#include "builder/builder.h"
+#include "builder/verifier.h"
+#include "base/guarded_memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static size_t rows_bytes(const gdn_settings *settings)
+{
+    const gdn_config *c = &settings->config;
+    size_t rows = (size_t)c->max_rows, raw = 7 * rows, partition = 7 * (rows + 1), cells = 2 * rows;
+    size_t resident = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows, kept = settings->has_checkpoints ? 3 * (rows + 1) : 0;
+    return (raw + partition + cells + resident + kept) * sizeof(int32_t);
+}
+
+/* States of a row to write and to read, speculative and not, and to keep. */
+static size_t slots_bytes(const gdn_settings *settings)
+{
+    const gdn_config *c = &settings->config;
+    size_t states = (size_t)c->num_speculative_tokens + 4 + (settings->has_checkpoints ? 1 : 0);
+    return (size_t)c->num_groups * (size_t)c->max_rows * states * sizeof(int32_t);
+}
+
+static size_t uniqueness_bytes(const gdn_settings *s)
+{
+    int32_t most = 0;
+    for (int32_t g = 0; g < s->config.num_groups; g++) most = s->num_slots[g] > most ? s->num_slots[g] : most;
+    return s->config.rules == GDN_RULES_STRICT && s->config.check_unique ? (size_t)most * sizeof(uint32_t) : 0;
+}
+
+int64_t gdn_bytes(const gdn_settings *settings, size_t arena_bytes)
+{
+    const gdn_config *c = &settings->config;
+    size_t rest = sizeof(gdn_builder) + rows_bytes(settings) + slots_bytes(settings) + uniqueness_bytes(settings) +
+                  gdn_device_bytes(settings) + gdn_checker_bytes(settings) + arena_bytes;
+    /* Only tables can be larger than any memory: 2^62 elements, in 64 groups. */
+    uint64_t elements = (uint64_t)c->max_requests * (uint64_t)c->max_blocks_per_row, groups = (uint64_t)c->num_groups;
+    if (elements > (uint64_t)1 << 54) return INT64_MAX;
+    return (int64_t)(rest + groups * gdn_guarded_bytes(elements * sizeof(int32_t)));
+}
+
+gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, char *why, size_t why_size)
+{
+    gdn_error error;
+    gdn_settings settings;
+    gdn_arena arena;
+    gdn_status status = gdn_settings_make(config, &settings, &error);
+    if (!status) status = gdn_arena_layout(&arena, &settings, &error);
+    if (!status && !out) status = gdn_fail(&error, GDN_EINVAL, "out = NULL, want a place for the bytes");
+    if (!status) *out = gdn_bytes(&settings, arena.bytes);
+    else if (why && why_size) (void)snprintf(why, why_size, "%s", error.text);
+    return status;
+}

@@ -1,9 +1,0 @@
-/* The checks of a step on the CPU. */
-#ifndef GDN_CHECK_CPU_H
-#define GDN_CHECK_CPU_H
-
-#include "checks.h"
-
-void gdn_check_cpu(const gdn_checks *checks);
-
-#endif

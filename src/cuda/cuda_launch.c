@@ -1,0 +1,122 @@
+/* What runs on the device: a fill is one launch with its inputs inside, a check another one behind it. */
+#include "cuda/cuda_device.h"
+
+#include "cuda/image.h"
+
+static const char *const KERNEL_NAMES[GDN_CUDA_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large" };
+static const size_t KERNEL_BYTES[GDN_CUDA_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE };
+
+gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advice, gdn_error *error)
+{
+    int capturing = 0;
+    gdn_cu r = d->driver.cuStreamIsCapturing(stream, &capturing);
+    if (r) FAIL(r, "cuStreamIsCapturing");
+    if (capturing) return gdn_fail(error, GDN_EINVAL, "stream is capturing: %s", advice);
+    return GDN_OK;
+}
+
+static gdn_status launch(gdn_cuda *d, int kernel, uint32_t blocks, uint64_t ring, uint32_t room, void *stream, gdn_error *error)
+{
+    void *arguments[] = { d->payload.launch, &ring, &room };
+    gdn_cu r = d->driver.cuLaunchKernel(d->kernels[kernel], blocks, 1, 1, GDN_THREADS, 1, 1, room, stream, arguments, NULL);
+    if (r) FAIL(r, "cuLaunchKernel of %u blocks", blocks);
+    d->face.counters.launches++;
+    return GDN_OK;
+}
+
+/* The payload inside the launch: of the three sizes the smallest that holds it. */
+static gdn_status fill_inside(gdn_cuda *d, void *stream, gdn_error *error)
+{
+    gdn_payload *y = &d->payload;
+    int kernel = 0;
+    while (y->packer.bytes > KERNEL_BYTES[kernel] - sizeof(gdn_head)) kernel++;
+    gdn_payload_write(y, y->launch->payload);
+    return launch(d, kernel, y->blocks, 0, y->room, stream, error);
+}
+
+static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
+{
+    gdn_payload *y = &d->payload;
+    int32_t buffer = 0;
+    gdn_status status = gdn_ring_take(&d->ring, &d->driver, &buffer, &d->face.counters.ring_waits, error);
+    if (status) return status;
+    size_t offset = gdn_ring_offset(&d->ring, buffer);
+    uint64_t payload = d->ring.device + offset;
+    gdn_payload_write(y, (unsigned char *)d->ring.memory + offset);
+    if (d->staging) {
+        gdn_cu r = d->driver.cuMemcpyHtoDAsync(d->staging, d->ring.memory + offset, y->packer.bytes, stream);
+        if (r) FAIL(r, "cuMemcpyHtoDAsync of %zu bytes", y->packer.bytes);
+        payload = d->staging;
+    }
+    status = launch(d, 0, y->blocks, payload, y->room, stream, error);
+    if (status) return status;
+    d->face.counters.ring_launches++;
+    return gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->face.counters.ring_waits, error);
+}
+
+gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error)
+{
+    gdn_cuda *d = (gdn_cuda *)device;
+    gdn_error ignored;
+    int pushed;
+    gdn_status status = gdn_cuda_enter(d, &pushed, error);
+    if (status) return status;
+    status = gdn_cuda_refuse_capturing(d, stream, "build before the capture begins", error);
+    if (!status) {
+        gdn_payload_plan(&d->payload, arena, inputs);
+        d->payload.launch->head.faults = d->ring.device;
+        d->stream = stream;
+        int fits = d->payload.packer.bytes <= GDN_LARGE - sizeof(gdn_head);
+        status = fits ? fill_inside(d, stream, error) : fill_from_ring(d, stream, error);
+    }
+    (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
+    return status;
+}
+
+static gdn_status launch_inspector(gdn_cuda *d, gdn_checks *checks, void *stream, gdn_error *error)
+{
+    void *arguments[] = { checks };
+    gdn_cu r = d->driver.cuLaunchKernel(d->inspector, checks->blocks, 1, 1, GDN_CHECK_THREADS, 1, 1, 0, stream, arguments, NULL);
+    if (r) FAIL(r, "cuLaunchKernel of %u blocks", checks->blocks);
+    d->face.counters.launches++;
+    return GDN_OK;
+}
+
+gdn_status gdn_cuda_inspect(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error)
+{
+    gdn_cuda *d = (gdn_cuda *)device;
+    gdn_error ignored;
+    int pushed;
+    checks->found = d->ring.device + GDN_RING_FOUND;
+    gdn_status status = checks->blocks ? gdn_cuda_enter(d, &pushed, error) : GDN_OK;
+    if (status || !checks->blocks) return status;
+    status = gdn_cuda_refuse_capturing(d, stream, "check before the capture begins", error);
+    if (!status) status = launch_inspector(d, checks, stream, error);
+    (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
+    return status;
+}
+
+gdn_status gdn_cuda_load_kernels(gdn_cuda *d, int *absent, gdn_error *error)
+{
+    gdn_cu r = d->driver.cuModuleLoadData(&d->module, gdn_image);
+    if (r && gdn_image_bytes == 0) {
+        *absent = 1;
+        return gdn_fail(error, GDN_EDEVICE, "this library was built without nvcc and has no kernel, want one built where "
+                                            "nvcc 12.1 or later is");
+    }
+    if (r) FAIL(r, "cuModuleLoadData");
+    for (int i = 0; i < GDN_CUDA_KERNELS; i++)
+        if ((r = d->driver.cuModuleGetFunction(&d->kernels[i], d->module, KERNEL_NAMES[i])))
+            FAIL(r, "cuModuleGetFunction of %s", KERNEL_NAMES[i]);
+    if ((r = d->driver.cuModuleGetFunction(&d->inspector, d->module, "gdn_check_all"))) FAIL(r, "cuModuleGetFunction of gdn_check_all");
+    return GDN_OK;
+}
+
+gdn_status gdn_cuda_warm_up(gdn_cuda *d, gdn_error *error)
+{
+    gdn_status status = launch(d, 0, 1, 0, 0, NULL, error);
+    gdn_cu r = status ? 0 : d->driver.cuStreamSynchronize(NULL);
+    if (r) FAIL(r, "cuStreamSynchronize after the first launch");
+    d->face.counters.launches = 0;
+    return status;
+}

@@ -1,0 +1,263 @@
+/* Partition and slots in, launch out: which arrays the elements of this step need. */
+#include "cuda/payload.h"
+
+#include "fill/output_rules.h"
+
+#include <string.h>
+
+_Static_assert(sizeof(gdn_head) % 16 == 0 && sizeof(gdn_group) % 8 == 0, "payloads are loaded 16 bytes at a time");
+_Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "launch.h cannot include gdnmeta.h");
+
+/* values[list[k]], or values themselves where the class is every row. */
+static const int32_t *in_class_order(gdn_payload *y, const int32_t *values, const int32_t *list, uint32_t n)
+{
+    if (!list) return values;
+    int32_t *out = y->free;
+    for (uint32_t k = 0; k < n; k++) out[k] = values[list[k]];
+    y->free += n;
+    return out;
+}
+
+/* The rows of a class while it is planned. */
+typedef struct source {
+    const gdn_inputs *in;
+    const int32_t *list; /* NULL: every row */
+    uint32_t n;
+} source;
+
+static uint32_t row_of(const source *s, uint32_t k)
+{
+    return s->list ? (uint32_t)s->list[k] : k;
+}
+
+static gdn_packed pack_computed(gdn_payload *y, const source *s)
+{
+    const gdn_step *step = s->in->step;
+    int32_t *out = y->free;
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t i = row_of(s, k);
+        out[k] = gdn_has_initial_state(step->seq_len[i], step->query_len[i]);
+    }
+    y->free += s->n;
+    return gdn_pack(&y->packer, out, s->n);
+}
+
+/* Elements of a device array or table; -1 for padding that the build made, which has none. */
+static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *given)
+{
+    int32_t *out = y->free, end = s->in->step->table_rows;
+    for (uint32_t k = 0; k < s->n; k++) {
+        int32_t i = (int32_t)row_of(s, k), index = given ? given[i] : -1;
+        out[k] = i >= end ? -1 : index < 0 ? i : index;
+    }
+    y->free += s->n;
+    return gdn_pack_ramp(&y->packer, out, s->n);
+}
+
+static int any_table(const gdn_inputs *in, int on_device)
+{
+    for (int32_t g = 0; g < in->settings->config.num_groups; g++)
+        if (!in->step->null_slots && in->step->tables[g].on_device == on_device) return 1;
+    return 0;
+}
+
+/* strict: read columns, and whether the slots there must be packed or stand among the row's others. */
+static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
+{
+    const gdn_inputs *in = s->in;
+    const gdn_step *step = in->step;
+    int32_t align = in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN, highest = -1, implied = 0;
+    int from_device = !step->null_slots && (align ? step->device_seq_lens != NULL : step->device_accepted != NULL);
+    int32_t *out = y->free;
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t i = row_of(s, k);
+        int32_t column = step->null_slots ? 0 : in->cells->read_column[i]; /* -1 would be a fresh row */
+        if (from_device && column >= 0 && step->read_column[i] == GDN_READ_DEFAULT) {
+            out[k] = GDN_READ_IMPLIED;
+            implied = 1;
+            continue;
+        }
+        out[k] = column;
+        highest = column > highest ? column : highest;
+    }
+    y->free += s->n;
+    c->read_column = gdn_pack(&y->packer, out, s->n);
+    if (!any_table(in, 0)) return;
+    /* Any of the first S + 1 slots may turn out to be the one to read. */
+    if (implied && !align) c->columns = (uint32_t)in->settings->config.num_speculative_tokens + 1;
+    c->reads_packed = align || highest >= (int32_t)c->columns;
+}
+
+static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32_t *start)
+{
+    const gdn_inputs *in = s->in;
+    const gdn_partition *p = in->partition;
+    const gdn_step *step = in->step;
+    int strict = in->settings->config.rules == GDN_RULES_STRICT, on_device = any_table(in, 1);
+    int spec = c == &y->launch->head.classes[GDN_SPEC];
+
+    c->rows = s->n;
+    c->columns = c->emitted = spec ? (uint32_t)p->state_columns : 1;
+    c->start = gdn_pack_ramp(&y->packer, start, s->n + 1);
+    if (p->mixed) c->first = gdn_pack_ramp(&y->packer, in_class_order(y, p->query_start, s->list, s->n), s->n);
+    if (strict || (!spec && p->has_prefills)) c->computed = pack_computed(y, s);
+    if (strict) plan_reads(y, c, s);
+    if ((strict || spec) && step->device_accepted)
+        c->accepted_index = pack_index(y, s, step->accepted_index);
+    else if (strict || spec)
+        c->accepted = gdn_pack(&y->packer, in_class_order(y, step->num_accepted_tokens, s->list, s->n), s->n);
+    if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index);
+    if (on_device) c->table_row = pack_index(y, s, step->table_row);
+    if (on_device && in->settings->windowed && !step->device_seq_lens)
+        c->window = gdn_pack_ramp(&y->packer, in_class_order(y, in->cells->window, s->list, s->n), s->n);
+    if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL);
+}
+
+static gdn_packed pack_mask(gdn_payload *y, const gdn_step *step, uint32_t n)
+{
+    int32_t *out = y->free;
+    for (uint32_t i = 0; i < n; i++) out[i] = step->num_draft_tokens[i] >= 0;
+    y->free += n;
+    return gdn_pack(&y->packer, out, n);
+}
+
+static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
+{
+    uint32_t rows = (uint32_t)(p->num_non_spec - p->chunk_row);
+    const int32_t *start = p->chunk_start;
+    h->tiles = (uint32_t)p->tiles;
+    h->tile_start = gdn_pack_ramp(&y->packer, p->tile_start, (uint32_t)p->num_non_spec);
+    h->chunk_start = gdn_pack_ramp(&y->packer, start, rows + 1);
+
+    int32_t *owner = y->free;
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < rows; k++)
+        if (start[k + 1] > start[k]) owner[n++] = start[k];
+    y->free += n;
+    h->chunk_rows = n;
+    h->chunk_owner = n == rows ? h->chunk_start : gdn_pack_ramp(&y->packer, owner, n);
+}
+
+static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    uint32_t n = (uint32_t)p->num_kept_rows;
+    h->kept_offset = gdn_pack(&y->packer, p->checkpoint_offset, n);
+    h->kept_every = p->checkpoint_every;
+    h->kept_others = p->num_kept_rows - (p->num_non_spec - p->tail_row);
+    if (p->checkpoint_every)
+        h->kept_start = gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->tail_row) + 1);
+    if (!any_table(in, 1)) return;
+    int32_t *column = y->free;
+    for (uint32_t k = 0; k < n; k++) column[k] = p->checkpoint_offset[k] ? p->checkpoint_column[k] : -1;
+    y->free += n;
+    h->kept_column = gdn_pack(&y->packer, column, n);
+}
+
+static inline const int32_t *host_cells(const gdn_step *step, int32_t g, uint32_t row)
+{
+    int32_t r = step->table_row[row];
+    const gdn_table *t = r < 0 ? &step->own[g] : &step->tables[g];
+    return t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
+}
+
+/* A group's slots in the order of gdn_rows: to write of spec and non-spec rows, to read likewise. */
+static uint32_t group_pieces(gdn_payload *y, const gdn_inputs *in, int32_t g, const source *non_spec, gdn_piece *out)
+{
+    const gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
+    const gdn_cells *cells = in->cells;
+    const int32_t *slots = cells->slots + (size_t)g * cells->group_stride, *written = slots + cells->non_spec;
+    if (rest->columns > 1) {
+        size_t columns = rest->columns;
+        int32_t *wide = y->wide + (size_t)g * (size_t)in->settings->config.max_rows * columns;
+        for (uint32_t k = 0; k < rest->rows; k++)
+            memcpy(wide + k * columns, host_cells(in->step, g, row_of(non_spec, k)), columns * sizeof *wide);
+        written = wide;
+    }
+    uint32_t n = 0;
+    if (spec->rows) out[n++] = (gdn_piece){ .values = slots + cells->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
+    if (rest->rows) out[n++] = (gdn_piece){ .values = written, .n = rest->rows * rest->columns, .skip = rest->slots };
+    if (spec->rows && spec->reads_packed)
+        out[n++] = (gdn_piece){ .values = slots + cells->spec_read, .n = spec->rows, .skip = spec->reads };
+    if (rest->rows && rest->reads_packed)
+        out[n++] = (gdn_piece){ .values = slots + cells->non_spec_read, .n = rest->rows, .skip = rest->reads };
+    if (in->partition->has_checkpoints)
+        out[n++] = (gdn_piece){ .values = slots + cells->checkpoint, .n = (uint32_t)in->partition->num_kept_rows,
+                                .skip = y->launch->head.kept_slots };
+    return n;
+}
+
+static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_spec)
+{
+    gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
+    spec->slots = 0;
+    rest->slots = spec->rows * spec->columns;
+    spec->reads = rest->slots + rest->rows * rest->columns;
+    rest->reads = spec->reads + (spec->reads_packed ? spec->rows : 0);
+    uint32_t total = rest->reads + (rest->reads_packed ? rest->rows : 0);
+    y->launch->head.kept_slots = total;
+    total += (uint32_t)in->partition->num_kept_rows;
+
+    for (int32_t g = 0; g < in->settings->config.num_groups; g++) {
+        const gdn_table *t = &in->step->tables[g];
+        gdn_group *record = &y->groups[g];
+        *record = (gdn_group){ .num_slots = in->settings->num_slots[g] };
+        if (in->step->null_slots) {
+            record->slots.base = in->settings->config.pad_slot_id; /* of every slot */
+            continue;
+        }
+        if (t->on_device) {
+            record->table = (uint64_t)(uintptr_t)t->data;
+            record->stride = t->stride;
+            continue;
+        }
+        if (!total) continue;
+        gdn_piece pieces[GDN_GROUP_PIECES] = { 0 };
+        uint32_t n = group_pieces(y, in, g, non_spec, pieces);
+        record->slots = gdn_pack_joined(&y->packer, pieces, n, total);
+    }
+}
+
+void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_config *c = &in->settings->config;
+    const gdn_partition *p = in->partition;
+    const gdn_step *step = in->step;
+    gdn_head *h = &y->launch->head;
+    source spec = { in, p->spec_rows, (uint32_t)p->num_spec }, rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
+
+    memset(h, 0, offsetof(gdn_head, segments));
+    y->packer.num_pieces = 0;
+    y->free = y->scratch;
+    y->packer.bytes = gdn_up16((size_t)c->num_groups * sizeof *y->groups);
+    h->seq_lens = (uint64_t)(uintptr_t)step->device_seq_lens;
+    h->accepted = (uint64_t)(uintptr_t)step->device_accepted;
+    h->strict = c->rules == GDN_RULES_STRICT;
+    h->align = in->settings->windowed;
+    h->block_size = c->mamba_block_size;
+    h->last_column = c->num_speculative_blocks;
+    h->table_columns = step->tables ? step->tables[0].cols : 0;
+    h->repeat_column = p->repeat_column;
+    h->most_accepted = c->num_speculative_tokens + 1;
+    h->num_decode_tokens = p->num_decode_tokens;
+    h->tail_row = p->tail_row;
+    h->pad_slot = c->pad_slot_id;
+
+    if (p->speculative) {
+        plan_class(y, &h->classes[GDN_SPEC], &spec, p->spec_start);
+        /* Staged, the mask speaks of the first rows only, as on the CPU. */
+        h->masked = (uint32_t)(p->staged ? p->num_spec : p->rows);
+        h->mask = pack_mask(y, step, h->masked);
+    }
+    if (!p->speculative || p->mixed) plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
+    if (p->has_prefills) plan_tables(y, h, p);
+    if (p->has_checkpoints) plan_checkpoints(y, h, in);
+    plan_groups(y, in, &rest);
+    gdn_segments_plan(y, arena, in);
+}
+
+void gdn_payload_write(const gdn_payload *y, unsigned char *to)
+{
+    memcpy(to, y->groups, y->num_groups * sizeof *y->groups);
+    gdn_pack_write(&y->packer, to);
+}

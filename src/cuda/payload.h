@@ -1,0 +1,43 @@
+/* A step as what a launch carries: which arrays, how narrow, and where. Planning finds sizes, writing
+ * fills the memory that they decided on. Nothing is allocated after construction. */
+#ifndef GDN_PAYLOAD_H
+#define GDN_PAYLOAD_H
+
+#include "fill/arena.h"
+#include "fill/fill_inputs.h"
+#include "cuda/pack.h"
+
+enum { GDN_GROUP_PIECES = 5 }; /* arrays of slots of a group: to write and to read of either class, to keep */
+
+typedef struct gdn_payload {
+    gdn_launch *launch;      /* aligned; its head is the plan's */
+    gdn_group *groups;       /* [num_groups], the payload's first bytes */
+    size_t num_groups;
+    gdn_packer packer;       /* packer.bytes: of the planned payload */
+    int32_t *scratch, *free; /* arrays made for a plan */
+    int32_t *wide;           /* strict: [num_groups, max_rows, S + 1] all slots of non-spec rows, or NULL */
+    uint32_t blocks;         /* of the launch */
+    uint32_t room;           /* bytes of shared memory a block stages to */
+} gdn_payload;
+
+/* What a configuration needs, in elements but for the bytes. */
+typedef struct gdn_payload_sizes {
+    size_t groups, pieces, scratch, wide; /* wide 0: not needed */
+    size_t memory;  /* bytes that gdn_payload_new allocates */
+    size_t in_ring; /* bytes of the largest payload of any step, where no launch holds it; else 0 */
+} gdn_payload_sizes;
+
+gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings);
+gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings);
+void gdn_payload_free(gdn_payload *y);
+
+/* Decides on the payload and fills the launch's head, but for head.faults. */
+void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in);
+
+/* Part of the plan: the outputs, the launch's blocks and what they stage. */
+void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in);
+
+/* Writes packer.bytes bytes. */
+void gdn_payload_write(const gdn_payload *y, unsigned char *to);
+
+#endif

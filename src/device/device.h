@@ -1,0 +1,60 @@
+/* What a device must do for a builder. The CPU's is the plainest; a GPU's hides its driver. */
+#ifndef GDN_DEVICE_H
+#define GDN_DEVICE_H
+
+#include "fill/arena.h"
+#include "verify/verify_plan.h"
+#include "fill/fill_inputs.h"
+
+typedef struct gdn_device gdn_device;
+
+struct gdn_device {
+    /* Memory for arena->bytes, owned by the device until release. */
+    gdn_status (*allocate)(gdn_device *device, gdn_arena *arena, gdn_error *error);
+    /* Write the outputs of an accepted step, in order on `stream`. */
+    gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error);
+    /* Copy part of the arena to the host, after the last fill. */
+    gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
+    /* Can kernels of this device read `memory`? `name` is what a refusal calls it. */
+    gdn_status (*check)(gdn_device *device, const void *memory, const char *name, gdn_error *error);
+    /* Zeroed memory of the device, owned by it until release; at most once. */
+    gdn_status (*reserve)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
+    /* Check the outputs of the last fill, in order on `stream`; sets checks->found. */
+    gdn_status (*inspect)(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error);
+    /* Overwrite all outputs, for tests. */
+    void (*poison)(gdn_device *device, gdn_arena *arena);
+    void (*release)(gdn_device *device); /* by the last holder, on any thread */
+    _Atomic int64_t holders; /* the builder, and each export of its tensors */
+    int32_t ordinal;         /* GDN_DEVICE_CPU, or the CUDA device's number */
+    volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
+    volatile uint64_t *found; /* the first violation that finished checks have found, see claim.h; 0: none */
+    gdn_counters counters;
+    uint32_t forks;          /* what gdn_forks gave when it was opened, for devices that do not survive one; else unused */
+};
+
+/* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */
+gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_error *error);
+
+/* A holder keeps the outputs' memory where it is. The last one to drop the device frees it, with all it has. */
+void gdn_device_hold(gdn_device *device);
+void gdn_device_drop(gdn_device *device);
+
+/* What such a device allocates besides the arena. */
+size_t gdn_device_bytes(const gdn_settings *settings);
+size_t gdn_device_cpu_bytes(void);
+size_t gdn_device_cuda_bytes(const gdn_settings *settings);
+
+/* A driver's handles are worth nothing in a child of the process that got them. Errors: GDN_EDEVICE. */
+gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error);
+
+gdn_status gdn_device_cpu_open(gdn_device **out);
+
+/* ordinal: GDN_DEVICE_AUTO takes the device of the current context, else the first. *absent: there is nothing
+ * here that could be a CUDA device, so that a builder which asked for any takes the CPU. */
+gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, gdn_device **out, int *absent,
+                                gdn_error *error);
+
+/* For the bench alone: from now on a payload that no launch holds is copied to the device, not read in place. */
+gdn_status gdn_device_cuda_copy_ring(gdn_device *device, gdn_error *error);
+
+#endif

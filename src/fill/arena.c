@@ -1,0 +1,64 @@
+/* Layout of the output buffers, and the bookkeeping of their padded tails. */
+#include "fill/arena.h"
+
+/* Whole vectors are written where a run ends early, so each buffer has room behind its last element. */
+enum { ALIGNMENT = 64, SLACK = 64 };
+
+gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error)
+{
+    const gdn_config *c = &settings->config;
+    int32_t BOUND = c->query_start_loc_dtype;
+    int64_t ROWS = settings->row_capacity, BOUNDS = ROWS + 1, NOTHING = 0;
+    int64_t STATES = ROWS * (c->num_speculative_tokens + 1), TOKENS = c->max_num_batched_tokens;
+    /* Each row adds at most one part-filled chunk or tile. */
+    int64_t CHUNKS = 2 * (TOKENS / GDN_CHUNK + ROWS), TILES = TOKENS / GDN_TILE + ROWS;
+    TILES = 2 * (TILES > GDN_MIN_TILES ? TILES : GDN_MIN_TILES);
+    int64_t KEPT = settings->has_checkpoints ? ROWS : 0, KEPT_BOUNDS = settings->has_checkpoints ? BOUNDS : 0;
+
+    size_t at = 0;
+#define X(name, type, count, per_group)                                                          \
+    {                                                                                                     \
+        size_t size = ((size_t)count * gdn_element_size(type) + SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
+        arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                               \
+        arena->offset[GDN_FIELD_##name] = at;                                                             \
+        arena->group_stride[GDN_FIELD_##name] = per_group ? size : 0;                                     \
+        at += count ? (per_group ? (size_t)c->num_groups : 1) * size : 0;                                 \
+    }
+    GDN_FIELDS(X)
+#undef X
+    if (TILES > INT32_MAX || STATES > INT32_MAX)
+        return gdn_fail(error, GDN_EINVAL, "max_num_batched_tokens = %d with max_rows = %d needs arrays past 2^31-1 elements",
+                        c->max_num_batched_tokens, c->max_rows);
+
+    /* Windows into the rows' buffers: the same memory, moved on to the first prefill. */
+    static const gdn_field WINDOWS[][2] = {
+        { GDN_FIELD_prefill_state_indices, GDN_FIELD_non_spec_state_indices_tensor },
+        { GDN_FIELD_prefill_has_initial_state, GDN_FIELD_has_initial_state },
+        { GDN_FIELD_prefill_read_state_indices, GDN_FIELD_non_spec_read_state_indices },
+    };
+    for (size_t i = 0; i < sizeof WINDOWS / sizeof *WINDOWS; i++) {
+        arena->offset[WINDOWS[i][0]] = arena->offset[WINDOWS[i][1]];
+        arena->group_stride[WINDOWS[i][0]] = arena->group_stride[WINDOWS[i][1]];
+    }
+    arena->bytes = at;
+    gdn_arena_forget(arena);
+    return GDN_OK;
+}
+
+void gdn_arena_forget(gdn_arena *arena)
+{
+    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) arena->used[f] = arena->capacity[f];
+}
+
+int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length)
+{
+    int32_t *used = &arena->used[field], end = *used < length ? *used : length;
+    if (end < filled) end = filled;
+    if (*used <= length || *used < filled) *used = filled;
+    return end;
+}
+
+void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group)
+{
+    return arena->base + arena->offset[field] + (size_t)group * arena->group_stride[field];
+}

@@ -1,0 +1,37 @@
+/* Every output buffer in one block of memory whose addresses never change, and how much of each
+ * buffer's tail already holds its padding. */
+#ifndef GDN_ARENA_H
+#define GDN_ARENA_H
+
+#include "base/config.h"
+#include "base/fields.h"
+
+/* Bytes of an element. */
+static inline uint32_t gdn_element_size(int32_t dtype)
+{
+    return dtype == GDN_INT64 ? 8 : dtype == GDN_INT32 ? 4 : 1;
+}
+
+typedef struct gdn_arena {
+    char *base;                        /* device memory on a CUDA builder */
+    size_t bytes;
+    size_t offset[GDN_NUM_FIELDS];     /* of group 0's buffer */
+    size_t group_stride[GDN_NUM_FIELDS]; /* bytes from group to group; 0: the groups share one buffer */
+    int32_t capacity[GDN_NUM_FIELDS];  /* elements of one buffer */
+    int32_t used[GDN_NUM_FIELDS];      /* elements from here on are known to hold the padding */
+} gdn_arena;
+
+/* Offsets and total size; memory comes from the device. */
+gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error);
+
+/* Nothing is known to be padded: after allocation, or when someone wrote over the arena. */
+void gdn_arena_forget(gdn_arena *arena);
+
+/* Elements [0, filled) were just written, a view of `length` elements is handed out: returns the end
+ * of the stretch [filled, end) that must be padded now, and takes note. */
+int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length);
+
+/* A buffer of a group; the memory is the device's. */
+void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group);
+
+#endif

@@ -1,0 +1,206 @@
+/* Outputs by runs. Buffers have room behind their last element (arena.c), so a short run is written as
+ * one whole vector and the next run overwrites what was too much. */
+#include "fill/fill_cpu.h"
+
+#include "fill/output_rules.h"
+
+#include <string.h>
+
+enum { SHORT_RUN = 4 }; /* elements of a run that is written at one go */
+
+static int32_t *buffer32(const gdn_arena *arena, gdn_field field)
+{
+    return gdn_arena_at(arena, field, 0);
+}
+
+static void repeat32(int32_t *out, int32_t value, int32_t from, int32_t to)
+{
+    for (int32_t i = from; i < to; i++) out[i] = value;
+}
+
+/* Pads [filled, length) of every group's buffer where it is not padded yet. */
+static void pad32(gdn_arena *arena, gdn_field field, int32_t groups, int32_t filled, int32_t length, int32_t value)
+{
+    int32_t end = gdn_arena_pad_end(arena, field, filled, length);
+    for (int32_t g = 0; g < groups; g++) repeat32(gdn_arena_at(arena, field, g), value, filled, end);
+}
+
+/* n rows of `columns` slots from each group's cells, then no row's up to `padded` rows. */
+static void copy_slots(gdn_arena *arena, const gdn_inputs *in, gdn_field field, size_t cells_at, int32_t n, int32_t padded,
+                       int32_t columns)
+{
+    int32_t groups = in->settings->config.num_groups;
+    const int32_t *slots = in->cells->slots + cells_at;
+    for (int32_t g = 0; g < groups; g++, slots += in->cells->group_stride)
+        memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
+    pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
+}
+
+/* Boundaries 0 .. n, then the last one repeated. Its value changes with the step, so nothing is spared. */
+static void copy_bounds(gdn_arena *arena, const gdn_inputs *in, gdn_field field, const int32_t *start, int32_t n,
+                        int32_t bounds)
+{
+    if (in->settings->config.query_start_loc_dtype == GDN_INT64) {
+        int64_t *wide = gdn_arena_at(arena, field, 0);
+        for (int32_t k = 0; k <= n; k++) wide[k] = start[k];
+        for (int32_t k = n + 1; k < bounds; k++) wide[k] = start[n];
+        return;
+    }
+    int32_t *out = buffer32(arena, field);
+    memcpy(out, start, ((size_t)n + 1) * sizeof *out);
+    repeat32(out, start[n], n + 1, bounds);
+}
+
+/* Positions of the class's tokens: each row's are consecutive in the batch. */
+static void list_tokens(int64_t *out, const gdn_partition *p, const int32_t *rows, const int32_t *start, int32_t n)
+{
+    for (int32_t k = 0; k < n; k++) {
+        int64_t first = p->query_start[rows[k]];
+        int64_t *run = out + start[k];
+        int32_t length = start[k + 1] - start[k];
+        for (int32_t j = 0; j < SHORT_RUN; j++) run[j] = gdn_token_position(first, j);
+        for (int32_t j = SHORT_RUN; j < length; j++) run[j] = gdn_token_position(first, j);
+    }
+}
+
+static void fill_conv_shift(gdn_arena *arena, const gdn_step *step, gdn_field field, const int32_t *rows, int32_t n,
+                            int32_t padded)
+{
+    int32_t *out = buffer32(arena, field);
+    for (int32_t k = 0; !rows && k < n; k++)
+        out[k] = gdn_conv_shift(step->num_accepted_tokens[k], step->seq_len[k] == step->query_len[k]);
+    for (int32_t k = 0; rows && k < n; k++)
+        out[k] = gdn_conv_shift(step->num_accepted_tokens[rows[k]], step->seq_len[rows[k]] == step->query_len[rows[k]]);
+    pad32(arena, field, 1, n, padded, 0);
+}
+
+static void fill_spec(gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    const gdn_step *step = in->step;
+    int32_t n = p->num_spec, padded = p->staged ? p->padded_rows : n;
+
+    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->cells->spec, n, padded, p->state_columns);
+    copy_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->staged ? p->padded_bounds : n + 1);
+
+    int32_t *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
+    if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
+    for (int32_t k = 0; p->spec_rows && k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
+    pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, GDN_PAD_ACCEPTED);
+
+    /* Staged, the mask speaks of the first n rows only: the reference trusts padding to be at the back. */
+    uint8_t *mask = gdn_arena_at(arena, GDN_FIELD_spec_sequence_masks, 0);
+    int32_t masked = p->staged ? n : p->rows, mask_length = p->staged ? padded : p->rows;
+    for (int32_t i = 0; i < masked; i++) mask[i] = step->num_draft_tokens[i] >= 0;
+    int32_t end = gdn_arena_pad_end(arena, GDN_FIELD_spec_sequence_masks, masked, mask_length);
+    memset(mask + masked, 0, (size_t)(end - masked));
+
+    if (in->settings->config.rules != GDN_RULES_STRICT) return;
+    copy_slots(arena, in, GDN_FIELD_spec_read_state_indices, in->cells->spec_read, n, padded, 1);
+    fill_conv_shift(arena, step, GDN_FIELD_spec_conv_shift, p->spec_rows, n, padded);
+}
+
+static void fill_non_spec(gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    int32_t n = p->num_non_spec, padded = p->staged ? p->padded_rows : n;
+
+    copy_slots(arena, in, GDN_FIELD_non_spec_state_indices_tensor, in->cells->non_spec, n, padded, 1);
+    copy_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n, p->staged ? p->padded_bounds : n + 1);
+    if (in->settings->config.rules != GDN_RULES_STRICT) return;
+    copy_slots(arena, in, GDN_FIELD_non_spec_read_state_indices, in->cells->non_spec_read, n, padded, 1);
+    fill_conv_shift(arena, in->step, GDN_FIELD_non_spec_conv_shift, p->non_spec_rows, n, padded);
+}
+
+static void fill_token_lists(gdn_arena *arena, const gdn_partition *p)
+{
+    if (!p->mixed) {
+        int32_t *out = buffer32(arena, GDN_FIELD_spec_token_indx);
+        for (int32_t i = 0; i < p->listed_tokens; i++) out[i] = i;
+        return;
+    }
+    list_tokens(gdn_arena_at(arena, GDN_FIELD_spec_token_indx, 0), p, p->spec_rows, p->spec_start, p->num_spec);
+    list_tokens(gdn_arena_at(arena, GDN_FIELD_non_spec_token_indx, 0), p, p->non_spec_rows, p->non_spec_start,
+                p->num_non_spec);
+}
+
+static void fill_initial_states(gdn_arena *arena, const gdn_partition *p, const gdn_step *step)
+{
+    uint8_t *out = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
+    const int32_t *rows = p->non_spec_rows, *seq_len = step->seq_len, *query_len = step->query_len;
+    for (int32_t k = 0; !rows && k < p->num_non_spec; k++) out[k] = gdn_has_initial_state(seq_len[k], query_len[k]);
+    for (int32_t k = 0; rows && k < p->num_non_spec; k++)
+        out[k] = gdn_has_initial_state(seq_len[rows[k]], query_len[rows[k]]);
+}
+
+/* Pairs (ordinal of the row among the non-empty ones, chunk of the row). */
+static void fill_chunks(gdn_arena *arena, const gdn_partition *p)
+{
+    int32_t *pairs = buffer32(arena, GDN_FIELD_chunk_indices), rows = p->num_non_spec - p->chunk_row, ordinal = 0;
+    int64_t *offsets = gdn_arena_at(arena, GDN_FIELD_chunk_offsets, 0);
+    for (int32_t k = 0; k <= rows; k++) offsets[k] = p->chunk_start[k];
+    for (int32_t k = 0; k < rows; k++) {
+        int32_t n = p->chunk_start[k + 1] - p->chunk_start[k];
+        int32_t *run = pairs + 2 * p->chunk_start[k];
+        for (int32_t j = 0; j < n; j++) {
+            run[2 * j] = ordinal;
+            run[2 * j + 1] = j;
+        }
+        ordinal += n > 0;
+    }
+}
+
+/* conv1d tiles of every non-spec row: (row, tile of the row), then -1 to the end. */
+static void fill_tiles(gdn_arena *arena, const gdn_partition *p)
+{
+    int32_t *row = buffer32(arena, GDN_FIELD_batch_ptr), *tile = buffer32(arena, GDN_FIELD_token_chunk_offset_ptr);
+    int32_t ones = p->leading_ones < p->num_non_spec ? p->leading_ones : p->num_non_spec;
+    for (int32_t k = 0; k < ones; k++) row[k] = k;
+    memset(tile, 0, (size_t)ones * sizeof *tile);
+    for (int32_t k = ones; k < p->num_non_spec; k++) {
+        int32_t at = p->tile_start[k], n = p->tile_start[k + 1] - at;
+        for (int32_t j = 0; j < n; j++) row[at + j] = k;
+        for (int32_t j = 0; j < n; j++) tile[at + j] = j;
+    }
+    pad32(arena, GDN_FIELD_batch_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
+    pad32(arena, GDN_FIELD_token_chunk_offset_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
+}
+
+static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_t dtype)
+{
+    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->tail_row, n = p->num_non_spec;
+    int64_t *wide = gdn_arena_at(arena, GDN_FIELD_prefill_query_start_loc, 0);
+    for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++) out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+    for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++) wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+}
+
+static void fill_checkpoints(gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    int32_t n = p->num_kept_rows, prefills = p->num_non_spec - p->tail_row, others = n - prefills;
+    memcpy(buffer32(arena, GDN_FIELD_checkpoint_offsets), p->checkpoint_offset, (size_t)n * sizeof(int32_t));
+    copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->cells->checkpoint, n, n, 1);
+    if (!p->checkpoint_every) return;
+    int64_t *starts = gdn_arena_at(arena, GDN_FIELD_checkpoint_cu_starts, 0);
+    int64_t *rows = gdn_arena_at(arena, GDN_FIELD_checkpoint_rows, 0);
+    for (int32_t k = 0; k <= prefills; k++) starts[k] = p->checkpoint_start[k];
+    for (int32_t k = 0; k < n; k++)
+        rows[k] = k < others ? 0
+                             : gdn_checkpoint_row(p->checkpoint_start[k - others], p->checkpoint_offset[k], p->checkpoint_every);
+}
+
+void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    if (p->speculative) {
+        fill_spec(arena, in);
+        fill_token_lists(arena, p);
+    }
+    if (!p->speculative || p->mixed) fill_non_spec(arena, in);
+    if (!p->has_prefills) return;
+    fill_initial_states(arena, p, in->step);
+    if (in->settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) fill_chunks(arena, p);
+    fill_tiles(arena, p);
+    if (p->tail_row > 0) fill_prefill_bounds(arena, p, in->settings->config.query_start_loc_dtype);
+    if (p->has_checkpoints) fill_checkpoints(arena, in);
+}

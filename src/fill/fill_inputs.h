@@ -1,0 +1,14 @@
+/* Everything a fill reads: all outputs are functions of it. */
+#ifndef GDN_FILL_INPUTS_H
+#define GDN_FILL_INPUTS_H
+
+#include "partition/state_indices.h"
+
+typedef struct gdn_inputs {
+    const gdn_settings *settings;
+    const gdn_partition *partition;
+    const gdn_cells *cells;
+    const gdn_step *step;
+} gdn_inputs;
+
+#endif

@@ -1,0 +1,41 @@
+/* The states that prefills keep before their end: offsets within their rows, slots for those alone, and the launch
+ * plan by induction. Compiles as C and as CUDA. */
+#ifndef GDN_CHECK_KEPT_H
+#define GDN_CHECK_KEPT_H
+
+#include "verify/verify_rows.h"
+
+/* Within the row, and on the grid of the configuration and of the plan. */
+GDN_RULE int32_t gdn_check_kept_offset(const gdn_checks *c, int64_t i)
+{
+    int64_t offset = GDN_AT(checkpoint_offsets, i);
+    if (offset == 0) return 0;
+    if (offset < 0 || offset >= gdn_tokens_of(c, GDN_FIELD_non_spec_query_start_loc, i)) return GDN_CHECK_CHECKPOINT;
+    return offset % c->kept_grid == 0 && (!c->kept_every || offset % c->kept_every == 0) ? 0 : GDN_CHECK_CHECKPOINT;
+}
+
+GDN_RULE int32_t gdn_check_kept_state(const gdn_checks *c, uint32_t group, int64_t i)
+{
+    int64_t slot = gdn_at(c, GDN_FIELD_checkpoint_state_indices, group, i);
+    return GDN_AT(checkpoint_offsets, i) != 0 || slot == c->pad_slot ? 0 : GDN_CHECK_CHECKPOINT;
+}
+
+GDN_RULE int32_t gdn_check_kept_start(const gdn_checks *c, int64_t i)
+{
+    int64_t at = GDN_AT(checkpoint_cu_starts, i);
+    if (i == 0) return at == 0 ? 0 : GDN_CHECK_CHECKPOINT;
+    int64_t kept = gdn_tokens_of(c, GDN_FIELD_prefill_query_start_loc, i - 1) / c->kept_every;
+    if (at != gdn_plus(GDN_AT(checkpoint_cu_starts, i - 1), kept)) return GDN_CHECK_CHECKPOINT;
+    int32_t is_last = i + 1 == c->fields[GDN_FIELD_checkpoint_cu_starts].elements;
+    return is_last && at != c->num_checkpoints ? GDN_CHECK_CHECKPOINT : 0;
+}
+
+GDN_RULE int32_t gdn_check_kept_row(const gdn_checks *c, int64_t i)
+{
+    int64_t offset = GDN_AT(checkpoint_offsets, i), prefill = i - c->kept_others, want = 0;
+    if (offset != 0 && prefill >= 0)
+        want = gdn_plus(GDN_AT(checkpoint_cu_starts, prefill), offset / c->kept_every - 1);
+    return GDN_AT(checkpoint_rows, i) == want ? 0 : GDN_CHECK_CHECKPOINT;
+}
+
+#endif
