@@ -62,7 +62,8 @@ end
 
 describe("Tokens keep coming", function()
   local TWO = { policy = "fcfs", async = true, admit_after_preemption = true, max_num_batched_tokens = 16 }
-  local FURTHEST = { policy = { victim = "most_computed", order = "fcfs" }, long_prefill_token_threshold = 4 }
+  local FURTHEST = { policy = { victim = "most_computed", order = "fcfs" }, long_prefill_token_threshold = 4,
+                     kv_tokens = 36, kv_block_size = 4, kv_headroom = 0 }
 
   it("where victims are in flight and the queue stands ready for what is free meanwhile", function()
     serve(start({ 8, 21, 23, 4, 12 }, 7, 3, TWO), 5, 4, 9)
@@ -73,11 +74,11 @@ describe("Tokens keep coming", function()
   end)
 
   it("where those that came furthest have to leave", function()
-    serve(start({ 20, 16 }, 3, 0, FURTHEST), 2, 6, 2)
+    serve(start({ 20, 16 }, 7, 0, FURTHEST), 2, 6, 2)
   end)
 
   it("where the one that others left for gives up", function()
-    local engine = start({ 20, 16 }, 3, 0, FURTHEST)
+    local engine = start({ 20, 16 }, 7, 0, FURTHEST)
     local step
     repeat
       step = engine:step(0)

@@ -2,6 +2,10 @@
 -- is asked for, one step at a time (no step in flight while the next is planned). For level 0 policies:
 -- { decode_first, chunk, rank(request) or nil: by arrival, bound(request): whose rank is
 -- above it may leave for that one, has_key = false: prompts that run go before all that wait }.
+local limits = require "spec.support.reference_limits"
+local results = require "spec.support.reference_results"
+local shares = require "spec.support.reference_shares"
+
 local M = {}
 
 local Reference = {}
@@ -18,49 +22,8 @@ function Reference:submit(given)
   table.insert(self.waiting, q)
 end
 
-local function remove(list, q)
-  for at, other in ipairs(list) do
-    if other == q then
-      table.remove(list, at)
-      return
-    end
-  end
-end
-
--- Slots a group and attention-cache blocks that nobody holds.
-local function free(self)
-  local slots, blocks = self.c.num_slots - 1, self.c.kv_tokens
-    and math.floor(self.c.kv_tokens / self.c.kv_block)
-  for _, q in ipairs(self.running) do
-    for _ in pairs(q.columns) do slots = slots - 1 end
-    blocks = blocks and blocks - q.blocks
-  end
-  return slots, blocks or math.huge
-end
-
--- State columns that a step writes, as a list.
-local function written(self, q, n, drafts)
-  local c, columns = self.c, {}
-  if not c.align then
-    for column = 0, c.num_spec do columns[#columns + 1] = column end
-    return columns
-  end
-  local start = math.floor((q.computed + n - 1) / c.block)
-  for column = start, start + drafts do columns[#columns + 1] = column end
-  return columns
-end
-
-local function fits(self, q, n, drafts)
-  local slots, blocks = free(self)
-  for _, column in ipairs(written(self, q, n, drafts)) do
-    if not q.columns[column] then slots = slots - 1 end
-  end
-  local more = self.c.kv_tokens and math.max(math.ceil((q.computed + n) / self.c.kv_block) - q.blocks, 0) or 0
-  return slots >= 0 and blocks - more >= 0
-end
-
 local function schedule(self, q, n, drafts)
-  for _, column in ipairs(written(self, q, n, drafts)) do q.columns[column] = true end
+  for _, column in ipairs(limits.written(self, q, n, drafts)) do q.columns[column] = true end
   if self.c.kv_tokens then q.blocks = math.max(q.blocks, math.ceil((q.computed + n) / self.c.kv_block)) end
   table.insert(self.plan, { q = q, n = n, drafts = drafts })
   self.left = self.left - n
@@ -73,7 +36,7 @@ local function preempt(self, q)
       table.remove(self.plan, at)
     end
   end
-  remove(self.running, q)
+  limits.remove(self.running, q)
   q.columns, q.blocks, q.computed, q.drafts = {}, 0, 0, 0
   table.insert(self.preempted, q.id)
   table.insert(self.evicted, q)
@@ -89,9 +52,19 @@ local function victim(self)
 end
 
 local function schedule_or_preempt(self, q, n, drafts)
-  while not fits(self, q, n, drafts) do
+  while true do
+    local ok, is_out_of_slots = limits.fits(self, q, n, drafts)
+    while drafts > 0 and (is_out_of_slots or limits.is_greedy(self, q, n, drafts)) do
+      n, drafts = n - 1, drafts - 1
+      ok, is_out_of_slots = limits.fits(self, q, n, drafts)
+    end
+    if ok then break end
     if #self.admitted > 0 then -- I21
       self.is_short, self.was_late = true, true
+      return
+    end
+    if limits.fits(self, q, n, drafts, limits.behind(self)) then -- in the next step
+      self.is_short = true
       return
     end
     local evicted = victim(self)
@@ -102,83 +75,15 @@ local function schedule_or_preempt(self, q, n, drafts)
   schedule(self, q, n, drafts)
 end
 
-local function is_decode(q) return q.computed >= q.prompt and q.known - q.computed == 1 end
-
-local function chunk(self, q)
-  local c = self.c
-  local n = math.min(q.known - q.computed, self.left, self.policy.chunk or math.huge)
-  if c.threshold > 0 and self.prompts > 1 then n = math.min(n, c.threshold) end
-  if not c.align or n < 1 then return math.max(n, 0) end
-  local last = math.floor(q.known / c.block) * c.block
-  if c.num_spec > 0 then last = math.max(last - c.block, 0) end
-  if q.computed >= last then return n end
-  if q.computed + n >= last then return last - q.computed end
-  return n - n % c.block
-end
-
--- The fewest tokens that a chunk has.
-local function least(self, q)
-  local c = self.c
-  if not c.align then return 1 end
-  local last = math.floor(q.known / c.block) * c.block
-  if c.num_spec > 0 then last = math.max(last - c.block, 0) end
-  return q.computed < last and math.min(c.block, last - q.computed) or 1
-end
-
--- What decodes leave a prompt at times.
-local function share(self, q)
-  return math.max(least(self, q), math.min(q.known - q.computed, math.floor(self.c.budget / 8)))
-end
-
--- Decodes left this prompt too little: they leave it in the next step.
-local function starve(self, q)
-  local by_decodes = self.c.budget - self.left - self.by_prompts
-  if not self.starved and not self.owed and not self.is_cut and by_decodes > 0
-    and least(self, q) <= self.left + by_decodes then
-    self.starved = q
-  end
-end
-
--- Drafts of each decode: what was proposed, cut evenly until every decode has its token and a prompt that
--- got nothing in the last step its share; then some decodes pause, others in every step.
-local function share_out(self)
-  local decodes, kept = {}, 0
-  for _, q in ipairs(self.running) do
-    q.allowed = q.drafts
-    if is_decode(q) then table.insert(decodes, q) end
-  end
-  local owed = self.owed
-  if owed and not owed.gone and not is_decode(owed) then kept = math.min(share(self, owed), self.c.budget) end
-  local function tokens(most)
-    local sum = 0
-    for _, q in ipairs(decodes) do sum = sum + 1 + math.min(q.allowed, most) end
-    return sum
-  end
-  local most = self.c.num_spec
-  while most > 0 and tokens(most) > self.c.budget - kept do most = most - 1 end
-  for _, q in ipairs(decodes) do q.allowed = math.min(q.allowed, most) end
-  local paused = tokens(most) - (self.c.budget - kept)
-  if paused <= 0 then return end
-  local first = self.pause_turn % #decodes
-  for at = 0, paused - 1 do decodes[(first + at) % #decodes + 1].allowed = -1 end
-  self.pause_turn = (first + paused) % #decodes
-end
-
 local function run_decode(self, q)
   local drafts = math.min(q.allowed, self.left - 1, self.c.max_model_len - 2 - q.computed)
   if drafts >= 0 then schedule_or_preempt(self, q, 1 + drafts, drafts) end
 end
 
--- How much it would take if there were tokens enough.
-local function appetite(self, q)
-  local limit = self.c.threshold > 0 and self.prompts > 1 and self.c.threshold or math.huge
-  return math.min(q.known - q.computed, self.policy.chunk or math.huge, limit)
-end
-
 local function take_text(self, q, n, put)
   local before = self.left
-  if appetite(self, q) > self.left then
-    if n < appetite(self, q) and n < share(self, q) then starve(self, q) end
+  if limits.appetite(self, q) > self.left then
+    if n < limits.appetite(self, q) and n < limits.share(self, q) then shares.starve(self, q) end
     self.is_cut = true
   end
   put(self, q, n, 0)
@@ -186,8 +91,8 @@ local function take_text(self, q, n, put)
 end
 
 local function run_chunk(self, q)
-  local n = chunk(self, q)
-  if n == 0 then starve(self, q) else take_text(self, q, n, schedule_or_preempt) end
+  local n = limits.chunk(self, q)
+  if n == 0 then shares.starve(self, q) else take_text(self, q, n, schedule_or_preempt) end
 end
 
 local function by_rank(self, list)
@@ -202,7 +107,7 @@ end
 -- The running ones, in the order in which they are served.
 local function in_turn(self)
   local decodes, chunks = {}, {}
-  for _, q in ipairs(self.running) do table.insert(is_decode(q) and decodes or chunks, q) end
+  for _, q in ipairs(self.running) do table.insert(limits.is_decode(q) and decodes or chunks, q) end
   if not self.policy.decode_first then return { unpack(self.running) } end
   local turn = {}
   for at, q in ipairs(chunks) do q.at = at end
@@ -217,34 +122,6 @@ local function in_turn(self)
   return turn
 end
 
--- Blocks that a request will hold soon.
-local function outlook(self, q)
-  local most = math.min(q.prompt + q.max - 1, self.c.max_model_len - 1)
-  return math.ceil(math.max(q.known, math.min(q.known + self.c.kv_headroom, most)) / self.c.kv_block)
-end
-
--- May a waiting request come in, beside those that run and one that it passes?
-local function may_come(self, q, n)
-  local c, passed, seats, slots, blocks = self.c, self.passed, #self.running, free(self)
-  local spare, alone = blocks, #self.running == 0 and not passed
-  local first = #written(self, q, n, 0)
-  if passed then
-    seats, slots = seats + 1, slots - #written(self, passed, least(self, passed), 0)
-  end
-  if seats >= c.seqs or first > slots then return false end
-  if not c.kv_tokens then return true end
-  local total = math.floor(c.kv_tokens / c.kv_block)
-  local reserve = math.floor(c.kv_watermark * total)
-  if passed then blocks = blocks - math.ceil(passed.known / c.kv_block) end
-  if math.ceil(q.known / c.kv_block) + reserve > blocks then return false end
-  for _, other in ipairs(self.running) do
-    local planned = other.blocks - (self.held_before[other] or 0)
-    spare = spare + planned - math.max(outlook(self, other) - (self.held_before[other] or 0), 0)
-  end
-  if passed then spare = spare - outlook(self, passed) end
-  return alone or outlook(self, q) + reserve <= spare
-end
-
 -- Running requests that may leave for it, the least important first; false where that is not enough.
 local function make_way(self, q, n)
   local c, policy = self.c, self.policy
@@ -253,7 +130,7 @@ local function make_way(self, q, n)
   local running, leaving = { unpack(self.running) }, {}
   local kept = {}
   for _, other in ipairs(running) do kept[other] = { other.columns, other.blocks } end
-  while not may_come(self, q, n) do
+  while not limits.may_come(self, q, n) do
     local worst
     for _, other in ipairs(self.running) do
       if policy.rank(other) > policy.bound(q) and other.yielded < 3
@@ -266,7 +143,7 @@ local function make_way(self, q, n)
       for other, was in pairs(kept) do other.columns, other.blocks = was[1], was[2] end
       return
     end
-    remove(self.running, worst)
+    limits.remove(self.running, worst)
     worst.columns, worst.blocks = {}, 0
     table.insert(leaving, worst)
   end
@@ -280,25 +157,26 @@ end
 
 -- One of the queue: false where nobody behind it is looked at.
 local function consider(self, q)
-  local n = chunk(self, q)
-  if not may_come(self, q, n > 0 and n or least(self, q)) then
-    make_way(self, q, n > 0 and n or least(self, q))
+  local n = limits.chunk(self, q)
+  if not limits.may_come(self, q, n > 0 and n or limits.least(self, q)) then
+    make_way(self, q, n > 0 and n or limits.least(self, q))
     return false
   end
   if n == 0 and self.left < 1 then
-    starve(self, q)
+    shares.starve(self, q)
     return false
   end
   if n == 0 then
     if not self.passed then
-      starve(self, q)
+      shares.starve(self, q)
       self.passed = q
     end
     return true
   end
-  remove(self.waiting, q)
+  limits.remove(self.waiting, q)
   table.insert(self.running, q)
   q.allowed = 0 -- it may have paused when it was evicted
+  self.begun[q] = n
   take_text(self, q, n, schedule)
   table.insert(self.admitted, q.id)
   return true
@@ -338,24 +216,24 @@ end
 function Reference:step()
   self.plan, self.preempted, self.admitted, self.evicted, self.left = {}, {}, {}, {}, self.c.budget
   self.by_prompts, self.is_cut, self.is_short, self.was_late, self.makes_room = 0, false, false, false, false
-  self.passed, self.starved, self.prompts, self.held_before = nil, nil, #self.waiting, {}
+  self.passed, self.starved, self.prompts, self.held_before, self.begun = nil, nil, #self.waiting, {}, {}
   self.is_settling = self.is_tight and #self.running > 0
   for _, q in ipairs(self.running) do
     self.held_before[q] = q.blocks
-    if not is_decode(q) then self.prompts = self.prompts + 1 end
+    if not limits.is_decode(q) then self.prompts = self.prompts + 1 end
   end
-  share_out(self)
+  shares.share_out(self)
   self.queue = by_rank(self, { unpack(self.waiting) })
   local merges = self.policy.has_key ~= false and not self.is_hungry
   for _, q in ipairs(in_turn(self)) do
     local is_here = q.columns and not self.by_id[q.id].gone
     for _, evicted in ipairs(self.evicted) do is_here = is_here and evicted ~= q end
-    if merges and is_here and not is_decode(q) then
+    if merges and is_here and not limits.is_decode(q) then
       admit(self, q)
       for _, evicted in ipairs(self.evicted) do is_here = is_here and evicted ~= q end
     end
     if is_here then
-      if is_decode(q) then run_decode(self, q) else run_chunk(self, q) end
+      if limits.is_decode(q) then run_decode(self, q) else run_chunk(self, q) end
     end
   end
   admit(self)
@@ -383,45 +261,13 @@ function Reference:step()
   return rows, self.admitted, self.preempted
 end
 
---- Results by id: { accepted, stop, drafts }; returns tokens emitted by id, and who is finished.
-function Reference:complete(results)
-  local emitted, finished = {}, {}
-  for _, entry in ipairs(self.plan) do
-    local q, result = entry.q, results[entry.q.id]
-    if not q.gone then
-      local start = self.c.align and math.floor((q.computed + entry.n - 1) / self.c.block) or 0
-      q.computed = q.computed + entry.n
-      q.read = start
-      if q.computed >= q.known then
-        q.computed = q.computed - (entry.drafts - result.accepted)
-        q.read = start + result.accepted
-        local n = result.stop > 0 and result.stop or result.accepted + 1
-        n = math.min(n, q.max - (q.known - q.prompt), self.c.max_model_len - q.known)
-        q.known, q.drafts, emitted[q.id] = q.known + n, result.drafts, n
-        if result.stop > 0 and n == result.stop or q.known - q.prompt == q.max
-          or q.known == self.c.max_model_len then
-          q.gone, finished[q.id] = true, true
-          remove(self.running, q)
-        end
-      end
-      if self.c.align then
-        for column in pairs(q.columns) do
-          if column < math.floor(q.computed / self.c.block) and column ~= q.read then
-            q.columns[column] = nil
-          end
-        end
-      end
-    end
-  end
-  if next(emitted) then self.is_tight = false end
-  return emitted, finished
-end
+Reference.complete = results.complete
 
 function Reference:cancel(id)
   local q = self.by_id[id]
   q.gone = true
-  remove(self.running, q)
-  remove(self.waiting, q)
+  limits.remove(self.running, q)
+  limits.remove(self.waiting, q)
 end
 
 --- c: a configuration of play.lua.

@@ -72,6 +72,18 @@ local function must(status)
   end
 end
 
+--- Of these, those in columns below `column`.
+---@return integer
+function States:behind(i, column)
+  local r = self.requests
+  if r.seat[i] == NONE then return 0 end
+  local cells, base, held = self.cells[0], r.seat[i] * self.width, 0
+  for at = r.first_column[i], min(column - 1, r.last_column[i]) do
+    if lib.gdn_slots_holders(self.pools, 0, cells[base + at]) == 1 then held = held + 1 end
+  end
+  return held
+end
+
 --- A seat, and what a request holds whatever it does: mode none all of its slots, align the checkpoint.
 function States:enter(i)
   local r, top = self.requests, self.free_seats - 1

@@ -16,6 +16,7 @@ local sizes = require "gdnmeta.engine.decide.capture_sizes"
 local sizings = require "gdnmeta.engine.decide.token_limits"
 local states = require "gdnmeta.engine.cache"
 local steps = require "gdnmeta.engine.step"
+local upkeeps = require "gdnmeta.engine.decide.upkeep"
 local views = require "gdnmeta.engine.hooks.view"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -180,7 +181,7 @@ local function state(o)
   padding(self, o)
   self.sizing = sizing(self, o)
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
-                        outlooks.new(self, o.kv_headroom))
+                        outlooks.new(self, o.kv_headroom), upkeeps.new(self))
   self.view = views.new(self, o)
   self.see, self.propose = proposal.new(self, self.view)
   engines[o.builder] = self

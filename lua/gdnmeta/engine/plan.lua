@@ -38,6 +38,8 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
   self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
   self.is_tried, self.slots_aside, self.kv_aside = false, 0, 0
+  self.slots_free, self.slots_behind, self.behind_of = slots, 0, 0
+  self.upkeep:begin()
 end
 
 -- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.
@@ -50,20 +52,29 @@ local function needs(self, i, tokens, drafts)
   return states:missing_slots(i, tokens, drafts), states:missing_kv(i, tokens)
 end
 
+-- Drafts that reach into the next block before their request does hold a slot beyond its share for some
+-- steps. Only where one is left for each running request that the plan has not come to: those may need it.
+local function is_greedy(self, i, slots)
+  return self.states:held_slots(i) + slots > self.states.per_request
+    and slots > self.slots_left - self.upkeep:unplanned(i)
+end
+
 -- Take from the pools, or say which has too little left.
-local function take(self, i, tokens, drafts)
+local function take(self, i, tokens, drafts, is_modest)
   local slots, kv = needs(self, i, tokens, drafts)
-  if slots > self.slots_left then return nil, "slots" end
+  if slots > self.slots_left or slots > 0 and is_modest and is_greedy(self, i, slots) then
+    return nil, "slots"
+  end
   if kv > self.kv_left then return nil, "kv" end
   self.slots_left, self.kv_left = self.slots_left - slots, self.kv_left - kv
   return true
 end
 
---- One token and `drafts` drafts of a request.
+--- One token and `drafts` drafts of a request. is_modest: drafts take no slot that others may need.
 ---@return boolean|nil ok, string? why "slots" or "kv": the pool that has too little left
-function Plan:put_decode(i, drafts)
+function Plan:put_decode(i, drafts, is_modest)
   local r = self.requests
-  local ok, why = take(self, i, r.computed[i] + 1 + drafts, drafts)
+  local ok, why = take(self, i, r.computed[i] + 1 + drafts, drafts, is_modest)
   if not ok then return nil, why end
   local p = self.num_decodes
   self.decodes[p], self.drafts[p] = i, drafts
@@ -96,7 +107,7 @@ function Plan:kv_spare()
 end
 
 --- Could a waiting request start with n tokens? Its whole known text must fit the attention cache, with
---- what it and the running ones will need soon.
+--- what it and the running ones will need soon, of that and of state slots.
 ---@return boolean|nil ok, string? why
 function Plan:fits(i, n)
   local r = self.requests
@@ -107,7 +118,10 @@ function Plan:fits(i, n)
     end
     if self.outlook:blocks(i) + self.watermark > self:kv_spare() then return nil, "kv" end
   end
-  if needs(self, i, r.computed[i] + n, 0) > self.slots_left - self.slots_aside then return nil, "slots" end
+  if needs(self, i, r.computed[i] + n, 0) > self.slots_left - self.slots_aside
+    or not self.outlook:is_alone(self) and not self.upkeep:suffices(i, n, self.slots_free) then
+    return nil, "slots"
+  end
   return true
 end
 
@@ -132,6 +146,7 @@ function Plan:admit(i, n)
   local ok, why = self:fits(i, n)
   if not ok then return nil, why end
   if self.states.limited then self.kv_newcomers = self.kv_newcomers + self.outlook:blocks(i) end
+  self.upkeep:add(i, n)
   self:put_chunk(i, n)
   self.seqs_left, self.admitted = self.seqs_left - 1, self.admitted + 1
   return true
@@ -142,6 +157,7 @@ end
 function Plan:set_aside(i, n)
   local states = self.states
   self.slots_aside = needs(self, i, self.requests.computed[i] + n, 0)
+  self.upkeep:add(i, n)
   self.seqs_left, self.has_passed = self.seqs_left - 1, true
   if states.limited then
     self.kv_aside = states:missing_kv(i, self.requests.known[i])
@@ -149,10 +165,29 @@ function Plan:set_aside(i, n)
   end
 end
 
+-- Slots that requests leave behind which the plan, or a step in flight, takes into another block.
+local function behind(self)
+  local entries = self.num_decodes + self.num_chunks + self.num_victims
+  if entries == self.behind_of then return self.slots_behind end
+  local r, states, sum = self.requests, self.states, 0
+  for p = 0, self.num_decodes - 1 do
+    local i, drafts = self.decodes[p], self.drafts[p]
+    if drafts >= 0 then sum = sum + states:behind(i, states:window(r.computed[i] + 1 + drafts, drafts)) end
+  end
+  for p = 0, self.num_chunks - 1 do
+    local i, n = self.chunks[p], self.tokens[p]
+    if n > 0 then sum = sum + states:behind(i, states:window(r.computed[i] + n, 0)) end
+  end
+  self.slots_behind, self.behind_of = sum, entries
+  return sum
+end
+
 --- Would the pools suffice for a step that ends at `tokens`, once all that is on its way back is back?
 function Plan:is_coming(i, tokens, drafts)
   local slots, kv = needs(self, i, tokens, drafts)
-  return slots <= self.slots_left + self.slots_coming and kv <= self.kv_left + self.kv_coming
+  if kv > self.kv_left + self.kv_coming then return false end
+  local coming = self.slots_left + self.slots_coming
+  return slots <= coming or self.states.align and slots <= coming + behind(self)
 end
 
 local function find(list, n, i)
@@ -201,12 +236,14 @@ function Plan:preempt(i)
   self.num_victims = self.num_victims + 1
   r.mark[i] = M.PREEMPTED
   self.kv_promised = -1
+  self.upkeep:forget()
   local slots, kv = self.states:held_slots(i), r.kv_blocks[i]
   if r.flight[i] > 0 then
     self.slots_coming, self.kv_coming = self.slots_coming + slots, self.kv_coming + kv
   else
     self.slots_left, self.kv_left = self.slots_left + slots, self.kv_left + kv
     self.kv_free, self.seqs_left = self.kv_free + kv, self.seqs_left + 1
+    self.slots_free = self.slots_free + slots
   end
 end
 
@@ -245,12 +282,12 @@ end
 function Plan:is_empty() return self.num_decodes + self.num_chunks == 0 end
 
 --- capacity: requests that may run at a time. Twice as many entries: a preempted request leaves a gap.
---- outlook: of outlook.lua.
-function M.new(requests, states, capacity, watermark, outlook)
+--- outlook, upkeep: of outlook.lua and upkeep.lua.
+function M.new(requests, states, capacity, watermark, outlook, upkeep)
   local n = 2 * capacity
   return setmetatable({
     requests = requests, states = states, block = states.block, watermark = watermark,
-    outlook = outlook,
+    outlook = outlook, upkeep = upkeep,
     decodes = int32s(n), drafts = int32s(n), chunks = int32s(n), tokens = int32s(n),
     victims = int32s(capacity),
     skipped = {}, rejects = {}, reasons = {},

@@ -97,14 +97,20 @@ function M.trim(e, n)
   if tokens > cap then pause(e, n, running, running - cap) end
 end
 
---- One decode with as many drafts as it may use.
+--- One decode with as many drafts as it may use. It leaves some before anybody leaves for a slot.
 ---@return boolean ok
 function M.take(e, hooks, i)
   local plan, drafts = e.plan, e.sizing:drafts(i, e.requests.allowed[i], e.plan.tokens_left)
   if drafts < 0 then return true end
-  while not plan:put_decode(i, drafts) do
-    local todo = room.make(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
-    if todo ~= "again" then return todo end
+  local ok, why = plan:put_decode(i, drafts, drafts > 0)
+  while not ok do
+    if why == "slots" and drafts > 0 then
+      drafts = drafts - 1
+    else
+      local todo = room.make(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
+      if todo ~= "again" then return todo end
+    end
+    ok, why = plan:put_decode(i, drafts, drafts > 0)
   end
   return true
 end

@@ -69,7 +69,10 @@ local function leavers(e, i, n, bound)
   local seats = math.min(e.max_num_seqs - e.num_running, states.free_seats + e.seats_coming) - plan.admitted
   local slots, kv = plan.slots_left + plan.slots_coming, plan.kv_left + plan.kv_coming
   local spare = states.limited and plan:kv_spare() + plan.kv_coming or math.huge
-  while seats < 1 or not plan:would_fit(i, n, slots, kv, gone < e.num_running and spare or math.huge) do
+  local free, upkeep = plan.slots_free + plan.slots_coming, plan.upkeep
+  local others = e.num_running + plan.admitted
+  while seats < 1 or not plan:would_fit(i, n, slots, kv, gone < others and spare or math.huge)
+    or gone < others and not upkeep:suffices(i, n, free) do
     local worst
     for at = 0, e.num_running - 1 do
       local other = e.running[at]
@@ -81,7 +84,9 @@ local function leavers(e, i, n, bound)
     if not worst then return nil end
     r.yields[worst], e.leaving[gone] = e.step_number, worst
     local planned_slots, planned_kv = plan:taken(worst)
-    seats, slots = seats + 1, slots + states:held_slots(worst) + planned_slots
+    local held = states:held_slots(worst)
+    seats, slots, free = seats + 1, slots + held + planned_slots, free + held
+    upkeep:leave(worst)
     kv = kv + r.kv_blocks[worst] + planned_kv
     spare = spare + r.kv_blocks[worst] + plan:kv_growth(worst)
     gone = gone + 1
@@ -109,6 +114,7 @@ function M.claim(e, hooks, i, n)
   if not bound or not score(e, hooks) then return false end
   if not has_leavers(e, policy, i, bound) then return true end
   local gone = leavers(e, i, n, bound) or 0
+  plan.upkeep:forget()
   for k = 0, gone - 1 do plan:preempt(e.leaving[k]) end
   plan.gives_way = gone > 0
   return true

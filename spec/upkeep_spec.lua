@@ -1,0 +1,71 @@
+-- Mode align with few state slots: those who run do not evict one another in turn, and nobody starves.
+local gdn = require "gdnmeta"
+
+-- Serve 30 requests. What share of the tokens was computed again, how many ran on average while others
+-- waited, the longest time between two tokens of one in steps.
+local function serve(seats, slots, block, drafts, policy)
+  local width = math.ceil(1000 / block) + drafts
+  local engine = assert(gdn.engine {
+    builder = assert(gdn.builder {
+      device = "cpu", max_num_seqs = seats, max_requests = seats, max_rows = seats * (drafts + 1),
+      max_num_batched_tokens = 256, num_speculative_tokens = drafts, mamba_cache_mode = "align",
+      mamba_block_size = block, max_blocks_per_row = width, num_slots = slots + 1,
+    }),
+    policy = policy, max_model_len = 1000, on_policy_error = "raise",
+  })
+  math.randomseed(7)
+  for id = 1, 30 do
+    assert(engine:submit { id = id, prompt_tokens = math.random(200), max_tokens = math.random(200) })
+  end
+  local steps, tokens, last, gap, rows, crowded = 0, 0, {}, 0, 0, 0
+  while not engine:idle() do
+    local step = assert(engine:step(steps))
+    steps, tokens = steps + 1, tokens + step.num_tokens
+    if engine.stats.waiting > 0 then rows, crowded = rows + step.num_rows, crowded + 1 end
+    for row = 0, step.num_rows - 1 do
+      if step.drafts[row] > 0 then step.accepted[row] = (steps * 7 + row * 3) % (step.drafts[row] + 1) end
+    end
+    assert(engine:complete(step, nil, steps))
+    for row = 0, step.num_rows - 1 do
+      local id = step:id(row)
+      if step.emitted[row] > 0 then
+        gap, last[id] = math.max(gap, steps - (last[id] or steps)), steps
+      end
+    end
+    assert.is_true(steps < 10000, "does not come to an end")
+  end
+  local stats = engine.stats
+  engine:close()
+  return { again = stats.discarded / tokens, running = rows / crowded, gap = gap, finished = stats.finished }
+end
+
+-- Requests that `slots` keep running: each has the columns of a step, without drafts one in `block` moves.
+local function most(seats, slots, block, drafts)
+  local n = 1
+  while (n + 1) * (1 + drafts) + (drafts == 0 and math.ceil((n + 1) / block) or 0) <= slots do n = n + 1 end
+  return math.min(n, seats)
+end
+
+describe("Few slots in mode align", function()
+  for _, policy in ipairs { "fcfs", "decode_first", "shortest_prefill" } do
+    it("make nobody compute again, and keep as many running as they hold: " .. policy, function()
+      for _, case in ipairs { { 8, 8 }, { 8, 11 }, { 8, 16 }, { 16, 17 }, { 4, 5 } } do
+        for _, block in ipairs { 4, 16, 256 } do
+          for _, drafts in ipairs { 0, 1, 3 } do
+            local seats, slots = case[1], case[2]
+            local got = serve(seats, slots, block, drafts, policy)
+            local where = ("%s: %d seats, %d slots, blocks of %d, %d drafts: "):format(policy, seats, slots,
+                                                                                   block, drafts)
+            assert.are.equal(30, got.finished, where)
+            assert.are.equal(0, got.again, where .. "computed again")
+            -- Long prompts keep one slot more; those that move wait where more come to a boundary than usual.
+            local least = 0.8 * most(seats, slots, block, drafts)
+            assert.is_true(got.running >= least, where .. got.running .. " run, want " .. least)
+            -- Who comes to a boundary waits for those who came before, at most a block's steps in all.
+            assert.is_true(got.gap <= 2 + seats, where .. got.gap .. " steps between two tokens")
+          end
+        end
+      end
+    end)
+  end
+end)
