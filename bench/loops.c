@@ -45,7 +45,7 @@ __attribute__((noinline)) static int32_t read_rows(const int32_t *values, int32_
     return sum;
 }
 
-/* The row arrays that classification needs, and the table cells that become outputs. */
+/* The row arrays that classification needs, and the table entries that become outputs. */
 __attribute__((noinline)) static int32_t read_inputs(const gdn_builder *b, const gdn_batch *batch)
 {
     int32_t n = batch->num_rows, groups = batch->num_groups, states = b->settings.config.num_speculative_tokens + 1;
@@ -122,7 +122,7 @@ int64_t bench_arena_bytes(const gdn_builder *b)
 
 void bench_skip_legality(gdn_builder *b, int32_t skip)
 {
-    b->skip_legality = skip;
+    b->skip_strict = skip;
 }
 
 int64_t bench_checksum(const char *memory, int64_t bytes)

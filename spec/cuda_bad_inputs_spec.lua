@@ -90,7 +90,7 @@ describe("Inputs on the device:", function()
       fault(why, { 2, 0, 1, 1, true, 0, 2 })
     end)
 
-    it("but nothing of it under the reference rules, which pass on what they find", function()
+    it("but nothing of it under the vLLM rules, which pass on what they find", function()
       open { rules = "vllm-2026-08" }
       assert(builder:borrow_device_table(0, array { -7, 2^31 - 1, 100000 }, 3, 1))
       assert(builder:borrow_device_accepted(array { 99 }))

@@ -99,7 +99,7 @@ describe("Inputs on the device:", function()
     assert.is_nil(builder:device_error())
   end)
 
-  it("the reference's arguments need not name them", function()
+  it("vLLM's arguments need not name them", function()
     open { rules = "vllm-2026-08", num_groups = 2 }
     assert(builder:borrow_device_table(0, array { 1, 2, 3, 4, 5, 6 }, 3, 2))
     assert(builder:borrow_device_table(1, array { 7, 8, 9, 10, 11, 12 }, 3, 2))

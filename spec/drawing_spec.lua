@@ -118,7 +118,7 @@ describe("metadata", function()
     builder:close()
   end)
 
-  it("draws counts that only the reference rules allow", function()
+  it("draws counts that only the vLLM rules allow", function()
     local builder = make { rules = "vllm-2026-08" }
     -- Fewer tokens than the rows have: passed on as upstream does.
     local meta = assert(builder:build_raw { query_start_loc = { 0, 1, 6 }, seq_lens = { 9, 9 },

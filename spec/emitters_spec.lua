@@ -177,7 +177,7 @@ describe("Emitters", function()
     end)
   end
 
-  -- Under the reference rules padding may be the host's own rows, and one without tokens may have a block.
+  -- Under the vLLM rules padding may be the host's own rows, and one without tokens may have a block.
   it("know a host's padding by its null block, wherever the table is", function()
     for _, where in ipairs { "host", "device" } do
       local options = { device = "cuda", rules = "vllm-2026-08", max_num_seqs = 4, pad_slot_id = -1 }

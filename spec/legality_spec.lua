@@ -39,7 +39,7 @@ end)
 describe("What strict calls legal", function()
   it("is what the header lists, in its order", function()
     local text = read "src/gdnmeta.h"
-    text = text:match "Legal batches %(strict%)(.-)The reference rule sets accept"
+    text = text:match "Legal batches %(strict%)(.-)The vLLM rule sets accept"
     local stated, walked = {}, {}
     text = text:gsub("\n %*   %- ", "\1"):gsub("%s*\n %*%s*", " ")
     for words in text:gmatch "\1([^\1]+)" do stated[#stated + 1] = words:gsub("[;.]%s*$", "") end

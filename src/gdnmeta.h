@@ -57,12 +57,12 @@ enum {
     GDN_EDEVICE = -5 /* the device or its driver refused; the message quotes it */
 };
 
-/* Which batches are legal and what the odd ones mean. The reference rule sets reproduce the
- * named upstream builder value by value, quirks and refusals included. */
+/* Which batches are legal and what the odd ones mean. The vLLM rule sets reproduce
+ * that version's builder value by value, quirks and refusals included. */
 enum {
     GDN_RULES_STRICT = 0,      /* right or refused: see "Legal batches" at gdn_build */
     GDN_RULES_VLLM_2026_04 = 1,
-    GDN_RULES_VLLM_2026_08 = 2, /* request-granular padding, prefill tail */
+    GDN_RULES_VLLM_2026_08 = 2, /* request-granular padding, prefills also on their own */
     GDN_RULES_VLLM_2026_11 = 3  /* fresh rows are prefills, padding behind prefills is in no class, checkpoints */
 };
 
@@ -245,7 +245,7 @@ typedef struct gdn_tensor {
 
 /* One step, described. Rows of a speculative step are split in two: spec rows (num_draft_tokens
  * >= 0) and non-spec rows; in any other step all rows are non-spec rows. n is the length of the
- * named class, b the padded size of a staged step (full_cuda_graph, no prefills), else n.
+ * named class, b the padded size of a step for a captured graph (full_cuda_graph, no prefills), else n.
  * Tensors marked * exist once a cache group: those here are group 0's, see gdn_metadata_group.
  *
  * Kernels tell rows to skip by 0 or by -1: pad_slot_id says which. It stands in state and read indices for
@@ -335,11 +335,11 @@ typedef struct gdn_metadata {
  *   - a written block is written once, and no other row of the group reads it; one that nobody writes
  *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
  *   - padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row.
- * The reference rule sets accept everything that their upstream builder accepts.
+ * The vLLM rule sets accept everything that vLLM accepts.
  * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
 GDN_API gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream);
 
-/* The reference builder's own arguments, for hosts that already hold them. Array lengths are
+/* The arguments of vLLM's builder, for hosts that already hold them. Array lengths are
  * given because a wrong one must be refused, not read. */
 typedef struct gdn_raw {
     uint32_t size;                           /* sizeof(gdn_raw) as the caller compiled it */
@@ -414,7 +414,7 @@ typedef struct gdn_violation {
  * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
  * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
  * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
- * non_spec_conv_shift within 0 .. S on a row with a state. Under the reference rules also: slots, accepted counts,
+ * non_spec_conv_shift within 0 .. S on a row with a state. Under the vLLM rule sets also: slots, accepted counts,
  * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
  * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step, and
  * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. */

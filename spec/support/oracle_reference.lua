@@ -1,4 +1,4 @@
--- The reference rules, sections 3 to 10, 13 and 15 of the semantics, quirks included.
+-- The vLLM rules, sections 3 to 10, 13 and 15 of the semantics, quirks included.
 local checkpoints = require "spec.support.oracle_checkpoints"
 local parts = require "spec.support.oracle_parts"
 

@@ -1,4 +1,4 @@
--- Random rows for the oracle specs: legal under strict, or as odd as the reference rules allow.
+-- Random rows for the oracle specs: legal under strict, or as odd as the vLLM rules allow.
 -- Everything comes from one generator of numbers, so that a seed replays a run.
 --   a row: q, seq_len, drafts, accepted, prompt_done, read_column (nil: default), blocks[g][column]
 local random = require "spec.support.random_config"
@@ -103,7 +103,7 @@ function M.legal_rows(rand, config)
   return rows
 end
 
---- Rows as odd as the reference rules allow.
+--- Rows as odd as the vLLM rules allow.
 function M.odd_rows(rand, config)
   local S, limit, rows = config.num_speculative_tokens, longest(config), {}
   local speculative, small = chance(rand, 60), chance(rand, 50)

@@ -23,7 +23,7 @@ local function reshape_tables(rand, config, inputs)
   inputs.block_table_cols = cols
 end
 
--- Oddities that only the reference's own arguments can express.
+-- Oddities that only vLLM's own arguments can express.
 local function twist(rand, config, inputs)
   if chance(rand, 1) then broken.inputs.too_many_rows(rand, config, inputs) end
   if chance(rand, 15) then inputs.max_query_len = rand(-1, 3) end

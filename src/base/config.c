@@ -96,9 +96,9 @@ static gdn_status check_strict_width(const gdn_settings *s, gdn_error *error)
 static gdn_status resolve_slots(gdn_settings *s, const int32_t *num_slots, gdn_error *error)
 {
     const gdn_config *c = &s->config;
-    int32_t cells = smaller((int64_t)c->max_requests * c->max_blocks_per_row, INT32_MAX - 1);
+    int32_t blocks = smaller((int64_t)c->max_requests * c->max_blocks_per_row, INT32_MAX - 1);
     for (int32_t g = 0; g < c->num_groups; g++) {
-        s->num_slots[g] = num_slots ? num_slots[g] : 1 + cells;
+        s->num_slots[g] = num_slots ? num_slots[g] : 1 + blocks;
         if (s->num_slots[g] < 1)
             return gdn_fail(error, GDN_EINVAL, "num_slots[%d] = %d, want >= 1 (slot 0 is null)", g, s->num_slots[g]);
     }

@@ -2,15 +2,14 @@
 #ifndef GDN_CONFIG_H
 #define GDN_CONFIG_H
 
+#include "base/limits.h"
 #include "base/status.h"
-
-enum { GDN_MAX_ROWS = 65536, GDN_MAX_GROUPS = 64, GDN_MAX_SPEC = 64 };
 
 typedef struct gdn_settings {
     gdn_config config;      /* no zero left that means "default"; num_slots is NULL, see below */
-    int32_t cap;            /* decode_cudagraph_max_bs: rows of a staged step */
+    int32_t cap;            /* decode_cudagraph_max_bs: rows of a step for a captured graph */
     int32_t threshold;      /* reorder_batch_threshold */
-    int32_t row_capacity;   /* rows of every output array: staged arrays may be longer than the batch */
+    int32_t row_capacity;   /* rows of every output array: those for captured graphs may be longer than the batch */
     int32_t windowed;       /* a step sees a window of each table row, which moves on with seq_len */
     int32_t window;         /* columns a step sees of a table row: all of them, or that window */
     int32_t has_checkpoints; /* prefills may keep states before their end */

@@ -17,12 +17,12 @@ static void watch(void)
     refused = pthread_atfork(NULL, NULL, in_child);
 }
 
-uint32_t gdn_forks(void)
+uint32_t gdn_fork_count(void)
 {
     return atomic_load_explicit(&forks, memory_order_relaxed);
 }
 
-int gdn_forks_watch(void)
+int gdn_fork_count_watch(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     return pthread_once(&once, watch) || refused;

@@ -1,6 +1,6 @@
 /* Zeroed memory that scripts write through bare pointers, with a canary on either side. */
-#ifndef GDN_GUARD_H
-#define GDN_GUARD_H
+#ifndef GDN_GUARDED_MEMORY_H
+#define GDN_GUARDED_MEMORY_H
 
 #include <stddef.h>
 

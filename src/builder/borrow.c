@@ -3,8 +3,6 @@
 #include "builder/one_thread.h"
 #include "cuda/kernel_params.h"
 
-#define REFUSE(...) return gdn_fail(error, GDN_EINVAL, __VA_ARGS__)
-
 void gdn_use_own_table(gdn_builder *b, int32_t g)
 {
     const gdn_config *c = &b->settings.config;
@@ -28,7 +26,7 @@ static gdn_status use_table(gdn_builder *b, int32_t group, const int32_t *data, 
     int32_t cols = b->settings.config.max_blocks_per_row, groups = b->settings.config.num_groups;
     if (!is_group(b, group)) return gdn_fail(&b->error, GDN_EINVAL, "group = %d, want 0 .. %d", group, groups - 1);
     if (!data) {
-        b->resident.tables -= b->tables[group].on_device;
+        b->device_inputs.tables -= b->tables[group].on_device;
         gdn_use_own_table(b, group);
         return GDN_OK;
     }
@@ -36,7 +34,7 @@ static gdn_status use_table(gdn_builder *b, int32_t group, const int32_t *data, 
         return gdn_fail(&b->error, GDN_EINVAL, "row_stride = %lld, want >= %d (max_blocks_per_row)",
                         (long long)row_stride, cols);
     if (rows < 1) return gdn_fail(&b->error, GDN_EINVAL, "rows = %d, want >= 1", rows);
-    b->resident.tables -= b->tables[group].on_device;
+    b->device_inputs.tables -= b->tables[group].on_device;
     b->tables[group] = (gdn_table){ data, row_stride, rows, cols, 0 };
     return GDN_OK;
 }
@@ -55,7 +53,7 @@ gdn_status gdn_builder_borrow_device_table(gdn_builder *b, int32_t group, const 
     if (!status) status = use_table(b, group, memory, row_stride, rows);
     if (!status) {
         b->tables[group].on_device = memory != NULL;
-        b->resident.tables += memory != NULL;
+        b->device_inputs.tables += memory != NULL;
     }
     return gdn_done(b, status);
 }
@@ -64,7 +62,7 @@ static gdn_status borrow_array(gdn_builder *b, const char *name, const int32_t *
                                int32_t *length)
 {
     gdn_error *error = &b->error;
-    if (memory && n < 1) REFUSE("%s has %d elements, want >= 1", name, n);
+    if (memory && n < 1) GDN_REFUSE(error, "%s has %d elements, want >= 1", name, n);
     gdn_status status = memory ? b->device->check(b->device, memory, name, error) : GDN_OK;
     if (status) return status;
     *at = memory;
@@ -75,13 +73,13 @@ static gdn_status borrow_array(gdn_builder *b, const char *name, const int32_t *
 gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int32_t *memory, int32_t n)
 {
     if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, borrow_array(b, "seq_lens", memory, n, &b->resident.seq_lens, &b->resident.num_seq_lens));
+    return gdn_done(b, borrow_array(b, "seq_lens", memory, n, &b->device_inputs.seq_lens, &b->device_inputs.num_seq_lens));
 }
 
 gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n)
 {
     if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, borrow_array(b, "num_accepted_tokens", memory, n, &b->resident.accepted, &b->resident.num_accepted));
+    return gdn_done(b, borrow_array(b, "num_accepted_tokens", memory, n, &b->device_inputs.accepted, &b->device_inputs.num_accepted));
 }
 
 gdn_status gdn_device_error(gdn_builder *b, int32_t forget)

@@ -16,9 +16,9 @@ static size_t table_bytes(const gdn_config *c)
 static gdn_status allocate(gdn_builder *b)
 {
     const gdn_config *c = &b->settings.config;
-    gdn_status status = gdn_raw_rows_new(&b->raw, c->max_rows);
+    gdn_status status = gdn_vllm_rows_new(&b->raw, c->max_rows);
     if (!status) status = gdn_partition_new(&b->partition, &b->settings);
-    if (!status) status = gdn_cells_new(&b->cells, &b->settings);
+    if (!status) status = gdn_state_indices_new(&b->indices, &b->settings);
     if (!status) status = gdn_uniqueness_new(&b->uniqueness, &b->settings);
     for (int32_t g = 0; !status && g < c->num_groups; g++) {
         b->own_tables[g] = gdn_guarded_new(table_bytes(c));
@@ -30,11 +30,11 @@ static gdn_status allocate(gdn_builder *b)
     if (!status) status = gdn_device_open(&b->settings, &b->device, &b->error);
     if (!status) status = b->device->allocate(b->device, &b->arena, &b->error);
     if (status) return status;
-    status = gdn_checker_new(&b->checker, &b->settings, &b->arena, b->device, &b->error);
+    status = gdn_verifier_new(&b->verifier, &b->settings, &b->arena, b->device, &b->error);
     if (status) return status;
     b->settings.config.device = b->device->ordinal;
     if (b->device->ordinal == GDN_DEVICE_CPU) return GDN_OK;
-    status = gdn_resident_new(&b->resident, c->max_rows);
+    status = gdn_device_inputs_new(&b->device_inputs, c->max_rows);
     return status ? gdn_fail(&b->error, status, "no memory for %d rows", c->max_rows) : GDN_OK;
 }
 
@@ -68,10 +68,10 @@ void gdn_builder_free(gdn_builder *b)
     if (b->device) gdn_device_drop(b->device);
     for (int32_t g = 0; g < GDN_MAX_GROUPS; g++) gdn_guarded_free(b->own_tables[g]);
     gdn_uniqueness_free(&b->uniqueness);
-    gdn_cells_free(&b->cells);
+    gdn_state_indices_free(&b->indices);
     gdn_partition_free(&b->partition);
-    gdn_raw_rows_free(&b->raw);
-    gdn_resident_free(&b->resident);
+    gdn_vllm_rows_free(&b->raw);
+    gdn_device_inputs_free(&b->device_inputs);
     free(b);
 }
 
@@ -81,7 +81,7 @@ void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out)
     *out = (gdn_builder_info){ .device = GDN_DEVICE_CPU };
     if (!b) return;
     const gdn_config *c = &b->settings.config;
-    *out = (gdn_builder_info){ .bytes = gdn_bytes(&b->settings, b->arena.bytes),
+    *out = (gdn_builder_info){ .bytes = gdn_footprint(&b->settings, b->arena.bytes),
                                .decode_cudagraph_max_bs = b->settings.cap, .num_spec = c->num_speculative_tokens,
                                .reorder_batch_threshold = b->settings.threshold, .max_rows = c->max_rows,
                                .max_num_batched_tokens = c->max_num_batched_tokens, .max_requests = c->max_requests,
@@ -118,24 +118,24 @@ static gdn_status build_step(gdn_builder *b, const gdn_step *step, void *stream)
     const gdn_settings *settings = &b->settings;
     gdn_partition *p = &b->partition;
     int strict = settings->config.rules == GDN_RULES_STRICT && !step->null_slots;
-    int check = strict && !b->skip_legality;
+    int check = strict && !b->skip_strict;
 
     gdn_status status = gdn_partition_make(p, settings, step, &b->error);
-    if (!status && strict) gdn_cells_resolve_reads(&b->cells, settings, p, step);
-    if (!status && check) status = gdn_legality_rows(&b->cells, settings, p, step, &b->error);
-    if (!status) status = gdn_cells_locate(&b->cells, settings, p, step, &b->error);
+    if (!status && strict) gdn_state_indices_resolve_reads(&b->indices, settings, p, step);
+    if (!status && check) status = gdn_strict_rows(&b->indices, settings, p, step, &b->error);
+    if (!status) status = gdn_state_indices_locate(&b->indices, settings, p, step, &b->error);
     if (status) return status;
-    gdn_cells_gather(&b->cells, settings, p, step);
-    if (check) status = gdn_legality_slots(&b->cells, &b->uniqueness, settings, p, step, &b->error);
+    gdn_state_indices_gather(&b->indices, settings, p, step);
+    if (check) status = gdn_strict_slots(&b->indices, &b->uniqueness, settings, p, step, &b->error);
     if (status) return status;
 
-    gdn_inputs inputs = { settings, p, &b->cells, step };
+    gdn_fill_inputs inputs = { settings, p, &b->indices, step };
     status = b->device->fill(b->device, &b->arena, &inputs, stream, &b->error);
     if (status) return status;
     gdn_metadata_set(&b->metadata, &b->arena, settings, p);
     b->metadata.step++;
-    if (b->checker.wanted)
-        gdn_checker_follow(&b->checker, settings, &b->arena, b->device, &b->metadata, step->null_slots, stream);
+    if (b->verifier.wanted)
+        gdn_verifier_follow(&b->verifier, settings, &b->arena, b->device, &b->metadata, step->null_slots, stream);
     return GDN_OK;
 }
 
@@ -154,7 +154,7 @@ gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = batch ? check_tables(b) : gdn_fail(&b->error, GDN_EINVAL, "batch = NULL, want a batch");
     if (!status) status = gdn_batch_step(batch, b->serial, b->tables, &step, &b->error);
-    if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
+    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 1, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
@@ -163,8 +163,8 @@ gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
     gdn_step step;
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
-    gdn_status status = gdn_raw_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
-    if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 1, &b->error);
+    gdn_status status = gdn_vllm_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
+    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 1, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
@@ -173,8 +173,8 @@ gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
     gdn_step step;
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
-    gdn_status status = gdn_raw_capture_step(&b->raw, &b->settings, raw, &b->resident, b->tables, &step, &b->error);
-    if (!status) status = gdn_resident_apply(&b->resident, &b->settings, &step, 0, &b->error);
+    gdn_status status = gdn_vllm_capture_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
+    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 0, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 

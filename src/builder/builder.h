@@ -19,19 +19,19 @@ struct gdn_builder {
     uint64_t serial;                            /* tells this builder's batches from another's */
     gdn_table tables[GDN_MAX_GROUPS];           /* what builds read: own_tables or the host's */
     int32_t *own_tables[GDN_MAX_GROUPS];        /* guarded */
-    gdn_raw_rows raw;
-    gdn_resident resident;
+    gdn_vllm_rows raw;
+    gdn_device_inputs device_inputs;
     gdn_partition partition;
-    gdn_cells cells;
+    gdn_state_indices indices;
     gdn_uniqueness uniqueness;
-    int32_t skip_legality;                      /* for the bench alone: what do the strict checks cost? */
+    int32_t skip_strict;                      /* for the bench alone: what do the strict checks cost? */
     gdn_arena arena;
     gdn_device *device;
     gdn_metadata metadata;
-    gdn_checker checker;
+    gdn_verifier verifier;
     gdn_error error;
 #ifdef GDN_DEBUG
-    atomic_int busy; /* a thread is using it, see busy.h */
+    atomic_int busy; /* a thread is using it, see one_thread.h */
 #endif
 };
 

@@ -11,9 +11,9 @@
 static size_t rows_bytes(const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
-    size_t rows = (size_t)c->max_rows, raw = 7 * rows, partition = 7 * (rows + 1), cells = 2 * rows;
-    size_t resident = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows, kept = settings->has_checkpoints ? 3 * (rows + 1) : 0;
-    return (raw + partition + cells + resident + kept) * sizeof(int32_t);
+    size_t rows = (size_t)c->max_rows, raw = 7 * rows, partition = 7 * (rows + 1), indices = 2 * rows;
+    size_t device_inputs = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows, kept = settings->has_checkpoints ? 3 * (rows + 1) : 0;
+    return (raw + partition + indices + device_inputs + kept) * sizeof(int32_t);
 }
 
 /* States of a row to write and to read, speculative and not, and to keep. */
@@ -31,11 +31,11 @@ static size_t uniqueness_bytes(const gdn_settings *s)
     return s->config.rules == GDN_RULES_STRICT && s->config.check_unique ? (size_t)most * sizeof(uint32_t) : 0;
 }
 
-int64_t gdn_bytes(const gdn_settings *settings, size_t arena_bytes)
+int64_t gdn_footprint(const gdn_settings *settings, size_t arena_bytes)
 {
     const gdn_config *c = &settings->config;
     size_t rest = sizeof(gdn_builder) + rows_bytes(settings) + slots_bytes(settings) + uniqueness_bytes(settings) +
-                  gdn_device_bytes(settings) + gdn_checker_bytes(settings) + arena_bytes;
+                  gdn_device_bytes(settings) + gdn_verifier_bytes(settings) + arena_bytes;
     /* Only tables can be larger than any memory: 2^62 elements, in 64 groups. */
     uint64_t elements = (uint64_t)c->max_requests * (uint64_t)c->max_blocks_per_row, groups = (uint64_t)c->num_groups;
     if (elements > (uint64_t)1 << 54) return INT64_MAX;
@@ -50,7 +50,7 @@ gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, char *why, 
     gdn_status status = gdn_settings_make(config, &settings, &error);
     if (!status) status = gdn_arena_layout(&arena, &settings, &error);
     if (!status && !out) status = gdn_fail(&error, GDN_EINVAL, "out = NULL, want a place for the bytes");
-    if (!status) *out = gdn_bytes(&settings, arena.bytes);
+    if (!status) *out = gdn_footprint(&settings, arena.bytes);
     else if (why && why_size) (void)snprintf(why, why_size, "%s", error.text);
     return status;
 }

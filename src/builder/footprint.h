@@ -1,10 +1,10 @@
 /* What a builder takes, before it is made. */
-#ifndef GDN_BYTES_H
-#define GDN_BYTES_H
+#ifndef GDN_FOOTPRINT_H
+#define GDN_FOOTPRINT_H
 
 #include "base/config.h"
 
 /* Every allocation of a builder whose outputs take arena_bytes; INT64_MAX: that many or more. */
-int64_t gdn_bytes(const gdn_settings *settings, size_t arena_bytes);
+int64_t gdn_footprint(const gdn_settings *settings, size_t arena_bytes);
 
 #endif

@@ -1,6 +1,6 @@
 /* Debug builds (-DGDN_DEBUG) refuse a builder that another thread is in the middle of using. Others pay nothing. */
-#ifndef GDN_BUSY_H
-#define GDN_BUSY_H
+#ifndef GDN_ONE_THREAD_H
+#define GDN_ONE_THREAD_H
 
 #include "builder/builder.h"
 

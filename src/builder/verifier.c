@@ -15,18 +15,18 @@ static uint64_t largest_pool(const gdn_settings *settings)
 }
 
 /* A claim a slot, where a slot must be one row's. */
-size_t gdn_checker_bytes(const gdn_settings *settings)
+size_t gdn_verifier_bytes(const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     if (!c->check || c->rules != GDN_RULES_STRICT || !c->check_unique) return 0;
     return (size_t)largest_pool(settings) * (size_t)c->num_groups * sizeof(uint64_t);
 }
 
-gdn_status gdn_checker_new(gdn_checker *k, const gdn_settings *settings, const gdn_arena *arena, gdn_device *device,
+gdn_status gdn_verifier_new(gdn_verifier *k, const gdn_settings *settings, const gdn_arena *arena, gdn_device *device,
                            gdn_error *error)
 {
     const gdn_config *c = &settings->config;
-    gdn_checks *p = &k->plan;
+    gdn_verify_plan *p = &k->plan;
     int32_t BOUND = c->query_start_loc_dtype;
     k->wanted = c->check || c->poison;
     p->pad_slot = c->pad_slot_id;
@@ -39,14 +39,14 @@ gdn_status gdn_checker_new(gdn_checker *k, const gdn_settings *settings, const g
                         arena->capacity[GDN_FIELD_##name]);
     GDN_FIELDS(X)
 #undef X
-    size_t bytes = gdn_checker_bytes(settings);
+    size_t bytes = gdn_verifier_bytes(settings);
     if (!bytes) return GDN_OK;
     p->most_slots = largest_pool(settings);
     p->claimable = p->most_slots * (uint64_t)c->num_groups;
     return device->reserve(device, bytes, &p->claims, error);
 }
 
-void gdn_checker_note(gdn_checker *k, const gdn_device *device, int64_t step)
+void gdn_verifier_note(gdn_verifier *k, const gdn_device *device, int64_t step)
 {
     uint64_t word = k->noted ? 0 : *device->found;
     if (!word) return;
@@ -54,32 +54,32 @@ void gdn_checker_note(gdn_checker *k, const gdn_device *device, int64_t step)
     k->noted_step = step - ((step - (int64_t)(word >> GDN_FOUND_STEP)) & 0xffff);
 }
 
-static void note_here(gdn_checker *k, int64_t step, uint32_t field, int32_t code)
+static void note_here(gdn_verifier *k, int64_t step, uint32_t field, int32_t code)
 {
     if (k->noted) return;
     k->noted = (uint64_t)(step & 0xffff) << GDN_FOUND_STEP | (uint64_t)field << GDN_FOUND_FIELD | (uint64_t)code;
     k->noted_step = step;
 }
 
-gdn_status gdn_checker_run(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+gdn_status gdn_verifier_run(gdn_verifier *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
                            const gdn_metadata *meta, int32_t capture, void *stream, gdn_error *error)
 {
-    gdn_checks *p = &k->plan;
-    gdn_checker_note(k, device, meta->step);
-    uint32_t misshapen = gdn_checks_make(p, settings, arena, meta);
+    gdn_verify_plan *p = &k->plan;
+    gdn_verifier_note(k, device, meta->step);
+    uint32_t misshapen = gdn_verify_plan_make(p, settings, arena, meta);
     if (misshapen < GDN_NUM_FIELDS) note_here(k, meta->step, misshapen, GDN_CHECK_SHAPE);
     p->capture = capture;
     p->step = (uint32_t)meta->step;
     p->stamp = (p->stamp + 1) & ((1u << (64 - GDN_CLAIM_STAMP)) - 1);
     if (settings->config.poison) gdn_arena_forget(arena);
-    return device->inspect(device, p, stream, error);
+    return device->verify(device, p, stream, error);
 }
 
-void gdn_checker_follow(gdn_checker *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+void gdn_verifier_follow(gdn_verifier *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
                         const gdn_metadata *meta, int32_t capture, void *stream)
 {
     gdn_error refusal;
-    if (!gdn_checker_run(k, settings, arena, device, meta, capture, stream, &refusal) || k->noted) return;
+    if (!gdn_verifier_run(k, settings, arena, device, meta, capture, stream, &refusal) || k->noted) return;
     k->refusal = refusal;
     note_here(k, meta->step, 0, GDN_CHECK_REFUSED);
 }

@@ -29,7 +29,7 @@ static gdn_status describe(gdn_builder *b, const gdn_violation *v)
 {
     long long step = v->step;
     if (v->code == GDN_CHECK_REFUSED)
-        return gdn_fail(&b->error, GDN_EINVAL, "step %lld was not checked: %s", step, b->checker.refusal.text);
+        return gdn_fail(&b->error, GDN_EINVAL, "step %lld was not checked: %s", step, b->verifier.refusal.text);
     if (v->code == GDN_CHECK_SHAPE)
         return gdn_fail(&b->error, GDN_EINVAL, "step %lld: %s %s", step, v->field, WORDS[v->code]);
     if (b->settings.config.num_groups > 1)
@@ -41,8 +41,8 @@ static gdn_status describe(gdn_builder *b, const gdn_violation *v)
 gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
 {
     if (!b) return GDN_EINVAL;
-    gdn_checker *k = &b->checker;
-    gdn_checker_note(k, b->device, b->metadata.step);
+    gdn_verifier *k = &b->verifier;
+    gdn_verifier_note(k, b->device, b->metadata.step);
     uint64_t word = k->noted;
     if (!word) return GDN_OK;
     gdn_violation v = { .step = k->noted_step, .field = FIELDS[word >> GDN_FOUND_FIELD & 63],
@@ -56,8 +56,8 @@ gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
 gdn_status gdn_check(gdn_builder *b, void *stream)
 {
     if (!b) return GDN_EINVAL;
-    gdn_checker *k = &b->checker;
+    gdn_verifier *k = &b->verifier;
     if (!b->settings.config.check) return gdn_fail(&b->error, GDN_EINVAL, "check = 0, want a builder with check = 1");
     if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing is built, want a build before its check");
-    return gdn_checker_run(k, &b->settings, &b->arena, b->device, &b->metadata, k->plan.capture, stream, &b->error);
+    return gdn_verifier_run(k, &b->settings, &b->arena, b->device, &b->metadata, k->plan.capture, stream, &b->error);
 }

@@ -10,9 +10,9 @@ gdn_status gdn_cuda_enter(gdn_cuda *d, int *pushed, gdn_error *error)
     gdn_status ours = gdn_device_is_ours(&d->face, error);
     if (ours) return ours;
     gdn_cu r = d->driver.cuCtxGetCurrent(&current);
-    if (r) FAIL(r, "cuCtxGetCurrent");
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxGetCurrent");
     if (current == d->context) return GDN_OK;
-    if ((r = d->driver.cuCtxPushCurrent(d->context))) FAIL(r, "cuCtxPushCurrent");
+    if ((r = d->driver.cuCtxPushCurrent(d->context))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxPushCurrent");
     *pushed = 1;
     return GDN_OK;
 }
@@ -21,7 +21,7 @@ gdn_status gdn_cuda_leave(gdn_cuda *d, int pushed, gdn_status status, gdn_error 
 {
     void *context = NULL;
     gdn_cu r = pushed ? d->driver.cuCtxPopCurrent(&context) : 0;
-    if (r && !status) FAIL(r, "cuCtxPopCurrent");
+    if (r && !status) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxPopCurrent");
     return status;
 }
 
@@ -32,12 +32,12 @@ gdn_status gdn_cuda_find_devices(gdn_cuda *d, int *count, int *absent, gdn_error
     gdn_status status = gdn_driver_load(&d->driver, error);
     if (status) return status;
     gdn_cu r = d->driver.cuInit(0);
-    if (r) FAIL(r, "cuInit");
-    if ((r = d->driver.cuDriverGetVersion(&version))) FAIL(r, "cuDriverGetVersion");
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuInit");
+    if ((r = d->driver.cuDriverGetVersion(&version))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDriverGetVersion");
     if (version < GDN_CU_LEAST_VERSION)
         return gdn_fail(error, GDN_EDEVICE, "the CUDA driver is of version %d.%d, want 12.1 (driver 530) or later",
                         version / 1000, version % 1000 / 10);
-    if ((r = d->driver.cuDeviceGetCount(count))) FAIL(r, "cuDeviceGetCount");
+    if ((r = d->driver.cuDeviceGetCount(count))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDeviceGetCount");
     if (*count < 1) return gdn_fail(error, GDN_EDEVICE, "the CUDA driver finds no device");
     *absent = 0;
     return GDN_OK;
@@ -50,12 +50,12 @@ gdn_status gdn_cuda_choose_context(gdn_cuda *d, int32_t ordinal, int count, gdn_
     if (ordinal >= count)
         return gdn_fail(error, GDN_EDEVICE, "device = cuda:%d, want cuda:0 .. cuda:%d", ordinal, count - 1);
     gdn_cu r = d->driver.cuCtxGetCurrent(&current);
-    if (r) FAIL(r, "cuCtxGetCurrent");
-    if (current && (r = d->driver.cuCtxGetDevice(&its_device))) FAIL(r, "cuCtxGetDevice");
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxGetCurrent");
+    if (current && (r = d->driver.cuCtxGetDevice(&its_device))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxGetDevice");
     for (int32_t i = 0; i < count; i++) {
         int device;
         if (ordinal >= 0 && i != ordinal) continue;
-        if ((r = d->driver.cuDeviceGet(&device, i))) FAIL(r, "cuDeviceGet of cuda:%d", i);
+        if ((r = d->driver.cuDeviceGet(&device, i))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDeviceGet of cuda:%d", i);
         if (ordinal < 0 && current && device != its_device) continue;
         d->device = device;
         d->face.ordinal = i;
@@ -65,7 +65,7 @@ gdn_status gdn_cuda_choose_context(gdn_cuda *d, int32_t ordinal, int count, gdn_
         d->context = current;
         return GDN_OK;
     }
-    if ((r = d->driver.cuDevicePrimaryCtxRetain(&d->context, d->device))) FAIL(r, "cuDevicePrimaryCtxRetain");
+    if ((r = d->driver.cuDevicePrimaryCtxRetain(&d->context, d->device))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDevicePrimaryCtxRetain");
     d->retained = 1;
     return GDN_OK;
 }

@@ -1,4 +1,4 @@
-/* A CUDA device from within: what cuda_context.c, cuda_launch.c and device_cuda.c share. */
+/* A CUDA device from within: what cuda_context.c, cuda_launch.c and cuda_device.c share. */
 #ifndef GDN_CUDA_DEVICE_H
 #define GDN_CUDA_DEVICE_H
 
@@ -16,7 +16,7 @@ typedef struct gdn_cuda {
     void *context;
     int retained;    /* the primary context, held by us; else the caller's, which must outlive the builder */
     void *module, *kernels[GDN_CUDA_KERNELS];
-    void *inspector; /* the kernel that checks */
+    void *verify_kernel; /* the kernel that checks */
     uint64_t arena;
     uint64_t reserved;
     gdn_ring ring;
@@ -24,9 +24,6 @@ typedef struct gdn_cuda {
     gdn_payload payload;
     void *stream;    /* of the last fill */
 } gdn_cuda;
-
-/* In a function that has d and error. */
-#define FAIL(result, ...) return gdn_driver_fail(&d->driver, error, result, __VA_ARGS__)
 
 /* Makes the builder's context current; *pushed says that leave has something to take back. */
 gdn_status gdn_cuda_enter(gdn_cuda *d, int *pushed, gdn_error *error);
@@ -44,7 +41,7 @@ gdn_status gdn_cuda_warm_up(gdn_cuda *d, gdn_error *error);
 /* A launch or a wait on such a stream would become part of the graph. */
 gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advice, gdn_error *error);
 
-gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error);
-gdn_status gdn_cuda_inspect(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error);
+gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error);
+gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* The CUDA driver by name: the few calls that cuda_*.c and device_cuda.c make, with prototypes of our own, looked
+/* The CUDA driver by name: the few calls that cuda_*.c make, with prototypes of our own, looked
  * up in whatever library a builder is told to load. Nothing else knows the driver. */
 #ifndef GDN_CUDA_DRIVER_H
 #define GDN_CUDA_DRIVER_H
@@ -69,5 +69,8 @@ void gdn_driver_unload(gdn_driver *driver);
 /* Says that a call failed, and why in the driver's words. */
 __attribute__((format(printf, 4, 5), cold)) gdn_status gdn_driver_fail(const gdn_driver *driver, gdn_error *error,
                                                                        gdn_cu result, const char *format, ...);
+
+/* Return from the function with what the driver said. */
+#define GDN_DRIVER_FAIL(driver, error, result, ...) return gdn_driver_fail(driver, error, result, __VA_ARGS__)
 
 #endif

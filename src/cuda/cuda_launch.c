@@ -10,7 +10,7 @@ gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advi
 {
     int capturing = 0;
     gdn_cu r = d->driver.cuStreamIsCapturing(stream, &capturing);
-    if (r) FAIL(r, "cuStreamIsCapturing");
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuStreamIsCapturing");
     if (capturing) return gdn_fail(error, GDN_EINVAL, "stream is capturing: %s", advice);
     return GDN_OK;
 }
@@ -19,7 +19,7 @@ static gdn_status launch(gdn_cuda *d, int kernel, uint32_t blocks, uint64_t ring
 {
     void *arguments[] = { d->payload.launch, &ring, &room };
     gdn_cu r = d->driver.cuLaunchKernel(d->kernels[kernel], blocks, 1, 1, GDN_THREADS, 1, 1, room, stream, arguments, NULL);
-    if (r) FAIL(r, "cuLaunchKernel of %u blocks", blocks);
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", blocks);
     d->face.counters.launches++;
     return GDN_OK;
 }
@@ -45,7 +45,7 @@ static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
     gdn_payload_write(y, (unsigned char *)d->ring.memory + offset);
     if (d->staging) {
         gdn_cu r = d->driver.cuMemcpyHtoDAsync(d->staging, d->ring.memory + offset, y->packer.bytes, stream);
-        if (r) FAIL(r, "cuMemcpyHtoDAsync of %zu bytes", y->packer.bytes);
+        if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuMemcpyHtoDAsync of %zu bytes", y->packer.bytes);
         payload = d->staging;
     }
     status = launch(d, 0, y->blocks, payload, y->room, stream, error);
@@ -54,7 +54,7 @@ static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
     return gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->face.counters.ring_waits, error);
 }
 
-gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error)
+gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error)
 {
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
@@ -73,16 +73,16 @@ gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_inputs 
     return status;
 }
 
-static gdn_status launch_inspector(gdn_cuda *d, gdn_checks *checks, void *stream, gdn_error *error)
+static gdn_status launch_verification(gdn_cuda *d, gdn_verify_plan *checks, void *stream, gdn_error *error)
 {
     void *arguments[] = { checks };
-    gdn_cu r = d->driver.cuLaunchKernel(d->inspector, checks->blocks, 1, 1, GDN_CHECK_THREADS, 1, 1, 0, stream, arguments, NULL);
-    if (r) FAIL(r, "cuLaunchKernel of %u blocks", checks->blocks);
+    gdn_cu r = d->driver.cuLaunchKernel(d->verify_kernel, checks->blocks, 1, 1, GDN_VERIFY_THREADS, 1, 1, 0, stream, arguments, NULL);
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", checks->blocks);
     d->face.counters.launches++;
     return GDN_OK;
 }
 
-gdn_status gdn_cuda_inspect(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error)
+gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error)
 {
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
@@ -91,7 +91,7 @@ gdn_status gdn_cuda_inspect(gdn_device *device, gdn_checks *checks, void *stream
     gdn_status status = checks->blocks ? gdn_cuda_enter(d, &pushed, error) : GDN_OK;
     if (status || !checks->blocks) return status;
     status = gdn_cuda_refuse_capturing(d, stream, "check before the capture begins", error);
-    if (!status) status = launch_inspector(d, checks, stream, error);
+    if (!status) status = launch_verification(d, checks, stream, error);
     (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
     return status;
 }
@@ -104,11 +104,11 @@ gdn_status gdn_cuda_load_kernels(gdn_cuda *d, int *absent, gdn_error *error)
         return gdn_fail(error, GDN_EDEVICE, "this library was built without nvcc and has no kernel, want one built where "
                                             "nvcc 12.1 or later is");
     }
-    if (r) FAIL(r, "cuModuleLoadData");
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleLoadData");
     for (int i = 0; i < GDN_CUDA_KERNELS; i++)
         if ((r = d->driver.cuModuleGetFunction(&d->kernels[i], d->module, KERNEL_NAMES[i])))
-            FAIL(r, "cuModuleGetFunction of %s", KERNEL_NAMES[i]);
-    if ((r = d->driver.cuModuleGetFunction(&d->inspector, d->module, "gdn_check_all"))) FAIL(r, "cuModuleGetFunction of gdn_check_all");
+            GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of %s", KERNEL_NAMES[i]);
+    if ((r = d->driver.cuModuleGetFunction(&d->verify_kernel, d->module, "gdn_verify_all"))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of gdn_verify_all");
     return GDN_OK;
 }
 
@@ -116,7 +116,7 @@ gdn_status gdn_cuda_warm_up(gdn_cuda *d, gdn_error *error)
 {
     gdn_status status = launch(d, 0, 1, 0, 0, NULL, error);
     gdn_cu r = status ? 0 : d->driver.cuStreamSynchronize(NULL);
-    if (r) FAIL(r, "cuStreamSynchronize after the first launch");
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuStreamSynchronize after the first launch");
     d->face.counters.launches = 0;
     return status;
 }

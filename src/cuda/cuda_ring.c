@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define FAIL(result, ...) return gdn_driver_fail(driver, error, result, __VA_ARGS__)
-
 static size_t buffer_bytes(size_t most_bytes)
 {
     return (most_bytes + 255) & ~(size_t)255;
@@ -21,12 +19,12 @@ gdn_status gdn_ring_new(gdn_ring *ring, const gdn_driver *driver, size_t most_by
     ring->buffer_bytes = buffer_bytes(most_bytes);
     ring->bytes = gdn_ring_bytes(most_bytes);
     gdn_cu r = driver->cuMemHostAlloc(&memory, ring->bytes, GDN_CU_HOST_PORTABLE | GDN_CU_HOST_MAPPED);
-    if (r) FAIL(r, "cuMemHostAlloc of %zu bytes", ring->bytes);
+    if (r) GDN_DRIVER_FAIL(driver, error, r, "cuMemHostAlloc of %zu bytes", ring->bytes);
     ring->memory = memory;
     memset(memory, 0, ring->bytes);
-    if ((r = driver->cuMemHostGetDevicePointer(&ring->device, memory, 0))) FAIL(r, "cuMemHostGetDevicePointer");
+    if ((r = driver->cuMemHostGetDevicePointer(&ring->device, memory, 0))) GDN_DRIVER_FAIL(driver, error, r, "cuMemHostGetDevicePointer");
     for (int32_t i = 0; ring->buffer_bytes && i < GDN_RING_BUFFERS; i++)
-        if ((r = driver->cuEventCreate(&ring->events[i], GDN_CU_EVENT_DISABLE_TIMING))) FAIL(r, "cuEventCreate");
+        if ((r = driver->cuEventCreate(&ring->events[i], GDN_CU_EVENT_DISABLE_TIMING))) GDN_DRIVER_FAIL(driver, error, r, "cuEventCreate");
     return GDN_OK;
 }
 
@@ -46,14 +44,14 @@ gdn_status gdn_ring_take(gdn_ring *ring, const gdn_driver *driver, int32_t *buff
         int32_t i = (ring->next + n) % GDN_RING_BUFFERS;
         gdn_cu r = ring->in_flight[i] ? driver->cuEventQuery(ring->events[i]) : 0;
         if (r == GDN_CU_NOT_READY) continue;
-        if (r) FAIL(r, "cuEventQuery");
+        if (r) GDN_DRIVER_FAIL(driver, error, r, "cuEventQuery");
         ring->in_flight[i] = 0;
         *buffer = i;
         return GDN_OK;
     }
     ++*waits;
     gdn_cu r = driver->cuEventSynchronize(ring->events[ring->next]);
-    if (r) FAIL(r, "cuEventSynchronize");
+    if (r) GDN_DRIVER_FAIL(driver, error, r, "cuEventSynchronize");
     ring->in_flight[ring->next] = 0;
     *buffer = ring->next;
     return GDN_OK;
@@ -69,7 +67,7 @@ gdn_status gdn_ring_guard(gdn_ring *ring, const gdn_driver *driver, int32_t buff
     if (ring->in_flight[buffer]) return GDN_OK;
     ++*waits;
     gdn_cu r = driver->cuStreamSynchronize(stream);
-    if (r) FAIL(r, "cuStreamSynchronize");
+    if (r) GDN_DRIVER_FAIL(driver, error, r, "cuStreamSynchronize");
     return GDN_OK;
 }
 

@@ -1,8 +1,8 @@
-/* One output element from the payload and its index: what fill.h says of values, with the values looked
+/* One output element from the payload and its index: what output_rules.h says of values, with the values looked
  * up. A block first stages the boundaries that it will search, then every thread fills one element.
  * Compiles as C, where the specs' driver runs it, and as CUDA. */
-#ifndef GDN_ELEMENT_H
-#define GDN_ELEMENT_H
+#ifndef GDN_FILL_ELEMENT_H
+#define GDN_FILL_ELEMENT_H
 
 #include "fill/output_rules.h"
 #include "cuda/kernel_params.h"
@@ -60,7 +60,7 @@ GDN_RULE int32_t gdn_accepted(const gdn_head *h, const gdn_rows *c, const unsign
     return GDN_PAD_ACCEPTED;
 }
 
-/* A cell of a table on the device; the host has checked the table row. */
+/* A block of a table on the device; the host has checked the table row. */
 GDN_RULE int32_t gdn_table_cell(const gdn_head *h, const gdn_group *g, const gdn_rows *c, const unsigned char *payload,
                                 uint32_t k, int64_t column)
 {
@@ -204,7 +204,7 @@ GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_
 /* Boundary e of the prefills, which start behind the decodes. */
 GDN_RULE int32_t gdn_tail_bound(const gdn_head *h, const gdn_rows *c, const unsigned char *payload, uint32_t e)
 {
-    return gdn_unpack(payload, c->start, (uint32_t)h->tail_row + e) - h->num_decode_tokens;
+    return gdn_unpack(payload, c->start, (uint32_t)h->first_prefill + e) - h->num_decode_tokens;
 }
 
 /* Slot that row k keeps its checkpoint in. */
@@ -274,7 +274,7 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
         out[e] = e < h->tiles ? (int32_t)k : GDN_NO_TILE;
         ((int32_t *)(array + s->stride))[e] = e < h->tiles ? (int32_t)e - gdn_unpack(memory, x.start, k) : GDN_NO_TILE;
         break;
-    case GDN_FILL_TAIL_BOUNDS: out[e] = gdn_tail_bound(h, c, payload, e); break;
+    case GDN_FILL_PREFILL_BOUNDS: out[e] = gdn_tail_bound(h, c, payload, e); break;
     case GDN_FILL_KEPT_OFFSETS: out[e] = gdn_unpack(payload, h->kept_offset, e); break;
     case GDN_FILL_KEPT_STATES: out[e] = gdn_kept_state(h, g, c, payload, e); break;
     case GDN_FILL_KEPT_STARTS: wide[e] = gdn_unpack(payload, h->kept_start, e); break;

@@ -1,7 +1,7 @@
 /* What a launch carries: a head, read uniformly from the constant bank, and the payload behind it, or
  * in a mapped buffer where it does not fit. Compiles as C and as CUDA. */
-#ifndef GDN_LAUNCH_H
-#define GDN_LAUNCH_H
+#ifndef GDN_KERNEL_PARAMS_H
+#define GDN_KERNEL_PARAMS_H
 
 #include <stdint.h>
 
@@ -68,8 +68,8 @@ enum {
     GDN_FILL_CHUNKS,       /* int32 pairs */
     GDN_FILL_CHUNK_STARTS, /* int64 */
     GDN_FILL_TILES,        /* int32, two arrays at once */
-    GDN_FILL_TAIL_BOUNDS,  /* int32 */
-    GDN_FILL_WIDE_TAIL_BOUNDS, /* int64 */
+    GDN_FILL_PREFILL_BOUNDS,  /* int32 */
+    GDN_FILL_WIDE_PREFILL_BOUNDS, /* int64 */
     GDN_FILL_KEPT_OFFSETS,    /* int32 tokens in front of the row's checkpoint */
     GDN_FILL_KEPT_STATES,     /* int32 slots to keep it in, every group */
     GDN_FILL_KEPT_STARTS,     /* int64 */
@@ -95,7 +95,7 @@ typedef struct gdn_head {
     int32_t block_size, last_column; /* tokens a block; last column of an `align` window */
     int32_t table_columns, repeat_column;
     int32_t most_accepted;        /* S + 1 */
-    int32_t num_decode_tokens, tail_row;
+    int32_t num_decode_tokens, first_prefill;
     uint32_t masked, tiles;       /* mask bits; tiles that exist */
     uint32_t chunk_rows;          /* rows that have chunks */
     gdn_packed mask;              /* [masked] */

@@ -26,7 +26,7 @@ GDN_KERNEL(gdn_fill_small, GDN_SMALL)
 GDN_KERNEL(gdn_fill_medium, GDN_MEDIUM)
 GDN_KERNEL(gdn_fill_large, GDN_LARGE)
 
-extern "C" __global__ void __launch_bounds__(GDN_CHECK_THREADS, 4) gdn_check_all(const __grid_constant__ gdn_checks c)
+extern "C" __global__ void __launch_bounds__(GDN_VERIFY_THREADS, 4) gdn_verify_all(const __grid_constant__ gdn_verify_plan c)
 {
-    gdn_check_block(&c, blockIdx.x, threadIdx.x);
+    gdn_verify_block(&c, blockIdx.x, threadIdx.x);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 _Static_assert(sizeof(gdn_head) % 16 == 0 && sizeof(gdn_group) % 8 == 0, "payloads are loaded 16 bytes at a time");
-_Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "launch.h cannot include gdnmeta.h");
+_Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "kernel_params.h cannot include gdnmeta.h: its GDN_READ_IMPLIED is GDN_READ_DEFAULT there");
 
 /* values[list[k]], or values themselves where the class is every row. */
 static const int32_t *in_class_order(gdn_payload *y, const int32_t *values, const int32_t *list, uint32_t n)
@@ -20,7 +20,7 @@ static const int32_t *in_class_order(gdn_payload *y, const int32_t *values, cons
 
 /* The rows of a class while it is planned. */
 typedef struct source {
-    const gdn_inputs *in;
+    const gdn_fill_inputs *in;
     const int32_t *list; /* NULL: every row */
     uint32_t n;
 } source;
@@ -54,7 +54,7 @@ static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *giv
     return gdn_pack_ramp(&y->packer, out, s->n);
 }
 
-static int any_table(const gdn_inputs *in, int on_device)
+static int any_table(const gdn_fill_inputs *in, int on_device)
 {
     for (int32_t g = 0; g < in->settings->config.num_groups; g++)
         if (!in->step->null_slots && in->step->tables[g].on_device == on_device) return 1;
@@ -64,14 +64,14 @@ static int any_table(const gdn_inputs *in, int on_device)
 /* strict: read columns, and whether the slots there must be packed or stand among the row's others. */
 static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
 {
-    const gdn_inputs *in = s->in;
+    const gdn_fill_inputs *in = s->in;
     const gdn_step *step = in->step;
     int32_t align = in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN, highest = -1, implied = 0;
     int from_device = !step->null_slots && (align ? step->device_seq_lens != NULL : step->device_accepted != NULL);
     int32_t *out = y->free;
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t i = row_of(s, k);
-        int32_t column = step->null_slots ? 0 : in->cells->read_column[i]; /* -1 would be a fresh row */
+        int32_t column = step->null_slots ? 0 : in->indices->read_column[i]; /* -1 would be a fresh row */
         if (from_device && column >= 0 && step->read_column[i] == GDN_READ_DEFAULT) {
             out[k] = GDN_READ_IMPLIED;
             implied = 1;
@@ -90,7 +90,7 @@ static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
 
 static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32_t *start)
 {
-    const gdn_inputs *in = s->in;
+    const gdn_fill_inputs *in = s->in;
     const gdn_partition *p = in->partition;
     const gdn_step *step = in->step;
     int strict = in->settings->config.rules == GDN_RULES_STRICT, on_device = any_table(in, 1);
@@ -109,7 +109,7 @@ static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32
     if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index);
     if (on_device) c->table_row = pack_index(y, s, step->table_row);
     if (on_device && in->settings->windowed && !step->device_seq_lens)
-        c->window = gdn_pack_ramp(&y->packer, in_class_order(y, in->cells->window, s->list, s->n), s->n);
+        c->window = gdn_pack_ramp(&y->packer, in_class_order(y, in->indices->window, s->list, s->n), s->n);
     if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL);
 }
 
@@ -138,15 +138,15 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
     h->chunk_owner = n == rows ? h->chunk_start : gdn_pack_ramp(&y->packer, owner, n);
 }
 
-static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_inputs *in)
+static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     uint32_t n = (uint32_t)p->num_kept_rows;
     h->kept_offset = gdn_pack(&y->packer, p->checkpoint_offset, n);
     h->kept_every = p->checkpoint_every;
-    h->kept_others = p->num_kept_rows - (p->num_non_spec - p->tail_row);
+    h->kept_others = p->num_kept_rows - (p->num_non_spec - p->first_prefill);
     if (p->checkpoint_every)
-        h->kept_start = gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->tail_row) + 1);
+        h->kept_start = gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->first_prefill) + 1);
     if (!any_table(in, 1)) return;
     int32_t *column = y->free;
     for (uint32_t k = 0; k < n; k++) column[k] = p->checkpoint_offset[k] ? p->checkpoint_column[k] : -1;
@@ -154,7 +154,7 @@ static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_inputs *in)
     h->kept_column = gdn_pack(&y->packer, column, n);
 }
 
-static inline const int32_t *host_cells(const gdn_step *step, int32_t g, uint32_t row)
+static inline const int32_t *host_blocks(const gdn_step *step, int32_t g, uint32_t row)
 {
     int32_t r = step->table_row[row];
     const gdn_table *t = r < 0 ? &step->own[g] : &step->tables[g];
@@ -162,32 +162,32 @@ static inline const int32_t *host_cells(const gdn_step *step, int32_t g, uint32_
 }
 
 /* A group's slots in the order of gdn_rows: to write of spec and non-spec rows, to read likewise. */
-static uint32_t group_pieces(gdn_payload *y, const gdn_inputs *in, int32_t g, const source *non_spec, gdn_piece *out)
+static uint32_t group_pieces(gdn_payload *y, const gdn_fill_inputs *in, int32_t g, const source *non_spec, gdn_piece *out)
 {
     const gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
-    const gdn_cells *cells = in->cells;
-    const int32_t *slots = cells->slots + (size_t)g * cells->group_stride, *written = slots + cells->non_spec;
+    const gdn_state_indices *indices = in->indices;
+    const int32_t *slots = indices->slots + (size_t)g * indices->group_stride, *written = slots + indices->non_spec;
     if (rest->columns > 1) {
         size_t columns = rest->columns;
         int32_t *wide = y->wide + (size_t)g * (size_t)in->settings->config.max_rows * columns;
         for (uint32_t k = 0; k < rest->rows; k++)
-            memcpy(wide + k * columns, host_cells(in->step, g, row_of(non_spec, k)), columns * sizeof *wide);
+            memcpy(wide + k * columns, host_blocks(in->step, g, row_of(non_spec, k)), columns * sizeof *wide);
         written = wide;
     }
     uint32_t n = 0;
-    if (spec->rows) out[n++] = (gdn_piece){ .values = slots + cells->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
+    if (spec->rows) out[n++] = (gdn_piece){ .values = slots + indices->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
     if (rest->rows) out[n++] = (gdn_piece){ .values = written, .n = rest->rows * rest->columns, .skip = rest->slots };
     if (spec->rows && spec->reads_packed)
-        out[n++] = (gdn_piece){ .values = slots + cells->spec_read, .n = spec->rows, .skip = spec->reads };
+        out[n++] = (gdn_piece){ .values = slots + indices->spec_read, .n = spec->rows, .skip = spec->reads };
     if (rest->rows && rest->reads_packed)
-        out[n++] = (gdn_piece){ .values = slots + cells->non_spec_read, .n = rest->rows, .skip = rest->reads };
+        out[n++] = (gdn_piece){ .values = slots + indices->non_spec_read, .n = rest->rows, .skip = rest->reads };
     if (in->partition->has_checkpoints)
-        out[n++] = (gdn_piece){ .values = slots + cells->checkpoint, .n = (uint32_t)in->partition->num_kept_rows,
+        out[n++] = (gdn_piece){ .values = slots + indices->checkpoint, .n = (uint32_t)in->partition->num_kept_rows,
                                 .skip = y->launch->head.kept_slots };
     return n;
 }
 
-static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_spec)
+static void plan_groups(gdn_payload *y, const gdn_fill_inputs *in, const source *non_spec)
 {
     gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
     spec->slots = 0;
@@ -218,7 +218,7 @@ static void plan_groups(gdn_payload *y, const gdn_inputs *in, const source *non_
     }
 }
 
-void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
+void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_config *c = &in->settings->config;
     const gdn_partition *p = in->partition;
@@ -240,20 +240,20 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *
     h->repeat_column = p->repeat_column;
     h->most_accepted = c->num_speculative_tokens + 1;
     h->num_decode_tokens = p->num_decode_tokens;
-    h->tail_row = p->tail_row;
+    h->first_prefill = p->first_prefill;
     h->pad_slot = c->pad_slot_id;
 
     if (p->speculative) {
         plan_class(y, &h->classes[GDN_SPEC], &spec, p->spec_start);
-        /* Staged, the mask speaks of the first rows only, as on the CPU. */
-        h->masked = (uint32_t)(p->staged ? p->num_spec : p->rows);
+        /* For a captured graph, the mask speaks of the first rows only, as on the CPU. */
+        h->masked = (uint32_t)(p->for_graph ? p->num_spec : p->rows);
         h->mask = pack_mask(y, step, h->masked);
     }
     if (!p->speculative || p->mixed) plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
     if (p->has_prefills) plan_tables(y, h, p);
     if (p->has_checkpoints) plan_checkpoints(y, h, in);
     plan_groups(y, in, &rest);
-    gdn_segments_plan(y, arena, in);
+    gdn_payload_plan_outputs(y, arena, in);
 }
 
 void gdn_payload_write(const gdn_payload *y, unsigned char *to)

@@ -32,10 +32,10 @@ gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings);
 void gdn_payload_free(gdn_payload *y);
 
 /* Decides on the payload and fills the launch's head, but for head.faults. */
-void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in);
+void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in);
 
 /* Part of the plan: the outputs, the launch's blocks and what they stage. */
-void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in);
+void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in);
 
 /* Writes packer.bytes bytes. */
 void gdn_payload_write(const gdn_payload *y, unsigned char *to);

@@ -29,7 +29,7 @@ static uint32_t staged_room(const gdn_head *h)
 }
 
 /* Every element of every view, and nothing else, is written: the views say how long the outputs are. */
-void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs *in)
+void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     uint32_t groups = (uint32_t)in->settings->config.num_groups;
@@ -59,8 +59,8 @@ void gdn_segments_plan(gdn_payload *y, const gdn_arena *arena, const gdn_inputs 
     SHARED(chunk_offsets, CHUNK_STARTS, GDN_NON_SPEC);
     add(y, &m.batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1,
         arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_batch_ptr]);
-    if (p->has_prefills && p->tail_row > 0)
-        add(y, &m.prefill_query_start_loc, wide ? GDN_FILL_WIDE_TAIL_BOUNDS : GDN_FILL_TAIL_BOUNDS, GDN_NON_SPEC, 1, 0);
+    if (p->has_prefills && p->first_prefill > 0)
+        add(y, &m.prefill_query_start_loc, wide ? GDN_FILL_WIDE_PREFILL_BOUNDS : GDN_FILL_PREFILL_BOUNDS, GDN_NON_SPEC, 1, 0);
     SHARED(checkpoint_offsets, KEPT_OFFSETS, GDN_NON_SPEC);
     GROUPED(checkpoint_state_indices, KEPT_STATES, GDN_NON_SPEC);
     SHARED(checkpoint_cu_starts, KEPT_STARTS, GDN_NON_SPEC);

@@ -12,7 +12,7 @@ struct gdn_device {
     /* Memory for arena->bytes, owned by the device until release. */
     gdn_status (*allocate)(gdn_device *device, gdn_arena *arena, gdn_error *error);
     /* Write the outputs of an accepted step, in order on `stream`. */
-    gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error);
+    gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error);
     /* Copy part of the arena to the host, after the last fill. */
     gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
     /* Can kernels of this device read `memory`? `name` is what a refusal calls it. */
@@ -20,16 +20,16 @@ struct gdn_device {
     /* Zeroed memory of the device, owned by it until release; at most once. */
     gdn_status (*reserve)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
     /* Check the outputs of the last fill, in order on `stream`; sets checks->found. */
-    gdn_status (*inspect)(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error);
+    gdn_status (*verify)(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);
     void (*release)(gdn_device *device); /* by the last holder, on any thread */
     _Atomic int64_t holders; /* the builder, and each export of its tensors */
     int32_t ordinal;         /* GDN_DEVICE_CPU, or the CUDA device's number */
-    volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see launch.h; NULL on the CPU */
-    volatile uint64_t *found; /* the first violation that finished checks have found, see claim.h; 0: none */
+    volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see kernel_params.h; NULL on the CPU */
+    volatile uint64_t *found; /* the first violation that finished checks have found, see verify_atomic.h; 0: none */
     gdn_counters counters;
-    uint32_t forks;          /* what gdn_forks gave when it was opened, for devices that do not survive one; else unused */
+    uint32_t forks;          /* what gdn_fork_count gave when it was opened, for devices that do not survive one; else unused */
 };
 
 /* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */

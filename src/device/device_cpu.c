@@ -26,7 +26,7 @@ static gdn_status allocate(gdn_device *device, gdn_arena *arena, gdn_error *erro
     return GDN_OK;
 }
 
-static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_inputs *inputs, void *stream, gdn_error *error)
+static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error)
 {
     (void)device, (void)error;
     (void)stream; /* the CPU's outputs are complete when this returns */
@@ -57,11 +57,11 @@ static gdn_status reserve(gdn_device *device, size_t bytes, uint64_t *memory, gd
     return GDN_OK;
 }
 
-static gdn_status inspect(gdn_device *device, gdn_checks *checks, void *stream, gdn_error *error)
+static gdn_status verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error)
 {
     (void)stream, (void)error;
     checks->found = (uintptr_t)&((cpu *)device)->found;
-    gdn_check_cpu(checks);
+    gdn_verify_cpu(checks);
     return GDN_OK;
 }
 
@@ -83,7 +83,7 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
     d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
-                            .inspect = inspect, .poison = poison, .release = release, .holders = 1,
+                            .verify = verify, .poison = poison, .release = release, .holders = 1,
                             .ordinal = GDN_DEVICE_CPU, .found = &d->found };
     *out = &d->face;
     return GDN_OK;

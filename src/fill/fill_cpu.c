@@ -25,19 +25,19 @@ static void pad32(gdn_arena *arena, gdn_field field, int32_t groups, int32_t fil
     for (int32_t g = 0; g < groups; g++) repeat32(gdn_arena_at(arena, field, g), value, filled, end);
 }
 
-/* n rows of `columns` slots from each group's cells, then no row's up to `padded` rows. */
-static void copy_slots(gdn_arena *arena, const gdn_inputs *in, gdn_field field, size_t cells_at, int32_t n, int32_t padded,
+/* n rows of `columns` slots of each group, then no row's up to `padded` rows. */
+static void copy_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field, size_t slots_at, int32_t n, int32_t padded,
                        int32_t columns)
 {
     int32_t groups = in->settings->config.num_groups;
-    const int32_t *slots = in->cells->slots + cells_at;
-    for (int32_t g = 0; g < groups; g++, slots += in->cells->group_stride)
+    const int32_t *slots = in->indices->slots + slots_at;
+    for (int32_t g = 0; g < groups; g++, slots += in->indices->group_stride)
         memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
     pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
 }
 
 /* Boundaries 0 .. n, then the last one repeated. Its value changes with the step, so nothing is spared. */
-static void copy_bounds(gdn_arena *arena, const gdn_inputs *in, gdn_field field, const int32_t *start, int32_t n,
+static void copy_bounds(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field, const int32_t *start, int32_t n,
                         int32_t bounds)
 {
     if (in->settings->config.query_start_loc_dtype == GDN_INT64) {
@@ -74,41 +74,41 @@ static void fill_conv_shift(gdn_arena *arena, const gdn_step *step, gdn_field fi
     pad32(arena, field, 1, n, padded, 0);
 }
 
-static void fill_spec(gdn_arena *arena, const gdn_inputs *in)
+static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     const gdn_step *step = in->step;
-    int32_t n = p->num_spec, padded = p->staged ? p->padded_rows : n;
+    int32_t n = p->num_spec, padded = p->for_graph ? p->padded_rows : n;
 
-    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->cells->spec, n, padded, p->state_columns);
-    copy_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->staged ? p->padded_bounds : n + 1);
+    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->indices->spec, n, padded, p->state_columns);
+    copy_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->for_graph ? p->padded_bounds : n + 1);
 
     int32_t *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
     if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
     for (int32_t k = 0; p->spec_rows && k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
     pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, GDN_PAD_ACCEPTED);
 
-    /* Staged, the mask speaks of the first n rows only: the reference trusts padding to be at the back. */
+    /* For a captured graph, the mask speaks of the first n rows only: vLLM trusts padding to be at the back. */
     uint8_t *mask = gdn_arena_at(arena, GDN_FIELD_spec_sequence_masks, 0);
-    int32_t masked = p->staged ? n : p->rows, mask_length = p->staged ? padded : p->rows;
+    int32_t masked = p->for_graph ? n : p->rows, mask_length = p->for_graph ? padded : p->rows;
     for (int32_t i = 0; i < masked; i++) mask[i] = step->num_draft_tokens[i] >= 0;
     int32_t end = gdn_arena_pad_end(arena, GDN_FIELD_spec_sequence_masks, masked, mask_length);
     memset(mask + masked, 0, (size_t)(end - masked));
 
     if (in->settings->config.rules != GDN_RULES_STRICT) return;
-    copy_slots(arena, in, GDN_FIELD_spec_read_state_indices, in->cells->spec_read, n, padded, 1);
+    copy_slots(arena, in, GDN_FIELD_spec_read_state_indices, in->indices->spec_read, n, padded, 1);
     fill_conv_shift(arena, step, GDN_FIELD_spec_conv_shift, p->spec_rows, n, padded);
 }
 
-static void fill_non_spec(gdn_arena *arena, const gdn_inputs *in)
+static void fill_non_spec(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
-    int32_t n = p->num_non_spec, padded = p->staged ? p->padded_rows : n;
+    int32_t n = p->num_non_spec, padded = p->for_graph ? p->padded_rows : n;
 
-    copy_slots(arena, in, GDN_FIELD_non_spec_state_indices_tensor, in->cells->non_spec, n, padded, 1);
-    copy_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n, p->staged ? p->padded_bounds : n + 1);
+    copy_slots(arena, in, GDN_FIELD_non_spec_state_indices_tensor, in->indices->non_spec, n, padded, 1);
+    copy_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n, p->for_graph ? p->padded_bounds : n + 1);
     if (in->settings->config.rules != GDN_RULES_STRICT) return;
-    copy_slots(arena, in, GDN_FIELD_non_spec_read_state_indices, in->cells->non_spec_read, n, padded, 1);
+    copy_slots(arena, in, GDN_FIELD_non_spec_read_state_indices, in->indices->non_spec_read, n, padded, 1);
     fill_conv_shift(arena, in->step, GDN_FIELD_non_spec_conv_shift, p->non_spec_rows, n, padded);
 }
 
@@ -168,18 +168,18 @@ static void fill_tiles(gdn_arena *arena, const gdn_partition *p)
 
 static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_t dtype)
 {
-    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->tail_row, n = p->num_non_spec;
+    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->first_prefill, n = p->num_non_spec;
     int64_t *wide = gdn_arena_at(arena, GDN_FIELD_prefill_query_start_loc, 0);
     for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++) out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
     for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++) wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
 }
 
-static void fill_checkpoints(gdn_arena *arena, const gdn_inputs *in)
+static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
-    int32_t n = p->num_kept_rows, prefills = p->num_non_spec - p->tail_row, others = n - prefills;
+    int32_t n = p->num_kept_rows, prefills = p->num_non_spec - p->first_prefill, others = n - prefills;
     memcpy(buffer32(arena, GDN_FIELD_checkpoint_offsets), p->checkpoint_offset, (size_t)n * sizeof(int32_t));
-    copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->cells->checkpoint, n, n, 1);
+    copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->indices->checkpoint, n, n, 1);
     if (!p->checkpoint_every) return;
     int64_t *starts = gdn_arena_at(arena, GDN_FIELD_checkpoint_cu_starts, 0);
     int64_t *rows = gdn_arena_at(arena, GDN_FIELD_checkpoint_rows, 0);
@@ -189,7 +189,7 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_inputs *in)
                              : gdn_checkpoint_row(p->checkpoint_start[k - others], p->checkpoint_offset[k], p->checkpoint_every);
 }
 
-void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
+void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     if (p->speculative) {
@@ -201,6 +201,6 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *in)
     fill_initial_states(arena, p, in->step);
     if (in->settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) fill_chunks(arena, p);
     fill_tiles(arena, p);
-    if (p->tail_row > 0) fill_prefill_bounds(arena, p, in->settings->config.query_start_loc_dtype);
+    if (p->first_prefill > 0) fill_prefill_bounds(arena, p, in->settings->config.query_start_loc_dtype);
     if (p->has_checkpoints) fill_checkpoints(arena, in);
 }

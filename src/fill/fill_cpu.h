@@ -5,6 +5,6 @@
 #include "fill/arena.h"
 #include "fill/fill_inputs.h"
 
-void gdn_fill_cpu(gdn_arena *arena, const gdn_inputs *inputs);
+void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *inputs);
 
 #endif

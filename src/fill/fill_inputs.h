@@ -4,11 +4,11 @@
 
 #include "partition/state_indices.h"
 
-typedef struct gdn_inputs {
+typedef struct gdn_fill_inputs {
     const gdn_settings *settings;
     const gdn_partition *partition;
-    const gdn_cells *cells;
+    const gdn_state_indices *indices;
     const gdn_step *step;
-} gdn_inputs;
+} gdn_fill_inputs;
 
 #endif

@@ -11,11 +11,11 @@
 
 static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
-    int32_t n = p->num_spec, rows = p->staged ? p->padded_rows : n;
-    VECTOR(spec_query_start_loc, settings->config.query_start_loc_dtype, p->staged ? p->padded_bounds : n + 1);
+    int32_t n = p->num_spec, rows = p->for_graph ? p->padded_rows : n;
+    VECTOR(spec_query_start_loc, settings->config.query_start_loc_dtype, p->for_graph ? p->padded_bounds : n + 1);
     VIEW(spec_state_indices_tensor, GDN_INT32, rows, p->state_columns, 2, 0);
     VECTOR(num_accepted_tokens, GDN_INT32, rows);
-    VECTOR(spec_sequence_masks, GDN_BOOL, p->staged ? rows : p->rows);
+    VECTOR(spec_sequence_masks, GDN_BOOL, p->for_graph ? rows : p->rows);
     if (p->mixed) {
         VECTOR(spec_token_indx, GDN_INT64, p->listed_tokens);
         VECTOR(non_spec_token_indx, GDN_INT64, p->num_prefill_tokens);
@@ -31,8 +31,8 @@ static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_setti
 
 static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
-    int32_t rows = p->staged ? p->padded_rows : p->num_non_spec;
-    VECTOR(non_spec_query_start_loc, settings->config.query_start_loc_dtype, p->staged ? p->padded_bounds : rows + 1);
+    int32_t rows = p->for_graph ? p->padded_rows : p->num_non_spec;
+    VECTOR(non_spec_query_start_loc, settings->config.query_start_loc_dtype, p->for_graph ? p->padded_bounds : rows + 1);
     VECTOR(non_spec_state_indices_tensor, GDN_INT32, rows);
     if (settings->config.rules == GDN_RULES_STRICT) {
         VECTOR(non_spec_read_state_indices, GDN_INT32, rows);
@@ -42,8 +42,8 @@ static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
 
 static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
-    int32_t n = p->num_non_spec, tail = n - p->tail_row;
-    size_t skip = (size_t)p->tail_row * sizeof(int32_t);
+    int32_t n = p->num_non_spec, prefills = n - p->first_prefill;
+    size_t skip = (size_t)p->first_prefill * sizeof(int32_t);
     VECTOR(has_initial_state, GDN_BOOL, n);
     if (settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) {
         VIEW(chunk_indices, GDN_INT32, p->chunks, 2, 2, 0);
@@ -51,13 +51,13 @@ static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
     }
     VECTOR(batch_ptr, GDN_INT32, p->tile_length);
     VECTOR(token_chunk_offset_ptr, GDN_INT32, p->tile_length);
-    if (p->tail_row > 0)
-        VECTOR(prefill_query_start_loc, settings->config.query_start_loc_dtype, tail + 1);
+    if (p->first_prefill > 0)
+        VECTOR(prefill_query_start_loc, settings->config.query_start_loc_dtype, prefills + 1);
     else
         meta->prefill_query_start_loc = meta->non_spec_query_start_loc;
-    VIEW(prefill_state_indices, GDN_INT32, tail, 1, 1, skip);
-    VIEW(prefill_has_initial_state, GDN_BOOL, tail, 1, 1, (size_t)p->tail_row);
-    if (settings->config.rules == GDN_RULES_STRICT) VIEW(prefill_read_state_indices, GDN_INT32, tail, 1, 1, skip);
+    VIEW(prefill_state_indices, GDN_INT32, prefills, 1, 1, skip);
+    VIEW(prefill_has_initial_state, GDN_BOOL, prefills, 1, 1, (size_t)p->first_prefill);
+    if (settings->config.rules == GDN_RULES_STRICT) VIEW(prefill_read_state_indices, GDN_INT32, prefills, 1, 1, skip);
 }
 
 static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gdn_partition *p)
@@ -65,7 +65,7 @@ static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gd
     VECTOR(checkpoint_offsets, GDN_INT32, p->num_kept_rows);
     VECTOR(checkpoint_state_indices, GDN_INT32, p->num_kept_rows);
     if (!p->checkpoint_every) return;
-    VECTOR(checkpoint_cu_starts, GDN_INT64, p->num_non_spec - p->tail_row + 1);
+    VECTOR(checkpoint_cu_starts, GDN_INT64, p->num_non_spec - p->first_prefill + 1);
     VECTOR(checkpoint_rows, GDN_INT64, p->num_kept_rows);
 }
 

@@ -2,8 +2,8 @@
  * the device's threads over elements, so that every rule is stated once.
  *
  * A run is one row's share of an array; j counts within the run. */
-#ifndef GDN_FILL_H
-#define GDN_FILL_H
+#ifndef GDN_OUTPUT_RULES_H
+#define GDN_OUTPUT_RULES_H
 
 #include "partition/row_rules.h"
 

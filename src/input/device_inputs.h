@@ -1,18 +1,18 @@
 /* Inputs that live on the device: what the host still has to know of them, and checks. */
-#ifndef GDN_RESIDENT_H
-#define GDN_RESIDENT_H
+#ifndef GDN_DEVICE_INPUTS_H
+#define GDN_DEVICE_INPUTS_H
 
 #include "input/step.h"
 
-typedef struct gdn_resident {
+typedef struct gdn_device_inputs {
     const int32_t *seq_lens, *accepted;   /* device memory, or NULL */
     int32_t num_seq_lens, num_accepted;
     int32_t tables;                       /* groups whose table is on the device */
     int32_t *seq_len, *ones;              /* [max_rows] stand-ins for what the host does not know */
-} gdn_resident;
+} gdn_device_inputs;
 
-gdn_status gdn_resident_new(gdn_resident *r, int32_t max_rows);
-void gdn_resident_free(gdn_resident *r);
+gdn_status gdn_device_inputs_new(gdn_device_inputs *r, int32_t max_rows);
+void gdn_device_inputs_free(gdn_device_inputs *r);
 
 /* A length that tells fresh rows from others, which is all that the host looks at. */
 static inline int32_t gdn_stand_in_seq_len(int32_t query_len, int32_t read_column)
@@ -21,7 +21,7 @@ static inline int32_t gdn_stand_in_seq_len(int32_t query_len, int32_t read_colum
 }
 
 /* Points the step to what is on the device, or refuses it. `accepted`: 0 where the step made its own. */
-gdn_status gdn_resident_apply(const gdn_resident *r, const gdn_settings *settings, gdn_step *step, int accepted,
+gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step, int accepted,
                               gdn_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* One step's inputs in one form, whoever brought them: a batch or the reference's arrays. */
+/* One step's inputs in one form, from a batch or from vLLM's arguments. */
 #ifndef GDN_STEP_H
 #define GDN_STEP_H
 

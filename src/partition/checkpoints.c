@@ -62,8 +62,8 @@ void gdn_checkpoints_find(gdn_partition *p, const gdn_settings *settings, const 
     int planned = c->gdn_prefill_backend == GDN_PREFILL_FLASHINFER && c->prefill_checkpoint_alignment % GDN_CHUNK == 0;
     if (!p->has_checkpoints || !planned) return;
 
-    int32_t n = p->num_non_spec - p->tail_row, kept = 0;
-    const int32_t *start = p->non_spec_start + p->tail_row;
+    int32_t n = p->num_non_spec - p->first_prefill, kept = 0;
+    const int32_t *start = p->non_spec_start + p->first_prefill;
     for (int32_t k = 0; k < n; k++) {
         p->checkpoint_start[k] = kept;
         kept += (start[k + 1] - start[k]) / every;

@@ -213,7 +213,7 @@ static void classify_speculative(gdn_partition *p, const gdn_settings *settings,
     p->num_spec_decodes = p->num_spec;
     p->non_spec_rows = p->non_spec_rows_scratch;
     p->non_spec_start = p->non_spec_start_scratch;
-    /* A purely speculative step hands out the batch's own first boundaries, as the reference does. */
+    /* A purely speculative step hands out the batch's own first boundaries, as vLLM does. */
     p->spec_start = p->mixed ? p->spec_start_scratch : p->query_start;
     p->uniform_spec_length = common_length(p);
     if (!p->mixed) {
@@ -250,9 +250,9 @@ gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gd
     p->num_actual_tokens = step->num_actual_tokens < 0 ? p->tokens : step->num_actual_tokens;
     p->num_reqs = step->num_reqs;
     p->speculative = settings->config.num_speculative_tokens > 0 && (is_2026_11 ? seen.signs >= 0 : seen.drafts != 0);
-    p->drafts_named = seen.named != 0;
+    p->any_drafts_given = seen.named != 0;
     p->query_start = p->all_start;
-    p->mixed = p->staged = p->padded_rows = p->padded_bounds = p->num_spec = 0;
+    p->mixed = p->for_graph = p->padded_rows = p->padded_bounds = p->num_spec = 0;
     p->num_prefills = p->num_prefill_tokens = p->num_decodes = p->num_decode_tokens = 0;
     p->num_spec_decodes = p->num_spec_decode_tokens = p->uniform_spec_length = 0;
 

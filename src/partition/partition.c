@@ -1,4 +1,4 @@
-/* The partition's sizes: what is staged and how far padded, how wide states are, launch tables. */
+/* The partition's sizes: which steps are for a captured graph and how far padded, how wide states are, launch tables. */
 #include "partition/partition.h"
 
 #include "partition/checkpoints.h"
@@ -36,25 +36,25 @@ void gdn_partition_free(gdn_partition *p)
 }
 
 /* Which steps a captured graph may read, and how long their arrays are then. */
-static gdn_status size_stage(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
+static gdn_status size_for_graph(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
 {
     int32_t rules = settings->config.rules, cap = settings->cap;
     int32_t target = rules == GDN_RULES_VLLM_2026_04 ? p->num_actual_tokens : p->num_reqs;
     if (!settings->config.full_cuda_graph || p->num_prefills) return GDN_OK;
 
     if (rules == GDN_RULES_STRICT) {
-        p->staged = p->num_reqs <= cap && p->num_spec_decode_tokens <= cap;
+        p->for_graph = p->num_reqs <= cap && p->num_spec_decode_tokens <= cap;
     } else if (p->speculative) {
-        p->staged = p->num_spec_decodes <= cap && p->num_spec_decode_tokens <= cap;
+        p->for_graph = p->num_spec_decodes <= cap && p->num_spec_decode_tokens <= cap;
     } else if (p->num_decodes == 0) {
         return gdn_fail(error, GDN_EINVAL, "num_reqs = %d, want >= 1 with full_cuda_graph", step->num_reqs);
     } else {
-        p->staged = p->num_decodes <= cap;
-        if (p->staged && p->rows != p->num_decodes)
+        p->for_graph = p->num_decodes <= cap;
+        if (p->for_graph && p->rows != p->num_decodes)
             return gdn_fail(error, GDN_EINVAL, "num_reqs = %d, want %d, the rows of query_start_loc", step->num_reqs,
                             p->rows);
     }
-    if (p->staged) {
+    if (p->for_graph) {
         p->padded_rows = target < cap ? target : cap;
         p->padded_bounds = target < cap ? target + 1 : cap + 1;
     }
@@ -66,13 +66,13 @@ static gdn_status size_states(gdn_partition *p, const gdn_settings *settings, co
     int32_t states = settings->config.num_speculative_tokens + 1, width = step->tables[0].cols;
     if (settings->windowed) width = settings->window;
     if (!p->speculative || step->null_slots) width = states;
-    p->repeat_column = p->staged && width == 1 && states > 1;
+    p->repeat_column = p->for_graph && width == 1 && states > 1;
     if (p->repeat_column) width = states;
-    if (p->staged && width < states)
+    if (p->for_graph && width < states)
         return gdn_fail(error, GDN_EINVAL, "block_table has %d columns a row, want >= %d (num_speculative_tokens + 1)",
                         width, states);
     p->state_columns = width < states ? width : states;
-    if (p->speculative && step->accepted_rows < p->num_spec && (!p->staged || step->accepted_rows != 1))
+    if (p->speculative && step->accepted_rows < p->num_spec && (!p->for_graph || step->accepted_rows != 1))
         return gdn_fail(error, GDN_EINVAL, "num_accepted_tokens has %d elements, want >= %d (speculative rows)",
                         step->accepted_rows, p->num_spec);
     int64_t most = (int64_t)p->num_spec * states;
@@ -85,8 +85,8 @@ static void sum_chunks_and_tiles(gdn_partition *p, const gdn_settings *settings)
 {
     const int32_t *start = p->non_spec_start;
     int32_t n = p->num_non_spec, first, chunks = 0, tiles;
-    p->tail_row = p->speculative ? 0 : p->num_decodes;
-    p->chunk_row = first = settings->config.rules == GDN_RULES_VLLM_2026_04 ? 0 : p->tail_row;
+    p->first_prefill = p->speculative ? 0 : p->num_decodes;
+    p->chunk_row = first = settings->config.rules == GDN_RULES_VLLM_2026_04 ? 0 : p->first_prefill;
 
     int32_t ones = p->leading_ones < n ? p->leading_ones : n;
     for (int32_t k = 0; k <= ones; k++) p->tile_start[k] = k;
@@ -103,7 +103,7 @@ static void sum_chunks_and_tiles(gdn_partition *p, const gdn_settings *settings)
 gdn_status gdn_partition_make(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
 {
     gdn_status status = gdn_classify(p, settings, step, error);
-    if (!status) status = size_stage(p, settings, step, error);
+    if (!status) status = size_for_graph(p, settings, step, error);
     if (!status) status = size_states(p, settings, step, error);
     if (status) return status;
     p->has_prefills = p->num_prefills > 0;

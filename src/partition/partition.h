@@ -14,7 +14,7 @@ typedef struct gdn_partition {
     int32_t rows;                   /* rows described: R, or under strict the real rows */
     int32_t tokens;                 /* sum of query_len */
     int32_t speculative;            /* some row has drafts to verify: rows are split in two classes */
-    int32_t drafts_named;           /* some num_draft_tokens is not -1 */
+    int32_t any_drafts_given;           /* some num_draft_tokens is not -1 */
     int32_t mixed;                  /* speculative, and non-spec rows have tokens */
     int32_t num_spec, num_non_spec; /* rows of either class */
     const int32_t *query_start;     /* [rows + 1] */
@@ -28,15 +28,15 @@ typedef struct gdn_partition {
     int32_t num_prefills, num_prefill_tokens, num_decodes, num_decode_tokens, num_spec_decodes, num_spec_decode_tokens;
     int32_t num_actual_tokens, num_reqs;
 
-    int32_t staged;                 /* a captured graph may read this step: pad its rows */
-    int32_t padded_rows;            /* b: rows of a staged array */
+    int32_t for_graph;              /* a captured graph may read this step: pad its rows */
+    int32_t padded_rows;            /* b: rows of an array for a captured graph */
     int32_t padded_bounds;          /* its boundaries: b + 1 */
     int32_t state_columns;          /* columns of spec_state_indices_tensor */
-    int32_t repeat_column;          /* a table one column wide, staged: the reference repeats it */
+    int32_t repeat_column;          /* a table one column wide, for_graph: vLLM repeats it */
     int32_t listed_tokens;          /* length of spec_token_indx: a purely spec step lists S + 1 a row at most */
 
     int32_t has_prefills;           /* the launch tables below exist */
-    int32_t tail_row;               /* first non-spec row of the prefill tail */
+    int32_t first_prefill;          /* first non-spec row of the prefill_* outputs */
     int32_t chunk_row;              /* first non-spec row that the chunk tables number */
     int32_t tile_length;            /* of the conv1d tables, their padding included */
     int32_t chunks, tiles;          /* chunk_start[k]: first chunk of row chunk_row + k; tile_start[k]: of row k */
@@ -54,7 +54,7 @@ typedef struct gdn_partition {
 gdn_status gdn_partition_new(gdn_partition *p, const gdn_settings *settings);
 void gdn_partition_free(gdn_partition *p);
 
-/* Fills *p from the step, or refuses. Table reads are the next stage's: cells.h. */
+/* Fills *p from the step, or refuses. Table reads are the next stage's: state_indices.h. */
 gdn_status gdn_partition_make(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error);
 
 #endif

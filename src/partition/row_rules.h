@@ -12,7 +12,7 @@ GDN_RULE int32_t gdn_window_start(int32_t seq_len, int32_t block_size)
     return seq_len > 0 ? (seq_len - 1) / block_size : 0;
 }
 
-/* Tokens computed before the step; negative on inconsistent reference input. */
+/* Tokens computed before the step; negative for inconsistent rows, which the vLLM rule sets accept. */
 GDN_RULE int64_t gdn_computed(int32_t seq_len, int32_t query_len)
 {
     return (int64_t)seq_len - query_len;

@@ -6,30 +6,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-gdn_status gdn_cells_new(gdn_cells *cells, const gdn_settings *settings)
+gdn_status gdn_state_indices_new(gdn_state_indices *indices, const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     size_t rows = (size_t)c->max_rows, columns = (size_t)c->num_speculative_tokens + 1;
-    cells->spec = 0;
-    cells->non_spec = rows * columns;
-    cells->spec_read = cells->non_spec + rows;
-    cells->non_spec_read = cells->spec_read + rows;
-    cells->checkpoint = cells->non_spec_read + rows;
-    cells->group_stride = cells->checkpoint + (settings->has_checkpoints ? rows : 0);
-    cells->window = calloc(rows, sizeof *cells->window);
-    cells->read_column = calloc(rows, sizeof *cells->read_column);
-    cells->slots = calloc((size_t)c->num_groups * cells->group_stride, sizeof *cells->slots);
-    return cells->window && cells->read_column && cells->slots ? GDN_OK : GDN_ENOMEM;
+    indices->spec = 0;
+    indices->non_spec = rows * columns;
+    indices->spec_read = indices->non_spec + rows;
+    indices->non_spec_read = indices->spec_read + rows;
+    indices->checkpoint = indices->non_spec_read + rows;
+    indices->group_stride = indices->checkpoint + (settings->has_checkpoints ? rows : 0);
+    indices->window = calloc(rows, sizeof *indices->window);
+    indices->read_column = calloc(rows, sizeof *indices->read_column);
+    indices->slots = calloc((size_t)c->num_groups * indices->group_stride, sizeof *indices->slots);
+    return indices->window && indices->read_column && indices->slots ? GDN_OK : GDN_ENOMEM;
 }
 
-void gdn_cells_free(gdn_cells *cells)
+void gdn_state_indices_free(gdn_state_indices *indices)
 {
-    free(cells->window);
-    free(cells->read_column);
-    free(cells->slots);
+    free(indices->window);
+    free(indices->read_column);
+    free(indices->slots);
 }
 
-void gdn_cells_resolve_reads(gdn_cells *cells, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
+void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
 {
     const gdn_config *c = &settings->config;
     const int32_t *given = step->read_column, *seq_len = step->seq_len, *query_len = step->query_len;
@@ -37,19 +37,19 @@ void gdn_cells_resolve_reads(gdn_cells *cells, const gdn_settings *settings, con
     for (int32_t i = 0; !align && i < p->rows; i++) {
         /* Unsigned: nothing is checked yet, and the lowest number minus one must wrap, not trap. */
         int32_t implied = seq_len[i] == query_len[i] ? -1 : (int32_t)((uint32_t)step->num_accepted_tokens[i] - 1);
-        cells->read_column[i] = given[i] == GDN_READ_DEFAULT ? implied : given[i];
+        indices->read_column[i] = given[i] == GDN_READ_DEFAULT ? implied : given[i];
         named |= given[i] ^ GDN_READ_DEFAULT;
     }
-    cells->reads_named = named;
+    indices->any_reads_given = named;
     for (int32_t i = 0; align && i < p->rows; i++) {
         int32_t implied = GDN_READ_DEFAULT, computed = (int32_t)gdn_computed(seq_len[i], query_len[i]);
         if (c->num_speculative_tokens == 0) implied = gdn_window_start(computed, c->mamba_block_size);
         if (computed == 0) implied = -1;
-        cells->read_column[i] = given[i] == GDN_READ_DEFAULT ? implied : given[i];
+        indices->read_column[i] = given[i] == GDN_READ_DEFAULT ? implied : given[i];
     }
 }
 
-static gdn_status check_table_rows(gdn_cells *cells, const gdn_settings *settings, const gdn_step *step, int32_t rows,
+static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step, int32_t rows,
                                    gdn_error *error)
 {
     int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, highest = -1, lowest = 0;
@@ -60,7 +60,7 @@ static gdn_status check_table_rows(gdn_cells *cells, const gdn_settings *setting
         highest = r > highest ? r : highest;
         lowest = r < lowest ? r : lowest;
     }
-    cells->own_rows = lowest < 0;
+    indices->own_rows = lowest < 0;
     if (highest < tables && ~lowest < own) return GDN_OK;
     for (int32_t i = 0; i < rows; i++) {
         int32_t r = step->table_row[i];
@@ -70,7 +70,7 @@ static gdn_status check_table_rows(gdn_cells *cells, const gdn_settings *setting
     return GDN_OK;
 }
 
-static gdn_status locate_windows(gdn_cells *cells, const gdn_settings *settings, const gdn_step *step, int32_t rows,
+static gdn_status locate_windows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step, int32_t rows,
                                  gdn_error *error)
 {
     int32_t last = settings->config.num_speculative_blocks, cols = step->tables[0].cols;
@@ -80,18 +80,18 @@ static gdn_status locate_windows(gdn_cells *cells, const gdn_settings *settings,
             return gdn_fail(error, GDN_EINVAL,
                             "rows[%d].seq_len = %d reaches column %lld of the state table, want 0 .. %d", i,
                             step->seq_len[i], (long long)start + last, cols - 1);
-        cells->window[i] = start;
+        indices->window[i] = start;
     }
     return GDN_OK;
 }
 
-gdn_status gdn_cells_locate(gdn_cells *cells, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step,
+gdn_status gdn_state_indices_locate(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step,
                             gdn_error *error)
 {
     if (step->null_slots) return GDN_OK;
-    gdn_status status = check_table_rows(cells, settings, step, step->table_rows, error);
+    gdn_status status = check_table_rows(indices, settings, step, step->table_rows, error);
     if (!status && settings->windowed && !step->device_seq_lens)
-        status = locate_windows(cells, settings, step, p->rows, error);
+        status = locate_windows(indices, settings, step, p->rows, error);
     return status;
 }
 
@@ -105,8 +105,8 @@ static inline const int32_t *row_cells(const source *s, int32_t row)
 {
     int32_t r = s->table_row[row];
     const gdn_table *t = r < 0 ? s->own : s->table;
-    const int32_t *cells = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
-    return s->window ? cells + s->window[row] : cells;
+    const int32_t *blocks = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
+    return s->window ? blocks + s->window[row] : blocks;
 }
 
 static void gather_rows(const source *s, int32_t rows, int32_t own_rows, int32_t *out)
@@ -125,7 +125,7 @@ static void gather_listed(const source *s, const int32_t *list, int32_t n, int32
     for (int32_t k = 0; k < n; k++) out[k] = list[k] < table_rows ? *row_cells(s, list[k]) : 0;
 }
 
-/* The cells of every spec row, `columns` of them; a literal there makes copies of registers. */
+/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. */
 static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns, int32_t *out)
 {
     for (int32_t k = 0; k < p->num_spec; k++, out += columns) {
@@ -146,7 +146,7 @@ static void gather_spec(const source *s, const gdn_partition *p, int32_t table_r
     else gather_columns(s, p, table_rows, columns, out);
 }
 
-/* The reference spreads a one-column table over all columns of a staged step. */
+/* vLLM spreads a one-column table over all columns of a step for a captured graph. */
 static void gather_repeated(const source *s, const gdn_partition *p, int32_t table_rows, int32_t *out)
 {
     for (int32_t k = 0; k < p->num_spec; k++) {
@@ -193,37 +193,37 @@ static void mark_padding(int32_t *slots, const int32_t *start, int32_t n, int32_
     }
 }
 
-void gdn_cells_gather(gdn_cells *cells, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
+void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
 {
     const gdn_config *c = &settings->config;
     int32_t table_rows = step->table_rows;
     if (step->null_slots) {
-        for (size_t i = 0; i < (size_t)c->num_groups * cells->group_stride; i++) cells->slots[i] = c->pad_slot_id;
+        for (size_t i = 0; i < (size_t)c->num_groups * indices->group_stride; i++) indices->slots[i] = c->pad_slot_id;
         return;
     }
     for (int32_t g = 0; g < c->num_groups; g++) {
         if (step->tables[g].on_device) continue;
-        int32_t *slots = cells->slots + (size_t)g * cells->group_stride;
+        int32_t *slots = indices->slots + (size_t)g * indices->group_stride;
         source s = { &step->tables[g], step->own ? &step->own[g] : NULL, step->table_row,
-                     settings->windowed ? cells->window : NULL };
+                     settings->windowed ? indices->window : NULL };
         if (!p->speculative) {
             int32_t rows = p->rows < table_rows ? p->rows : table_rows;
-            gather_rows(&s, rows, cells->own_rows, slots + cells->non_spec);
-            memset(slots + cells->non_spec + rows, 0, (size_t)(p->rows - rows) * sizeof *slots);
+            gather_rows(&s, rows, indices->own_rows, slots + indices->non_spec);
+            memset(slots + indices->non_spec + rows, 0, (size_t)(p->rows - rows) * sizeof *slots);
         } else {
-            (p->repeat_column ? gather_repeated : gather_spec)(&s, p, table_rows, slots + cells->spec);
-            if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + cells->non_spec);
+            (p->repeat_column ? gather_repeated : gather_spec)(&s, p, table_rows, slots + indices->spec);
+            if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + indices->non_spec);
         }
         if (c->rules != GDN_RULES_STRICT) {
-            if (p->has_checkpoints) gather_checkpoints(&s, p, c->pad_slot_id, slots + cells->checkpoint);
+            if (p->has_checkpoints) gather_checkpoints(&s, p, c->pad_slot_id, slots + indices->checkpoint);
             if (!c->pad_slot_id) continue;
-            if (p->speculative) mark_padding(slots + cells->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
+            if (p->speculative) mark_padding(slots + indices->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
             if (!p->speculative || p->mixed)
-                mark_padding(slots + cells->non_spec, p->non_spec_start, p->num_non_spec, 1, c->pad_slot_id);
+                mark_padding(slots + indices->non_spec, p->non_spec_start, p->num_non_spec, 1, c->pad_slot_id);
             continue;
         }
-        gather_reads(&s, cells->read_column, p->spec_rows, p->num_spec, cells->own_rows, slots + cells->spec_read);
-        gather_reads(&s, cells->read_column, p->non_spec_rows, p->num_non_spec, cells->own_rows,
-                     slots + cells->non_spec_read);
+        gather_reads(&s, indices->read_column, p->spec_rows, p->num_spec, indices->own_rows, slots + indices->spec_read);
+        gather_reads(&s, indices->read_column, p->non_spec_rows, p->num_non_spec, indices->own_rows,
+                     slots + indices->non_spec_read);
     }
 }

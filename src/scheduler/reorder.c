@@ -9,23 +9,23 @@ int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_sche
     if (n < 0) return GDN_EINVAL;
     if (!n) return 0;
     if (!num_scheduled || !num_computed || !num_prompt || !order || !swaps || !work) return GDN_EINVAL;
-    int32_t *regions = work, *destination = work + n, *misplaced = work + 2 * (int64_t)n;
-    int32_t end[GDN_NUM_REGIONS + 1] = { 0 }, moves = 0, num_swaps = 0;
+    int32_t *orders = work, *destination = work + n, *misplaced = work + 2 * (int64_t)n;
+    int32_t end[GDN_NUM_ROW_ORDERS + 1] = { 0 }, moves = 0, num_swaps = 0;
 
     for (int32_t i = 0; i < n; i++) {
-        regions[i] = gdn_region(num_scheduled[i], num_computed[i] == 0, num_computed[i] >= num_prompt[i], decode_threshold);
-        end[regions[i] + 1]++;
+        orders[i] = gdn_row_order(num_scheduled[i], num_computed[i] == 0, num_computed[i] >= num_prompt[i], decode_threshold);
+        end[orders[i] + 1]++;
         order[i] = destination[i] = i;
     }
-    for (int32_t r = 0; r < GDN_NUM_REGIONS; r++) end[r + 1] += end[r];
+    for (int32_t r = 0; r < GDN_NUM_ROW_ORDERS; r++) end[r + 1] += end[r];
 
     /* Rows outside of their region's span, listed by the region they belong to, then by position ... */
-    for (int32_t r = 0; r < GDN_NUM_REGIONS; r++)
+    for (int32_t r = 0; r < GDN_NUM_ROW_ORDERS; r++)
         for (int32_t i = 0; i < n; i++)
-            if (regions[i] == r && (i < end[r] || i >= end[r + 1])) misplaced[moves++] = i;
+            if (orders[i] == r && (i < end[r] || i >= end[r + 1])) misplaced[moves++] = i;
     /* ... go to the misplaced positions in ascending order. */
     for (int32_t i = 0, k = 0; i < n && k < moves; i++)
-        if (i < end[regions[i]] || i >= end[regions[i] + 1]) destination[misplaced[k++]] = i;
+        if (i < end[orders[i]] || i >= end[orders[i] + 1]) destination[misplaced[k++]] = i;
 
     for (int32_t k = 0; k < moves; k++) {
         int32_t from = misplaced[k], to = destination[from];

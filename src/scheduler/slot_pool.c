@@ -1,9 +1,11 @@
 /* State-slot pools, one a cache group: which request owns which row of the recurrent-state memory. */
 #include "gdnmeta.h"
 
+#include "base/limits.h"
+
 #include <stdlib.h>
 
-enum { NULL_SLOT = 0, MAX_GROUPS = 64 };
+enum { NULL_SLOT = 0 };
 
 typedef struct pool {
     int32_t *stack;       /* [size] free slots, the next one to hand out at the end */
@@ -16,7 +18,7 @@ typedef struct pool {
 
 struct gdn_slots {
     int32_t num_groups;
-    pool pools[MAX_GROUPS];
+    pool pools[GDN_MAX_GROUPS];
 };
 
 static int pool_make(pool *p, int32_t size)
@@ -36,7 +38,7 @@ static int pool_make(pool *p, int32_t size)
 
 gdn_status gdn_slots_new(int32_t num_groups, const int32_t *num_slots, gdn_slots **out)
 {
-    if (num_groups < 1 || num_groups > MAX_GROUPS || !num_slots || !out) return GDN_EINVAL;
+    if (num_groups < 1 || num_groups > GDN_MAX_GROUPS || !num_slots || !out) return GDN_EINVAL;
     for (int32_t g = 0; g < num_groups; g++)
         if (num_slots[g] < 1) return GDN_EINVAL;
     gdn_slots *s = calloc(1, sizeof *s);

@@ -1,25 +1,25 @@
 /* The strict rules' refusals: what gdnmeta.h calls a legal batch, beyond what every rule set wants. */
-#ifndef GDN_LEGALITY_H
-#define GDN_LEGALITY_H
+#ifndef GDN_STRICT_H
+#define GDN_STRICT_H
 
 #include "partition/state_indices.h"
 
 /* One class of rows within a cache group: the slots it writes and reads. */
-typedef struct gdn_claim {
+typedef struct gdn_slot_users {
     const int32_t *write, *read, *list; /* list: row numbers, NULL: every row */
     int32_t rows, columns;
     int32_t speculative;                /* columns 0 .. num_draft_tokens are written, else column 0 */
     int32_t reads_back;                 /* rows that read, read the slot they write */
-} gdn_claim;
+} gdn_slot_users;
 
-static inline int32_t gdn_claim_row(const gdn_claim *k, int32_t i)
+static inline int32_t gdn_slot_users_row(const gdn_slot_users *k, int32_t i)
 {
     return k->list ? k->list[i] : i;
 }
 
-static inline int32_t gdn_claim_written(const gdn_claim *k, const gdn_step *step, int32_t i)
+static inline int32_t gdn_slot_users_written(const gdn_slot_users *k, const gdn_step *step, int32_t i)
 {
-    return k->speculative ? step->num_draft_tokens[gdn_claim_row(k, i)] + 1 : 1;
+    return k->speculative ? step->num_draft_tokens[gdn_slot_users_row(k, i)] + 1 : 1;
 }
 
 /* Marks slots written in this step; a generation a step and group spares the clearing. */
@@ -32,16 +32,16 @@ typedef struct gdn_uniqueness {
 gdn_status gdn_uniqueness_new(gdn_uniqueness *u, const gdn_settings *settings);
 void gdn_uniqueness_free(gdn_uniqueness *u);
 
-/* A slot that a row writes is no other row's to write or read. Both claims' slots are in range. */
-gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_claim claims[2], const gdn_step *step,
+/* A slot that a row writes is no other row's to write or read. Both users' slots are in range. */
+gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
                                 const int32_t *read_column, int32_t group, gdn_error *error);
 
 /* Row fields and read columns; before any table is read. */
-gdn_status gdn_legality_rows(const gdn_cells *cells, const gdn_settings *settings, const gdn_partition *p,
+gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
                              const gdn_step *step, gdn_error *error);
 
 /* The slots that the rows name, after the gather. */
-gdn_status gdn_legality_slots(const gdn_cells *cells, gdn_uniqueness *u, const gdn_settings *settings,
+gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u, const gdn_settings *settings,
                               const gdn_partition *p, const gdn_step *step, gdn_error *error);
 
 #endif

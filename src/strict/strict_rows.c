@@ -5,8 +5,6 @@
 #include "base/simd_range.h"
 #include "partition/row_order.h"
 
-#define REFUSE(...) return gdn_fail(error, GDN_EINVAL, __VA_ARGS__)
-
 typedef struct limits {
     int32_t spec, threshold, cols; /* S, reorder_batch_threshold, columns of a table row */
     int32_t speculative;           /* rows may have drafts, or more than one token */
@@ -21,16 +19,16 @@ static inline int are_ordinary(const limits *l, const gdn_step *step, const int3
     uint32_t signs = 0, bits = 0, accepted = 0, lengths = 0, drafts = 0, column = 0;
     for (int32_t i = from; i < from + n; i++) {
         int32_t q = speculative ? step->query_len[i] : 1, s = step->seq_len[i];
-        signs |= (uint32_t)s | (above(s, q) - 1);
+        signs |= (uint32_t)s | (gdn_above(s, q) - 1);
         bits |= (uint32_t)(step->prompt_done[i] ^ 1);
-        accepted = larger(accepted, above(step->num_accepted_tokens[i], 1));
+        accepted = gdn_larger(accepted, gdn_above(step->num_accepted_tokens[i], 1));
         if (speculative) {
             int32_t d = step->num_draft_tokens[i];
-            lengths = larger(lengths, above(q, 1));
-            drafts = larger(drafts, above(d, -1));
-            bits |= d == -1 ? 0 : above(d, q) + 1;
+            lengths = gdn_larger(lengths, gdn_above(q, 1));
+            drafts = gdn_larger(drafts, gdn_above(d, -1));
+            bits |= d == -1 ? 0 : gdn_above(d, q) + 1;
         }
-        if (columns) column = larger(column, above(read_column[i], 0));
+        if (columns) column = gdn_larger(column, gdn_above(read_column[i], 0));
     }
     return !((signs >> 31) | bits) & (accepted <= (uint32_t)l->spec) & (lengths < (uint32_t)l->threshold) &
            (drafts <= (uint32_t)l->spec + 1) & (column < (uint32_t)l->cols);
@@ -44,12 +42,12 @@ static inline int block_is_ordinary(const limits *l, const gdn_step *step, const
     return are_ordinary(l, step, read_column, from, n, 0, 0);
 }
 
-WIDE static int32_t count_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t rows)
+GDN_WIDE static int32_t count_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t rows)
 {
-    int32_t all = rows & ~(VECTOR - 1), i = 0;
+    int32_t all = rows & ~(GDN_VECTOR - 1), i = 0;
     if (block_is_ordinary(l, step, read_column, 0, all)) i = all;
-    while (i + VECTOR <= rows && block_is_ordinary(l, step, read_column, i, VECTOR)) i += VECTOR;
-    while (i + SMALL <= rows && block_is_ordinary(l, step, read_column, i, SMALL)) i += SMALL;
+    while (i + GDN_VECTOR <= rows && block_is_ordinary(l, step, read_column, i, GDN_VECTOR)) i += GDN_VECTOR;
+    while (i + GDN_SMALL_VECTOR <= rows && block_is_ordinary(l, step, read_column, i, GDN_SMALL_VECTOR)) i += GDN_SMALL_VECTOR;
     return i;
 }
 
@@ -57,14 +55,14 @@ static gdn_status judge_row(const limits *l, const gdn_step *step, int32_t i, gd
 {
     int32_t q = step->query_len[i], s = step->seq_len[i], d = step->num_draft_tokens[i];
     int32_t a = step->num_accepted_tokens[i], done = step->prompt_done[i];
-    if (q < 1) REFUSE("rows[%d].query_len = %d, want >= 1 (only padding at the back is empty)", i, q);
-    if (s < q) REFUSE("rows[%d].seq_len = %d, want >= query_len = %d", i, s, q);
-    if (d < -1 || d > l->spec) REFUSE("rows[%d].num_draft_tokens = %d, want -1 .. %d", i, d, l->spec);
-    if (a < 1 || a > l->spec + 1) REFUSE("rows[%d].num_accepted_tokens = %d, want 1 .. %d", i, a, l->spec + 1);
-    if (done & ~1) REFUSE("rows[%d].prompt_done = %d, want 0 or 1", i, done);
-    if (d >= 0 && q != d + 1) REFUSE("rows[%d].query_len = %d, want num_draft_tokens + 1 = %d", i, q, d + 1);
-    if (d >= 0 && !done) REFUSE("rows[%d].prompt_done = 0, want 1 (num_draft_tokens = %d)", i, d);
-    if (d >= 0 && s == q) REFUSE("rows[%d].seq_len = %d, want > query_len = %d in a speculative row", i, s, q);
+    if (q < 1) GDN_REFUSE(error, "rows[%d].query_len = %d, want >= 1 (only padding at the back is empty)", i, q);
+    if (s < q) GDN_REFUSE(error, "rows[%d].seq_len = %d, want >= query_len = %d", i, s, q);
+    if (d < -1 || d > l->spec) GDN_REFUSE(error, "rows[%d].num_draft_tokens = %d, want -1 .. %d", i, d, l->spec);
+    if (a < 1 || a > l->spec + 1) GDN_REFUSE(error, "rows[%d].num_accepted_tokens = %d, want 1 .. %d", i, a, l->spec + 1);
+    if (done & ~1) GDN_REFUSE(error, "rows[%d].prompt_done = %d, want 0 or 1", i, done);
+    if (d >= 0 && q != d + 1) GDN_REFUSE(error, "rows[%d].query_len = %d, want num_draft_tokens + 1 = %d", i, q, d + 1);
+    if (d >= 0 && !done) GDN_REFUSE(error, "rows[%d].prompt_done = 0, want 1 (num_draft_tokens = %d)", i, d);
+    if (d >= 0 && s == q) GDN_REFUSE(error, "rows[%d].seq_len = %d, want > query_len = %d in a speculative row", i, s, q);
     return GDN_OK;
 }
 
@@ -73,11 +71,11 @@ static gdn_status judge_column(const limits *l, const gdn_step *step, int32_t i,
     int32_t fresh = step->seq_len[i] == step->query_len[i];
     if (fresh ? column == -1 : column >= 0 && column < l->cols) return GDN_OK;
     if (fresh)
-        REFUSE("rows[%d].read_column = %d, want -1 (nothing is computed yet)", i, column);
+        GDN_REFUSE(error, "rows[%d].read_column = %d, want -1 (nothing is computed yet)", i, column);
     if (column == GDN_READ_DEFAULT)
-        REFUSE("rows[%d].read_column = %d (not given), want 0 .. %d (align with speculation cannot imply it)", i, column,
+        GDN_REFUSE(error, "rows[%d].read_column = %d (not given), want 0 .. %d (align with speculation cannot imply it)", i, column,
                l->cols - 1);
-    REFUSE("rows[%d].read_column = %d, want 0 .. %d", i, column, l->cols - 1);
+    GDN_REFUSE(error, "rows[%d].read_column = %d, want 0 .. %d", i, column, l->cols - 1);
 }
 
 /* Rows in front of `from` are decodes. */
@@ -90,10 +88,10 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
         gdn_status status = judge_row(l, step, i, error);
         if (!status) status = judge_column(l, step, i, read_column[i], error);
         if (status) return status;
-        int32_t here = gdn_region(step->query_len[i], step->seq_len[i] == step->query_len[i], step->prompt_done[i],
+        int32_t here = gdn_row_order(step->query_len[i], step->seq_len[i] == step->query_len[i], step->prompt_done[i],
                                   l->threshold);
         if (here < previous)
-            REFUSE("rows[%d] is %s (query_len = %d, seq_len = %d) behind %s, want decodes, short extends, "
+            GDN_REFUSE(error, "rows[%d] is %s (query_len = %d, seq_len = %d) behind %s, want decodes, short extends, "
                    "long extends, first chunks", i, NAMES[here], step->query_len[i], step->seq_len[i], NAMES[previous]);
         previous = here;
     }
@@ -104,21 +102,21 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
 static gdn_status judge_padding(const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
     for (int32_t i = p->rows; i < step->table_rows; i++) {
-        if (step->seq_len[i] != 0) REFUSE("rows[%d].seq_len = %d, want 0 in a padding row", i, step->seq_len[i]);
+        if (step->seq_len[i] != 0) GDN_REFUSE(error, "rows[%d].seq_len = %d, want 0 in a padding row", i, step->seq_len[i]);
         if (step->num_draft_tokens[i] != -1)
-            REFUSE("rows[%d].num_draft_tokens = %d, want -1 in a padding row", i, step->num_draft_tokens[i]);
+            GDN_REFUSE(error, "rows[%d].num_draft_tokens = %d, want -1 in a padding row", i, step->num_draft_tokens[i]);
     }
     return GDN_OK;
 }
 
-gdn_status gdn_legality_rows(const gdn_cells *cells, const gdn_settings *settings, const gdn_partition *p,
+gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
                              const gdn_step *step, gdn_error *error)
 {
     limits l = { .spec = settings->config.num_speculative_tokens, .threshold = settings->threshold,
-                 .cols = step->tables[0].cols, .speculative = p->drafts_named, .columns = cells->reads_named };
+                 .cols = step->tables[0].cols, .speculative = p->any_drafts_given, .columns = indices->any_reads_given };
     int32_t decodes = p->speculative ? p->rows : p->num_decodes;
     while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills beside speculative rows */
-    int32_t ordinary = count_ordinary(&l, step, cells->read_column, decodes);
-    gdn_status status = judge_rows(&l, step, ordinary, p->rows, cells->read_column, error);
+    int32_t ordinary = count_ordinary(&l, step, indices->read_column, decodes);
+    gdn_status status = judge_rows(&l, step, ordinary, p->rows, indices->read_column, error);
     return status ? status : judge_padding(p, step, error);
 }

@@ -3,31 +3,29 @@
 
 #include "base/simd_range.h"
 
-#define REFUSE(...) return gdn_fail(error, GDN_EINVAL, __VA_ARGS__)
-
 static inline int are_slots(const int32_t *values, int32_t n, int32_t slots)
 {
     uint32_t highest = 0;
-    for (int32_t i = 0; i < n; i++) highest = larger(highest, above(values[i], 1));
+    for (int32_t i = 0; i < n; i++) highest = gdn_larger(highest, gdn_above(values[i], 1));
     return highest < (uint32_t)(slots - 1) || n == 0;
 }
 
-static gdn_status judge_slots(const gdn_claim *k, const gdn_step *step, int32_t i, int32_t read_column, int32_t slots,
+static gdn_status judge_slots(const gdn_slot_users *k, const gdn_step *step, int32_t i, int32_t read_column, int32_t slots,
                               int32_t group, gdn_error *error)
 {
-    int32_t row = gdn_claim_row(k, i), written = gdn_claim_written(k, step, i);
+    int32_t row = gdn_slot_users_row(k, i), written = gdn_slot_users_written(k, step, i);
     for (int32_t c = 0; c < k->columns; c++) {
         int32_t v = k->write[i * k->columns + c], lowest = c < written;
         if (v < lowest || v >= slots)
-            REFUSE("rows[%d] group %d block %d = %d, want %d .. %d (num_slots - 1)", row, group, c, v, lowest, slots - 1);
+            GDN_REFUSE(error, "rows[%d] group %d block %d = %d, want %d .. %d (num_slots - 1)", row, group, c, v, lowest, slots - 1);
     }
     if (read_column >= 0 && (k->read[i] < 1 || k->read[i] >= slots))
-        REFUSE("rows[%d] group %d block at read_column %d = %d, want 1 .. %d (num_slots - 1)", row, group, read_column,
+        GDN_REFUSE(error, "rows[%d] group %d block at read_column %d = %d, want 1 .. %d (num_slots - 1)", row, group, read_column,
                k->read[i], slots - 1);
     return GDN_OK;
 }
 
-static inline int rows_are_good(const gdn_claim *k, int32_t slots, int32_t i, int32_t n)
+static inline int rows_are_good(const gdn_slot_users *k, int32_t slots, int32_t i, int32_t n)
 {
     const int32_t *write = k->write + i * k->columns;
     int good = k->columns == 1   ? are_slots(write, n, slots)
@@ -38,20 +36,20 @@ static inline int rows_are_good(const gdn_claim *k, int32_t slots, int32_t i, in
 
 /* The row from which on not all slots are good. Null slots are rare: fresh rows read them, and
  * speculative rows with fewer drafts may name them. */
-WIDE static int32_t find_doubtful(const gdn_claim *k, int32_t slots)
+GDN_WIDE static int32_t find_doubtful(const gdn_slot_users *k, int32_t slots)
 {
-    int32_t all = k->rows & ~(VECTOR - 1), i = 0;
+    int32_t all = k->rows & ~(GDN_VECTOR - 1), i = 0;
     if (rows_are_good(k, slots, 0, all)) i = all;
-    while (i + VECTOR <= k->rows && rows_are_good(k, slots, i, VECTOR)) i += VECTOR;
-    while (i + SMALL <= k->rows && rows_are_good(k, slots, i, SMALL)) i += SMALL;
+    while (i + GDN_VECTOR <= k->rows && rows_are_good(k, slots, i, GDN_VECTOR)) i += GDN_VECTOR;
+    while (i + GDN_SMALL_VECTOR <= k->rows && rows_are_good(k, slots, i, GDN_SMALL_VECTOR)) i += GDN_SMALL_VECTOR;
     return i;
 }
 
-static gdn_status check_slots(const gdn_claim *k, const gdn_step *step, const int32_t *read_column, int32_t slots,
+static gdn_status check_slots(const gdn_slot_users *k, const gdn_step *step, const int32_t *read_column, int32_t slots,
                               int32_t group, gdn_error *error)
 {
     for (int32_t i = find_doubtful(k, slots); i < k->rows; i++) {
-        gdn_status status = judge_slots(k, step, i, read_column[gdn_claim_row(k, i)], slots, group, error);
+        gdn_status status = judge_slots(k, step, i, read_column[gdn_slot_users_row(k, i)], slots, group, error);
         if (status) return status;
     }
     return GDN_OK;
@@ -64,31 +62,31 @@ static gdn_status check_padding(const gdn_table *table, const gdn_table *own, in
     for (int32_t i = p->rows; i < step->table_rows; i++) {
         int32_t r = step->table_row[i];
         const gdn_table *t = r < 0 ? own : table;
-        const int32_t *cells = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
+        const int32_t *blocks = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
         for (int32_t c = 0; c < columns; c++)
-            if (cells[c]) REFUSE("rows[%d] group %d block %d = %d, want 0 in a padding row", i, group, c, cells[c]);
+            if (blocks[c]) GDN_REFUSE(error, "rows[%d] group %d block %d = %d, want 0 in a padding row", i, group, c, blocks[c]);
     }
     return GDN_OK;
 }
 
-gdn_status gdn_legality_slots(const gdn_cells *cells, gdn_uniqueness *u, const gdn_settings *settings,
+gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u, const gdn_settings *settings,
                               const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
     /* Without speculation column 0 is both the current state and the next, unless the host says otherwise. */
-    int32_t reads_back = settings->config.num_speculative_tokens == 0 && !cells->reads_named;
+    int32_t reads_back = settings->config.num_speculative_tokens == 0 && !indices->any_reads_given;
     for (int32_t g = 0; g < settings->config.num_groups; g++) {
         if (step->tables[g].on_device) continue; /* the device checks what only it can see */
-        const int32_t *slots = cells->slots + (size_t)g * cells->group_stride;
-        gdn_claim claims[2] = {
-            { slots + cells->non_spec, slots + cells->non_spec_read, p->non_spec_rows, p->num_non_spec, 1, 0, reads_back },
-            { slots + cells->spec, slots + cells->spec_read, p->spec_rows, p->num_spec, p->state_columns, 1, 0 },
+        const int32_t *slots = indices->slots + (size_t)g * indices->group_stride;
+        gdn_slot_users users[2] = {
+            { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1, 0, reads_back },
+            { slots + indices->spec, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 1, 0 },
         };
         gdn_status status = GDN_OK;
         for (int32_t n = 0; !status && n < 2; n++)
-            status = check_slots(&claims[n], step, cells->read_column, settings->num_slots[g], g, error);
+            status = check_slots(&users[n], step, indices->read_column, settings->num_slots[g], g, error);
         const gdn_table *own = step->own ? &step->own[g] : NULL;
         if (!status) status = check_padding(&step->tables[g], own, settings->window, p, step, g, error);
-        if (!status && u->seen) status = gdn_uniqueness_check(u, claims, step, cells->read_column, g, error);
+        if (!status && u->seen) status = gdn_uniqueness_check(u, users, step, indices->read_column, g, error);
         if (status) return status;
     }
     return GDN_OK;

@@ -20,29 +20,29 @@ void gdn_uniqueness_free(gdn_uniqueness *u)
     free(u->seen);
 }
 
-static int writes(const gdn_claim *k, const gdn_step *step, int32_t i, int32_t slot)
+static int writes(const gdn_slot_users *k, const gdn_step *step, int32_t i, int32_t slot)
 {
-    for (int32_t c = 0; c < gdn_claim_written(k, step, i); c++)
+    for (int32_t c = 0; c < gdn_slot_users_written(k, step, i); c++)
         if (k->write[i * k->columns + c] == slot) return 1;
     return 0;
 }
 
 /* The first row that writes the slot, or that does so besides row `but`. */
-static int32_t find_writer(const gdn_claim claims[2], const gdn_step *step, int32_t slot, int32_t but)
+static int32_t find_writer(const gdn_slot_users users[2], const gdn_step *step, int32_t slot, int32_t but)
 {
     int32_t first = INT32_MAX;
     for (int32_t n = 0; n < 2; n++)
-        for (int32_t i = 0; i < claims[n].rows; i++) {
-            int32_t row = gdn_claim_row(&claims[n], i);
-            if (row != but && row < first && writes(&claims[n], step, i, slot)) first = row;
+        for (int32_t i = 0; i < users[n].rows; i++) {
+            int32_t row = gdn_slot_users_row(&users[n], i);
+            if (row != but && row < first && writes(&users[n], step, i, slot)) first = row;
         }
     return first;
 }
 
-static gdn_status refuse_second_writer(const gdn_claim claims[2], const gdn_step *step, int32_t group, int32_t slot,
+static gdn_status refuse_second_writer(const gdn_slot_users users[2], const gdn_step *step, int32_t group, int32_t slot,
                                        gdn_error *error)
 {
-    int32_t first = find_writer(claims, step, slot, -1), second = find_writer(claims, step, slot, first);
+    int32_t first = find_writer(users, step, slot, -1), second = find_writer(users, step, slot, first);
     if (second == INT32_MAX)
         return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d names block %d twice, want a block a column", first, group,
                         slot);
@@ -50,13 +50,13 @@ static gdn_status refuse_second_writer(const gdn_claim claims[2], const gdn_step
                     group, slot, first);
 }
 
-/* Takes note of every slot that the claim's rows write; the slot that was taken already, or 0. */
-static int32_t mark_written(gdn_uniqueness *u, const gdn_claim *k, const gdn_step *step)
+/* Takes note of every slot that these rows write; the slot that was taken already, or 0. */
+static int32_t mark_written(gdn_uniqueness *u, const gdn_slot_users *k, const gdn_step *step)
 {
     uint32_t generation = u->generation, *seen = u->seen;
     for (int32_t i = 0; i < k->rows; i++) {
         const int32_t *write = k->write + i * k->columns;
-        for (int32_t c = 0; c < gdn_claim_written(k, step, i); c++) {
+        for (int32_t c = 0; c < gdn_slot_users_written(k, step, i); c++) {
             if (seen[write[c]] == generation) return write[c];
             seen[write[c]] = generation;
         }
@@ -64,30 +64,30 @@ static int32_t mark_written(gdn_uniqueness *u, const gdn_claim *k, const gdn_ste
     return 0;
 }
 
-static gdn_status check_reads(const gdn_uniqueness *u, const gdn_claim claims[2], const gdn_claim *k, const gdn_step *step,
+static gdn_status check_reads(const gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_slot_users *k, const gdn_step *step,
                               const int32_t *read_column, int32_t group, gdn_error *error)
 {
     for (int32_t i = 0; i < k->rows; i++) {
-        int32_t row = gdn_claim_row(k, i), slot = k->read[i];
+        int32_t row = gdn_slot_users_row(k, i), slot = k->read[i];
         if (read_column[row] < 0 || u->seen[slot] != u->generation || writes(k, step, i, slot)) continue;
         return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d reads block %d, want one that rows[%d] does not write", row,
-                        group, slot, find_writer(claims, step, slot, row));
+                        group, slot, find_writer(users, step, slot, row));
     }
     return GDN_OK;
 }
 
-gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_claim claims[2], const gdn_step *step,
+gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
                                 const int32_t *read_column, int32_t group, gdn_error *error)
 {
     if (++u->generation == 0) {
         memset(u->seen, 0, (size_t)u->slots * sizeof *u->seen);
         u->generation = 1;
     }
-    int32_t taken = mark_written(u, &claims[0], step);
-    if (!taken) taken = mark_written(u, &claims[1], step);
-    if (taken) return refuse_second_writer(claims, step, group, taken, error);
+    int32_t taken = mark_written(u, &users[0], step);
+    if (!taken) taken = mark_written(u, &users[1], step);
+    if (taken) return refuse_second_writer(users, step, group, taken, error);
     gdn_status status = GDN_OK;
     for (int32_t n = 0; n < 2; n++)
-        if (!status && !claims[n].reads_back) status = check_reads(u, claims, &claims[n], step, read_column, group, error);
+        if (!status && !users[n].reads_back) status = check_reads(u, users, &users[n], step, read_column, group, error);
     return status;
 }

@@ -20,26 +20,26 @@ static uint32_t find_misshapen(const gdn_metadata *m, const gdn_shapes *shapes)
     return GDN_NUM_FIELDS;
 }
 
-static void plan_rows(gdn_checks *p, const gdn_settings *settings, const gdn_metadata *m, const gdn_shapes *s)
+static void plan_rows(gdn_verify_plan *p, const gdn_settings *settings, const gdn_metadata *m, const gdn_shapes *s)
 {
     int32_t n = m->non_spec_query_start_loc.shape[0] - 1, longest = settings->config.max_num_batched_tokens;
     int32_t plain = !s->speculative, spec_tokens = m->num_spec_decode_tokens, first = plain && m->num_prefills != 0;
     int32_t others = m->num_decode_tokens + m->num_prefill_tokens, known = p->strict || s->mixed;
-    p->rows[0] = (gdn_checked_rows){ .real = s->staged ? m->num_decodes : n, .least = p->strict, .most = longest,
+    p->rows[0] = (gdn_verify_rows){ .real = s->for_graph ? m->num_decodes : n, .least = p->strict, .most = longest,
                                      .least_end = known ? others : 0, .most_end = known ? others : longest,
                                      .boundaries = GDN_FIELD_non_spec_query_start_loc };
-    /* Without plain rows, the reference hands out the batch's own first boundaries: empty rows may stand among them. */
-    p->rows[1] = (gdn_checked_rows){ .real = m->num_spec_decodes, .least = p->strict,
+    /* Without plain rows, vLLM hands out the batch's own first boundaries: empty rows may stand among them. */
+    p->rows[1] = (gdn_verify_rows){ .real = m->num_spec_decodes, .least = p->strict,
                                      .most = p->strict ? p->most_accepted : longest, .most_end = spec_tokens,
                                      .least_end = known ? spec_tokens : 0, .boundaries = GDN_FIELD_spec_query_start_loc };
     p->mixed = s->mixed;
-    p->staged = s->staged;
+    p->for_graph = s->for_graph;
     p->num_spec_decodes = m->num_spec_decodes;
     p->decodes = first || (plain && p->strict) ? m->num_decodes : -1;
     p->decode_tokens = m->num_decode_tokens;
     p->tokens = spec_tokens + others;
-    p->tail = plain ? m->num_decodes : 0;
-    p->tail_tokens = plain ? m->num_decode_tokens : 0;
+    p->first_prefill = plain ? m->num_decodes : 0;
+    p->tokens_before_prefills = plain ? m->num_decode_tokens : 0;
     p->columns = (uint32_t)m->spec_state_indices_tensor.shape[1];
     p->least_prefill = p->strict || settings->config.rules == GDN_RULES_VLLM_2026_11 ? 1 : 2;
     p->kept_grid = settings->config.prefill_checkpoint_alignment ? settings->config.prefill_checkpoint_alignment : 1;
@@ -50,7 +50,7 @@ static void plan_rows(gdn_checks *p, const gdn_settings *settings, const gdn_met
                                                                            : GDN_FIELD_prefill_query_start_loc;
 }
 
-static void plan_fields(gdn_checks *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *m)
+static void plan_fields(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *m)
 {
     uint32_t num_groups = (uint32_t)settings->config.num_groups;
     int32_t BOUND = settings->config.query_start_loc_dtype;
@@ -60,7 +60,7 @@ static void plan_fields(gdn_checks *p, const gdn_settings *settings, const gdn_a
         uint32_t f = GDN_FIELD_##name, length = (uint32_t)t->shape[0] * (uint32_t)t->shape[1];                           \
         uint32_t stride = (uint32_t)arena->group_stride[f], groups = per_group ? num_groups : 1;                         \
         void *buffer = arena->capacity[f] ? gdn_arena_at(arena, f, 0) : NULL;                                            \
-        p->fields[f] = (gdn_checked){ .data = (uintptr_t)t->data, .stride = stride, .elements = length,                  \
+        p->fields[f] = (gdn_verify_tensor){ .data = (uintptr_t)t->data, .stride = stride, .elements = length,                  \
                                       .groups = t->data ? groups : 0, .dtype = t->dtype };                               \
         p->unused[f] = (gdn_unused){ .buffer = settings->config.poison ? (uintptr_t)buffer : 0, .stride = stride,        \
                                      .used = t->data == buffer ? length * gdn_element_size(t->dtype) : 0,                         \
@@ -71,27 +71,27 @@ static void plan_fields(gdn_checks *p, const gdn_settings *settings, const gdn_a
 }
 
 /* Blocks for a device: each field's elements, then each buffer's unused memory. */
-static void plan_blocks(gdn_checks *p)
+static void plan_blocks(gdn_verify_plan *p)
 {
     p->blocks = 0;
     for (uint32_t s = 0; s < 2 * GDN_NUM_FIELDS; s++) {
-        const gdn_checked *t = &p->fields[s % GDN_NUM_FIELDS];
+        const gdn_verify_tensor *t = &p->fields[s % GDN_NUM_FIELDS];
         const gdn_unused *u = &p->unused[s % GDN_NUM_FIELDS];
         uint32_t threads = t->elements * t->groups;
         if (s >= GDN_NUM_FIELDS) threads = u->buffer ? gdn_stretches(u) * u->groups : 0;
         p->first_block[s] = p->blocks;
-        p->blocks += (threads + GDN_CHECK_THREADS - 1) / GDN_CHECK_THREADS;
+        p->blocks += (threads + GDN_VERIFY_THREADS - 1) / GDN_VERIFY_THREADS;
     }
 }
 
-uint32_t gdn_checks_make(gdn_checks *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *meta)
+uint32_t gdn_verify_plan_make(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *meta)
 {
     gdn_shapes shapes;
     gdn_shapes_expect(&shapes, settings, meta);
     uint32_t misshapen = settings->config.check ? find_misshapen(meta, &shapes) : GDN_NUM_FIELDS;
     plan_fields(p, settings, arena, meta);
     if (misshapen < GDN_NUM_FIELDS || !settings->config.check)
-        for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) p->fields[f] = (gdn_checked){ 0 };
+        for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) p->fields[f] = (gdn_verify_tensor){ 0 };
     plan_rows(p, settings, meta, &shapes);
     plan_blocks(p);
     return misshapen;

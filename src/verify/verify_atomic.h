@@ -1,7 +1,7 @@
 /* Shared words of a check: the first violation, and who uses a slot. Threads of a device meet here in any order, so
  * all is done by compare and swap; on the CPU, whose loop is alone, by plain loads and stores. */
-#ifndef GDN_CLAIM_H
-#define GDN_CLAIM_H
+#ifndef GDN_VERIFY_ATOMIC_H
+#define GDN_VERIFY_ATOMIC_H
 
 #include "verify/verify_plan.h"
 #include "base/rule.h"
@@ -22,7 +22,7 @@ GDN_RULE uint64_t gdn_swap(uint64_t *at, uint64_t was, uint64_t next)
 enum { GDN_FOUND_STEP = 48, GDN_FOUND_FIELD = 42, GDN_FOUND_GROUP = 36, GDN_FOUND_ELEMENT = 4 };
 
 /* Of one step's violations the lowest word stays, whatever the order of threads; of several steps', the first. */
-GDN_RULE void gdn_report(const gdn_checks *c, uint32_t field, uint32_t group, uint32_t i, int32_t code)
+GDN_RULE void gdn_report(const gdn_verify_plan *c, uint32_t field, uint32_t group, uint32_t i, int32_t code)
 {
     uint64_t word = (uint64_t)(c->step & 0xffff) << GDN_FOUND_STEP | (uint64_t)field << GDN_FOUND_FIELD |
                     (uint64_t)group << GDN_FOUND_GROUP | (uint64_t)i << GDN_FOUND_ELEMENT | (uint64_t)code;
@@ -39,7 +39,7 @@ enum { GDN_CLAIM_STAMP = 34, GDN_CLAIM_WRITER = 17, GDN_CLAIM_MANY = 0x1ffff };
 
 /* Row `number` writes or reads the slot. Writers and readers come in any order, and the later one sees the earlier:
  * 0 where another row writes it, or this one writes what another uses. Rows may read a slot together. */
-GDN_RULE int32_t gdn_claim_slot(const gdn_checks *c, uint32_t group, uint64_t slot, uint32_t number, int32_t writes)
+GDN_RULE int32_t gdn_claim_slot(const gdn_verify_plan *c, uint32_t group, uint64_t slot, uint32_t number, int32_t writes)
 {
     if (!c->claims) return 1;
     uint64_t *claim = (uint64_t *)(uintptr_t)c->claims + group * c->most_slots + slot, was = 0, me = number + 1;
@@ -59,7 +59,7 @@ GDN_RULE int32_t gdn_claim_slot(const gdn_checks *c, uint32_t group, uint64_t sl
 }
 
 /* Stamps come again after 2^30 checks. Until then each claim that is out of date has been cleared, one a check. */
-GDN_RULE void gdn_forget_claim(const gdn_checks *c)
+GDN_RULE void gdn_forget_claim(const gdn_verify_plan *c)
 {
     if (!c->claimable) return;
     uint64_t *claim = (uint64_t *)(uintptr_t)c->claims + c->stamp % c->claimable, was = *(volatile uint64_t *)claim;

@@ -1,12 +1,12 @@
 /* The states that prefills keep before their end: offsets within their rows, slots for those alone, and the launch
  * plan by induction. Compiles as C and as CUDA. */
-#ifndef GDN_CHECK_KEPT_H
-#define GDN_CHECK_KEPT_H
+#ifndef GDN_VERIFY_CHECKPOINTS_H
+#define GDN_VERIFY_CHECKPOINTS_H
 
 #include "verify/verify_rows.h"
 
 /* Within the row, and on the grid of the configuration and of the plan. */
-GDN_RULE int32_t gdn_check_kept_offset(const gdn_checks *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_offset(const gdn_verify_plan *c, int64_t i)
 {
     int64_t offset = GDN_AT(checkpoint_offsets, i);
     if (offset == 0) return 0;
@@ -14,13 +14,13 @@ GDN_RULE int32_t gdn_check_kept_offset(const gdn_checks *c, int64_t i)
     return offset % c->kept_grid == 0 && (!c->kept_every || offset % c->kept_every == 0) ? 0 : GDN_CHECK_CHECKPOINT;
 }
 
-GDN_RULE int32_t gdn_check_kept_state(const gdn_checks *c, uint32_t group, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_state(const gdn_verify_plan *c, uint32_t group, int64_t i)
 {
     int64_t slot = gdn_at(c, GDN_FIELD_checkpoint_state_indices, group, i);
     return GDN_AT(checkpoint_offsets, i) != 0 || slot == c->pad_slot ? 0 : GDN_CHECK_CHECKPOINT;
 }
 
-GDN_RULE int32_t gdn_check_kept_start(const gdn_checks *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_start(const gdn_verify_plan *c, int64_t i)
 {
     int64_t at = GDN_AT(checkpoint_cu_starts, i);
     if (i == 0) return at == 0 ? 0 : GDN_CHECK_CHECKPOINT;
@@ -30,7 +30,7 @@ GDN_RULE int32_t gdn_check_kept_start(const gdn_checks *c, int64_t i)
     return is_last && at != c->num_checkpoints ? GDN_CHECK_CHECKPOINT : 0;
 }
 
-GDN_RULE int32_t gdn_check_kept_row(const gdn_checks *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_row(const gdn_verify_plan *c, int64_t i)
 {
     int64_t offset = GDN_AT(checkpoint_offsets, i), prefill = i - c->kept_others, want = 0;
     if (offset != 0 && prefill >= 0)

@@ -5,13 +5,13 @@
 
 #include <string.h>
 
-static void check_field(const gdn_checks *c, uint32_t field)
+static void check_field(const gdn_verify_plan *c, uint32_t field)
 {
-    const gdn_checked *t = &c->fields[field];
+    const gdn_verify_tensor *t = &c->fields[field];
     for (uint32_t g = 0; g < t->groups; g++) {
         int64_t spec_before = 0;
         for (uint32_t i = 0; i < t->elements; i++) {
-            int32_t code = gdn_check_element(c, field, g, i, spec_before);
+            int32_t code = gdn_verify_element(c, field, g, i, spec_before);
             if (code) gdn_report(c, field, g, i, code);
             if (field == GDN_FIELD_spec_sequence_masks) spec_before += gdn_at(c, field, 0, i) & 1;
         }
@@ -24,7 +24,7 @@ static void poison_buffer(const gdn_unused *u)
         memset((char *)(uintptr_t)u->buffer + (size_t)g * u->stride + u->used, 0xa5, u->bytes - u->used);
 }
 
-void gdn_check_cpu(const gdn_checks *c)
+void gdn_verify_cpu(const gdn_verify_plan *c)
 {
     gdn_forget_claim(c);
     for (uint32_t f = 0; f < GDN_NUM_FIELDS; f++) check_field(c, f);

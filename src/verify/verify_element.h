@@ -1,47 +1,47 @@
 /* Which question an element of a field is asked, and which thread of a launch asks it. Compiles as C and as CUDA. */
-#ifndef GDN_CHECK_ELEMENT_H
-#define GDN_CHECK_ELEMENT_H
+#ifndef GDN_VERIFY_ELEMENT_H
+#define GDN_VERIFY_ELEMENT_H
 
 #include "verify/verify_checkpoints.h"
 #include "verify/verify_chunks.h"
 
-/* spec_before: what gdn_check_mask wants, for elements of the mask alone. */
-GDN_RULE int32_t gdn_check_element(const gdn_checks *c, uint32_t field, uint32_t group, int64_t i, int64_t spec_before)
+/* spec_before: what gdn_verify_mask wants, for elements of the mask alone. */
+GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i, int64_t spec_before)
 {
     switch (field) {
-    case GDN_FIELD_spec_query_start_loc: return gdn_check_boundary(c, 1, i);
-    case GDN_FIELD_non_spec_query_start_loc: return gdn_check_boundary(c, 0, i);
-    case GDN_FIELD_spec_state_indices_tensor: return gdn_check_written(c, field, 1, group, i);
-    case GDN_FIELD_non_spec_state_indices_tensor: return gdn_check_written(c, field, 0, group, i);
-    case GDN_FIELD_spec_sequence_masks: return gdn_check_mask(c, i, spec_before);
+    case GDN_FIELD_spec_query_start_loc: return gdn_verify_boundary(c, 1, i);
+    case GDN_FIELD_non_spec_query_start_loc: return gdn_verify_boundary(c, 0, i);
+    case GDN_FIELD_spec_state_indices_tensor: return gdn_verify_written(c, field, 1, group, i);
+    case GDN_FIELD_non_spec_state_indices_tensor: return gdn_verify_written(c, field, 0, group, i);
+    case GDN_FIELD_spec_sequence_masks: return gdn_verify_mask(c, i, spec_before);
     case GDN_FIELD_spec_token_indx:
-    case GDN_FIELD_non_spec_token_indx: return gdn_check_token(c, field, i);
-    case GDN_FIELD_num_accepted_tokens: return gdn_check_accepted(c, i);
-    case GDN_FIELD_has_initial_state: return gdn_check_initial(c, i);
-    case GDN_FIELD_chunk_indices: return gdn_check_chunk(c, i);
-    case GDN_FIELD_chunk_offsets: return gdn_check_chunk_start(c, i);
-    case GDN_FIELD_batch_ptr: return gdn_check_tile(c, i);
+    case GDN_FIELD_non_spec_token_indx: return gdn_verify_token(c, field, i);
+    case GDN_FIELD_num_accepted_tokens: return gdn_verify_accepted(c, i);
+    case GDN_FIELD_has_initial_state: return gdn_verify_initial(c, i);
+    case GDN_FIELD_chunk_indices: return gdn_verify_chunk(c, i);
+    case GDN_FIELD_chunk_offsets: return gdn_verify_chunk_start(c, i);
+    case GDN_FIELD_batch_ptr: return gdn_verify_tile(c, i);
     case GDN_FIELD_prefill_query_start_loc:
-        return gdn_check_tail(c, field, GDN_FIELD_non_spec_query_start_loc, 0, i, c->tail_tokens);
+        return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_query_start_loc, 0, i, c->tokens_before_prefills);
     case GDN_FIELD_prefill_state_indices:
-        return gdn_check_tail(c, field, GDN_FIELD_non_spec_state_indices_tensor, group, i, 0);
-    case GDN_FIELD_prefill_has_initial_state: return gdn_check_tail(c, field, GDN_FIELD_has_initial_state, 0, i, 0);
+        return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_state_indices_tensor, group, i, 0);
+    case GDN_FIELD_prefill_has_initial_state: return gdn_verify_prefills(c, field, GDN_FIELD_has_initial_state, 0, i, 0);
     case GDN_FIELD_prefill_read_state_indices:
-        return gdn_check_tail(c, field, GDN_FIELD_non_spec_read_state_indices, group, i, 0);
-    case GDN_FIELD_spec_read_state_indices: return gdn_check_read(c, field, 1, group, i);
-    case GDN_FIELD_non_spec_read_state_indices: return gdn_check_read(c, field, 0, group, i);
-    case GDN_FIELD_spec_conv_shift: return gdn_check_shift(c, 1, i);
-    case GDN_FIELD_non_spec_conv_shift: return gdn_check_shift(c, 0, i);
-    case GDN_FIELD_checkpoint_offsets: return gdn_check_kept_offset(c, i);
-    case GDN_FIELD_checkpoint_state_indices: return gdn_check_kept_state(c, group, i);
-    case GDN_FIELD_checkpoint_cu_starts: return gdn_check_kept_start(c, i);
-    case GDN_FIELD_checkpoint_rows: return gdn_check_kept_row(c, i);
+        return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_read_state_indices, group, i, 0);
+    case GDN_FIELD_spec_read_state_indices: return gdn_verify_read(c, field, 1, group, i);
+    case GDN_FIELD_non_spec_read_state_indices: return gdn_verify_read(c, field, 0, group, i);
+    case GDN_FIELD_spec_conv_shift: return gdn_verify_shift(c, 1, i);
+    case GDN_FIELD_non_spec_conv_shift: return gdn_verify_shift(c, 0, i);
+    case GDN_FIELD_checkpoint_offsets: return gdn_verify_kept_offset(c, i);
+    case GDN_FIELD_checkpoint_state_indices: return gdn_verify_kept_state(c, group, i);
+    case GDN_FIELD_checkpoint_cu_starts: return gdn_verify_kept_start(c, i);
+    case GDN_FIELD_checkpoint_rows: return gdn_verify_kept_row(c, i);
     default: return 0; /* token_chunk_offset_ptr: with batch_ptr */
     }
 }
 
 /* Mask bits set in front of row i, eight rows at a time. */
-GDN_RULE int64_t gdn_spec_before(const gdn_checks *c, int64_t i)
+GDN_RULE int64_t gdn_spec_before(const gdn_verify_plan *c, int64_t i)
 {
     const unsigned char *mask = (const unsigned char *)(uintptr_t)c->fields[GDN_FIELD_spec_sequence_masks].data;
     int64_t n = 0, at = 0;
@@ -76,11 +76,11 @@ GDN_RULE uint32_t gdn_stretches(const gdn_unused *u)
     return (u->bytes + GDN_UNUSED_STRETCH - 1) / GDN_UNUSED_STRETCH - gdn_first_stretch(u);
 }
 
-GDN_RULE void gdn_check_block(const gdn_checks *c, uint32_t block, uint32_t thread)
+GDN_RULE void gdn_verify_block(const gdn_verify_plan *c, uint32_t block, uint32_t thread)
 {
     uint32_t s = 0;
     for (uint32_t i = 1; i < 2 * GDN_NUM_FIELDS; i++) s += block >= c->first_block[i];
-    uint32_t i = (block - c->first_block[s]) * GDN_CHECK_THREADS + thread;
+    uint32_t i = (block - c->first_block[s]) * GDN_VERIFY_THREADS + thread;
     if (block == 0 && thread == 0) gdn_forget_claim(c);
     if (s >= GDN_NUM_FIELDS) {
         const gdn_unused *u = &c->unused[s - GDN_NUM_FIELDS];
@@ -88,12 +88,12 @@ GDN_RULE void gdn_check_block(const gdn_checks *c, uint32_t block, uint32_t thre
         if (n && i / n < u->groups) gdn_poison_stretch(u, i / n, gdn_first_stretch(u) + i % n);
         return;
     }
-    const gdn_checked *t = &c->fields[s];
+    const gdn_verify_tensor *t = &c->fields[s];
     uint32_t group = t->elements ? i / t->elements : t->groups;
     if (group >= t->groups) return;
     i -= group * t->elements;
     int64_t spec_before = s == GDN_FIELD_spec_sequence_masks ? gdn_spec_before(c, i) : 0;
-    int32_t code = gdn_check_element(c, s, group, i, spec_before);
+    int32_t code = gdn_verify_element(c, s, group, i, spec_before);
     if (code) gdn_report(c, s, group, i, code);
 }
 

@@ -1,4 +1,4 @@
-/* Shapes from scalars. The reference rules let the host's num_reqs differ from the rows that it passes: there the
+/* Shapes from scalars. The vLLM rule sets let the host's num_reqs differ from the rows that it passes: there the
  * length of one tensor is believed, and the others must go with it. */
 #include "verify/verify_shapes.h"
 
@@ -7,7 +7,7 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int is_staged(const gdn_settings *settings, const gdn_metadata *m, int speculative)
+static int is_for_graph(const gdn_settings *settings, const gdn_metadata *m, int speculative)
 {
     int64_t cap = settings->cap, rows = speculative ? m->num_spec_decodes : m->num_decodes;
     if (settings->config.rules == GDN_RULES_STRICT) rows = m->num_rows;
@@ -23,7 +23,7 @@ static void expect_spec(gdn_shapes *s, const gdn_settings *settings, const gdn_m
     WANT(spec_query_start_loc, n + 1);
     WANT(spec_state_indices_tensor, strict ? n * states : n * m->spec_state_indices_tensor.shape[1]);
     WANT(num_accepted_tokens, n);
-    WANT(spec_sequence_masks, s->mixed ? n + non_spec : s->staged || strict ? n : GDN_ANY_LENGTH);
+    WANT(spec_sequence_masks, s->mixed ? n + non_spec : s->for_graph || strict ? n : GDN_ANY_LENGTH);
     WANT(spec_token_indx, s->mixed ? listed : smaller(m->num_spec_decodes * states, listed));
     WANT(non_spec_token_indx, s->mixed ? m->num_prefill_tokens : 0);
     if (!strict) return;
@@ -33,24 +33,24 @@ static void expect_spec(gdn_shapes *s, const gdn_settings *settings, const gdn_m
 
 static void expect_prefills(gdn_shapes *s, const gdn_settings *settings, const gdn_metadata *m, int64_t n)
 {
-    int64_t tail = n - (s->mixed ? 0 : m->num_decodes);
+    int64_t prefills = n - (s->mixed ? 0 : m->num_decodes);
     WANT(has_initial_state, n);
     if (settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) {
         WANT(chunk_indices, GDN_ANY_LENGTH);
-        WANT(chunk_offsets, (settings->config.rules == GDN_RULES_VLLM_2026_04 ? n : tail) + 1);
+        WANT(chunk_offsets, (settings->config.rules == GDN_RULES_VLLM_2026_04 ? n : prefills) + 1);
     }
     WANT(batch_ptr, GDN_ANY_LENGTH);
     WANT(token_chunk_offset_ptr, m->batch_ptr.shape[0]);
-    WANT(prefill_query_start_loc, tail + 1);
-    WANT(prefill_state_indices, tail);
-    WANT(prefill_has_initial_state, tail);
-    if (settings->config.rules == GDN_RULES_STRICT) WANT(prefill_read_state_indices, tail);
+    WANT(prefill_query_start_loc, prefills + 1);
+    WANT(prefill_state_indices, prefills);
+    WANT(prefill_has_initial_state, prefills);
+    if (settings->config.rules == GDN_RULES_STRICT) WANT(prefill_read_state_indices, prefills);
     if (!m->checkpoint_offsets.data) return;
     int64_t kept = s->mixed ? n : smaller(m->num_rows, n);
     WANT(checkpoint_offsets, kept);
     WANT(checkpoint_state_indices, kept);
     if (!m->checkpoint_every_n_tokens) return;
-    WANT(checkpoint_cu_starts, tail + 1);
+    WANT(checkpoint_cu_starts, prefills + 1);
     WANT(checkpoint_rows, kept);
 }
 
@@ -60,10 +60,10 @@ void gdn_shapes_expect(gdn_shapes *s, const gdn_settings *settings, const gdn_me
     s->speculative = m->num_spec_decodes > 0;
     s->has_prefills = m->num_prefills > 0;
     s->mixed = s->speculative && s->has_prefills;
-    s->staged = is_staged(settings, m, s->speculative);
+    s->for_graph = is_for_graph(settings, m, s->speculative);
     int64_t padded = smaller(rules == GDN_RULES_VLLM_2026_04 ? m->num_actual_tokens : m->num_rows, settings->cap);
-    int64_t spec = s->staged ? padded : m->num_spec_decodes, n = (int64_t)m->non_spec_query_start_loc.shape[0] - 1;
-    if (s->staged) n = padded;
+    int64_t spec = s->for_graph ? padded : m->num_spec_decodes, n = (int64_t)m->non_spec_query_start_loc.shape[0] - 1;
+    if (s->for_graph) n = padded;
     else if (rules == GDN_RULES_STRICT) n = (int64_t)m->num_decodes + m->num_prefills;
 
     for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) s->want[f] = GDN_NO_TENSOR;

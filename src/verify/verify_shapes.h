@@ -1,12 +1,12 @@
 /* How long a step's tensors must be, from its scalars. */
-#ifndef GDN_CHECK_SHAPES_H
-#define GDN_CHECK_SHAPES_H
+#ifndef GDN_VERIFY_SHAPES_H
+#define GDN_VERIFY_SHAPES_H
 
 #include "base/config.h"
 #include "base/fields.h"
 
 typedef struct gdn_shapes {
-    int32_t speculative, mixed, staged, has_prefills;
+    int32_t speculative, mixed, for_graph, has_prefills;
     int64_t want[GDN_NUM_FIELDS]; /* elements, or one of these: */
 } gdn_shapes;
 

@@ -57,7 +57,7 @@ typedef struct operation {
     enum { NONE, LAUNCH, CHECK, COPY, SET, RECORD } kind;
     unsigned grid, shared;
     int kernel;
-    void *launch; /* gdn_launch or gdn_checks */
+    void *launch; /* gdn_launch or gdn_verify_plan */
     const unsigned char *ring;
     uint32_t room;
     void *to;

@@ -59,7 +59,7 @@ void run_launch(const operation *o)
 
 void run_checks(const operation *o)
 {
-    const gdn_checks *c = o->launch;
+    const gdn_verify_plan *c = o->launch;
     unsigned grid = o->grid;
     uint64_t a = multiplier(grid, seed);
     reach(c->claims);
@@ -69,14 +69,14 @@ void run_checks(const operation *o)
     }
     for (unsigned n = 0; n < grid; n++) {
         uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1);
-        for (uint32_t t = 0; t < GDN_CHECK_THREADS; t++) gdn_check_block(c, block, (odd * t + n) % GDN_CHECK_THREADS);
+        for (uint32_t t = 0; t < GDN_VERIFY_THREADS; t++) gdn_verify_block(c, block, (odd * t + n) % GDN_VERIFY_THREADS);
     }
     seed++;
 }
 
 enum { INSPECTOR = 3, NUM_KERNELS = 4 };
-static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large", "gdn_check_all" };
-static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_checks) };
+static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large", "gdn_verify_all" };
+static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_verify_plan) };
 
 API int cuModuleGetFunction(void **out, void *module, const char *name)
 {
