@@ -200,12 +200,16 @@ end)
 describe("In random traffic with seats and memory enough", function()
   local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 
-  -- Every third step at least gives a prompt a block, or an eighth of a step: its share comes in each second,
-  -- and what runs beside it may need one between.
-  local function bound(prompts, unit)
-    local grants = 0
-    for _, n in ipairs(prompts) do grants = grants + math.ceil(n / unit) + 2 end
-    return 3 * grants + 4
+  -- Every second step at least gives a prompt its share: in mode align a block as far as the last boundary
+  -- that chunks end on, behind that, and everywhere in mode none, an eighth of a step. What is left behind
+  -- the boundary may be two blocks less a token: it goes with what decodes leave where that is its share.
+  local function bound(prompts, budget, block, drafts)
+    local grants, eighth = 0, math.max(1, math.floor(budget / 8))
+    for _, n in ipairs(prompts) do
+      local last = block and math.max(math.floor(n / block) - (drafts > 0 and 1 or 0), 0) or 0
+      grants = grants + last + math.ceil((n - last * (block or 0)) / eighth) + 2
+    end
+    return 2 * grants + 4
   end
 
   it("every prompt has its first token within the steps that its share and those before it take", function()
@@ -229,7 +233,7 @@ describe("In random traffic with seats and memory enough", function()
         prompts[n] = math.random(1, 10 * block)
         s.submit(n, { prompt_tokens = prompts[n], max_tokens = 5 })
       end
-      local most = bound(prompts, is_align and block or math.max(1, math.floor(budget / 8)))
+      local most = bound(prompts, budget, is_align and block, drafts)
       for n in ipairs(prompts) do
         for _ = 1, most do
           if s.first[n] then break end

@@ -60,13 +60,13 @@ function Engine:submit(request)
   request, problem = arrivals.read(request)
   if not request then error("gdnmeta.Engine:submit: " .. problem, 2) end
   open.change(self, "submit") -- a metamethod of the request may have closed it
+  local observer, i = self.observer, nil
   local refusal, code = arrivals.refusal(self, request)
-  local observer = self.observer
-  if refusal then
+  if not refusal then i, refusal, code = arrivals.add(self, request) end
+  if not i then
     if observer then observer:refused(request.class) end
     return nil, refusal, code
   end
-  local i = arrivals.add(self, request)
   if observer then observer:arrived(i) end
   self.hooks:event("on_arrival", i)
   commits.enqueue(self, i, false)

@@ -55,6 +55,7 @@ local MAP = {
   { "engine/decide/admissions", "starvation holding passing invariants" },
   { "engine/decide/chunks", "starvation holding invariants" },
   { "engine/queue/parked", "holding passing" },
+  { "engine/queue/by_", "queue_memory policy fair passing invariants" },
   { "engine/decide/preempt", "yielding invariants progress" },
   { "engine/decide/outlook", "yielding invariants" },
   { "engine/decide/upkeep", "upkeep invariants progress" },

@@ -1,4 +1,4 @@
-/* Adds up what the core asks the allocator for. Linked to the core's objects, whose calls the linker sends here
+/* Adds up what the core asks the allocator for, and refuses it where a spec says so. Linked to the core's objects, whose calls the linker sends here
  * (build/libgdncounted.so). */
 #include <stdint.h>
 #include <stdlib.h>
@@ -6,26 +6,35 @@
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__real_realloc(void *p, size_t size);
 
 static int64_t bytes;
+static int64_t calls, fail_at; /* the call that finds no memory, and all behind it; 0: none */
+
+static int fails(void)
+{
+    return ++calls >= fail_at && fail_at;
+}
 
 void *__wrap_malloc(size_t size)
 {
     bytes += (int64_t)size;
-    return __real_malloc(size);
+    return fails() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
     bytes += (int64_t)(n * size);
-    return __real_calloc(n, size);
+    return fails() ? NULL : __real_calloc(n, size);
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
     bytes += (int64_t)size;
-    return __real_aligned_alloc(alignment, size);
+    return fails() ? NULL : __real_aligned_alloc(alignment, size);
 }
+
+void *__wrap_realloc(void *p, size_t size) { return fails() ? NULL : __real_realloc(p, size); }
 
 /* Bytes asked for since the last call. */
 __attribute__((visibility("default"))) int64_t gdn_counted_bytes(void)
@@ -33,4 +42,10 @@ __attribute__((visibility("default"))) int64_t gdn_counted_bytes(void)
     int64_t since = bytes;
     bytes = 0;
     return since;
+}
+
+/* From now on the n-th allocation and those behind it find no memory; 0: all do. */
+__attribute__((visibility("default"))) void gdn_counted_fail(int64_t n)
+{
+    calls = 0, fail_at = n;
 }

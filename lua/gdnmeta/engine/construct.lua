@@ -205,12 +205,12 @@ function M.policy(what)
   return made and made:fresh(), message
 end
 
---- The order of the waiting requests that the policy asks for; nil: by arrival.
-function M.queue(self)
-  local p, limit = self.policy, self.options.rekey_limit
-  if not p.key then return nil end
+--- The order of the waiting requests that a policy asks for, still empty; false: by arrival.
+---@return table|boolean|nil queue nil: no memory
+function M.queue(self, p)
+  if not p.key then return false end
   local kind = p.group and lanes or by_key
-  return kind.new(self.requests, self.fifo, p, self.hooks, limit)
+  return kind.new(self.requests, self.fifo, p, self.options.rekey_limit)
 end
 
 function M.release(self)

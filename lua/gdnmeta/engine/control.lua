@@ -7,7 +7,7 @@ local make = require "gdnmeta.engine.construct"
 local open = require "gdnmeta.engine.usable"
 local requests = require "gdnmeta.engine.requests"
 
-local EINVAL = tonumber(lib.GDN_EINVAL)
+local EINVAL, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ENOMEM)
 
 local Engine = {}
 
@@ -89,8 +89,10 @@ function Engine:failures()
   return list, self.hooks.guard:never()
 end
 
--- A policy that was made of `source`.
+-- A policy that was made of `source`. Without memory for its queue nothing changes.
 local function follow(self, policy, source)
+  local queue = make.queue(self, policy)
+  if queue == nil then return nil, "no memory for a queue", ENOMEM end
   local records = self.hooks and self.hooks.guard.records
   self.policy, self.policy_source, self.policy_disabled = policy, source, false
   self.hooks = hooks.new(self, self.view, policy, self.options)
@@ -105,11 +107,13 @@ local function follow(self, policy, source)
     if self.requests.state[i] == requests.RUNNING then self.hooks:event("on_admit", i) end
     self.announced[n] = nil
   end
-  self.queue, self.claimant = make.queue(self) or false, -1
+  if queue then queue:fill(self.hooks) end
+  self.queue, self.claimant = queue, -1
   -- A static key is asked for when a request joins the queue: those that run have the old policy's.
   if policy.static and policy.key then
     for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
   end
+  return true
 end
 
 --- Another policy from now on. It hears of the requests that are here as if they arrived
@@ -123,17 +127,19 @@ function Engine:set_policy(what)
   local policy, message = make.policy(what)
   if not policy then return nil, message, EINVAL end
   open.change(self, "set_policy") -- a metamethod of the policy may have closed it
-  follow(self, policy, what)
-  return true
+  return follow(self, policy, what)
 end
 
 --- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
+---@return boolean|nil ok nil: no memory for its queue
+---@return string? message
+---@return integer? code
 function Engine:policy_reset()
   open.change(self, "policy_reset")
   local policy, message = make.policy(self.policy_source)
   if not policy then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
   open.change(self, "policy_reset")
-  follow(self, policy, self.policy_source)
+  return follow(self, policy, self.policy_source)
 end
 
 --- Write the inputs of every step that is built from now on to a file, which it replaces, with checksums of

@@ -4,7 +4,7 @@ local check = require "gdnmeta.native.args"
 local commits = require "gdnmeta.engine.commit"
 local requests = require "gdnmeta.engine.requests"
 
-local EINVAL, ECAP = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP)
+local EINVAL, ECAP, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_ENOMEM)
 local min, ceil = math.min, math.ceil
 local INT32_MAX = check.INT32_MAX
 
@@ -102,10 +102,11 @@ local function share(e, pinned)
 end
 
 --- A request that has passed all of the above.
----@return integer i
+---@return integer|nil i, string? message, integer? code
 function M.add(e, request)
   local r = e.requests
   local i = r:room() -- first what may find no memory: all of it or nothing
+  if e.queue and e.queue:reserve() ~= 0 then return nil, "no memory for a longer queue", ENOMEM end
   local user, class = request.user or "", request.class or ""
   local user_number = e.users:hold(user)
   local ok, class_number = pcall(e.classes.hold, e.classes, class)

@@ -32,6 +32,14 @@ local function close(self, lane)
   lib.gdn_heap_remove(self.heap, lane)
 end
 
+--- Room for every request that there can be, each in a lane of its own: nothing finds no memory later on.
+---@return integer status
+function Lanes:reserve()
+  local n = self.requests.capacity
+  local status = lib.gdn_heap_reserve(self.heap, n)
+  return status ~= 0 and status or self.parked:reserve(n)
+end
+
 function Lanes:push(i, front)
   local r = self.requests
   local lane = r[self.column][i]
@@ -47,7 +55,6 @@ function Lanes:push(i, front)
   end
   self.at[lane] = self.head[lane]
   self.hooks:key(self.at[lane])
-  lib.gdn_heap_reserve(self.heap, lane + 1)
   set(self, lane)
 end
 
@@ -87,7 +94,6 @@ local function unpark(self, i)
   if at < 0 then self.tail[lane] = i else r.lane_prev[at] = i end
   self.at[lane] = self.head[lane]
   r.keyed[self.at[lane]] = -1
-  lib.gdn_heap_reserve(self.heap, lane + 1)
   lib.gdn_heap_set(self.heap, lane, -math.huge, 0)
 end
 
@@ -170,21 +176,26 @@ end
 local M = {}
 
 --- policy.group names the requests' column that tells the lanes apart: "user" or "class".
-function M.new(requests, fifo, policy, hooks, limit)
-  local out = out_t()
-  if lib.gdn_heap_new(64, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
-  local self = setmetatable({
-    requests = requests, column = policy.group, hooks = hooks, limit = limit,
+--- An empty queue with room for all; nil: no memory.
+function M.new(requests, fifo, policy, limit)
+  local out, back = out_t(), parked.new(requests, true)
+  if not back or lib.gdn_heap_new(requests.capacity, out) ~= 0 then return nil end
+  return setmetatable({
+    requests = requests, fifo = fifo, column = policy.group, hooks = false, limit = limit,
     heap = ffi.gc(out[0], heap_free), items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
-    count = 0, turn = 0, touched = 0, parked = parked.new(requests, true),
+    count = 0, turn = 0, touched = 0, parked = back,
   }, Lanes)
-  local i = fifo.head
+end
+
+--- Take in who waits.
+function Lanes:fill(hooks)
+  self.hooks = hooks
+  local requests, i = self.requests, self.fifo.head
   while i ~= NONE do
     self:push(i, false)
     i = requests.next[i]
   end
-  return self
 end
 
 return M

@@ -17,8 +17,15 @@ ByKey.__index = ByKey
 
 local function set(self, i)
   local r = self.requests
-  lib.gdn_heap_reserve(self.heap, r.capacity)
   lib.gdn_heap_set(self.heap, i, r.key[i], r.tie[i])
+end
+
+--- Room for every request that there can be, so that nothing finds no memory later on.
+---@return integer status
+function ByKey:reserve()
+  local n = self.requests.capacity
+  local status = lib.gdn_heap_reserve(self.heap, n)
+  return status ~= 0 and status or self.parked:reserve(n)
 end
 
 function ByKey:push(i)
@@ -96,19 +103,23 @@ end
 
 local M = {}
 
-function M.new(requests, fifo, policy, hooks, limit)
-  local out = out_t()
-  if lib.gdn_heap_new(requests.capacity, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
-  local self = setmetatable({ requests = requests, fifo = fifo, static = policy.static, hooks = hooks,
-                              limit = limit, parked = parked.new(requests),
-                              heap = ffi.gc(out[0], heap_free), items = items_t(limit), held = {},
-                                popped = 0 }, ByKey)
-  local i = fifo.head
+--- An empty queue with room for all; nil: no memory.
+function M.new(requests, fifo, policy, limit)
+  local out, back = out_t(), parked.new(requests)
+  if not back or lib.gdn_heap_new(requests.capacity, out) ~= 0 then return nil end
+  return setmetatable({ requests = requests, fifo = fifo, static = policy.static, hooks = false,
+                        limit = limit, parked = back, heap = ffi.gc(out[0], heap_free),
+                        items = items_t(limit), held = {}, popped = 0 }, ByKey)
+end
+
+--- Take in who waits.
+function ByKey:fill(hooks)
+  self.hooks = hooks
+  local requests, i = self.requests, self.fifo.head
   while i >= 0 do
     self:push(i)
     i = requests.next[i]
   end
-  return self
 end
 
 return M

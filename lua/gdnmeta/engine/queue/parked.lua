@@ -16,9 +16,12 @@ Parked.__index = Parked
 --- The key of one that is kept apart.
 function Parked:set(i)
   local r = self.requests
-  lib.gdn_heap_reserve(self.heap, r.capacity)
   lib.gdn_heap_set(self.heap, i, self.by_arrival and 0 or r.key[i], r.tie[i])
 end
+
+--- Room for requests of numbers below n, so that nothing finds no memory later on.
+---@return integer status
+function Parked:reserve(n) return lib.gdn_heap_reserve(self.heap, n) end
 
 function Parked:push(i, cost)
   local r, tail = self.requests, self.tail
@@ -77,9 +80,10 @@ end
 local M = {}
 
 --- by_arrival: go by that, for keys are not those of single requests.
+---@return table|nil parked nil: no memory
 function M.new(requests, by_arrival)
   local out = out_t()
-  if lib.gdn_heap_new(requests.capacity, out) ~= 0 then error("gdnmeta.engine: no memory for a queue", 0) end
+  if lib.gdn_heap_new(requests.capacity, out) ~= 0 then return nil end
   return setmetatable({ requests = requests, heap = ffi.gc(out[0], heap_free), head = -1, tail = -1, best = 0,
                         left = 0, new = {}, num_new = 0, by_arrival = by_arrival or false }, Parked)
 end
