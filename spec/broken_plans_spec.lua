@@ -105,24 +105,25 @@ describe("A plan that is not legal is refused by number:", function()
       local failures = failures_of(case[2], case[3], case[4], case[5])
       assert.are.equal(1, #failures)
       assert.are.equal("plan", failures[1].hook)
-      assert.matches("^" .. number .. ": ", failures[1].message)
+      assert.matches("^" .. number .. ", %l[%l ]+: ", failures[1].message)
     end)
   end
 
   it("I4, a chunk of nobody", function()
     local failures = failures_of(function(plan) return add_chunk(plan, 3, 1) end) -- three requests: 0 .. 2
-    assert.matches("^I4: ", failures[1].message)
+    assert.matches("^I4, running requests: ", failures[1].message)
   end)
 
   it("I13, more attention cache than is free", function()
     local failures = failures_of(function(plan, e) return add_chunk(plan, of_index(e, "b"), 20) end,
                                  { kv_tokens = 32, kv_block_size = 8 })
-    assert.matches("^I13: the plan needs 6 blocks of attention cache, 4 are free", failures[1].message)
+    assert.matches(
+      "^I13, memory: the plan needs 6 blocks of attention cache, 4 are free", failures[1].message)
   end)
 
   it("I22, a victim that waits", function()
     local failures = failures_of(function(plan, e) return add_victim(plan, of_index(e, "c")) end,
                                  { max_num_seqs = 1 })
-    assert.matches("^I22: request c is preempted", failures[1].message)
+    assert.matches("^I22, victims: request c is preempted", failures[1].message)
   end)
 end)

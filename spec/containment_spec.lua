@@ -240,7 +240,8 @@ describe("A policy that fails", function()
     engine:complete(engine:step(1), nil, 1)
     for _, id in ipairs { "r2", "r3" } do engine:cancel(id) end
     assert.are.equal(1, engine:step(2).num_rows)
-    assert.are.equal("I24: nothing is scheduled, though requests could run", engine:failures()[1].message)
+    assert.are.equal("I24, progress: nothing is scheduled, though requests could run",
+                     engine:failures()[1].message)
   end)
 
   it("hears of whole blocks where its chunks are too short for one", function()

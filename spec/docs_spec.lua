@@ -75,6 +75,10 @@ describe("The guides", function()
       end
     end
     assert.are.equal(26, seen)
+    for number, rule in pairs(require "gdnmeta.engine.decide.rules") do
+      local row = ("\n| %s | *%s*: "):format(number, rule:match "^%w+, (.+): $")
+      assert.is_truthy(text:find(row, 1, true), rule)
+    end
   end)
 
   it("name every hook and field of a policy", function()

@@ -124,8 +124,8 @@ describe("Requests that a policy holds", function()
       assert.are.same({ 0, false, 5 }, { step.num_rows, step.fallback, s.engine.stats.held })
       assert.are.equal(n >= 3 and 1 or 0, #s.engine:failures())
     end
-    assert.are.equal("I24: nothing is scheduled in 3 steps, the policy holds all 5 requests that it was "
-                     .. "asked about", s.engine:failures()[1].message)
+    assert.are.equal("I24, progress: nothing is scheduled in 3 steps, the policy holds all 5 requests "
+                     .. "that it was asked about", s.engine:failures()[1].message)
     assert.is_false(s.engine.policy_disabled)
     open = true
     assert.are.equal(5, s.step().num_rows)

@@ -1,6 +1,7 @@
 -- A step's plan: the policy's, if it runs and what it says is legal; else the built-in policy's.
 local packer = require "gdnmeta.engine.decide.packer"
 local proof = require "gdnmeta.engine.decide.verify_plan"
+local rules = require "gdnmeta.engine.decide.rules"
 
 local M = {}
 
@@ -33,8 +34,8 @@ local function note_held(e)
   e.held_steps = e.held_steps + 1
   if e.held_steps ~= guard.breaker then return end
   local failed = guard.failed
-  guard:fail("plan", ("I24: nothing is scheduled in %d steps, the policy holds all %d requests that it was "
-                      .. "asked about"):format(e.held_steps, e.plan.num_held))
+  guard:fail("plan", ("%snothing is scheduled in %d steps, the policy holds all %d requests that it was "
+                      .. "asked about"):format(rules.I24, e.held_steps, e.plan.num_held))
   guard.failed = failed
 end
 
@@ -46,7 +47,7 @@ end
 -- Whole blocks are what a policy forgets that was tried in mode none.
 local function idle_problem(e)
   local hint = e.align and ("; a chunk takes whole blocks of ctx.block = %d tokens"):format(e.block) or ""
-  return "I24: nothing is scheduled, though requests could run" .. hint
+  return rules.I24 .. "nothing is scheduled, though requests could run" .. hint
 end
 
 -- The policy's plan stands; false: it does not, and why has been recorded.

@@ -1,5 +1,6 @@
 -- Is the plan legal? Recomputed from the plan and the requests alone, for whoever filled it. Numbers are
 -- those of the invariants: the engine packs, pads and counts so that the others hold.
+local rules = require "gdnmeta.engine.decide.rules"
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
@@ -9,7 +10,8 @@ local floor, max = math.floor, math.max
 local M = {}
 
 local function problem_with(e, number, i, n, want)
-  return ("%s: request %s takes %d tokens, want %d"):format(number, tostring(e.requests.id[i]), n, want), i
+  local id = tostring(e.requests.id[i])
+  return ("%srequest %s takes %d tokens, want %d"):format(rules[number], id, n, want), i
 end
 
 -- I9: the threshold is for a prompt beside which others stand, waiting or running.
@@ -99,8 +101,8 @@ local function prove_victims(e, sum)
   for v = 0, plan.num_victims - 1 do
     local i = plan.victims[v]
     if r.state[i] ~= RUNNING or r.seen[i] == e.proof then
-      return ("I22: request %s is preempted, want one that runs, once, and is not scheduled"):format(
-        tostring(r.id[i])), i
+      return ("%srequest %s is preempted, want one that runs, once, and is not scheduled"):format(
+        rules.I22, tostring(r.id[i])), i
     end
     r.seen[i] = e.proof
     if r.flight[i] == 0 then
@@ -113,20 +115,23 @@ end
 local function prove_sums(e, sum)
   local plan, states = e.plan, e.states
   if sum.tokens > e.max_num_batched_tokens then
-    return ("I3: the plan has %d tokens, want at most %d"):format(sum.tokens, e.max_num_batched_tokens)
+    return ("%sthe plan has %d tokens, want at most %d"):format(rules.I3, sum.tokens,
+                                                                 e.max_num_batched_tokens)
   end
   local running = e.num_running - plan.num_victims + sum.admitted
   if running > e.max_num_seqs or sum.admitted > states.free_seats + sum.seats then
-    return ("I4: %d requests would run, want at most %d"):format(running, e.max_num_seqs)
+    return ("%s%d requests would run, want at most %d"):format(rules.I4, running, e.max_num_seqs)
   end
   if sum.admitted > 0 and plan.num_victims > 0 and not e.admit_after_preemption then
-    return "I21: the plan admits in a step that preempts"
+    return rules.I21 .. "the plan admits in a step that preempts"
   end
   if sum.slots > states:free_slots() then
-    return ("I13: the plan needs %d slots a group, %d are free"):format(sum.slots, states:free_slots())
+    return ("%sthe plan needs %d slots a group, %d are free"):format(rules.I13, sum.slots,
+                                                                      states:free_slots())
   end
   if states.limited and sum.kv > states.free_kv then
-    return ("I13: the plan needs %d blocks of attention cache, %d are free"):format(sum.kv, states.free_kv)
+    return ("%sthe plan needs %d blocks of attention cache, %d are free"):format(rules.I13, sum.kv,
+                                                                                states.free_kv)
   end
 end
 
