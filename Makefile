@@ -22,7 +22,7 @@ HEADER  := src/gdnmeta.h
 VERSION := $(shell sed -n 's/^.define GDN_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' $(HEADER) | paste -s -d .)
 ABI     := $(shell sed -n 's/.*GDN_ABI = \([0-9]*\).*/\1/p' $(HEADER))
 SONAME  := libgdnmeta.so.$(ABI)
-NUMBER  := lua/gdnmeta/version.lua
+NUMBER  := lua/gdnmeta/native/version.lua
 
 .DEFAULT_GOAL := all
 

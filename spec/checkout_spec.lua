@@ -2,7 +2,7 @@
 local shell = require "spec.support.shell"
 
 local quote = shell.quote
-local SAID = "gdnmeta " .. require "gdnmeta.version" .. "\n"
+local SAID = "gdnmeta " .. require "gdnmeta.native.version" .. "\n"
 
 describe("A checkout", function()
   local root, tree

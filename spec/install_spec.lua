@@ -2,7 +2,7 @@
 local blocks = require "spec.support.blocks"
 local shell = require "spec.support.shell"
 
-local VERSION = require "gdnmeta.version"
+local VERSION = require "gdnmeta.native.version"
 local SONAME = ("libgdnmeta.so.%d"):format(tonumber(require("gdnmeta.native").GDN_ABI))
 local MAKE = "make --no-print-directory "
 

@@ -1,5 +1,5 @@
 -- Finding the library, and what require "gdnmeta" gives.
-local VERSION = require "gdnmeta.version"
+local VERSION = require "gdnmeta.native.version"
 
 local function shell(command)
   local pipe = assert(io.popen(command .. " 2>&1"))

@@ -251,7 +251,7 @@ describe("The command line", function()
   end)
 
   it("has a version, in one place", function()
-    local version = require "gdnmeta.version"
+    local version = require "gdnmeta.native.version"
     local out, _, status = program.run "--version"
     assert.are.same({ 0, "gdnmeta " .. version .. "\n" }, { status, out })
     assert.are.equal(version, require("gdnmeta")._VERSION)

@@ -23,7 +23,7 @@ describe("The version", function()
 
   it("is the same in the library, in Lua, on the command line and in Python", function()
     assert.are.equal(version, require("ffi").string(lib.gdn_version()))
-    assert.are.equal(version, require "gdnmeta.version")
+    assert.are.equal(version, require "gdnmeta.native.version")
     assert.are.same({ 0, "gdnmeta " .. version .. "\n" }, { shell.run "bin/gdnmeta --version" })
     if shell.has "python3" then
       local code = "import runpy; print(runpy.run_path('examples/pytorch/gdnmeta/_abi.py')['__version__'])"

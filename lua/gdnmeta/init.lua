@@ -3,7 +3,7 @@ local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
 
 local M = {
-  _VERSION = require "gdnmeta.version",
+  _VERSION = require "gdnmeta.native.version",
   builder = require("gdnmeta.builder").new,
   builder_bytes = require("gdnmeta.builder").bytes,
   reorder = require("gdnmeta.reorder"),

@@ -88,7 +88,7 @@ function M.main(argv)
   local traceback
   local ok, status = xpcall(function()
     if argv[1] == "--version" and #argv == 1 then
-      print("gdnmeta " .. require "gdnmeta.version")
+      print("gdnmeta " .. require "gdnmeta.native.version")
       return
     end
     -- doctor helps also where argparse is what is missing.
