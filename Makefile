@@ -133,6 +133,7 @@ mutants: deps all
 lint: deps
 	@luacheck -q . bin/gdnmeta
 	@luajit spec/mutants/fits.lua
+	@luajit scripts/words.lua
 	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
 asan-lib:
@@ -249,7 +250,7 @@ help:
 	@echo 'make demo       three policies on one workload under load; TRACE=<file> takes a recorded one'
 	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
 	@echo 'make test       the specs and the conformance vectors'
-	@echo 'make lint       luacheck, and the C compiler with every warning an error'
+	@echo 'make lint       luacheck, retired words, and the C compiler with every warning an error'
 	@echo 'make test-gpu   those of a GPU on one (fake: the driver that make test takes instead)'
 	@echo 'make asan       make test under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'
 	@echo 'make valgrind   the core and its Lua face under valgrind'

@@ -32,6 +32,21 @@ local function fields(struct)
   return names
 end
 
+describe("docs/glossary.md", function()
+  it("explains a word once, and links to files that exist", function()
+    local text, seen = blocks.read "docs/glossary.md", {}
+    assert.are.same({}, blocks.broken_links(text, "docs/"))
+    for words in text:gmatch "\n| ([^|]+) | [^|\n]+ |" do
+      for word in words:gmatch "[^,]+" do
+        word = word:match "^%s*(.-)%s*$"
+        assert.is_nil(word:find "^%-" == nil and word ~= "word" and seen[word] or nil, word)
+        seen[word] = true
+      end
+    end
+    assert.is_true(seen.slot and seen.chunk)
+  end)
+end)
+
 describe("The guides", function()
   it("explain every field of the metadata, for kernels and for those who come from vLLM", function()
     for _, page in ipairs { "kernels", "from-vllm" } do
