@@ -106,7 +106,6 @@ describe("NULL", function()
             given[n] = type(thing) == "string" and t[thing:gsub("^%?", "")] or thing
           end
           given[place] = NULL
-          local freed = name:find "_free$"
           local got = lib[name](unpack(given, 1, #arguments))
           local allowed = type(argument) == "string" and argument:find "^%?"
           if not allowed then assert.is_true(judge(got), tostring(got)) end
@@ -114,7 +113,7 @@ describe("NULL", function()
           if judge == EINVAL and not allowed and noted then
             assert.matches("%a", ffi.string(lib.gdn_last_error(t.builder)))
           end
-          if freed then return end
+          if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- one made without room for a reason
           lib.gdn_batch_free(t.batch)
           lib.gdn_builder_free(t.builder)
           lib.gdn_slots_free(t.slots)
