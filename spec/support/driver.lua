@@ -1,6 +1,7 @@
 -- The CUDA driver for specs: device memory, streams, graphs; and the fake's own functions where the
 -- driver is build/libfakecuda.so. The same specs run on both.
 local ffi = require "ffi"
+local owned = require "gdnmeta.owned"
 
 ffi.cdef [[
 int setenv(const char *name, const char *value, int overwrite);
@@ -47,6 +48,23 @@ local pointer_t, number_t = ffi.typeof "void *[1]", ffi.typeof "uint64_t[1]"
 
 local Driver = {}
 Driver.__index = Driver
+
+-- What is made while a driver is open is freed with it: a test that failed closes nothing, and a builder that the
+-- collector frees later calls a driver that is gone. pointer -> what frees it, both weakly: the collector stays free.
+local made, num_open = setmetatable({}, { __mode = "k" }), 0
+local new = owned.new
+function owned.new(...)
+  local pointer, release = new(...)
+  if num_open > 0 then made[pointer] = release end
+  return pointer, release
+end
+
+local function free_made()
+  for pointer, release in pairs(made) do
+    made[pointer] = nil
+    release(pointer)
+  end
+end
 
 local function check(lib, name, code)
   if code == 0 then return end
@@ -113,6 +131,9 @@ end
 function Driver:count(what) return tonumber(self.lib.fake_count(what)) end
 
 function Driver:close()
+  num_open = num_open - 1
+  if self.kind == "fake" then self.lib.fake_hold(0) end
+  if num_open == 0 then free_made() end
   for _, stream in ipairs(self.streams) do self:call("cuStreamDestroy_v2", stream) end
   self:free_all()
   self.lib.cuCtxSetCurrent(nil)
@@ -134,6 +155,7 @@ function M.open(kind, current)
   self:call("cuInit", 0)
   self:call("cuDevicePrimaryCtxRetain", context, 0)
   self.context = context[0]
+  num_open = num_open + 1
   if current ~= false then self:call("cuCtxSetCurrent", self.context) end
   return self
 end
