@@ -139,13 +139,13 @@ lint: deps
 asan-lib:
 	@$(MAKE) lib BUILD=build/asan OPT="-O1 -g $(SAN)" LINK=
 
-# GDN_CASES shrinks the random specs: both checkers run them many times slower. Paths are absolute,
-# for specs start programs in other folders.
+# GDN_CASES shrinks the random specs: both checkers run them many times slower. With 300 the whole of asan takes under
+# five minutes on two cores. Paths are absolute, for specs start programs in other folders.
 ASAN_RUN = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
   GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
   LSAN_OPTIONS=print_suppressions=0:suppressions=$$PWD/spec/support/lsan.supp
 asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
-	@SKIP=lua GDN_CASES=$${GDN_CASES:-2000} $(IN_TREE) scripts/specs $(ASAN_RUN)
+	@SKIP=lua GDN_CASES=$${GDN_CASES:-300} $(IN_TREE) scripts/specs $(ASAN_RUN)
 
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
 # memory, where valgrind leaves it other room for machine code.
@@ -176,8 +176,8 @@ $(BUILD)/threads: spec/support/threads.c $(SRC_C) $(SRC_H) Makefile
 tsan: $(BUILD)/threads
 	@$(BUILD)/threads 3000
 
-# Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus; ONLY="trace" takes
-# some of them.
+# Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus, with a seed that is
+# told; ONLY="trace" takes some of them. SEED and RUNS try the same inputs again, on any day: see scripts/fuzz.
 CLANG     ?= clang
 FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FUZZ_C    := batch build_raw dlpack
@@ -194,7 +194,7 @@ $(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUIL
 fuzz: deps all
 	@scripts/deps clang libclang-rt-14-dev libluajit-5.1-dev pkg-config
 	@$(MAKE) $(FUZZERS)
-	@GDNMETA_LIB=$$PWD/$(BUILD)/fuzz/libgdnmeta.so scripts/fuzz $(or $(TIME),60) $(FUZZERS)
+	@GDNMETA_LIB=$$PWD/$(BUILD)/fuzz/libgdnmeta.so SEED="$(SEED)" RUNS="$(RUNS)" scripts/fuzz $(or $(TIME),60) $(FUZZERS)
 
 soak: deps all
 	@$(IN_TREE) luajit spec/soak.lua $(or $(TIME),600)
@@ -256,7 +256,8 @@ help:
 	@echo 'make valgrind   the core and its Lua face under valgrind'
 	@echo 'make faults     every allocation fails once'
 	@echo 'make tsan       threads under ThreadSanitizer'
-	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target>'
+	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target> SEED=<number>'
+	@echo '                RUNS=<executions> instead of TIME, the same for the same SEED (RUNS="trace=4000 batch=9000")'
 	@echo 'make goldens    write the texts of spec/goldens/texts anew, after a change that was meant'
 	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=60 SEED= JOBS=)'
 	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'

@@ -113,7 +113,7 @@ describe("NULL", function()
           if judge == EINVAL and not allowed and noted then
             assert.matches("%a", ffi.string(lib.gdn_last_error(t.builder)))
           end
-          if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- one made without room for a reason
+          if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- made without `why`
           lib.gdn_batch_free(t.batch)
           lib.gdn_builder_free(t.builder)
           lib.gdn_slots_free(t.slots)

@@ -49,8 +49,8 @@ local pointer_t, number_t = ffi.typeof "void *[1]", ffi.typeof "uint64_t[1]"
 local Driver = {}
 Driver.__index = Driver
 
--- What is made while a driver is open is freed with it: a test that failed closes nothing, and a builder that the
--- collector frees later calls a driver that is gone. pointer -> what frees it, both weakly: the collector stays free.
+-- What is made while a driver is open is freed with it: a test that failed closes nothing, and a builder that
+-- the collector frees later calls one that is gone. Pointer -> what frees it; keeps no pointer alive.
 local made, num_open = setmetatable({}, { __mode = "k" }), 0
 local new = owned.new
 function owned.new(...)
