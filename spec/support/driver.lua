@@ -1,7 +1,7 @@
 -- The CUDA driver for specs: device memory, streams, graphs; and the fake's own functions where the
 -- driver is build/libfakecuda.so. The same specs run on both.
 local ffi = require "ffi"
-local owned = require "gdnmeta.owned"
+local owned = require "gdnmeta.native.owned"
 
 ffi.cdef [[
 int setenv(const char *name, const char *value, int overwrite);
