@@ -66,7 +66,8 @@ describe("A checked build", function()
 
     it("sees every changed element that can be seen under " .. rules, function()
       local counts = { seen = 0, unseen = {}, codes = {} }
-      each_build(rules, SEED + n + 10, math.max(1, math.min(CASES / 30, 500)), function(builder, config, inputs, rand)
+      local cases = math.max(1, math.min(CASES / 30, 500))
+      each_build(rules, SEED + n + 10, cases, function(builder, config, inputs, rand)
         corrupt.run(rand, builder, config, rules, inputs, counts)
       end)
       assert.is_true(counts.seen > 2 * CASES / 60)
