@@ -45,7 +45,7 @@ return {
   { "B16", "lua/gdnmeta/engine/batch_rows.lua", "r.seat[i], on_device and READ_DEFAULT or read\n",
     "r.seat[i], on_device and READ_DEFAULT or (e.align and column or read)\n" },
   { "B17", "lua/gdnmeta/engine/decide/token_limits.lua",
-    "  return floor(n / block) * block\n", "  return n\n" },
+    "  return floor(min(n, last - computed) / block) * block\n", "  return n\n" },
   { "B18", "lua/gdnmeta/engine/commit.lua", "r.cached[i] / e.states.block - 1 or -1",
     "r.cached[i] / e.states.block or -1" },
   { "B19", "src/fill/metadata.c", "int32_t n = p->num_spec, rows = p->for_graph ? p->padded_rows : n;",

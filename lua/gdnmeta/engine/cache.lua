@@ -169,7 +169,7 @@ function States:leave(i)
   end
   self.free_kv = self.free_kv + r.kv_blocks[i]
   r.kv_blocks[i], r.kv_cover[i] = 0, 0
-  r.seat[i], r.read_column[i], r.read_before[i] = NONE, -1, -1
+  r.seat[i] = NONE
   self.seats[self.free_seats] = seat
   self.free_seats = self.free_seats + 1
 end

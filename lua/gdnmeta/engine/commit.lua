@@ -64,8 +64,8 @@ local function preempt(e, i)
   e.stats.discarded = e.stats.discarded + r.computed[i] - r.cached[i]
   e.stats.preemptions = e.stats.preemptions + 1
   M.release(e, i)
-  r.epoch[i], r.preemptions[i] = r.epoch[i] + 1, r.preemptions[i] + 1
-  r.computed[i], r.drafts[i], r.accepted[i] = r.cached[i], 0, 1
+  r:outdate(i)
+  r.preemptions[i], r.computed[i], r.drafts[i] = r.preemptions[i] + 1, r.cached[i], 0
   r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i] = 0, 0, 0, 0
   M.enqueue(e, i, true)
 end
@@ -73,7 +73,8 @@ end
 local function reject(e, i)
   local r = e.requests
   M.dequeue(e, i)
-  r.state[i], r.epoch[i] = CANCELLED, r.epoch[i] + 1
+  r.state[i] = CANCELLED
+  r:outdate(i)
   e.stats.rejected = e.stats.rejected + 1
 end
 
@@ -95,7 +96,7 @@ local function commit_victims(e, step)
     if plan.gives_way then r.yielded[i] = r.yielded[i] + 1 end
     step.preempted[told + v + 1] = r.id[i]
   end
-  if plan.num_victims > 0 then M.compact_running(e) end
+  if plan.num_victims ~= 0 then M.compact_running(e) end
   if plan.makes_room then e.is_tight = true end
 end
 

@@ -31,7 +31,8 @@ local function leave(e, step, i)
     commits.release(e, i)
     e.any_left = true
   end
-  r.state[i], r.epoch[i] = LEAVING, r.epoch[i] + 1
+  r.state[i] = LEAVING
+  r:outdate(i)
   step.finished[#step.finished + 1] = r.id[i]
   e.gone[#e.gone + 1] = i
   e.stats.finished = e.stats.finished + 1

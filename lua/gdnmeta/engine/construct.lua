@@ -166,7 +166,7 @@ end
 
 -- Everything but the policy.
 local function state(o)
-  local r, self = requests.new(math.max(64, 2 * o.max_num_seqs)), facts(o)
+  local r, self = requests.new(o.max_num_seqs), facts(o)
   begin(self, r)
   local tables, ok, message, code
   tables, message, code = state_tables(o)

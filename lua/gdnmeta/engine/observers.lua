@@ -1,4 +1,4 @@
--- Who is told what happens in an engine: nobody (false), one object, or several through one that tells all.
+-- Who is told what happens in an engine: nobody (false), or all of a list, through one object.
 -- An observer has the methods of EVENTS. It may read the engine, and must not raise.
 local EVENTS = { "arrived", "refused", "cancelled", "rejected", "planned", "completed" }
 
@@ -16,7 +16,7 @@ end
 
 local function set(engine, list)
   engine.observers = list
-  engine.observer = #list > 1 and setmetatable({ list = list }, Relay) or list[1] or false
+  engine.observer = next(list) and setmetatable({ list = list }, Relay) or false
 end
 
 local M = {}

@@ -22,6 +22,10 @@ local function unmark(mark, list, n)
   for p = 0, n - 1 do mark[list[p]] = 0 end
 end
 
+local function clear(self)
+  self.num_decodes, self.num_chunks, self.num_victims, self.num_skipped, self.num_rejects = 0, 0, 0, 0, 0
+end
+
 --- Empty the plan for a step that may use `tokens`, admit `seqs`, take `slots` a group and `kv` blocks.
 --- `slots_coming` and `kv_coming` are held by requests that left while a step names them.
 function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
@@ -31,7 +35,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   unmark(mark, self.victims, self.num_victims)
   for n = 1, self.num_skipped do mark[self.skipped[n]] = 0 end
   for n = 1, self.num_rejects do mark[self.rejects[n]] = 0 end
-  self.num_decodes, self.num_chunks, self.num_victims, self.num_skipped, self.num_rejects = 0, 0, 0, 0, 0
+  clear(self)
   self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
   self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming
   self.has_gaps, self.is_short, self.makes_room, self.gives_way = false, false, false, false
@@ -285,14 +289,15 @@ function Plan:is_empty() return self.num_decodes + self.num_chunks == 0 end
 --- outlook, upkeep: of outlook.lua and upkeep.lua.
 function M.new(requests, states, capacity, watermark, outlook, upkeep)
   local n = 2 * capacity
-  return setmetatable({
+  local self = setmetatable({
     requests = requests, states = states, block = states.block, watermark = watermark,
     outlook = outlook, upkeep = upkeep,
     decodes = int32s(n), drafts = int32s(n), chunks = int32s(n), tokens = int32s(n),
     victims = int32s(capacity),
     skipped = {}, rejects = {}, reasons = {},
-    num_decodes = 0, num_chunks = 0, num_victims = 0, num_skipped = 0, num_rejects = 0,
   }, Plan)
+  clear(self)
+  return self
 end
 
 return M

@@ -20,7 +20,7 @@ local INTEGERS = {
   "accepted",     -- tokens that the last step emitted, 1 when that step drafted nothing
   "read_column",  -- of the state table: where the current state lies; -1: nothing computed
   "read_before",  -- the same before the newest step
-  "epoch",        -- changes when the request leaves the running ones: tells results of before
+  "epoch",        -- changes when the request leaves those that run or wait: tells results of before
   "flight",       -- steps in flight that name it
   "ahead",        -- tokens in flight
   "pending",      -- rows in flight that will emit
@@ -91,12 +91,15 @@ function Requests:take(i, id)
   if i == self.used then self.used = i + 1 else self.free[#self.free] = nil end
 end
 
+--- It leaves those that run or wait: what steps in flight say of it from now on is of before.
+---@param i integer
+function Requests:outdate(i) self.epoch[i] = self.epoch[i] + 1 end
+
 --- Its number may be given to another request from now on.
 ---@param i integer
 function Requests:put(i)
   self.id[i], self.checkpoint[i] = nil, nil
   self.state[i] = M.FREE
-  self.epoch[i] = self.epoch[i] + 1
   self.free[#self.free + 1] = i
 end
 

@@ -9,7 +9,7 @@ local RESULT = { accepted = true, stop = true, drafts = true }
 
 -- I25, for one row.
 local function row_problem(step, row, accepted, stop, drafts, num_spec)
-  local most = step.drafts[row] > 0 and step.drafts[row] or 0
+  local most = math.max(step.drafts[row], 0)
   local tokens = step.samples[row] * (accepted + 1)
   local id = step.ids[row + 1]
   if accepted < 0 or accepted > most then

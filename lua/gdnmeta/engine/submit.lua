@@ -128,8 +128,8 @@ function M.add(e, request)
     r.checkpoint[i] = share(e, e.checkpoints[request.checkpoint])
     r.cached[i] = r.checkpoint[i].tokens
   end
-  r.computed[i], r.drafts[i], r.accepted[i], r.preemptions[i] = r.cached[i], 0, 1, 0
-  r.read_column[i], r.read_before[i], r.flight[i], r.ahead[i], r.pending[i] = -1, -1, 0, 0, 0
+  r.computed[i], r.drafts[i], r.preemptions[i] = r.cached[i], 0, 0
+  r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.owed_slots[i], r.owed_kv[i] = 0, 0, 0, 0, 0
   r.parked[i], r.yielded[i], r.yields[i], r.held[i], r.allowed[i] = 0, 0, 0, 0, 0
   r.user[i], r.class[i] = user_number, class_number
@@ -167,7 +167,8 @@ function M.cancel(e, i)
   else
     commits.dequeue(e, i)
   end
-  r.state[i], r.epoch[i] = requests.CANCELLED, r.epoch[i] + 1
+  r.state[i] = requests.CANCELLED
+  r:outdate(i)
   if ran then commits.compact_running(e) end
   e.stats.cancelled = e.stats.cancelled + 1
 end

@@ -18,12 +18,11 @@ function M.limit(e, hooks)
     end
     return true
   end
-  local limit = policy.drafts_limit
+  local limit = policy.drafts_limit or e.num_spec
   e.has_paused = false
   for at = 0, e.num_running - 1 do
     local i = running[at]
-    local offered = r.drafts[i]
-    r.allowed[i] = limit and limit < offered and limit or offered
+    r.allowed[i] = min(r.drafts[i], limit)
   end
   return not policy.drafts or hooks:drafts(running, e.num_running)
 end
@@ -84,7 +83,6 @@ function M.trim(e, n)
   local most, cap = e.num_spec, e.plan.tokens_left - kept
   if n * (1 + most) <= cap then return end
   local tokens, running = tokens_with(e, n, most)
-  if tokens <= cap then return end
   while most > 0 and tokens > cap do
     most = most - 1
     tokens = tokens_with(e, n, most)

@@ -48,8 +48,7 @@ end
 local function align(self, computed, known, n)
   local block, last = self.block, last_boundary(self, known)
   if computed >= last then return n end
-  if computed + n >= last then return last - computed end
-  return floor(n / block) * block
+  return floor(min(n, last - computed) / block) * block
 end
 
 --- Tokens of a prefill chunk, at most `wanted`; 0 when it cannot go on now.
@@ -78,7 +77,7 @@ function Sizing:least(i)
   local computed, known = r.computed[i], r.known[i]
   if not self.chunked then return known - computed end
   local last = self.align and last_boundary(self, known) or 0
-  return computed < last and min(self.block, last - computed) or 1
+  return max(min(self.block, last - computed), 1)
 end
 
 --- Tokens that decodes leave it at times: the fewest it can take, and an eighth of a step.
@@ -102,10 +101,9 @@ end
 function Sizing:begin(running, num_running, num_waiting)
   self.limit = huge
   if self.threshold == 0 then return end
-  local prompts, at = num_waiting, 0
-  while prompts < 2 and at < num_running do
+  local prompts = num_waiting
+  for at = 0, num_running - 1 do
     if not self:is_decode(running[at]) then prompts = prompts + 1 end
-    at = at + 1
   end
   if prompts > 1 then self.limit = self.threshold end
 end
