@@ -1,0 +1,77 @@
+-- What an engine and a builder take, array by array and to the byte: spec/goldens/texts/footprint.txt.
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local golden = require "spec.support.golden"
+
+-- Bytes of the arrays that hang on an engine. Columns of requests are one sum.
+local function arrays(engine)
+  local seen, list, columns = { [engine.builder] = true, [engine.second_builder] = true }, {}, 0
+  local function walk(name, value)
+    if type(value) == "table" and not seen[value] then
+      seen[value] = true
+      for key, of in next, value do walk(name and name .. "." .. tostring(key) or tostring(key), of) end
+    elseif type(value) == "cdata" and tostring(ffi.typeof(value)):find "%[[?%d]+%]>$" then
+      local column = name:match "requests%.[%l_]+$"
+      local bytes = ffi.sizeof(value)
+      if column then columns = columns + bytes else list[#list + 1] = bytes end
+    end
+  end
+  walk(nil, engine)
+  local sum = columns
+  for _, bytes in ipairs(list) do sum = sum + bytes end
+  table.sort(list)
+  return list, columns, sum
+end
+
+local function engine_of(seqs, given)
+  local function builder()
+    return assert(gdn.builder { device = "cpu", max_num_seqs = seqs, max_num_batched_tokens = 1024,
+                                num_speculative_tokens = 1 })
+  end
+  local o = { builder = builder(), max_model_len = 1000 }
+  for name, value in pairs(given) do o[name] = value end
+  if o.async then o.second_builder = builder() end
+  return assert(gdn.engine(o))
+end
+
+describe("Memory", function()
+  it("of an engine is so many bytes a seat, and so many besides", function()
+    local parts = {}
+    for _, given in ipairs { { policy = "fcfs" }, { policy = "fair", rekey_limit = 7 },
+                             { policy = "deadline", rekey_limit = 9, capture_sizes = { 1, 2, 40 } },
+                             { policy = "priority", async = true } } do
+      local small, large = engine_of(8, given), engine_of(72, given)
+      local _, _, less = arrays(small)
+      local list, columns, more = arrays(large)
+      local per_seat = (more - less) / 64
+      parts[#parts + 1] = ("%s%s: %g bytes a seat and %g, %d of requests"):format(given.policy,
+        given.async and ", async" or "", per_seat, more - 72 * per_seat, columns)
+      parts[#parts + 1] = "  " .. table.concat(list, " ")
+      small:close()
+      large:close()
+    end
+    golden("footprint", table.concat(parts, "\n") .. "\n")
+  end)
+
+  it("of a builder is so many bytes", function()
+    local parts = {}
+    for _, o in ipairs {
+      {}, { rules = "vllm-2026-04" }, { rules = "vllm-2026-08", num_speculative_tokens = 5 },
+      { num_speculative_tokens = 3, num_groups = 3, full_cuda_graph = true,
+        max_cudagraph_capture_size = 100 },
+      { mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 300, num_groups = 2 },
+      { num_groups = 64, num_speculative_tokens = 64, max_num_seqs = 7, max_requests = 9 },
+      { max_num_seqs = 65536, max_num_batched_tokens = 100000 }, { check_unique = false },
+      { max_num_seqs = 1, max_num_batched_tokens = 1, max_rows = 1, num_slots = 1 },
+      { num_slots = { 9, 100000 }, num_groups = 2 }, { query_start_loc_dtype = "int64" },
+      { check = true, num_groups = 2, num_slots = { 9, 500 } }, { check = true, check_unique = false },
+      { poison = true },
+    } do
+      for _, device in ipairs { "cpu", "cuda" } do
+        o.device = device
+        parts[#parts + 1] = ("%.0f"):format(assert(gdn.builder_bytes(o)))
+      end
+    end
+    golden("builder_bytes", table.concat(parts, "\n") .. "\n")
+  end)
+end)
