@@ -101,7 +101,8 @@ describe("What a recording says", function()
     step.waits, step.why = { 3, "c" }, { "kv", "held" }
     step.sums = { non_spec_query_start_loc = { "0123456789abcdef" },
                   non_spec_state_indices_tensor = { ("f"):rep(16), ("0"):rep(16) } }
-    empty = { empty = 4, now = 1.5, who = { 1 }, did = { "came" }, waiting = 2, waits = { 1 }, why = { "kv" } }
+    empty = { empty = 4, now = 1.5, who = { 1 }, did = { "came" }, waiting = 2, waits = { 1 },
+              why = { "kv" } }
   end)
   teardown(function() os.remove(path) end)
 
