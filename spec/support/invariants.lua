@@ -41,6 +41,7 @@ function Books:step(step, where)
     local q = self.live[id]
     check(not q.waits, where, "I22: request %s waits and is preempted", id)
     pools.left(self, where, q)
+    self.preemptions = self.preemptions + 1
     q.waits, q.computed, q.placeholders, q.drafts, q.accepted, q.last_drafts = true, q.cached, 0, 0, 1, 0
     q.epoch = (q.epoch or 0) + 1
     seen[id] = "preempted"
@@ -99,9 +100,20 @@ function Books:step(step, where)
     check(next(self.live) == nil or running == 0 and stats.held > 0, where,
           "I24: nothing is scheduled, though somebody waits or runs")
   end
+  self.steps, self.peak = self.steps + 1, math.max(self.peak, running)
+  self.empty_steps = self.empty_steps + (step.num_rows == 0 and 1 or 0)
+  self.padding = self.padding + step.padded_tokens - step.num_tokens
+  check(stats.peak_running >= self.peak, where, "%d ran, the engine says %d", self.peak, stats.peak_running)
   if step.num_rows > 0 then self.in_flight = self.in_flight + 1 end
   pools.all(self, where)
   return rows
+end
+
+local function check_live(self, where)
+  local live, stats = 0, self.engine.stats
+  for _ in pairs(self.live) do live = live + 1 end
+  check(stats.waiting + stats.running == live, where, "I23: %d live, the engine has %d", live,
+        stats.waiting + stats.running)
 end
 
 --- The rows of a step that came out before, after its results. stops: by id.
@@ -124,6 +136,7 @@ function Books:complete(step, rows, where)
       if stop > 0 then want = math.min(want, stop) end
       want = math.min(want, q.max - q.emitted, c.max_model_len - q.known)
       check(emitted == want, at, "I25: emits %d tokens, want %d", emitted, want)
+      self.tokens = self.tokens + emitted
       q.known, q.emitted = q.known + emitted, q.emitted + emitted
       if not stale and row.samples == 1 then
         q.placeholders = q.placeholders - 1 - row.used
@@ -147,10 +160,7 @@ function Books:complete(step, rows, where)
     end
   end
   pools.all(self, where)
-  local e, waiting = self.engine, 0
-  for _ in pairs(self.live) do waiting = waiting + 1 end
-  check(e.stats.waiting + e.stats.running == waiting, where, "I23: %d live, the engine has %d", waiting,
-        e.stats.waiting + e.stats.running)
+  check_live(self, where)
 end
 
 function Books:cancel(id)
@@ -158,6 +168,7 @@ function Books:cancel(id)
   self.live[id] = nil
   self.cancelled = self.cancelled + 1
   pools.all(self, "cancelled request " .. id)
+  check_live(self, "cancelled request " .. id)
 end
 
 --- Everything is over: nothing is left, nothing is lost.
@@ -170,6 +181,12 @@ function Books:close(where)
           where,
         "I23: %d arrived, %d finished, %d cancelled, %d rejected", s.arrived, s.finished, s.cancelled,
           s.rejected)
+  for name, sum in pairs { steps = self.steps, empty_steps = self.empty_steps, padding = self.padding,
+                           preemptions = self.preemptions, emitted = self.tokens } do
+    check(s[name] == sum, where, "%s = %d, the engine says %d", name, sum, s[name])
+  end
+  check(self.before.peak_running > 0 or e.stats.peak_running == self.peak, where, "%d ran at a time",
+        self.peak)
   local work = 0
   for id, q in pairs(self.done) do
     work = work + q.prompt - q.cached + q.emitted - 1
@@ -185,7 +202,8 @@ function Books:close(where)
 end
 
 local COUNTS = { "arrived", "finished", "cancelled", "rejected", "scheduled", "rejected_drafts", "discarded",
-                 "abandoned", "wasted_tokens" }
+                 "abandoned", "wasted_tokens", "steps", "empty_steps", "padding", "preemptions", "emitted",
+                 "peak_running" }
 
 --- Books of an engine that may have worked before, and is idle.
 --- config: budget, max_num_seqs, max_model_len, threshold, chunked, align, block, kv_block, num_spec,
@@ -194,7 +212,8 @@ function M.new(engine, config)
   local before = {}
   for _, name in ipairs(COUNTS) do before[name] = engine.stats[name] end
   return setmetatable({ engine = engine, before = before, config = config, live = {}, done = {}, arrived = 0,
-                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0, owed = {} },
+                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0, owed = {},
+                        steps = 0, empty_steps = 0, padding = 0, preemptions = 0, tokens = 0, peak = 0 },
                       Books)
 end
 
