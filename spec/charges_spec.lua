@@ -1,6 +1,6 @@
 -- What the bounded functions of string and table charge to a policy's budget, to the instruction, and where
 -- they refuse: right at the end of what is taken, and one behind it.
-local bounded = require "gdnmeta.bounded"
+local bounded = require "gdnmeta.policy.contained.charged"
 local raises = require "spec.support.raises"
 
 local charge, is_excused = bounded.charge, bounded.is_excused

@@ -1,5 +1,5 @@
 -- The proof of a plan in whole sentences: right at the end of what is legal, and one behind it.
-local proof = require "gdnmeta.engine.proof"
+local proof = require "gdnmeta.engine.decide.verify_plan"
 local serve = require "spec.support.serve"
 
 local engine

@@ -3,10 +3,10 @@
 local cjson = require "cjson"
 local golden = require "spec.support.golden"
 local headers = require "gdnmeta.record.header"
-local judge = require "gdnmeta.record.judge"
+local judge = require "gdnmeta.record.validate"
 local recordings = require "spec.support.recordings"
-local requests = require "gdnmeta.record.requests"
-local steps = require "gdnmeta.record.step"
+local requests = require "gdnmeta.record.request_events"
+local steps = require "gdnmeta.record.step_line"
 
 local NULL = cjson.null
 local BIG = ("x"):rep(200)
