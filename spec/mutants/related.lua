@@ -62,7 +62,7 @@ local MAP = {
   { "record/waiting_reasons", "record_requests" },
   { "record/validate", "record_values record_requests record_damaged record" },
   { "record/request", "record_values record_requests record_damaged record" },
-  { "gdnmeta/record", "record_values record record_damaged record_rebuild replay cli_record" },
+  { "gdnmeta/record", "reader record_values record record_damaged record_rebuild replay cli_record" },
   { "cli/inspect_request", "record_requests cli_texts" },
   { "cli/exit_status", "outcomes" },
   { "engine/observers", "metrics record_requests" },

@@ -53,6 +53,22 @@ function States:missing_kv(i, tokens)
   return ceil(tokens / self.kv_block) - r.kv_blocks[i]
 end
 
+--- Does what the request holds suffice for a step that ends at `tokens` with `drafts`? A quick look: it may
+--- say no where it does.
+---@return boolean
+function States:covers(i, tokens, drafts)
+  local r = self.requests
+  return tokens <= r.kv_cover[i] and tokens > r.low_cover[i]
+    and tokens - 1 + drafts * self.block < r.high_cover[i]
+end
+
+--- What such a step takes of the pools.
+---@return integer slots a group, integer blocks of attention cache
+function States:needs(i, tokens, drafts)
+  if self:covers(i, tokens, drafts) then return 0, 0 end
+  return self:missing_slots(i, tokens, drafts), self:missing_kv(i, tokens)
+end
+
 --- Slots a group that come back when the request leaves.
 function States:held_slots(i)
   local r = self.requests

@@ -117,11 +117,7 @@ end
 
 -- What a step takes that ends at `tokens`, where the cover of what is held does not reach.
 local function reserve(e, i, tokens, drafts)
-  local r = e.requests
-  if tokens > r.kv_cover[i] or tokens <= r.low_cover[i]
-    or tokens - 1 + drafts * e.block >= r.high_cover[i] then
-    e.states:reserve(i, tokens, drafts)
-  end
+  if not e.states:covers(i, tokens, drafts) then e.states:reserve(i, tokens, drafts) end
 end
 
 --- Write down who came and went in the step's lists.

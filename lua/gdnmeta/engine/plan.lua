@@ -46,16 +46,6 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.upkeep:begin()
 end
 
--- What a step that ends at `tokens` takes of the pools: nothing within the cover of what is held.
-local function needs(self, i, tokens, drafts)
-  local r, states = self.requests, self.states
-  if tokens <= r.kv_cover[i] and tokens > r.low_cover[i]
-     and tokens - 1 + drafts * self.block < r.high_cover[i] then
-    return 0, 0
-  end
-  return states:missing_slots(i, tokens, drafts), states:missing_kv(i, tokens)
-end
-
 -- Drafts that reach into the next block before their request does hold a slot beyond its share for some
 -- steps. Only where one is left for each running request that the plan has not come to: those may need it.
 local function is_greedy(self, i, slots)
@@ -65,7 +55,7 @@ end
 
 -- Take from the pools, or say which has too little left.
 local function take(self, i, tokens, drafts, is_modest)
-  local slots, kv = needs(self, i, tokens, drafts)
+  local slots, kv = self.states:needs(i, tokens, drafts)
   if slots > self.slots_left or slots > 0 and is_modest and is_greedy(self, i, slots) then
     return nil, "slots"
   end
@@ -122,7 +112,7 @@ function Plan:fits(i, n)
     end
     if self.outlook:blocks(i) + self.watermark > self:kv_spare() then return nil, "kv" end
   end
-  if needs(self, i, r.computed[i] + n, 0) > self.slots_left - self.slots_aside
+  if self.states:needs(i, r.computed[i] + n, 0) > self.slots_left - self.slots_aside
     or not self.outlook:is_alone(self) and not self.upkeep:suffices(i, n, self.slots_free) then
     return nil, "slots"
   end
@@ -133,7 +123,7 @@ end
 ---@return boolean
 function Plan:would_fit(i, n, slots, kv, spare)
   local r = self.requests
-  if needs(self, i, r.computed[i] + n, 0) > slots then return false end
+  if self.states:needs(i, r.computed[i] + n, 0) > slots then return false end
   if not self.states.limited then return true end
   return self.states:missing_kv(i, r.known[i]) + self.watermark <= kv
     and self.outlook:blocks(i) + self.watermark <= spare
@@ -160,7 +150,7 @@ end
 --- Running requests do not: none is evicted for one that waits unless the policy says so.
 function Plan:set_aside(i, n)
   local states = self.states
-  self.slots_aside = needs(self, i, self.requests.computed[i] + n, 0)
+  self.slots_aside = self.states:needs(i, self.requests.computed[i] + n, 0)
   self.upkeep:add(i, n)
   self.seqs_left, self.has_passed = self.seqs_left - 1, true
   if states.limited then
@@ -188,7 +178,7 @@ end
 
 --- Would the pools suffice for a step that ends at `tokens`, once all that is on its way back is back?
 function Plan:is_coming(i, tokens, drafts)
-  local slots, kv = needs(self, i, tokens, drafts)
+  local slots, kv = self.states:needs(i, tokens, drafts)
   if kv > self.kv_left + self.kv_coming then return false end
   local coming = self.slots_left + self.slots_coming
   return slots <= coming or self.states.align and slots <= coming + behind(self)
@@ -216,7 +206,7 @@ function Plan:taken(i)
   local r = self.requests
   if r.mark[i] <= 0 then return 0, 0 end
   local _, n, drafts = entry_of(self, i)
-  return needs(self, i, r.computed[i] + n, drafts)
+  return self.states:needs(i, r.computed[i] + n, drafts)
 end
 
 -- Entries that are taken back leave a gap, which close() removes.
@@ -290,7 +280,7 @@ function Plan:is_empty() return self.num_decodes + self.num_chunks == 0 end
 function M.new(requests, states, capacity, watermark, outlook, upkeep)
   local n = 2 * capacity
   local self = setmetatable({
-    requests = requests, states = states, block = states.block, watermark = watermark,
+    requests = requests, states = states, watermark = watermark,
     outlook = outlook, upkeep = upkeep,
     decodes = int32s(n), drafts = int32s(n), chunks = int32s(n), tokens = int32s(n),
     victims = int32s(capacity),

@@ -35,19 +35,9 @@ local function chunk_problem(e, i, n)
   local block = sizing.block
   local last = max((floor(known / block) - (e.num_spec > 0 and 1 or 0)) * block, 0)
   local ends = computed + n
-  if computed < last and (ends > last or ends < last and n % block ~= 0) then
+  if computed < last and (ends > last or n % block ~= 0) then
     return "I11", last - computed
   end
-end
-
--- What a step that ends at `ends` takes of the pools.
-local function needs(e, i, ends, drafts)
-  local r, states = e.requests, e.states
-  if ends <= r.kv_cover[i] and ends > r.low_cover[i]
-    and ends - 1 + drafts * states.block < r.high_cover[i] then
-    return 0, 0
-  end
-  return states:missing_slots(i, ends, drafts), states:missing_kv(i, ends)
 end
 
 -- I5, I6, I7: a decode takes one token and the drafts that were proposed first.
@@ -69,7 +59,7 @@ local function prove_decodes(e, sum)
     if ends > last then return problem_with(e, "I6", i, n, last - r.computed[i]) end
     if not sizing:may_run(i) then return problem_with(e, "I5", i, n, 0) end
     r.seen[i] = round
-    local more_slots, more_kv = needs(e, i, ends, drafts)
+    local more_slots, more_kv = e.states:needs(i, ends, drafts)
     tokens, slots, kv = tokens + n, slots + more_slots, kv + more_kv
   end
   sum.tokens, sum.slots, sum.kv = tokens, slots, kv
@@ -89,7 +79,7 @@ local function prove_chunks(e, sum)
     local number, want = chunk_problem(e, i, n)
     if number then return problem_with(e, number, i, n, want) end
     r.seen[i] = round
-    local more_slots, more_kv = needs(e, i, ends, 0)
+    local more_slots, more_kv = e.states:needs(i, ends, 0)
     sum.tokens, sum.slots, sum.kv = sum.tokens + n, sum.slots + more_slots, sum.kv + more_kv
     if waits then sum.admitted = sum.admitted + 1 end
   end
@@ -135,15 +125,15 @@ local function prove_sums(e, sum)
   end
 end
 
-local sum = { tokens = 0, slots = 0, kv = 0, admitted = 0, seats = 0 }
+local sum = {} -- tokens, slots, kv, admitted, seats
 
 --- nil, or what is wrong and with which request.
 ---@return string|nil problem, integer? i
 function M.problem(e)
   e.proof = e.proof + 1
-  sum.tokens, sum.slots, sum.kv, sum.admitted, sum.seats = 0, 0, 0, 0, 0
+  sum.admitted, sum.seats = 0, 0
   local problem, i = prove_decodes(e, sum)
-  if not problem and e.plan.num_chunks > 0 then
+  if not problem and e.plan.num_chunks ~= 0 then
     cut()
     problem, i = prove_chunks(e, sum)
   end
