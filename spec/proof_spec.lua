@@ -1,4 +1,5 @@
--- The proof of a plan in whole sentences: right at the end of what is legal, and one behind it.
+-- What verify_plan.lua says of a plan, in whole sentences: right at the end of what is legal, and one
+-- behind it.
 local proof = require "gdnmeta.engine.decide.verify_plan"
 local serve = require "spec.support.serve"
 
@@ -19,6 +20,7 @@ local function problem(decodes, chunks, victims)
   plan.num_decodes, plan.num_chunks, plan.num_victims = #(decodes or {}), #(chunks or {}), #(victims or {})
   local text, i = proof.problem(engine)
   plan:begin(engine.max_num_batched_tokens, 9, 9, 9, 0, 0)
+  text = text and text:gsub("^(I%d+), [%l ]+:", "%1:") -- the rule's name is docs_spec's matter
   return text, i and engine.requests.id[i]
 end
 
