@@ -1,5 +1,5 @@
 -- Work that is cleared away behind: in a process that has luajit's handler, and in one that has the system's.
-local signals = require "gdnmeta.cli.signals"
+local signals = require "gdnmeta.native.signals"
 
 describe("Guarded work #lua", function()
   local before

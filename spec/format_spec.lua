@@ -1,4 +1,4 @@
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 
 describe("figures #lua", function()
   it("are counted in groups of three", function()

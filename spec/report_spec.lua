@@ -44,7 +44,7 @@ describe("a report #lua", function()
   end)
 
   it("has one scale a line, and one a column of a sweep", function()
-    local section = { "S", { "x", "ms", function(r) return r.x end, require("gdnmeta.report.numbers").number,
+    local section = { "S", { "x", "ms", function(r) return r.x end, require("gdnmeta.sim.numbers").number,
                              better = "low" } }
     assert.are.same({ { label = "x", unit = "ms", texts = { "9.99", "1,234.00", "-" },
                         best = { true, false, false } } },

@@ -1,4 +1,4 @@
--- Recordings: the inputs of an engine's steps in a file, with checksums of what they gave, so that a step
+--- Recordings: the inputs of an engine's steps in a file, with checksums of what they gave, so that a step
 -- can be drawn and built again elsewhere. While one is written, an object stands in for the builder that the
 -- engine's steps are built with; without, the engine does not know that recordings exist.
 local lib = require "gdnmeta.native"

@@ -1,4 +1,4 @@
--- A Gated DeltaNet layer that reads the metadata of a step, in plain double precision: what every tensor
+--- A Gated DeltaNet layer that reads the metadata of a step, in plain double precision: what every tensor
 -- means, as a program. It is made to be read and compared with, not to be fast.
 --
 -- A token's inputs are a row of x [tokens, channels] = q, k of heads * key_dim each and v of
@@ -82,7 +82,11 @@ end
 
 --- The sequence's next n tokens, one after the other.
 ---@param sequence table from sequence()
+---@param x ffi.cdata* double [n, channels]: q, k and v of each token
+---@param a ffi.cdata* double [n, heads]
+---@param b ffi.cdata* double [n, heads]
 ---@param n integer
+---@param out ffi.cdata* double [n, heads, value_dim]
 function Layer:extend(sequence, x, a, b, n, out)
   if getmetatable(self) ~= Layer then receiver.colon("Layer", "extend") end
   reserve(self, n, out)

@@ -1,5 +1,5 @@
 -- gdnmeta doctor: what is there, what is missing, and how to get it.
-local problem = require "gdnmeta.native.raised"
+local problem = require "gdnmeta.policy.contained.raised"
 local M = {
   summary = "Say what is installed, what is missing and how to get it.",
   epilog = "Exit status 1 when something is missing that gdnmeta cannot do without.",

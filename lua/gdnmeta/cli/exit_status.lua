@@ -1,5 +1,5 @@
 -- Exit status of commands that try policies: figures of a policy that failed are not its own.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local words = require "gdnmeta.native.shown"
 
 local M = {}

@@ -1,6 +1,6 @@
 -- The options that say what is simulated: shared by simulate and sweep, and written out again for the
 -- jobs of a sweep.
-local fail = require("gdnmeta.cli").fail
+local fail = require("gdnmeta.cli.values").fail
 local presets = require "gdnmeta.sim.presets"
 local values = require "gdnmeta.cli.values"
 

@@ -1,5 +1,6 @@
 -- The command line: `gdnmeta <command> ...`. A command is a module of gdnmeta/cli/ with `describe`,
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
+local values = require "gdnmeta.cli.values"
 local words = require "gdnmeta.native.shown"
 
 local M = {}
@@ -20,13 +21,6 @@ examples:
   gdnmeta replay steps.jsonl --device cuda
   gdnmeta repl
   gdnmeta doctor]]
-
---- Raise what the user did wrong, or what went wrong outside of the program: a message, no place.
----@param message string
-function M.fail(message, ...)
-  if select("#", ...) > 0 then message = message:format(...) end
-  error({ message = message }, 0)
-end
 
 local function parser_of(argparse)
   local parser = argparse("gdnmeta", "Policies for LLM servers, tried out in simulated time.", EXAMPLES)
@@ -73,12 +67,12 @@ end
 local function parse(argv)
   local ok, argparse = pcall(require, "argparse")
   if not ok then
-    M.fail "the Lua module argparse is missing: `luarocks install argparse`"
+    values.fail "the Lua module argparse is missing: `luarocks install argparse`"
   end
   local parsed, args = parser_of(argparse):pparse(with_values(argv))
   if parsed then return args end
   local command = contains(M.COMMANDS, argv[1]) and argv[1] .. " " or ""
-  M.fail("%s; see gdnmeta %s--help", args, command)
+  values.fail("%s; see gdnmeta %s--help", args, command)
 end
 
 --- Run a command.
@@ -94,7 +88,7 @@ function M.main(argv)
     -- doctor helps also where argparse is what is missing.
     local args = argv[1] == "doctor" and #argv == 1 and { command = "doctor" } or parse(argv)
     args.program, args.argv = argv[0], argv
-    if args.command ~= "repl" then require("gdnmeta.cli.signals").plain() end
+    if args.command ~= "repl" then require("gdnmeta.native.signals").plain() end
     local answer = require("gdnmeta.cli." .. args.command).run(args)
     require("gdnmeta.cli.output").flush() -- exit would say nothing of a full disk
     return answer

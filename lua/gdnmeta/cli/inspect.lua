@@ -1,8 +1,8 @@
 -- gdnmeta inspect: what a recording holds, a line a step, or one step in full.
 local drawing = require "gdnmeta.metadata.draw"
-local fail = require("gdnmeta.cli").fail
+local fail = require("gdnmeta.cli.values").fail
 local fields = require "gdnmeta.native.fields"
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local paints = require "gdnmeta.metadata.colors"
 local judge = require "gdnmeta.record.validate"
 local recording = require "gdnmeta.cli.recording_file"

@@ -1,6 +1,6 @@
 -- gdnmeta merge: joins the results of a sweep's jobs, which may come from many machines.
 local check = require "gdnmeta.native.args"
-local fail = require("gdnmeta.cli").fail
+local fail = require("gdnmeta.cli.values").fail
 local knee = require "gdnmeta.report.max_rate"
 local output = require "gdnmeta.cli.output"
 local results = require "gdnmeta.cli.run_files"

@@ -1,11 +1,9 @@
 -- What commands leave behind: JSON of runs, HTML, and the command line that made them.
-local ffi = require "ffi"
-local fail = require("gdnmeta.cli").fail
+local fail = require("gdnmeta.cli.values").fail
 local results = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
+local C = require "gdnmeta.native.libc"
 local words = require "gdnmeta.native.shown"
-
-ffi.cdef "int gdn_cli_ferror(void *file) __asm__(\"ferror\");"
 
 local M = {}
 
@@ -64,7 +62,7 @@ end
 --- True, or it fails: did stdout take all that was written to it?
 function M.flush()
   local ok, why = io.stdout:flush()
-  if not ok or ffi.C.gdn_cli_ferror(io.stdout) ~= 0 then fail("stdout: %s", why or "not all was written") end
+  if not ok or C.libc_ferror(io.stdout) ~= 0 then fail("stdout: %s", why or "not all was written") end
   return true
 end
 

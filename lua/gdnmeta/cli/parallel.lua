@@ -1,10 +1,10 @@
 -- The cells of a sweep: one policy at one rate each, run here one after the other, or by several
 -- processes side by side.
-local fail = require("gdnmeta.cli").fail
+local fail = require("gdnmeta.cli.values").fail
 local options = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
 local results = require "gdnmeta.cli.run_files"
-local signals = require "gdnmeta.cli.signals"
+local signals = require "gdnmeta.native.signals"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 -- What inspect and replay share: opening a recording, walking its steps, and saying what it lacks.
-local fail = require("gdnmeta.cli").fail
+local fail = require("gdnmeta.cli.values").fail
 local values = require "gdnmeta.cli.values"
 local words = require "gdnmeta.native.shown"
 

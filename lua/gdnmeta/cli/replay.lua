@@ -1,6 +1,6 @@
 -- gdnmeta replay: builds the steps of a recording again and compares what comes of them.
 local fields = require "gdnmeta.native.fields"
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local recording = require "gdnmeta.cli.recording_file"
 
 local SHOWN = 20 -- steps that are named

@@ -1,8 +1,8 @@
 -- Results as files: runs as JSON, a run a line, and what such a file must hold to be read back. It may come
 -- from another machine, be cut, or be edited: whatever a table or a page would stumble over is named.
 local check = require "gdnmeta.native.args"
-local fail = require("gdnmeta.cli").fail
-local problems = require "gdnmeta.native.raised"
+local fail = require("gdnmeta.cli.values").fail
+local problems = require "gdnmeta.policy.contained.raised"
 local values = require "gdnmeta.cli.values"
 
 local M = {}

@@ -1,6 +1,6 @@
 -- gdnmeta simulate: one workload under one or several policies.
-local fail = require("gdnmeta.cli").fail
-local format = require "gdnmeta.report.numbers"
+local fail = require("gdnmeta.cli.values").fail
+local format = require "gdnmeta.sim.numbers"
 local options = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
 local terminal = require "gdnmeta.cli.terminal"

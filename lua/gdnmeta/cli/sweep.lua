@@ -1,6 +1,6 @@
 -- gdnmeta sweep: policies at several rates, and the highest rate that each of them stands.
-local fail = require("gdnmeta.cli").fail
-local format = require "gdnmeta.report.numbers"
+local fail = require("gdnmeta.cli.values").fail
+local format = require "gdnmeta.sim.numbers"
 local jobs = require "gdnmeta.cli.parallel"
 local merge = require "gdnmeta.cli.merge"
 local options = require "gdnmeta.cli.flags"

@@ -1,18 +1,10 @@
 -- What is said while a command works: a bar on a terminal, a line a finished run in a pipe. All of it
 -- goes to stderr, so that stdout is the answer alone.
 local ffi = require "ffi"
+local C = require "gdnmeta.native.libc"
 local clock = require "gdnmeta.sim.wall_clock"
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local words = require "gdnmeta.native.shown"
-
-if not pcall(function() return ffi.C.gdn_cli_isatty end) then
-  ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
-end
-
-ffi.cdef [[
-typedef struct { uint16_t rows, columns, width, height; } gdn_cli_winsize;
-int gdn_cli_ioctl(int fd, unsigned long request, ...) __asm__("ioctl");
-]]
 
 local STDOUT, STDERR = 1, 2
 local TIOCGWINSZ = 0x5413
@@ -24,20 +16,20 @@ local M = {}
 --- Is a person watching?
 ---@return boolean
 function M.watched()
-  return ffi.C.gdn_cli_isatty(STDERR) == 1
+  return C.libc_isatty(STDERR) == 1
 end
 
 --- Is stdout a terminal that knows colours?
 ---@return boolean
 function M.coloured()
-  return ffi.C.gdn_cli_isatty(STDOUT) == 1 and (os.getenv "TERM" or "dumb") ~= "dumb"
+  return C.libc_isatty(STDOUT) == 1 and (os.getenv "TERM" or "dumb") ~= "dumb"
     and (os.getenv "NO_COLOR" or "") == ""
 end
 
 -- Columns of the terminal. One that does not tell has none: then 80.
 local function columns()
-  local size = ffi.new "gdn_cli_winsize"
-  return ffi.C.gdn_cli_ioctl(STDERR, TIOCGWINSZ, size) == 0 and size.columns > 0 and size.columns or 80
+  local size = ffi.new "libc_window"
+  return C.libc_ioctl(STDERR, TIOCGWINSZ, size) == 0 and size.columns > 0 and size.columns or 80
 end
 
 --- Progress as one line of fewer than `width` characters: a longer one would wrap, and stay. The bar shrinks

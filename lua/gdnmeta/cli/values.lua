@@ -1,8 +1,15 @@
 -- Values of options: a reader turns an option's text into its value, or returns nil and what it wants.
 local check = require "gdnmeta.native.args"
-local fail = require("gdnmeta.cli").fail
 
 local M = {}
+
+--- Raise what the user did wrong, or what went wrong outside of the program: a message, no place.
+---@param message string
+function M.fail(message, ...)
+  if select("#", ...) > 0 then message = message:format(...) end
+  error({ message = message }, 0)
+end
+local fail = M.fail
 
 --- Digits as people write them, and none of what tonumber takes besides: 0x10, nan, inf.
 ---@param text string

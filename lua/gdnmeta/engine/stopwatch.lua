@@ -2,7 +2,7 @@
 -- finite number of seconds is taken, and nothing is raised.
 local boundary = require "gdnmeta.policy.contained.no_yield"
 local check = require "gdnmeta.native.args"
-local problem = require "gdnmeta.native.raised"
+local problem = require "gdnmeta.policy.contained.raised"
 local room = require "gdnmeta.policy.contained.stack_room"
 
 local pcall, type = pcall, type

@@ -43,7 +43,7 @@ local LIMITS = { "max_model_len", "max_num_seqs", "max_num_batched_tokens", "lon
 function M.of(engine)
   local limits = { policy = tostring(engine.policy.name or "policy"):gsub("%c", " "):sub(1, TEXT) }
   for _, name in ipairs(LIMITS) do limits[name] = engine.options[name] end
-  return { gdnmeta = "record", version = format.VERSION, library = require("gdnmeta")._VERSION,
+  return { gdnmeta = "record", version = format.VERSION, library = require "gdnmeta.native.version",
            builder = M.builder(engine.builder), engine = limits }
 end
 

@@ -1,12 +1,8 @@
 -- Lines from a person or a pipe. A person has history and completion where the readline module is
 -- installed (Debian's lua-readline), a plain prompt otherwise; a pipe has no prompt.
-local ffi = require "ffi"
+local C = require "gdnmeta.native.libc"
 local keys = require "gdnmeta.repl.complete"
-local signals = require "gdnmeta.cli.signals"
-
-if not pcall(function() return ffi.C.gdn_cli_isatty end) then
-  ffi.cdef "int gdn_cli_isatty(int fd) __asm__(\"isatty\");"
-end
+local signals = require "gdnmeta.native.signals"
 
 local STDIN = 0
 local KEEP = 1000 -- lines of history
@@ -70,7 +66,7 @@ end
 ---@param env table
 ---@return table
 function M.open(env)
-  if ffi.C.gdn_cli_isatty(STDIN) ~= 1 then
+  if C.libc_isatty(STDIN) ~= 1 then
     return { interactive = false, line = function() return io.read "*l" end, close = function() end }
   end
   local ok, readline = pcall(require, "readline")

@@ -1,6 +1,6 @@
 -- Two runs of one workload, request by request: a mean may stay the same while half of the requests
 -- lose what the others win.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 
 local M = {}
 

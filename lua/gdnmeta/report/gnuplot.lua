@@ -1,6 +1,6 @@
 -- Draws with gnuplot, when the machine has it, into SVG that takes its colours from the page: the page
 -- defines --ink, --grid and --s1 .. --s8, once for light and once for dark.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- A report as one HTML file that needs nothing else: table, pictures, what was run and how.
 local compare = require "gdnmeta.report.compare"
 local conservation = require "gdnmeta.sim.token_accounting"
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local lines = require "gdnmeta.report.metrics_table"
 local report = require "gdnmeta.report.text"
 local style = require "gdnmeta.report.stylesheet"

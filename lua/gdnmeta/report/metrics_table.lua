@@ -1,6 +1,6 @@
 -- The lines of a report: what is shown of a run, in which unit, and which way is better. Text and HTML
 -- show the same ones.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 
 local number, percent, count = format.number, format.percent, format.count
 

@@ -2,7 +2,7 @@
 local alike = require "gdnmeta.report.identical_runs"
 local compare = require "gdnmeta.report.compare"
 local conservation = require "gdnmeta.sim.token_accounting"
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local knee = require "gdnmeta.report.max_rate"
 local lines = require "gdnmeta.report.metrics_table"
 

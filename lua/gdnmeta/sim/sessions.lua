@@ -1,6 +1,6 @@
 -- Sessions in closed loop: the next turn comes when the one before has been answered and its reader has
 -- thought.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local workload = require "gdnmeta.sim.workload"
 
 local M = { THINK = 10 } -- seconds, on average

@@ -3,7 +3,7 @@
 -- that there are drafts that were not accepted, what preemptions threw away, and rows of requests that
 -- had stopped while the step was under way. A request that ran, was preempted and then turned away has all it
 -- computed among what was thrown away; the tokens that it had given out are counted apart.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 
 local M = {}
 

@@ -4,7 +4,7 @@
 local boundary = require "gdnmeta.policy.contained.no_yield"
 local bounded = require "gdnmeta.policy.contained.charged"
 local interpreted = require "gdnmeta.policy.contained.uncompiled"
-local problem = require "gdnmeta.native.raised"
+local problem = require "gdnmeta.policy.contained.raised"
 local watch = require "gdnmeta.engine.stopwatch"
 local room = require "gdnmeta.policy.contained.stack_room"
 local words = require "gdnmeta.native.shown"

@@ -1,5 +1,5 @@
 -- What a reader of results should know about how a trace was read, in sentences.
-local format = require "gdnmeta.report.numbers"
+local format = require "gdnmeta.sim.numbers"
 local values = require "gdnmeta.sim.trace.values"
 
 local M = {}

@@ -1,6 +1,6 @@
 -- Readers of rows: a line, or a record over several, becomes a table of fields by meaning, still as they
 -- stand in the file. One for CSV, by its header; one for JSON lines, by the keys of each object.
-local problem = require "gdnmeta.native.raised"
+local problem = require "gdnmeta.policy.contained.raised"
 local columns = require "gdnmeta.sim.trace.columns"
 local csv = require "gdnmeta.sim.trace.csv"
 local values = require "gdnmeta.sim.trace.values"
