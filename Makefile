@@ -177,7 +177,7 @@ tsan: $(BUILD)/threads
 	@$(BUILD)/threads 3000
 
 # Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus, with a seed that is
-# told; ONLY="trace" takes some of them. SEED and RUNS try the same inputs again, on any day: see scripts/fuzz.
+# told; ONLY="trace" takes some of them. SEED and RUNS bound what chance does, and time: see scripts/fuzz.
 CLANG     ?= clang
 FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FUZZ_C    := batch build_raw dlpack
@@ -257,7 +257,7 @@ help:
 	@echo 'make faults     every allocation fails once'
 	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds a target> SEED=<number>'
-	@echo '                RUNS=<executions> instead of TIME, the same for the same SEED (RUNS="trace=4000 batch=9000")'
+	@echo '                RUNS=<executions> instead of TIME (RUNS="trace=4000 batch=9000")'
 	@echo 'make goldens    write the texts of spec/goldens/texts anew, after a change that was meant'
 	@echo 'make mutants    put faults into a copy and count those that the specs notice (N=60 SEED= JOBS=)'
 	@echo 'make soak       engines at work for TIME=<seconds>: memory, step times, invariants'
