@@ -137,7 +137,7 @@ lint: deps
 	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
 asan-lib:
-	@$(MAKE) lib BUILD=build/asan OPT="-O1 -g $(SAN)" LINK=
+	@$(MAKE) lib BUILD=build/asan OPT="-O1 -g -DGDN_DEBUG $(SAN)" LINK=
 
 # GDN_CASES shrinks the random specs: both checkers run them many times slower. With 300 the whole of asan takes under
 # five minutes on two cores. Paths are absolute, for specs start programs in other folders.

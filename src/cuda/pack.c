@@ -30,7 +30,9 @@ static gdn_packed place(gdn_packer *p, range r, uint32_t bits, size_t n)
 
 static void put(gdn_packer *p, gdn_packed a, const int32_t *values, uint32_t n, uint32_t skip)
 {
-    if (a.bits) p->pieces[p->num_pieces++] = (gdn_piece){ values, n, skip, a };
+    if (!a.bits) return;
+    GDN_BOUND(p->num_pieces < p->most_pieces, "a step packs more arrays than payload_memory.c counts in PIECES");
+    p->pieces[p->num_pieces++] = (gdn_piece){ values, n, skip, a };
 }
 
 gdn_packed gdn_pack(gdn_packer *p, const int32_t *values, uint32_t n)

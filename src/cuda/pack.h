@@ -3,6 +3,7 @@
 #ifndef GDN_PACK_H
 #define GDN_PACK_H
 
+#include "base/bound.h"
 #include "cuda/kernel_params.h"
 
 #include <stddef.h>
@@ -15,8 +16,8 @@ typedef struct gdn_piece {
 } gdn_piece;
 
 typedef struct gdn_packer {
-    gdn_piece *pieces; /* room for as many as a step can have */
-    uint32_t num_pieces;
+    gdn_piece *pieces; /* [most_pieces] */
+    uint32_t num_pieces, most_pieces;
     size_t bytes;      /* so far, a multiple of 16 */
 } gdn_packer;
 

@@ -12,9 +12,8 @@ _Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "kernel_params.h 
 static const int32_t *in_class_order(gdn_payload *y, const int32_t *values, const int32_t *list, uint32_t n)
 {
     if (!list) return values;
-    int32_t *out = y->free;
+    int32_t *out = gdn_payload_take(y, n);
     for (uint32_t k = 0; k < n; k++) out[k] = values[list[k]];
-    y->free += n;
     return out;
 }
 
@@ -33,24 +32,22 @@ static uint32_t row_of(const source *s, uint32_t k)
 static gdn_packed pack_computed(gdn_payload *y, const source *s)
 {
     const gdn_step *step = s->in->step;
-    int32_t *out = y->free;
+    int32_t *out = gdn_payload_take(y, s->n);
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t i = row_of(s, k);
         out[k] = gdn_has_initial_state(step->seq_len[i], step->query_len[i]);
     }
-    y->free += s->n;
     return gdn_pack(&y->packer, out, s->n);
 }
 
 /* Elements of a device array or table; -1 for padding that the build made, which has none. */
 static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *given)
 {
-    int32_t *out = y->free, end = s->in->step->table_rows;
+    int32_t *out = gdn_payload_take(y, s->n), end = s->in->step->table_rows;
     for (uint32_t k = 0; k < s->n; k++) {
         int32_t i = (int32_t)row_of(s, k), index = given ? given[i] : -1;
         out[k] = i >= end ? -1 : index < 0 ? i : index;
     }
-    y->free += s->n;
     return gdn_pack_ramp(&y->packer, out, s->n);
 }
 
@@ -68,7 +65,7 @@ static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
     const gdn_step *step = in->step;
     int32_t align = in->settings->config.mamba_cache_mode == GDN_CACHE_ALIGN, highest = -1, implied = 0;
     int from_device = !step->null_slots && (align ? step->device_seq_lens != NULL : step->device_accepted != NULL);
-    int32_t *out = y->free;
+    int32_t *out = gdn_payload_take(y, s->n);
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t i = row_of(s, k);
         int32_t column = step->null_slots ? 0 : in->indices->read_column[i]; /* -1 would be a fresh row */
@@ -80,7 +77,6 @@ static void plan_reads(gdn_payload *y, gdn_rows *c, const source *s)
         out[k] = column;
         highest = column > highest ? column : highest;
     }
-    y->free += s->n;
     c->read_column = gdn_pack(&y->packer, out, s->n);
     if (!any_table(in, 0)) return;
     /* Any of the first S + 1 slots may turn out to be the one to read. */
@@ -115,9 +111,8 @@ static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32
 
 static gdn_packed pack_mask(gdn_payload *y, const gdn_step *step, uint32_t n)
 {
-    int32_t *out = y->free;
+    int32_t *out = gdn_payload_take(y, n);
     for (uint32_t i = 0; i < n; i++) out[i] = step->num_draft_tokens[i] >= 0;
-    y->free += n;
     return gdn_pack(&y->packer, out, n);
 }
 
@@ -129,11 +124,10 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
     h->tile_start = gdn_pack_ramp(&y->packer, p->tile_start, (uint32_t)p->num_non_spec);
     h->chunk_start = gdn_pack_ramp(&y->packer, start, rows + 1);
 
-    int32_t *owner = y->free;
+    int32_t *owner = gdn_payload_take(y, rows);
     uint32_t n = 0;
     for (uint32_t k = 0; k < rows; k++)
         if (start[k + 1] > start[k]) owner[n++] = start[k];
-    y->free += n;
     h->chunk_rows = n;
     h->chunk_owner = n == rows ? h->chunk_start : gdn_pack_ramp(&y->packer, owner, n);
 }
@@ -148,9 +142,8 @@ static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_fill_inputs 
     if (p->checkpoint_every)
         h->kept_start = gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->first_prefill) + 1);
     if (!any_table(in, 1)) return;
-    int32_t *column = y->free;
+    int32_t *column = gdn_payload_take(y, n);
     for (uint32_t k = 0; k < n; k++) column[k] = p->checkpoint_offset[k] ? p->checkpoint_column[k] : -1;
-    y->free += n;
     h->kept_column = gdn_pack(&y->packer, column, n);
 }
 

@@ -14,7 +14,8 @@ typedef struct gdn_payload {
     gdn_group *groups;       /* [num_groups], the payload's first bytes */
     size_t num_groups;
     gdn_packer packer;       /* packer.bytes: of the planned payload */
-    int32_t *scratch, *free; /* arrays made for a plan */
+    int32_t *scratch, *free; /* [num_scratch] arrays made for a plan */
+    size_t num_scratch;
     int32_t *wide;           /* strict: [num_groups, max_rows, S + 1] all slots of non-spec rows, or NULL */
     uint32_t blocks;         /* of the launch */
     uint32_t room;           /* bytes of shared memory a block stages to */
@@ -30,6 +31,16 @@ typedef struct gdn_payload_sizes {
 gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings);
 gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings);
 void gdn_payload_free(gdn_payload *y);
+
+/* Memory of an array of n elements, until the next plan. */
+static inline int32_t *gdn_payload_take(gdn_payload *y, uint32_t n)
+{
+    int32_t *out = y->free;
+    y->free += n;
+    GDN_BOUND(y->free <= y->scratch + y->num_scratch,
+              "a step makes more arrays than payload_memory.c counts in CLASS_ARRAYS and STEP_ARRAYS");
+    return out;
+}
 
 /* Decides on the payload and fills the launch's head, but for head.faults. */
 void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in);

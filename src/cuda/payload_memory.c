@@ -6,7 +6,7 @@
 
 _Static_assert(sizeof(gdn_launch) == GDN_LARGE, "ptxas takes no more");
 
-/* Arrays that payload.c packs of a class and of the step, at most. */
+/* Arrays that payload.c packs of a class and of the step, at most; pack.c and gdn_payload_take hold it to them. */
 enum { CLASS_ARRAYS = 9, STEP_ARRAYS = 7, PIECES = GDN_CLASSES * CLASS_ARRAYS + STEP_ARRAYS };
 
 gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings)
@@ -30,6 +30,8 @@ gdn_status gdn_payload_new(gdn_payload *y, const gdn_settings *settings)
     gdn_payload_sizes n = gdn_payload_sizes_of(settings);
     y->launch = aligned_alloc(GDN_LAUNCH_ALIGNMENT, sizeof *y->launch);
     y->num_groups = n.groups;
+    y->num_scratch = n.scratch;
+    y->packer.most_pieces = (uint32_t)n.pieces;
     y->groups = calloc(n.groups, sizeof *y->groups);
     y->packer.pieces = calloc(n.pieces, sizeof *y->packer.pieces);
     y->scratch = calloc(n.scratch, sizeof *y->scratch);

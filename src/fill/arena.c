@@ -1,8 +1,7 @@
 /* Layout of the output buffers, and the bookkeeping of their padded tails. */
 #include "fill/arena.h"
 
-/* Whole vectors are written where a run ends early, so each buffer has room behind its last element. */
-enum { ALIGNMENT = 64, SLACK = 64 };
+enum { ALIGNMENT = 64 };
 
 gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error)
 {
@@ -18,7 +17,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     size_t at = 0;
 #define X(name, type, count, per_group)                                                          \
     {                                                                                                     \
-        size_t size = ((size_t)count * gdn_element_size(type) + SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
+        size_t size = ((size_t)count * gdn_element_size(type) + GDN_ARENA_SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
         arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                               \
         arena->offset[GDN_FIELD_##name] = at;                                                             \
         arena->group_stride[GDN_FIELD_##name] = per_group ? size : 0;                                     \

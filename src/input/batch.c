@@ -6,19 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROW_ARRAYS = 9, HOST_ARRAYS = 7 }; /* those behind the first seven are for device inputs alone */
+/* X(array of gdn_batch, what a padding row has there). Those for device inputs alone come last: no build pads them. */
+#define HOST_ARRAYS(X)        \
+    X(query_len, 0)           \
+    X(seq_len, 0)             \
+    X(num_draft_tokens, -1)   \
+    X(num_accepted_tokens, 1) \
+    X(prompt_done, 0)         \
+    X(table_row, 0)           \
+    X(read_column, -1)
+#define DEVICE_ARRAYS(X) \
+    X(seq_index, -1)     \
+    X(accepted_index, -1)
+
+#define X(name, padding) AT_##name,
+enum { HOST_ARRAYS(X) NUM_HOST_ARRAYS, LAST_OF_HOST = NUM_HOST_ARRAYS - 1, DEVICE_ARRAYS(X) NUM_ARRAYS };
+#undef X
 
 typedef struct batch {
     gdn_batch face; /* first: a gdn_batch * is a batch * */
     uint64_t owner;
     size_t blocks_bytes;
-    int32_t *arrays[ROW_ARRAYS]; /* the originals of face's pointers, which are only const to well-behaved code */
+    int32_t *arrays[NUM_ARRAYS]; /* the originals of face's pointers, which are only const to well-behaved code */
     int32_t *blocks;
     gdn_table own[GDN_MAX_GROUPS];
 } batch;
 
-static const char *const ARRAY_NAMES[ROW_ARRAYS] = { "query_len",   "seq_len",   "num_draft_tokens", "num_accepted_tokens",
-                                                     "prompt_done", "table_row", "read_column", "seq_index", "accepted_index" };
+#define X(name, padding) #name,
+static const char *const ARRAY_NAMES[NUM_ARRAYS] = { HOST_ARRAYS(X) DEVICE_ARRAYS(X) };
+#undef X
 
 gdn_status gdn_batch_make(const gdn_settings *settings, uint64_t owner, gdn_batch **out)
 {
@@ -28,16 +44,15 @@ gdn_status gdn_batch_make(const gdn_settings *settings, uint64_t owner, gdn_batc
     if (!b) return GDN_ENOMEM;
 
     int missing = 0;
-    int arrays = c->device == GDN_DEVICE_CPU ? HOST_ARRAYS : ROW_ARRAYS;
+    int arrays = c->device == GDN_DEVICE_CPU ? NUM_HOST_ARRAYS : NUM_ARRAYS;
     for (int i = 0; i < arrays; i++) missing |= !(b->arrays[i] = gdn_guarded_new(rows * sizeof *b->arrays[i]));
     b->blocks_bytes = (size_t)c->num_groups * rows * cols * sizeof *b->blocks;
     missing |= !(b->blocks = gdn_guarded_new(b->blocks_bytes));
 
-    gdn_batch face = { .query_len = b->arrays[0], .seq_len = b->arrays[1], .num_draft_tokens = b->arrays[2],
-                       .num_accepted_tokens = b->arrays[3], .prompt_done = b->arrays[4], .table_row = b->arrays[5],
-                       .read_column = b->arrays[6], .blocks = b->blocks, .seq_index = b->arrays[7],
-                       .accepted_index = b->arrays[8], .max_rows = c->max_rows,
+#define X(name, padding) .name = b->arrays[AT_##name],
+    gdn_batch face = { HOST_ARRAYS(X) DEVICE_ARRAYS(X) .blocks = b->blocks, .max_rows = c->max_rows,
                        .max_blocks_per_row = c->max_blocks_per_row, .num_groups = c->num_groups };
+#undef X
     memcpy(&b->face, &face, sizeof face);
     if (missing) {
         gdn_batch_free(&b->face);
@@ -55,7 +70,7 @@ void gdn_batch_free(gdn_batch *face)
 {
     batch *b = (batch *)face;
     if (!b) return;
-    for (int i = 0; i < ROW_ARRAYS; i++) gdn_guarded_free(b->arrays[i]);
+    for (int i = 0; i < NUM_ARRAYS; i++) gdn_guarded_free(b->arrays[i]);
     gdn_guarded_free(b->blocks);
     free(b);
 }
@@ -63,7 +78,7 @@ void gdn_batch_free(gdn_batch *face)
 static gdn_status check_guards(const batch *b, gdn_error *error)
 {
     size_t bytes = (size_t)b->face.max_rows * sizeof(int32_t);
-    int arrays = b->face.indexed && b->arrays[HOST_ARRAYS] ? ROW_ARRAYS : HOST_ARRAYS;
+    int arrays = b->face.indexed && b->arrays[NUM_HOST_ARRAYS] ? NUM_ARRAYS : NUM_HOST_ARRAYS;
     for (int i = 0; i < arrays; i++)
         if (!gdn_guarded_intact(b->arrays[i], bytes))
             return gdn_fail(error, GDN_EGUARD, "something wrote outside of batch.%s[0 .. %d]", ARRAY_NAMES[i],
@@ -87,8 +102,10 @@ static gdn_status check_counts(const gdn_batch *f, gdn_error *error)
 
 static void make_padding_rows(const batch *b, int32_t from, int32_t to)
 {
-    static const int32_t PADDING[HOST_ARRAYS] = { 0, 0, -1, 1, 0, 0, -1 };
-    for (int a = 0; a < HOST_ARRAYS; a++)
+#define X(name, padding) padding,
+    static const int32_t PADDING[NUM_HOST_ARRAYS] = { HOST_ARRAYS(X) };
+#undef X
+    for (int a = 0; a < NUM_HOST_ARRAYS; a++)
         for (int32_t i = from; i < to; i++) b->arrays[a][i] = PADDING[a];
 }
 
@@ -102,12 +119,13 @@ gdn_status gdn_batch_step(gdn_batch *face, uint64_t owner, const gdn_table *tabl
 
     int32_t rows = face->padded_rows ? face->padded_rows : face->num_rows;
     make_padding_rows(b, face->num_rows, rows);
-    *out = (gdn_step){ .query_len = b->arrays[0], .seq_len = b->arrays[1], .num_draft_tokens = b->arrays[2],
-                       .num_accepted_tokens = b->arrays[3], .prompt_done = b->arrays[4], .table_row = b->arrays[5],
-                       .read_column = b->arrays[6], .tables = tables, .own = b->own, .rows = rows,
-                       .table_rows = face->num_rows, .num_reqs = rows, .from_batch = 1, .accepted_rows = rows, .max_query_len = -1,
-                       .num_actual_tokens = face->padded_tokens ? face->padded_tokens : -1,
-                       .seq_index = face->indexed ? b->arrays[7] : NULL,
-                       .accepted_index = face->indexed ? b->arrays[8] : NULL };
+#define X(name, padding) .name = b->arrays[AT_##name],
+    *out = (gdn_step){ HOST_ARRAYS(X) .tables = tables, .own = b->own, .rows = rows, .table_rows = face->num_rows,
+                       .num_reqs = rows, .from_batch = 1, .accepted_rows = rows, .max_query_len = -1,
+                       .num_actual_tokens = face->padded_tokens ? face->padded_tokens : -1 };
+#undef X
+    if (!face->indexed) return GDN_OK;
+    out->seq_index = b->arrays[AT_seq_index];
+    out->accepted_index = b->arrays[AT_accepted_index];
     return GDN_OK;
 }

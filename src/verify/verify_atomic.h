@@ -21,6 +21,15 @@ GDN_RULE uint64_t gdn_swap(uint64_t *at, uint64_t was, uint64_t next)
 /* The word of a violation, most significant first: step 16 bits, field 6, group 6, element 32, code 4. */
 enum { GDN_FOUND_STEP = 48, GDN_FOUND_FIELD = 42, GDN_FOUND_GROUP = 36, GDN_FOUND_ELEMENT = 4 };
 
+#ifndef __CUDACC__ /* C++ spells it otherwise, and one compiler is enough */
+_Static_assert(GDN_NUM_FIELDS <= 1 << (GDN_FOUND_STEP - GDN_FOUND_FIELD),
+               "base/fields.h: a violation's word has 6 bits for a field");
+_Static_assert(GDN_MAX_GROUPS <= 1 << (GDN_FOUND_FIELD - GDN_FOUND_GROUP),
+               "base/limits.h: a violation's word has 6 bits for a group");
+_Static_assert(GDN_CHECK_CHECKPOINT < 1 << GDN_FOUND_ELEMENT,
+               "gdnmeta.h: a violation's word has 4 bits for a GDN_CHECK_*");
+#endif
+
 /* Of one step's violations the lowest word stays, whatever the order of threads; of several steps', the first. */
 GDN_RULE void gdn_report(const gdn_verify_plan *c, uint32_t field, uint32_t group, uint32_t i, int32_t code)
 {
@@ -36,6 +45,12 @@ GDN_RULE void gdn_report(const gdn_verify_plan *c, uint32_t field, uint32_t grou
 
 /* The word of a slot: stamp 30 bits, its writer 17, its reader 17. A row counts from 1, 0 is nobody. */
 enum { GDN_CLAIM_STAMP = 34, GDN_CLAIM_WRITER = 17, GDN_CLAIM_MANY = 0x1ffff };
+
+#ifndef __CUDACC__
+_Static_assert((int)GDN_MAX_ROWS < (int)GDN_CLAIM_MANY && GDN_CLAIM_MANY < 1 << GDN_CLAIM_WRITER,
+               "base/limits.h: a slot's word has 17 bits for a row");
+_Static_assert(64 - GDN_CLAIM_STAMP == 30, "verify_plan.h: a slot's word has 30 bits for a stamp");
+#endif
 
 /* Row `number` writes or reads the slot. Writers and readers come in any order, and the later one sees the earlier:
  * 0 where another row writes it, or this one writes what another uses. Rows may read a slot together. */
