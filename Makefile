@@ -81,8 +81,8 @@ $(BUILD)/obj/%.o: src/%.c Makefile
 	@$(COMPILE) -c -o $@ $<
 
 # Through a file of its own: a reader never meets half of it, and two makes do not meet.
-$(CDEF): $(HEADER) Makefile
-	@{ echo '-- Generated from $(HEADER) by make. Do not edit.'; echo 'require("ffi").cdef[['; \
+$(CDEF): src/gdnmeta_scheduler.h $(HEADER) Makefile
+	@{ echo '-- Generated from $(HEADER) and $< by make. Do not edit.'; echo 'require("ffi").cdef[['; \
 	  $(CC) -E -P -DGDNMETA_CDEF -x c $< && echo ']]'; } > $@.$$$$ && mv $@.$$$$ $@
 $(NUMBER): $(HEADER) Makefile
 	@printf -- '-- Generated from %s by make. Do not edit.\nreturn "%s"\n' $(HEADER) $(VERSION) > $@.$$$$ && mv $@.$$$$ $@

@@ -4,7 +4,7 @@
 
 #include "bytes.h"
 
-#include "gdnmeta.h"
+#include "gdnmeta_scheduler.h"
 
 enum { FUZZ_MAX_GROUPS = 3 };
 

@@ -1,8 +1,9 @@
 -- The bindings' picture of the ABI against the C compiler's.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local blocks = require "spec.support.blocks"
 
-local HEADER = "src/gdnmeta.h"
+local HEADER = "src/gdnmeta_scheduler.h" -- which includes gdnmeta.h
 
 -- What LuaJIT was given: the header without comments and preprocessor lines.
 local function declarations()
@@ -37,7 +38,8 @@ local function complaints(assertions)
   local file = assert(io.open(path, "w"))
   file:write("#include <stddef.h>\n#include \"", HEADER, "\"\n", table.concat(assertions, "\n"), "\n")
   file:close()
-  local pipe = assert(io.popen("env -u LD_PRELOAD cc -std=c11 -I. -fsyntax-only -x c " .. path .. " 2>&1"))
+  local command = "env -u LD_PRELOAD cc -std=c11 -I. -Isrc -fsyntax-only -x c %s 2>&1"
+  local pipe = assert(io.popen(command:format(path)))
   local output = pipe:read "*a"
   pipe:close()
   os.remove(path)
@@ -94,11 +96,45 @@ describe("the ABI", function()
     assert.are.equal(tonumber(lib.GDN_ABI), tonumber(lib.gdn_abi()))
   end)
 
+  -- Declarations without the order they stand in: moving one changes no ABI.
+  it("has a number of its own: gdnmeta.h has it beside a hash of what the headers declare", function()
+    local list, depth, from = {}, 0, 1
+    for at, sign in text:gmatch "()([{};])" do
+      depth = depth + (sign == "{" and 1 or sign == "}" and -1 or 0)
+      if sign == ";" and depth == 0 then
+        list[#list + 1], from = text:sub(from, at):gsub("%s+", " "):gsub("^ ", ""), at + 1
+      end
+    end
+    table.sort(list)
+    assert.is_true(#list > 60)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(table.concat(list, "\n"))
+    file:close()
+    local hash = io.popen("sha256sum " .. path):read "*a":sub(1, 16)
+    os.remove(path)
+    local stated = blocks.read "src/gdnmeta.h":match "enum { GDN_ABI = %d+ }; /%* (%x+) %*/"
+    assert.is_true(hash == stated,
+      "declarations have changed: bump GDN_ABI in src/gdnmeta.h and put this hash beside it: " .. hash)
+  end)
+
+  it("is used as the header's first lines show", function()
+    local example = {}
+    for line in io.lines "src/gdnmeta.h" do
+      example[#example + 1] = line:match "^ %*     ([%w].*)$"
+      if line == " *" and #example > 0 then break end
+    end
+    assert.matches("^gdn_config config;", example[1])
+    local main = "#include <stdio.h>\nint main(void)\n{\n%s\nreturn 0;\n}"
+    assert.are.equal("", complaints { main:format(table.concat(example, "\n")) })
+  end)
+
   it("reads as LuaJIT was told: cdef.lua is what the header says now", function()
     local file = assert(io.open "lua/gdnmeta/native/cdef.lua")
     local generated = file:read "*a"
     file:close()
-    assert.matches("^%-%- Generated from src/gdnmeta.h by make. Do not edit.\n", generated)
+    local from = "src/gdnmeta.h and src/gdnmeta_scheduler.h"
+    assert.matches("^%-%- Generated from " .. from .. " by make. Do not edit.\n", generated)
     assert.is_truthy(generated:find(text, 1, true), "stale: run make")
   end)
 end)

@@ -54,7 +54,8 @@ describe("make install #system", function()
     for _, path in ipairs(lines(shell.output "cd lua && find gdnmeta -name '*.lua'")) do
       want[#want + 1] = "./share/lua/5.1/" .. path
     end
-    for _, path in ipairs { "bin/gdnmeta", "include/gdnmeta.h", "lib/libgdnmeta.so", "lib/" .. SONAME,
+    for _, path in ipairs { "bin/gdnmeta", "include/gdnmeta.h", "include/gdnmeta_scheduler.h",
+                            "lib/libgdnmeta.so", "lib/" .. SONAME,
                             "lib/lua/5.1/libgdnmeta.so", "lib/pkgconfig/gdnmeta.pc" } do
       want[#want + 1] = "./" .. path
     end

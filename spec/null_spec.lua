@@ -1,7 +1,8 @@
--- NULL in place of every pointer of every function of gdnmeta.h, one at a time: refused, or what the header
+-- NULL in place of every pointer of every function of the headers, one at a time: refused, or what the header
 -- says.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local blocks = require "spec.support.blocks"
 
 local NULL = ffi.cast("void *", 0)
 local INVALID = lib.GDN_EINVAL
@@ -81,18 +82,33 @@ local CONST = { gdn_batch_new = true, gdn_metadata_group = true }
 
 -- Functions of the header.
 local function declared()
-  local file = assert(io.open "src/gdnmeta.h")
-  local text, names = file:read "*a", {}
-  file:close()
-  for name in text:gmatch "GDN_API [%w_ ]-[ %*]([%w_]+)%(" do names[#names + 1] = name end
-  return names
+  local names, may_be_null = {}, {}
+  for _, header in ipairs { "gdnmeta.h", "gdnmeta_scheduler.h" } do
+    local text = blocks.read("src/" .. header)
+    for name, parameters in text:gmatch "GDN_API [%w_ ]-[ %*]([%w_]+)(%b())" do
+      names[#names + 1], may_be_null[name] = name, {}
+      for parameter in (parameters:sub(2, -2) .. ","):gmatch "(.-)," do
+        table.insert(may_be_null[name], parameter:find "GDN_NULL_OK" ~= nil)
+      end
+    end
+  end
+  return names, may_be_null
 end
 
 describe("NULL", function()
-  local names = declared()
+  local names, may_be_null = declared()
   it("is tried on every function", function()
     assert.is_true(#names > 40)
     for _, name in ipairs(names) do assert.is_not_nil(CALLS[name], name) end
+  end)
+
+  it("is allowed where the headers have GDN_NULL_OK, and nowhere else", function()
+    for _, name in ipairs(names) do
+      for place, argument in ipairs(CALLS[name][1]) do
+        local tried = type(argument) == "string" and argument:find "^?" ~= nil
+        assert.are.equal(tried, may_be_null[name][place], ("%s, place %d"):format(name, place))
+      end
+    end
   end)
 
   for _, name in ipairs(names) do

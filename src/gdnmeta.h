@@ -3,6 +3,21 @@
  * A step flows through this file from top to bottom: a host makes a builder once, writes the
  * rows of a step into a batch, calls gdn_build, and reads tensors out of the metadata.
  *
+ *     gdn_config config;
+ *     gdn_builder *builder;
+ *     gdn_batch *batch;
+ *     char why[256];
+ *     gdn_config_init(&config);
+ *     if (gdn_builder_new(&config, &builder, why, sizeof why)) return puts(why);
+ *     if (gdn_batch_new(builder, &batch)) return puts("no memory");
+ *     batch->num_rows = 1;                        // the next token of a request of 2,001, whose state is in slot 7
+ *     batch->query_len[0] = 1, batch->seq_len[0] = 2001, batch->prompt_done[0] = 1;
+ *     batch->num_draft_tokens[0] = -1, batch->num_accepted_tokens[0] = 1;
+ *     batch->table_row[0] = ~0, batch->blocks[0] = 7, batch->read_column[0] = GDN_READ_DEFAULT;
+ *     if (gdn_build(builder, batch, NULL)) return puts(gdn_last_error(builder));
+ *     const gdn_metadata *meta = gdn_builder_metadata(builder);
+ *     printf("slot %d\n", *(int32_t *)meta->non_spec_state_indices_tensor.data);
+ *
  * This header is the only description of the ABI: LuaJIT's cdef is generated from it
  * (lua/gdnmeta/native/cdef.lua), so that no declaration is written twice.
  *
@@ -13,9 +28,9 @@
  *   - GDN_OWN results are released by the named *_free; everything else is borrowed;
  *   - lengths are in tokens, positions are token indices, slots are rows of a state pool, and
  *     slot 0 is the null slot: kernels neither read nor write it;
- *   - where a pointer may be NULL, its function says so. Any other one that is NULL is refused with GDN_EINVAL; a
+ *   - a pointer may be NULL where it is marked GDN_NULL_OK. Any other one that is NULL is refused with GDN_EINVAL; a
  *     function that gives no status then does nothing, or says what it says of something unknown: NULL, 0, -1,
- *     infinity. *_free(NULL) does nothing. `stream` may be NULL: the default stream. What is not NULL is believed;
+ *     infinity. *_free(NULL) does nothing. A `stream` of NULL is the default stream. What is not NULL is believed;
  *   - shapes stand next to the field, [outer, inner], row-major and contiguous;
  *   - one thread at a time per builder and its batches; different builders are independent. A library compiled
  *     with -DGDN_DEBUG refuses a builder that another thread is in the middle of using (GDN_EINVAL);
@@ -36,7 +51,8 @@ extern "C" {
 #else
 #define GDN_API
 #endif
-#define GDN_OWN /* marks a transfer of ownership, for readers only */
+#define GDN_OWN     /* marks a transfer of ownership, for readers only */
+#define GDN_NULL_OK /* marks a pointer that may be NULL; any other one may not */
 
 /* The version of this header. Nothing else states it: the build, the Lua modules and the packages read it here. */
 #define GDN_VERSION_MAJOR 0
@@ -44,7 +60,11 @@ extern "C" {
 #define GDN_VERSION_PATCH 0
 #define GDN_VERSION (GDN_VERSION_MAJOR * 10000 + GDN_VERSION_MINOR * 100 + GDN_VERSION_PATCH) /* for #if */
 
-enum { GDN_ABI = 4 }; /* changes with any layout or signature; gdn_abi() tells the library's */
+/* Changes with any layout or signature, of which the second number is a hash: spec/abi_spec.lua says when they no longer
+ * fit. gdn_abi() tells the library's. */
+enum { GDN_ABI = 4 }; /* 9153e7ebff31d79c */
+
+/* ---- 1. Status ---- */
 
 /* A plain number, so that a status costs a script no garbage. */
 typedef int32_t gdn_status;
@@ -56,6 +76,12 @@ enum {
     GDN_EGUARD = -4, /* something wrote outside of a batch's or state table's memory */
     GDN_EDEVICE = -5 /* the device or its driver refused; the message quotes it */
 };
+
+GDN_API int32_t gdn_abi(void);
+GDN_API const char *gdn_version(void); /* "<major>.<minor>.<patch>" of the library; GDN_VERSION is the header's */
+GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
+
+/* ---- 2. Configuration, and a builder made for it ---- */
 
 /* Which batches are legal and what the odd ones mean. The vLLM rule sets reproduce
  * that version's builder value by value, quirks and refusals included. */
@@ -138,23 +164,20 @@ typedef struct gdn_builder_info {
     int32_t rules;
 } gdn_builder_info;
 
-GDN_API int32_t gdn_abi(void);
-GDN_API const char *gdn_version(void); /* "<major>.<minor>.<patch>" of the library; GDN_VERSION is the header's */
-GDN_API const char *gdn_strstatus(int32_t status); /* static, never NULL */
-
 /* Make a builder. Everything a step needs is allocated here, for the largest step the
  * configuration allows. On failure *out is untouched and the reason stands in why[why_size]
- * (why may be NULL). Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
-GDN_API gdn_status gdn_builder_new(const gdn_config *config, GDN_OWN gdn_builder **out, char *why, size_t why_size);
-GDN_API void gdn_builder_free(GDN_OWN gdn_builder *b); /* NULL is allowed; batches and exports outlive it harmlessly */
+ *. Errors: GDN_EINVAL, GDN_ENOMEM, GDN_EDEVICE. */
+GDN_API gdn_status gdn_builder_new(const gdn_config *config, GDN_OWN gdn_builder **out, GDN_NULL_OK char *why,
+                                   size_t why_size);
+GDN_API void gdn_builder_free(GDN_OWN GDN_NULL_OK gdn_builder *b); /* batches and exports outlive it harmlessly */
 GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
 
 /* How many bytes a builder's allocations will come to, on the host and the device together, without those of a
  * driver. AUTO is counted as CUDA, which takes more than the CPU. On the CPU, pages that nothing writes cost no
  * memory, whatever the sizes: of tables and outputs a builder uses what its steps use. A batch takes another
  * 4 * max_rows * (7 + num_groups * max_blocks_per_row) bytes; 9 instead of 7 on CUDA.
- * why may be NULL. Errors: GDN_EINVAL, where gdn_builder_new would give it; *out is then untouched. */
-GDN_API gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, char *why, size_t why_size);
+ * Errors: GDN_EINVAL, where gdn_builder_new would give it; *out is then untouched. */
+GDN_API gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, GDN_NULL_OK char *why, size_t why_size);
 
 /* Why a call on b failed, the last time one did; borrowed until the next call on b; never NULL. */
 GDN_API const char *gdn_last_error(const gdn_builder *b);
@@ -167,31 +190,8 @@ GDN_API int32_t *gdn_builder_table(gdn_builder *b, int32_t group);
 /* Use the host's own table instead: rows x max_blocks_per_row, `row_stride` elements from row to
  * row (>= max_blocks_per_row). It must stay valid while builds read it. data NULL: back to the
  * builder's own table. Errors: GDN_EINVAL. */
-GDN_API gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride,
-                                            int32_t rows);
-
-/* Inputs that an asynchronous engine keeps on the device, for CUDA builders; each may be used on its own.
- * A build reads them on its stream, in place of the host's arrays of that name, so what writes them must
- * have been enqueued there before, and they must stay valid and unchanged until the build's launch is done.
- * Everything that the host passes is copied by the call: its arrays may be reused at once.
- *
- * Sizes and classes come from the host: query_len, num_draft_tokens, and read_column = -1 for a row with
- * nothing computed yet (all others count as computed). What only the device knows, the device checks; see
- * gdn_device_error. Two rows that write the same block of a device table are not noticed.
- * memory NULL: back to the host's. Errors: GDN_EINVAL for memory of the host or of another device. */
-
-/* A table as in gdn_builder_borrow_table. Rows of a batch's own (~k) are refused while it is in use. */
-GDN_API gdn_status gdn_builder_borrow_device_table(gdn_builder *b, int32_t group, const int32_t *memory,
-                                                   int64_t row_stride, int32_t rows);
-/* seq_len [n] in any order, see seq_index. `align` then wants all tables on the device as well. */
-GDN_API gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int32_t *memory, int32_t n);
-/* num_accepted_tokens [n], see accepted_index. Not for gdn_capture, which makes them itself. */
-GDN_API gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n);
-
-/* Did a finished build find something wrong with its device inputs? It then used pad_slot_id in place
- * of a bad slot. GDN_OK, GDN_EDEVICE in a child of the builder's process, or GDN_EINVAL with the reason in
- * gdn_last_error until the error is forgotten. */
-GDN_API gdn_status gdn_device_error(gdn_builder *b, int32_t forget);
+GDN_API gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, GDN_NULL_OK const int32_t *data,
+                                            int64_t row_stride, int32_t rows);
 
 /* What a builder asked of its device, so far. */
 typedef struct gdn_counters {
@@ -202,6 +202,8 @@ typedef struct gdn_counters {
 } gdn_counters;
 
 GDN_API void gdn_builder_counters(const gdn_builder *b, gdn_counters *out);
+
+/* ---- 3. Batch ---- */
 
 /* The rows of one step, in the order the model sees them; a build never reorders or changes real
  * rows, and writes padding into those from num_rows to padded_rows. The arrays are C memory between guards
@@ -232,7 +234,41 @@ enum { GDN_READ_DEFAULT = -2 };
 /* An empty batch for b and no other builder. After GDN_EGUARD a batch is good for nothing but freeing.
  * Errors: GDN_ENOMEM. */
 GDN_API gdn_status gdn_batch_new(const gdn_builder *b, GDN_OWN gdn_batch **out);
-GDN_API void gdn_batch_free(GDN_OWN gdn_batch *batch); /* NULL is allowed */
+GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
+
+/* ---- 4. Build ---- */
+
+/* Build the metadata of a batch: O(rows + output), no allocation, no system call, nothing written
+ * unless the whole batch is accepted. `stream` is the CUDA stream to launch on, ignored on the CPU: one
+ * launch there, no copy and no wait, and the tensors are ready for what is enqueued on it afterwards. What
+ * still reads the tensors of the step before must have been enqueued on it too, or be done. A stream that
+ * is being captured is refused: graphs read the tensors, builds happen outside of them.
+ *
+ * Legal batches (strict). Anything else is refused with row, field, value and wanted range. Rows up to
+ * the last one that has tokens are real; those behind it are padding. A step is speculative when some
+ * row has num_draft_tokens > 0; in any other step each row writes the first block of its window alone.
+ *   - a real row has query_len >= 1;
+ *   - seq_len >= query_len;
+ *   - num_draft_tokens is -1, or in 0 .. S;
+ *   - a speculative row has query_len = num_draft_tokens + 1, prompt_done = 1 and seq_len > query_len;
+ *   - num_accepted_tokens is in 1 .. S + 1;
+ *   - prompt_done is 0 or 1;
+ *   - rows are ordered: decodes (prompt done), short extends (query_len up to reorder_batch_threshold),
+ *     long extends, first chunks (nothing computed: seq_len = query_len);
+ *   - table_row is a row of every group's table, or ~k for row k of the batch's own blocks;
+ *   - the window, S + 1 columns (`align`: 1 + num_speculative_blocks), ends within the table row;
+ *   - read_column is -1 in a first chunk, else a column of the table row;
+ *   - a written block is in 1 .. num_slots - 1;
+ *   - a block of a speculative row behind its drafts, which is not written, is in 0 .. num_slots - 1;
+ *   - the block at read_column is in 1 .. num_slots - 1;
+ *   - a written block is written once, and no other row of the group reads it; one that nobody writes
+ *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
+ *   - padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row.
+ * The vLLM rule sets accept everything that vLLM accepts.
+ * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
+GDN_API gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, GDN_NULL_OK void *stream);
+
+/* ---- 5. Metadata ---- */
 
 /* An array in the arena. Addresses of a field are fixed for the builder's life, so that captured
  * graphs may read them; contents are valid until the builder's next build. */
@@ -309,69 +345,6 @@ typedef struct gdn_metadata {
     gdn_tensor checkpoint_rows;          /* int64 [n] which of them is the row's; 0 where there is none */
 } gdn_metadata;
 
-/* Build the metadata of a batch: O(rows + output), no allocation, no system call, nothing written
- * unless the whole batch is accepted. `stream` is the CUDA stream to launch on, ignored on the CPU: one
- * launch there, no copy and no wait, and the tensors are ready for what is enqueued on it afterwards. What
- * still reads the tensors of the step before must have been enqueued on it too, or be done. A stream that
- * is being captured is refused: graphs read the tensors, builds happen outside of them.
- *
- * Legal batches (strict). Anything else is refused with row, field, value and wanted range. Rows up to
- * the last one that has tokens are real; those behind it are padding. A step is speculative when some
- * row has num_draft_tokens > 0; in any other step each row writes the first block of its window alone.
- *   - a real row has query_len >= 1;
- *   - seq_len >= query_len;
- *   - num_draft_tokens is -1, or in 0 .. S;
- *   - a speculative row has query_len = num_draft_tokens + 1, prompt_done = 1 and seq_len > query_len;
- *   - num_accepted_tokens is in 1 .. S + 1;
- *   - prompt_done is 0 or 1;
- *   - rows are ordered: decodes (prompt done), short extends (query_len up to reorder_batch_threshold),
- *     long extends, first chunks (nothing computed: seq_len = query_len);
- *   - table_row is a row of every group's table, or ~k for row k of the batch's own blocks;
- *   - the window, S + 1 columns (`align`: 1 + num_speculative_blocks), ends within the table row;
- *   - read_column is -1 in a first chunk, else a column of the table row;
- *   - a written block is in 1 .. num_slots - 1;
- *   - a block of a speculative row behind its drafts, which is not written, is in 0 .. num_slots - 1;
- *   - the block at read_column is in 1 .. num_slots - 1;
- *   - a written block is written once, and no other row of the group reads it; one that nobody writes
- *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
- *   - padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row.
- * The vLLM rule sets accept everything that vLLM accepts.
- * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
-GDN_API gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream);
-
-/* The arguments of vLLM's builder, for hosts that already hold them. Array lengths are
- * given because a wrong one must be refused, not read. */
-typedef struct gdn_raw {
-    uint32_t size;                           /* sizeof(gdn_raw) as the caller compiled it */
-    int32_t num_reqs;                        /* rows, padding included, as the runner counts them */
-    int32_t num_actual_tokens;               /* tokens, padding included */
-    int32_t max_query_len;                   /* trusted: <= 1 makes every row a decode (not under strict) */
-    const int32_t *query_start_loc;          /* [num_query_start_loc] */
-    const int32_t *seq_lens;                 /* [num_seq_lens] */
-    const int32_t *const *block_tables;      /* [num_groups] -> [block_table_rows, block_table_stride] */
-    const int32_t *num_accepted_tokens;      /* [num_num_accepted_tokens] or NULL */
-    const int32_t *num_decode_draft_tokens;  /* [num_num_decode_draft_tokens] or NULL; -1: none */
-    const int32_t *prompt_done;              /* [rows] or NULL: rows that could be decodes are */
-    const int32_t *read_column;              /* [rows] or NULL: GDN_READ_DEFAULT */
-    const int32_t *seq_index, *accepted_index; /* [rows] or NULL, as in a batch; on the device their arrays, and
-                                                tables, need not be given here */
-    int64_t block_table_stride;              /* elements from row to row */
-    int32_t block_table_rows, block_table_cols;
-    int32_t num_query_start_loc;             /* rows + 1 */
-    int32_t num_seq_lens;
-    int32_t num_num_accepted_tokens;
-    int32_t num_num_decode_draft_tokens;
-} gdn_raw;
-
-/* As gdn_build, under the builder's rules. Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
-GDN_API gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream);
-
-/* Build the step that a CUDA graph is captured with. num_reqs and num_actual_tokens must not pass
- * CAP; drafts and accepted counts follow from the query lengths. strict wants the query lengths
- * uniform, 1 or S + 1, and emits pad_slot_id alone; seq_lens and block_tables may then be NULL.
- * Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
-GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream);
-
 /* The last successful build; the address never changes. */
 GDN_API const gdn_metadata *gdn_builder_metadata(const gdn_builder *b);
 
@@ -379,59 +352,13 @@ GDN_API const gdn_metadata *gdn_builder_metadata(const gdn_builder *b);
  * marked * only. Errors: GDN_EINVAL for an unknown group. */
 GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out);
 
-/* Checks: every invariant that can be read off the outputs, by the device that wrote them, in one launch behind the
- * fill's. What should be there follows from the outputs and the metadata's scalars alone. */
-enum {
-    GDN_CHECK_SHAPE = 1,     /* a tensor is missing, or not as long as the counts say */
-    GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up to its tokens */
-    GDN_CHECK_PADDING = 3,   /* pad_slot_id, the last boundary, accepted 1, mask 0, shift 0 */
-    GDN_CHECK_TOKENS = 4,    /* *_token_indx: rising, together every token once, each in its row */
-    GDN_CHECK_MASK = 5,      /* as many ones as speculative rows, where the boundaries have them */
-    GDN_CHECK_SLOT = 6,      /* strict: within the pool, and not null where a state is written or read */
-    GDN_CHECK_SHARED = 7,    /* strict, with check_unique: written by one row, which alone may read it */
-    GDN_CHECK_ACCEPTED = 8,  /* strict: 1 .. S + 1 */
-    GDN_CHECK_INITIAL = 9,   /* 0 or 1; strict: 1 where a state is read, and for every decode */
-    GDN_CHECK_CHUNKS = 10,   /* chunk_indices and chunk_offsets follow from the boundaries */
-    GDN_CHECK_TILES = 11,    /* batch_ptr and token_chunk_offset_ptr likewise, then -1 */
-    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* behind the decodes */
-    GDN_CHECK_SHIFT = 13,    /* strict: *_conv_shift are accepted - 1, and 0 where nothing is read */
-    GDN_CHECK_REFUSED = 14,  /* the device did not make the check */
-    GDN_CHECK_CHECKPOINT = 15 /* checkpoint_*: within their rows, slots for those alone, a plan that follows */
-};
-
-typedef struct gdn_violation {
-    int64_t step;
-    const char *field;               /* name of the tensor; static */
-    int32_t code;                    /* GDN_CHECK_* */
-    int32_t group, element, reserved;
-} gdn_violation;
-
-/* Did a check that is finished find a violation? Waits for nothing, so a step's answer comes a step late. Of the
- * first step that has one the first in the order of gdn_metadata, and it stays until it is forgotten. GDN_OK, or
- * GDN_EINVAL with the words in gdn_last_error and the facts in *out (may be NULL). Of the rows that share a slot the
- * one that is named may be either. What a device put in place of a bad input (gdn_device_error) is found as well.
- *
- * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
- * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
- * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
- * non_spec_conv_shift within 0 .. S on a row with a state. Under the vLLM rule sets also: slots, accepted counts,
- * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
- * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step, and
- * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. */
-GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out);
-
-/* Check the last build's outputs again, as they are once what is enqueued on `stream` is done.
- * Errors: GDN_EINVAL where the builder was made without check, has built nothing, or the stream is being captured;
- * GDN_EDEVICE. */
-GDN_API gdn_status gdn_check(gdn_builder *b, void *stream);
+/* ---- 6. Reading and export ---- */
 
 /* Copy `bytes` of the metadata's tensors to the host, from anywhere within one, waiting for the build on its
  * stream, which must still exist. Errors: GDN_EINVAL, GDN_EDEVICE. */
 GDN_API gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes);
 
-/* ---- Exchange: tensors for other libraries, without a copy, by the DLPack protocol, version 1. ----
- *
- * The structs are laid out as DLPack's, under names of our own so that its header may be included as well: a
+/* Tensors for other libraries, without a copy, by the DLPack protocol, version 1. The structs are laid out as DLPack's, under names of our own so that its header may be included as well: a
  * gdn_dlpack * is a DLManagedTensorVersioned *, a gdn_dlpack_unversioned * a DLManagedTensor *. */
 
 enum { GDN_DL_CPU = 1, GDN_DL_CUDA = 2 };        /* device_type */
@@ -474,8 +401,115 @@ GDN_API gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, G
 GDN_API gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tensor,
                                                  GDN_OWN gdn_dlpack_unversioned **out);
 
-/* For tests: overwrite every output buffer with 0xA5 and forget which padding is in place. */
-GDN_API void gdn_builder_poison(gdn_builder *b);
+/* ---- 7. Inputs on the device ---- */
+
+/* Inputs that an asynchronous engine keeps on the device, for CUDA builders; each may be used on its own.
+ * A build reads them on its stream, in place of the host's arrays of that name, so what writes them must
+ * have been enqueued there before, and they must stay valid and unchanged until the build's launch is done.
+ * Everything that the host passes is copied by the call: its arrays may be reused at once.
+ *
+ * Sizes and classes come from the host: query_len, num_draft_tokens, and read_column = -1 for a row with
+ * nothing computed yet (all others count as computed). What only the device knows, the device checks; see
+ * gdn_device_error. Two rows that write the same block of a device table are not noticed.
+ * memory NULL: back to the host's. Errors: GDN_EINVAL for memory of the host or of another device. */
+
+/* A table as in gdn_builder_borrow_table. Rows of a batch's own (~k) are refused while it is in use. */
+GDN_API gdn_status gdn_builder_borrow_device_table(gdn_builder *b, int32_t group, GDN_NULL_OK const int32_t *memory,
+                                                   int64_t row_stride, int32_t rows);
+/* seq_len [n] in any order, see seq_index. `align` then wants all tables on the device as well. */
+GDN_API gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, GDN_NULL_OK const int32_t *memory, int32_t n);
+/* num_accepted_tokens [n], see accepted_index. Not for gdn_capture, which makes them itself. */
+GDN_API gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, GDN_NULL_OK const int32_t *memory, int32_t n);
+
+/* Did a finished build find something wrong with its device inputs? It then used pad_slot_id in place
+ * of a bad slot. GDN_OK, GDN_EDEVICE in a child of the builder's process, or GDN_EINVAL with the reason in
+ * gdn_last_error until the error is forgotten. */
+GDN_API gdn_status gdn_device_error(gdn_builder *b, int32_t forget);
+
+/* ---- 8. vLLM's arguments, and captures ---- */
+
+/* The arguments of vLLM's builder, for hosts that already hold them. Array lengths are
+ * given because a wrong one must be refused, not read. */
+typedef struct gdn_raw {
+    uint32_t size;                           /* sizeof(gdn_raw) as the caller compiled it */
+    int32_t num_reqs;                        /* rows, padding included, as the runner counts them */
+    int32_t num_actual_tokens;               /* tokens, padding included */
+    int32_t max_query_len;                   /* trusted: <= 1 makes every row a decode (not under strict) */
+    const int32_t *query_start_loc;          /* [num_query_start_loc] */
+    const int32_t *seq_lens;                 /* [num_seq_lens] */
+    const int32_t *const *block_tables;      /* [num_groups] -> [block_table_rows, block_table_stride] */
+    const int32_t *num_accepted_tokens;      /* [num_num_accepted_tokens] or NULL */
+    const int32_t *num_decode_draft_tokens;  /* [num_num_decode_draft_tokens] or NULL; -1: none */
+    const int32_t *prompt_done;              /* [rows] or NULL: rows that could be decodes are */
+    const int32_t *read_column;              /* [rows] or NULL: GDN_READ_DEFAULT */
+    const int32_t *seq_index, *accepted_index; /* [rows] or NULL, as in a batch; on the device their arrays, and
+                                                tables, need not be given here */
+    int64_t block_table_stride;              /* elements from row to row */
+    int32_t block_table_rows, block_table_cols;
+    int32_t num_query_start_loc;             /* rows + 1 */
+    int32_t num_seq_lens;
+    int32_t num_num_accepted_tokens;
+    int32_t num_num_decode_draft_tokens;
+} gdn_raw;
+
+/* As gdn_build, under the builder's rules. Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
+GDN_API gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, GDN_NULL_OK void *stream);
+
+/* Build the step that a CUDA graph is captured with. num_reqs and num_actual_tokens must not pass
+ * CAP; drafts and accepted counts follow from the query lengths. strict wants the query lengths
+ * uniform, 1 or S + 1, and emits pad_slot_id alone; seq_lens and block_tables may then be NULL.
+ * Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
+GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, GDN_NULL_OK void *stream);
+
+/* ---- 9. Verification ---- */
+
+/* Checks: every invariant that can be read off the outputs, by the device that wrote them, in one launch behind the
+ * fill's. What should be there follows from the outputs and the metadata's scalars alone. */
+enum {
+    GDN_CHECK_SHAPE = 1,     /* a tensor is missing, or not as long as the counts say */
+    GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up to its tokens */
+    GDN_CHECK_PADDING = 3,   /* pad_slot_id, the last boundary, accepted 1, mask 0, shift 0 */
+    GDN_CHECK_TOKENS = 4,    /* *_token_indx: rising, together every token once, each in its row */
+    GDN_CHECK_MASK = 5,      /* as many ones as speculative rows, where the boundaries have them */
+    GDN_CHECK_SLOT = 6,      /* strict: within the pool, and not null where a state is written or read */
+    GDN_CHECK_SHARED = 7,    /* strict, with check_unique: written by one row, which alone may read it */
+    GDN_CHECK_ACCEPTED = 8,  /* strict: 1 .. S + 1 */
+    GDN_CHECK_INITIAL = 9,   /* 0 or 1; strict: 1 where a state is read, and for every decode */
+    GDN_CHECK_CHUNKS = 10,   /* chunk_indices and chunk_offsets follow from the boundaries */
+    GDN_CHECK_TILES = 11,    /* batch_ptr and token_chunk_offset_ptr likewise, then -1 */
+    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* behind the decodes */
+    GDN_CHECK_SHIFT = 13,    /* strict: *_conv_shift are accepted - 1, and 0 where nothing is read */
+    GDN_CHECK_REFUSED = 14,  /* the device did not make the check */
+    GDN_CHECK_CHECKPOINT = 15 /* checkpoint_*: within their rows, slots for those alone, a plan that follows */
+};
+
+typedef struct gdn_violation {
+    int64_t step;
+    const char *field;               /* name of the tensor; static */
+    int32_t code;                    /* GDN_CHECK_* */
+    int32_t group, element, reserved;
+} gdn_violation;
+
+/* Did a check that is finished find a violation? Waits for nothing, so a step's answer comes a step late. Of the
+ * first step that has one the first in the order of gdn_metadata, and it stays until it is forgotten. GDN_OK, or
+ * GDN_EINVAL with the words in gdn_last_error and the facts in *out. Of the rows that share a slot the
+ * one that is named may be either. What a device put in place of a bad input (gdn_device_error) is found as well.
+ *
+ * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
+ * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
+ * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
+ * non_spec_conv_shift within 0 .. S on a row with a state. Under the vLLM rule sets also: slots, accepted counts,
+ * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
+ * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step, and
+ * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. */
+GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, GDN_NULL_OK gdn_violation *out);
+
+/* Check the last build's outputs again, as they are once what is enqueued on `stream` is done.
+ * Errors: GDN_EINVAL where the builder was made without check, has built nothing, or the stream is being captured;
+ * GDN_EDEVICE. */
+GDN_API gdn_status gdn_check(gdn_builder *b, GDN_NULL_OK void *stream);
+
+/* ---- 10. Reordering rows ---- */
 
 /* Put a host's rows into the order that gdn_build wants, by the fewest moves of rows that lie
  * outside of their region: 0 decode, 1 short extend, 2 long extend, 3 first chunk. order[i]
@@ -484,51 +518,6 @@ GDN_API void gdn_builder_poison(gdn_builder *b);
  * Returns the number of swaps (0: the order was fine), or GDN_EINVAL for a negative n. */
 GDN_API int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_scheduled, const int32_t *num_computed,
                             const int32_t *num_prompt, int32_t *order, int32_t *swaps, int32_t *work);
-
-/* ---- For engines: the state-slot pools and the queues that a scheduler keeps. Nothing above needs them. ---- */
-
-/* A builder's configuration with every default filled in; num_slots points into the builder. */
-GDN_API void gdn_builder_config(const gdn_builder *b, gdn_config *out);
-
-/* Pools of state slots, one a cache group. A slot has an owner (any number >= 0), counts its holders,
- * and is handed out again, last come first served, when the last one drops it; its generation then
- * goes up, so that a reference kept from before can be told. Slot 0 is never handed out. */
-typedef struct gdn_slots gdn_slots;
-
-typedef struct gdn_slots_stats {
-    int64_t taken;           /* slots handed out so far */
-    int32_t size, available; /* size counts the null slot: available + used = size - 1 */
-    int32_t used, peak;
-} gdn_slots_stats;
-
-GDN_API gdn_status gdn_slots_new(int32_t num_groups, const int32_t *num_slots, GDN_OWN gdn_slots **out);
-GDN_API void gdn_slots_free(GDN_OWN gdn_slots *s); /* NULL is allowed */
-
-/* n slots into out[n]: all of them or, with GDN_ECAP, none. */
-GDN_API gdn_status gdn_slots_take(gdn_slots *s, int32_t group, int32_t n, int32_t owner, int32_t *out);
-GDN_API gdn_status gdn_slots_share(gdn_slots *s, int32_t group, int32_t slot); /* one holder more; GDN_EINVAL: nobody holds it */
-GDN_API gdn_status gdn_slots_drop(gdn_slots *s, int32_t group, int32_t slot);  /* one less; likewise */
-GDN_API int32_t gdn_slots_available(const gdn_slots *s, int32_t group);
-GDN_API int32_t gdn_slots_owner(const gdn_slots *s, int32_t group, int32_t slot); /* -1: free, null or unknown */
-GDN_API int32_t gdn_slots_holders(const gdn_slots *s, int32_t group, int32_t slot);
-GDN_API uint32_t gdn_slots_generation(const gdn_slots *s, int32_t group, int32_t slot);
-GDN_API gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slots_stats *out);
-
-/* A queue by key, smallest first, ties by `tie`, NaN as infinity; members are ids 0 .. capacity - 1. */
-typedef struct gdn_heap gdn_heap;
-
-GDN_API gdn_status gdn_heap_new(int32_t capacity, GDN_OWN gdn_heap **out);
-GDN_API void gdn_heap_free(GDN_OWN gdn_heap *h); /* NULL is allowed */
-GDN_API gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity);                    /* more ids, nothing else changes */
-GDN_API gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie);      /* joins, or moves: O(log n) */
-GDN_API int32_t gdn_heap_remove(gdn_heap *h, int32_t id);                              /* 1, or 0: it was no member */
-GDN_API int32_t gdn_heap_first(const gdn_heap *h);                                     /* -1: empty */
-GDN_API int32_t gdn_heap_size(const gdn_heap *h);
-GDN_API double gdn_heap_key(const gdn_heap *h, int32_t id);                            /* infinity: no member */
-GDN_API void gdn_heap_clear(gdn_heap *h);
-
-/* Sort items[n] by keys[items[i]], stable, NaN as infinity. work is scratch, [n]. */
-GDN_API void gdn_sort_by_key(int32_t n, const double *keys, int32_t *items, int32_t *work);
 
 #if !defined(GDNMETA_CDEF) && defined(__cplusplus)
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gdnmeta.h"
+#include "gdnmeta_scheduler.h"
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);

@@ -1,6 +1,8 @@
 /* A builder's life, and a step from rows to metadata: build_step reads top to bottom. */
 #include "builder/builder.h"
 
+#include "gdnmeta_scheduler.h"
+
 #include "builder/one_thread.h"
 #include "builder/footprint.h"
 #include "base/guarded_memory.h"

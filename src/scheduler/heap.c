@@ -1,5 +1,5 @@
 /* Order by key: a heap whose members can be moved and removed, and a stable sort. NaN comes last. */
-#include "gdnmeta.h"
+#include "gdnmeta_scheduler.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* State-slot pools, one a cache group: which request owns which row of the recurrent-state memory. */
-#include "gdnmeta.h"
+#include "gdnmeta_scheduler.h"
 
 #include "base/limits.h"
 

@@ -25,7 +25,7 @@ def _plain(text: str) -> str:
     """C without comments, directives and words that change no layout."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
     text = re.sub(r"(?m)^[ \t]*#.*$", " ", text)
-    return re.sub(r"\b(const|struct|GDN_OWN)\b", " ", text)
+    return re.sub(r"\b(const|struct|GDN_OWN|GDN_NULL_OK)\b", " ", text)
 
 
 def _members(statement: str, structs: Dict[str, Type[ctypes.Structure]]) -> List[Tuple[str, Any]]:
