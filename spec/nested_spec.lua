@@ -1,5 +1,6 @@
 -- A policy's hook that calls another engine, and a host that calls one where the stack is nearly used up: the
 -- hook is stopped, the other engine is whole, and nothing is left behind in the VM.
+local gdn = require "gdnmeta"
 local serve = require "spec.support.serve"
 
 local LIBRARIES = { string = { "find", "match", "gmatch", "gsub", "rep", "sub", "upper" },
@@ -107,9 +108,10 @@ describe("A hook that calls another engine", function()
 end)
 
 describe("Where the stack is nearly used up", function()
-  it("a call of a hook fails, and leaves nothing behind", function()
-    local engine = serve.engine({ key = function() return 1 end, on_arrival = function() end },
-                                { stopwatch = function() return 0 end, breaker = 1e6 })
+  local function calls_deep_down(trusted)
+    local policy = gdn.policy({ key = function() return 1 end, on_arrival = function() end },
+                              { trusted = trusted })
+    local engine = serve.engine(policy, { stopwatch = function() return 0 end, breaker = 1e6 })
     local before, ids = globals(), 0
     local refused, ready = 0, engine:submit(serve.request "first")
     assert.is_true(ready)
@@ -132,5 +134,11 @@ describe("Where the stack is nearly used up", function()
     local reasons = {}
     for _, failure in ipairs(engine:failures()) do reasons[failure.message] = true end
     assert.are.same({ ["stack overflow"] = true }, reasons)
+    engine:close()
+  end
+
+  it("a call of a hook fails, and leaves nothing behind", function()
+    calls_deep_down(false)
+    calls_deep_down(true)
   end)
 end)

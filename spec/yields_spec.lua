@@ -40,12 +40,13 @@ local function policy_with(hook, trusted, act)
   end }, { trusted = trusted })
 end
 
--- Twelve requests to their end, within a coroutine of the host's. Nothing may come out of it.
-local function serve_all(policy, options)
+-- Twelve requests to their end, within a coroutine of the host's, or in its main thread. Nothing may come out
+-- of it.
+local function serve_all(policy, options, in_main)
   local given = { kv_tokens = 64, kv_block_size = 4 }
   for name, value in pairs(options or {}) do given[name] = value end
   local engine
-  local host = coroutine.create(function()
+  local function run()
     engine = serve.engine(policy, given, { num_speculative_tokens = 1 })
     for id = 1, 12 do assert(engine:submit(serve.request(id, { max_tokens = 20 }))) end
     local now = 0
@@ -54,10 +55,15 @@ local function serve_all(policy, options)
       assert.is_true(engine:complete(assert(engine:step(now)), nil, now))
       assert.is_nil((debug.gethook()))
     end
-  end)
-  local ok, what = coroutine.resume(host)
-  assert.is_true(ok, what)
-  assert.are.equal("dead", coroutine.status(host), "it yielded")
+  end
+  if in_main then
+    run()
+  else
+    local host = coroutine.create(run)
+    local ok, what = coroutine.resume(host)
+    assert.is_true(ok, what)
+    assert.are.equal("dead", coroutine.status(host), "it yielded")
+  end
   assert.are.equal(12, engine.stats.finished)
   assert.are.equal(0, engine:slots().used + engine:kv().used)
   return engine
@@ -67,8 +73,8 @@ describe("A callback that yields", function()
   for _, hook in ipairs(HOOKS) do
     it("is a failure of " .. hook, function()
       for way, act in pairs(WAYS) do
-        for _, trusted in ipairs { false, true } do
-          local engine = serve_all(policy_with(hook, trusted, act))
+        for n = 0, 3 do
+          local engine = serve_all(policy_with(hook, n % 2 == 1, act), nil, n > 1)
           local failures = engine:failures()
           assert.are.equal(1, #failures, way)
           assert.are.same({ hook, "mine" }, { failures[1].hook, failures[1].policy })
@@ -113,6 +119,45 @@ describe("A callback that yields", function()
       end })
     for _, failure in ipairs(engine:failures()) do assert.matches(REFUSED, failure.message, 1, true) end
     engine:close()
+  end)
+
+  it("fails also where a hook of another engine runs its engine in a coroutine", function()
+    assert.is_nil((coroutine.running()), "busted runs specs in the main thread")
+    local inner
+    local outer = serve_all(policy_with("chunk", true, function()
+      inner = serve_all(policy_with("admit", true, WAYS.directly))
+    end), nil, true)
+    assert.are.equal(0, #outer:failures())
+    assert.are.equal("admit", inner:failures()[1].hook)
+    assert.matches(REFUSED, inner:failures()[1].message, 1, true)
+    inner:close()
+    outer:close()
+  end)
+
+  it("is a failure wherever the engine is called, now in a coroutine, now in the main thread", function()
+    for first = 0, 1 do
+      local yields = false
+      local engine = serve.engine(gdn.policy({ name = "mine", admit = function()
+        if yields then coroutine.yield() end
+        return true
+      end }, { trusted = true }), { breaker = 1e6 })
+      for now = 1, 400 do
+        yields = now > 390
+        local function step()
+          assert(engine:submit(serve.request(now, { max_tokens = 1 })))
+          assert(engine:complete(assert(engine:step(now)), nil, now))
+        end
+        if (now + first) % 2 == 0 or now < 300 then
+          step()
+        else
+          local host = coroutine.create(step)
+          assert(coroutine.resume(host))
+          assert.are.equal("dead", coroutine.status(host))
+        end
+      end
+      assert.are.equal(10, #engine:failures())
+      engine:close()
+    end
   end)
 
   it("may run coroutines of its own", function()

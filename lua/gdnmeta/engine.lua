@@ -118,7 +118,7 @@ end
 
 local function build(self, step, stream)
   local stopwatch = self.stopwatch
-  local before = stopwatch and watch.read(stopwatch, self.view.cursor)
+  local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
   layout.write(self, step)
   local metadata, message, code = ask_builder(self, step, stream)
   if not metadata then
@@ -126,7 +126,7 @@ local function build(self, step, stream)
     step.untold = true
     return nil, message, code
   end
-  if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before) end
+  if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   rawset(step, "metadata", metadata)
   step.in_flight = true
   self.in_flight, self.newest = self.in_flight + 1, step
@@ -154,9 +154,9 @@ function Engine:step(now, stream)
   self.now, self.step_number = now, self.step_number + 1
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
-  local before = stopwatch and watch.read(stopwatch, self.view.cursor)
+  local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
   step.fallback = propose.plan(self)
-  if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before) end
+  if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   local told = #step.admitted
   commits.commit(self, step)
   announce(self, step, told)

@@ -136,6 +136,7 @@ local function begin(self, r)
   self.heard = 0 -- the last step that a policy of whole steps planned
   self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
   self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
+  self.bare = false -- nothing that it calls can yield, see usable.lua
   self.is_tight = false -- somebody was preempted for room, and no token came out since
   self.gone, self.announced, self.stats = {}, {}, {}
   self.observer, self.observers = false, {}

@@ -9,13 +9,14 @@ local pcall, type = pcall, type
 
 local M = {}
 
---- cursor: of view.lua. Its hook is what the engine is locked by.
+--- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (usable.lua).
 ---@return number|nil seconds, string? problem
-function M.read(stopwatch, cursor)
+function M.read(stopwatch, cursor, bare)
   if not pcall(room) then return nil, "stack overflow" end
   local hook = cursor.hook
   cursor.hook = hook or "stopwatch"
-  local ok, seconds = boundary(pcall, stopwatch)
+  local ok, seconds
+  if bare then ok, seconds = pcall(stopwatch) else ok, seconds = boundary(pcall, stopwatch) end
   cursor.hook = hook
   if ok and type(seconds) == "number" and seconds - seconds == 0 then return seconds end -- not nan, not inf
   if ok then return nil, check.wrong("stopwatch()", seconds, "a finite number of seconds") end
@@ -24,8 +25,8 @@ end
 
 --- Seconds since a reading; nil where one of the two is none.
 ---@return number|nil
-function M.since(stopwatch, cursor, before)
-  local now = M.read(stopwatch, cursor)
+function M.since(stopwatch, cursor, before, bare)
+  local now = M.read(stopwatch, cursor, bare)
   return before and now and now - before
 end
 

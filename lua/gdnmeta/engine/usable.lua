@@ -2,6 +2,8 @@
 -- nor in the middle of a change, which is where a policy's hooks and the host's stopwatch run.
 local receiver = require "gdnmeta.native.methods"
 
+local running = coroutine.running
+
 local Engine = receiver.Engine
 
 local M = {}
@@ -11,6 +13,14 @@ local function busy(self)
   local hook = self.view.cursor.hook
   return hook and "called by " .. receiver.caller(hook)
 end
+
+-- In the main thread a yield is an error anyway: trusted hooks and the stopwatch, which this call may run,
+-- then need no boundary (guard.lua, stopwatch.lua).
+local function is_bare()
+  local thread, is_main = running()
+  return thread == nil or is_main == true
+end
+jit.off(is_bare) -- coroutine.running does not compile
 
 --- For methods that change nothing. Raises at the line of the method's caller, as the others do.
 ---@param method string who is called, for the message
@@ -39,6 +49,7 @@ function M.change(self, method, level)
     error(("gdnmeta.Engine:%s: %s is closed"):format(
       method, self.builder.handle and "second_builder" or "builder"), level)
   end
+  self.bare = is_bare()
 end
 
 return M

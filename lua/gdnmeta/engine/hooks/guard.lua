@@ -178,23 +178,38 @@ local function run_briefly(f, value)
   return boundary(call_with_budget, { budget = BRIEF, slice = SLICE }, f, value)
 end
 
---- Call a section. First result false: it failed, and that has been recorded.
-function Guard:call(section, a, b, c, d)
-  local cursor, call = self.cursor, self.limits and call_with_budget or call_trusted
-  trace, raised = nil, nil
-  local ok, x, y = pcall(room)
-  if ok then ok, x, y = boundary(call, self.limits, section, a, b, c, d) end
-  local i, hook = cursor.i, cursor.hook
-  cursor.i, cursor.hook = -1, false
-  if ok then
-    if i >= 0 or hook == "step" then self.answered[hook] = true end -- else it was asked about nobody
-    return true, x, y
-  end
-  local stack, message = trace, raised == nil and not trace and x or problem.text(raised, run_briefly)
+-- A section failed: `trace` and `raised` say how, or `why` where nothing could be called.
+local function note(self, i, hook, why)
+  local stack, message = trace, raised == nil and not trace and why or problem.text(raised, run_briefly)
   if stack then stack = words.message(message .. stack, true) end
   if not hook then hook = message == OVERFLOW and "call" or "stopwatch" end -- neither came to the hook
   self:fail(hook, message, stack, i >= 0 and self.engine.requests.id[i] or nil)
-  return false
+end
+
+local function call(self, section, a, b, c, d)
+  local given = self.limits
+  if not given and self.engine.bare then return xpcall(section, caught, a, b, c, d) end
+  return boundary(given and call_with_budget or call_trusted, given, section, a, b, c, d)
+end
+
+jit.off(note)
+jit.off(call)
+
+--- Call a section. First result false: it failed, and that has been recorded. Where nothing can yield
+--- (usable.lua), a trusted one needs no boundary.
+function Guard:call(section, a, b, c, d)
+  local cursor = self.cursor
+  trace, raised = nil, nil
+  local ok, x, y = pcall(room)
+  if ok then ok, x, y = call(self, section, a, b, c, d) end
+  local i, hook = cursor.i, cursor.hook
+  cursor.i, cursor.hook = -1, false
+  if not ok then
+    note(self, i, hook, x)
+    return false
+  end
+  if i >= 0 or hook == "step" then self.answered[hook] = true end -- else it was asked about nobody
+  return true, x, y
 end
 jit.off(Guard.call)
 

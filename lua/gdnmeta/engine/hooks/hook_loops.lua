@@ -26,6 +26,14 @@ return function(view)
     leave()
   end
 
+  function sections.one_key(key, i, step)
+    cursor.hook, cursor.i = "key", i
+    local value = key(r, ctx)
+    if type(value) ~= "number" or value ~= value then wrong("key", value, "a number") end
+    requests.key[i], requests.keyed[i] = value, step
+    leave()
+  end
+
   function sections.scores(victim, items, n)
     cursor.hook = "victim"
     local score = requests.score

@@ -1,11 +1,9 @@
 -- A policy's hooks as the engine calls them: guarded, with a default for each hook that is not there.
 -- Results that start with nil or false mean: the policy failed, and that has been recorded.
-local ffi = require "ffi"
 local guards = require "gdnmeta.engine.hooks.guard"
 local make_sections = require "gdnmeta.engine.hooks.hook_loops"
 
 local INFINITY = math.huge
-local one_t = ffi.typeof "int32_t[1]"
 
 local function uncompiled_copy()
   local copy = loadstring(string.dump(make_sections))
@@ -23,10 +21,15 @@ end
 --- The key of a request that joins the queue. A bad one puts it last; nothing else can fail then.
 function Hooks:key(i)
   local key, r = self.policy.key, self.requests
-  self.one[0] = i
-  if not key or not enabled(self) or not self.guard:call(self.sections.keys, key, self.one, 1, -1) then
+  if not key or not enabled(self) or not self.guard:call(self.sections.one_key, key, i, -1) then
     r.key[i], r.keyed[i] = INFINITY, -1
   end
+end
+
+--- Of one request, as of a step.
+---@return boolean ok
+function Hooks:key_now(i, step)
+  return (self.guard:call(self.sections.one_key, self.policy.key, i, step))
 end
 
 function Hooks:keys(items, n, step)
@@ -87,7 +90,7 @@ local M = {}
 function M.new(engine, view, policy, options)
   local factory = policy.trusted and make_sections or uncompiled_copy()
   return setmetatable({
-    policy = policy, requests = engine.requests, sections = factory(view), one = one_t(),
+    policy = policy, requests = engine.requests, sections = factory(view),
     guard = guards.new(engine, view.cursor, policy, options),
   }, Hooks)
 end

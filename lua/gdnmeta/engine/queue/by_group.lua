@@ -124,8 +124,8 @@ function Lanes:candidate()
   if lane == NONE then return NONE end
   local i = self.at[lane]
   if self.requests.keyed[i] == self.step then return i end
-  self.items[0] = i
-  if not rekey(self, 1) then return nil end
+  if not self.hooks:key_now(i, self.step) then return nil end
+  set(self, self.requests.lane[i])
   return self:candidate()
 end
 

@@ -72,8 +72,7 @@ function ByKey:candidate()
     local i = lib.gdn_heap_first(self.heap)
     if i < 0 or self.static or r.keyed[i] == self.step or self.fresh >= self.limit then return i end
     self.fresh = self.fresh + 1
-    self.items[0] = i
-    if not self.hooks:keys(self.items, 1, self.step) then return nil end
+    if not self.hooks:key_now(i, self.step) then return nil end
     set(self, i)
   end
 end
