@@ -1,8 +1,8 @@
--- Runs the README's Lua, and holds its lists to what the code has.
+-- Runs the README's Lua; docs/api.md and docs/command-line.md name every option, field, method and command.
 local blocks_of = require "spec.support.blocks"
 
 local read = blocks_of.read
-local README = read "README.md"
+local README, API = read "README.md", read "docs/api.md"
 local blocks = blocks_of.of(README)
 
 describe("the README", function()
@@ -29,13 +29,23 @@ describe("the README", function()
     assert.is_true(named.demo and named.test)
   end)
 
+  it("links to files that exist", function()
+    assert.are.same({}, blocks_of.broken_links(README, ""))
+    assert.are.same({}, blocks_of.broken_links(read "spec/README.md", "spec/"))
+  end)
+end)
+
+describe("docs/command-line.md", function()
   it("has a line for every command", function()
+    local text = read "docs/command-line.md"
     for _, name in ipairs(require("gdnmeta.cli").COMMANDS) do
       local summary = require("gdnmeta.cli." .. name).summary
-      assert.is_truthy(README:find(("\n    gdnmeta %-10s %s\n"):format(name, summary), 1, true), name)
+      assert.is_truthy(text:find(("\n    gdnmeta %-10s %s\n"):format(name, summary), 1, true), name)
     end
   end)
+end)
 
+describe("docs/api.md", function()
   it("has every option of a builder, every field of the metadata and every method", function()
     local function each(path, pattern, from, to)
       local names, text = {}, read(path)
@@ -48,21 +58,17 @@ describe("the README", function()
     local options = each("lua/gdnmeta/builder/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
     assert.are.equal(28, #options)
     for _, name in ipairs(options) do
-      assert.is_truthy(README:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
+      assert.is_truthy(API:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
     end
     local fields = each("src/gdnmeta.h", "\n%s+[%w_]+ ([%w_]+);", "typedef struct gdn_metadata {", "\n}")
     assert.are.equal(38, #fields)
     for _, name in ipairs(fields) do
-      assert.is_truthy(README:find("`" .. name .. "`", 1, true), "field " .. name)
+      assert.is_truthy(API:find("`" .. name .. "`", 1, true), "field " .. name)
     end
     for name, method in pairs(require("gdnmeta.native.methods").Builder) do
       if type(method) == "function" and name ~= "failed" and not name:find "^__" then
-        assert.is_truthy(README:find("`" .. name .. "(", 1, true), "method " .. name)
+        assert.is_truthy(API:find("`" .. name .. "(", 1, true), "method " .. name)
       end
     end
-  end)
-
-  it("links to files that exist", function()
-    assert.are.same({}, blocks_of.broken_links(README, ""))
   end)
 end)
