@@ -84,7 +84,8 @@ describe("gdnmeta #lua", function()
   it("shows where an error came from when asked", function()
     local _, err, status = gdnmeta "simulate --trace nowhere.csv --debug"
     assert.are.equal(2, status)
-    assert.matches("^gdnmeta: nowhere.csv: No such file or directory\nstack traceback:\n", err)
+    assert.matches("^gdnmeta: nowhere.csv: No such file or directory\nstack traceback:\n"
+      .. "%s+%[C%]: in function 'error'\n[^\n]+: in function 'fail'\n", err)
   end)
 
   it("has help with examples for every command", function()

@@ -3,8 +3,11 @@
 local acceptance = require "gdnmeta.sim.acceptance"
 local arrivals = require "gdnmeta.engine.submit"
 local classes = require "gdnmeta.sim.classes"
+local cli_options = require "gdnmeta.cli.flags"
+local cli_values = require "gdnmeta.cli.values"
 local cost = require "gdnmeta.sim.cost"
 local engine_options = require "gdnmeta.engine.options"
+local flatten = require "spec.support.flat"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
 local options = require "gdnmeta.builder.options"
@@ -58,9 +61,42 @@ local DOORS = {
     { num_slots = 2, draw = draw, heads = 1, key_dim = 1, value_dim = 1 }, quiet(reference.layer) },
   { "policy", { "name", "order", "decode_first", "static", "trusted", "group", "chunk", "drafts", "victim",
     "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt" }, {}, quiet(gdn.policy) },
+  { "metrics", { "classes", "labels" }, {}, require("gdnmeta.metrics.options").read },
   { "policy's options", { "trusted", "name", "source" }, {},
     quiet(function(o) return gdn.policy("fcfs", o) end) },
 }
+
+-- What the command line takes, flag by flag: texts.
+local TEXTS = { "", "0", "1", "1.5", "-1", "+1", "1e3", "1e", ".5", "5.", "0x10", "nan", "inf", "x", "s",
+  "ns", "none",
+  "align", "a=1", "rate=1,requests=2", "a=1,a=2", "rate=0", "rate=2", "rate=1e7", "0.9", "0.9,0.8",
+    "0.9 0.8", "0.9,-1",
+  "constant-20ms", "nowhere/none", "chat:0.5;batch:1", "chat", "c0=1" }
+
+-- Every flag with what it makes of each text, and of the ends of the range that it names.
+local function flag_text(o)
+  local flag, reader, lines = o[1], o[4], {}
+  local function try(text)
+    local ok, value = pcall(cli_values.read, flag, text, reader)
+    local said = ok and flatten("", value):gsub("\n", ", "):gsub("^ ", "") or "! "
+      .. tostring(value.message or value)
+    lines[#lines + 1] = ("  %q: %s"):format(text, (said:gsub("^! " .. flag:gsub("%-", "%%-")
+      .. " = .-, want", "want")))
+    return not ok and said:match "want an? [%a ]- in (%S+) %.%. (%S+)$"
+  end
+  local seen = {}
+  for _, text in ipairs(TEXTS) do
+    local low = try(text)
+    if low and not seen[low] then
+      seen[low] = true
+      local _, wanted = reader "x"
+      for _, bound in ipairs { tonumber(low), tonumber(wanted:match "%.%. (%S+)$") } do
+        for _, near in ipairs { bound - 1, bound, bound + 1 } do try(("%.15g"):format(near)) end
+      end
+    end
+  end
+  return flag .. "\n" .. table.concat(lines, "\n")
+end
 
 local VALUES = {
   -1, 0, 0.5, 1, 2, 3, 65536, 65537, 2 ^ 31 - 1, 2 ^ 31, 2 ^ 32, -1 / 0, 1 / 0, 0 / 0, "", "x", "none",
@@ -171,6 +207,12 @@ describe("Options", function()
     golden("defaults", table.concat({ "builder", flat(assert(options.parse {}), "  "), "engine",
       flat(assert(engine_options.parse {}), "  "), "sim.run", flat(given.parse("x", {}, setup_options), "  "),
       "presets", flat(presets.list, "  ") }, "\n") .. "\n")
+  end)
+
+  it("of the command line are texts", function()
+    local parts = {}
+    for _, o in ipairs(cli_options.list) do parts[#parts + 1] = o[4] and flag_text(o) or o[1] end
+    golden("flags", table.concat(parts, "\n") .. "\n")
   end)
 
   it("of classes are written in one text", function()

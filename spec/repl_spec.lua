@@ -162,6 +162,51 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
       assert.matches("\n41\n.*interrupted!\n.*interrupted!\n.*\n42\n", text)
     end)
 
+    -- What the prompt asks of that module, and its answers when it is asked as the module does.
+    local READLINE = [[
+local complete
+package.preload.readline = function()
+  return {
+    set_readline_name = print, set_completion_append_character = function(c) print("append", #c) end,
+    set_options = function(o) print("options", o.keeplines, o.histfile:match "[^/]*$") end,
+    set_complete_function = function(f) complete = f end, save_history = function() print "saved" end,
+    readline = function()
+      for _, line in ipairs { "=gdn.po", "gdn.p", "= 1 + engine:su", "nosuch.", "x = batch:p" } do
+        for from = math.max(1, #line - 2), #line do
+          print(line, from, table.concat(complete(line, from, #line), " ") .. ".")
+        end
+      end
+    end,
+  }
+end
+]]
+
+    it("asks readline for completion and a history", function()
+      if no_terminal then return pending(no_terminal) end
+      local text = typed("", ("LUA_INIT=@%s"):format(program.write("readline.lua", READLINE)))
+      assert.are.equal([[
+gdnmeta
+options	1000	.gdnmeta_history
+append	0
+=gdn.po	5	.policy.
+=gdn.po	6	policy.
+=gdn.po	7	olicy.
+gdn.p	3	n.policy.
+gdn.p	4	.policy.
+gdn.p	5	policy.
+= 1 + engine:su	13	:submit.
+= 1 + engine:su	14	submit.
+= 1 + engine:su	15	ubmit.
+nosuch.	5	.
+nosuch.	6	.
+nosuch.	7	.
+x = batch:p	9	h:pad h:push.
+x = batch:p	10	:pad :push.
+x = batch:p	11	pad push.
+]], text:gsub("gdnmeta [^\n]*\n", ""):match "gdnmeta\noptions.*x = [^\n]*\n")
+      assert.matches("saved", text, 1, true)
+    end)
+
     it("completes names and keeps a history where readline is there", function()
       if no_terminal then return pending(no_terminal) end
       if not pcall(require, "readline") then return pending "the Lua module readline is missing" end
@@ -201,6 +246,8 @@ describe("Completion", function()
     assert.are.same({ "string.rep", "string.reverse" }, input.complete("string.re", env))
     assert.are.same({}, input.complete("nosuch.thing.x", env))
     assert.are.same({}, input.complete("closed.x.y", env))
+    local twice = setmetatable({ one = 1 }, { __index = { one = 2, only = 3, [1] = 4, ["o x"] = 5 } })
+    assert.are.same({ "t.one", "t.only" }, input.complete("t.o", { t = twice }))
   end)
 end)
 

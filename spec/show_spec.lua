@@ -22,6 +22,14 @@ describe("show.text", function()
     end
     assert.are.equal("int32[3] {1, 2, 3}", shown "non_spec_state_indices_tensor")
     batch:clear()
+    for _, n in ipairs { 7, 8, 9 } do -- in a row, and others behind them
+      for row = 1, n + 2 do
+        batch:add { query_len = 2, seq_len = row > n and 2 or 9, blocks = { row, 0 } }
+      end
+      local run = n < 8 and ("true, "):rep(n):sub(1, -3) or "true x " .. n
+      assert.are.equal(("bool[%d] {%s, false, false}"):format(n + 2, run), shown "has_initial_state")
+      batch:clear()
+    end
     for slot = 1, 9 do
       local done = slot < 9
       batch:add { query_len = done and 1 or 2, seq_len = 9, blocks = { slot, 0 }, prompt_done = done }

@@ -1,8 +1,10 @@
 -- What the simulator's options may be and are when left out: the table that its users read.
 local acceptance = require "gdnmeta.sim.acceptance"
+local cost = require "gdnmeta.sim.cost"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
 local setup = require "gdnmeta.sim.scenario"
+local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 
 local sim = gdn.sim
@@ -77,6 +79,35 @@ describe("Options of the simulator #lua", function()
         local want = ("%s: %s = -1, want %s"):format(who, name, domain)
         assert.are.equal(want, message:sub(-#want))
       end
+    end
+  end)
+
+  it("are refused at the caller's line by every function that takes some", function()
+    for name, call in pairs {
+      ["sim.run"] = function(o) sim.run(o) end, ["sim.sweep"] = function(o) sim.sweep(o) end,
+      ["workload.generate"] = function(o) workload.generate(o) end,
+        ["cost.new"] = function(o) cost.new(o) end,
+      ["acceptance.new"] = function(o) acceptance.new(o) end, ["sim.cost"] = function(o) gdn.sim.cost(o) end,
+      ["trace.parse"] = function(o) trace.parse("", "t", o) end,
+      ["trace.read"] = function(o) trace.read("t", o) end,
+      ["gdnmeta.reference.layer"] = function(o) gdn.reference.layer(o) end,
+    } do
+      local where = ("sim_options_spec.lua:%d: %s: "):format(debug.getinfo(call, "S").linedefined, name)
+      for _, wrong in ipairs { { no_such_option = 1 }, { seed = -1, c0 = -1, limit = -1, heads = -1 }, 7 } do
+        local ok, message = pcall(call, wrong)
+        assert.is_false(ok)
+        assert.truthy(message:find(where, 1, true), message)
+      end
+    end
+    for message, call in pairs {
+      ["sim.cost: want a preset's name or coefficients"] = function() gdn.sim.cost(nil) end,
+      ["sim.sweep: want a policy and a rate at least"] = function() sim.sweep { rates = {} } end,
+      ["acceptance.new: drafts is missing"] = function() acceptance.new { mean = 1 } end,
+      ["trace.parse: time_unit = h, want s, ms, us or ns"] = function() trace.parse("", "",
+        { time_unit = "h" }) end,
+      ["gdnmeta.reference.layer: want a table of options, got nil"] = function() gdn.reference.layer() end,
+    } do
+      raises(message, call)
     end
   end)
 

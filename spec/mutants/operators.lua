@@ -31,6 +31,13 @@ local function is_extreme(code, from, to)
   return x == a and y == b or x == b and y == a
 end
 
+-- Behind `if a ~= b then return`, `a < b` and `a <= b` are the same.
+local function is_tie(code, from, to)
+  local a, b = code:match "if ([%w_.%[%]]+) ~= ([%w_.%[%]]+) then return "
+  return a ~= nil and code:find("then return " .. a, 1, true) ~= nil
+    and code:sub(1, from - 1):sub(-#a) == a and code:sub(to + 1, to + #b) == b
+end
+
 local ORDERS = { [" < "] = true, [" <= "] = true, [" > "] = true, [" >= "] = true }
 
 local function swaps(code, language, put)
@@ -40,7 +47,7 @@ local function swaps(code, language, put)
       local from, to = code:find(token, at, true)
       if not from then break end
       local is_site = not WORD[token] or code:find("^%f[%w_]" .. escape(token), from)
-      if ORDERS[token] and is_extreme(code, from, to) then is_site = false end
+      if ORDERS[token] and (is_extreme(code, from, to) or is_tie(code, from, to)) then is_site = false end
       local pads = with:sub(1, 1) == " " and 1 or 0 -- the blanks around an operator stay
       if is_site then put(from + pads, to - pads, with:sub(1 + pads, #with - pads), "swap") end
       at = to + (pads == 1 and 0 or 1)

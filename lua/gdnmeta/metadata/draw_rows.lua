@@ -18,7 +18,7 @@ local function slots(view, k)
   for column = 0, math.min(shape[2] or 1, SLOTS) - 1 do
     list[#list + 1] = ("%d"):format(shape[2] and view:at(k, column) or view[k])
   end
-  return table.concat(list, " ") .. ((shape[2] or 1) > SLOTS and " ..." or "")
+  return table.concat(list, " ") .. (shape[2] and shape[2] > SLOTS and " ..." or "")
 end
 
 local function state(row, meta, kind, k)

@@ -106,7 +106,7 @@ local function compile(text)
   local message
   chunk, message = loadstring(expression and "return " .. expression or text, "=prompt")
   if chunk then return chunk end
-  if message:find("near '<eof>'", 1, true) then return nil, "more" end
+  if message:find "near '<eof>'" then return nil, "more" end
   return nil, message
 end
 

@@ -67,7 +67,7 @@ local function listing(value)
   for n = 1, math.min(#keys, LINES) do
     local key = keys[n]
     local name = type(key) == "string" and key or ("[%s]"):format(brief(key))
-    lines[n] = ("  %s = %s"):format(name, brief(rawget(value, key)))
+    lines[#lines + 1] = ("  %s = %s"):format(name, brief(rawget(value, key)))
   end
   if #keys > LINES then lines[#lines + 1] = ("  ... %d more"):format(#keys - LINES) end
   return table.concat(lines, "\n")

@@ -4,7 +4,6 @@ local nnls = require "gdnmeta.sim.nnls"
 
 local M = {}
 
-local ROUNDS = 12 -- of judging, which mostly ends after a few
 local STARTS = 8
 
 local function reads(s, x) return x[2] + x[4] * s.seqs + x[5] * s.ctx_sum end
@@ -29,21 +28,18 @@ local function squares_of(steps, x)
   return squares
 end
 
--- From a guess: steps of more than `knee` tokens are bound by arithmetic.
+-- From a guess: steps of more than `knee` tokens are bound by arithmetic. Judged anew while that helps.
 local function descend(steps, knee)
   local bound, best, least = {}, nil, math.huge
   for k, s in ipairs(steps) do bound[k] = s.tokens_padded > knee end
-  for _ = 1, ROUNDS do
-    local x, changed = solve(steps, bound), false
+  while true do
+    local x = solve(steps, bound)
     local squares = squares_of(steps, x)
-    if squares < least then best, least = x, squares end
-    for k, s in ipairs(steps) do
-      local by_arithmetic = computes(s, x) > reads(s, x)
-      if by_arithmetic ~= bound[k] then bound[k], changed = by_arithmetic, true end
-    end
-    if not changed then break end
+    local is_better = squares < least -- of nan neither
+    if not is_better then return best, least end
+    best, least = x, squares
+    for k, s in ipairs(steps) do bound[k] = computes(s, x) > reads(s, x) end
   end
-  return best, least
 end
 
 --- The best that is found.

@@ -113,7 +113,7 @@ local function sort(requests, calendar)
     if r.arrival < before then unsorted = unsorted + 1 end
     before, low = r.arrival, math.min(low, r.arrival)
   end
-  if unsorted > 0 then table.sort(requests, by_arrival) end
+  if unsorted ~= 0 then table.sort(requests, by_arrival) end
   for _, r in ipairs(calendar and requests or {}) do
     r.arrival, r.deadline = r.arrival - low, r.deadline and r.deadline - low
   end

@@ -1,15 +1,12 @@
 -- Fields of a line: separated by commas, tabs, semicolons or bars, in double quotes or not. A quoted field
 -- may hold separators, doubled quotes and line ends.
-local byte, find, sub = string.byte, string.find, string.sub
+local find, match, sub = string.find, string.match, string.sub
 
 local M = { SEPARATORS = { ",", "\t", ";", "|" } }
 
 local MOST_LINES = 200 -- of one quoted field
 
-local function trimmed(text)
-  if (byte(text, 1) or 33) > 32 and (byte(text, -1) or 33) > 32 then return text end
-  return text:match "^%s*(.-)%s*$"
-end
+local function trimmed(text) return match(text, "^%s*(.*%S)") or "" end
 
 -- The quoted field that begins at `at`: its text and where it ends; nil where no quote closes it, false
 -- where something follows that quote.

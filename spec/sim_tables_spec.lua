@@ -1,0 +1,304 @@
+-- Parts of the simulator by themselves, over grids of small inputs: what comes of each, against
+-- spec/goldens/texts.
+local acceptance = require "gdnmeta.sim.acceptance"
+local alike = require "gdnmeta.report.identical_runs"
+local classes = require "gdnmeta.sim.classes"
+local compare = require "gdnmeta.report.compare"
+local cost = require "gdnmeta.sim.cost"
+local fairness = require "gdnmeta.sim.fairness"
+local fit = require "gdnmeta.sim.fit"
+local flat = require "spec.support.flat"
+local format = require "gdnmeta.sim.numbers"
+local golden = require "spec.support.golden"
+local knee = require "gdnmeta.report.max_rate"
+local load = require "gdnmeta.sim.requests"
+local nnls = require "gdnmeta.sim.nnls"
+local samples = require "gdnmeta.sim.histogram"
+local sweep = require "gdnmeta.report.sweep"
+local timeline = require "gdnmeta.sim.timeline"
+local workload = require "gdnmeta.sim.workload"
+
+local parts
+local function note(name, ...)
+  local n, list = select("#", ...), {}
+  for i = 1, n do
+    local value = select(i, ...)
+    list[i] = type(value) == "table" and "{ " .. flat("", value):gsub("\n", ", "):gsub("^ ", "") .. " }"
+      or type(value) == "number" and ("%.9g"):format(value) or tostring(value)
+  end
+  parts[#parts + 1] = name .. " " .. table.concat(list, " ")
+end
+
+local function check(name) golden("sim-" .. name, table.concat(parts, "\n") .. "\n") end
+
+-- Steps as a server would log them, from a planted model.
+local function logged(planted, n, noise, attends)
+  local random, model, steps = workload.random(n), cost.new(planted), {}
+  for k = 1, n do
+    local seqs = math.floor(random() * 40)
+    local prefill = random() < 0.5 and 0 or math.floor(random() * 3000)
+    local tokens, context = seqs + prefill + math.floor(random() * 8), math.floor(seqs * random() * 3000)
+    local attention = attends and prefill * prefill / 2 or 0
+    local ms = model:device_ms(tokens, prefill, seqs, context, attention, 0, false)
+    steps[k] = { tokens_padded = tokens, prefill_tokens = prefill, seqs = seqs, ctx_sum = context,
+                 att_sum = attention, ms = ms * (1 + noise * (random() - 0.5)) }
+  end
+  return steps
+end
+
+describe("Of the simulator #lua", function()
+  before_each(function() parts = {} end)
+
+  it("the fit of step costs", function()
+    local models = {
+      { c0 = 2, c_w = 8, c_tok = 0.02, c_pf = 0.05, c_seq = 0.1, c_ctx = 1e-5 }, { c0 = 5 },
+      { c0 = 2, c_w = 10, c_tok = 0.07, c_seq = 0.12, c_ctx = 2e-5, overlap = 1 },
+      { c0 = 1, c_tok = 0.01, c_att = 1e-6, overlap = 1 }, { c0 = 0.1, c_pf = 0.1, c_att = 1e-7, c_seq = 1 },
+    }
+    for i, planted in ipairs(models) do
+      for _, n in ipairs { 8, 30, 90 } do
+        for _, noise in ipairs { 0.1, 0.6 } do
+          local result = fit.steps(logged(planted, n, noise, i > 3))
+          -- Of the digits, those that no machine's libm changes.
+          for name, value in pairs(result.coefficients) do
+            result.coefficients[name] = tonumber(("%.4g"):format(value))
+          end
+          for _, b in ipairs(result.by_batch) do
+            for _, name in ipairs { "mean_ms", "mean_error_ms", "mape" } do
+              b[name] = tonumber(("%.3f"):format(b[name]))
+            end
+          end
+          result.mape = tonumber(("%.3f"):format(result.mape))
+          note(("model %d of %d steps, noise %g:"):format(i, n, noise), result)
+        end
+      end
+    end
+    for n = 1, 6 do -- columns; the last depends on the first
+      local random, rows, b = workload.random(n), {}, {}
+      for k = 1, 9 do
+        rows[k], b[k] = {}, random() - 0.2
+        for i = 1, n do rows[k][i] = random() - 0.4 end
+        if n > 3 then rows[k][n] = 2 * rows[k][1] end
+      end
+      local x = nnls.solve(rows, b)
+      for i = 1, n do x[i] = tonumber(("%.6g"):format(x[i])) end
+      note("least squares", x)
+    end
+    check "fits"
+  end)
+
+  it("the search for the highest rate", function()
+    for _, good in ipairs { false, 4, 5 } do
+      for _, bad in ipairs { false, 5, 8 } do
+        for _, tried in ipairs { 1, 10, 11 } do
+          if good or bad then
+            note("next", good, bad, tried, knee.next({ good = good or nil, bad = bad or nil }, 0.25, tried))
+          end
+        end
+      end
+    end
+    local runs = {}
+    for i = 1, 12 do -- in no order, some at no rate
+      local rate = i % 5 ~= 0 and i * 7 % 12 or nil
+      runs[i] = { policy = i % 3 == 0 and "b" or "a", setup = { rate = rate },
+        attainment = rate and 1 - rate / 20 or 1 }
+    end
+    for _, share in ipairs { 0.45, 0.6, 0.9, 1, 1.1 } do
+      for _, policy in ipairs(knee.policies(runs)) do
+        local b = knee.bracket(runs, policy, share)
+        note("bracket", share, policy, b.good, b.bad, b.run and b.run.setup.rate)
+      end
+    end
+    knee.sort(runs)
+    for _, run in ipairs(runs) do note("sorted", run.policy, run.setup.rate) end
+    for _, width in ipairs { 0.5, 0.02, 1e-4 } do
+      for _, limit in ipairs { 0.3, 7.3, 40, 1e9 } do
+        local said = {}
+        assert(sweep.search({ "p", "p", "q" }, { 2, 8 }, 0.9, width, function(cells)
+          local list = {}
+          for i, cell in ipairs(cells) do
+            said[#said + 1] = ("%s@%.6g"):format(cell.policy, cell.rate)
+            list[i] = { policy = "x", setup = { rate = cell.rate },
+              attainment = cell.rate <= limit and 0.9 or 0.8 }
+          end
+          return list
+        end))
+        note("search", width, limit, table.concat(said, " "))
+      end
+    end
+    note("refused", sweep.search({ "p" }, { 1 }, 0.9, 0.1, function() return nil, "why" end))
+    note("labels", sweep.labels({ "a/x.lua", "b/x.lua", "y" }, { { policy = "x" }, { policy = "x" },
+      { policy = "y" } }))
+    local two = { {}, {} }
+    local label = sweep.labels(two, { { policy = "x" }, { policy = "x" } })
+    note("labels", label[two[1]], label[two[2]])
+    note("own rates", sweep.own_rates { requests = { { arrival = 0, prompt = 1, output = 1 },
+                                                     { arrival = 4, prompt = 1, output = 1 } } })
+    note("own rates", sweep.own_rates { requests = { { arrival = 4, prompt = 1, output = 1 } } })
+    check "search"
+  end)
+
+  it("the comparison of runs", function()
+    local function run(list, other)
+      return { policy = "p", requests = #list, per_request = list[1] ~= nil and { ttft = list,
+        e2e = other or list } }
+    end
+    local one, two = {}, {}
+    for i = 1, 101 do one[i], two[i] = i, i + i * 37 % 101 - 50 end
+    note("pair", compare.pair(run(one), run(two)))
+    note("pair", compare.pair(run { 1, 2, 3, 4, 5, 6, 7 }, run { 2, 2, 2, 2, 9, 9, 9 }))
+    note("pair", compare.pair(run { false, 1 }, run { 1, false }))
+    note("pair", compare.pair(run { 1 }, run { 1, 2 }))
+    note("pair", compare.pair(run { 1 }, run {}))
+    note("pair", compare.pair(run {}, run { 1 }))
+    note("pair", compare.pair(run {}, run {}))
+    note("sentences", compare.sentences { run { 1, 2 }, run { 2, 2 }, run { false, false }, run { 1, 1 },
+      run { 1 } })
+    -- Every figure that is compared, other in one of two runs.
+    local function figures(field, point)
+      local r = { setup = { rate = 1, distinct = { users = 1, classes = 2, priorities = 1 } }, timeline = {} }
+      for _, name in ipairs { "steps", "seconds", "scheduled", "emitted", "preemptions", "rejected",
+        "finished" } do
+        r[name] = name == field and 2 or 1
+      end
+      for _, name in ipairs { "ttft", "itl", "e2e", "queue" } do
+        r[name] = {}
+        for _, p in ipairs { "n", "mean", "p50", "p90", "p99", "max" } do
+          r[name][p] = name == field and p == point and 2 or 1
+        end
+      end
+      if field == "rate" then r.setup.rate = 2 end
+      return r
+    end
+    for _, field in ipairs { "none", "rate", "steps", "seconds", "scheduled", "emitted", "preemptions",
+      "rejected",
+                             "finished" } do
+      note("same but " .. field, alike.same(figures(), figures(field)))
+    end
+    for _, field in ipairs { "ttft", "itl", "e2e", "queue" } do
+      for _, point in ipairs { "n", "mean", "p50", "p90", "p99", "max", "p95" } do
+        note(("same but %s.%s"):format(field, point), alike.same(figures(), figures(field, point)))
+      end
+    end
+    local list = { figures(), figures "steps", figures(), figures "steps", figures(), figures "rate" }
+    note("twins", alike.twins(list))
+    note("names", alike.names(list, { "a", "b", "c", "d", "a", "f" }))
+    note("sentences", alike.sentences(list, { "a", "b", "c", "d", "e", "f" }))
+    list[1].timeline[1] = { waiting = 0 }
+    list[2].timeline = { { waiting = 0 }, { waiting = 3 } }
+    note("sentences", alike.sentences(list, { "a", "b", "c", "d", "e", "f" }))
+    list[1].setup.distinct, list[2].setup.distinct = nil, { users = 2, classes = 2, priorities = 2 }
+    list[1].timeline = nil
+    note("sentences", alike.sentences(list, { "a", "b", "c", "d", "e", "f" }))
+    check "comparison"
+  end)
+
+  it("samples, bins, numbers and shares of service", function()
+    for _, n in ipairs { 0, 1, 2, 3, 10, 100, 101 } do
+      local s = samples.new()
+      for i = 1, n do s:add(i * 7 % 13, i % 3 + 1) end
+      local list = {}
+      for _, p in ipairs { 0, 1, 33, 50, 66, 90, 99, 100 } do list[#list + 1] = tostring(s:percentile(p)) end
+      note("samples " .. n, table.concat(list, " "), s:mean(), s:max(), s:count_upto(6), s:summary(2))
+      s:add(-5)
+      note("samples and one", s:percentile(0), s:summary())
+    end
+    for _, ends in ipairs { 0, 0.4, 2.39, 2.4, 2.41, 30 } do
+      local t = timeline.new({ "x", "y" }, 0.01)
+      for at = 0, ends, 0.1 do
+        local bin = t:step(at)
+        t.sums.x[bin], t.sums.y[bin] = t.sums.x[bin] + at, t.sums.y[bin] + 1
+      end
+      local points = t:points()
+      note("bins " .. ends, #points, points[1], points[2], points[#points], t.width, t.last)
+    end
+    note("bin", timeline.new({}).width)
+    for _, x in ipairs { 0, 0.0123, 0.0999, 0.1, 0.5, 9.994, 9.995, 9.996, 99.94, 99.95, 100, 999.5, 1234.5,
+      1e6, -0.001,
+                         -0.0004, -7, -12345.678, 1e12 } do
+      note("number", x, format.count(x), format.count(x, 2), format.number(x), format.number(x, 1),
+        format.percent(x),
+        format.percent(x / 100), format.percent(x, 3))
+    end
+    note("none", format.number(nil), format.number(0 / 0), format.percent(nil))
+    note("alike", format.alike(format.number, { 1, nil, 0.01, 1234 }, 5), format.alike(format.count, {}, 1))
+    note("columns", format.columns { { "a", "bb" }, { "heading that is long" }, { "ccc", "d", "e" }, {} })
+    note("html", format.html 'a<b>&"c"\n')
+    local f = fairness.new()
+    local a, b, c = f:user("a"), f:user("b", 2), f:user "c"
+    note("account", a, f:user("a", 9) == a)
+    for t = 0, 40 do
+      if t % 5 == 0 then f:wait(a, t) end
+      if t % 7 == 1 then f:wait(b, t) end
+      if t == 3 or t == 30 then f:wait(c, t) end
+      if t % 3 == 0 then fairness.serve(a, t, 2, t) end
+      if t % 4 == 0 then fairness.serve(b, 10, 1, t) end
+      f:observe()
+      if t % 5 == 4 then f:leave(a, t) end
+      if t % 7 == 6 then f:leave(b, t) end
+      if t == 20 then f:leave(c, t) end
+      if t % 8 == 0 then note("fairness at " .. t, f:figures(10, t)) end
+    end
+    check "numbers"
+  end)
+
+  it("what is drawn at random", function()
+    local model = acceptance.new { drafts = 4, mean = 3, spread = 0.8, seed = 5, half_context = 1000 }
+    local shares = acceptance.new { drafts = 3, rates = { 0.9, 0.6, 0 }, seed = 2 ^ 32 - 1 }
+    local recorded = acceptance.new { recorded = { { 1, 3, 9 }, { 2 } } }
+    for ordinal = 1, 5 do
+      local draws, list = { model(ordinal), shares(ordinal), recorded(ordinal) }, {}
+      for i = 1, 12 do
+        list[#list + 1] = ("%d%d%d"):format(draws[1](4, 100 * i), draws[2](i % 4, 0), draws[3](4))
+      end
+      note("accepted " .. ordinal, table.concat(list, " "))
+    end
+    for _, mean in ipairs { 1, 1.5, 3, 4.9, 5 } do
+      local rates = acceptance.rates_of_mean(mean, 4)
+      for i = 1, 4 do rates[i] = tonumber(("%.6f"):format(rates[i])) end
+      note("rates of " .. mean, rates)
+    end
+    for _, o in ipairs { { drafts = 2, rates = { 1, 0 } }, { drafts = 2, rates = { 0.5, 0.6 } },
+                         { drafts = 2, rates = { 1.1, 0 } }, { drafts = 2, rates = { 1, -0.1 } },
+                           { mean = 2 },
+                         { drafts = 2, rates = { 1 } }, { drafts = 2, rates = { 1, "x" } }, { drafts = 1,
+                           mean = 2 },
+                         { drafts = 1, mean = 2.01 }, {}, { mean = 1, rates = {}, drafts = 1 },
+                           { recorded = {} },
+                         { recorded = { {} } }, { recorded = { { 1 }, 3 } }, { recorded = { { 1, 0 } } },
+                         { recorded = { { 1.5 } } }, { recorded = { { "1" } } }, { drafts = 0,
+                           rates = {} } } do
+      local ok, message = pcall(function() acceptance.new(o) end)
+      note("acceptance", o, ok or message:gsub("^[^:]*:%d+: ", ""))
+    end
+    local random = workload.random(9)
+    for _ = 1, 5 do note("random", ("%.10f"):format(random())) end
+    for i, o in ipairs { { users = 3 }, { sessions = 2 }, { sessions = 3, think = 2, users = 2 },
+      { rate = 9 },
+                         { classes = { { name = "a", share = 1, ttft = 1 }, { name = "b", share = 2,
+                           deadline = 3 } } },
+                         { skip = 2, limit = 3 }, { skip = 7 }, { skip = 8 }, { limit = 1 } } do
+      o.seed, o.workload = i, { requests = 8, rate = 2 }
+      local requests, message = load.requests(o)
+      note("load " .. i, message or requests.name, requests and requests.rate,
+        requests and requests.rate_unit,
+        requests and table.concat(requests.notices, "; "))
+      for k, r in ipairs(requests or {}) do
+        local after = r.after
+        r.after = nil
+        for j, other in ipairs(requests) do r.after = other == after and j or r.after end
+        note("  " .. k, r)
+        r.after = after
+      end
+    end
+    for _, list in ipairs { { { name = "a" } }, { { name = "a", share = 0 } }, { { name = "" } }, { 5 },
+                            { { name = "a", share = -1 } }, { { name = "a", share = 1, ttft = 0 / 0 } },
+                            { { name = "a", x = 1 } }, { { name = "a", share = 1 }, { name = "b",
+                              priority = "x" } },
+                            { { name = 5 } }, {}, { { name = "a", share = 0 }, { name = "b" } } } do
+      local ok, message = pcall(classes.assign, workload.generate { requests = 3 }, list, 1)
+      note("classes", list, ok, message)
+    end
+    check "random"
+  end)
+end)
