@@ -39,14 +39,14 @@ local function prepare(case)
   end
   repeat
     local step = assert(engine:step(1))
-    engine:complete(step, nil, 1)
+    engine:complete(step, 1)
   until step.num_rows == case.running and step.prefill_tokens == 0
   return engine
 end
 
 -- The results of a step: from none to all of a row's drafts are accepted.
 local function accept(step, n)
-  for row = 0, step.num_rows - 1 do step.accepted[row] = (row + n) % (step.drafts[row] + 1) end
+  for row = 0, step.num_rows - 1 do step.accepted_drafts[row] = (row + n) % (step.drafts[row] + 1) end
 end
 
 -- Requests of changing lengths, up to eight waiting: from a small generator, the same in every run.
@@ -72,7 +72,7 @@ local function run(engine, steps, feed)
     feed()
     local step = engine:step(n * 0.01)
     if engine.num_spec > 0 then accept(step, n) end
-    engine:complete(step, nil, n * 0.01)
+    engine:complete(step, n * 0.01)
   end
 end
 
@@ -86,7 +86,7 @@ local function time_steps(engine, steps, feed)
     local built = now()
     if engine.num_spec > 0 then accept(step, n) end
     local before = now()
-    engine:complete(step, nil, n * 0.01)
+    engine:complete(step, n * 0.01)
     step_ns[n], complete_ns[n] = built - start, now() - before
   end
   table.sort(step_ns)

@@ -23,7 +23,7 @@ end
 function Server:step()
   local step = assert(self.engine:step(self.now))
   self.now, self.steps = self.now + 1, self.steps + 1
-  assert(self.engine:complete(step, nil, self.now))
+  assert(self.engine:complete(step, self.now))
   for row = 0, step.num_rows - 1 do
     local id = step:id(row)
     if step.emitted[row] > 0 then self.first[id] = self.first[id] or self.steps - self.born[id] end

@@ -124,7 +124,7 @@ local function verify(self, step, row, said)
     local byte = record.sampler and self.model:sample(at + n, record.sampler, #tokens + 1 - record.prompt)
       or said[at + n]
     tokens[#tokens + 1] = byte
-    step.accepted[row] = n
+    step.accepted_drafts[row] = n
     if ends(record) then
       step.stop[row] = n + 1
       break
@@ -166,7 +166,7 @@ function Host:step(now, clock)
     for row = 0, rows - 1 do
       if step.samples[row] == 1 then verify(self, step, row, said) end
     end
-    assert(engine:complete(step, nil, clock and clock() or now))
+    assert(engine:complete(step, clock and clock() or now))
     finish_rows(self, step)
   end
   call_back(self)

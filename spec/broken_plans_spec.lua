@@ -15,12 +15,12 @@ local function failures_of(spoil, options, of_builder, policy)
     if not is_spoilt then is_spoilt = spoil(plan, engine) or false end
   end
   for _, id in ipairs(AGAIN) do assert(engine:submit(serve.request(id, { prompt_tokens = 20 }))) end
-  local now, drafts = 0, { drafts = engine.num_spec }
+  local now, drafts = 0, { next_drafts = engine.num_spec }
   while not engine:idle() do
     local step, results = assert(engine:step(now)), {}
     now = now + 1
     for row = 0, step.num_rows - 1 do results[step:id(row)] = drafts end
-    engine:complete(step, results, now)
+    engine:complete(step, now, results)
     assert.is_true(now < 200, "does not come to an end")
   end
   assert.is_true(is_spoilt, "the plan was never spoilt")

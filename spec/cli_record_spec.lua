@@ -15,7 +15,7 @@ describe("gdnmeta #lua", function()
     local recording = assert(engine:record(path))
     for now = 1, 5 do
       if now < 4 then engine:submit { id = now, prompt_tokens = 10, max_tokens = 20 } end
-      engine:complete(assert(engine:step(now)), nil, now)
+      engine:complete(assert(engine:step(now)), now)
     end
     recording:close()
     engine:close()

@@ -76,7 +76,7 @@ describe("A policy that fails", function()
     local n = 0
     while not engine:idle() do
       local step = assert(engine:step(n))
-      engine:complete(step, nil, n)
+      engine:complete(step, n)
       n = n + 1
       assert.is_true(n < 1000)
     end
@@ -116,7 +116,7 @@ describe("A policy that fails", function()
     end }
     for now = 1, 3 do
       assert.is_false(engine.policy_disabled)
-      engine:complete(engine:step(now), nil, now)
+      engine:complete(engine:step(now), now)
       for k = 1, 2 do assert(engine:submit { id = now * 10 + k, prompt_tokens = 50, max_tokens = 1 }) end
     end
     assert.is_true(engine.policy_disabled)
@@ -124,7 +124,7 @@ describe("A policy that fails", function()
     local step = engine:step(4)
     assert.is_true(step.fallback)
     assert.are.equal(before, calls)
-    engine:complete(step, nil, 4)
+    engine:complete(step, 4)
     good = true
     engine:policy_reset()
     assert.is_false(engine.policy_disabled)
@@ -237,7 +237,7 @@ describe("A policy that fails", function()
 
   it("cannot starve those that run", function()
     start { name = "stingy", chunk = function(r) return r.computed == 0 and 5 or 0 end }
-    engine:complete(engine:step(1), nil, 1)
+    engine:complete(engine:step(1), 1)
     for _, id in ipairs { "r2", "r3" } do engine:cancel(id) end
     assert.are.equal(1, engine:step(2).num_rows)
     assert.are.equal("I24, progress: nothing is scheduled, though requests could run",
@@ -258,7 +258,7 @@ describe("A policy that fails", function()
       for i in view:waiting() do plan:admit(i) end
       for i in view:running() do plan:take(i) end
     end)
-    engine:complete(engine:step(1), nil, 1)
+    engine:complete(engine:step(1), 1)
     assert(engine:set_policy(function(view, plan)
       for i in view:running() do
         plan:take(i)

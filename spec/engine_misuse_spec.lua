@@ -26,7 +26,7 @@ local METHODS = {
   submit = function(engine) engine:submit(serve.request "new") end,
   cancel = function(engine) engine:cancel(2) end,
   step = function(engine) engine:step(1) end,
-  complete = function(engine) engine:complete({}, nil, 1) end,
+  complete = function(engine) engine:complete({}, 1) end,
   checkpoint = function(engine) engine:checkpoint(1) end,
   set_policy = function(engine) engine:set_policy "fair" end,
   policy_reset = function(engine) engine:policy_reset() end,
@@ -113,7 +113,7 @@ describe("A policy's hook", function()
         local now = 0
         while not engine:idle() do
           now = now + 1
-          assert.is_true(engine:complete(assert(engine:step(now)), nil, now))
+          assert.is_true(engine:complete(assert(engine:step(now)), now))
         end
         local failures = engine:failures()
         assert.are.equal(1, #failures, hook .. " " .. method)
@@ -159,7 +159,7 @@ describe("An engine whose builder was closed", function()
     builder:close()
     raises("gdnmeta.Engine:submit: builder is closed", function() engine:submit(serve.request(2)) end)
     raises("gdnmeta.Engine:step: builder is closed", function() engine:step(1) end)
-    raises("gdnmeta.Engine:complete: builder is closed", function() engine:complete(step, nil, 1) end)
+    raises("gdnmeta.Engine:complete: builder is closed", function() engine:complete(step, 1) end)
     raises("gdnmeta.Engine:cancel: builder is closed", function() engine:cancel(1) end)
     raises("gdnmeta.Engine:checkpoint: builder is closed", function() engine:checkpoint(1) end)
     engine:close()

@@ -190,11 +190,11 @@ describe("Engine:submit", function()
                     { shown.state, shown.user, shown.class, shown.prompt, shown.max_tokens, shown.known,
                       shown.computed,
                       shown.emitted, shown.deadline })
-    engine:complete(engine:step(4), nil, 4)
+    engine:complete(engine:step(4), 4)
     shown = engine:request "a"
     assert.are.same({ "running", 11, 10, 1, 4 },
                     { shown.state, shown.known, shown.computed, shown.emitted, shown.last_emit })
-    engine:complete(engine:step(5), nil, 6)
+    engine:complete(engine:step(5), 6)
     assert.are.equal(6, engine:request("a").last_emit)
     assert.is_nil(engine:request "b")
   end)

@@ -16,7 +16,7 @@ local function prepare(policy, drafts, waiting, options, max_model_len)
   end
   repeat
     local step = assert(engine:step(1))
-    engine:complete(step, nil, 1)
+    engine:complete(step, 1)
   until step.num_rows == 32 and step.prefill_tokens == 0
   return engine
 end
@@ -26,9 +26,9 @@ local function run(engine, steps)
     local step = engine:step(n)
     for row = 0, step.num_rows - 1 do
       local drafts = step.drafts[row]
-      step.accepted[row] = drafts > 0 and (row + n) % (drafts + 1) or 0
+      step.accepted_drafts[row] = drafts > 0 and (row + n) % (drafts + 1) or 0
     end
-    engine:complete(step, nil, n)
+    engine:complete(step, n)
   end
 end
 
@@ -102,7 +102,7 @@ describe("Requests that come and go", function()
         for row = 0, step.num_rows - 1 do
           if step.samples[row] == 1 and (step.request[row] + n) % 9 == 0 then step.stop[row] = 1 end
         end
-        engine:complete(step, nil, n)
+        engine:complete(step, n)
       end
       collectgarbage()
       return collectgarbage "count"

@@ -9,8 +9,8 @@ describe("Preemption", function()
                                 { num_speculative_tokens = 2 })
     local function finish(step, now)
       local results = {}
-      for row = 0, step.num_rows - 1 do results[step:id(row)] = { drafts = 0 } end
-      engine:complete(step, results, now)
+      for row = 0, step.num_rows - 1 do results[step:id(row)] = { next_drafts = 0 } end
+      engine:complete(step, now, results)
     end
     engine:submit(request("again", { prompt_tokens = 8, max_tokens = 9 }))
     for now = 0, 1 do finish(engine:step(now), now) end -- 11 tokens will be known
@@ -45,7 +45,7 @@ describe("Preemption", function()
     local step
     repeat
       step = engine:step(0)
-      engine:complete(step, nil, 0)
+      engine:complete(step, 0)
     until #step.preempted > 0
     assert.are.same({ 2 }, step.preempted)
     assert.are.equal(1, lib.gdn_slots_generation(pools, 0, 2))
@@ -66,7 +66,7 @@ describe("Engine:cancel", function()
     local engine = serve.engine("fcfs", nil, { max_num_seqs = 1 })
     engine:submit(request(1))
     engine:submit(request(2))
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     assert.is_true(engine:cancel(2))
     assert.is_true(engine:cancel(1))
     assert.are.same({ nil, "no request 1", EINVAL }, { engine:cancel(1) })
@@ -85,7 +85,7 @@ describe("Engine:cancel", function()
     assert.is_true(engine:cancel(1))
     assert.are.equal(1, engine:slots().used)
     engine:submit(request(1, { prompt_tokens = 3 })) -- the id is free at once
-    engine:complete(step, nil, 0)
+    engine:complete(step, 0)
     assert.are.equal(0, engine:slots().used)
     assert.are.same({ 0, 0 }, { step.emitted[0], step.finish[0] })
     assert.are.equal(3, engine:request(1).prompt)
@@ -104,7 +104,7 @@ describe("Checkpoints", function()
 
   it("start a request behind the text that it shares", function()
     engine:submit(request(1, { prompt_tokens = 70 }))
-    engine:complete(engine:step(0), nil, 0) -- 64 tokens: the last whole block
+    engine:complete(engine:step(0), 0) -- 64 tokens: the last whole block
     local checkpoint = assert(engine:checkpoint(1))
     assert.are.equal(64, checkpoint.tokens)
     assert.are.equal(2, #checkpoint.slots)
@@ -119,7 +119,7 @@ describe("Checkpoints", function()
     assert.are.equal(checkpoint.slots[1], step.metadata.non_spec_read_state_indices[0])
     assert.are.equal(checkpoint.slots[2], step.metadata:group(1).non_spec_read_state_indices[0])
     assert.is_true(step.metadata.has_initial_state[0])
-    engine:complete(step, nil, 0)
+    engine:complete(step, 0)
     serve.run(engine)
     assert.are.equal(0, engine:slots().used)
     local ok, message = engine:submit(request(3, { prompt_tokens = 70, checkpoint = checkpoint }))
@@ -129,12 +129,12 @@ describe("Checkpoints", function()
 
   it("are what this engine gave, whatever became of the table", function()
     engine:submit(request(1, { prompt_tokens = 70 }))
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     local checkpoint = assert(engine:checkpoint(1))
     local other = serve.engine("fcfs", { max_model_len = 60 }, { mamba_cache_mode = "align", num_slots = 40,
       mamba_block_size = 16, max_blocks_per_row = 20, num_groups = 2 })
     other:submit(request(1, { prompt_tokens = 20 }))
-    other:complete(other:step(0), nil, 0) -- slots of the same numbers and generations are held here too
+    other:complete(other:step(0), 0) -- slots of the same numbers and generations are held here too
     local function refuses(of, given)
       assert.are.same({ nil, "request 2: checkpoint: want what checkpoint() of this engine gave", EINVAL },
                       { of:submit(request(2, { prompt_tokens = 50, checkpoint = given })) })
@@ -154,8 +154,8 @@ describe("Checkpoints", function()
     engine:submit(request(1, { prompt_tokens = 20 }))
     assert.are.equal("request 1 stands at 0 tokens, want the end of a prompt chunk on a multiple of 16",
                      select(2, engine:checkpoint(1)))
-    engine:complete(engine:step(0), nil, 0)
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
+    engine:complete(engine:step(0), 0)
     assert.is_nil(engine:checkpoint(1))
     assert.are.equal("no request 9", select(2, engine:checkpoint(9)))
   end)
@@ -169,7 +169,7 @@ describe("A checkpoint after speculation", function()
     engine:submit(request(1, { prompt_tokens = 14, max_tokens = 30 }))
     repeat
       local step = engine:step(0)
-      engine:complete(step, { [1] = { accepted = math.min(math.max(step.drafts[0], 0), 1) } }, 0)
+      engine:complete(step, 0, { [1] = { accepted_drafts = math.min(math.max(step.drafts[0], 0), 1) } })
     until engine:request(1).computed == 16
     assert.are.equal("request 1 stands at 16 tokens, want the end of a prompt chunk on a multiple of 8",
                      select(2, engine:checkpoint(1)))

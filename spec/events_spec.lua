@@ -19,7 +19,7 @@ describe("A policy", function()
   after_each(function() engine:close() end)
 
   local function submit(id, fields) assert(engine:submit(serve.request(id, fields))) end
-  local function run(now) engine:complete(engine:step(now), nil, now) end
+  local function run(now) engine:complete(engine:step(now), now) end
 
   it("hears of arrivals, admissions, preemptions and ends, with its user's requests", function()
     engine = serve.engine(policy(), { kv_tokens = 32, kv_block_size = 4 }, { max_num_seqs = 2 })

@@ -9,9 +9,9 @@ local function step_of(policy)
   local engine = serve.engine({}, { max_model_len = 200 },
                               { num_speculative_tokens = 2, max_num_batched_tokens = 48 })
   engine:submit(serve.request("decode", { prompt_tokens = 5, max_tokens = 50 }))
-  engine:complete(engine:step(0), nil, 0)
+  engine:complete(engine:step(0), 0)
   engine:submit(serve.request("prompt", { prompt_tokens = 60 }))
-  engine:complete(engine:step(1), nil, 1)
+  engine:complete(engine:step(1), 1)
   engine:submit(serve.request("waits", { prompt_tokens = 9 }))
   engine:submit(serve.request("too", { prompt_tokens = 90 }))
   if policy then assert(engine:set_policy(policy)) end

@@ -48,7 +48,7 @@ describe("fair", function()
         served[user] = served[user] + 1
         if waiting[user] then waiting[user] = waiting[user] - 1 end
       end
-      engine:complete(step, nil, now)
+      engine:complete(step, now)
       for row = 0, step.num_rows - 1 do
         local user = user_of[step:id(row)]
         served[user] = served[user] + 2 * step.emitted[row]
@@ -89,7 +89,7 @@ describe("fair", function()
             admitted[user] = admitted[user] + 1
           end
         end
-        assert(engine:complete(step, nil, now))
+        assert(engine:complete(step, now))
       end
       assert.is_true(math.abs(admitted.a - admitted.b) <= 2, ("%d, %d"):format(admitted.a, admitted.b))
       assert.are.same({}, engine:failures())
@@ -218,7 +218,7 @@ describe("fair", function()
           engine:submit { id = id, user = "user " .. id, prompt_tokens = 1 + id % 3, max_tokens = 1,
                           arrival = id }
         end
-        engine:complete(engine:step(id), nil, id)
+        engine:complete(engine:step(id), id)
       end
       collectgarbage()
       collectgarbage()

@@ -17,7 +17,7 @@ local function serve_with(engine, name, at, when)
     if now == when then engine.steps[1][name][at] = 5 end
     local step, message, code = engine:step(now)
     if step then
-      assert(engine:complete(step, nil, now))
+      assert(engine:complete(step, now))
       for row = 0, step.num_rows - 1 do emitted = emitted + step.emitted[row] end
     else
       assert.is_nil(refused)
@@ -62,17 +62,17 @@ describe("An engine whose batch was written beside", function()
       local engine = assert(gdn.engine { builder = serve.builder(options), async = true,
                                          second_builder = serve.builder(options) })
       assert(engine:submit(serve.request(1, { max_tokens = 8 })))
-      assert(engine:complete(engine:step(0), nil, 0)) -- the prompt
+      assert(engine:complete(engine:step(0), 0)) -- the prompt
       local first, second = assert(engine:step(1)), assert(engine:step(2))
       if is_stray then second.seq_len[-1] = 7 end
-      local ok, message, code = engine:complete(first, nil, 2) -- nothing accepted: the second is built again
+      local ok, message, code = engine:complete(first, 2) -- nothing accepted: the second is built again
       if is_stray then
         assert.are.same({ "something wrote outside of batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
       end
       assert.are.equal(not is_stray or nil, ok)
       assert.is_false(first.in_flight)
       shown[#shown + 1] = rows.draw(second.metadata, paint)
-      assert(engine:complete(second, nil, 3))
+      assert(engine:complete(second, 3))
       serve.run(engine)
       assert.are.equal(1, engine.stats.finished)
       engine:close()
@@ -82,7 +82,7 @@ describe("An engine whose batch was written beside", function()
 end)
 
 describe("A step's own arrays", function()
-  for _, name in ipairs { "accepted", "stop", "next_drafts", "emitted", "finish" } do
+  for _, name in ipairs { "accepted_drafts", "stop", "next_drafts", "emitted", "finish" } do
     it("may be written beside, which completes nothing, " .. name, function()
       for _, at in ipairs { -1, -16, 4, 19 } do
         for _, results in ipairs { false, {} } do
@@ -90,11 +90,11 @@ describe("A step's own arrays", function()
           assert(engine:submit(serve.request(1)))
           local step = assert(engine:step(1))
           step[name][at] = 5
-          local ok, message, code = engine:complete(step, results or nil, 1)
+          local ok, message, code = engine:complete(step, 1, results or nil)
           assert.is_nil(ok)
           assert.matches("^something wrote outside of step%.[%a_]+%[0 %.%. 3%]$", message)
           assert.are.same({ gdn.EGUARD, true, 0 }, { code, step.in_flight, engine.stats.emitted })
-          assert.is_true(engine:complete(step, results or nil, 1))
+          assert.is_true(engine:complete(step, 1, results or nil))
           serve.run(engine)
           assert.are.same({ 1, 4 }, { engine.stats.finished, engine.stats.emitted })
           engine:close()
@@ -107,11 +107,12 @@ describe("A step's own arrays", function()
     local engine = serve.engine "fcfs"
     assert(engine:submit(serve.request(1)))
     local step, named = assert(engine:step(1)), {}
-    for _, place in ipairs { { "accepted", -1 }, { "stop", -1 }, { "next_drafts", -9 }, { "finish", 4 } } do
+    for _, place in ipairs { { "accepted_drafts", -1 }, { "stop", -1 }, { "next_drafts", -9 },
+                             { "finish", 4 } } do
       step[place[1]][place[2]] = -7
-      named[#named + 1] = select(2, engine:complete(step, nil, 1)):match "step%.([%a_]+)"
+      named[#named + 1] = select(2, engine:complete(step, 1)):match "step%.([%a_]+)"
     end
-    assert.are.same({ "accepted", "stop", "next_drafts", "finish" }, named)
+    assert.are.same({ "accepted_drafts", "stop", "next_drafts", "finish" }, named)
     engine:close()
   end)
 end)

@@ -84,7 +84,7 @@ describe("The reference engine", function()
   local function results_of(step)
     local results = {}
     for row = 0, step.num_rows - 1 do
-      results[step:id(row)] = { accepted = step.accepted[row], stop = step.stop[row],
+      results[step:id(row)] = { accepted = step.accepted_drafts[row], stop = step.stop[row],
                                 drafts = step.next_drafts[row] }
     end
     return results

@@ -17,8 +17,8 @@ describe("A level 0 policy", function()
     local step = engine:step(0)
     assert.are.same({ "short", "long" }, step.admitted)
     assert.are.same({ 4, 4 }, { step.query_len[0], step.query_len[1] })
-    engine:complete(step, nil, 0)
-    engine:complete(engine:step(1), nil, 1)
+    engine:complete(step, 0)
+    engine:complete(engine:step(1), 1)
     step = engine:step(2)
     assert.are.equal("short", step:id(0))
     assert.are.same({ 2, 1 }, { step.query_len[0], step.drafts[0] })
@@ -37,7 +37,7 @@ describe("A level 0 policy", function()
       for now = 1, 12 do
         local step = engine:step(now)
         evicted = evicted or step.preempted[1]
-        engine:complete(step, nil, now)
+        engine:complete(step, now)
       end
       assert.are.equal(loser, evicted, kind)
       engine:close()
@@ -49,7 +49,7 @@ describe("plan:take", function()
   it("gives a decode its drafts, or as many as told, never more than were proposed", function()
     local engine = serve.engine("fcfs", nil, { num_speculative_tokens = 3 })
     engine:submit(request("a", { prompt_tokens = 5, max_tokens = 90 }))
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     local function taken(n, drafts)
       local granted, nothing, why
       assert(engine:set_policy(function(view, plan)
@@ -62,7 +62,7 @@ describe("plan:take", function()
       local step = assert(engine:step(1))
       assert.are.same({ granted, "budget", 0 }, { step.num_tokens, why, engine.stats.fallbacks })
       assert.is_nil(nothing)
-      engine:complete(step, nil, 1)
+      engine:complete(step, 1)
       return granted
     end
     assert.are.same({ 4, 2, 1, 4 }, { taken(), taken(2), taken(1), taken(9) })
@@ -75,12 +75,12 @@ describe("plan:take of a decode", function()
   it("says that the attention cache is full", function()
     local engine, answers = serve.engine("fcfs", { kv_tokens = 32, kv_block_size = 16, kv_headroom = 0 }), {}
     for _, id in ipairs { "a", "b" } do engine:submit(request(id, { prompt_tokens = 16, max_tokens = 4 })) end
-    engine:complete(engine:step(0), nil, 0) -- a block of 16 each
+    engine:complete(engine:step(0), 0) -- a block of 16 each
     assert(engine:set_policy(function(view, plan)
       for i in view:running() do answers[#answers + 1] = { plan:take(i) } end
       plan:fill()
     end))
-    engine:complete(engine:step(1), nil, 1)
+    engine:complete(engine:step(1), 1)
     assert.are.same({ {}, "kv" }, { { answers[1][1] }, answers[1][2] })
     engine:close()
   end)
@@ -111,7 +111,7 @@ describe("A level 2 policy", function()
     assert.are.same({ "a", "b", "d" }, step.admitted)
     assert.are.same({ "c" }, step.rejected)
     assert.are.equal("too late", step.reasons.c)
-    engine:complete(step, nil, 1)
+    engine:complete(step, 1)
 
     assert(engine:set_policy(function(view, plan)
       local skipped = true
@@ -145,7 +145,7 @@ end)
 describe("The queue", function()
   local function first_admitted(engine, now)
     local step = engine:step(now)
-    engine:complete(step, nil, now)
+    engine:complete(step, now)
     return step.admitted
   end
 
@@ -172,7 +172,7 @@ describe("The queue", function()
     assert.are.same({ 0 }, first_admitted(engine, 0)) -- keys of 0 and 1 anew, then it is 2's turn
     assert(engine:cancel(2))
     asked = {}
-    engine:complete(engine:step(1), nil, 1)
+    engine:complete(engine:step(1), 1)
     assert.are.same({ 3, 4 }, { asked[1], asked[2] })
     engine:close()
   end)
@@ -218,7 +218,7 @@ describe("A level 1 policy that takes over", function()
     local engine = serve.engine { chunk = 8 }
     engine:submit(request("later", { prompt_tokens = 100, priority = 5 }))
     engine:submit(request("sooner", { prompt_tokens = 100, priority = 1 }))
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     assert(engine:set_policy { static = true, key = function(r) return r.priority end })
     local step = engine:step(1)
     assert.are.same({ 1, "sooner", 64 }, { step.num_rows, step:id(0), step.query_len[0] })

@@ -172,7 +172,7 @@ describe("Metrics", function()
     while not engine:idle() do
       local step = assert(engine:step(now))
       now = now + 1
-      assert(engine:complete(step, nil, now))
+      assert(engine:complete(step, now))
     end
   end
 
@@ -247,19 +247,19 @@ describe("Metrics", function()
     local engine = engine_of()
     engine:submit { id = "runs", prompt_tokens = 10, max_tokens = 5, arrival = 0, class = "a" }
     local step = engine:step(1)
-    engine:complete(step, nil, 2)
+    engine:complete(step, 2)
     engine:submit { id = "waits", prompt_tokens = 10, max_tokens = 1, arrival = 2, class = "a" }
     local metrics = assert(gdn.metrics(engine))
     assert.are.same({ nil, "the engine has metrics already, close those first", gdn.EINVAL },
       { gdn.metrics(engine) })
-    engine:complete(engine:step(4), nil, 5)
+    engine:complete(engine:step(4), 5)
     local page = page_of(metrics)
     local _, count, sum = exposition.histogram(page, "gdnmeta_time_between_tokens_seconds")
     assert.are.same({ 1, 3 }, { count, sum })
     _, count, sum = exposition.histogram(page, "gdnmeta_queue_seconds")
     assert.are.same({ 1, 2 }, { count, sum })
     metrics:close()
-    engine:complete(engine:step(6), nil, 7)
+    engine:complete(engine:step(6), 7)
     assert.are.equal(2, exposition.sum(page_of(metrics), "gdnmeta_emitted_tokens_total"))
     assert(gdn.metrics(engine))
     engine:close()
@@ -270,7 +270,7 @@ describe("Metrics", function()
     local engine = engine_of()
     local metrics = assert(gdn.metrics(engine))
     engine:submit { id = 1, prompt_tokens = 1, max_tokens = 2, arrival = 100 }
-    for now = 50, 40, -10 do engine:complete(engine:step(now), nil, now - 5) end
+    for now = 50, 40, -10 do engine:complete(engine:step(now), now - 5) end
     local page = page_of(metrics)
     for _, name in pairs(HISTOGRAMS) do
       local _, count, sum = exposition.histogram(page, "gdnmeta_" .. name)
@@ -310,7 +310,7 @@ describe("Metrics", function()
       assert(engine:submit { id = id, prompt_tokens = 1, max_tokens = 2 ^ 28, class = "c" .. id })
     end
     local function run(steps)
-      for n = 1, steps do engine:complete(engine:step(n), nil, n + n % 7 / 8) end
+      for n = 1, steps do engine:complete(engine:step(n), n + n % 7 / 8) end
     end
     run(2000)
     collectgarbage()

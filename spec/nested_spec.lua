@@ -34,7 +34,7 @@ local function finish(engine)
   while not engine:idle() do
     now = now + 1
     local step = engine.in_flight > 0 and engine.oldest or assert(engine:step(now))
-    if step.in_flight then assert.is_true(engine:complete(step, nil, now)) end
+    if step.in_flight then assert.is_true(engine:complete(step, now)) end
   end
   assert.is_nil(next(engine.requests.index))
   assert.are.equal(0, engine:slots().used)
@@ -83,7 +83,7 @@ describe("A hook that calls another engine", function()
             n = n + 1
             other:submit(serve.request(n, { max_tokens = 2 }))
             local step = other:step(n)
-            if step and step.in_flight then other:complete(step, nil, n) end
+            if step and step.in_flight then other:complete(step, n) end
           end
         end, { policy_budget = budget })
         assert.matches("instruction budget spent", failure.message, 1, true)

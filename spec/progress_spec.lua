@@ -11,7 +11,7 @@ local function first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() %
 local function complete(run)
   local step, emitted = table.remove(run.flying, 1), 0
   for row = 0, step.num_rows - 1 do step.next_drafts[row] = run.engine.num_spec end
-  assert(run.engine:complete(step, nil, run.now))
+  assert(run.engine:complete(step, run.now))
   for row = 0, step.num_rows - 1 do emitted = emitted + step.emitted[row] end
   return emitted > 0
 end
@@ -82,7 +82,7 @@ describe("Tokens keep coming", function()
     local step
     repeat
       step = engine:step(0)
-      engine:complete(step, nil, 0)
+      engine:complete(step, 0)
     until #step.preempted > 0
     assert.is_true(engine:cancel(3 - step.preempted[1]))
     serve(engine, 1, 6, 1)

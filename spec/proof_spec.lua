@@ -31,8 +31,8 @@ local function illegal(message, id, ...) assert.are.same({ message, id }, { prob
 -- One step; drafts: by id, for the next.
 local function step(drafts)
   local at, results = assert(engine:step(1)), {}
-  for row = 0, at.num_rows - 1 do results[at:id(row)] = { drafts = drafts or 0 } end
-  assert(engine:complete(at, results, 1))
+  for row = 0, at.num_rows - 1 do results[at:id(row)] = { next_drafts = drafts or 0 } end
+  assert(engine:complete(at, 1, results))
 end
 
 local function start(options, builder, ...)
@@ -123,17 +123,17 @@ describe("A proof", function()
     illegal("I5: request a takes 1 tokens, want 0", "a", { { "a", 0 } })
     illegal("I5: request a takes 1 tokens, want 0", "a", nil, { { "a", 1 } })
     illegal("I4: 1 requests would run, want at most 1", nil, nil, { { "b", 1 } }, { "a" })
-    assert(engine:complete(first, nil, 1))
+    assert(engine:complete(first, 1))
     engine:close()
     first = async(2)
     legal({ { "a", 0 } })
     local second = assert(engine:step(1))
     illegal("I5: request a takes 1 tokens, want 0", "a", { { "a", 0 } })
-    assert(engine:complete(first, nil, 1))
-    assert(engine:complete(second, nil, 1))
+    assert(engine:complete(first, 1))
+    assert(engine:complete(second, 1))
     engine:close()
     first = async(3)
-    assert(engine:complete(first, nil, 1))
+    assert(engine:complete(first, 1))
     legal(nil, { { "b", 1 } }, { "a" })
   end)
 

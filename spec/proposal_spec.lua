@@ -8,7 +8,7 @@ local function served(policy, options, requests)
   while not engine:idle() do
     now = now + 1
     assert.is_true(now < 1000, "does not come to an end")
-    assert.is_true(engine:complete(assert(engine:step(now)), nil, now))
+    assert.is_true(engine:complete(assert(engine:step(now)), now))
   end
   assert.are.equal(0, engine:slots().used)
   return engine

@@ -40,7 +40,7 @@ local PROGRAM = [[
     local step = assert(engine:step(now))
     core.gdn_counted_fail(0)
     now = now + 1
-    assert(engine:complete(step, nil, now))
+    assert(engine:complete(step, now))
     for _, id in ipairs(step.finished) do finished[id] = true end
   end
   for _, id in ipairs(taken) do assert(finished[id], id) end

@@ -108,36 +108,37 @@ describe("Engine:complete", function()
   before_each(function()
     engine = serve.engine("fcfs", nil, { num_speculative_tokens = 2 })
     for _, id in ipairs { "a", "b" } do assert(engine:submit(with(REQUEST, "id", id))) end
-    assert(engine:complete(engine:step(0), nil, 0))
+    assert(engine:complete(engine:step(0), 0))
     step = assert(engine:step(1))
   end)
   after_each(function() if not engine.closed then engine:close() end end)
 
   it("takes results that are inherited, and judges them", function()
-    for _, results in ipairs { inherits { a = { accepted = 9 } }, { b = inherits { stop = -1 } },
-                               inherits { a = {}, b = inherits { drafts = 3 } },
+    for _, results in ipairs { inherits { a = { accepted_drafts = 9 } }, { b = inherits { stop = -1 } },
+                               inherits { a = {}, b = inherits { next_drafts = 3 } },
                                { a = {}, b = { stop = 7 } } } do
-      step.accepted[0], step.stop[1], step.next_drafts[0] = 1, 1, 1
-      local ok, message = pcall(engine.complete, engine, step, results, 1)
+      step.accepted_drafts[0], step.stop[1], step.next_drafts[0] = 1, 1, 1
+      local ok, message = pcall(engine.complete, engine, step, 1, results)
       assert.is_false(ok)
       assert.matches("gdnmeta.Engine:complete: request ", message, 1, true)
-      assert.are.same({ 1, 1, 1, true }, { step.accepted[0], step.stop[1], step.next_drafts[0],
+      assert.are.same({ 1, 1, 1, true }, { step.accepted_drafts[0], step.stop[1], step.next_drafts[0],
                                            step.in_flight }) -- nothing changed
     end
-    assert(engine:complete(step, inherits { b = inherits { stop = true } }, 1))
+    assert(engine:complete(step, 1, inherits { b = inherits { stop = true } }))
     assert.are.same({ "b" }, step.finished)
   end)
 
   it("uses what it has judged", function()
-    local result = changes({ accepted = 2, drafts = 1 }, { accepted = -9, drafts = 99 })
-    assert(engine:complete(step, { a = result }, 1))
+    local result = changes({ accepted_drafts = 2, next_drafts = 1 },
+                           { accepted_drafts = -9, next_drafts = 99 })
+    assert(engine:complete(step, 1, { a = result }))
     local row = step:id(0) == "a" and 0 or 1
-    assert.are.same({ 2, 1 }, { step.accepted[row], step.next_drafts[row] })
+    assert.are.same({ 2, 1 }, { step.accepted_drafts[row], step.next_drafts[row] })
   end)
 
   it("sees what a result did to the engine", function()
-    local results = { a = acts({}, "stop", function() assert(engine:complete(step, nil, 1)) end) }
-    local ok, message = pcall(engine.complete, engine, step, results, 1)
+    local results = { a = acts({}, "stop", function() assert(engine:complete(step, 1)) end) }
+    local ok, message = pcall(engine.complete, engine, step, 1, results)
     assert.is_false(ok)
     assert.matches("is not in flight", message, 1, true)
     assert.are.equal(0, engine.in_flight)
@@ -148,14 +149,14 @@ describe("Engine:complete", function()
       local e = serve.engine("fcfs", nil, { num_speculative_tokens = 2 })
       for _, id in ipairs { "a", "b" } do assert(e:submit(with(REQUEST, "id", id))) end
       local first = e:step(1)
-      local results = acts({ a = { drafts = 1 }, b = { drafts = 1 } }, "a", function()
-        assert(e:complete(first, nil, 1))
+      local results = acts({ a = { next_drafts = 1 }, b = { next_drafts = 1 } }, "a", function()
+        assert(e:complete(first, 1))
         if next_rows < 2 then e:cancel "b" end
         if next_rows < 1 then e:cancel "a" end
         for n = 3, next_rows do assert(e:submit(with(REQUEST, "id", n))) end
         assert(e:step(2))
       end)
-      local ok, message = pcall(e.complete, e, first, results, 1)
+      local ok, message = pcall(e.complete, e, first, 1, results)
       assert.is_false(ok)
       assert.matches("gdnmeta.Engine:complete: step 1 is not in flight", message, 1, true)
       assert.are.equal(next_rows, first.num_rows)
@@ -177,7 +178,7 @@ describe("What closes the engine while it is read", function()
     end,
     record = function(e, act) e:record(PATH, acts({}, "max_bytes", act)) end,
     metrics = function(e, act) gdn.metrics(e, acts({}, "classes", act)) end,
-    complete = function(e, act) e:complete(e:step(1), acts({}, "a", act), 1) end,
+    complete = function(e, act) e:complete(e:step(1), 1, acts({}, "a", act)) end,
     submit = function(e, act) e:submit(acts(with(REQUEST, "id", "b"), "user", act)) end,
   }
   for method, call in pairs(CALLS) do

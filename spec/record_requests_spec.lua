@@ -128,7 +128,7 @@ describe("Why a request waits", function()
     for now = 1, steps or 1 do
       local step = assert(e:step(now))
       if now == (steps or 1) then break end
-      assert(e:complete(step, nil, now))
+      assert(e:complete(step, now))
     end
     local i = e.requests.index.w
     assert.are.equal("waiting", e:request "w".state)
@@ -183,7 +183,7 @@ describe("Why a request waits", function()
         seen[reasons.of(e, i)] = true
         i = e.requests.next[i]
       end
-      assert(e:complete(step, nil, now))
+      assert(e:complete(step, now))
     end
     assert.is_true(e.stats.preemptions > 0)
     assert.is_true(seen.preempting and (seen.kv or seen.tight))
@@ -204,7 +204,7 @@ describe("gdnmeta inspect --request", function()
     for now = 1, 20 do
       if now == 12 then e:cancel "b" end
       local step = assert(e:step(now))
-      if step.num_rows > 0 then assert(e:complete(step, nil, now)) end
+      if step.num_rows > 0 then assert(e:complete(step, now)) end
     end
     recording:close()
     e:close()
@@ -239,7 +239,7 @@ describe("gdnmeta inspect --request", function()
         assert(e:submit(r))
       end
       local step = assert(e:step(0.5 * (k - 1)))
-      if step.num_rows > 0 then assert(e:complete(step, nil, 0.5 * k)) end
+      if step.num_rows > 0 then assert(e:complete(step, 0.5 * k)) end
     end
     assert(recording:close())
     e:close()

@@ -19,7 +19,7 @@ describe("A recording", function()
                      { max_cudagraph_capture_size = 8, full_cuda_graph = true })
     local recording = assert(e:record(path))
     e:submit { id = "a", prompt_tokens = 40, max_tokens = 4 }
-    for now = 1, 3 do e:complete(assert(e:step(now)), nil, now) end
+    for now = 1, 3 do e:complete(assert(e:step(now)), now) end
     e:step(4) -- in flight
     assert.is_true(recording:close())
     local text = lines(read(path))

@@ -172,7 +172,7 @@ describe("An engine with a step cost", function()
     })
     for id = 1, 2 do
       engine:submit { id = id, prompt_tokens = 4, max_tokens = 9 }
-      engine:complete(engine:step(id), nil, id)
+      engine:complete(engine:step(id), id)
     end
     assert.are.same({}, engine:failures())
     assert.are.same({ { 0.03, 30, 20 }, { 0.03, 28, 20 } }, said)

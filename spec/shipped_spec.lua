@@ -31,13 +31,13 @@ describe("priority", function()
   it("evicts whoever matters least", function()
     local engine = serve.engine("priority", { kv_tokens = 64, kv_block_size = 16 })
     engine:submit(request("low", { priority = 9, prompt_tokens = 16, max_tokens = 30 }))
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     engine:submit(request("high", { priority = 1, prompt_tokens = 16, max_tokens = 30, arrival = 1 }))
     local evicted = {}
     for now = 1, 20 do
       local step = engine:step(now)
       for _, id in ipairs(step.preempted) do evicted[#evicted + 1] = id end
-      engine:complete(step, nil, now)
+      engine:complete(step, now)
     end
     assert.are.same({ "low" }, evicted)
     engine:close()
@@ -113,7 +113,7 @@ describe("fair", function()
         total[name] = (total[name] or 0) + users[name].prompt
         top_up(name)
       end
-      engine:complete(step, nil, now)
+      engine:complete(step, now)
       for row = 0, step.num_rows - 1 do
         local name = user_of[step:id(row)]
         total[name] = total[name] + 2 * step.emitted[row]
@@ -183,7 +183,7 @@ describe("deadline", function()
     local cost = { tokens_within = function(seconds) return seconds * 100 end }
     local engine = serve.engine("deadline", { cost = cost, tpot = 2 }, { max_num_batched_tokens = 1024 })
     engine:submit(request("chat", { prompt_tokens = 3, max_tokens = 50 }))
-    engine:complete(engine:step(0), nil, 0.5)
+    engine:complete(engine:step(0), 0.5)
     engine:submit(request("essay", { prompt_tokens = 900 }))
     local step = engine:step(1) -- the next token of chat is due at 0.5 + 2
     assert.are.same({ 1, 150 }, { step.query_len[0], step.query_len[1] })
@@ -195,13 +195,13 @@ describe("decode_first", function()
   it("never holds up a decode for a prompt, and keeps prompts to 512 tokens a step", function()
     local engine = serve.engine("decode_first", nil, { max_num_batched_tokens = 8192 })
     engine:submit(request("chat", { prompt_tokens = 3, max_tokens = 20 }))
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     for id = 1, 3 do engine:submit(request(id, { prompt_tokens = 2000 })) end
     for now = 1, 10 do
       local step = engine:step(now)
       assert.are.equal("chat", step:id(0))
       assert.are.equal(512, step.prefill_tokens)
-      engine:complete(step, nil, now)
+      engine:complete(step, now)
     end
     engine:close()
   end)

@@ -62,7 +62,7 @@ local steps, accepted = 0, 0
 
 local function count(step)
   steps = steps + 1
-  for row = 0, step.num_rows - 1 do accepted = accepted + step.accepted[row] end
+  for row = 0, step.num_rows - 1 do accepted = accepted + step.accepted_drafts[row] end
 end
 
 local function round(e, seed)

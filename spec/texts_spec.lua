@@ -101,7 +101,7 @@ describe("Texts", function()
       for now = 1, 6 do
         local step = engine:step(now)
         parts[#parts + 1] = engine_drawing.draw(engine, now % 2 == 0 and paints.colour or nil)
-        engine:complete(step, nil, now)
+        engine:complete(step, now)
       end
       engine:cancel(20)
       parts[#parts + 1] = engine_drawing.draw(engine)
@@ -148,7 +148,7 @@ describe("Texts", function()
       end
       local rows = {}
       for row = 0, step.num_rows - 1 do
-        rows[row + 1] = ("%s:%d/%d"):format(step:id(row), step.query_len[row], step.accepted[row])
+        rows[row + 1] = ("%s:%d/%d"):format(step:id(row), step.query_len[row], step.accepted_drafts[row])
       end
       if n <= 100 then parts[#parts + 1] = ("%.6f %s"):format(sample.now, table.concat(rows, " ")) end
     end

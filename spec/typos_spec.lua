@@ -80,7 +80,7 @@ describe("An object", function()
     end
     assert.is_nil(step.policy_seconds)
     assert.is_nil(step.build_seconds)
-    assert(engine:complete(step, nil, 1))
+    assert(engine:complete(step, 1))
     assert.is_nil(all.policy[2].victim) -- a hook that this policy has not
     assert.is_nil(all.recording[2].stopped)
   end)

@@ -23,9 +23,10 @@ local function serve(seats, slots, block, drafts, policy)
     steps, tokens = steps + 1, tokens + step.num_tokens
     if engine.stats.waiting > 0 then rows, crowded = rows + step.num_rows, crowded + 1 end
     for row = 0, step.num_rows - 1 do
-      if step.drafts[row] > 0 then step.accepted[row] = (steps * 7 + row * 3) % (step.drafts[row] + 1) end
+      local most = step.drafts[row]
+      if most > 0 then step.accepted_drafts[row] = (steps * 7 + row * 3) % (most + 1) end
     end
-    assert(engine:complete(step, nil, steps))
+    assert(engine:complete(step, steps))
     for row = 0, step.num_rows - 1 do
       local id = step:id(row)
       if step.emitted[row] > 0 then

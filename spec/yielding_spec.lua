@@ -143,7 +143,7 @@ describe("A more important request", function()
       flying[#flying + 1] = assert(engine:step(now))
       if #flying > 1 then
         local step = table.remove(flying, 1)
-        engine:complete(step, nil, now)
+        engine:complete(step, now)
         for row = 0, step.num_rows - 1 do
           if step:id(row) == "vip" and step.emitted[row] > 0 then first = first or now - born end
         end

@@ -52,7 +52,7 @@ local function serve_all(policy, options, in_main)
     local now = 0
     while not engine:idle() do
       now = now + 1
-      assert.is_true(engine:complete(assert(engine:step(now)), nil, now))
+      assert.is_true(engine:complete(assert(engine:step(now)), now))
       assert.is_nil((debug.gethook()))
     end
   end

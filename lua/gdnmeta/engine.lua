@@ -12,6 +12,7 @@ local make = require "gdnmeta.engine.construct"
 local open = require "gdnmeta.engine.usable"
 local propose = require "gdnmeta.engine.decide.schedule"
 local receiver = require "gdnmeta.native.methods"
+local renamed = require "gdnmeta.native.renamed"
 local outcomes = require "gdnmeta.engine.complete"
 local watch = require "gdnmeta.engine.stopwatch"
 
@@ -197,16 +198,20 @@ local function correct(self, step)
   return true
 end
 
---- A step has run. results: nil, and the step's arrays accepted, stop and next_drafts count as they
---- stand; or { [id] = { accepted = drafts, stop = true or which of its tokens,
---- drafts = for the next step } }.
+--- A step has run. results: nil, and the step's arrays accepted_drafts, stop and next_drafts count as they
+--- stand; or { [id] = { accepted_drafts = those the model agreed with, stop = true or which of its tokens,
+--- next_drafts = drafts of the next step } }.
 ---@param step table
----@param results table|nil
 ---@param now number seconds
+---@param results table|nil
 ---@return boolean|nil ok
 ---@return string? message
 ---@return integer? code
-function Engine:complete(step, results, now)
+function Engine:complete(step, now, results)
+  if type(results) == "number" and type(now) ~= "number" then
+    renamed.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
+    now, results = results, now
+  end
   open.change(self, "complete")
   check_now("complete", now)
   if type(step) == "table" and step.num_rows == 0 then return true end

@@ -79,7 +79,7 @@ describe("Classes of rows:", function()
       assert.are.same({ 1, 0, 1 }, { meta.num_prefills, meta.num_decodes, meta.step })
       local stale = meta.non_spec_state_indices_tensor
       assert.are.equal(1, stale[0])
-      engine:complete(step, nil, 0)
+      engine:complete(step, 0)
       step = assert(engine:step(1))
       assert.are.same({ "full", 2 }, { step.graph, step.metadata.step })
       assert.has_error(function() return stale[0] end,

@@ -44,7 +44,7 @@ describe("Counts:", function()
     for _, id in ipairs { "a", "b", "c" } do
       engine:submit { id = id, prompt_tokens = 5, max_tokens = 50 }
     end
-    engine:complete(engine:step(0), nil, 0)
+    engine:complete(engine:step(0), 0)
     local first, said = engine:step(1), { a = 0, b = 3, c = 1 }
     assert.are.same({ "a", "b", "c" }, { first:id(0), first:id(1), first:id(2) })
     local counts, states = {}, {}

@@ -156,7 +156,7 @@ describe("Padding:", function()
   it("B25 (TRT-LLM #13278): rows of padding stand for nobody who is parked", function()
     local engine = serve.engine("fcfs", { capture_sizes = { 4 } }, { full_cuda_graph = true })
     for id = 1, 4 do engine:submit(serve.request(id, { max_tokens = 20 })) end
-    for _ = 1, 2 do engine:complete(engine:step(0), nil, 0) end
+    for _ = 1, 2 do engine:complete(engine:step(0), 0) end
     for turn = 1, 4 do
       assert(engine:set_policy(function(view, plan)
         local at = 0
@@ -169,7 +169,7 @@ describe("Padding:", function()
       assert.are.same({ 1, 4, "full" }, { step.num_rows, step.padded_rows, step.graph })
       assert.are.same({ turn, 0, 0, 0 }, step.metadata.non_spec_state_indices_tensor:totable())
       assert.are.same({ turn, 0, 0, 0 }, step.metadata.non_spec_read_state_indices:totable())
-      engine:complete(step, nil, turn)
+      engine:complete(step, turn)
     end
     engine:close()
     local builder = strict.builder_of(GRAPHS)

@@ -131,7 +131,7 @@ function Books:complete(step, rows, where)
     else
       q.flight = q.flight - 1
       local stale = row.epoch ~= q.epoch
-      local accepted, stop = step.accepted[n - 1], step.stop[n - 1]
+      local accepted, stop = step.accepted_drafts[n - 1], step.stop[n - 1]
       local want = row.samples * (accepted + 1)
       if stop > 0 then want = math.min(want, stop) end
       want = math.min(want, q.max - q.emitted, c.max_model_len - q.known)

@@ -175,7 +175,7 @@ function M.play(steps)
     local step = assert(engine:step(now))
     books:planned(step, now)
     if step.num_rows > 0 then
-      assert(engine:complete(step, nil, now))
+      assert(engine:complete(step, now))
       books:completed(step, now)
     end
     if align and not checkpoint and #alive > 0 then checkpoint = engine:checkpoint(pick(alive)) end

@@ -109,7 +109,7 @@ function Play:answer(flying)
     row.family, row.is_dead, row.accepted = request.family, q == nil, 0
     if q and row.samples == 1 then
       local accepted = accepts(row)
-      row.accepted, step.accepted[n - 1] = accepted, accepted
+      row.accepted, step.accepted_drafts[n - 1] = accepted, accepted
       local left = request.output - q.emitted
       if accepted + 1 >= left then step.stop[n - 1] = left end
       if not self.c.async then
@@ -137,7 +137,7 @@ function Play:complete()
   self:answer(flying)
   if not self.c.device then self.kernel:run(flying.step, flying.rows, where) end
   self.now = self.now + 1
-  assert(self.engine:complete(flying.step, nil, self.now))
+  assert(self.engine:complete(flying.step, self.now))
   self.books:complete(flying.step, flying.rows, where)
   if self.on_complete then self.on_complete(flying.step) end
 end

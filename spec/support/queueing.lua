@@ -17,7 +17,7 @@ function M.server(policy, options, of_builder)
   function self.step()
     local step = assert(self.engine:step(self.now))
     self.now = self.now + 1
-    assert(self.engine:complete(step, nil, self.now))
+    assert(self.engine:complete(step, self.now))
     for row = 0, step.num_rows - 1 do
       local id = step:id(row)
       if step.emitted[row] > 0 and not self.first[id] then self.first[id] = self.now - self.born[id] end

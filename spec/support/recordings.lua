@@ -52,7 +52,7 @@ function M.serve(e, steps, from)
   for now = from or 1, (from or 1) + steps - 1 do
     e:submit { id = now, prompt_tokens = 10, max_tokens = 4 }
     local step = assert(e:step(now))
-    assert(e:complete(step, nil, now + 0.5))
+    assert(e:complete(step, now + 0.5))
   end
 end
 

@@ -20,7 +20,7 @@ local function rows_of(self, step, answers)
                       drafts = step.drafts[row], accepted = accepted, computed = stands.computed,
                       last_accepted = stands.accepted }
     self.stands[id] = { computed = step.seq_len[row] - drafts + accepted, accepted = 1 + accepted }
-    step.accepted[row], step.next_drafts[row] = accepted, answer.drafts or self.num_spec
+    step.accepted_drafts[row], step.next_drafts[row] = accepted, answer.drafts or self.num_spec
   end
   return rows
 end
@@ -37,7 +37,7 @@ function Script:step(answers, look)
     self.kernel:run(step, rows, "step " .. step.number)
     if look then look(step) end
   end
-  assert(self.engine:complete(step, nil, self.now))
+  assert(self.engine:complete(step, self.now))
   return step
 end
 

@@ -36,7 +36,7 @@ function M.run(engine, feed)
     local step = assert(engine:step(now))
     for _, id in ipairs(step.admitted) do seen.admitted[id] = seen.admitted[id] or now end
     now = now + 1
-    engine:complete(step, nil, now)
+    engine:complete(step, now)
     for _, id in ipairs(step.finished) do seen.finished[id] = now end
     seen.steps = seen.steps + 1
     if now > 1e5 then error "does not come to an end" end

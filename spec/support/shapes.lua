@@ -31,7 +31,7 @@ for now = 1, steps do
     assert(engine:submit { id = id, prompt_tokens = length(10000), max_tokens = length(800), arrival = now,
                            priority = id % 3, user = "user " .. id % 30 })
   end
-  engine:complete(assert(engine:step(now)), nil, now)
+  engine:complete(assert(engine:step(now)), now)
 end
 assert(engine.stats.failures == 0 and engine.stats.finished > steps / 50)
 

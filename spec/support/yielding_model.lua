@@ -20,7 +20,7 @@ local function try(hook)
   assert(engine:submit { id = 1, prompt_tokens = 4, max_tokens = 2 })
   for now = 1, 9 do
     if engine:idle() then break end
-    assert(engine:complete(assert(engine:step(now)), nil, now))
+    assert(engine:complete(assert(engine:step(now)), now))
   end
   local failure = engine:failures()[1]
   ngx.log(ngx.WARN, "trial of ", hook, ": idle ", engine:idle(), ", ", failure and failure.hook, ": ",

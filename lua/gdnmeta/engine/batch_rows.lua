@@ -27,7 +27,7 @@ local function write_decodes(e, step, speculative)
     step.table_row[row], step.read_column[row] = r.seat[i], on_device and READ_DEFAULT or read
     step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
     step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], 1, drafts
-    step.accepted[row], step.stop[row], step.next_drafts[row] = 0, 0, next_drafts
+    step.accepted_drafts[row], step.stop[row], step.next_drafts[row] = 0, 0, next_drafts
     step.ids[row + 1] = r.id[i]
     r.computed[i], r.flight[i], r.ahead[i] = ends, r.flight[i] + 1, r.ahead[i] + n
     r.pending[i], r.placeholders[i] = r.pending[i] + 1, r.placeholders[i] + n
@@ -46,7 +46,7 @@ local function write_chunk(e, step, row, i, n, block)
   step.read_column[row] = e.reads_accepted and computed > 0 and READ_DEFAULT or read
   step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
   step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], samples, 0
-  step.accepted[row], step.stop[row], step.next_drafts[row] = 0, 0, e.default_drafts
+  step.accepted_drafts[row], step.stop[row], step.next_drafts[row] = 0, 0, e.default_drafts
   step.ids[row + 1] = r.id[i]
   r.computed[i], r.flight[i], r.ahead[i] = ends, r.flight[i] + 1, r.ahead[i] + n
   r.pending[i], r.placeholders[i] = r.pending[i] + samples, r.placeholders[i] + samples

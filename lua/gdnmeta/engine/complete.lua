@@ -10,7 +10,7 @@ local M = { STOP = 1, LENGTH = 2 }
 -- Tokens that the row emits after stops and limits, and why the request ends: 0, STOP or LENGTH.
 local function emitted_tokens(e, step, row, i)
   local r = e.requests
-  local n, finish = step.accepted[row] + 1, 0
+  local n, finish = step.accepted_drafts[row] + 1, 0
   if step.stop[row] > 0 then n, finish = step.stop[row], M.STOP end
   local known = r.known[i]
   local left = r.max_tokens[i] - (known - r.prompt[i])
@@ -59,7 +59,7 @@ end
 -- Drafts that were rejected: the request stands less far, and its state lies in another column. A later
 -- step in flight counted on them, see correct().
 local function take_back(e, step, row, i)
-  local r, accepted = e.requests, step.accepted[row]
+  local r, accepted = e.requests, step.accepted_drafts[row]
   local rejected = step.planned[row] - accepted
   r.computed[i] = r.computed[i] - rejected
   e.stats.rejected_drafts = e.stats.rejected_drafts + rejected
@@ -83,7 +83,7 @@ local function complete_row(e, step, row, i)
     step.emitted[row], step.finish[row] = n, finish
     if finish > 0 then
       -- States of tokens behind the last one that counts: computed for nothing.
-      e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted[row] + 1 - n
+      e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
       leave(e, step, i)
       return
     end
@@ -118,7 +118,7 @@ local function complete_decodes(e, step)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
   local length, block = e.sizing.max_model_len, e.align and e.block or math.huge
   for row = 0, step.num_decodes - 1 do
-    local i, accepted = step.request[row], step.accepted[row]
+    local i, accepted = step.request[row], step.accepted_drafts[row]
     local n, known = accepted + 1, r.known[i]
     local planned, computed = step.planned[row], r.computed[i]
     computed = computed - planned + accepted

@@ -1,11 +1,14 @@
 -- What a host says about a step that has run, and whether it can have happened.
 local check = require "gdnmeta.native.args"
+local renamed = require "gdnmeta.native.renamed"
 
 local MIN, MAX = check.INT32_MIN, check.INT32_MAX - 1
 
 local M = {}
 
-local RESULT = { accepted = true, stop = true, drafts = true }
+-- Everywhere else `accepted` alone counts tokens: the drafts that the model agreed with, and one.
+local RESULT = { accepted_drafts = true, stop = true, next_drafts = true, accepted = true, drafts = true }
+local OLD = { accepted = "accepted_drafts", drafts = "next_drafts" }
 
 -- I25, for one row.
 local function row_problem(step, row, accepted, stop, drafts, num_spec)
@@ -13,13 +16,26 @@ local function row_problem(step, row, accepted, stop, drafts, num_spec)
   local tokens = step.samples[row] * (accepted + 1)
   local id = step.ids[row + 1]
   if accepted < 0 or accepted > most then
-    return ("request %s: accepted = %d, want 0 .. %d"):format(check.word(id), accepted, most)
+    return ("request %s: accepted_drafts = %d, want 0 .. %d"):format(check.word(id), accepted, most)
   elseif stop < 0 or stop > tokens then
     return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(check.word(id), stop,
                                                                                    tokens)
   end
   if drafts < 0 or drafts > num_spec then
-    return ("request %s: drafts = %d, want 0 .. %d"):format(check.word(id), drafts, num_spec)
+    return ("request %s: next_drafts = %d, want 0 .. %d"):format(check.word(id), drafts, num_spec)
+  end
+end
+
+-- Values under names of the release before, as those of today.
+local function take_old(id, result)
+  for old, new in pairs(OLD) do
+    if type(result[old]) ~= "nil" then
+      if type(result[new]) ~= "nil" then
+        return ("results[%s] has %s and %s, want %s alone"):format(check.word(id), old, new, new)
+      end
+      renamed.once("results[id]." .. old, "results[id]." .. new)
+      result[new] = result[old]
+    end
   end
 end
 
@@ -39,9 +55,11 @@ local function read_one(id, given, default_drafts)
       return nil, check.wrong(("results[%s].%s"):format(check.word(id), name), value, "an integer")
     end
   end
-  local accepted, stop = result.accepted or 0, result.stop or 0
+  local problem = take_old(id, result)
+  if problem then return nil, problem end
+  local accepted, stop = result.accepted_drafts or 0, result.stop or 0
   if stop == true then stop = accepted + 1 end
-  return accepted, stop, result.drafts or default_drafts
+  return accepted, stop, result.next_drafts or default_drafts
 end
 
 --- Read a host's table of results, each value once.
@@ -71,7 +89,8 @@ end
 function M.write(step, numbers)
   for row = 0, step.num_rows - 1 do
     local at = 3 * row
-    step.accepted[row], step.stop[row], step.next_drafts[row] = numbers[at], numbers[at + 1], numbers[at + 2]
+    step.accepted_drafts[row], step.stop[row] = numbers[at], numbers[at + 1]
+    step.next_drafts[row] = numbers[at + 2]
   end
 end
 
@@ -85,7 +104,7 @@ function M.problem(step, numbers, num_spec)
       local at = 3 * row
       accepted, stop, drafts = numbers[at], numbers[at + 1], numbers[at + 2]
     else
-      accepted, stop, drafts = step.accepted[row], step.stop[row], step.next_drafts[row]
+      accepted, stop, drafts = step.accepted_drafts[row], step.stop[row], step.next_drafts[row]
     end
     local problem = row_problem(step, row, accepted, stop, drafts, num_spec)
     if problem then return problem end

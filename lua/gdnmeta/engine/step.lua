@@ -9,7 +9,9 @@ local clear = require "table.clear"
 local int32s = ffi.typeof "int32_t[?]"
 
 local Step = receiver.Step
-receiver.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true })
+receiver.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true }, {
+  accepted = { "accepted_drafts", function(self) return self.accepted_drafts end },
+})
 
 --- The id of a row's request.
 ---@param row integer 0-based
@@ -79,7 +81,7 @@ function Step:damage()
   return ("something wrote outside of step.%s[0 .. %d]"):format(name, self.margins.length - 1)
 end
 
-local OPEN = { "accepted", "stop", "next_drafts", "emitted", "finish" } -- to the host
+local OPEN = { "accepted_drafts", "stop", "next_drafts", "emitted", "finish" } -- to the host
 
 local M = {}
 

@@ -1,6 +1,7 @@
 -- What a method was called on: where it is no object of the class, somebody wrote a dot for the colon. That,
 -- and a closed object, raise at the line of the method's caller; methods themselves call these functions.
 local check = require "gdnmeta.native.args"
+local renamed = require "gdnmeta.native.renamed"
 
 local Builder, Batch, Engine, Step = {}, {}, {}, {}
 
@@ -12,12 +13,19 @@ local M = { Builder = Builder, Batch = Batch, Engine = Engine, Step = Step }
 ---@param class string
 ---@param metatable table of the class, whose methods it holds
 ---@param optional table|nil name -> true
-function M.strict(class, metatable, optional)
-  optional = optional or {}
-  metatable.__index = metatable
-  setmetatable(metatable, { __index = function(_, name)
+---@param old table|nil name of the release before -> { what to write instead, function(self) value }
+function M.strict(class, metatable, optional, old)
+  optional, old = optional or {}, old or {}
+  function metatable.__index(self, name)
+    local value = rawget(metatable, name)
+    if value ~= nil then return value end
+    local found = old[name]
+    if found then
+      renamed.once(("%s.%s"):format(class:lower(), name), ("%s.%s"):format(class:lower(), found[1]))
+      return found[2](self)
+    end
     if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, check.show(name)), 2) end
-  end })
+  end
   function metatable.__newindex(self, name, value)
     if not optional[name] and rawget(metatable, name) == nil then -- a method may be set over for one object
       error(("gdnmeta.%s: no field %s to set"):format(class, check.show(name)), 2)

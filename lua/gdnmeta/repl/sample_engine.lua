@@ -26,7 +26,7 @@ local function verify(self, step)
   for row = 0, step.num_rows - 1 do
     local drafts = math.max(step.drafts[row], 0)
     self.luck = (self.luck * 16807 + 7) % 2147483647
-    step.accepted[row] = self.luck % (drafts + 1)
+    step.accepted_drafts[row] = self.luck % (drafts + 1)
   end
 end
 
@@ -39,7 +39,7 @@ function Sample:step()
   self.now = self.now + BASE + EACH * step.padded_tokens
   if step.num_rows > 0 then
     verify(self, step)
-    assert(self.engine:complete(step, nil, self.now))
+    assert(self.engine:complete(step, self.now))
   end
   return step
 end

@@ -113,7 +113,7 @@ local function fill_results(self, step)
       local drafts, accepted = step.drafts[row], 0
       if drafts > 0 then accepted = self.draws[i](drafts, step.seq_len[row]) end
       if drafts >= 0 then self.tally:speculate(drafts, accepted) end
-      step.accepted[row] = accepted
+      step.accepted_drafts[row] = accepted
       if self.left[i] <= accepted + 1 then step.stop[row] = self.left[i] end
     end
   end
@@ -123,7 +123,7 @@ end
 local function finish(self, step, facts)
   local t, now, o, requests = self.tally, self.now, self.o, self.requests
   fill_results(self, step)
-  self.engine:complete(step, nil, now / 1e9)
+  self.engine:complete(step, now / 1e9)
   for row = 0, step.num_rows - 1 do
     local emitted = step.emitted[row]
     if emitted > 0 then

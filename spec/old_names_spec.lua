@@ -1,0 +1,118 @@
+-- Every name of the release before works for this one and warns once, and the name of today does the same
+-- without a word.
+local gdn = require "gdnmeta"
+local renamed = require "gdnmeta.native.renamed"
+
+local function engine_of(options)
+  local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64,
+                                       num_speculative_tokens = 3 })
+  options = options or {}
+  options.builder, options.max_model_len = builder, 256
+  return assert(gdn.engine(options))
+end
+
+-- A step of one decode with three drafts.
+local function decode(engine)
+  assert(engine:submit { id = "a", prompt_tokens = 5, max_tokens = 20 })
+  assert(engine:complete(assert(engine:step(0)), 0))
+  return assert(engine:step(1))
+end
+
+-- What a result does, given to complete: tokens that came out, drafts of the next step.
+local function outcome(result)
+  local engine = engine_of()
+  local step = decode(engine)
+  assert(engine:complete(step, 2, { a = result }))
+  return { step.emitted[0], assert(engine:step(3)).drafts[0] }
+end
+
+-- { old name as the warning has it, new name, old use, new use }: both uses return the same.
+local NAMES = {
+  { "step.accepted", "step.accepted_drafts",
+    function()
+      local engine = engine_of()
+      local step = decode(engine)
+      step.accepted[0] = 2
+      assert(engine:complete(step, 2))
+      return step.emitted[0]
+    end,
+    function()
+      local engine = engine_of()
+      local step = decode(engine)
+      step.accepted_drafts[0] = 2
+      assert(engine:complete(step, 2))
+      return step.emitted[0]
+    end },
+  { "results[id].accepted", "results[id].accepted_drafts",
+    function() return outcome { accepted = 2 } end, function() return outcome { accepted_drafts = 2 } end },
+  { "results[id].drafts", "results[id].next_drafts",
+    function() return outcome { drafts = 1 } end, function() return outcome { next_drafts = 1 } end },
+  { "engine:complete(step, results, now)", "engine:complete(step, now, results)",
+    function()
+      local engine = engine_of()
+      local first = assert(engine:complete(decode(engine), nil, 2))
+      return { first, engine:complete(assert(engine:step(3)), { a = { stop = true } }, 4), engine.now }
+    end,
+    function()
+      local engine = engine_of()
+      local first = assert(engine:complete(decode(engine), 2))
+      return { first, engine:complete(assert(engine:step(3)), 4, { a = { stop = true } }), engine.now }
+    end },
+}
+
+describe("A name of the release before #lua", function()
+  local strict, seen, warnings
+
+  before_each(function()
+    strict, seen, warnings = renamed.handler, renamed.seen, {}
+    renamed.seen = {}
+    gdn.on_deprecated = function(message, old, new) warnings[#warnings + 1] = { message, old, new } end
+  end)
+  after_each(function() renamed.handler, renamed.seen = strict, seen end)
+
+  for _, name in ipairs(NAMES) do
+    local old, new, use_old, use_new = unpack(name)
+    it(("%s works, and says once to write %s"):format(old, new), function()
+      local wanted = use_new()
+      assert.are.same({}, warnings)
+      assert.are.same(wanted, use_old())
+      assert.are.same(wanted, use_old())
+      local message = ("gdnmeta: %s is old, write %s; the next release refuses it"):format(old, new)
+      assert.are.same({ { message, old, new } }, warnings)
+    end)
+  end
+
+  it("beside the name of today is refused", function()
+    assert.has_error(function() outcome { accepted = 1, accepted_drafts = 1 } end,
+      "gdnmeta.Engine:complete: results[a] has accepted and accepted_drafts, want accepted_drafts alone")
+    assert.has_error(function() outcome { drafts = 1, next_drafts = 1 } end,
+      "gdnmeta.Engine:complete: results[a] has drafts and next_drafts, want next_drafts alone")
+    assert.are.same({}, warnings)
+  end)
+
+  it("warns on stderr where the host takes no warnings", function()
+    local program = [[
+      local gdn = require "gdnmeta"
+      local b = assert(gdn.builder { device = "cpu", max_num_seqs = 2, max_num_batched_tokens = 64 })
+      local e = assert(gdn.engine { builder = b, max_model_len = 64 })
+      for now = 1, 2 do
+        e:submit { id = now, prompt_tokens = 4, max_tokens = 1 }
+        assert(e:complete(e:step(now), nil, now))
+      end
+      print(e.stats.finished)
+      gdn.on_deprecated = function(_, old) io.write("host: ", old, "\n") end
+      e:submit { id = 3, prompt_tokens = 4, max_tokens = 1 }
+      print(assert(e:step(3)).accepted[0], pcall(function() gdn.on_deprecated = 5 end))]]
+    local file = os.tmpname()
+    local written = assert(io.open(file, "w"))
+    written:write(program)
+    written:close()
+    local pipe = io.popen("luajit " .. file .. " 2>&1")
+    local text = pipe:read "*a"
+    pipe:close()
+    os.remove(file)
+    assert.are.equal("gdnmeta: engine:complete(step, results, now) is old, write engine:complete(step, now, "
+      .. "results); the next release refuses it\n2\nhost: step.accepted\n0\tfalse\t" .. file
+      .. ":11: gdnmeta.on_deprecated = 5, want a function or nil\n", text)
+  end)
+end)
