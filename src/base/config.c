@@ -1,71 +1,42 @@
 /* Validation of a configuration, its defaults, and the sizes that follow from it. */
 #include "base/config.h"
 
-#include <string.h>
+#include "base/config_fields.h"
+
+#include <stddef.h>
+
+#define ONE(name, low, high, value, rules) +1
+_Static_assert(offsetof(gdn_config, device) + (0 GDN_CONFIG_FIELDS(ONE) - 1) * sizeof(int32_t) == sizeof(gdn_config),
+               "config_fields.h: every number of gdn_config has a line there");
 
 void gdn_config_init(gdn_config *config)
 {
     if (!config) return;
-    *config = (gdn_config){ .size = sizeof *config, .rules = GDN_RULES_STRICT, .device = GDN_DEVICE_CPU,
-                            .max_num_seqs = 256, .max_num_batched_tokens = 8192, .mamba_block_size = 544,
-                            .num_groups = 1, .decode_context_parallel_size = 1, .check_unique = 1 };
+#define X(name, low, high, value, rules) .name = (value),
+    *config = (gdn_config){ GDN_CONFIG_FIELDS(X) .size = sizeof *config };
+#undef X
 }
 
-#define WANT_RANGE(field, low, high)                                                                              \
-    do {                                                                                                          \
-        if (c->field < (low) || c->field > (high))                                                                \
-            return gdn_fail(error, GDN_EINVAL, #field " = %d, want %d .. %d", c->field, (int)(low), (int)(high)); \
-    } while (0)
+enum { EVERY, LATEST };
 
 static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
 {
-    WANT_RANGE(rules, GDN_RULES_STRICT, GDN_RULES_VLLM_2026_11);
-    WANT_RANGE(device, GDN_DEVICE_AUTO, 1023);
-    WANT_RANGE(max_num_seqs, 1, INT32_MAX);
-    WANT_RANGE(max_num_batched_tokens, 1, INT32_MAX);
-    WANT_RANGE(max_rows, 0, GDN_MAX_ROWS);
-    WANT_RANGE(num_speculative_tokens, 0, GDN_MAX_SPEC);
-    WANT_RANGE(full_cuda_graph, 0, 1);
-    WANT_RANGE(max_cudagraph_capture_size, 0, INT32_MAX);
-    WANT_RANGE(mamba_cache_mode, GDN_CACHE_NONE, GDN_CACHE_ALL);
-    WANT_RANGE(mamba_block_size, 1, INT32_MAX);
-    WANT_RANGE(num_speculative_blocks, 0, INT32_MAX - 1);
-    WANT_RANGE(num_groups, 1, GDN_MAX_GROUPS);
-    WANT_RANGE(max_requests, 0, INT32_MAX);
-    WANT_RANGE(max_blocks_per_row, 0, INT32_MAX);
-    WANT_RANGE(parallel_drafting, 0, 1);
-    WANT_RANGE(decode_context_parallel_size, 0, INT32_MAX);
-    WANT_RANGE(check_unique, 0, 1);
-    WANT_RANGE(pad_slot_id, -1, 0);
-    WANT_RANGE(query_start_loc_dtype, GDN_INT32, GDN_INT64);
-    WANT_RANGE(check, 0, 1);
-    WANT_RANGE(poison, 0, 1);
-    WANT_RANGE(gdn_prefill_backend, GDN_PREFILL_TRITON, GDN_PREFILL_FLASHINFER);
-    WANT_RANGE(num_prefill_checkpoint_blocks, 0, INT32_MAX);
-    WANT_RANGE(prefill_checkpoint_alignment, 0, INT32_MAX);
-    WANT_RANGE(hash_block_size, 0, INT32_MAX);
-    WANT_RANGE(cache_hit_alignment_tokens, 0, INT32_MAX);
-    WANT_RANGE(num_hash_lookahead_tokens, 0, INT32_MAX);
-    WANT_RANGE(drop_eagle_block, 0, 1);
-    WANT_RANGE(reserved, 0, 0);
+#define X(name, low, high, value, rules)            \
+    if (c->name < (low) || c->name > (int)(high))   \
+        GDN_REFUSE(error, #name " = %d, want %d .. %d", c->name, (int)(low), (int)(high));
+    GDN_CONFIG_FIELDS(X)
+#undef X
     return GDN_OK;
 }
-
-#define WANT_2026_11(field)                                                                                       \
-    do {                                                                                                          \
-        if (c->field) return gdn_fail(error, GDN_EINVAL, #field " = %d, want 0 but under vllm-2026-11", c->field); \
-    } while (0)
 
 static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
 {
     if (c->rules == GDN_RULES_VLLM_2026_11) return GDN_OK;
-    WANT_2026_11(gdn_prefill_backend);
-    WANT_2026_11(num_prefill_checkpoint_blocks);
-    WANT_2026_11(prefill_checkpoint_alignment);
-    WANT_2026_11(hash_block_size);
-    WANT_2026_11(cache_hit_alignment_tokens);
-    WANT_2026_11(num_hash_lookahead_tokens);
-    WANT_2026_11(drop_eagle_block);
+#define X(name, low, high, value, rules)   \
+    if ((rules) == LATEST && c->name)      \
+        GDN_REFUSE(error, #name " = %d, want 0 but under vllm-2026-11", c->name);
+    GDN_CONFIG_FIELDS(X)
+#undef X
     return GDN_OK;
 }
 
