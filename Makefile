@@ -134,6 +134,8 @@ lint: deps
 	@luacheck -q . bin/gdnmeta
 	@luajit spec/mutants/fits.lua
 	@luajit scripts/words.lua
+	@awk 'length > 120 { print FILENAME ":" FNR ": " length " characters, want <= 120"; long = 1 } END { exit long }' \
+	  $$(git ls-files '*.[ch]' '*.cu' 2>/dev/null || echo $(SRC_C) $(SRC_H))
 	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
 asan-lib:

@@ -49,7 +49,8 @@ __attribute__((noinline)) static int32_t read_rows(const int32_t *values, int32_
 __attribute__((noinline)) static int32_t read_inputs(const gdn_builder *b, const gdn_batch *batch)
 {
     int32_t n = batch->num_rows, groups = batch->num_groups, states = b->settings.config.num_speculative_tokens + 1;
-    int32_t sum = read_rows(batch->query_len, n) + read_rows(batch->num_draft_tokens, n) + read_rows(batch->table_row, n);
+    int32_t sum =
+        read_rows(batch->query_len, n) + read_rows(batch->num_draft_tokens, n) + read_rows(batch->table_row, n);
     if (b->metadata.num_prefills) sum += read_rows(batch->seq_len, n);
     if (b->metadata.num_spec_decodes) sum += read_rows(batch->num_accepted_tokens, n);
     for (int32_t g = 0; g < groups; g++) {
@@ -92,9 +93,10 @@ static void write_view(const gdn_builder *b, char *sink, const gdn_tensor *view,
 static void write_outputs(const gdn_builder *b, const gdn_metadata *meta, char *sink, int32_t value)
 {
     int32_t groups = b->settings.config.num_groups;
-#define X(name, type, count, per_group)                                                         \
-    for (int32_t g = 0; b->arena.capacity[GDN_FIELD_##name] && g < (per_group ? groups : 1); g++)        \
-        if (GDN_FIELD_##name != GDN_FIELD_prefill_query_start_loc || meta->name.data != meta->non_spec_query_start_loc.data) \
+#define X(name, type, count, per_group)                                                                                \
+    for (int32_t g = 0; b->arena.capacity[GDN_FIELD_##name] && g < (per_group ? groups : 1); g++)                      \
+        if (GDN_FIELD_##name != GDN_FIELD_prefill_query_start_loc ||                                                   \
+            meta->name.data != meta->non_spec_query_start_loc.data)                                                    \
             write_view(b, sink + (size_t)g * b->arena.group_stride[GDN_FIELD_##name], &meta->name, value);
     GDN_FIELDS(X)
 #undef X

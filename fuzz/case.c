@@ -133,7 +133,8 @@ fuzz_seen *fuzz_look(const fuzz_case *c)
         for (size_t i = 0; i < NUM_TENSORS; i++) {
             gdn_tensor t = tensor(&m, i);
             int sound = t.shape[0] >= 0 && t.shape[1] >= 0 && t.dtype >= GDN_INT32 && t.dtype <= GDN_BOOL;
-            FUZZ_WANT(!t.data || sound, "tensor %zu of group %d has shape [%d, %d] and dtype %d", i, g, t.shape[0], t.shape[1], t.dtype);
+            FUZZ_WANT(!t.data || sound, "tensor %zu of group %d has shape [%d, %d] and dtype %d", i, g, t.shape[0],
+                      t.shape[1], t.dtype);
             bytes += size_of(&t);
         }
     }

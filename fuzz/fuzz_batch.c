@@ -27,7 +27,8 @@ static void step(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t *
 {
     int32_t region = 0, own = fuzz_between(in, 0, 1);
     batch->num_rows = 0;
-    for (int32_t n = fuzz_between(in, 0, batch->max_rows); n > 0; n--) fuzz_push(c, in, batch, own ? NULL : tables, &region);
+    for (int32_t n = fuzz_between(in, 0, batch->max_rows); n > 0; n--)
+        fuzz_push(c, in, batch, own ? NULL : tables, &region);
     batch->padded_rows = fuzz_once_in(in, 3) ? fuzz_between(in, batch->num_rows, batch->max_rows) : 0;
     batch->padded_tokens = fuzz_once_in(in, 3) ? fuzz_between(in, 0, c->config.max_num_batched_tokens) : 0;
     int32_t rows = batch->num_rows;

@@ -60,8 +60,8 @@ extern "C" {
 #define GDN_VERSION_PATCH 0
 #define GDN_VERSION (GDN_VERSION_MAJOR * 10000 + GDN_VERSION_MINOR * 100 + GDN_VERSION_PATCH) /* for #if */
 
-/* Changes with any layout or signature, of which the second number is a hash: spec/abi_spec.lua says when they no longer
- * fit. gdn_abi() tells the library's. */
+/* Changes with any layout or signature, of which the second number is a hash: spec/abi_spec.lua says when they no
+ * longer fit. gdn_abi() tells the library's. */
 enum { GDN_ABI = 4 }; /* 9153e7ebff31d79c */
 
 /* ---- 1. Status ---- */
@@ -119,7 +119,8 @@ typedef struct gdn_config {
     int32_t device;                     /* GDN_DEVICE_* or a CUDA ordinal */
     int32_t max_num_seqs;               /* >= 1 */
     int32_t max_num_batched_tokens;     /* >= 1; capacity in tokens, padded ones included */
-    int32_t max_rows;                   /* 1 .. 65536; capacity in rows, padded ones included; 0: max(max_num_seqs, CAP) */
+    int32_t max_rows;                   /* 1 .. 65536; capacity in rows, padded ones included; 0: max(max_num_seqs,
+                                           CAP) */
     int32_t num_speculative_tokens;     /* S, 0 .. 64 */
     int32_t full_cuda_graph;            /* 0 or 1: stage decode steps for captured graphs */
     int32_t max_cudagraph_capture_size; /* tokens; 0: no such limit */
@@ -128,14 +129,16 @@ typedef struct gdn_config {
     int32_t num_speculative_blocks;     /* >= 0; `align`: extra columns of the window */
     int32_t num_groups;                 /* 1 .. 64 cache groups served by one build */
     int32_t max_requests;               /* rows of each state table; 0: max_rows */
-    int32_t max_blocks_per_row;         /* columns of each state table; 0: S + 1 (`align`: 1 + num_speculative_blocks if larger) */
+    int32_t max_blocks_per_row;         /* columns of each state table; 0: S + 1 (`align`: 1 +
+                                           num_speculative_blocks if larger) */
     int32_t parallel_drafting;          /* 0 or 1 */
     int32_t decode_context_parallel_size; /* >= 1; 0 means 1 */
     int32_t check_unique;               /* 0 or 1: strict looks for a slot that one row writes and another uses */
     int32_t pad_slot_id;                /* 0 or -1: what stands for "no row" in the state indices, see gdn_metadata */
     int32_t query_start_loc_dtype;      /* GDN_INT32 or GDN_INT64: elements of the three *query_start_loc */
     int32_t check;                      /* 0 or 1: each build checks its outputs where they are, see gdn_check_result */
-    int32_t poison;                     /* 0 or 1: each build then fills with 0xA5 what its tensors leave of their buffers */
+    int32_t poison;                     /* 0 or 1: each build then fills with 0xA5 what its tensors leave of their
+                                           buffers */
     /* Rules vllm-2026-11 alone; under others each must be what gdn_config_init sets, 0. */
     int32_t gdn_prefill_backend;          /* GDN_PREFILL_*; flashinfer has no chunk tables */
     int32_t num_prefill_checkpoint_blocks; /* 0: prefills keep no state before their end */
@@ -212,12 +215,15 @@ typedef struct gdn_batch {
     int32_t *const query_len;           /* [max_rows] tokens scheduled this step */
     int32_t *const seq_len;             /* [max_rows] tokens computed before this step plus query_len */
     int32_t *const num_draft_tokens;    /* [max_rows] drafts among query_len; -1: not a speculative row */
-    int32_t *const num_accepted_tokens; /* [max_rows] tokens the row's previous step emitted, 1 when that step drafted nothing */
+    int32_t *const num_accepted_tokens; /* [max_rows] tokens the row's previous step emitted, 1 when that step
+                                           drafted nothing */
     int32_t *const prompt_done;         /* [max_rows] 1 when the whole prompt was computed before this step */
     int32_t *const table_row;           /* [max_rows] row of the state tables; ~k: row k of `blocks` below */
-    int32_t *const read_column;         /* [max_rows] absolute column holding the current state, -1: fresh, or GDN_READ_DEFAULT */
+    int32_t *const read_column;         /* [max_rows] absolute column holding the current state, -1: fresh, or
+                                           GDN_READ_DEFAULT */
     int32_t *const blocks;              /* [num_groups, max_rows, max_blocks_per_row] table rows of the batch's own */
-    int32_t *const seq_index;           /* [max_rows] the row's element of device seq_lens; -1: the row's number. NULL on the CPU */
+    int32_t *const seq_index;           /* [max_rows] the row's element of device seq_lens; -1: the row's number.
+                                           NULL on the CPU */
     int32_t *const accepted_index;      /* [max_rows] likewise of device num_accepted_tokens */
     int32_t num_rows;                   /* rows written; the host counts them up and sets 0 for the next step */
     int32_t padded_rows;                /* rows with padding, or 0: num_rows. Padding rows are made by the build */
@@ -291,8 +297,8 @@ typedef struct gdn_tensor {
  * zeros kept there are what a fresh row starts from. */
 typedef struct gdn_metadata {
     int64_t step;                  /* successful builds so far; a view of another step is stale */
-    int32_t num_prefills;          /* rows from the first on that has more tokens than one, or (strict) nothing computed;
-                                      of a speculative step: non-spec rows with tokens */
+    int32_t num_prefills;          /* rows from the first on that has more tokens than one, or (strict) nothing
+                                      computed; of a speculative step: non-spec rows with tokens */
     int32_t num_prefill_tokens;
     int32_t num_decodes;           /* 0 in every speculative step: plain decodes there count as prefills */
     int32_t num_decode_tokens;
@@ -308,10 +314,12 @@ typedef struct gdn_metadata {
     /* Every row: where its tokens lie and where its state lives. */
     gdn_tensor spec_query_start_loc;          /* int32 or int64 [b + 1] boundaries within the spec tokens */
     gdn_tensor non_spec_query_start_loc;      /* likewise of the non-spec tokens */
-    gdn_tensor spec_state_indices_tensor;     /* int32 [b, S + 1] * slot of the state after each token; pad_slot_id on padding */
+    gdn_tensor spec_state_indices_tensor;     /* int32 [b, S + 1] * slot of the state after each token; pad_slot_id
+                                                 on padding */
     gdn_tensor non_spec_state_indices_tensor; /* int32 [b] * slot to write; pad_slot_id on padding */
     gdn_tensor spec_sequence_masks;           /* bool [rows, or b] is this row speculative */
-    gdn_tensor spec_token_indx;               /* int32 (pure) or int64 (mixed) [tokens] positions of spec tokens in the batch */
+    gdn_tensor spec_token_indx;               /* int32 (pure) or int64 (mixed) [tokens] positions of spec tokens in
+                                                 the batch */
     gdn_tensor non_spec_token_indx;           /* likewise of non-spec tokens; both absent in a step without drafts */
     gdn_tensor num_accepted_tokens;           /* int32 [b] of spec rows; 1 on padding */
 
@@ -332,7 +340,8 @@ typedef struct gdn_metadata {
     gdn_tensor spec_read_state_indices;     /* int32 [b] * slot to read; 0: start from zeros; pad_slot_id on padding */
     gdn_tensor non_spec_read_state_indices; /* int32 [b] * */
     gdn_tensor prefill_read_state_indices;  /* int32 [prefills] * */
-    gdn_tensor spec_conv_shift;             /* int32 [b] tokens to advance in the conv window: accepted - 1; 0 where fresh */
+    gdn_tensor spec_conv_shift;             /* int32 [b] tokens to advance in the conv window: accepted - 1; 0
+                                               where fresh */
     gdn_tensor non_spec_conv_shift;         /* int32 [b] */
 
     /* Rules vllm-2026-11, mode align: states that prefills keep at a position before their end. n counts the rows
@@ -358,8 +367,9 @@ GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_m
  * stream, which must still exist. Errors: GDN_EINVAL, GDN_EDEVICE. */
 GDN_API gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t bytes);
 
-/* Tensors for other libraries, without a copy, by the DLPack protocol, version 1. The structs are laid out as DLPack's, under names of our own so that its header may be included as well: a
- * gdn_dlpack * is a DLManagedTensorVersioned *, a gdn_dlpack_unversioned * a DLManagedTensor *. */
+/* Tensors for other libraries, without a copy, by the DLPack protocol, version 1. The structs are laid out as DLPack's,
+ * under names of our own so that its header may be included as well: a gdn_dlpack * is a DLManagedTensorVersioned *,
+ * a gdn_dlpack_unversioned * a DLManagedTensor *. */
 
 enum { GDN_DL_CPU = 1, GDN_DL_CUDA = 2 };        /* device_type */
 enum { GDN_DL_INT = 0, GDN_DL_BOOL = 6 };        /* code; bits is then 32 or 64, and 8 */
@@ -467,7 +477,8 @@ GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, GDN_NULL_OK v
  * fill's. What should be there follows from the outputs and the metadata's scalars alone. */
 enum {
     GDN_CHECK_SHAPE = 1,     /* a tensor is missing, or not as long as the counts say */
-    GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up to its tokens */
+    GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up
+                                to its tokens */
     GDN_CHECK_PADDING = 3,   /* pad_slot_id, the last boundary, accepted 1, mask 0, shift 0 */
     GDN_CHECK_TOKENS = 4,    /* *_token_indx: rising, together every token once, each in its row */
     GDN_CHECK_MASK = 5,      /* as many ones as speculative rows, where the boundaries have them */
@@ -516,8 +527,9 @@ GDN_API gdn_status gdn_check(gdn_builder *b, GDN_NULL_OK void *stream);
  * becomes the old row now at i; swaps[2k], swaps[2k + 1] the k-th pair of rows to exchange, so
  * that the host can move its own arrays along. work is scratch, [3 * n].
  * Returns the number of swaps (0: the order was fine), or GDN_EINVAL for a negative n. */
-GDN_API int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_scheduled, const int32_t *num_computed,
-                            const int32_t *num_prompt, int32_t *order, int32_t *swaps, int32_t *work);
+GDN_API int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_scheduled,
+                            const int32_t *num_computed, const int32_t *num_prompt, int32_t *order,
+                            int32_t *swaps, int32_t *work);
 
 #if !defined(GDNMETA_CDEF) && defined(__cplusplus)
 }

@@ -28,7 +28,8 @@ GDN_API void gdn_slots_free(GDN_OWN GDN_NULL_OK gdn_slots *s);
 
 /* n slots into out[n]: all of them or, with GDN_ECAP, none. */
 GDN_API gdn_status gdn_slots_take(gdn_slots *s, int32_t group, int32_t n, int32_t owner, int32_t *out);
-GDN_API gdn_status gdn_slots_share(gdn_slots *s, int32_t group, int32_t slot); /* one holder more; GDN_EINVAL: nobody holds it */
+GDN_API gdn_status gdn_slots_share(gdn_slots *s, int32_t group,
+                                   int32_t slot); /* one holder more; GDN_EINVAL: nobody holds it */
 GDN_API gdn_status gdn_slots_drop(gdn_slots *s, int32_t group, int32_t slot);  /* one less; likewise */
 GDN_API int32_t gdn_slots_available(const gdn_slots *s, int32_t group);
 GDN_API int32_t gdn_slots_owner(const gdn_slots *s, int32_t group, int32_t slot); /* -1: free, null or unknown */
@@ -41,7 +42,7 @@ typedef struct gdn_heap gdn_heap;
 
 GDN_API gdn_status gdn_heap_new(int32_t capacity, GDN_OWN gdn_heap **out);
 GDN_API void gdn_heap_free(GDN_OWN GDN_NULL_OK gdn_heap *h);
-GDN_API gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity);                    /* more ids, nothing else changes */
+GDN_API gdn_status gdn_heap_reserve(gdn_heap *h, int32_t capacity); /* more ids, nothing else changes */
 GDN_API gdn_status gdn_heap_set(gdn_heap *h, int32_t id, double key, double tie);      /* joins, or moves: O(log n) */
 GDN_API int32_t gdn_heap_remove(gdn_heap *h, int32_t id);                              /* 1, or 0: it was no member */
 GDN_API int32_t gdn_heap_first(const gdn_heap *h);                                     /* -1: empty */

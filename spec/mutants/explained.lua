@@ -21,7 +21,7 @@ return {
   { "src/verify/verify_rows.h", "if (!c->mixed) return at == i ? 0 : GDN_CHECK_TOKENS;", "removed",
     "As many ascending tokens as the step has are all of them: this is the shorter look." },
   { "src/strict/strict_rows.c",
-    "block_is_ordinary(l, step, read_column, i, GDN_SMALL_VECTOR)) i += GDN_SMALL_VECTOR;", "removed",
+    "block_is_ordinary(l, step, read_column, i, GDN_FEW)) i += GDN_FEW;", "removed",
     "The loop behind it looks at every row that this one does not step over: time, not values." },
   { "src/cuda/fill_element.h", "memcpy(shared + at, payload + x.start.at + at, 16);", "17",
     "The byte behind is what the next copy brings; a device copies 16 in any case." },

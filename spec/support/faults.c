@@ -118,7 +118,8 @@ static gdn_status grow_heap(void **out, char *why, size_t size)
     (void)why, (void)size;
     gdn_status status = gdn_heap_reserve(heap, 100000);
     WANT(gdn_heap_first(heap) == 3 && gdn_heap_size(heap) == 2 && gdn_heap_key(heap, 5) == 2.0, "the heap has changed");
-    WANT(gdn_heap_set(heap, 99, 1.0, 0.0) == (status ? GDN_EINVAL : GDN_OK), "gdn_heap_set of id 99 is not as reserved");
+    WANT(gdn_heap_set(heap, 99, 1.0, 0.0) == (status ? GDN_EINVAL : GDN_OK),
+         "gdn_heap_set of id 99 is not as reserved");
     (void)gdn_heap_remove(heap, 99);
     if (!status) *out = heap;
     return status;

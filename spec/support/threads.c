@@ -68,7 +68,8 @@ static uint64_t mix(uint64_t sum, const void *memory, size_t bytes)
 static uint64_t outputs(const gdn_builder *b)
 {
     const gdn_metadata *m = gdn_builder_metadata(b);
-    uint64_t sum = mix(0, &m->num_prefills, (size_t)((const char *)&m->spec_query_start_loc - (const char *)&m->num_prefills));
+    uint64_t sum =
+        mix(0, &m->num_prefills, (size_t)((const char *)&m->spec_query_start_loc - (const char *)&m->num_prefills));
     const gdn_tensor *t[] = { &m->spec_query_start_loc, &m->non_spec_query_start_loc, &m->spec_state_indices_tensor,
                               &m->non_spec_state_indices_tensor, &m->batch_ptr };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
@@ -135,7 +136,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < THREADS; i++) busy += w[i].busy, done += w[i].done;
     }
     if (!busy || !done) die("one builder for both", "no build met another, or none was done");
-    if (gdn_builder_metadata(shared)->step != done) die("one builder for both", "its steps are not the builds that were done");
+    if (gdn_builder_metadata(shared)->step != done)
+        die("one builder for both", "its steps are not the builds that were done");
     printf("threads: one builder in %d threads: %ld builds, %ld refused as in use\n", THREADS, done, busy);
     gdn_batch_free(batch);
     gdn_builder_free(shared);

@@ -1,4 +1,4 @@
-/* Bounds of memory whose size another file decides. A debug build (-DGDN_DEBUG) ends the process where one is passed. */
+/* Bounds of memory whose size another file decides. A debug build (-DGDN_DEBUG) ends the process that passes one. */
 #ifndef GDN_BOUND_H
 #define GDN_BOUND_H
 

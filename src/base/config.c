@@ -101,7 +101,8 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
     int32_t is_2026_11 = c->rules == GDN_RULES_VLLM_2026_11, align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
     s.windowed = align || (is_2026_11 && c->mamba_cache_mode == GDN_CACHE_ALL);
     s.window = s.windowed ? c->num_speculative_blocks + 1 : (int32_t)states;
-    s.has_checkpoints = align && c->num_prefill_checkpoint_blocks && c->hash_block_size && c->cache_hit_alignment_tokens;
+    s.has_checkpoints =
+        align && c->num_prefill_checkpoint_blocks && c->hash_block_size && c->cache_hit_alignment_tokens;
     s.drop_eagle_block = c->drop_eagle_block && c->num_speculative_tokens && !c->num_hash_lookahead_tokens;
     if (!c->max_blocks_per_row) c->max_blocks_per_row = s.window;
 

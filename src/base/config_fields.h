@@ -1,7 +1,8 @@
 /* The one table of a configuration's numbers: their ranges, and what gdn_config_init sets. gdnmeta.h says what each
  * means; size and num_slots, which are no numbers with a range, are config.c's.
  *
- * X(name, lowest, highest, default, rules): rules EVERY, or LATEST: under other rules than vllm-2026-11 it must be 0. */
+ * X(name, lowest, highest, default, rules): rules EVERY, or LATEST: under other rules than vllm-2026-11 it must be 0.
+ */
 #ifndef GDN_CONFIG_FIELDS_H
 #define GDN_CONFIG_FIELDS_H
 

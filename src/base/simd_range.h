@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Rows tested at once: as many as there are, in whole vectors; where that fails, ever fewer. */
-enum { GDN_VECTOR = 16, GDN_SMALL_VECTOR = 4 };
+enum { GDN_VECTOR = 16, GDN_FEW = 4 };
 
 /* Twice as wide vectors where the processor has them; glibc picks the version when the library loads. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \

@@ -39,7 +39,8 @@ static gdn_status use_table(gdn_builder *b, int32_t group, const int32_t *data, 
     return GDN_OK;
 }
 
-gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride, int32_t rows)
+gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, const int32_t *data, int64_t row_stride,
+                                    int32_t rows)
 {
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     return gdn_done(b, use_table(b, group, data, row_stride, rows));
@@ -73,13 +74,15 @@ static gdn_status borrow_array(gdn_builder *b, const char *name, const int32_t *
 gdn_status gdn_builder_borrow_device_seq_lens(gdn_builder *b, const int32_t *memory, int32_t n)
 {
     if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, borrow_array(b, "seq_lens", memory, n, &b->device_inputs.seq_lens, &b->device_inputs.num_seq_lens));
+    return gdn_done(b,
+                    borrow_array(b, "seq_lens", memory, n, &b->device_inputs.seq_lens, &b->device_inputs.num_seq_lens));
 }
 
 gdn_status gdn_builder_borrow_device_accepted(gdn_builder *b, const int32_t *memory, int32_t n)
 {
     if (!b || gdn_busy(b)) return GDN_EINVAL;
-    return gdn_done(b, borrow_array(b, "num_accepted_tokens", memory, n, &b->device_inputs.accepted, &b->device_inputs.num_accepted));
+    return gdn_done(b, borrow_array(b, "num_accepted_tokens", memory, n, &b->device_inputs.accepted,
+                                    &b->device_inputs.num_accepted));
 }
 
 gdn_status gdn_device_error(gdn_builder *b, int32_t forget)
@@ -94,7 +97,8 @@ gdn_status gdn_device_error(gdn_builder *b, int32_t forget)
     gdn_status status = gdn_device_is_ours(b->device, &b->error); /* a child may not even read the words */
     volatile int32_t *faults = status ? NULL : b->device->faults;
     for (int32_t k = 0; faults && k < GDN_NUM_FAULTS; k++) {
-        if (faults[k] && !status) status = gdn_fail(&b->error, GDN_EINVAL, "rows[%d] of a finished build %s", faults[k] - 1, WORDS[k]);
+        if (faults[k] && !status)
+            status = gdn_fail(&b->error, GDN_EINVAL, "rows[%d] of a finished build %s", faults[k] - 1, WORDS[k]);
         if (forget) faults[k] = 0;
     }
     return gdn_done(b, status);

@@ -175,7 +175,8 @@ gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
     gdn_step step;
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
-    gdn_status status = gdn_vllm_capture_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
+    gdn_status status =
+        gdn_vllm_capture_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
     if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 0, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
@@ -204,8 +205,8 @@ gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t b
     size_t at = (size_t)((uintptr_t)from - (uintptr_t)b->arena.base);
     if (!to && bytes) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "to = NULL, want %zu bytes", bytes));
     if (at > b->arena.bytes || bytes > b->arena.bytes - at)
-        return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes,
-                                    from));
+        return gdn_done(
+            b, gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes, from));
     return gdn_done(b, b->device->read(b->device, to, from, bytes, &b->error));
 }
 

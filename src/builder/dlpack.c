@@ -38,7 +38,8 @@ static gdn_status check(gdn_builder *b, const gdn_tensor *t)
         return gdn_fail(error, GDN_EINVAL, "%llu elements at %p are not within the builder's tensors",
                         (unsigned long long)elements, t->data);
     if (at % (BITS[t->dtype] / 8u))
-        return gdn_fail(error, GDN_EINVAL, "tensor.data = %p, want a multiple of %d bytes", t->data, BITS[t->dtype] / 8);
+        return gdn_fail(error, GDN_EINVAL, "tensor.data = %p, want a multiple of %d bytes", t->data,
+                        BITS[t->dtype] / 8);
     return GDN_OK;
 }
 
@@ -101,7 +102,8 @@ gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tenso
         return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
     gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
-    e->face.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor), .manager_ctx = b->device,
+    e->face.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor),
+                                                    .manager_ctx = b->device,
                                                     .deleter = delete_unversioned };
     *out = &e->face.unversioned;
     return GDN_OK;

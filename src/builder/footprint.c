@@ -12,7 +12,8 @@ static size_t rows_bytes(const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     size_t rows = (size_t)c->max_rows, raw = 7 * rows, partition = 7 * (rows + 1), indices = 2 * rows;
-    size_t device_inputs = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows, kept = settings->has_checkpoints ? 3 * (rows + 1) : 0;
+    size_t device_inputs = c->device == GDN_DEVICE_CPU ? 0 : 2 * rows,
+           kept = settings->has_checkpoints ? 3 * (rows + 1) : 0;
     return (raw + partition + indices + device_inputs + kept) * sizeof(int32_t);
 }
 

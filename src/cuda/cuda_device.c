@@ -48,7 +48,8 @@ static gdn_status check_pointer(gdn_cuda *d, const void *memory, const char *nam
                         d->face.ordinal);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuPointerGetAttribute of %s", name);
     if (type != GDN_CU_MEMORY_DEVICE)
-        return gdn_fail(error, GDN_EINVAL, "%s = %p is host memory, want memory of cuda:%d", name, memory, d->face.ordinal);
+        return gdn_fail(error, GDN_EINVAL, "%s = %p is host memory, want memory of cuda:%d", name, memory,
+                        d->face.ordinal);
     r = d->driver.cuPointerGetAttribute(&ordinal, GDN_CU_POINTER_DEVICE_ORDINAL, pointer);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuPointerGetAttribute of %s", name);
     if (ordinal != d->face.ordinal)
@@ -143,8 +144,15 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     int count = 0, pushed = 0;
     gdn_cuda *d = calloc(1, sizeof *d);
     if (!d) return gdn_fail(error, GDN_ENOMEM, "no memory for a device");
-    d->face = (gdn_device){ .allocate = allocate, .fill = gdn_cuda_fill, .read = read, .check = check, .reserve = reserve,
-                            .verify = gdn_cuda_verify, .poison = poison, .release = release, .holders = 1 };
+    d->face = (gdn_device){ .allocate = allocate,
+                            .fill = gdn_cuda_fill,
+                            .read = read,
+                            .check = check,
+                            .reserve = reserve,
+                            .verify = gdn_cuda_verify,
+                            .poison = poison,
+                            .release = release,
+                            .holders = 1 };
     gdn_status status = gdn_fork_count_watch() ? gdn_fail(error, GDN_ENOMEM, "no memory to watch for forks") : GDN_OK;
     d->face.forks = gdn_fork_count();
     if (!status) status = gdn_cuda_find_devices(d, &count, absent, error);

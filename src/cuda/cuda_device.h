@@ -41,7 +41,8 @@ gdn_status gdn_cuda_warm_up(gdn_cuda *d, gdn_error *error);
 /* A launch or a wait on such a stream would become part of the graph. */
 gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advice, gdn_error *error);
 
-gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error);
+gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
+                         gdn_error *error);
 gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error);
 
 #endif

@@ -31,10 +31,11 @@ gdn_status gdn_driver_load(gdn_driver *driver, gdn_error *error)
         void *address = dlsym(library, ENTRIES[i].symbol);
         if (!address) {
             (void)dlclose(library);
-            return gdn_fail(error, GDN_EDEVICE, "the CUDA driver %s has no %s, want CUDA 12.1 (driver 530) or later", path,
-                            ENTRIES[i].symbol);
+            return gdn_fail(error, GDN_EDEVICE, "the CUDA driver %s has no %s, want CUDA 12.1 (driver 530) or later",
+                            path, ENTRIES[i].symbol);
         }
-        memcpy((char *)driver + ENTRIES[i].offset, &address, sizeof address); /* C converts no object pointer to a function */
+        memcpy((char *)driver + ENTRIES[i].offset, &address,
+               sizeof address); /* C converts no object pointer to a function */
     }
     driver->library = library;
     return GDN_OK;

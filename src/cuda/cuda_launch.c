@@ -15,10 +15,12 @@ gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advi
     return GDN_OK;
 }
 
-static gdn_status launch(gdn_cuda *d, int kernel, uint32_t blocks, uint64_t ring, uint32_t room, void *stream, gdn_error *error)
+static gdn_status launch(gdn_cuda *d, int kernel, uint32_t blocks, uint64_t ring, uint32_t room, void *stream,
+                         gdn_error *error)
 {
     void *arguments[] = { d->payload.launch, &ring, &room };
-    gdn_cu r = d->driver.cuLaunchKernel(d->kernels[kernel], blocks, 1, 1, GDN_THREADS, 1, 1, room, stream, arguments, NULL);
+    gdn_cu r =
+        d->driver.cuLaunchKernel(d->kernels[kernel], blocks, 1, 1, GDN_THREADS, 1, 1, room, stream, arguments, NULL);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", blocks);
     d->face.counters.launches++;
     return GDN_OK;
@@ -54,7 +56,8 @@ static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
     return gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->face.counters.ring_waits, error);
 }
 
-gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error)
+gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
+                         gdn_error *error)
 {
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
@@ -76,7 +79,8 @@ gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_in
 static gdn_status launch_verification(gdn_cuda *d, gdn_verify_plan *checks, void *stream, gdn_error *error)
 {
     void *arguments[] = { checks };
-    gdn_cu r = d->driver.cuLaunchKernel(d->verify_kernel, checks->blocks, 1, 1, GDN_VERIFY_THREADS, 1, 1, 0, stream, arguments, NULL);
+    gdn_cu r = d->driver.cuLaunchKernel(d->verify_kernel, checks->blocks, 1, 1, GDN_VERIFY_THREADS, 1, 1, 0, stream,
+                                        arguments, NULL);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", checks->blocks);
     d->face.counters.launches++;
     return GDN_OK;
@@ -101,14 +105,16 @@ gdn_status gdn_cuda_load_kernels(gdn_cuda *d, int *absent, gdn_error *error)
     gdn_cu r = d->driver.cuModuleLoadData(&d->module, gdn_image);
     if (r && gdn_image_bytes == 0) {
         *absent = 1;
-        return gdn_fail(error, GDN_EDEVICE, "this library was built without nvcc and has no kernel, want one built where "
-                                            "nvcc 12.1 or later is");
+        return gdn_fail(error, GDN_EDEVICE,
+                        "this library was built without nvcc and has no kernel, want one built where "
+                        "nvcc 12.1 or later is");
     }
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleLoadData");
     for (int i = 0; i < GDN_CUDA_KERNELS; i++)
         if ((r = d->driver.cuModuleGetFunction(&d->kernels[i], d->module, KERNEL_NAMES[i])))
             GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of %s", KERNEL_NAMES[i]);
-    if ((r = d->driver.cuModuleGetFunction(&d->verify_kernel, d->module, "gdn_verify_all"))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of gdn_verify_all");
+    if ((r = d->driver.cuModuleGetFunction(&d->verify_kernel, d->module, "gdn_verify_all")))
+        GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of gdn_verify_all");
     return GDN_OK;
 }
 

@@ -22,9 +22,11 @@ gdn_status gdn_ring_new(gdn_ring *ring, const gdn_driver *driver, size_t most_by
     if (r) GDN_DRIVER_FAIL(driver, error, r, "cuMemHostAlloc of %zu bytes", ring->bytes);
     ring->memory = memory;
     memset(memory, 0, ring->bytes);
-    if ((r = driver->cuMemHostGetDevicePointer(&ring->device, memory, 0))) GDN_DRIVER_FAIL(driver, error, r, "cuMemHostGetDevicePointer");
+    if ((r = driver->cuMemHostGetDevicePointer(&ring->device, memory, 0)))
+        GDN_DRIVER_FAIL(driver, error, r, "cuMemHostGetDevicePointer");
     for (int32_t i = 0; ring->buffer_bytes && i < GDN_RING_BUFFERS; i++)
-        if ((r = driver->cuEventCreate(&ring->events[i], GDN_CU_EVENT_DISABLE_TIMING))) GDN_DRIVER_FAIL(driver, error, r, "cuEventCreate");
+        if ((r = driver->cuEventCreate(&ring->events[i], GDN_CU_EVENT_DISABLE_TIMING)))
+            GDN_DRIVER_FAIL(driver, error, r, "cuEventCreate");
     return GDN_OK;
 }
 

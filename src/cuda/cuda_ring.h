@@ -1,5 +1,5 @@
-/* Host memory that the device reaches in place: the fault words, the word of a check, and a ring of buffers for payloads that no
- * launch can carry. A buffer is guarded by an event until the fill that reads it is done. */
+/* Host memory that the device reaches in place: the fault words, the word of a check, and a ring of buffers for
+ * payloads that no launch can carry. A buffer is guarded by an event until the fill that reads it is done. */
 #ifndef GDN_CUDA_RING_H
 #define GDN_CUDA_RING_H
 

@@ -72,8 +72,8 @@ GDN_RULE int32_t gdn_table_cell(const gdn_head *h, const gdn_group *g, const gdn
 }
 
 /* strict: a slot that the host has not seen. */
-GDN_RULE int32_t gdn_checked_slot(const gdn_head *h, const gdn_group *g, const gdn_rows *c, const unsigned char *payload,
-                                  uint32_t k, int32_t slot, int32_t lowest)
+GDN_RULE int32_t gdn_checked_slot(const gdn_head *h, const gdn_group *g, const gdn_rows *c,
+                                  const unsigned char *payload, uint32_t k, int32_t slot, int32_t lowest)
 {
     if (!h->strict || (slot >= lowest && slot < g->num_slots)) return slot;
     gdn_fault(h, c, payload, GDN_FAULT_SLOT, k);
@@ -92,7 +92,8 @@ GDN_RULE int32_t gdn_state(const gdn_head *h, const gdn_group *g, const gdn_rows
         int32_t window = h->seq_lens ? gdn_window_start(gdn_seq_len(h, c, payload, k), h->block_size)
                                      : gdn_unpack(payload, c->window, k);
         at += window;
-        if ((int64_t)window + h->last_column >= h->table_columns) at = h->table_columns; /* all of the window, or none */
+        if ((int64_t)window + h->last_column >= h->table_columns)
+            at = h->table_columns; /* all of the window, or none */
     }
     int32_t slot = gdn_table_cell(h, g, c, payload, k, at);
     if (at >= h->table_columns) return slot;
@@ -101,7 +102,8 @@ GDN_RULE int32_t gdn_state(const gdn_head *h, const gdn_group *g, const gdn_rows
 }
 
 /* strict: slot of the row's current state. */
-GDN_RULE int32_t gdn_read(const gdn_head *h, const gdn_group *g, const gdn_rows *c, const unsigned char *payload, uint32_t k)
+GDN_RULE int32_t gdn_read(const gdn_head *h, const gdn_group *g, const gdn_rows *c, const unsigned char *payload,
+                          uint32_t k)
 {
     int32_t column = gdn_unpack(payload, c->read_column, k), implied = column == GDN_READ_IMPLIED;
     if (column == -1) return GDN_NULL_SLOT;
@@ -220,12 +222,12 @@ GDN_RULE int64_t gdn_kept_row(const gdn_head *h, const unsigned char *payload, u
 {
     int32_t prefill = (int32_t)k - h->kept_others;
     if (prefill < 0) return 0;
-    return gdn_checkpoint_row(gdn_unpack(payload, h->kept_start, (uint32_t)prefill), gdn_unpack(payload, h->kept_offset, k),
-                              h->kept_every);
+    return gdn_checkpoint_row(gdn_unpack(payload, h->kept_start, (uint32_t)prefill),
+                              gdn_unpack(payload, h->kept_offset, k), h->kept_every);
 }
 
-GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block, uint32_t thread,
-                               const unsigned char *shared)
+GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block,
+                               uint32_t thread, const unsigned char *shared)
 {
     uint32_t segment = gdn_segment_of(h, block), i = (block - h->first_block[segment]) * GDN_THREADS + thread;
     const gdn_segment *s = &h->segments[segment];

@@ -1,7 +1,7 @@
-/* The kernels. The one that fills comes for three sizes of parameters: a step is launched with the smallest that holds it.
- * The parameters are never copied, written or passed on by value: that would cost each thread a stack
- * frame of their size, which the library's build refuses (ptxas must report 0 bytes). The payload is
- * read through a generic pointer only: the constant bank would replay a load for every address in a warp. */
+/* The kernels. The one that fills comes for three sizes of parameters: a step is launched with the smallest that holds
+ * it. The parameters are never copied, written or passed on by value: that would cost each thread a stack frame of
+ * their size, which the library's build refuses (ptxas must report 0 bytes). The payload is read through a generic
+ * pointer only: the constant bank would replay a load for every address in a warp. */
 #include "verify/verify_element.h"
 #include "cuda/fill_element.h"
 
@@ -11,22 +11,23 @@ template <unsigned BYTES> struct alignas(16) gdn_parameters {
 };
 
 /* ring: the payload's home when it is not inside; room: bytes of shared memory. */
-#define GDN_KERNEL(name, BYTES)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(GDN_THREADS, 4)                                                         \
-        name(const __grid_constant__ gdn_parameters<BYTES> p, const unsigned char *ring, uint32_t room)                  \
-    {                                                                                                                    \
-        extern __shared__ uint4 shared[];                                                                                \
-        const unsigned char *payload = ring ? ring : p.payload;                                                          \
-        gdn_stage(&p.head, payload, room, blockIdx.x, threadIdx.x, (unsigned char *)shared);                             \
-        __syncthreads();                                                                                                 \
-        gdn_fill_element(&p.head, payload, room, blockIdx.x, threadIdx.x, (const unsigned char *)shared);                \
+#define GDN_KERNEL(name, BYTES)                                                                                        \
+    extern "C" __global__ void __launch_bounds__(GDN_THREADS, 4)                                                       \
+        name(const __grid_constant__ gdn_parameters<BYTES> p, const unsigned char *ring, uint32_t room)                \
+    {                                                                                                                  \
+        extern __shared__ uint4 shared[];                                                                              \
+        const unsigned char *payload = ring ? ring : p.payload;                                                        \
+        gdn_stage(&p.head, payload, room, blockIdx.x, threadIdx.x, (unsigned char *)shared);                           \
+        __syncthreads();                                                                                               \
+        gdn_fill_element(&p.head, payload, room, blockIdx.x, threadIdx.x, (const unsigned char *)shared);              \
     }
 
 GDN_KERNEL(gdn_fill_small, GDN_SMALL)
 GDN_KERNEL(gdn_fill_medium, GDN_MEDIUM)
 GDN_KERNEL(gdn_fill_large, GDN_LARGE)
 
-extern "C" __global__ void __launch_bounds__(GDN_VERIFY_THREADS, 4) gdn_verify_all(const __grid_constant__ gdn_verify_plan c)
+extern "C" __global__ void __launch_bounds__(GDN_VERIFY_THREADS, 4)
+    gdn_verify_all(const __grid_constant__ gdn_verify_plan c)
 {
     gdn_verify_block(&c, blockIdx.x, threadIdx.x);
 }

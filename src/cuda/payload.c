@@ -6,7 +6,8 @@
 #include <string.h>
 
 _Static_assert(sizeof(gdn_head) % 16 == 0 && sizeof(gdn_group) % 8 == 0, "payloads are loaded 16 bytes at a time");
-_Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT, "kernel_params.h cannot include gdnmeta.h: its GDN_READ_IMPLIED is GDN_READ_DEFAULT there");
+_Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT,
+               "kernel_params.h cannot include gdnmeta.h: its GDN_READ_IMPLIED is GDN_READ_DEFAULT there");
 
 /* values[list[k]], or values themselves where the class is every row. */
 static const int32_t *in_class_order(gdn_payload *y, const int32_t *values, const int32_t *list, uint32_t n)
@@ -140,7 +141,8 @@ static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_fill_inputs 
     h->kept_every = p->checkpoint_every;
     h->kept_others = p->num_kept_rows - (p->num_non_spec - p->first_prefill);
     if (p->checkpoint_every)
-        h->kept_start = gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->first_prefill) + 1);
+        h->kept_start =
+            gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->first_prefill) + 1);
     if (!any_table(in, 1)) return;
     int32_t *column = gdn_payload_take(y, n);
     for (uint32_t k = 0; k < n; k++) column[k] = p->checkpoint_offset[k] ? p->checkpoint_column[k] : -1;
@@ -155,7 +157,8 @@ static inline const int32_t *host_blocks(const gdn_step *step, int32_t g, uint32
 }
 
 /* A group's slots in the order of gdn_rows: to write of spec and non-spec rows, to read likewise. */
-static uint32_t group_pieces(gdn_payload *y, const gdn_fill_inputs *in, int32_t g, const source *non_spec, gdn_piece *out)
+static uint32_t group_pieces(gdn_payload *y, const gdn_fill_inputs *in, int32_t g, const source *non_spec,
+                             gdn_piece *out)
 {
     const gdn_rows *spec = &y->launch->head.classes[GDN_SPEC], *rest = &y->launch->head.classes[GDN_NON_SPEC];
     const gdn_state_indices *indices = in->indices;
@@ -168,7 +171,8 @@ static uint32_t group_pieces(gdn_payload *y, const gdn_fill_inputs *in, int32_t 
         written = wide;
     }
     uint32_t n = 0;
-    if (spec->rows) out[n++] = (gdn_piece){ .values = slots + indices->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
+    if (spec->rows)
+        out[n++] = (gdn_piece){ .values = slots + indices->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
     if (rest->rows) out[n++] = (gdn_piece){ .values = written, .n = rest->rows * rest->columns, .skip = rest->slots };
     if (spec->rows && spec->reads_packed)
         out[n++] = (gdn_piece){ .values = slots + indices->spec_read, .n = spec->rows, .skip = spec->reads };
@@ -217,7 +221,8 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inp
     const gdn_partition *p = in->partition;
     const gdn_step *step = in->step;
     gdn_head *h = &y->launch->head;
-    source spec = { in, p->spec_rows, (uint32_t)p->num_spec }, rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
+    source spec = { in, p->spec_rows, (uint32_t)p->num_spec },
+           rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
 
     memset(h, 0, offsetof(gdn_head, segments));
     y->packer.num_pieces = 0;

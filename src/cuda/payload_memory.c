@@ -14,11 +14,14 @@ gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings)
     const gdn_config *c = &settings->config;
     size_t rows = (size_t)c->max_rows, groups = (size_t)c->num_groups, states = (size_t)c->num_speculative_tokens + 1;
     int spares_wide = c->rules != GDN_RULES_STRICT || states == 1;
-    gdn_payload_sizes n = { .groups = groups, .pieces = PIECES + groups * GDN_GROUP_PIECES,
-                            .scratch = (CLASS_ARRAYS + STEP_ARRAYS + 1) * (rows + 2), .wide = spares_wide ? 0 : groups * rows * states };
-    size_t slots = rows * states + rows + (settings->has_checkpoints ? rows : 0); /* to write, to read, to keep; a row is of one class */
-    size_t most = gdn_up16(groups * sizeof(gdn_group)) + n.scratch * sizeof(int32_t) + groups * slots * sizeof(int32_t) +
-                  n.pieces * 16;
+    gdn_payload_sizes n = { .groups = groups,
+                            .pieces = PIECES + groups * GDN_GROUP_PIECES,
+                            .scratch = (CLASS_ARRAYS + STEP_ARRAYS + 1) * (rows + 2),
+                            .wide = spares_wide ? 0 : groups * rows * states };
+    size_t slots = rows * states + rows +
+                   (settings->has_checkpoints ? rows : 0); /* to write, to read, to keep; a row is of one class */
+    size_t most = gdn_up16(groups * sizeof(gdn_group)) + n.scratch * sizeof(int32_t) +
+                  groups * slots * sizeof(int32_t) + n.pieces * 16;
     n.in_ring = most > GDN_LARGE - sizeof(gdn_head) ? most : 0;
     n.memory = sizeof(gdn_launch) + groups * sizeof(gdn_group) + n.pieces * sizeof(gdn_piece) +
                (n.scratch + n.wide) * sizeof(int32_t);

@@ -63,7 +63,8 @@ void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_
     uint32_t groups = (uint32_t)in->settings->config.num_groups;
     gdn_head *head = &y->launch->head;
     int wide = in->settings->config.query_start_loc_dtype == GDN_INT64;
-    int bounds = wide ? GDN_FILL_WIDE_BOUNDS : GDN_FILL_BOUNDS, tokens = p->mixed ? GDN_FILL_TOKENS : GDN_FILL_POSITIONS;
+    int bounds = wide ? GDN_FILL_WIDE_BOUNDS : GDN_FILL_BOUNDS,
+        tokens = p->mixed ? GDN_FILL_TOKENS : GDN_FILL_POSITIONS;
     int prefill_bounds = wide ? GDN_FILL_WIDE_PREFILL_BOUNDS : GDN_FILL_PREFILL_BOUNDS;
     gdn_metadata m = { 0 };
     gdn_metadata_set(&m, arena, in->settings, p);

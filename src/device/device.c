@@ -31,8 +31,9 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
 gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error)
 {
     if (device->ordinal == GDN_DEVICE_CPU || device->forks == gdn_fork_count()) return GDN_OK;
-    return gdn_fail(error, GDN_EDEVICE, "the process forked after the builder was made, want a CUDA builder used where it "
-                                        "was made");
+    return gdn_fail(error, GDN_EDEVICE,
+                    "the process forked after the builder was made, want a CUDA builder used where it "
+                    "was made");
 }
 
 size_t gdn_device_bytes(const gdn_settings *settings)

@@ -12,7 +12,8 @@ struct gdn_device {
     /* Memory for arena->bytes, owned by the device until release. */
     gdn_status (*allocate)(gdn_device *device, gdn_arena *arena, gdn_error *error);
     /* Write the outputs of an accepted step, in order on `stream`. */
-    gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error);
+    gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
+                       gdn_error *error);
     /* Copy part of the arena to the host, after the last fill. */
     gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
     /* Can kernels of this device read `memory`? `name` is what a refusal calls it. */
@@ -29,7 +30,7 @@ struct gdn_device {
     volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see kernel_params.h; NULL on the CPU */
     volatile uint64_t *found; /* the first violation that finished checks have found, see verify_atomic.h; 0: none */
     gdn_counters counters;
-    uint32_t forks;          /* what gdn_fork_count gave when it was opened, for devices that do not survive one; else unused */
+    uint32_t forks; /* what gdn_fork_count gave when it was opened, for devices that do not survive one; else unused */
 };
 
 /* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */

@@ -26,7 +26,8 @@ static gdn_status allocate(gdn_device *device, gdn_arena *arena, gdn_error *erro
     return GDN_OK;
 }
 
-static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error)
+static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
+                       gdn_error *error)
 {
     (void)device, (void)error;
     (void)stream; /* the CPU's outputs are complete when this returns */
@@ -44,7 +45,8 @@ static gdn_status read(gdn_device *device, void *to, const void *from, size_t by
 static gdn_status check(gdn_device *device, const void *memory, const char *name, gdn_error *error)
 {
     (void)device, (void)memory;
-    return gdn_fail(error, GDN_EINVAL, "%s is to be device memory, want a CUDA builder: this one's device is the CPU", name);
+    return gdn_fail(error, GDN_EINVAL, "%s is to be device memory, want a CUDA builder: this one's device is the CPU",
+                    name);
 }
 
 /* calloc here as well: of many slots a step uses few. */

@@ -15,18 +15,20 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     int64_t KEPT = settings->has_checkpoints ? ROWS : 0, KEPT_BOUNDS = settings->has_checkpoints ? BOUNDS : 0;
 
     size_t at = 0;
-#define X(name, type, count, per_group)                                                          \
-    {                                                                                                     \
-        size_t size = ((size_t)count * gdn_element_size(type) + GDN_ARENA_SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; \
-        arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                               \
-        arena->offset[GDN_FIELD_##name] = at;                                                             \
-        arena->group_stride[GDN_FIELD_##name] = per_group ? size : 0;                                     \
-        at += count ? (per_group ? (size_t)c->num_groups : 1) * size : 0;                                 \
+#define X(name, type, count, per_group)                                                                                \
+    {                                                                                                                  \
+        size_t size =                                                                                                  \
+            ((size_t)count * gdn_element_size(type) + GDN_ARENA_SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;        \
+        arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                                            \
+        arena->offset[GDN_FIELD_##name] = at;                                                                          \
+        arena->group_stride[GDN_FIELD_##name] = per_group ? size : 0;                                                  \
+        at += count ? (per_group ? (size_t)c->num_groups : 1) * size : 0;                                              \
     }
     GDN_FIELDS(X)
 #undef X
     if (TILES > INT32_MAX || STATES > INT32_MAX)
-        return gdn_fail(error, GDN_EINVAL, "max_num_batched_tokens = %d with max_rows = %d needs arrays past 2^31-1 elements",
+        return gdn_fail(error, GDN_EINVAL,
+                        "max_num_batched_tokens = %d with max_rows = %d needs arrays past 2^31-1 elements",
                         c->max_num_batched_tokens, c->max_rows);
 
     /* Windows into the rows' buffers: the same memory, moved on to the first prefill. */

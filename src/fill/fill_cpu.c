@@ -29,8 +29,8 @@ static void pad32(gdn_arena *arena, gdn_field field, int32_t groups, int32_t fil
 }
 
 /* n rows of `columns` slots of each group, then no row's up to `padded` rows. */
-static void copy_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field, size_t slots_at, int32_t n, int32_t padded,
-                       int32_t columns)
+static void copy_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field, size_t slots_at, int32_t n,
+                       int32_t padded, int32_t columns)
 {
     int32_t groups = in->settings->config.num_groups;
     const int32_t *slots = in->indices->slots + slots_at;
@@ -109,7 +109,8 @@ static void fill_non_spec(gdn_arena *arena, const gdn_fill_inputs *in)
     int32_t n = p->num_non_spec, padded = p->for_graph ? p->padded_rows : n;
 
     copy_slots(arena, in, GDN_FIELD_non_spec_state_indices_tensor, in->indices->non_spec, n, padded, 1);
-    copy_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n, p->for_graph ? p->padded_bounds : n + 1);
+    copy_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, n,
+                p->for_graph ? p->padded_bounds : n + 1);
     if (in->settings->config.rules != GDN_RULES_STRICT) return;
     copy_slots(arena, in, GDN_FIELD_non_spec_read_state_indices, in->indices->non_spec_read, n, padded, 1);
     fill_conv_shift(arena, in->step, GDN_FIELD_non_spec_conv_shift, p->non_spec_rows, n, padded);
@@ -173,8 +174,10 @@ static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_
 {
     int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->first_prefill, n = p->num_non_spec;
     int64_t *wide = gdn_arena_at(arena, GDN_FIELD_prefill_query_start_loc, 0);
-    for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++) out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
-    for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++) wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+    for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++)
+        out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+    for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++)
+        wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
 }
 
 static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
@@ -189,7 +192,8 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
     for (int32_t k = 0; k <= prefills; k++) starts[k] = p->checkpoint_start[k];
     for (int32_t k = 0; k < n; k++)
         rows[k] = k < others ? 0
-                             : gdn_checkpoint_row(p->checkpoint_start[k - others], p->checkpoint_offset[k], p->checkpoint_every);
+                             : gdn_checkpoint_row(p->checkpoint_start[k - others], p->checkpoint_offset[k],
+                                                  p->checkpoint_every);
 }
 
 void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)

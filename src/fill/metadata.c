@@ -29,10 +29,12 @@ static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_setti
     }
 }
 
-static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
+static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings,
+                         const gdn_partition *p)
 {
     int32_t rows = p->for_graph ? p->padded_rows : p->num_non_spec;
-    VECTOR(non_spec_query_start_loc, settings->config.query_start_loc_dtype, p->for_graph ? p->padded_bounds : rows + 1);
+    VECTOR(non_spec_query_start_loc, settings->config.query_start_loc_dtype,
+           p->for_graph ? p->padded_bounds : rows + 1);
     VECTOR(non_spec_state_indices_tensor, GDN_INT32, rows);
     if (settings->config.rules == GDN_RULES_STRICT) {
         VECTOR(non_spec_read_state_indices, GDN_INT32, rows);
@@ -40,7 +42,8 @@ static void set_non_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
     }
 }
 
-static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
+static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings,
+                         const gdn_partition *p)
 {
     int32_t n = p->num_non_spec, prefills = n - p->first_prefill;
     size_t skip = (size_t)p->first_prefill * sizeof(int32_t);

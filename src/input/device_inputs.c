@@ -23,7 +23,8 @@ static gdn_status check_index(const char *name, const int32_t *index, int32_t ro
     for (int32_t i = 0; i < rows; i++) {
         int32_t k = index ? index[i] : -1;
         if (k < -1 || k >= n) GDN_REFUSE(error, "rows[%d].%s = %d, want -1 .. %d", i, name, k, n - 1);
-        if (k == -1 && i >= n) GDN_REFUSE(error, "rows[%d].%s = -1, its own number, want it below %d (elements)", i, name, n);
+        if (k == -1 && i >= n)
+            GDN_REFUSE(error, "rows[%d].%s = -1, its own number, want it below %d (elements)", i, name, n);
     }
     return GDN_OK;
 }
@@ -34,27 +35,35 @@ static gdn_status check_table_rows(const gdn_settings *settings, const gdn_step 
         if (!step->tables[g].on_device) continue;
         for (int32_t i = 0; i < step->table_rows; i++) {
             int32_t r = step->table_row[i];
-            if (r < 0) GDN_REFUSE(error, "rows[%d] has blocks of its own, want a table_row: the table of group %d is on the device", i, g);
+            if (r < 0)
+                GDN_REFUSE(error,
+                           "rows[%d] has blocks of its own, want a table_row: the table of group %d is on the device",
+                           i, g);
             if (r >= step->tables[g].rows)
-                GDN_REFUSE(error, "rows[%d].table_row = %d, want 0 .. %d (group %d)", i, r, step->tables[g].rows - 1, g);
+                GDN_REFUSE(error, "rows[%d].table_row = %d, want 0 .. %d (group %d)", i, r, step->tables[g].rows - 1,
+                           g);
         }
     }
     return GDN_OK;
 }
 
-gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step, int accepted,
-                              gdn_error *error)
+gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step,
+                                   int accepted, gdn_error *error)
 {
     if (step->null_slots) return GDN_OK;
     gdn_status status = r->tables ? check_table_rows(settings, step, error) : GDN_OK;
     if (!status && r->seq_lens) {
         if (settings->has_checkpoints)
-            GDN_REFUSE(error, "seq_lens are on the device, want them on the host: where prefills keep a state follows from them");
+            GDN_REFUSE(
+                error,
+                "seq_lens are on the device, want them on the host: where prefills keep a state follows from them");
         status = check_index("seq_index", step->seq_index, step->table_rows, r->num_seq_lens, error);
         for (int32_t g = 0; settings->windowed && g < settings->config.num_groups; g++)
             if (!status && !step->tables[g].on_device)
-                GDN_REFUSE(error, "the table of group %d is on the host, want it on the device: `align` windows follow from "
-                       "seq_lens, which are there", g);
+                GDN_REFUSE(error,
+                           "the table of group %d is on the host, want it on the device: `align` windows follow from "
+                           "seq_lens, which are there",
+                           g);
         for (int32_t i = 0; i < step->rows; i++)
             r->seq_len[i] = gdn_stand_in_seq_len(step->query_len[i], step->read_column[i]);
         step->seq_len = r->seq_len;

@@ -21,7 +21,7 @@ static inline int32_t gdn_stand_in_seq_len(int32_t query_len, int32_t read_colum
 }
 
 /* Points the step to what is on the device, or refuses it. `accepted`: 0 where the step made its own. */
-gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step, int accepted,
-                              gdn_error *error);
+gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step,
+                                   int accepted, gdn_error *error);
 
 #endif

@@ -38,7 +38,8 @@ static gdn_status check_sizes(const gdn_settings *settings, const gdn_raw *raw, 
     if (raw->num_query_start_loc < 1 || !raw->query_start_loc)
         GDN_REFUSE(error, "query_start_loc has %d elements, want >= 1", raw->num_query_start_loc);
     if (raw->num_query_start_loc - 1 > c->max_rows)
-        GDN_FAIL(error, GDN_ECAP, "query_start_loc has %d rows, want 0 .. %d (max_rows)", raw->num_query_start_loc - 1, c->max_rows);
+        GDN_FAIL(error, GDN_ECAP, "query_start_loc has %d rows, want 0 .. %d (max_rows)", raw->num_query_start_loc - 1,
+                 c->max_rows);
     if (raw->num_reqs < 0 || raw->num_reqs > c->max_rows)
         GDN_FAIL(error, GDN_ECAP, "num_reqs = %d, want 0 .. %d (max_rows)", raw->num_reqs, c->max_rows);
     if (raw->num_actual_tokens < 0) GDN_REFUSE(error, "num_actual_tokens = %d, want >= 0", raw->num_actual_tokens);
@@ -54,14 +55,15 @@ static gdn_status copy_query_lens(gdn_vllm_rows *rows, const gdn_raw *raw, gdn_e
     if (start[0] != 0) GDN_REFUSE(error, "query_start_loc[0] = %d, want 0", start[0]);
     for (int32_t i = 0; i < raw->num_query_start_loc - 1; i++) {
         if (start[i + 1] < start[i])
-            GDN_REFUSE(error, "query_start_loc[%d] = %d, want >= %d (the row before it)", i + 1, start[i + 1], start[i]);
+            GDN_REFUSE(error, "query_start_loc[%d] = %d, want >= %d (the row before it)", i + 1, start[i + 1],
+                       start[i]);
         rows->query_len[i] = start[i + 1] - start[i];
     }
     return GDN_OK;
 }
 
-static gdn_status copy_seq_lens(gdn_vllm_rows *rows, const gdn_raw *raw, const gdn_device_inputs *device_inputs, int32_t n,
-                                gdn_error *error)
+static gdn_status copy_seq_lens(gdn_vllm_rows *rows, const gdn_raw *raw, const gdn_device_inputs *device_inputs,
+                                int32_t n, gdn_error *error)
 {
     if (device_inputs->seq_lens) {
         for (int32_t i = 0; i < n; i++)
@@ -76,7 +78,8 @@ static gdn_status copy_seq_lens(gdn_vllm_rows *rows, const gdn_raw *raw, const g
 
 /* The tables that raw names, but for the groups whose table is on the device. */
 static gdn_status borrow_tables(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
-                                const gdn_device_inputs *device_inputs, const gdn_table *tables, int32_t n, gdn_error *error)
+                                const gdn_device_inputs *device_inputs, const gdn_table *tables, int32_t n,
+                                gdn_error *error)
 {
     const gdn_config *c = &settings->config;
     memcpy(rows->tables, tables, (size_t)c->num_groups * sizeof *tables);
@@ -112,14 +115,16 @@ static int has_plain_tokens(const gdn_vllm_rows *rows, const int32_t *drafts, in
 static void copy_accepted(gdn_vllm_rows *rows, const int32_t *accepted, int32_t given, int32_t n)
 {
     if (given == 1) repeat(rows->num_accepted_tokens, accepted[0], n);
-    else if (given && n) memcpy(rows->num_accepted_tokens, accepted, (size_t)(given < n ? given : n) * sizeof *accepted);
+    else if (given && n)
+        memcpy(rows->num_accepted_tokens, accepted, (size_t)(given < n ? given : n) * sizeof *accepted);
 }
 
 /* Under the vLLM rule sets, drafts and accepted counts are looked at only where a draft is scheduled. */
 static gdn_status copy_drafts(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
                               const gdn_device_inputs *device_inputs, int32_t n, gdn_error *error)
 {
-    const int32_t *drafts = raw->num_decode_draft_tokens, *accepted = device_inputs->accepted ? NULL : raw->num_accepted_tokens;
+    const int32_t *drafts = raw->num_decode_draft_tokens,
+                  *accepted = device_inputs->accepted ? NULL : raw->num_accepted_tokens;
     int strict = settings->config.rules == GDN_RULES_STRICT, speculative = 0, exact;
     int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11;
     for (int32_t i = 0; drafts && i < raw->num_num_decode_draft_tokens; i++) speculative |= drafts[i] >= !is_2026_11;
@@ -128,7 +133,8 @@ static gdn_status copy_drafts(gdn_vllm_rows *rows, const gdn_settings *settings,
     repeat(rows->num_draft_tokens, -1, n);
     repeat(rows->num_accepted_tokens, 1, n);
     if ((speculative || strict) && drafts && raw->num_num_decode_draft_tokens != n)
-        GDN_REFUSE(error, "num_decode_draft_tokens has %d elements, want %d (rows)", raw->num_num_decode_draft_tokens, n);
+        GDN_REFUSE(error, "num_decode_draft_tokens has %d elements, want %d (rows)", raw->num_num_decode_draft_tokens,
+                   n);
     if (speculative && !accepted && !device_inputs->accepted)
         GDN_REFUSE(error, "num_accepted_tokens is missing, want %d elements: drafts are scheduled", n);
     if (speculative && is_2026_11) exact = has_plain_tokens(rows, drafts, n);
@@ -150,23 +156,34 @@ static void copy_strict_fields(gdn_vllm_rows *rows, const gdn_settings *settings
     int known = settings->config.rules == GDN_RULES_VLLM_2026_11; /* upstream takes no row for a fresh one then */
     for (int32_t i = 0; i < n; i++)
         rows->prompt_done[i] = raw->prompt_done ? raw->prompt_done[i]
-                               : known          ? 1
-                                                : rows->seq_len[i] > rows->query_len[i] && rows->query_len[i] <= settings->threshold;
+                               : known
+                                   ? 1
+                                   : rows->seq_len[i] > rows->query_len[i] && rows->query_len[i] <= settings->threshold;
 }
 
 static gdn_step describe(const gdn_vllm_rows *rows, const gdn_raw *raw, int32_t n, int32_t accepted_rows)
 {
-    return (gdn_step){ .query_len = rows->query_len, .seq_len = rows->seq_len, .num_draft_tokens = rows->num_draft_tokens,
-                       .num_accepted_tokens = rows->num_accepted_tokens, .prompt_done = rows->prompt_done,
-                       .table_row = rows->table_row, .read_column = rows->read_column, .tables = rows->tables, .rows = n,
-                       .table_rows = n, .accepted_rows = accepted_rows,
-                       .num_reqs = raw->num_reqs, .num_actual_tokens = raw->num_actual_tokens,
+    return (gdn_step){ .query_len = rows->query_len,
+                       .seq_len = rows->seq_len,
+                       .num_draft_tokens = rows->num_draft_tokens,
+                       .num_accepted_tokens = rows->num_accepted_tokens,
+                       .prompt_done = rows->prompt_done,
+                       .table_row = rows->table_row,
+                       .read_column = rows->read_column,
+                       .tables = rows->tables,
+                       .rows = n,
+                       .table_rows = n,
+                       .accepted_rows = accepted_rows,
+                       .num_reqs = raw->num_reqs,
+                       .num_actual_tokens = raw->num_actual_tokens,
                        .max_query_len = raw->max_query_len > 0 ? raw->max_query_len : 0, /* -1 would mean: find it */
-                       .seq_index = raw->seq_index, .accepted_index = raw->accepted_index };
+                       .seq_index = raw->seq_index,
+                       .accepted_index = raw->accepted_index };
 }
 
-gdn_status gdn_vllm_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw, const gdn_device_inputs *device_inputs,
-                        const gdn_table *tables, gdn_step *out, gdn_error *error)
+gdn_status gdn_vllm_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
+                         const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out,
+                         gdn_error *error)
 {
     gdn_status status = check_sizes(settings, raw, error);
     int32_t n = status ? 0 : raw->num_query_start_loc - 1;
@@ -184,8 +201,9 @@ gdn_status gdn_vllm_step(gdn_vllm_rows *rows, const gdn_settings *settings, cons
 static gdn_status check_capture_size(const gdn_settings *settings, const gdn_raw *raw, gdn_error *error)
 {
     if (raw->num_reqs > settings->cap || raw->num_actual_tokens > settings->cap)
-        GDN_FAIL(error, GDN_ECAP, "capture of num_reqs = %d, num_actual_tokens = %d, want both <= %d (decode_cudagraph_max_bs)",
-               raw->num_reqs, raw->num_actual_tokens, settings->cap);
+        GDN_FAIL(error, GDN_ECAP,
+                 "capture of num_reqs = %d, num_actual_tokens = %d, want both <= %d (decode_cudagraph_max_bs)",
+                 raw->num_reqs, raw->num_actual_tokens, settings->cap);
     return GDN_OK;
 }
 
@@ -204,7 +222,8 @@ static gdn_status check_uniform(gdn_vllm_rows *rows, const gdn_settings *setting
 }
 
 gdn_status gdn_vllm_capture_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
-                                const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out, gdn_error *error)
+                                 const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out,
+                                 gdn_error *error)
 {
     int strict = settings->config.rules == GDN_RULES_STRICT;
     gdn_status status = check_sizes(settings, raw, error);

@@ -15,11 +15,13 @@ void gdn_vllm_rows_free(gdn_vllm_rows *rows);
 
 /* Checks lengths and copies rows; *out borrows both `rows` and the tables that raw names. What is on the
  * device need not be in raw; `tables` are the builder's. */
-gdn_status gdn_vllm_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw, const gdn_device_inputs *device_inputs,
-                        const gdn_table *tables, gdn_step *out, gdn_error *error);
+gdn_status gdn_vllm_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
+                         const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out,
+                         gdn_error *error);
 
 /* The same for a capture: drafts and accepted counts follow from the query lengths. */
 gdn_status gdn_vllm_capture_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
-                                const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out, gdn_error *error);
+                                 const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out,
+                                 gdn_error *error);
 
 #endif

@@ -54,7 +54,8 @@ void gdn_checkpoints_find(gdn_partition *p, const gdn_settings *settings, const 
     int32_t every = 0, rows = p->speculative || p->num_reqs > p->num_non_spec ? p->num_non_spec : p->num_reqs;
     for (int32_t k = 0; k < rows; k++) {
         int32_t i = p->non_spec_rows ? p->non_spec_rows[k] : k;
-        p->checkpoint_offset[k] = checkpoint_of(settings, step->seq_len[i], step->query_len[i], &p->checkpoint_column[k]);
+        p->checkpoint_offset[k] =
+            checkpoint_of(settings, step->seq_len[i], step->query_len[i], &p->checkpoint_column[k]);
         every = gcd(every, p->checkpoint_offset[k]);
     }
     p->has_checkpoints = every > 0;

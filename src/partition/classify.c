@@ -139,8 +139,8 @@ static gdn_status classify_by_progress(gdn_partition *p, const gdn_step *step, g
         /* Below zero upstream counts boundaries from their end. */
         int32_t at = end < 0 ? end + rows + 1 : end;
         if (at < 0 || at > rows)
-            return gdn_fail(error, GDN_EINVAL, "num_reqs = %d with %d empty rows, want 0 .. %d that are not", p->num_reqs,
-                            empty, rows);
+            return gdn_fail(error, GDN_EINVAL, "num_reqs = %d with %d empty rows, want 0 .. %d that are not",
+                            p->num_reqs, empty, rows);
         total = p->query_start[at];
     }
     p->num_decodes = decodes;

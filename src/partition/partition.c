@@ -1,4 +1,5 @@
-/* The partition's sizes: which steps are for a captured graph and how far padded, how wide states are, launch tables. */
+/* The partition's sizes: which steps are for a captured graph and how far padded, how wide states are, launch tables.
+ */
 #include "partition/partition.h"
 
 #include "partition/checkpoints.h"

@@ -29,7 +29,8 @@ void gdn_state_indices_free(gdn_state_indices *indices)
     free(indices->slots);
 }
 
-void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
+void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
+                                     const gdn_step *step)
 {
     const gdn_config *c = &settings->config;
     const int32_t *given = step->read_column, *seq_len = step->seq_len, *query_len = step->query_len;
@@ -49,8 +50,8 @@ void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_setti
     }
 }
 
-static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step, int32_t rows,
-                                   gdn_error *error)
+static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step,
+                                   int32_t rows, gdn_error *error)
 {
     int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, highest = -1, lowest = 0;
     for (int32_t g = 1; g < settings->config.num_groups; g++)
@@ -70,8 +71,8 @@ static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_setting
     return GDN_OK;
 }
 
-static gdn_status locate_windows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step, int32_t rows,
-                                 gdn_error *error)
+static gdn_status locate_windows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step,
+                                 int32_t rows, gdn_error *error)
 {
     int32_t last = settings->config.num_speculative_blocks, cols = step->tables[0].cols;
     for (int32_t i = 0; i < rows; i++) {
@@ -85,8 +86,8 @@ static gdn_status locate_windows(gdn_state_indices *indices, const gdn_settings 
     return GDN_OK;
 }
 
-gdn_status gdn_state_indices_locate(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step,
-                            gdn_error *error)
+gdn_status gdn_state_indices_locate(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
+                                    const gdn_step *step, gdn_error *error)
 {
     if (step->null_slots) return GDN_OK;
     gdn_status status = check_table_rows(indices, settings, step, step->table_rows, error);
@@ -126,7 +127,8 @@ static void gather_listed(const source *s, const int32_t *list, int32_t n, int32
 }
 
 /* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. */
-static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns, int32_t *out)
+static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns,
+                                  int32_t *out)
 {
     for (int32_t k = 0; k < p->num_spec; k++, out += columns) {
         int32_t row = p->spec_rows ? p->spec_rows[k] : k;
@@ -193,7 +195,8 @@ static void mark_padding(int32_t *slots, const int32_t *start, int32_t n, int32_
     }
 }
 
-void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
+void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
+                              const gdn_step *step)
 {
     const gdn_config *c = &settings->config;
     int32_t table_rows = step->table_rows;
@@ -217,12 +220,14 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
         if (c->rules != GDN_RULES_STRICT) {
             if (p->has_checkpoints) gather_checkpoints(&s, p, c->pad_slot_id, slots + indices->checkpoint);
             if (!c->pad_slot_id) continue;
-            if (p->speculative) mark_padding(slots + indices->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
+            if (p->speculative)
+                mark_padding(slots + indices->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
             if (!p->speculative || p->mixed)
                 mark_padding(slots + indices->non_spec, p->non_spec_start, p->num_non_spec, 1, c->pad_slot_id);
             continue;
         }
-        gather_reads(&s, indices->read_column, p->spec_rows, p->num_spec, indices->own_rows, slots + indices->spec_read);
+        gather_reads(&s, indices->read_column, p->spec_rows, p->num_spec, indices->own_rows,
+                     slots + indices->spec_read);
         gather_reads(&s, indices->read_column, p->non_spec_rows, p->num_non_spec, indices->own_rows,
                      slots + indices->non_spec_read);
     }

@@ -20,13 +20,15 @@ gdn_status gdn_state_indices_new(gdn_state_indices *indices, const gdn_settings 
 void gdn_state_indices_free(gdn_state_indices *indices);
 
 /* strict: finds the column of each row's current state, where the host left that to us. */
-void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step);
+void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
+                                     const gdn_step *step);
 
 /* Checks that every table row and window is inside of its table, and finds the windows. */
-gdn_status gdn_state_indices_locate(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step,
-                            gdn_error *error);
+gdn_status gdn_state_indices_locate(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
+                                    const gdn_step *step, gdn_error *error);
 
 /* Reads the slots of every group; cannot fail after gdn_state_indices_locate. */
-void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p, const gdn_step *step);
+void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
+                              const gdn_step *step);
 
 #endif

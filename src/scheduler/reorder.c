@@ -13,7 +13,8 @@ int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_sche
     int32_t end[GDN_NUM_ROW_ORDERS + 1] = { 0 }, moves = 0, num_swaps = 0;
 
     for (int32_t i = 0; i < n; i++) {
-        orders[i] = gdn_row_order(num_scheduled[i], num_computed[i] == 0, num_computed[i] >= num_prompt[i], decode_threshold);
+        orders[i] =
+            gdn_row_order(num_scheduled[i], num_computed[i] == 0, num_computed[i] >= num_prompt[i], decode_threshold);
         end[orders[i] + 1]++;
         order[i] = destination[i] = i;
     }

@@ -47,7 +47,7 @@ GDN_WIDE static int32_t count_ordinary(const limits *l, const gdn_step *step, co
     int32_t all = rows & ~(GDN_VECTOR - 1), i = 0;
     if (block_is_ordinary(l, step, read_column, 0, all)) i = all;
     while (i + GDN_VECTOR <= rows && block_is_ordinary(l, step, read_column, i, GDN_VECTOR)) i += GDN_VECTOR;
-    while (i + GDN_SMALL_VECTOR <= rows && block_is_ordinary(l, step, read_column, i, GDN_SMALL_VECTOR)) i += GDN_SMALL_VECTOR;
+    while (i + GDN_FEW <= rows && block_is_ordinary(l, step, read_column, i, GDN_FEW)) i += GDN_FEW;
     return i;
 }
 
@@ -58,11 +58,13 @@ static gdn_status judge_row(const limits *l, const gdn_step *step, int32_t i, gd
     if (q < 1) GDN_REFUSE(error, "rows[%d].query_len = %d, want >= 1 (only padding at the back is empty)", i, q);
     if (s < q) GDN_REFUSE(error, "rows[%d].seq_len = %d, want >= query_len = %d", i, s, q);
     if (d < -1 || d > l->spec) GDN_REFUSE(error, "rows[%d].num_draft_tokens = %d, want -1 .. %d", i, d, l->spec);
-    if (a < 1 || a > l->spec + 1) GDN_REFUSE(error, "rows[%d].num_accepted_tokens = %d, want 1 .. %d", i, a, l->spec + 1);
+    if (a < 1 || a > l->spec + 1)
+        GDN_REFUSE(error, "rows[%d].num_accepted_tokens = %d, want 1 .. %d", i, a, l->spec + 1);
     if (done & ~1) GDN_REFUSE(error, "rows[%d].prompt_done = %d, want 0 or 1", i, done);
     if (d >= 0 && q != d + 1) GDN_REFUSE(error, "rows[%d].query_len = %d, want num_draft_tokens + 1 = %d", i, q, d + 1);
     if (d >= 0 && !done) GDN_REFUSE(error, "rows[%d].prompt_done = 0, want 1 (num_draft_tokens = %d)", i, d);
-    if (d >= 0 && s == q) GDN_REFUSE(error, "rows[%d].seq_len = %d, want > query_len = %d in a speculative row", i, s, q);
+    if (d >= 0 && s == q)
+        GDN_REFUSE(error, "rows[%d].seq_len = %d, want > query_len = %d in a speculative row", i, s, q);
     return GDN_OK;
 }
 
@@ -73,14 +75,15 @@ static gdn_status judge_column(const limits *l, const gdn_step *step, int32_t i,
     if (fresh)
         GDN_REFUSE(error, "rows[%d].read_column = %d, want -1 (nothing is computed yet)", i, column);
     if (column == GDN_READ_DEFAULT)
-        GDN_REFUSE(error, "rows[%d].read_column = %d (not given), want 0 .. %d (align with speculation cannot imply it)", i, column,
-               l->cols - 1);
+        GDN_REFUSE(error,
+                   "rows[%d].read_column = %d (not given), want 0 .. %d (align with speculation cannot imply it)", i,
+                   column, l->cols - 1);
     GDN_REFUSE(error, "rows[%d].read_column = %d, want 0 .. %d", i, column, l->cols - 1);
 }
 
 /* Rows in front of `from` are decodes. */
-static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from, int32_t rows, const int32_t *read_column,
-                             gdn_error *error)
+static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from, int32_t rows,
+                             const int32_t *read_column, gdn_error *error)
 {
     static const char *const NAMES[] = { "a decode", "a short extend", "a long extend", "a first chunk" };
     int32_t previous = 0;
@@ -102,7 +105,8 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
 static gdn_status judge_padding(const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
     for (int32_t i = p->rows; i < step->table_rows; i++) {
-        if (step->seq_len[i] != 0) GDN_REFUSE(error, "rows[%d].seq_len = %d, want 0 in a padding row", i, step->seq_len[i]);
+        if (step->seq_len[i] != 0)
+            GDN_REFUSE(error, "rows[%d].seq_len = %d, want 0 in a padding row", i, step->seq_len[i]);
         if (step->num_draft_tokens[i] != -1)
             GDN_REFUSE(error, "rows[%d].num_draft_tokens = %d, want -1 in a padding row", i, step->num_draft_tokens[i]);
     }
@@ -112,8 +116,11 @@ static gdn_status judge_padding(const gdn_partition *p, const gdn_step *step, gd
 gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings *settings, const gdn_partition *p,
                              const gdn_step *step, gdn_error *error)
 {
-    limits l = { .spec = settings->config.num_speculative_tokens, .threshold = settings->threshold,
-                 .cols = step->tables[0].cols, .speculative = p->any_drafts_given, .columns = indices->any_reads_given };
+    limits l = { .spec = settings->config.num_speculative_tokens,
+                 .threshold = settings->threshold,
+                 .cols = step->tables[0].cols,
+                 .speculative = p->any_drafts_given,
+                 .columns = indices->any_reads_given };
     int32_t decodes = p->speculative ? p->rows : p->num_decodes;
     while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills beside speculative rows */
     int32_t ordinary = count_ordinary(&l, step, indices->read_column, decodes);

@@ -10,18 +10,19 @@ static inline int are_slots(const int32_t *values, int32_t n, int32_t slots)
     return highest < (uint32_t)(slots - 1) || n == 0;
 }
 
-static gdn_status judge_slots(const gdn_slot_users *k, const gdn_step *step, int32_t i, int32_t read_column, int32_t slots,
-                              int32_t group, gdn_error *error)
+static gdn_status judge_slots(const gdn_slot_users *k, const gdn_step *step, int32_t i, int32_t read_column,
+                              int32_t slots, int32_t group, gdn_error *error)
 {
     int32_t row = gdn_slot_users_row(k, i), written = gdn_slot_users_written(k, step, i);
     for (int32_t c = 0; c < k->columns; c++) {
         int32_t v = k->write[i * k->columns + c], lowest = c < written;
         if (v < lowest || v >= slots)
-            GDN_REFUSE(error, "rows[%d] group %d block %d = %d, want %d .. %d (num_slots - 1)", row, group, c, v, lowest, slots - 1);
+            GDN_REFUSE(error, "rows[%d] group %d block %d = %d, want %d .. %d (num_slots - 1)", row, group, c, v,
+                       lowest, slots - 1);
     }
     if (read_column >= 0 && (k->read[i] < 1 || k->read[i] >= slots))
-        GDN_REFUSE(error, "rows[%d] group %d block at read_column %d = %d, want 1 .. %d (num_slots - 1)", row, group, read_column,
-               k->read[i], slots - 1);
+        GDN_REFUSE(error, "rows[%d] group %d block at read_column %d = %d, want 1 .. %d (num_slots - 1)", row, group,
+                   read_column, k->read[i], slots - 1);
     return GDN_OK;
 }
 
@@ -41,7 +42,7 @@ GDN_WIDE static int32_t find_doubtful(const gdn_slot_users *k, int32_t slots)
     int32_t all = k->rows & ~(GDN_VECTOR - 1), i = 0;
     if (rows_are_good(k, slots, 0, all)) i = all;
     while (i + GDN_VECTOR <= k->rows && rows_are_good(k, slots, i, GDN_VECTOR)) i += GDN_VECTOR;
-    while (i + GDN_SMALL_VECTOR <= k->rows && rows_are_good(k, slots, i, GDN_SMALL_VECTOR)) i += GDN_SMALL_VECTOR;
+    while (i + GDN_FEW <= k->rows && rows_are_good(k, slots, i, GDN_FEW)) i += GDN_FEW;
     return i;
 }
 
@@ -64,7 +65,8 @@ static gdn_status check_padding(const gdn_table *table, const gdn_table *own, in
         const gdn_table *t = r < 0 ? own : table;
         const int32_t *blocks = t->data + (int64_t)(r < 0 ? ~r : r) * t->stride;
         for (int32_t c = 0; c < columns; c++)
-            if (blocks[c]) GDN_REFUSE(error, "rows[%d] group %d block %d = %d, want 0 in a padding row", i, group, c, blocks[c]);
+            if (blocks[c])
+                GDN_REFUSE(error, "rows[%d] group %d block %d = %d, want 0 in a padding row", i, group, c, blocks[c]);
     }
     return GDN_OK;
 }
@@ -78,7 +80,8 @@ gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u,
         if (step->tables[g].on_device) continue; /* the device checks what only it can see */
         const int32_t *slots = indices->slots + (size_t)g * indices->group_stride;
         gdn_slot_users users[2] = {
-            { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1, 0, reads_back },
+            { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1, 0,
+              reads_back },
             { slots + indices->spec, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 1, 0 },
         };
         gdn_status status = GDN_OK;

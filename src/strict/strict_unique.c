@@ -44,10 +44,10 @@ static gdn_status refuse_second_writer(const gdn_slot_users users[2], const gdn_
 {
     int32_t first = find_writer(users, step, slot, -1), second = find_writer(users, step, slot, first);
     if (second == INT32_MAX)
-        return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d names block %d twice, want a block a column", first, group,
-                        slot);
-    return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d writes block %d, want one that rows[%d] does not write", second,
-                    group, slot, first);
+        return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d names block %d twice, want a block a column", first,
+                        group, slot);
+    return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d writes block %d, want one that rows[%d] does not write",
+                    second, group, slot, first);
 }
 
 /* Takes note of every slot that these rows write; the slot that was taken already, or 0. */
@@ -64,14 +64,14 @@ static int32_t mark_written(gdn_uniqueness *u, const gdn_slot_users *k, const gd
     return 0;
 }
 
-static gdn_status check_reads(const gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_slot_users *k, const gdn_step *step,
-                              const int32_t *read_column, int32_t group, gdn_error *error)
+static gdn_status check_reads(const gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_slot_users *k,
+                              const gdn_step *step, const int32_t *read_column, int32_t group, gdn_error *error)
 {
     for (int32_t i = 0; i < k->rows; i++) {
         int32_t row = gdn_slot_users_row(k, i), slot = k->read[i];
         if (read_column[row] < 0 || u->seen[slot] != u->generation || writes(k, step, i, slot)) continue;
-        return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d reads block %d, want one that rows[%d] does not write", row,
-                        group, slot, find_writer(users, step, slot, row));
+        return gdn_fail(error, GDN_EINVAL, "rows[%d] group %d reads block %d, want one that rows[%d] does not write",
+                        row, group, slot, find_writer(users, step, slot, row));
     }
     return GDN_OK;
 }

@@ -10,10 +10,10 @@ static uint32_t find_misshapen(const gdn_metadata *m, const gdn_shapes *shapes)
     const gdn_tensor *tiles = &m->batch_ptr, *states = &m->spec_state_indices_tensor;
     if (tiles->data && (tiles->shape[0] % 2 || tiles->shape[0] < 2 * GDN_MIN_TILES)) return GDN_FIELD_batch_ptr;
     if (states->data && states->shape[1] < 1) return GDN_FIELD_spec_state_indices_tensor;
-#define X(name, type, capacity, per_group)                                                                               \
-    {                                                                                                                    \
-        int64_t want = shapes->want[GDN_FIELD_##name], length = (int64_t)m->name.shape[0] * m->name.shape[1];            \
-        if (!m->name.data != (want == GDN_NO_TENSOR) || (want >= 0 && want != length)) return GDN_FIELD_##name;          \
+#define X(name, type, capacity, per_group)                                                                             \
+    {                                                                                                                  \
+        int64_t want = shapes->want[GDN_FIELD_##name], length = (int64_t)m->name.shape[0] * m->name.shape[1];          \
+        if (!m->name.data != (want == GDN_NO_TENSOR) || (want >= 0 && want != length)) return GDN_FIELD_##name;        \
     }
     GDN_FIELDS(X)
 #undef X
@@ -29,9 +29,12 @@ static void plan_rows(gdn_verify_plan *p, const gdn_settings *settings, const gd
                                      .least_end = known ? others : 0, .most_end = known ? others : longest,
                                      .boundaries = GDN_FIELD_non_spec_query_start_loc };
     /* Without plain rows, vLLM hands out the batch's own first boundaries: empty rows may stand among them. */
-    p->rows[1] = (gdn_verify_rows){ .real = m->num_spec_decodes, .least = p->strict,
-                                     .most = p->strict ? p->most_accepted : longest, .most_end = spec_tokens,
-                                     .least_end = known ? spec_tokens : 0, .boundaries = GDN_FIELD_spec_query_start_loc };
+    p->rows[1] = (gdn_verify_rows){ .real = m->num_spec_decodes,
+                                    .least = p->strict,
+                                    .most = p->strict ? p->most_accepted : longest,
+                                    .most_end = spec_tokens,
+                                    .least_end = known ? spec_tokens : 0,
+                                    .boundaries = GDN_FIELD_spec_query_start_loc };
     p->mixed = s->mixed;
     p->for_graph = s->for_graph;
     p->num_spec_decodes = m->num_spec_decodes;
@@ -54,17 +57,22 @@ static void plan_fields(gdn_verify_plan *p, const gdn_settings *settings, const 
 {
     uint32_t num_groups = (uint32_t)settings->config.num_groups;
     int32_t BOUND = settings->config.query_start_loc_dtype;
-#define X(name, type, capacity_, per_group)                                                                              \
-    {                                                                                                                    \
-        const gdn_tensor *t = &m->name;                                                                                  \
-        uint32_t f = GDN_FIELD_##name, length = (uint32_t)t->shape[0] * (uint32_t)t->shape[1];                           \
-        uint32_t stride = (uint32_t)arena->group_stride[f], groups = per_group ? num_groups : 1;                         \
-        void *buffer = arena->capacity[f] ? gdn_arena_at(arena, f, 0) : NULL;                                            \
-        p->fields[f] = (gdn_verify_tensor){ .data = (uintptr_t)t->data, .stride = stride, .elements = length,                  \
-                                      .groups = t->data ? groups : 0, .dtype = t->dtype };                               \
-        p->unused[f] = (gdn_unused){ .buffer = settings->config.poison ? (uintptr_t)buffer : 0, .stride = stride,        \
-                                     .used = t->data == buffer ? length * gdn_element_size(t->dtype) : 0,                         \
-                                     .bytes = (uint32_t)arena->capacity[f] * gdn_element_size(type), .groups = groups };          \
+#define X(name, type, capacity_, per_group)                                                                            \
+    {                                                                                                                  \
+        const gdn_tensor *t = &m->name;                                                                                \
+        uint32_t f = GDN_FIELD_##name, length = (uint32_t)t->shape[0] * (uint32_t)t->shape[1];                         \
+        uint32_t stride = (uint32_t)arena->group_stride[f], groups = per_group ? num_groups : 1;                       \
+        void *buffer = arena->capacity[f] ? gdn_arena_at(arena, f, 0) : NULL;                                          \
+        p->fields[f] = (gdn_verify_tensor){ .data = (uintptr_t)t->data,                                                \
+                                            .stride = stride,                                                          \
+                                            .elements = length,                                                        \
+                                            .groups = t->data ? groups : 0,                                            \
+                                            .dtype = t->dtype };                                                       \
+        p->unused[f] = (gdn_unused){ .buffer = settings->config.poison ? (uintptr_t)buffer : 0,                        \
+                                     .stride = stride,                                                                 \
+                                     .used = t->data == buffer ? length * gdn_element_size(t->dtype) : 0,              \
+                                     .bytes = (uint32_t)arena->capacity[f] * gdn_element_size(type),                   \
+                                     .groups = groups };                                                               \
     }
     GDN_FIELDS(X)
 #undef X
@@ -84,7 +92,8 @@ static void plan_blocks(gdn_verify_plan *p)
     }
 }
 
-uint32_t gdn_verify_plan_make(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *meta)
+uint32_t gdn_verify_plan_make(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena,
+                              const gdn_metadata *meta)
 {
     gdn_shapes shapes;
     gdn_shapes_expect(&shapes, settings, meta);

@@ -54,7 +54,8 @@ _Static_assert(64 - GDN_CLAIM_STAMP == 30, "verify_plan.h: a slot's word has 30 
 
 /* Row `number` writes or reads the slot. Writers and readers come in any order, and the later one sees the earlier:
  * 0 where another row writes it, or this one writes what another uses. Rows may read a slot together. */
-GDN_RULE int32_t gdn_claim_slot(const gdn_verify_plan *c, uint32_t group, uint64_t slot, uint32_t number, int32_t writes)
+GDN_RULE int32_t gdn_claim_slot(const gdn_verify_plan *c, uint32_t group, uint64_t slot, uint32_t number,
+                                int32_t writes)
 {
     if (!c->claims) return 1;
     uint64_t *claim = (uint64_t *)(uintptr_t)c->claims + group * c->most_slots + slot, was = 0, me = number + 1;

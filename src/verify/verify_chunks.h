@@ -72,10 +72,11 @@ GDN_RULE int32_t gdn_verify_tile(const gdn_verify_plan *c, int64_t i)
 }
 
 /* The prefills alone repeat what all non-spec rows have, without the decodes in front. */
-GDN_RULE int32_t gdn_verify_prefills(const gdn_verify_plan *c, uint32_t field, uint32_t whole, uint32_t group, int64_t i,
-                                int64_t less)
+GDN_RULE int32_t gdn_verify_prefills(const gdn_verify_plan *c, uint32_t field, uint32_t whole, uint32_t group,
+                                     int64_t i, int64_t less)
 {
-    return gdn_plus(gdn_at(c, field, group, i), less) == gdn_at(c, whole, group, c->first_prefill + i) ? 0 : GDN_CHECK_TAIL;
+    return gdn_plus(gdn_at(c, field, group, i), less) == gdn_at(c, whole, group, c->first_prefill + i) ? 0
+                                                                                                       : GDN_CHECK_TAIL;
 }
 
 #endif

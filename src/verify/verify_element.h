@@ -6,7 +6,8 @@
 #include "verify/verify_chunks.h"
 
 /* spec_before: what gdn_verify_mask wants, for elements of the mask alone. */
-GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i, int64_t spec_before)
+GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i,
+                                    int64_t spec_before)
 {
     switch (field) {
     case GDN_FIELD_spec_query_start_loc: return gdn_verify_boundary(c, 1, i);
@@ -25,7 +26,8 @@ GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, ui
         return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_query_start_loc, 0, i, c->tokens_before_prefills);
     case GDN_FIELD_prefill_state_indices:
         return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_state_indices_tensor, group, i, 0);
-    case GDN_FIELD_prefill_has_initial_state: return gdn_verify_prefills(c, field, GDN_FIELD_has_initial_state, 0, i, 0);
+    case GDN_FIELD_prefill_has_initial_state:
+        return gdn_verify_prefills(c, field, GDN_FIELD_has_initial_state, 0, i, 0);
     case GDN_FIELD_prefill_read_state_indices:
         return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_read_state_indices, group, i, 0);
     case GDN_FIELD_spec_read_state_indices: return gdn_verify_read(c, field, 1, group, i);

@@ -41,7 +41,8 @@ typedef struct gdn_verify_plan {
     int32_t num_spec_decodes;
     int32_t decodes;         /* non-spec rows in front that cannot be prefills; -1: nobody can tell */
     int32_t decode_tokens, tokens; /* of those rows; of both classes */
-    int32_t first_prefill, tokens_before_prefills; /* first non-spec row of the prefill_* tensors, tokens in front of it */
+    int32_t first_prefill;   /* first non-spec row of the prefill_* tensors */
+    int32_t tokens_before_prefills;
     int32_t most_accepted;   /* S + 1 */
     uint32_t columns;        /* of spec_state_indices_tensor */
     int32_t least_prefill;   /* tokens of the first prefill */

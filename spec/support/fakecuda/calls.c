@@ -89,8 +89,20 @@ static void release_primary(int device)
 }
 API int cuDevicePrimaryCtxRelease_v2(int device) { ENTER_AND_DO(release_primary(device)); return OK; }
 API int cuCtxGetCurrent(void **out) { ENTER(); *out = current(); return OK; }
-API int cuCtxGetDevice(int *device) { ENTER(); if (!current()) return INVALID_CONTEXT; *device = current()->device; return OK; }
-API int cuCtxPushCurrent_v2(void *c) { ENTER(); if (!c || depth == 64) return INVALID_CONTEXT; stack[depth++] = c; return OK; }
+API int cuCtxGetDevice(int *device)
+{
+    ENTER();
+    if (!current()) return INVALID_CONTEXT;
+    *device = current()->device;
+    return OK;
+}
+API int cuCtxPushCurrent_v2(void *c)
+{
+    ENTER();
+    if (!c || depth == 64) return INVALID_CONTEXT;
+    stack[depth++] = c;
+    return OK;
+}
 API int cuCtxPopCurrent_v2(void **out)
 {
     if (!depth) return INVALID_CONTEXT;
@@ -133,7 +145,13 @@ API int cuGetErrorString(int code, const char **out) { return words(code, out, 1
 
 /* ---- further calls, for the specs alone ---- */
 
-API int cuCtxSetCurrent(void *c) { if (!c) depth = 0; else if (depth) stack[depth - 1] = c; else stack[depth++] = c; return OK; }
+API int cuCtxSetCurrent(void *c)
+{
+    if (!c) depth = 0;
+    else if (depth) stack[depth - 1] = c;
+    else stack[depth++] = c;
+    return OK;
+}
 API int cuDeviceGetName(char *name, int length, int device)
 {
     (void)device;

@@ -69,13 +69,15 @@ void run_checks(const operation *o)
     }
     for (unsigned n = 0; n < grid; n++) {
         uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1);
-        for (uint32_t t = 0; t < GDN_VERIFY_THREADS; t++) gdn_verify_block(c, block, (odd * t + n) % GDN_VERIFY_THREADS);
+        for (uint32_t t = 0; t < GDN_VERIFY_THREADS; t++)
+            gdn_verify_block(c, block, (odd * t + n) % GDN_VERIFY_THREADS);
     }
     seed++;
 }
 
 enum { INSPECTOR = 3, NUM_KERNELS = 4 };
-static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large", "gdn_verify_all" };
+static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large",
+                                                  "gdn_verify_all" };
 static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_verify_plan) };
 
 API int cuModuleGetFunction(void **out, void *module, const char *name)
@@ -95,7 +97,8 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
     ENTER();
     int kernel = (int)((const char *const *)function - KERNELS);
     if (!current() || kernel < 0 || kernel >= NUM_KERNELS) return INVALID_HANDLE;
-    if (!gx || gy != 1 || gz != 1 || bx != GDN_THREADS || by != 1 || bz != 1 || shared > GDN_SHARED || extra) return INVALID_VALUE;
+    if (!gx || gy != 1 || gz != 1 || bx != GDN_THREADS || by != 1 || bz != 1 || shared > GDN_SHARED || extra)
+        return INVALID_VALUE;
     operation o = { .kind = kernel == INSPECTOR ? CHECK : LAUNCH, .grid = gx, .shared = shared, .kernel = kernel };
     /* As much of the parameters as the kernel has, and no more: ASan sees what reaches beyond. */
     o.launch = aligned_alloc(16, (SIZES[kernel] + 15) / 16 * 16);

@@ -18,7 +18,8 @@ memory *find(uint64_t p, size_t bytes)
 {
     for (int i = 0; i < used; i++) {
         uint64_t base = (uint64_t)(uintptr_t)blocks[i].base;
-        if (base && p >= base && p - base <= blocks[i].bytes && bytes <= blocks[i].bytes - (p - base)) return &blocks[i];
+        if (base && p >= base && p - base <= blocks[i].bytes && bytes <= blocks[i].bytes - (p - base))
+            return &blocks[i];
     }
     return NULL;
 }

@@ -130,7 +130,11 @@ API int cuStreamIsCapturing(void *handle, int *capturing)
 /* ---- further calls, for the specs alone ---- */
 
 /* The bench holds a stream back by such a function; here nothing would ever let it go on. */
-API int cuLaunchHostFunc(void *s, void (*function)(void *), void *data) { (void)s, (void)function, (void)data; return OK; }
+API int cuLaunchHostFunc(void *s, void (*function)(void *), void *data)
+{
+    (void)s, (void)function, (void)data;
+    return OK;
+}
 API int cuEventElapsedTime(float *ms, void *from, void *to) { (void)from, (void)to; *ms = 1; return OK; }
 API int cuStreamCreate(void **out, unsigned flags)
 {
