@@ -120,7 +120,7 @@ test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(IN_TREE) scripts/specs
 
 # The texts of spec/goldens/texts anew, for a change that was meant: read the difference.
-TEXT_SPECS := $(patsubst %,spec/%_spec.lua,texts report_texts domains transcripts)
+TEXT_SPECS := $(foreach name,texts report_texts domains transcripts,$(wildcard spec/*/$(name)_spec.lua))
 goldens: all
 	@GDN_GOLDENS=write SPECS="$(TEXT_SPECS)" $(IN_TREE) scripts/specs
 	@git diff --stat spec/goldens/texts
@@ -151,8 +151,8 @@ asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
 
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
 # memory, where valgrind leaves it other room for machine code.
-CORE_SPECS := $(patsubst %,spec/%_spec.lua,batch builder build_raw raw_refusals metadata tensor tables lists legality \
-  strict oracle dlpack dlpack_owners emitters)
+CORE_SPECS := $(foreach name,batch builder build_raw raw_refusals metadata tensor tables list_arguments legality \
+  strict oracle dlpack dlpack_owners kernel_conventions,$(wildcard spec/*/$(name)_spec.lua))
 valgrind: deps all $(FAKE)
 	@scripts/deps valgrind
 	@SPECS="$(CORE_SPECS)" SKIP=lua,jit GDN_CASES=$${GDN_CASES:-20} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9

@@ -15,7 +15,7 @@ for i = 1, #arg, 2 do
 end
 
 local driver = require "spec.support.driver".open(options.device)
-local run = require "spec.support.agree".run(driver, options)
+local run = require "spec.support.cpu_vs_cuda".run(driver, options)
 driver:close()
 print(("agree: seed %d, %d cases: %d launches, %d through the ring, %d refused, %d wrong on the device alone")
   :format(options.seed, options.cases, run.launches, run.ring, run.refused, run.unseen))

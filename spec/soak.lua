@@ -4,7 +4,7 @@
 -- An engine for each policy, mode none or align, one or two steps in flight. All of them live until the end.
 -- In each round each plays other requests; in between, the same ones again, which are timed.
 local ffi = require "ffi"
-local play = require "spec.support.play"
+local play = require "spec.support.random_traffic"
 
 local POLICIES = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" }
 local REQUESTS, TIMED_SEED = 30, 7

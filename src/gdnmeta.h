@@ -60,8 +60,8 @@ extern "C" {
 #define GDN_VERSION_PATCH 0
 #define GDN_VERSION (GDN_VERSION_MAJOR * 10000 + GDN_VERSION_MINOR * 100 + GDN_VERSION_PATCH) /* for #if */
 
-/* Changes with any layout or signature, of which the second number is a hash: spec/abi_spec.lua says when they no
- * longer fit. gdn_abi() tells the library's. */
+/* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
+ * no longer fit. gdn_abi() tells the library's. */
 enum { GDN_ABI = 4 }; /* 9153e7ebff31d79c */
 
 /* ---- 1. Status ---- */

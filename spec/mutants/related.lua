@@ -4,10 +4,10 @@ local MAP = {
   { "src/base/config", "builder options oracle" },
   { "src/base/status", "release builder" },
   { "src/base/fork", "cuda_context" },
-  { "src/base/guarded", "guards batch" },
+  { "src/base/guarded", "guarded_memory batch" },
   { "src/base/simd", "legality legality_blocks" },
   { "src/base/", "strict regressions conformance oracle" },
-  { "src/input/batch", "batch legality guards oracle" },
+  { "src/input/batch", "batch legality guarded_memory oracle" },
   { "src/input/vllm", "build_raw raw_refusals legality conformance oracle" },
   { "src/input/device", "cuda_inputs cuda_bad_inputs cuda_agree" },
   { "src/input/", "strict oracle" },
@@ -29,7 +29,7 @@ local MAP = {
   { "src/cuda/", "cuda_ring cuda_context cuda_failures cuda_counts" },
   { "src/builder/borrow", "tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "dlpack dlpack_owners" },
-  { "src/builder/footprint", "memory limits" },
+  { "src/builder/footprint", "memory ranges" },
   { "src/builder/verif", "check_agreeing check cuda_check" },
   { "src/builder/", "builder strict tables batch finalizers" },
   { "src/scheduler/slot", "slots engine_states" },
@@ -80,19 +80,19 @@ local MAP = {
   { "sim/counters", "outcomes simulator report" },
   { "engine/decide/verify_plan", "proof broken_plans engine_step invariants containment" },
   { "engine/construct", "footprint engine engine_step containment engine_async" },
-  { "engine/hooks/view", "callers containment levels policy" },
-  { "engine/hooks/whole_step", "callers levels engine_step policy invariants" },
+  { "engine/hooks/view", "callers containment policy_fields policy" },
+  { "engine/hooks/whole_step", "callers policy_fields engine_step policy invariants" },
   { "engine/step", "callers engine_step engine guarded_engine invariants" },
   { "engine/control", "callers engine engine_states events policy metrics invariants" },
   { "engine/plan", "engine engine_step policy footprint proof holding passing yielding starvation " ..
     "invariants transcripts" },
-  { "engine/", "transcripts engine engine_step engine_states engine_async invariants levels policy " ..
-    "containment shipped" },
+  { "engine/", "transcripts engine engine_step engine_states engine_async invariants policy_fields policy " ..
+    "containment shipped_policies" },
   { "engine.lua", "callers engine engine_step engine_async events invariants transcripts" },
-  { "policy/fair", "fair shipped" },
-  { "policy/", "transcripts shipped fair policy" },
+  { "policy/fair", "fair shipped_policies" },
+  { "policy/", "transcripts shipped_policies fair policy" },
   { "native/trace_cuts", "traces" },
-  { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw lists" },
+  { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw list_arguments" },
   { "policy.lua", "domains callers policy containment" },
   { "engine/requests", "transcripts engine engine_step invariants" },
   { "sim/trace",
@@ -109,12 +109,12 @@ local MAP = {
   { "sim/recorded_acceptance", "recorded acceptance" },
   { "sim/cost", "cost roofline" },
   { "sim/fairness", "sim_tables fairness" },
-  { "report/max_rate", "sim_tables knee" },
-  { "sim/requests", "sim_tables load sessions classes sim simulator" },
-  { "sim/histogram", "sim_tables samples" },
+  { "report/max_rate", "sim_tables max_rate" },
+  { "sim/requests", "sim_tables library_lookup sessions classes sim simulator" },
+  { "sim/histogram", "sim_tables histogram" },
   { "sim/timeline", "sim_tables simulator" },
   { "report/sweep", "sim_tables sim cli_texts" },
-  { "sim/numbers", "sim_tables format" },
+  { "sim/numbers", "sim_tables numbers" },
   { "report/compare", "sim_tables report report_texts" },
   { "report/metrics_table", "report_texts report cli_texts" },
   { "report/html", "report_texts report" },
@@ -123,7 +123,7 @@ local MAP = {
   { "report/charts", "report_texts report" },
   { "report/text", "report_texts report cli_texts" },
   { "sim/scenario", "domains sim_options sim simulator" },
-  { "sim/", "transcripts report_texts sim simulator report load cli_simulate" },
+  { "sim/", "transcripts report_texts sim simulator report library_lookup cli_simulate" },
   { "gdnmeta/record", "transcripts record record_damaged record_rebuild cli_record" },
   { "cli/sweep", "cli_texts cli_sweep" },
   { "cli/merge", "cli_merge cli_texts cli_sweep" },
@@ -146,8 +146,16 @@ local MAP = {
   { "builder/options", "options domains builder" },
   { "native/c_buffers", "scratch build_raw" },
   { "policy/contained/sandbox", "policy containment" },
-  { "", "callers lists batch builder metadata tables" },
+  { "", "callers list_arguments batch builder metadata tables" },
 }
+
+-- Where a spec lies: names are unique, whatever the folder.
+local paths = {}
+local pipe = io.popen "find spec -name '*_spec.lua'"
+for path in pipe:lines() do paths[path:match "([%w_]+)_spec%.lua$"] = path end
+pipe:close()
+
+local function path_of(name) return assert(paths[name], "no spec " .. name) end
 
 ---@param file string
 ---@return table specs, paths of files and folders
@@ -156,7 +164,7 @@ return function(file)
     if file:find(entry[1]) then
       local specs = {}
       for name in entry[2]:gmatch "%S+" do
-        specs[#specs + 1] = name == "regressions" and "spec/regressions" or ("spec/%s_spec.lua"):format(name)
+        specs[#specs + 1] = name == "regressions" and "spec/regressions" or path_of(name)
       end
       return specs
     end

@@ -1,6 +1,6 @@
 -- Faults of other builders that put a row into the wrong class. See mutants/faults.lua, which puts each
 -- of them into this library.
-local serve = require "spec.support.serve"
+local serve = require "spec.support.run_engine"
 local strict = require "spec.support.strict_rows"
 
 local builder_of, build = strict.builder_of, strict.build

@@ -2,7 +2,7 @@
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
 local lib = require "gdnmeta.native"
-local serve = require "spec.support.serve"
+local serve = require "spec.support.run_engine"
 local strict = require "spec.support.strict_rows"
 
 local decode, spec, fresh, empty = strict.decode, strict.spec, strict.fresh, strict.empty

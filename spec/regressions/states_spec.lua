@@ -1,6 +1,6 @@
 -- Faults of other engines that read a state which is not the row's own, or not the one it stands at.
-local serve = require "spec.support.serve"
-local scripts = require "spec.support.script"
+local serve = require "spec.support.run_engine"
+local scripts = require "spec.support.scripted_engine"
 local strict = require "spec.support.strict_rows"
 
 local request = serve.request

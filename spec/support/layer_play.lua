@@ -1,7 +1,7 @@
 -- Plays traffic through an engine with reference layers in the kernels' place.
 local layer_kernel = require "spec.support.layer_kernel"
-local play = require "spec.support.play"
-local shadow = require "spec.support.shadow"
+local play = require "spec.support.random_traffic"
+local shadow = require "spec.support.vllm_states"
 
 local random = math.random
 

@@ -1,7 +1,7 @@
 -- Random mixes of users for `fair`, and books of their service from what the engine reports: the policy's own
 -- are not asked.
 local fairness = require "gdnmeta.sim.fairness"
-local serve = require "spec.support.serve"
+local serve = require "spec.support.run_engine"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 -- Servers of one-second steps, for specs about who waits behind whom.
-local serve = require "spec.support.serve"
+local serve = require "spec.support.run_engine"
 
 local M = {}
 

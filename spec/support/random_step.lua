@@ -3,7 +3,7 @@
 local breaks = require "spec.support.random_break"
 local broken = require "spec.support.random_break_raw"
 local chances = require "spec.support.random_config"
-local feed = require "spec.support.feed"
+local feed = require "spec.support.submit_paths"
 local parts = require "spec.support.oracle_parts"
 local random = require "spec.support.random_batch"
 

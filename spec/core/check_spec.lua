@@ -1,0 +1,128 @@
+-- Checks of the outputs: no false alarm, whatever the step, and no change that should be seen goes unseen.
+--   GDN_SEED=N   replays a run      GDN_CASES=N   random builds
+local cjson = require "cjson"
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local corrupt = require "spec.support.flip_elements"
+local feed = require "spec.support.submit_paths"
+local random = require "spec.support.random_config"
+local step = require "spec.support.random_step"
+local vectors = require "spec.support.vectors"
+
+local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
+local CASES = tonumber(os.getenv "GDN_CASES") or 6000
+local PER_BUILDER = 25
+local STRICT_ONLY = { [6] = true, [7] = true, [8] = true, [13] = true } -- slots, accepted counts, shifts
+local RULES = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }
+
+-- Random steps under a rule set: body(builder, config, inputs, rand) after each build that succeeds.
+local function each_build(rules, seed, cases, body)
+  local rand, builder, batch, config, built = random.rng(seed), nil, nil, nil, 0
+  for case = 1, cases do
+    if case % PER_BUILDER == 1 then
+      if builder then
+        batch:close()
+        builder:close()
+      end
+      config = random.config(rand, rules)
+      config.pad_slot_id = random.chance(rand, 30) and -1 or 0
+      config.query_start_loc_dtype = random.chance(rand, 30) and "int64" or "int32"
+      local options = vectors.without_nulls(config)
+      options.rules, options.device = rules, "cpu"
+      options.check, options.poison = true, random.chance(rand, 50)
+      builder = assert(gdn.builder(options))
+      batch = assert(builder:batch())
+    end
+    local inputs, path, rows = step.draw(rand, rules, config)
+    local raised, meta = pcall(feed.paths[path], builder, batch, inputs, rows)
+    if raised and meta then
+      built = built + 1
+      local ok, reason = pcall(body, builder, config, inputs, rand)
+      if not ok then
+        error(("GDN_SEED=%d case %d (%s): %s\n%s"):format(SEED, case, rules, reason,
+          cjson.encode { config = config, inputs = inputs }), 0)
+      end
+    end
+  end
+  batch:close()
+  builder:close()
+  return built
+end
+
+describe("A checked build", function()
+  print(("\ncheck_spec: GDN_SEED=%d GDN_CASES=%d"):format(SEED, CASES))
+
+  local total = 0
+  for n, rules in ipairs(RULES) do
+    it("raises no false alarm under " .. rules, function()
+      local built = each_build(rules, SEED + n, CASES / 3, function(builder)
+        local found = builder:check_result()
+        if found then error(found, 0) end
+      end)
+      total = total + built
+      if n == #RULES then print(("check_spec: %d builds raised no alarm"):format(total)) end
+      assert.is_true(built > CASES / 3 * 0.4)
+    end)
+
+    it("sees every changed element that can be seen under " .. rules, function()
+      local counts = { seen = 0, unseen = {}, codes = {} }
+      local cases = math.max(1, math.min(CASES / 30, 500))
+      each_build(rules, SEED + n + 10, cases, function(builder, config, inputs, rand)
+        corrupt.run(rand, builder, config, rules, inputs, counts)
+      end)
+      assert.is_true(counts.seen > 2 * CASES / 60)
+      for code = 2, CASES >= 6000 and 13 or 0 do -- each kind was met that these rules have
+        if counts.codes[code] == nil then
+          assert.is_true(STRICT_ONLY[code] and rules ~= "strict", ("GDN_SEED=%d: no %d"):format(SEED, code))
+        end
+      end
+    end)
+  end
+end)
+
+describe("A builder with poison", function()
+  local builder, batch
+  before_each(function()
+    builder = assert(gdn.builder { device = "cpu", max_num_seqs = 8, max_num_batched_tokens = 1024,
+      poison = true, num_groups = 2, full_cuda_graph = true })
+    batch = assert(builder:batch())
+    for g = 0, 1 do
+      for i = 0, 7 do builder:table(g)[i] = 1 + i end
+    end
+  end)
+  after_each(function()
+    batch:close()
+    builder:close()
+  end)
+
+  it("leaves nothing of an earlier step behind the tensors of a later one", function()
+    for row = 0, 7 do assert(batch:push(100, 100, -1, 1, false, row)) end
+    local meta = assert(builder:build(batch))
+    local tiles, chunks = meta.batch_ptr.data, meta.chunk_indices.data
+    local flags = ffi.cast("uint8_t *", meta.has_initial_state.data)
+    batch:clear()
+    for row = 0, 2 do assert(batch:push(1, 9, -1, 1, true, row)) end
+    assert(batch:pad(4, 4))
+    assert(builder:build(batch))
+    assert.are.same({ 1, 2, 3, 0 }, meta.non_spec_state_indices_tensor:totable())
+    for g = 0, 1 do
+      local slots = meta:group(g).non_spec_state_indices_tensor.data
+      for i = 4, 7 do assert.are.equal(-1515870811, slots[i]) end
+    end
+    for i = 5, 8 do assert.are.equal(-1515870811, meta.non_spec_query_start_loc.data[i]) end
+    for i = 0, 2047 do assert.are.equal(-1515870811, tiles[i]) end
+    for i = 0, 7 do assert.are.same({ 0xa5, -1515870811 }, { flags[i], chunks[i] }) end
+  end)
+
+  it("writes all padding again, and is no check", function()
+    for _, rows in ipairs { 5, 2, 7, 1 } do
+      batch:clear()
+      for row = 0, rows - 1 do assert(batch:push(1, 9, -1, 1, true, row)) end
+      assert(batch:pad(8, 8))
+      local slots = assert(builder:build(batch)).non_spec_state_indices_tensor
+      for i = 0, 7 do assert.are.equal(i < rows and i + 1 or 0, slots[i]) end
+    end
+    assert.is_nil(builder:check_result())
+    assert.are.same({ nil, "check = 0, want a builder with check = 1", -1 }, { builder:check() })
+  end)
+end)

@@ -1,0 +1,104 @@
+local gdn = require "gdnmeta"
+local serve = require "spec.support.run_engine"
+
+local ECAP = -3
+local builder, request = serve.builder, serve.request
+
+describe("Two steps in flight", function()
+  local function async(options, of_builder)
+    local b = { max_num_seqs = 2, max_requests = 4, max_rows = 8, max_num_batched_tokens = 64 }
+    for name, value in pairs(of_builder or {}) do b[name] = value end
+    local given = { builder = builder(b), second_builder = builder(b), async = true, policy = "fcfs",
+                    max_model_len = 200 }
+    for name, value in pairs(options or {}) do given[name] = value end
+    return assert(gdn.engine(given))
+  end
+
+  it("complete in order", function()
+    local engine = async()
+    engine:submit(request(1, { prompt_tokens = 100 }))
+    local first, second = engine:step(0), engine:step(1)
+    assert.are_not.equal(first, second)
+    assert.are.same({ 64, 36 }, { first.num_tokens, second.num_tokens })
+    assert.are.same({ nil, "step 1 is in flight, complete it first", ECAP }, { engine:step(2) })
+    assert.has_error(function() engine:complete(second, 2) end,
+                     "gdnmeta.Engine:complete: step 2 is in flight behind step 1")
+    engine:complete(first, 2)
+    engine:complete(second, 3)
+    assert.are.equal(101, engine:request(1).known)
+    engine:close()
+  end)
+
+  it("have metadata of their own", function()
+    local engine = async()
+    engine:submit(request(1))
+    local first, second = engine:step(0), engine:step(0)
+    assert.are.equal(1, first.metadata.num_prefills)
+    assert.are.equal(1, second.metadata.num_decodes)
+    assert.are.equal(10, first.metadata.num_prefill_tokens)
+    engine:close()
+  end)
+
+  it("notice a stop one step late, and keep the slots until then", function()
+    local engine = async()
+    engine:submit(request(1))
+    local first, second = engine:step(0), engine:step(0)
+    engine:complete(first, 1, { [1] = { stop = true } })
+    assert.are.same({ 1 }, first.finished)
+    assert.are.equal(1, engine:slots().used)
+    engine:complete(second, 2)
+    assert.are.equal(0, second.emitted[0])
+    assert.are.same({ 1, 1, 0 }, { engine.stats.wasted_rows, engine.stats.wasted_tokens,
+                                   engine:slots().used })
+    engine:close()
+  end)
+
+  it("keep a preempted request out until the step that names it is complete", function()
+    local engine = async()
+    engine:submit(request(1, { max_tokens = 9 }))
+    local first = engine:step(0)
+    assert(engine:set_policy(function(view, plan) for i in view:running() do plan:preempt(i) end end))
+    assert.are.same({ 1 }, engine:step(1).preempted)
+    assert.are.equal(1, engine:slots().used)
+    local answer
+    assert(engine:set_policy(function(view, plan)
+      for i in view:waiting() do answer = select(2, plan:admit(i)) or "granted" end
+    end))
+    assert.are.equal(0, engine:step(2).num_rows)
+    assert.are.equal("in flight", answer)
+    engine:complete(first, 3)
+    assert.are.equal(0, engine:slots().used)
+    assert.are.equal(11, engine:request(1).known) -- what it said stays said
+    local step = engine:step(4)
+    assert.are.same({ "granted", 11, 0 }, { answer, step.query_len[0], engine.stats.fallbacks })
+    engine:close()
+  end)
+
+  it("schedule nobody whom the steps in flight may bring to the end", function()
+    local engine = async()
+    engine:submit(request(1, { max_tokens = 2 }))
+    local first, second = engine:step(0), engine:step(0)
+    assert.are.equal(1, second.num_rows)
+    engine:complete(first, 0)
+    assert.are.equal(0, engine:step(0).num_rows)
+    engine:complete(second, 0)
+    assert.are.same({ 1 }, second.finished)
+    assert.are.equal(0, engine.stats.wasted_rows)
+    engine:close()
+  end)
+
+  it("are built again when drafts are rejected that the later one counted on", function()
+    local engine = async(nil, { num_speculative_tokens = 3 })
+    engine:submit(request(1, { max_tokens = 50 }))
+    engine:complete(engine:step(0), 0)
+    local first, second = engine:step(1), engine:step(2)
+    assert.are.same({ 14, 18 }, { first.seq_len[0], second.seq_len[0] })
+    engine:complete(first, 3, { [1] = { accepted_drafts = 1 } })
+    assert.are.equal(16, second.seq_len[0])
+    assert.are.equal(2, second.metadata.num_accepted_tokens[0])
+    assert.are.equal(1, second.read_column[0])
+    engine:complete(second, 4, { [1] = { accepted_drafts = 3 } })
+    assert.are.same({ 17, 16 }, { engine:request(1).known, engine:request(1).computed })
+    engine:close()
+  end)
+end)

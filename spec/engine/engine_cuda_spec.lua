@@ -1,0 +1,96 @@
+-- The engine on a CUDA builder: the same steps, one launch each.
+--   GDN_CUDA_SPECS=cuda   on a real device
+local drivers = require "spec.support.driver"
+local gdn = require "gdnmeta"
+local play = require "spec.support.random_traffic"
+
+local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 100)
+
+describe("An engine on a CUDA builder", function()
+  local driver
+  setup(function() driver = drivers.open(KIND) end)
+  teardown(function() driver:close() end)
+
+  local function random_play(async)
+    local seed = tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24
+    for case = seed, seed + CASES - 1 do
+      math.randomseed(case)
+      local c = play.configuration()
+      c.device, c.async = "cuda", async
+      local engine = play.engine(c, "fcfs")
+      play.run(c, { engine = engine, where = ("GDN_SEED=%d"):format(case), requests = play.requests(c, 15),
+                    cancel = 0.02 })
+      assert.are.equal(0, engine.stats.fallbacks)
+      local builds = engine.stats.steps - engine.stats.empty_steps
+      assert.are.equal(builds * (c.check and 2 or 1), engine.builder:counters().launches)
+      engine:close()
+      engine.builder:close()
+    end
+  end
+
+  it("keeps every invariant, with one launch a step and one a check", function() random_play(false) end)
+
+  -- A request whose drafts are in flight waits: nobody could say where its state lies.
+  it("keeps them with two steps in flight", function() random_play(true) end)
+
+  local function async(with_counts)
+    local builder = assert(gdn.builder { device = "cuda", max_num_seqs = 2, num_speculative_tokens = 3,
+                                         max_requests = 4, max_num_batched_tokens = 64 })
+    local accepted = driver:int32(4)
+    driver:write(accepted, { 1, 1, 1, 1 })
+    return assert(gdn.engine { builder = builder, async = true, max_model_len = 200,
+                               accepted = with_counts and accepted or nil }), builder, accepted
+  end
+
+  it("lets a step run behind unverified drafts where the device holds the accepted counts", function()
+    local engine, builder, accepted = async(true)
+    engine:submit { id = "other", prompt_tokens = 3, max_tokens = 1 }
+    engine:submit { id = "a", prompt_tokens = 5, max_tokens = 50 }
+    engine:complete(engine:step(0), 0)
+    local first = engine:step(1)
+    assert.are.same({ "a", 3 }, { first:id(0), first.drafts[0] })
+    local seat, counts = first.table_row[0], { 1, 1, 1, 1 }
+    counts[seat + 1] = 3 -- the device is done with the step and accepted 2; the host does not know yet
+    driver:write(accepted, counts)
+    local second = engine:step(2)
+    assert.are.equal(1, second.num_rows)
+    assert.are.equal(3, second.metadata.num_accepted_tokens[0])
+    local blocks = first.metadata.spec_state_indices_tensor
+    assert.are.equal(blocks[2], second.metadata.spec_read_state_indices[0])
+    assert.are.equal(2, second.metadata.spec_conv_shift[0])
+    local before = builder:counters().launches
+    engine:complete(first, 3, { a = { accepted_drafts = 2 } })
+    assert.are.equal(before, builder:counters().launches)
+    engine:complete(second, 4, { a = { accepted_drafts = 3 } })
+    assert.are.equal(5 + 1 + 3 + 4, engine:request("a").known)
+    assert.is_nil(builder:device_error())
+    engine:close()
+    builder:close()
+    driver:free_all()
+  end)
+
+  it("waits for drafts in flight without them", function()
+    local engine, builder = async(false)
+    engine:submit { id = "a", prompt_tokens = 5, max_tokens = 50 }
+    engine:complete(engine:step(0), 0)
+    local first = engine:step(1)
+    assert.are.equal(3, first.drafts[0])
+    assert.are.equal(0, engine:step(2).num_rows)
+    engine:complete(first, 2, { a = { accepted_drafts = 1 } })
+    assert.are.equal(1, engine:step(3).num_rows)
+    engine:close()
+    builder:close()
+    driver:free_all()
+  end)
+end)
+
+describe("The option accepted", function()
+  it("is for asynchronous CUDA engines", function()
+    local builder = assert(gdn.builder { device = "cpu" })
+    assert.has_error(function() gdn.engine { builder = builder,
+                                             accepted = require("ffi").new "int32_t[4]" } end,
+                     "gdnmeta.engine: accepted is for async = true on a CUDA builder")
+    builder:close()
+  end)
+end)

@@ -1,0 +1,118 @@
+-- A stray write beside a batch of an engine: the step is refused, and the engine goes on with another batch.
+local gdn = require "gdnmeta"
+local paint = require("gdnmeta.metadata.colors").plain
+local rows = require "gdnmeta.metadata.draw_rows"
+local serve = require "spec.support.run_engine"
+
+local ARRAYS = { query_len = "query_len", seq_len = "seq_len", drafts = "num_draft_tokens",
+                 last_accepted = "num_accepted_tokens", prompt_done = "prompt_done", table_row = "table_row",
+                 read_column = "read_column" }
+
+-- Steps to the end, with a write to step[name][at] before the one numbered `when`.
+local function serve_with(engine, name, at, when)
+  for id = 1, 6 do assert(engine:submit(serve.request(id, { max_tokens = 6 }))) end
+  local now, refused, emitted = 0, nil, 0
+  while not engine:idle() do
+    now = now + 1
+    if now == when then engine.steps[1][name][at] = 5 end
+    local step, message, code = engine:step(now)
+    if step then
+      assert(engine:complete(step, now))
+      for row = 0, step.num_rows - 1 do emitted = emitted + step.emitted[row] end
+    else
+      assert.is_nil(refused)
+      refused = { message, code }
+    end
+    assert.is_true(now < 100)
+  end
+  return refused, emitted
+end
+
+describe("An engine whose batch was written beside", function()
+  for field, array in pairs(ARRAYS) do
+    it("refuses one step and goes on, " .. field, function()
+      for _, at in ipairs { -1, -16, 4, 19 } do
+        local engine = serve.engine "fcfs"
+        local first = engine.steps[1].batch
+        local refused, emitted = serve_with(engine, field, at, 3)
+        assert.are.same({ ("something wrote outside of batch.%s[0 .. 3]"):format(array), gdn.EGUARD },
+                        refused)
+        assert.are.equal(6 * 6, emitted)
+        assert.are.equal(6, engine.stats.finished)
+        assert.are.equal(0, engine:slots().used)
+        assert.are_not.equal(first, engine.steps[1].batch)
+        first:close() -- it is nobody's any more
+        engine:close()
+      end
+    end)
+  end
+
+  it("keeps its batch otherwise", function()
+    local engine = serve.engine "fcfs"
+    local first = engine.steps[1].batch
+    assert.is_nil((serve_with(engine, "query_len", 0, 0)))
+    assert.are.equal(first, engine.steps[1].batch)
+    engine:close()
+  end)
+
+  it("knows the rows of the step that is in flight, and builds them again", function()
+    local shown = {}
+    for _, is_stray in ipairs { false, true } do
+      local options = { num_speculative_tokens = 1 }
+      local engine = assert(gdn.engine { builder = serve.builder(options), async = true,
+                                         second_builder = serve.builder(options) })
+      assert(engine:submit(serve.request(1, { max_tokens = 8 })))
+      assert(engine:complete(engine:step(0), 0)) -- the prompt
+      local first, second = assert(engine:step(1)), assert(engine:step(2))
+      if is_stray then second.seq_len[-1] = 7 end
+      local ok, message, code = engine:complete(first, 2) -- nothing accepted: the second is built again
+      if is_stray then
+        assert.are.same({ "something wrote outside of batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
+      end
+      assert.are.equal(not is_stray or nil, ok)
+      assert.is_false(first.in_flight)
+      shown[#shown + 1] = rows.draw(second.metadata, paint)
+      assert(engine:complete(second, 3))
+      serve.run(engine)
+      assert.are.equal(1, engine.stats.finished)
+      engine:close()
+    end
+    assert.are.equal(shown[1], shown[2])
+  end)
+end)
+
+describe("A step's own arrays", function()
+  for _, name in ipairs { "accepted_drafts", "stop", "next_drafts", "emitted", "finish" } do
+    it("may be written beside, which completes nothing, " .. name, function()
+      for _, at in ipairs { -1, -16, 4, 19 } do
+        for _, results in ipairs { false, {} } do
+          local engine = serve.engine "fcfs"
+          assert(engine:submit(serve.request(1)))
+          local step = assert(engine:step(1))
+          step[name][at] = 5
+          local ok, message, code = engine:complete(step, 1, results or nil)
+          assert.is_nil(ok)
+          assert.matches("^something wrote outside of step%.[%a_]+%[0 %.%. 3%]$", message)
+          assert.are.same({ gdn.EGUARD, true, 0 }, { code, step.in_flight, engine.stats.emitted })
+          assert.is_true(engine:complete(step, 1, results or nil))
+          serve.run(engine)
+          assert.are.same({ 1, 4 }, { engine.stats.finished, engine.stats.emitted })
+          engine:close()
+        end
+      end
+    end)
+  end
+
+  it("are named, or the one beside them is", function()
+    local engine = serve.engine "fcfs"
+    assert(engine:submit(serve.request(1)))
+    local step, named = assert(engine:step(1)), {}
+    for _, place in ipairs { { "accepted_drafts", -1 }, { "stop", -1 }, { "next_drafts", -9 },
+                             { "finish", 4 } } do
+      step[place[1]][place[2]] = -7
+      named[#named + 1] = select(2, engine:complete(step, 1)):match "step%.([%a_]+)"
+    end
+    assert.are.same({ "accepted_drafts", "stop", "next_drafts", "finish" }, named)
+    engine:close()
+  end)
+end)

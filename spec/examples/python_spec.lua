@@ -1,0 +1,103 @@
+-- examples/pytorch/gdnmeta: Python hosts get what Lua hosts get. The cases in Python stand in spec/python.
+--   GDN_SEED=N   replays a run      GDN_CASES=N   random batches a rule set
+local cjson = require "cjson"
+local feed = require "spec.support.submit_paths"
+local oracle = require "spec.support.oracle"
+local python = require "spec.support.python"
+local random = require "spec.support.random_config"
+local steps = require "spec.support.random_step"
+
+local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
+local CASES = math.min(tonumber(os.getenv "GDN_CASES") or 200, 200)
+-- Random steps with what the oracle makes of them, as lines of a file of vectors. Returns how many.
+local function write_cases(path, rules, seed)
+  local rand, file, count = random.rng(seed), assert(io.open(path, "w")), 0
+  local config
+  for case = 1, CASES do
+    if case % 5 == 1 then config = random.config(rand, rules) end
+    local inputs, _, rows = steps.draw(rand, rules, config)
+    local record, groups = oracle.build(rules, config, inputs)
+    if feed.plain(rows) then
+      local expect = record or { error = groups }
+      expect.groups = record and groups
+      local given = { capture = false }
+      for name, value in pairs(inputs) do given[name] = value end
+      file:write(cjson.encode { id = ("seed-%d-case-%d"):format(seed, case), rules = rules, config = config,
+                                inputs = given, expect = expect }, "\n")
+      count = count + 1
+    end
+  end
+  file:close()
+  return count
+end
+
+describe("examples/pytorch/gdnmeta #lua", function()
+  local function it_runs(name, run)
+    it(name, function()
+      local interpreter, reason = python.interpreter()
+      if not interpreter then return pending(reason) end
+      return run()
+    end)
+  end
+
+  it_runs("gives what the vectors say, from raw arguments and from row arrays", function()
+    local text = python.run "spec/python/vectors.py spec/goldens/*.jsonl"
+    local passed, as_rows, failed = text:match "(%d+) passed, (%d+) of them as rows too, (%d+) failed\n$"
+    assert.are.equal("0", failed, text)
+    assert.is_true(tonumber(passed) >= 1717 and tonumber(as_rows) >= 800, text)
+  end)
+
+  for i, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
+    it_runs("gives what Lua gives on random batches, under " .. rules, function()
+      local path = os.tmpname()
+      local count = write_cases(path, rules, SEED + i)
+      local text = python.run("spec/python/vectors.py " .. path)
+      local where = ("GDN_SEED=%d: %s"):format(SEED, text)
+      local passed, as_rows, failed = text:match "(%d+) passed, (%d+) of them as rows too, (%d+) failed\n$"
+      assert.are.same({ "0", tostring(count) }, { failed, passed }, where)
+      assert.is_true(tonumber(as_rows) > count / 10, where)
+      os.remove(path)
+    end)
+  end
+
+  local function suite(file, least, environment)
+    local text, code = python.run("spec/python/" .. file, environment)
+    assert.are.equal(0, code, text)
+    assert.is_true(tonumber(text:match "Ran (%d+) tests") >= least, text)
+  end
+
+  it_runs("writes rows at once", function() suite("test_rows.py", 10) end)
+  it_runs("has tensors that know their step", function() suite("test_tensors.py", 9) end)
+  it_runs("has a page whose Python runs", function() suite("test_docs.py", 2) end)
+  it_runs("has every option by its name", function() suite("test_options.py", 4) end)
+  it_runs("refuses what is wrong by name, value and what it wants", function() suite("test_misuse.py", 6) end)
+  it_runs("takes tables and arrays on a device where they are", function()
+    suite("test_device.py", 5, "GDNMETA_LIBCUDA=$PWD/build/libfakecuda.so")
+  end)
+
+  it_runs("tells mypy its types", function()
+    if not python.has "mypy" then return pending "skipped: no mypy" end
+    local text, code = python.run("-m mypy --strict --cache-dir build/mypy examples/pytorch/gdnmeta "
+      .. "spec/python/typed.py")
+    assert.are.equal(0, code, text)
+    assert.matches("^Success", text)
+  end)
+
+  it_runs("has a bench that prints a line", function()
+    assert.matches("^python%-bench decodes 256 set [%d.]+ build [%d.]+ both [%d.]+ median [%d.]+\n$",
+                   (python.run "examples/pytorch/bench.py 2"))
+  end)
+
+  it_runs("says which library is not the header's", function()
+    local header = os.tmpname()
+    local function import(edit)
+      assert(os.execute(("sed '%s' src/gdnmeta.h >%s"):format(edit, header)) == 0)
+      return (python.run("-c 'import gdnmeta'", "GDNMETA_HEADER=" .. header))
+    end
+    assert.matches("ImportError: %S*libgdnmeta.so has ABI %d+, %S+ is of 999\n$",
+                   import "s/GDN_ABI = [0-9]*/GDN_ABI = 999/")
+    assert.matches("ImportError: %S*libgdnmeta.so has a gdn_config of %d+ bytes, %S+ one of %d+\n$",
+                   import "s/^    int32_t poison;/    int32_t poison, more, again;/")
+    os.remove(header)
+  end)
+end)

@@ -1,0 +1,216 @@
+-- Plays random traffic through an engine: submits, cancels, checkpoints, accepted drafts and stops, with
+-- the books and the kernel looking on. What a request says depends on the request alone, not on steps.
+local gdn = require "gdnmeta"
+local invariants = require "spec.support.invariants"
+local kernels = require "spec.support.state_kernel"
+
+local M = {}
+
+local random = math.random
+
+local function chance(p) return random() < p end
+local function pick(list) return list[random(#list)] end
+
+--- A configuration that one engine can be made of.
+function M.configuration()
+  local c = { align = chance(0.5), num_spec = pick { 0, 0, 1, 2, 3 }, num_groups = random(3),
+              seqs = random(1, 9) }
+  c.block = c.align and random(c.num_spec + 1, 12) or 16
+  c.max_model_len = random(24, 140)
+  c.budget = math.max(random(4, 70), c.seqs, c.block)
+  if chance(0.2) then c.budget = math.max(c.seqs, c.block) end
+  c.threshold = chance(0.3) and random(c.block, 40) or 0
+  c.kv_block = random(1, 9)
+  c.kv_tokens = chance(0.5) and c.max_model_len + c.kv_block + random(0, 3 * c.max_model_len) or nil
+  local need = c.align and c.num_spec + 2 or c.num_spec + 1
+  local most = c.seqs * (need + 2) + 8
+  c.num_slots = 1 + (chance(0.5) and most or need + 2 + random(0, most))
+  c.full_cuda_graph, c.admit_after_preemption = chance(0.7), chance(0.3)
+  c.kv_headroom = pick { 0, 0, 5, 512 }
+  c.kv_watermark, c.check = chance(0.2) and 0.05 or 0, chance(0.5)
+  return c
+end
+
+local function builder_of(c)
+  return assert(gdn.builder {
+    device = c.device or "cpu", num_groups = c.num_groups, num_speculative_tokens = c.num_spec,
+    max_num_seqs = c.seqs,
+    max_num_batched_tokens = c.budget + 64, max_requests = c.seqs + (c.async and c.seqs or 0),
+    max_rows = math.max(c.seqs * (c.num_spec + 1), c.seqs + (c.async and c.seqs or 0)),
+    mamba_cache_mode = c.align and "align" or "none", mamba_block_size = c.block, num_slots = c.num_slots,
+    max_blocks_per_row = c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1,
+    full_cuda_graph = c.full_cuda_graph, check = c.check, poison = c.check, pad_slot_id = c.pad_slot_id,
+    query_start_loc_dtype = c.query_start_loc_dtype,
+  })
+end
+
+function M.engine(c, policy)
+  return assert(gdn.engine {
+    builder = builder_of(c), second_builder = c.async and not c.device and builder_of(c) or nil,
+    async = c.async, policy = policy, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
+    max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
+    kv_tokens = c.kv_tokens, kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
+    kv_headroom = c.kv_headroom,
+    admit_after_preemption = c.admit_after_preemption,
+    on_policy_error = c.on_policy_error, breaker = c.breaker, policy_budget = c.policy_budget,
+  })
+end
+
+local Play = {}
+Play.__index = Play
+
+-- How many of a row's drafts are right: a matter of where it stands in its text.
+local function accepts(row)
+  return row.used > 0 and (row.id * 31 + row.computed * 17) % 7 % (row.used + 1) or 0
+end
+
+--- n requests of `families` texts; a request says `output` tokens, unless a limit comes first.
+function M.requests(c, n)
+  local list = {}
+  for id = 1, n do
+    local prompt = random(1, c.max_model_len - 1)
+    list[id] = { id = id, prompt_tokens = prompt, max_tokens = random(1, 30), output = random(1, 30),
+                 family = random(4), user = "u" .. random(3), class = "class " .. id % 4,
+                 weight = random(1, 2), priority = random(0, 2),
+                 start = random(0, n) }
+  end
+  table.sort(list, function(a, b)
+    if a.start ~= b.start then return a.start < b.start end
+    return a.id < b.id
+  end)
+  return list
+end
+
+function Play:submit(request)
+  local checkpoint
+  for _, pinned in ipairs(self.pinned) do
+    if pinned.family == request.family and pinned.checkpoint.tokens < request.prompt_tokens then
+      checkpoint = pinned.checkpoint
+    end
+  end
+  local given = { id = request.id, prompt_tokens = request.prompt_tokens, max_tokens = request.max_tokens,
+                  user = request.user, class = request.class, weight = request.weight,
+                  priority = request.priority,
+                    arrival = self.now,
+                  checkpoint = checkpoint }
+  local ok = self.engine:submit(given)
+  if not ok then return false end
+  self.books:submit(given)
+  if self.on_submit then self.on_submit(given) end
+  self.by_id[request.id] = request
+  return true
+end
+
+-- What the model says to a step that is about to complete.
+function Play:answer(flying)
+  local step = flying.step
+  for n, row in ipairs(flying.rows) do
+    local q, request = self.books.live[row.id], self.by_id[row.id]
+    row.family, row.is_dead, row.accepted = request.family, q == nil, 0
+    if q and row.samples == 1 then
+      local accepted = accepts(row)
+      row.accepted, step.accepted_drafts[n - 1] = accepted, accepted
+      local left = request.output - q.emitted
+      if accepted + 1 >= left then step.stop[n - 1] = left end
+      if not self.c.async then
+        step.next_drafts[n - 1] = (row.id + q.known) % 5 == 0 and random(0, self.c.num_spec)
+          or self.c.num_spec
+      end
+    end
+  end
+end
+
+-- On a device the kernels of a step run before the next one is built, which uses the same memory. On the
+-- CPU they run when the step before is complete, for only then is the step's metadata final.
+function Play:launch(step, rows)
+  for _, row in ipairs(rows) do row.family, row.accepted = self.by_id[row.id].family, accepts(row) end
+  self.kernel:run(step, rows, ("%s step %d"):format(self.where, step.number))
+end
+
+function Play:complete()
+  local flying = table.remove(self.flying, 1)
+  local options = self.engine.options
+  local second = options.second_builder
+  local found = options.builder:check_result() or second and second:check_result()
+  if found then error(self.where .. ": " .. found, 0) end
+  local where = ("%s step %d"):format(self.where, flying.step.number)
+  self:answer(flying)
+  if not self.c.device then self.kernel:run(flying.step, flying.rows, where) end
+  self.now = self.now + 1
+  assert(self.engine:complete(flying.step, self.now))
+  self.books:complete(flying.step, flying.rows, where)
+  if self.on_complete then self.on_complete(flying.step) end
+end
+
+-- Now and then somebody gives up, or a state is kept for others, or not any longer.
+function Play:disturb()
+  local live = {}
+  for id in pairs(self.books.live) do live[#live + 1] = id end
+  table.sort(live)
+  if #live > 0 and chance(self.cancel or 0) then
+    local id = pick(live)
+    assert(self.engine:cancel(id))
+    self.books:cancel(id)
+    if self.on_cancel then self.on_cancel(id) end
+  end
+  if not self.c.align or self.checkpoints == false then return end
+  if #live > 0 and #self.pinned < 2 and chance(0.2) then
+    local id = pick(live)
+    local checkpoint = self.engine:checkpoint(id)
+    if checkpoint then
+      self.pinned[#self.pinned + 1] = { family = self.by_id[id].family, checkpoint = checkpoint }
+    end
+  end
+  if #self.pinned > 0 and (chance(0.05) or self.engine.stats.running == 0) then
+    self.engine:release(table.remove(self.pinned).checkpoint)
+  end
+end
+
+function Play:step()
+  self.now = self.now + 1
+  local step = assert(self.engine:step(self.now))
+  local rows = self.books:step(step, ("%s step %d"):format(self.where, step.number))
+  if self.on_step then self.on_step(step) end
+  if self.c.device and step.num_rows > 0 then self:launch(step, rows) end
+  if step.num_rows > 0 then self.flying[#self.flying + 1] = { step = step, rows = rows } end
+  return step.num_rows > 0
+end
+
+--- Play to the end. opts: engine, requests, where, cancel (probability a step), checkpoints;
+--- kernel, in place of kernel.lua's; now (where an engine that has played before stopped);
+--- on_submit(request), on_step(step), on_complete(step), on_cancel(id) look on.
+---@return table books
+---@return number now
+function M.run(c, opts)
+  local e = opts.engine
+  local self = setmetatable({ c = c, engine = e, where = opts.where, cancel = opts.cancel,
+                              now = opts.now or 0, flying = {},
+                              checkpoints = opts.checkpoints, pinned = {}, by_id = {} }, Play)
+  for _, name in ipairs { "on_submit", "on_step", "on_complete", "on_cancel" } do self[name] = opts[name] end
+  self.books = invariants.new(e, {
+    budget = c.budget, max_num_seqs = c.seqs, max_model_len = c.max_model_len, threshold = c.threshold,
+    chunked = c.chunked, align = c.align, block = c.block, num_spec = c.num_spec,
+    kv_block = c.kv_block, sizes = e.options.capture_sizes,
+    reorder_threshold = 1 + c.num_spec, admit_after_preemption = c.admit_after_preemption,
+  })
+  self.kernel = opts.kernel or kernels.new(c.num_groups, c.num_spec)
+  local at, quiet, began = 1, 0, self.now
+  local requests = opts.requests
+  local depth = c.async and 2 or 1
+  while at <= #requests or not e:idle() do
+    while at <= #requests and requests[at].start <= self.now - began do
+      self:submit(requests[at])
+      at = at + 1
+    end
+    local ran = self:step()
+    if #self.flying >= depth or not ran and #self.flying > 0 then self:complete() end
+    self:disturb()
+    quiet = ran and 0 or quiet + 1
+    if quiet > 200 or self.now - began > 20000 then error(self.where .. ": does not come to an end", 0) end
+  end
+  for _, pinned in ipairs(self.pinned) do e:release(pinned.checkpoint) end
+  self.books:close(self.where)
+  return self.books, self.now
+end
+
+return M
