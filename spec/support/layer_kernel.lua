@@ -1,4 +1,4 @@
--- Stands in for the model of support/random_traffic.lua: a reference layer per cache group runs every step, and
+-- Stands in for the model of support/random_traffic.lua: a reference layer per cache group runs each step and
 -- raises where a request's output, or the state that it ends with, is not what the request gets alone.
 local alone = require "spec.support.unbatched"
 local ffi = require "ffi"
