@@ -115,7 +115,7 @@ local function ring_builder()
     for i = 0, 4 * rows - 1 do cells[i] = i + 1 end
   end
   local batch = assert(builder:batch())
-  for i = 0, rows - 1 do batch:push(4, 1000 + i, 3, 1 + i % 4, true, i) end
+  for i = 0, rows - 1 do batch:push(i, 4, 1000 + i, true, 3, 1 + i % 4) end
   return builder, batch
 end
 

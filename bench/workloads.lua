@@ -38,7 +38,7 @@ local function fill(batch, rows)
   batch:clear()
   for i = 1, #rows do
     local row = rows[i]
-    batch:push(row[1], row[2], row[3], row[4], row[2] > row[1], i - 1)
+    batch:push(i - 1, row[1], row[2], row[2] > row[1], row[3], row[4])
   end
 end
 

@@ -20,7 +20,7 @@ end
 local function push(batch, r, left)
   local computed = r.computed
   local take = math.min(r.prompt + r.emitted - computed, left)
-  batch:push(take, computed + take, -1, 1, computed >= r.prompt, r.slot - 1)
+  batch:push(r.slot - 1, take, computed + take, computed >= r.prompt)
   r.take = take
   return left - take
 end

@@ -6,6 +6,7 @@ local check = require "gdnmeta.native.args"
 local drawing = require "gdnmeta.metadata.draw"
 local owned = require "gdnmeta.native.owned"
 local receiver = require "gdnmeta.native.methods"
+local renamed = require "gdnmeta.native.renamed"
 local row_writer = require "gdnmeta.batch.row"
 
 local opened = receiver.batch
@@ -25,17 +26,23 @@ local function full(max_rows)
 end
 
 --- Append a row whose blocks stand in the state tables. The hot path: no table, no garbage.
+---@param table_row integer 0-based row of the state tables
 ---@param query_len integer tokens scheduled this step
 ---@param seq_len integer tokens computed before this step plus query_len
+---@param prompt_done boolean the whole prompt was computed before this step
 ---@param drafts integer|nil drafts among query_len; nil or -1: not a speculative row
 ---@param accepted integer|nil tokens that the row's previous step emitted, default 1
----@param prompt_done boolean the whole prompt was computed before this step
----@param table_row integer 0-based row of the state tables
 ---@param read_column integer|nil column that holds the current state, -1: fresh; default see gdnmeta.h
 ---@return integer|nil row its 0-based number; nil when the batch is full
 ---@return string? message
 ---@return integer? code
-function Batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
+function Batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted, read_column)
+  if type(drafts) == "boolean" and type(prompt_done) ~= "boolean" then -- the order of the release before
+    renamed.once("batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)",
+                 "batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted, read_column)")
+    query_len, seq_len, drafts, accepted, prompt_done, table_row =
+      table_row, query_len, seq_len, prompt_done, drafts, accepted
+  end
   local rows = opened(self, "push")
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
   if table_row == nil then
@@ -47,7 +54,8 @@ function Batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row
 end
 
 --- Append a row with its own blocks.
----@param row table query_len, seq_len, blocks (one list a group), drafts, accepted, prompt_done, read_column
+---@param row table query_len, seq_len, blocks (one list per group), prompt_done, drafts, read_column and
+--- accepted, the tokens that the previous step emitted (1 or more)
 ---@return integer|nil row its 0-based number; nil when the batch is full
 ---@return string? message
 ---@return integer? code

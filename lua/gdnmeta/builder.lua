@@ -5,6 +5,7 @@ local batches = require "gdnmeta.batch"
 local check = require "gdnmeta.native.args"
 local checks = require "gdnmeta.builder.verify"
 local device = require "gdnmeta.builder.device_inputs"
+local failed = require "gdnmeta.builder.failed"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.builder.options"
 local owned = require "gdnmeta.native.owned"
@@ -24,15 +25,13 @@ local stamp_t = ffi.typeof "double[1]"
 local function builder_free(handle) lib.gdn_builder_free(handle) end
 
 local Builder, opened = receiver.Builder, receiver.builder
-receiver.strict("Builder", Builder)
+receiver.strict("Builder", Builder, nil, {
+  check_result = { "take_check_result", function() return checks.old.check_result end },
+  device_error = { "take_device_error", function() return device.old.device_error end },
+})
 for name, method in pairs(tables) do Builder[name] = method end
-for name, method in pairs(device) do Builder[name] = method end
-for name, method in pairs(checks) do Builder[name] = method end
-
--- Why the last call failed, as every method returns it.
-function Builder:failed(status)
-  return nil, ffi.string(lib.gdn_last_error(self.handle)), tonumber(status)
-end
+for name, method in pairs(device.methods) do Builder[name] = method end
+for name, method in pairs(checks.methods) do Builder[name] = method end
 
 -- A build succeeded: views of the step before are stale from here on.
 local function succeeded(self)
@@ -79,7 +78,7 @@ function Builder:build(batch, stream)
   if not rows or rawget(batch, "owner") ~= self.token then not_a_batch(self, batch) end
   if stream ~= nil and not check.pointer(stream) then stream_error("build", stream) end
   local status = lib.gdn_build(handle, rows, stream)
-  if status ~= 0 then return self:failed(status) end
+  if status ~= 0 then return failed(handle, status) end
   return succeeded(self)
 end
 
@@ -90,8 +89,9 @@ local function from_arguments(method, build)
     if stream ~= nil and not check.pointer(stream) then stream_error(method, stream) end
     local arguments, message = self.raw:fill(inputs)
     if not arguments then error(("gdnmeta.Builder:%s: %s"):format(method, message), 2) end
-    local status = build(opened(self, method), arguments, stream) -- `inputs` may have closed it
-    if status ~= 0 then return self:failed(status) end
+    local handle = opened(self, method) -- `inputs` may have closed it
+    local status = build(handle, arguments, stream)
+    if status ~= 0 then return failed(handle, status) end
     return succeeded(self)
   end
 end

@@ -28,21 +28,21 @@ describe("a batch", function()
 
   describe("push", function()
     it("writes a row and tells its number", function()
-      assert.are.equal(0, batch:push(3, 40, 2, 1, true, 4, 0))
-      assert.are.equal(1, batch:push(7, 7, -1, 1, false, 0, -1))
+      assert.are.equal(0, batch:push(4, 3, 40, true, 2, 1, 0))
+      assert.are.equal(1, batch:push(0, 7, 7, false, -1, 1, -1))
       assert.are.equal(2, batch.num_rows)
       assert.are.same({ 3, 40, 2, 1, 1, 4, 0 }, row(batch, 0))
       assert.are.same({ 7, 7, -1, 1, 0, 0, -1 }, row(batch, 1))
     end)
 
     it("takes nil for no drafts, one accepted token and the usual read column", function()
-      batch:push(1, 8, nil, nil, true, 0)
+      batch:push(0, 1, 8, true)
       assert.are.same({ 1, 8, -1, 1, 1, 0, -2 }, row(batch, 0))
     end)
 
     it("reaches both ends of every domain", function()
-      batch:push(0, -2^31, -1, -2^31, false, 0, -1)
-      batch:push(2^31 - 1, 2^31 - 1, 2^31 - 1, 2^31 - 1, false, 4, 2^31 - 1)
+      batch:push(0, 0, -2^31, false, -1, -2^31, -1)
+      batch:push(4, 2^31 - 1, 2^31 - 1, false, 2^31 - 1, 2^31 - 1, 2^31 - 1)
       assert.are.same({ 0, -2^31, -1, -2^31, 0, 0, -1 }, row(batch, 0))
       assert.are.same({ 2^31 - 1, 2^31 - 1, 2^31 - 1, 2^31 - 1, 0, 4, 2^31 - 1 }, row(batch, 1))
     end)
@@ -50,31 +50,31 @@ describe("a batch", function()
     it("refuses anything else by name, at the caller's line, and writes nothing", function()
       local natural, draft = "an integer in 0 .. 2147483647", "an integer in -1 .. 2147483647"
       for _, case in ipairs {
-        { "query_len = -1, want " .. natural, -1, 8, -1, 1, true, 0 },
-        { "query_len = 2.5, want " .. natural, 2.5, 8, -1, 1, true, 0 },
-        { "query_len = nan, want " .. natural, 0 / 0, 8, -1, 1, true, 0 },
-        { "query_len = 2147483648, want " .. natural, 2^31, 8, -1, 1, true, 0 },
-        { "query_len = 4294967297, want " .. natural, 2^32 + 1, 8, -1, 1, true, 0 },
-        { 'query_len = "1", want ' .. natural, "1", 8, -1, 1, true, 0 },
-        { "query_len = nil, want " .. natural, nil, 8, -1, 1, true, 0 },
-        { "query_len = cdata int64_t, want " .. natural, 1LL, 8, -1, 1, true, 0 },
-        { "seq_len = -2147483649, want " .. INT32, 1, -2^31 - 1, -1, 1, true, 0 },
-        { "seq_len = inf, want " .. INT32, 1, 1 / 0, -1, 1, true, 0 },
-        { "seq_len = true, want " .. INT32, 1, true, -1, 1, true, 0 },
-        { "drafts = -2, want " .. draft, 1, 8, -2, 1, true, 0 },
-        { "drafts = 0.5, want " .. draft, 1, 8, 0.5, 1, true, 0 },
-        { "drafts = 2147483648, want " .. draft, 1, 8, 2^31, 1, true, 0 },
-        { "accepted = nan, want " .. INT32, 1, 8, -1, 0 / 0, true, 0 },
-        { "accepted = a table, want " .. INT32, 1, 8, -1, {}, true, 0 },
-        { "prompt_done = nil, want true or false", 1, 8, -1, 1, nil, 0 },
-        { "prompt_done = 1, want true or false", 1, 8, -1, 1, 1, 0 },
-        { "table_row = 5, want an integer in 0 .. 4", 1, 8, -1, 1, true, 5 },
-        { "table_row = -1, want an integer in 0 .. 4", 1, 8, -1, 1, true, -1 },
-        { "table_row = nil, want an integer in 0 .. 4", 1, 8, -1, 1, true, nil },
-        { "table_row = 0.5, want an integer in 0 .. 4", 1, 8, -1, 1, true, 0.5 },
-        { "read_column = -2, want " .. draft, 1, 8, -1, 1, true, 0, -2 },
-        { "read_column = 2147483648, want " .. draft, 1, 8, -1, 1, true, 0, 2^31 },
-        { "read_column = false, want " .. draft, 1, 8, -1, 1, true, 0, false },
+        { "query_len = -1, want " .. natural, 0, -1, 8, true, -1, 1 },
+        { "query_len = 2.5, want " .. natural, 0, 2.5, 8, true, -1, 1 },
+        { "query_len = nan, want " .. natural, 0, 0 / 0, 8, true, -1, 1 },
+        { "query_len = 2147483648, want " .. natural, 0, 2^31, 8, true, -1, 1 },
+        { "query_len = 4294967297, want " .. natural, 0, 2^32 + 1, 8, true, -1, 1 },
+        { 'query_len = "1", want ' .. natural, 0, "1", 8, true, -1, 1 },
+        { "query_len = nil, want " .. natural, 0, nil, 8, true, -1, 1 },
+        { "query_len = cdata int64_t, want " .. natural, 0, 1LL, 8, true, -1, 1 },
+        { "seq_len = -2147483649, want " .. INT32, 0, 1, -2^31 - 1, true, -1, 1 },
+        { "seq_len = inf, want " .. INT32, 0, 1, 1 / 0, true, -1, 1 },
+        { "seq_len = true, want " .. INT32, 0, 1, true, true, -1, 1 },
+        { "drafts = -2, want " .. draft, 0, 1, 8, true, -2, 1 },
+        { "drafts = 0.5, want " .. draft, 0, 1, 8, true, 0.5, 1 },
+        { "drafts = 2147483648, want " .. draft, 0, 1, 8, true, 2^31, 1 },
+        { "accepted = nan, want " .. INT32, 0, 1, 8, true, -1, 0 / 0 },
+        { "accepted = a table, want " .. INT32, 0, 1, 8, true, -1, {} },
+        { "prompt_done = nil, want true or false", 0, 1, 8, nil, -1, 1 },
+        { "prompt_done = 1, want true or false", 0, 1, 8, 1, -1, 1 },
+        { "table_row = 5, want an integer in 0 .. 4", 5, 1, 8, true, -1, 1 },
+        { "table_row = -1, want an integer in 0 .. 4", -1, 1, 8, true, -1, 1 },
+        { "table_row = nil, want an integer in 0 .. 4", nil, 1, 8, true, -1, 1 },
+        { "table_row = 0.5, want an integer in 0 .. 4", 0.5, 1, 8, true, -1, 1 },
+        { "read_column = -2, want " .. draft, 0, 1, 8, true, -1, 1, -2 },
+        { "read_column = 2147483648, want " .. draft, 0, 1, 8, true, -1, 1, 2^31 },
+        { "read_column = false, want " .. draft, 0, 1, 8, true, -1, 1, false },
       } do
         raises("gdnmeta.Batch:push: " .. case[1], function() batch:push(unpack(case, 2, 8)) end)
       end
@@ -144,30 +144,30 @@ describe("a batch", function()
   end)
 
   it("says when it is full, and takes rows again once cleared", function()
-    for i = 0, 2 do assert.are.equal(i, batch:push(1, 1, nil, nil, false, 0)) end
-    assert.are.same({ nil, "4 rows, the batch holds 3", CAPACITY }, { batch:push(1, 1, nil, nil, false, 0) })
+    for i = 0, 2 do assert.are.equal(i, batch:push(0, 1, 1, false)) end
+    assert.are.same({ nil, "4 rows, the batch holds 3", CAPACITY }, { batch:push(0, 1, 1, false) })
     assert.are.same({ nil, "4 rows, the batch holds 3", CAPACITY },
                     { batch:add { query_len = 1, seq_len = 1, blocks = { {}, {} } } })
     assert.are.equal(3, batch.num_rows)
     batch:clear()
     assert.are.equal(0, batch.num_rows)
-    assert.are.equal(0, batch:push(1, 1, nil, nil, false, 0))
+    assert.are.equal(0, batch:push(0, 1, 1, false))
   end)
 
   describe("pad", function()
     it("says the totals, behind which no row may come before clear", function()
-      batch:push(2, 2, nil, nil, false, 0)
+      batch:push(0, 2, 2, false)
       assert.is_true(batch:pad(3, 9))
       assert.are.same({ 1, 3, 9 }, { batch.rows.num_rows, batch.rows.padded_rows, batch.rows.padded_tokens })
       raises("gdnmeta.Batch:push: the batch is padded; clear() it first, or add rows before pad()",
-             function() batch:push(1, 1, nil, nil, false, 0) end)
+             function() batch:push(0, 1, 1, false) end)
       raises("gdnmeta.Batch:add: the batch is padded; clear() it first, or add rows before pad()",
              function() batch:add { query_len = 1, seq_len = 1, blocks = { {}, {} } } end)
       assert.is_true(batch:pad(1, 2))
       assert.are.same({ 1, 2 }, { batch.rows.padded_rows, batch.rows.padded_tokens })
       batch:clear()
       assert.are.same({ 0, 0, 0 }, { batch.rows.num_rows, batch.rows.padded_rows, batch.rows.padded_tokens })
-      assert.are.equal(0, batch:push(1, 1, nil, nil, false, 0))
+      assert.are.equal(0, batch:push(0, 1, 1, false))
     end)
 
     it("closes the batch whichever total it says", function()
@@ -175,21 +175,21 @@ describe("a batch", function()
         batch:clear()
         assert.is_true(batch:pad(totals[1], totals[2]))
         raises("gdnmeta.Batch:push: the batch is padded; clear() it first, or add rows before pad()",
-               function() batch:push(1, 1, nil, nil, false, 0) end)
+               function() batch:push(0, 1, 1, false) end)
       end
     end)
 
     it("counts the rows of this step alone, up to all that it holds", function()
-      for _ = 1, 3 do batch:push(7, 7, nil, nil, false, 0) end
+      for _ = 1, 3 do batch:push(0, 7, 7, false) end
       assert.is_true(batch:pad(3, 21))
       batch:clear()
-      batch:push(2, 2, nil, nil, false, 0)
+      batch:push(0, 2, 2, false)
       assert.is_true(batch:pad(1, 2))
     end)
 
     it("refuses less than the rows have", function()
-      batch:push(2, 2, nil, nil, false, 0)
-      batch:push(3, 3, nil, nil, false, 0)
+      batch:push(0, 2, 2, false)
+      batch:push(0, 3, 3, false)
       raises("gdnmeta.Batch:pad: rows = 1, want an integer >= 2, the rows it has",
              function() batch:pad(1, 5) end)
       raises("gdnmeta.Batch:pad: tokens = 4, want an integer >= 5, the tokens of its rows",
@@ -222,7 +222,7 @@ describe("a batch", function()
   it("wants its methods called with a colon", function()
     local one = { query_len = 1, seq_len = 1, blocks = { {}, {} } }
     local wanted = "gdnmeta.Batch:%s: call it with a colon"
-    raises(wanted:format "push", function() batch.push(1, 1, nil, nil, false, 0) end)
+    raises(wanted:format "push", function() batch.push(0, 1, 1, false) end)
     raises(wanted:format "add", function() batch.add(one) end)
     raises(wanted:format "pad", function() batch.pad(1, 2) end)
     raises(wanted:format "clear", function() batch.clear() end)
@@ -236,7 +236,7 @@ describe("a batch", function()
     batch:close()
     batch:close()
     local closed = "gdnmeta.Batch: closed"
-    raises(closed, function() batch:push(1, 1, nil, nil, false, 0) end)
+    raises(closed, function() batch:push(0, 1, 1, false) end)
     raises(closed, function() batch:add {} end)
     raises(closed, function() batch:pad(1, 1) end)
     raises(closed, function() batch:clear() end)

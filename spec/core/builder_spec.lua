@@ -13,7 +13,7 @@ end
 local function decode(builder, batch, slot)
   builder:set_blocks(0, 0, { slot })
   batch:clear()
-  batch:push(1, 10, nil, nil, true, 0)
+  batch:push(0, 1, 10, true)
   return builder:build(batch)
 end
 
@@ -31,7 +31,7 @@ describe("builder:close", function()
     raises(closed, function() builder:table(0) end)
     raises(closed, function() builder:set_blocks(0, 0, {}) end)
     raises(closed, function() builder:borrow_table(0, nil) end)
-    batch:push(1, 1, nil, nil, false, 0)
+    batch:push(0, 1, 1, false)
     assert.are.equal(1, batch.num_rows)
     batch:close()
   end)
@@ -73,7 +73,7 @@ describe("builder:build", function()
     local meta = assert(decode(builder, batch, 3))
     local view = meta.non_spec_state_indices_tensor
     batch:clear()
-    batch:push(1, 0, nil, nil, true, 0)
+    batch:push(0, 1, 0, true)
     local refused, message, code = builder:build(batch)
     assert.is_nil(refused)
     assert.are.equal("rows[0].seq_len = 0, want >= query_len = 1", message)
@@ -105,7 +105,9 @@ describe("builder:build", function()
   it("and the other methods want a colon", function()
     for _, name in ipairs { "batch", "build", "build_raw", "capture", "close", "table", "set_blocks",
                             "borrow_table", "borrow_device_table", "borrow_device_seq_lens",
-                            "borrow_device_accepted", "device_error", "counters" } do
+                            "borrow_device_accepted", "take_device_error",
+                            "peek_device_error", "take_check_result", "peek_check_result",
+                            "counters" } do
       local wanted = ("gdnmeta.Builder:%s: call it with a colon"):format(name)
       for _, argument in ipairs { batch, {}, 0, "s" } do
         raises(wanted, function() builder[name](argument) end)

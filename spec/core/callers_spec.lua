@@ -130,8 +130,8 @@ describe("A mistake is raised at the caller's line", function()
     for _, method in ipairs { "borrow_device_accepted", "borrow_device_seq_lens" } do
       stands(("gdnmeta.Builder:%s: "):format(method), function() builder[method](builder, path, 0) end)
     end
-    stands("gdnmeta.Batch:push: table_row", function() batch:push(1, 9, -1, 1, true) end)
-    stands("gdnmeta.Batch:push: ", function() batch:push("x", 9, -1, 1, true, 0) end)
+    stands("gdnmeta.Batch:push: table_row", function() batch:push(nil, 1, 9, true) end)
+    stands("gdnmeta.Batch:push: ", function() batch:push(0, "x", 9, true) end)
     stands("gdnmeta.Batch:add: row", function() batch:add(5) end)
     local row, unknown = { query_len = 1, seq_len = 1, blocks = 5 }, { table_row = 0 }
     stands("gdnmeta.Batch:add: blocks", function() batch:add(row) end)
@@ -144,7 +144,7 @@ describe("A mistake is raised at the caller's line", function()
     batch.rows.num_rows = rows + 1
     stands("gdnmeta.Batch:pad: num_rows", function() batch:pad(1, 1) end)
     batch:clear()
-    batch:push(1, 9, -1, 1, true, 0)
+    batch:push(0, 1, 9, true)
     builder:table(0)[0] = 7
     local meta = assert(builder:build(batch))
     local tensor = meta.non_spec_query_start_loc
@@ -175,7 +175,7 @@ describe("A mistake is raised at the caller's line", function()
     local driver = drivers.open "fake"
     local b = assert(gdn.builder { device = "cuda", max_num_seqs = 2, max_num_batched_tokens = 8 })
     local batch = b:batch()
-    batch:push(1, 9, -1, 1, true, 0)
+    batch:push(0, 1, 9, true)
     stands("gdnmeta.Batch:index: row", function() batch:index(1, 0) end)
     stands("gdnmeta.Batch:index: row", function() batch:index(-1, 0) end)
     stands("gdnmeta.Batch:index: seq_index", function() batch:index(0, -2) end)

@@ -12,7 +12,7 @@ describe("a batch", function()
   it("prints its rows", function()
     local builder = make { max_num_seqs = 1, max_rows = 3, num_speculative_tokens = 2, num_groups = 2 }
     local batch = builder:batch()
-    batch:push(1, 2001, nil, nil, true, 2)
+    batch:push(2, 1, 2001, true)
     batch:add { query_len = 3, seq_len = 830, blocks = { {}, {} }, drafts = 2, accepted = 2,
                 prompt_done = true, read_column = 1 }
     assert.are.equal(lines(
@@ -36,7 +36,7 @@ describe("a batch", function()
     local large = make { max_num_seqs = 40 }
     local many = large:batch()
     local function push(n)
-      for _ = 1, n do many:push(1, 1, nil, nil, false, 0) end
+      for _ = 1, n do many:push(0, 1, 1, false) end
       return select(2, (tostring(many) .. "\n"):gsub("\n", ""))
     end
     assert.are.equal(1 + 1 + 1, push(1))

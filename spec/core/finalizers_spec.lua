@@ -6,7 +6,7 @@ local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4 })
 local batch, memory = builder:batch(), scratch.new()
 memory:int32("a", 4)
 builder:set_blocks(0, 0, { 3 })
-batch:push(1, 10, nil, nil, true, 0)
+batch:push(0, 1, 10, true)
 local inputs = { query_start_loc = { 0, 1 }, seq_lens = { 9 }, block_table = { { 2 } } }
 assert(builder:build_raw(inputs))
 local meta = assert(builder:build(batch))
@@ -29,7 +29,7 @@ local acts = {
       refused("Builder", builder.batch, builder)
     end,
     batch = function()
-      refused("Batch", batch.push, batch, 1, 10, nil, nil, true, 0)
+      refused("Batch", batch.push, batch, 0, 1, 10, true)
       refused("Batch", batch.clear, batch)
       refused("Batch", function() return batch.rows end)
     end,

@@ -53,7 +53,7 @@ describe("memory that scripts write", function()
     for _, count in ipairs { -1, -2^31 } do
       batch.rows.num_rows = count
       raises(("gdnmeta.Batch:push: num_rows = %d, want an integer in 0 .. 3"):format(count),
-             function() batch:push(1, 1, nil, nil, false, 0) end)
+             function() batch:push(0, 1, 1, false) end)
       raises(("gdnmeta.Batch:add: num_rows = %d, want an integer in 0 .. 3"):format(count),
              function() batch:add { query_len = 1, seq_len = 1, blocks = { {}, {} } } end)
     end

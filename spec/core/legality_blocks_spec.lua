@@ -18,7 +18,7 @@ local function decodes(S, drafts, reads)
       builder:set_blocks(g, row, blocks)
     end
     local read = reads and S + 1 or nil
-    assert(batch:push(1 + drafts, 60, drafts > 0 and drafts or nil, 1 + row % (S + 1), true, row, read))
+    assert(batch:push(row, 1 + drafts, 60, true, drafts > 0 and drafts or nil, 1 + row % (S + 1), read))
   end
   return builder, batch
 end

@@ -9,7 +9,7 @@ end
 local function decode(builder, batch, slot)
   builder:set_blocks(0, 0, { slot })
   batch:clear()
-  batch:push(1, 10, nil, nil, true, 0)
+  batch:push(0, 1, 10, true)
   return builder:build(batch)
 end
 

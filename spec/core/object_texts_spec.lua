@@ -29,14 +29,14 @@ describe("tostring #lua", function()
       local b = builder()
       local batch = assert(b:batch())
       b:set_blocks(0, 0, { 1 })
-      batch:push(3, 3, -1, 1, false, 0)
+      batch:push(0, 3, 3, false)
       return assert(b:build(batch)).non_spec_query_start_loc, function() b:close() end
     end, "int32[2] {0, 3}", "int32[2] (closed)" },
     { "a tensor of an earlier step", function()
       local b = builder()
       local batch = assert(b:batch())
       b:set_blocks(0, 0, { 1 })
-      batch:push(3, 3, -1, 1, false, 0)
+      batch:push(0, 3, 3, false)
       return assert(b:build(batch)).non_spec_query_start_loc, function() b:build(batch) end
     end, "int32[2] {0, 3}", "int32[2] (stale)" },
     { "an engine", function()

@@ -18,6 +18,40 @@ local function decode(engine)
   return assert(engine:step(1))
 end
 
+-- The arrays of a batch that two rows were pushed to, by f(batch).
+local function pushed(f)
+  local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, num_speculative_tokens = 3 })
+  local batch, list = assert(builder:batch()), {}
+  f(batch)
+  for _, name in ipairs { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
+                          "table_row", "read_column" } do
+    for row = 0, batch.num_rows - 1 do list[#list + 1] = batch.rows[name][row] end
+  end
+  builder:close()
+  return list
+end
+
+-- What f(builder) says of a step without and with a violation, and once more: { problem, code } each.
+local function checked(f)
+  local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, check = true })
+  local batch = assert(builder:batch())
+  batch:add { query_len = 3, seq_len = 3, blocks = { 1 } }
+  local meta, said = assert(builder:build(batch)), {}
+  said[1] = { f(builder) }
+  meta.non_spec_query_start_loc.data[1] = 2
+  assert(builder:check())
+  for n = 2, 3 do said[n] = { f(builder) } end
+  builder:close()
+  assert(#said[1] == 0 and said[2][2] == gdn.EINVAL)
+  return said
+end
+
+-- ok, problem, code as the release before gave them.
+local function problem_first(ok, ...)
+  assert(ok == (select("#", ...) == 0 and true or nil))
+  return ...
+end
+
 -- What a result does, given to complete: tokens that came out, drafts of the next step.
 local function outcome(result)
   local engine = engine_of()
@@ -47,6 +81,38 @@ local NAMES = {
     function() return outcome { accepted = 2 } end, function() return outcome { accepted_drafts = 2 } end },
   { "results[id].drafts", "results[id].next_drafts",
     function() return outcome { drafts = 1 } end, function() return outcome { next_drafts = 1 } end },
+  { "batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)",
+    "batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted, read_column)",
+    function()
+      return pushed(function(batch)
+        batch:push(3, 40, 2, 1, true, 1, 0)
+        batch:push(7, 7, nil, nil, false, 2)
+      end)
+    end,
+    function()
+      return pushed(function(batch)
+        batch:push(1, 3, 40, true, 2, 1, 0)
+        batch:push(2, 7, 7, false)
+      end)
+    end },
+  { "builder.check_result", "builder.take_check_result",
+    function()
+      return { checked(function(b) return b:check_result() end),
+               checked(function(b) return b:check_result(true) end) }
+    end,
+    function()
+      return { checked(function(b) return problem_first(b:peek_check_result()) end),
+               checked(function(b) return problem_first(b:take_check_result()) end) }
+    end },
+  { "builder.device_error", "builder.take_device_error",
+    function()
+      local builder = assert(gdn.builder { device = "cpu" })
+      return { builder:device_error(), builder:device_error(true) }
+    end,
+    function()
+      local builder = assert(gdn.builder { device = "cpu" })
+      return { problem_first(builder:peek_device_error()), problem_first(builder:take_device_error()) }
+    end },
   { "engine:complete(step, results, now)", "engine:complete(step, now, results)",
     function()
       local engine = engine_of()

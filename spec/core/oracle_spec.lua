@@ -105,7 +105,7 @@ describe("A build is what the oracle says", function()
       elseif not meta then
         reason = "refused: " .. reason
       else
-        reason = compare.everything(record, groups, meta) or builder:check_result()
+        reason = compare.everything(record, groups, meta) or select(2, builder:peek_check_result())
       end
       if reason then
         local line = cjson.encode { id = ("seed-%d-case-%d"):format(SEED, case), kind = path, rules = rules,

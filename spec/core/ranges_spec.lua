@@ -83,7 +83,7 @@ describe("Rows", function()
     local batch, slots = builder:batch(), builder:table(0)
     for row = 0, n - 1 do
       slots[row] = row + 1
-      batch:push(1, 9, -1, 1, true, row)
+      batch:push(row, 1, 9, true)
     end
     local meta = build(builder, batch)
     assert.are.same({ n, n, n }, { meta.num_decodes, meta.num_actual_tokens, meta.num_rows })
@@ -120,7 +120,7 @@ describe("Tokens", function()
     local batch, slots = builder:batch(), builder:table(0)
     for row, n in ipairs { ... } do
       slots[row - 1] = row
-      batch:push(n, n, -1, 1, false, row - 1)
+      batch:push(row - 1, n, n, false)
     end
     local meta, message, code = builder:build(batch)
     return builder, meta, message, code
@@ -172,11 +172,11 @@ describe("A state table of a million columns", function()
                                          num_slots = 100 })
     local batch, cells = builder:batch(), builder:table(0)
     cells[COLUMNS], cells[2 * COLUMNS - 1] = 7, 8
-    batch:push(1, 9, -1, 1, true, 1, COLUMNS - 1)
+    batch:push(1, 1, 9, true, -1, 1, COLUMNS - 1)
     local meta = build(builder, batch)
     assert.are.same({ 7, 8 }, { meta.non_spec_state_indices_tensor[0], meta.non_spec_read_state_indices[0] })
     batch:clear()
-    batch:push(1, 9, -1, 1, true, 1, COLUMNS)
+    batch:push(1, 1, 9, true, -1, 1, COLUMNS)
     local refused, message = builder:build(batch)
     assert.is_nil(refused)
     assert.is_truthy(message:find("read_column", 1, true), message)
@@ -188,11 +188,11 @@ describe("A state table of a million columns", function()
                                          mamba_cache_mode = "align", mamba_block_size = 1, num_slots = 100 })
     local batch, cells = builder:batch(), builder:table(0)
     cells[2 * COLUMNS - 2], cells[2 * COLUMNS - 1] = 5, 6
-    batch:push(1, COLUMNS, -1, 1, true, 1)
+    batch:push(1, 1, COLUMNS, true)
     local meta = build(builder, batch)
     assert.are.same({ 6, 5 }, { meta.non_spec_state_indices_tensor[0], meta.non_spec_read_state_indices[0] })
     batch:clear()
-    batch:push(1, COLUMNS + 1, -1, 1, true, 1)
+    batch:push(1, 1, COLUMNS + 1, true)
     local refused, message = builder:build(batch)
     assert.is_nil(refused)
     assert.is_truthy(message:find("reaches column 1048576", 1, true), message)
@@ -207,7 +207,7 @@ describe("Speculation", function()
                                            full_cuda_graph = true, num_slots = 200 })
       local batch, cells = builder:batch(), builder:table(0)
       for i = 0, 2 * (S + 1) - 1 do cells[i] = i + 1 end
-      for row = 0, 1 do batch:push(S + 1, 100 + S, S, S + 1, true, row) end
+      for row = 0, 1 do batch:push(row, S + 1, 100 + S, true, S, S + 1) end
       local meta = build(builder, batch)
       if S == 0 then
         assert.are.same({ 2, 1 }, { meta.num_decodes, meta.non_spec_state_indices_tensor[0] })
@@ -233,7 +233,7 @@ describe("Cache groups", function()
                                            num_slots = 300 })
       local batch = builder:batch()
       for group = 0, n - 1 do builder:table(group)[1] = 100 + group end
-      batch:push(1, 9, -1, 1, true, 1)
+      batch:push(1, 1, 9, true)
       local meta = build(builder, batch)
       for group = 0, n - 1 do
         assert.are.equal(100 + group, meta:group(group).non_spec_state_indices_tensor[0])

@@ -13,7 +13,7 @@ describe("the state tables", function()
 
   local function states(group)
     batch:clear()
-    batch:push(1, 10, nil, nil, true, 1)
+    batch:push(1, 1, 10, true)
     return assert(builder:build(batch)):group(group).non_spec_state_indices_tensor:totable()
   end
 
@@ -95,14 +95,14 @@ describe("the state tables", function()
 
   it("refuse a row that a borrowed table does not have", function()
     local mine = ffi.new("int32_t[?]", 3, { 4 })
-    batch:push(1, 10, nil, nil, true, 1)
+    batch:push(1, 1, 10, true)
     assert.is_true(builder:borrow_table(0, mine, 3, 1))
     local meta, message, code = builder:build(batch)
     assert.is_nil(meta)
     assert.matches("^rows%[0%]%.table_row = 1, want", message)
     assert.are.equal(-1, code)
     raises("gdnmeta.Batch:push: table_row = 1, want an integer in 0 .. 0",
-           function() batch:push(1, 10, nil, nil, true, 1) end)
+           function() batch:push(1, 1, 10, true) end)
   end)
 
   it("take as many rows as the smallest one that is read", function()
@@ -110,17 +110,17 @@ describe("the state tables", function()
     mine[3 * 40] = 9
     assert(builder:borrow_table(0, mine, 3, 50))
     raises("gdnmeta.Batch:push: table_row = 3, want an integer in 0 .. 2",
-           function() batch:push(1, 10, nil, nil, true, 3) end)
+           function() batch:push(3, 1, 10, true) end)
     assert(builder:borrow_table(1, mine, 3, 41))
-    batch:push(1, 10, nil, nil, true, 40)
+    batch:push(40, 1, 10, true)
     raises("gdnmeta.Batch:push: table_row = 41, want an integer in 0 .. 40",
-           function() batch:push(1, 10, nil, nil, true, 41) end)
+           function() batch:push(41, 1, 10, true) end)
     raises("gdnmeta.Batch:push: table_row = nil, want an integer in 0 .. 40",
-           function() batch:push(1, 10, nil, nil, true, nil) end)
+           function() batch:push(nil, 1, 10, true) end)
     assert.are.same({ 9 }, assert(builder:build(batch)):group(1).non_spec_state_indices_tensor:totable())
     assert(builder:borrow_table(0, nil))
     raises("gdnmeta.Batch:push: table_row = 3, want an integer in 0 .. 2",
-           function() batch:push(1, 10, nil, nil, true, 3) end)
+           function() batch:push(3, 1, 10, true) end)
   end)
 
   it("refuse to borrow what is no such table", function()

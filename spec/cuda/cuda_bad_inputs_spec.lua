@@ -27,10 +27,10 @@ describe("Inputs on the device:", function()
       local meta = assert(build(...))
       local states = (meta.spec_state_indices_tensor or meta.non_spec_state_indices_tensor):totable()
       local reads = (meta.spec_read_state_indices or meta.non_spec_read_state_indices):totable()
-      local message, code = builder:device_error()
+      local _, message, code = builder:peek_device_error()
       assert.are.same({ expected, EINVAL }, { message, code })
-      assert.are.equal(expected, (builder:device_error(true)))
-      assert.is_nil(builder:device_error())
+      assert.are.equal(expected, (select(2, builder:take_device_error())))
+      assert.is_true(builder:peek_device_error())
       return states, reads, meta
     end
 
@@ -97,7 +97,7 @@ describe("Inputs on the device:", function()
       local meta = assert(build { 3, 9, 2, 1, true, 0 })
       assert.are.same({ { -7, 2^31 - 1, 100000 } }, meta.spec_state_indices_tensor:totable())
       assert.are.same({ 99 }, meta.num_accepted_tokens:totable())
-      assert.is_nil(builder:device_error())
+      assert.is_true(builder:peek_device_error())
     end)
   end)
 
@@ -122,7 +122,7 @@ describe("Inputs on the device:", function()
 
     it("rows of the batch's own, and rows that a table does not have", function()
       open { num_groups = 2 }
-      batch:push(1, 5, nil, nil, true, 2)
+      batch:push(2, 1, 5, true)
       assert(builder:borrow_device_table(1, array { 1, 2, 3, 4, 5, 6 }, 3, 2))
       local gone = "rows[0].table_row = 2, want 0 .. 1 (group 1)"
       assert.are.same({ nil, gone, EINVAL }, { builder:build(batch) })
@@ -167,7 +167,7 @@ describe("Inputs on the device:", function()
              function() builder:borrow_device_accepted(driver:int32(1), 0) end)
       raises("gdnmeta.Builder:borrow_device_table: row_stride = 2, want an integer in 3 .. 2147483647",
              function() builder:borrow_device_table(0, driver:int32(9), 2, 3) end)
-      batch:push(1, 2, nil, nil, true, 0)
+      batch:push(0, 1, 2, true)
       raises("gdnmeta.Batch:index: row = 1, want an integer in 0 .. 0", function() batch:index(1, 0) end)
       raises("gdnmeta.Batch:index: seq_index = nil, want an integer in -1 .. 2147483647",
              function() batch:index(0) end)

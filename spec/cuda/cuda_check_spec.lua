@@ -50,9 +50,9 @@ describe("A check on a CUDA device", function()
   local function push(batch, plain, speculative, prefills)
     batch:clear()
     for row = 0, plain + speculative + prefills - 1 do
-      if row < plain then assert(batch:push(1, 9, -1, 1, true, row))
-      elseif row < plain + speculative then assert(batch:push(4, 40, 3, 2, true, row))
-      else assert(batch:push(70, 70, -1, 1, false, row)) end
+      if row < plain then assert(batch:push(row, 1, 9, true))
+      elseif row < plain + speculative then assert(batch:push(row, 4, 40, true, 3, 2))
+      else assert(batch:push(row, 70, 70, false)) end
     end
   end
 
@@ -72,10 +72,10 @@ describe("A check on a CUDA device", function()
         assert(builder:build(batch, stream))
         assert.are.same({ 2, 0, 0, 0 }, asked())
         assert.are.equal(2, builder:counters().launches - before)
-        assert.is_nil(builder:check_result())
+        assert.is_true(builder:peek_check_result())
       end
       driver.lib.fake_reset()
-      assert.is_nil(builder:check_result())
+      assert.is_true(builder:peek_check_result())
       assert.are.equal(0, driver:count "calls")
       if options.check ~= false then
         assert(builder:check(stream))
@@ -98,21 +98,21 @@ describe("A check on a CUDA device", function()
     push(batch, 6, 0, 0)
     driver.lib.fake_hold(1)
     assert(builder:build(batch, stream))
-    assert.is_nil(builder:check_result())
+    assert.is_true(builder:peek_check_result())
     cells[9], cells[17] = 9, 17
     driver.lib.fake_hold(0)
     driver:call("cuStreamSynchronize", stream)
     driver:write(table_of, cells)
     assert(builder:build(batch, stream))
-    local message, code = builder:check_result()
+    local _, message, code = builder:peek_check_result()
     assert.matches("^step 1: non_spec_state_indices_tensor%[[124]%] of group 1 is a slot that two rows use",
                    message)
     assert.are.equal(EINVAL, code)
-    assert.are.equal(message, builder:check_result(true))
-    assert.is_nil(builder:check_result())
+    assert.are.equal(message, (select(2, builder:take_check_result())))
+    assert.is_true(builder:peek_check_result())
     assert(builder:build(batch, stream))
-    assert.is_nil(builder:check_result())
-    assert.is_nil(builder:device_error())
+    assert.is_true(builder:peek_check_result())
+    assert.is_true(builder:peek_device_error())
     close(builder, batch)
   end)
 
@@ -129,14 +129,14 @@ describe("A check on a CUDA device", function()
         local meta = builder:build(batch, stream)
         local call = ffi.string(driver.lib.fake_failed_call()):gsub("_v%d$", "")
         driver.lib.fake_reset()
-        local found = builder:check_result(true)
+        local _, found = builder:take_check_result()
         if found then
           assert.matches("^step %d+ was not checked: " .. call .. ".*CUDA_ERROR_LAUNCH_FAILED", found)
           refused = refused + 1
           assert.is_truthy(meta)
         end
         assert(builder:build(batch, stream))
-        assert.is_nil(builder:check_result())
+        assert.is_true(builder:peek_check_result())
       end
       assert.are.equal(current and 3 or 4, refused) -- get, (push,) is capturing, launch
       driver:call("cuCtxSetCurrent", driver.context)
@@ -155,7 +155,7 @@ describe("A check on a CUDA device", function()
     driver:call("cuGraphDestroy", graph[0])
     assert.are.same({ false, EINVAL }, { ok or false, code })
     assert.are.equal("stream is capturing: check before the capture begins", message)
-    assert.is_nil(builder:check_result())
+    assert.is_true(builder:peek_check_result())
     close(builder, batch)
   end)
 end)
@@ -199,7 +199,7 @@ describe("A check on a device and one on the CPU", function()
           local ok, meta = pcall(feed.paths[path], builders[i], batches[i], inputs, rows)
           metas[i] = ok and meta and lib.gdn_builder_metadata(builders[i].handle)
           driver:call("cuStreamSynchronize", nil)
-          assert.is_nil(builders[i]:check_result())
+          assert.is_true(builders[i]:peek_check_result())
         end
         for _, names in ipairs(metas[1] and { compare.TENSORS, compare.STATE } or {}) do
           for _, name in ipairs(names) do

@@ -96,7 +96,7 @@ describe("When a driver call fails", function()
       local cells = builder:table(g)
       for i = 0, builder.max_requests * 4 - 1 do cells[i] = 1 + i * 1000 end
     end
-    for row = 0, rows - 1 do assert(batch:push(4, 40, 3, 1 + row % 4, true, row)) end
+    for row = 0, rows - 1 do assert(batch:push(row, 4, 40, true, 3, 1 + row % 4)) end
     return batch
   end
 

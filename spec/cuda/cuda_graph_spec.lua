@@ -39,14 +39,14 @@ describe("A captured graph", function()
 
   local function decode(rows)
     batch:clear()
-    for row = 0, rows - 1 do assert(batch:push(1, 20 + row, nil, nil, true, ROWS - 1 - row)) end
+    for row = 0, rows - 1 do assert(batch:push(ROWS - 1 - row, 1, 20 + row, true)) end
     assert(batch:pad(ROWS, ROWS))
     return assert(builder:build(batch, stream))
   end
 
   local function speculative(rows)
     batch:clear()
-    for row = 0, rows - 1 do assert(batch:push(3, 20 + row, 2, 1 + row % 3, true, row)) end
+    for row = 0, rows - 1 do assert(batch:push(row, 3, 20 + row, true, 2, 1 + row % 3)) end
     assert(batch:pad(ROWS, ROWS * 3))
     return assert(builder:build(batch, stream))
   end
@@ -139,9 +139,9 @@ describe("A captured graph", function()
       addresses(speculative(rows))
     end
     batch:clear()
-    batch:push(3, 20, 2, 1, true, 0)
-    batch:push(1, 20, nil, nil, true, 1)
-    batch:push(70, 70, nil, nil, false, 2)
+    batch:push(0, 3, 20, true, 2, 1)
+    batch:push(1, 1, 20, true)
+    batch:push(2, 70, 70, false)
     addresses(assert(builder:build(batch, stream)))
     local count = 0
     for _ in pairs(first) do count = count + 1 end

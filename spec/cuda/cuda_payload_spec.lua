@@ -20,7 +20,7 @@ describe("A payload", function()
         for row = 0, 39 do
           want[row + 1] = base + math.floor(span * ((row * 7) % 40) / 39)
           builder:set_blocks(0, row, { want[row + 1] })
-          batch:push(1, 9, nil, nil, true, row)
+          batch:push(row, 1, 9, true)
         end
         local meta = assert(builder:build(batch))
         assert.are.same(want, meta.non_spec_state_indices_tensor:totable(), ("%d over %d"):format(span, base))
@@ -38,9 +38,9 @@ describe("A payload", function()
     for i = 0, rows * 3 - 1 do cells[i] = i end
     for row = 0, rows - 1 do
       if row % 3 == 2 then
-        batch:push(1 + row % 4, 50, nil, nil, true, row)
+        batch:push(row, 1 + row % 4, 50, true)
       else
-        batch:push(1 + row % 3, 50, row % 3, 1, true, row)
+        batch:push(row, 1 + row % 3, 50, true, row % 3, 1)
       end
     end
     local meta = assert(builder:build(batch))

@@ -28,7 +28,7 @@ describe("While builds are in flight", function()
       for i = 0, ROWS * 4 - 1 do cells[i] = base + i * 1000 end
     end
     batch:clear()
-    for row = 0, rows - 1 do assert(batch:push(4, 40, 3, 1 + row % 4, true, row)) end
+    for row = 0, rows - 1 do assert(batch:push(row, 4, 40, true, 3, 1 + row % 4)) end
   end
 
   local function counts()

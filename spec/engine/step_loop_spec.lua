@@ -19,13 +19,13 @@ local function run(builder, batch, steps)
     local rows = n % (ROWS - 1)
     for i = 0, rows - 1 do
       if (i + n) % 3 == 0 then
-        batch:push(1, 100 + i, nil, nil, true, i)
+        batch:push(i, 1, 100 + i, true)
       else
-        batch:push(2, 100 + i, 1, 2, true, i, 1)
+        batch:push(i, 2, 100 + i, true, 1, 2, 1)
       end
     end
     if n % 5 == 0 then
-      batch:push(40, 40, -1, 1, false, rows)
+      batch:push(rows, 40, 40, false)
     else
       batch:pad(ROWS, 2 * ROWS)
     end

@@ -104,7 +104,7 @@ describe("a policy that is wrong is found out:", function()
       end) },
     { "it feeds a token too many", "request 2: 52 tokens scheduled, want 51",
       broken("schedule", function(self, batch)
-        local more = { push = function(_, take, seq, ...) batch:push(take + 1, seq + 1, ...) end }
+        local more = { push = function(_, row, take, seq, ...) batch:push(row, take + 1, seq + 1, ...) end }
         local running, n = fcfs.schedule(self, more)
         for i = 1, n do running[i].take = running[i].take + 1 end
         return running, n
@@ -130,8 +130,8 @@ describe("a policy that is wrong is found out:", function()
       end) },
     { "it pushes another's table row", "step 1: row 0 has slot 2, the request owns 1",
       broken("schedule", function(self, batch)
-        local crossed = { push = function(_, take, seq, drafts, accepted, done, row)
-          batch:push(take, seq, drafts, accepted, done, 1 - row)
+        local crossed = { push = function(_, row, take, seq, done)
+          batch:push(1 - row, take, seq, done)
         end }
         return fcfs.schedule(self, crossed)
       end) },
@@ -187,11 +187,11 @@ describe("the policy", function()
     for id, prompt in ipairs { 4, 9000, 7000, 5 } do
       policy:submit { id = id, prompt = prompt, output = 3, computed = 0, emitted = 0 }
     end
-    assert.are.same({ { 4, 4, -1, 1, false, 0 }, { 8188, 8188, -1, 1, false, 1 } }, schedule(policy))
-    assert.are.same({ { 1, 5, -1, 1, true, 0 }, { 812, 9000, -1, 1, false, 1 },
-                      { 7000, 7000, -1, 1, false, 2 }, { 5, 5, -1, 1, false, 3 } }, schedule(policy))
-    assert.are.same({ { 1, 6, -1, 1, true, 0 }, { 1, 9001, -1, 1, true, 1 }, { 1, 7001, -1, 1, true, 2 },
-                      { 1, 6, -1, 1, true, 3 } }, schedule(policy))
+    assert.are.same({ { 0, 4, 4, false }, { 1, 8188, 8188, false } }, schedule(policy))
+    assert.are.same({ { 0, 1, 5, true }, { 1, 812, 9000, false },
+                      { 2, 7000, 7000, false }, { 3, 5, 5, false } }, schedule(policy))
+    assert.are.same({ { 0, 1, 6, true }, { 1, 1, 9001, true }, { 2, 1, 7001, true },
+                      { 3, 1, 6, true } }, schedule(policy))
     assert.are.same({ [0] = { 0, { 1 } }, { 0, { 2 } }, { 0, { 3 } }, { 0, { 4 } } }, tables)
   end)
 end)

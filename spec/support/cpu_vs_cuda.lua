@@ -113,7 +113,7 @@ local function step(self, rand)
   local reason = metadata_differ(self)
   if reason or not pair.config.check or pair.unseen then return reason end
   self.checked = self.checked + 1
-  return pair.cpu:check_result() or pair.gpu:check_result()
+  return select(2, pair.cpu:peek_check_result()) or select(2, pair.gpu:peek_check_result())
 end
 
 --- Runs `cases` random steps. Raises on the first that differs; returns what was met.
@@ -142,7 +142,7 @@ function M.run(driver, options)
     end
     local counters = self.pair.gpu:counters()
     self.launches, self.ring = self.launches + counters.launches, self.ring + counters.ring_launches
-    local fault = self.pair.gpu:device_error()
+    local _, fault = self.pair.gpu:peek_device_error()
     if fault and self.unseen == 0 then
       error(("GDN_SEED=%d before case %d: %s"):format(seed, case, fault), 0)
     end

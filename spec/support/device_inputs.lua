@@ -19,11 +19,13 @@ function M.array(driver, values)
   return memory, #values
 end
 
---- Build rows: what batch:push takes, and `at`, what batch:index takes.
+--- Build rows: { query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column }, and `at`, what
+--- batch:index takes.
 function M.build(builder, batch, ...)
   batch:clear()
   for _, row in ipairs { ... } do
-    assert(batch:push(unpack(row, 1, 7)))
+    local query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column = unpack(row, 1, 7)
+    assert(batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted, read_column))
     if row.at then batch:index(batch.num_rows - 1, row.at[1], row.at[2]) end
   end
   return builder:build(batch)

@@ -131,7 +131,8 @@ function Play:complete()
   local flying = table.remove(self.flying, 1)
   local options = self.engine.options
   local second = options.second_builder
-  local found = options.builder:check_result() or second and second:check_result()
+  local found = select(2, options.builder:peek_check_result())
+    or second and select(2, second:peek_check_result())
   if found then error(self.where .. ": " .. found, 0) end
   local where = ("%s step %d"):format(self.where, flying.step.number)
   self:answer(flying)

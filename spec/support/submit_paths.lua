@@ -67,8 +67,8 @@ end
 function M.push(builder, batch, rows)
   local at = store(builder, rows)
   for i, row in ipairs(rows) do
-    assert(batch:push(row.q, row.seq_len, sometimes(i, row.drafts, -1), sometimes(i, row.accepted, 1),
-      row.prompt_done, at[i], row.read_column))
+    assert(batch:push(at[i], row.q, row.seq_len, row.prompt_done, sometimes(i, row.drafts, -1),
+                      sometimes(i, row.accepted, 1), row.read_column))
   end
 end
 

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
+local failed = require "gdnmeta.builder.failed"
 local opened = require("gdnmeta.native.methods").builder
 local took_table = require "gdnmeta.builder.table_readers"
 
@@ -10,7 +11,7 @@ local int32_p = ffi.typeof "const int32_t *"
 local counters_t = ffi.typeof "gdn_counters"
 local INT32_MAX = check.INT32_MAX
 
-local M = {}
+local M, old = {}, {} -- old: methods of the release before
 
 -- Whether it is memory of the device, the driver says; a pointer it must be.
 local function problem_of(name, memory, length_name, n)
@@ -43,7 +44,7 @@ function M:borrow_device_table(group, cells, row_stride, rows)
   if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_device_table(handle, group, pointer(cells), row_stride or 0,
                                                      rows or 0)
-  if status ~= 0 then return self:failed(status) end
+  if status ~= 0 then return failed(handle, status) end
   took_table(self, group, nil, rows)
   return true
 end
@@ -55,7 +56,7 @@ local function borrower(method, borrow)
     local problem = problem_of("memory", memory, "n", n)
     if problem then error(("gdnmeta.Builder:%s: %s"):format(method, problem), 2) end
     local status = borrow(handle, pointer(memory), n or 0)
-    if status ~= 0 then return self:failed(status) end
+    if status ~= 0 then return failed(handle, status) end
     return true
   end
 end
@@ -80,14 +81,33 @@ M.borrow_device_seq_lens = borrower("borrow_device_seq_lens", lib.gdn_builder_bo
 M.borrow_device_accepted = borrower("borrow_device_accepted", lib.gdn_builder_borrow_device_accepted)
 
 --- Did a build that the device has finished find a bad value among its device inputs? It took the null
---- slot instead. The answer stays until it is forgotten.
----@param forget boolean|nil
----@return string|nil message nil: no
+--- slot instead. The answer stays.
+---@return boolean|nil ok nil: it did
+---@return string? problem
 ---@return integer? code
-function M:device_error(forget)
+function M:peek_device_error()
+  local handle = opened(self, "peek_device_error")
+  local status = lib.gdn_device_error(handle, 0)
+  if status ~= 0 then return failed(handle, status) end
+  return true
+end
+
+--- The same, and the next call tells of what comes after this one.
+---@return boolean|nil ok nil: it did
+---@return string? problem
+---@return integer? code
+function M:take_device_error()
+  local handle = opened(self, "take_device_error")
+  local status = lib.gdn_device_error(handle, 1)
+  if status ~= 0 then return failed(handle, status) end
+  return true
+end
+
+-- Message and code, or nil.
+function old:device_error(forget)
   local handle = opened(self, "device_error")
   local status = lib.gdn_device_error(handle, forget and 1 or 0)
-  if status ~= 0 then return ffi.string(lib.gdn_last_error(handle)), tonumber(status) end
+  if status ~= 0 then return select(2, failed(handle, status)) end
 end
 
 --- What the builder asked of its device so far: launches, ring_launches, ring_waits, reads.
@@ -100,4 +120,4 @@ function M:counters()
            ring_waits = tonumber(c.ring_waits), reads = tonumber(c.reads) }
 end
 
-return M
+return { methods = M, old = old }

@@ -2,6 +2,7 @@
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
+local failed = require "gdnmeta.builder.failed"
 local foreign = require "gdnmeta.native.int32_memory"
 local opened = require("gdnmeta.native.methods").builder
 local took_table = require "gdnmeta.builder.table_readers"
@@ -79,7 +80,7 @@ function M:borrow_table(group, cells, row_stride, rows)
   if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
   if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_table(handle, group, pointer, row_stride or 0, rows or 0)
-  if status ~= 0 then return self:failed(status) end
+  if status ~= 0 then return failed(handle, status) end
   took_table(self, group, cells, rows)
   return true
 end

@@ -1,26 +1,45 @@
 --- Checks of the outputs by the device that wrote them: builders made with check = true. These are methods of
 -- the builder; gdnmeta.h lists what is checked and what nothing can see.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
+local failed = require "gdnmeta.builder.failed"
 local opened = require("gdnmeta.native.methods").builder
 
-local M = {}
+local M, old = {}, {} -- old: methods of the release before
 
 --- Did a check that the device has finished find a violation? Waits for nothing, so a step's answer comes a
---- step late on a GPU. The answer stays until it is forgotten.
----@param forget boolean|nil
----@return string|nil message nil: no; else the step, the tensor and the element, and what is wrong there
+--- step late on a GPU. The answer stays.
+---@return boolean|nil ok nil: it did
+---@return string? problem the step, the tensor and the element, and what is wrong there
 ---@return integer? code
-function M:check_result(forget)
+function M:peek_check_result()
+  local handle = opened(self, "peek_check_result")
+  local status = lib.gdn_check_result(handle, 0, nil)
+  if status ~= 0 then return failed(handle, status) end
+  return true
+end
+
+--- The same, and the next call tells of what comes after this one.
+---@return boolean|nil ok nil: it did
+---@return string? problem
+---@return integer? code
+function M:take_check_result()
+  local handle = opened(self, "take_check_result")
+  local status = lib.gdn_check_result(handle, 1, nil)
+  if status ~= 0 then return failed(handle, status) end
+  return true
+end
+
+-- Message and code, or nil.
+function old:check_result(forget)
   local handle = opened(self, "check_result")
   local status = lib.gdn_check_result(handle, forget and 1 or 0, nil)
-  if status ~= 0 then return ffi.string(lib.gdn_last_error(handle)), tonumber(status) end
+  if status ~= 0 then return select(2, failed(handle, status)) end
 end
 
 --- Check the outputs of the last build once more, as they are once what is enqueued on the stream is done.
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
----@return boolean|nil ok that it is checked; what is found, check_result says
+---@return boolean|nil ok that it is checked; what is found, take_check_result says
 ---@return string? message
 ---@return integer? code
 function M:check(stream)
@@ -29,8 +48,8 @@ function M:check(stream)
     error("gdnmeta.Builder:check: " .. check.wrong("stream", stream, "nil or a pointer"), 2)
   end
   local status = lib.gdn_check(handle, stream)
-  if status ~= 0 then return self:failed(status) end
+  if status ~= 0 then return failed(handle, status) end
   return true
 end
 
-return M
+return { methods = M, old = old }

@@ -34,8 +34,8 @@ function Rebuild:build(step)
   write_blocks(self, step)
   batch:clear()
   for i, query_len in ipairs(step.query_len) do
-    batch:push(query_len, step.seq_len[i], step.drafts[i], step.accepted[i], step.prompt_done[i] == 1,
-               step.table_row[i], step.read_column[i])
+    batch:push(step.table_row[i], query_len, step.seq_len[i], step.prompt_done[i] == 1, step.drafts[i],
+               step.accepted[i], step.read_column[i])
   end
   local ok, message, code = batch:pad(step.padded_rows, step.padded_tokens)
   if not ok then return nil, message, code end
