@@ -8,7 +8,7 @@ local BUDGET = 10000
 local HUGE, MANY = "1e18", "1e6" -- rounds of a loop that must be stopped, and of one that need not
 
 -- Row -> the hook's code; N stands for the rounds of a loop or, negated, a place in a list. `before` stands
--- outside of the hook.
+-- outside the hook.
 local LOOP = "local function loop() local n = N while n > 0 do n = n - 1 end end "
 local CASES = {
   ["an error of any kind"] = "error {}",
@@ -17,14 +17,14 @@ local CASES = {
   ["a loop without an end"] = LOOP .. "loop()",
   ["such a loop in `pcall`, `xpcall` or a coroutine"] =
     LOOP .. "xpcall(loop, loop) xpcall(error, loop) pcall(loop) coroutine.wrap(loop)()",
-  ["such a loop in a helper of another file that it names"] = "CONTAINED.spin(N)",
-  ["such a loop in a helper whose name it computes, or in code that it loads"] =
+  ["such a loop in a helper in another file, called by name"] = "CONTAINED.spin(N)",
+  ["such a loop in a helper whose name is computed, or in loaded code"] =
     "local at = 'CONTAIN' _G[at .. 'ED']['sp' .. 'in'](N) "
     .. "loadstring 'local n = ... while n > 0 do n = n - 1 end' (N)",
   ["such a loop in a finalizer"] =
     LOOP .. "local p = newproxy(true) getmetatable(p).__gc = loop p = nil collectgarbage()",
   ["too much in one call of `string` or `table`"] = "table.insert({}, -N / 10, 1)",
-  ["the same through a function that it kept in a local"] = { "insert({}, -N / 10, 1)",
+  ["the same through a function kept in a local"] = { "insert({}, -N / 10, 1)",
                                                               before = "local insert = table.insert " },
   ["memory, such as long strings by `..`"] = "local s = 'x' for _ = 1, 22 do s = s .. s end",
   ["`debug`, `ffi`, files, the clock"] = "assert(debug.getinfo(1)) assert(require 'ffi') assert(os.time())",
