@@ -55,6 +55,7 @@ local MAP = {
   { "policy/contained/charged", "charges contained" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/raised", "problems" },
+  { "native/domains", "domains options record_values" },
   { "native/renamed", "old_names" },
   { "native/shown", "followed problems cli_words" },
   { "native/methods", "callers typos engine_misuse" },

@@ -2,31 +2,17 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
+local domains = require "gdnmeta.native.domains"
 local foreign = require "gdnmeta.native.int32_memory"
 
 local slots_t = ffi.typeof "int32_t[?]"
 local INT32_MAX = check.INT32_MAX
+local integer, code_of = domains.integer, domains.code_of
 
--- A domain maps an option's value to the one C sees, or returns nil and what it wants.
-
-local function integer(low, high)
-  return function(value)
-    if check.integer(value, low, high) then return value end
-    return nil, ("an integer in %d .. %d"):format(low, high)
-  end
-end
-
+-- true and false as C has them.
 local function flag(value)
-  if type(value) == "boolean" then return value and 1 or 0 end
-  return nil, "true or false"
-end
-
--- One of the names, whose codes count from 0.
-local function one_of(names)
-  local codes, quoted = {}, {}
-  for i, name in ipairs(names) do codes[name], quoted[i] = i - 1, ("%q"):format(name) end
-  local wanted = table.concat(quoted, ", "):gsub(", ([^,]*)$", " or %1")
-  return function(value) return codes[value], wanted end
+  local is, wanted = domains.flag(value)
+  return is and 1 or is == false and 0 or nil, wanted
 end
 
 local function device(value)
@@ -42,17 +28,17 @@ local DTYPES = { "int32", "int64" } -- GDN_INT32, GDN_INT64
 local MODES = { "none", "align", "all" } -- GDN_CACHE_*, from 0
 local BACKENDS = { "triton", "flashinfer" } -- GDN_PREFILL_*, from 0
 
--- { name, domain, default }; a default of 0 leaves the choice to the core, nil is "not given".
+-- { name, domain of what C sees, default }; a default of 0 leaves the choice to the core, nil is "not given".
 local OPTIONS = {
   { "device", device, "auto" },
-  { "rules", one_of(RULES), "strict" },
+  { "rules", code_of(RULES), "strict" },
   { "max_num_seqs", integer(1, 65536), 256 },
   { "max_num_batched_tokens", integer(1, INT32_MAX), 8192 },
   { "max_rows", integer(1, 65536) },
   { "num_speculative_tokens", integer(0, 64), 0 },
   { "full_cuda_graph", flag, false },
   { "max_cudagraph_capture_size", integer(1, INT32_MAX) },
-  { "mamba_cache_mode", one_of(MODES), "none" },
+  { "mamba_cache_mode", code_of(MODES), "none" },
   { "mamba_block_size", integer(1, INT32_MAX), 544 },
   { "num_speculative_blocks", integer(0, INT32_MAX - 1) },
   { "num_groups", integer(1, 64), 1 },
@@ -62,10 +48,10 @@ local OPTIONS = {
   { "decode_context_parallel_size", integer(1, INT32_MAX), 1 },
   { "check_unique", flag, true },
   { "pad_slot_id", integer(-1, 0), 0 },
-  { "query_start_loc_dtype", one_of(DTYPES), "int32" },
+  { "query_start_loc_dtype", code_of(DTYPES), "int32" },
   { "check", flag, false },
   { "poison", flag, false },
-  { "gdn_prefill_backend", one_of(BACKENDS), "triton" },
+  { "gdn_prefill_backend", code_of(BACKENDS), "triton" },
   { "num_prefill_checkpoint_blocks", integer(0, INT32_MAX), 0 },
   { "prefill_checkpoint_alignment", integer(1, INT32_MAX) },
   { "hash_block_size", integer(1, INT32_MAX) },

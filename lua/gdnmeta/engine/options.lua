@@ -1,55 +1,35 @@
 -- The options of gdnmeta.engine: names, domains, defaults.
 local check = require "gdnmeta.native.args"
+local domains = require "gdnmeta.native.domains"
 
 local INT32_MAX = check.INT32_MAX
-
-local function integer(low, high)
-  return function(value) return check.integer(value, low, high) end,
-    ("an integer in %d .. %d"):format(low, high)
-end
-
-local function number(low, high)
-  return function(value) return type(value) == "number" and value >= low and value <= high end,
-    ("a number in %.14g .. %.14g"):format(low, high)
-end
-
-local function of_type(name)
-  return function(value) return type(value) == name end, "a " .. name
-end
-
-local function flag()
-  return function(value) return type(value) == "boolean" end, "true or false"
-end
-
-local function one_of(a, b)
-  return function(value) return value == a or value == b end, ("%q or %q"):format(a, b)
-end
+local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
 
 local DOMAINS = {
-  max_model_len = { integer(2, 2 ^ 30) },
-  max_num_seqs = { integer(1, 65536) },
-  max_num_batched_tokens = { integer(1, INT32_MAX) },
-  long_prefill_token_threshold = { integer(0, INT32_MAX) },
-  chunked_prefill = { flag() },
-  kv_tokens = { integer(1, INT32_MAX) },
-  kv_block_size = { integer(1, INT32_MAX) },
-  kv_watermark = { number(0, 1) },
-  kv_headroom = { integer(0, INT32_MAX) },
-  preempt_limit = { integer(0, INT32_MAX) },
-  admit_after_preemption = { flag() },
-  async = { flag() },
-  drafts = { integer(0, 64) },
-  aging = { number(0, 1e12) },
-  ttft = { number(0, math.huge) },
-  tpot = { number(0, math.huge) },
-  cost = { of_type "table" },
-  rekey_limit = { integer(1, 1e6) },
-  policy_budget = { integer(1000, INT32_MAX) },
-  policy_seconds = { number(0, 1e6) },
-  breaker = { integer(1, 1e6) },
-  on_policy_error = { one_of("fallback", "raise") },
-  stopwatch = { of_type "function" },
-  seed = { integer(0, INT32_MAX) },
+  max_model_len = integer(2, 2 ^ 30),
+  max_num_seqs = integer(1, 65536),
+  max_num_batched_tokens = integer(1, INT32_MAX),
+  long_prefill_token_threshold = integer(0, INT32_MAX),
+  chunked_prefill = flag,
+  kv_tokens = integer(1, INT32_MAX),
+  kv_block_size = integer(1, INT32_MAX),
+  kv_watermark = number(0, 1),
+  kv_headroom = integer(0, INT32_MAX),
+  preempt_limit = integer(0, INT32_MAX),
+  admit_after_preemption = flag,
+  async = flag,
+  drafts = integer(0, 64),
+  aging = number(0, 1e12),
+  ttft = number(0, math.huge),
+  tpot = number(0, math.huge),
+  cost = of_type "table",
+  rekey_limit = integer(1, 1e6),
+  policy_budget = integer(1000, INT32_MAX),
+  policy_seconds = number(0, 1e6),
+  breaker = integer(1, 1e6),
+  on_policy_error = domains.one_of { "fallback", "raise" },
+  stopwatch = of_type "function",
+  seed = integer(0, INT32_MAX),
 }
 
 -- Those that no default of the builder's provides.
@@ -120,7 +100,10 @@ function M.parse(given)
   if not copy then return nil, "unknown option " .. check.word(unknown) end
   for name, value in pairs(copy) do
     local domain = DOMAINS[name]
-    if domain and not domain[1](value) then return nil, check.wrong(name, value, domain[2]) end
+    if domain then
+      local used, wanted = domain(value)
+      if used == nil then return nil, check.wrong(name, value, wanted) end
+    end
     options[name] = value
   end
   local message
