@@ -5,6 +5,7 @@ local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
 local conv = require "gdnmeta.metadata.nums_dict"
 local drawing = require "gdnmeta.metadata.draw"
+local row_drawing = require "gdnmeta.metadata.draw_rows"
 local receiver = require "gdnmeta.native.methods"
 local tensor = require "gdnmeta.tensor"
 local clear = require "table.clear"
@@ -82,9 +83,16 @@ function metatable.__newindex(_, name)
   error("gdnmeta.Metadata: read-only, cannot set " .. check.show(name), 2)
 end
 
+-- Rule sets other than strict let steps through whose rows contradict each other, and a device may fail: then
+-- the classes are all that is drawn. They also stand below a table that does not have every row.
 function metatable.__tostring(self)
   if self.core.stamp[0] < 0 then return "gdnmeta.Metadata(closed)" end
-  return drawing.step(self)
+  local text = drawing.step(self)
+  if self.num_rows == 0 then return text end
+  local ok, rows, is_whole = pcall(row_drawing.draw, self)
+  if not ok then return text end
+  local head, classes = text:match "^([^\n]*)(.*)$"
+  return head .. "\n" .. rows .. (is_whole and "" or classes)
 end
 
 local M = {}

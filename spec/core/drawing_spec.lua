@@ -1,5 +1,6 @@
 -- What print() shows of batches and steps.
 local gdn = require "gdnmeta"
+local drawing = require "gdnmeta.metadata.draw"
 
 local function make(options)
   options.device = "cpu"
@@ -63,7 +64,7 @@ describe("metadata", function()
       "  p  prefills          2 rows      513 tokens",
       "  .  padding           1 row         3 tokens",
       "  |s" .. ("p"):rep(62) .. ".|"
-    ), tostring(assert(builder:build(batch))))
+    ), drawing.step(assert(builder:build(batch))))
     builder:close()
   end)
 
@@ -77,7 +78,7 @@ describe("metadata", function()
       "  d  decodes           4 rows        4 tokens",
       "  p  prefills          1 row        12 tokens",
       "  |" .. ("d"):rep(16) .. ("p"):rep(48) .. "|"
-    ), tostring(assert(builder:build(batch))))
+    ), drawing.step(assert(builder:build(batch))))
     builder:close()
   end)
 
@@ -92,7 +93,7 @@ describe("metadata", function()
       end
       batch:add { query_len = prompt, seq_len = prompt, blocks = { 199 } }
       batch:pad(batch.num_rows + 1, 2 * drafted + prompt + padding)
-      return tostring(assert(builder:build(batch))):match "|(.*)|$"
+      return drawing.step(assert(builder:build(batch))):match "|(.*)|$"
     end
     -- 22.5, 22.5 and 19 of 64: two of them round up.
     assert.are.equal(("s"):rep(22) .. ("p"):rep(23) .. ("."):rep(19), drawn(45, 90, 76))
@@ -108,13 +109,13 @@ describe("metadata", function()
   it("shows a step of nothing and a step of one", function()
     local builder = make {}
     local batch = builder:batch()
-    assert.are.equal("gdnmeta.Metadata: step 1, 0 rows, 0 tokens", tostring(assert(builder:build(batch))))
+    assert.are.equal("gdnmeta.Metadata: step 1, 0 rows, 0 tokens", drawing.step(assert(builder:build(batch))))
     batch:add { query_len = 1, seq_len = 5, blocks = { 1 }, prompt_done = true }
     assert.are.equal(lines(
       "gdnmeta.Metadata: step 2, 1 row, 1 token",
       "  d  decodes           1 row         1 token",
       "  |" .. ("d"):rep(64) .. "|"
-    ), tostring(assert(builder:build(batch))))
+    ), drawing.step(assert(builder:build(batch))))
     builder:close()
   end)
 
@@ -128,7 +129,7 @@ describe("metadata", function()
       "  d  decodes           1 row         1 token",
       "  p  prefills          1 row         0 tokens",
       "  |" .. ("d"):rep(64) .. "|"
-    ), tostring(meta))
+    ), drawing.step(meta))
     builder:close()
   end)
 
@@ -141,12 +142,67 @@ describe("metadata", function()
         inputs.num_actual_tokens, inputs.num_reqs = tokens, rows
         local meta = builder:build_raw(inputs)
         if meta then
-          local text = tostring(meta)
+          local text = drawing.step(meta)
           assert.is_true(#text < 300, text)
           assert.is_nil(text:find("-", 1, true), text)
+          assert.is_true(#tostring(meta) < 1000)
         end
       end
     end
+    builder:close()
+  end)
+
+  it("prints its rows, padding last", function()
+    local builder = make { max_num_seqs = 4, num_speculative_tokens = 3, full_cuda_graph = true,
+                           num_groups = 2 }
+    local batch = builder:batch()
+    batch:add { query_len = 1, seq_len = 2001, blocks = { { 7 }, { 1 } }, prompt_done = true }
+    batch:add { query_len = 4, seq_len = 830, blocks = { { 9, 10, 11, 12 }, { 2, 3, 4, 5 } }, drafts = 3,
+                accepted = 2, prompt_done = true }
+    batch:add { query_len = 512, seq_len = 512, blocks = { { 13 }, { 6 } } }
+    batch:pad(4, 520)
+    local meta = assert(builder:build(batch))
+    assert.are.equal(lines(
+      "gdnmeta.Metadata: step 1, 4 rows, 520 tokens",
+      "      row  class        tokens  positions       reads  writes",
+      "        0  prefill           1  0               7      7",
+      "        1  spec decode       4  1 .. 4          10     9 10 11 12",
+      "        2  prefill         512  5 .. 516        fresh  13",
+      "        3  padding           3  517 .. 519"
+    ), tostring(meta))
+    assert.are.equal("        1  spec decode       4  1 .. 4          3      2 3 4 5",
+                     tostring(meta:group(1)):match "\n(        1  [^\n]*)\n")
+    builder:close()
+  end)
+
+  it("prints the first rows of many, then its classes", function()
+    local builder = make { max_num_seqs = 300 }
+    local batch = builder:batch()
+    local function printed(n)
+      batch:clear()
+      for slot = 1, n do batch:add { query_len = 1, seq_len = 5, blocks = { slot }, prompt_done = true } end
+      return tostring(assert(builder:build(batch)))
+    end
+    assert.are.equal(2 + 24, select(2, printed(24):gsub("[^\n]+", "")))
+    for _, n in ipairs { 25, 300 } do
+      local text = printed(n)
+      assert.are.equal(2 + 23 + 1 + 1 + 2, select(2, text:gsub("[^\n]+", "")))
+      assert.are.equal(lines(
+        ("      ...  %d rows more"):format(n - 24),
+        ("%9d  decode            1  %-15d %-6d %d"):format(n - 1, n - 1, n, n),
+        ("  d  decodes        %4d rows     %4d tokens"):format(n, n),
+        "  |" .. ("d"):rep(64) .. "|"
+      ), text:match "\n( +%.%.%..*)")
+    end
+    builder:close()
+  end)
+
+  it("prints the rows that vLLM's rules let through, and that their sums are others", function()
+    local builder = make { rules = "vllm-2026-08" }
+    local meta = assert(builder:build_raw { query_start_loc = { 0, 1, 6 }, seq_lens = { 9, 9 },
+                                            block_table = { { 1 }, { 2 } }, num_actual_tokens = 1 })
+    assert.matches("\n        1  prefill           5  1 .. 5          -      2\n", tostring(meta), 1, true)
+    assert.matches("\n  p  prefills          1 row         0 tokens\n", tostring(meta), 1, true)
     builder:close()
   end)
 

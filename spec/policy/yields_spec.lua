@@ -145,7 +145,7 @@ describe("A callback that yields", function()
         yields = now > 390
         local function step()
           assert(engine:submit(serve.request(now, { max_tokens = 1 })))
-          assert(engine:complete(assert(engine:step(now)), nil, now))
+          assert(engine:complete(assert(engine:step(now)), now))
         end
         if (now + first) % 2 == 0 or now < 300 then
           step()

@@ -81,11 +81,11 @@ local function draw(reader, rebuild, step, paint)
   print(tostring(rebuild.batch))
   if not meta then return print("refused: " .. message) end
   print((drawing.step(meta, paint):gsub("^[^\n]*\n", "")))
-  print(rows.draw(meta, paint))
+  print((rows.draw(meta, paint)))
   print(tensors(meta))
   for group = 1, rebuild.builder.num_groups - 1 do
     print(("group %d:"):format(group))
-    print(rows.draw(meta:group(group), paint))
+    print((rows.draw(meta:group(group), paint)))
   end
 end
 

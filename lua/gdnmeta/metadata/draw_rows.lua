@@ -29,21 +29,24 @@ end
 
 --- The rows of a step in their order; padding is one entry, with all of its rows and tokens.
 ---@param meta table of a builder, or of a group
+---@param most integer|nil rows whose reads and writes are wanted, beside the last one's; default all
 ---@return table list of { row, mark, tokens, first (token), reads, writes, rows (padding) }
-function M.list(meta)
+---@return boolean agrees the rows have no more tokens than the step, as they may under rules of vLLM
+function M.list(meta, most)
   local masks, speculative, rows = meta.spec_sequence_masks, meta.num_spec_decodes > 0, meta.num_rows
   local spec, plain = meta.spec_query_start_loc, meta.non_spec_query_start_loc
   local list, at, num_spec, num_plain = {}, 0, 0, 0
   for number = 0, rows - 1 do
     local row = { row = number, first = at, tokens = 0 }
+    local is_wanted = not most or number < most or number == rows - 1
     if speculative and number < #masks and masks[number] then
       row.mark, row.tokens = "s", length(spec, num_spec)
-      state(row, meta, "spec", num_spec)
+      if is_wanted then state(row, meta, "spec", num_spec) end
       num_spec = num_spec + 1
     elseif plain and num_plain < #plain - 1 then
       row.tokens = length(plain, num_plain)
       row.mark = (speculative or number >= meta.num_decodes) and "p" or "d"
-      state(row, meta, "non_spec", num_plain)
+      if is_wanted then state(row, meta, "non_spec", num_plain) end
       num_plain = num_plain + 1
     end
     if row.tokens == 0 then break end
@@ -53,7 +56,7 @@ function M.list(meta)
   local padding = { row = #list, mark = ".", first = at, rows = rows - #list,
                     tokens = meta.num_actual_tokens - at }
   if padding.rows > 0 or padding.tokens > 0 then list[#list + 1] = padding end
-  return list
+  return list, padding.tokens >= 0
 end
 
 local function place(row)
@@ -80,10 +83,11 @@ local FORM = "%9s  %-11s %7s  %-15s %-6s %-14s %s"
 ---@param meta table
 ---@param paint function|nil see colors.lua
 ---@param names table|nil of the requests, row 0 first
----@return string
+---@return string text
+---@return boolean is_whole no row was left out, and they agree with the step
 function M.draw(meta, paint, names)
   paint = paint or paints.plain
-  local list, last = M.list(meta), names and "request" or ""
+  local last, list, agrees = names and "request" or "", M.list(meta, ROWS)
   local head = FORM:format("row", "class", "tokens", "positions", "reads", "writes", last):gsub("%s+$", "")
   local lines = { paint("head", head) }
   for i, row in ipairs(list) do
@@ -97,7 +101,7 @@ function M.draw(meta, paint, names)
       lines[#lines + 1] = ("%9s  %d rows more"):format("...", #list - ROWS)
     end
   end
-  return table.concat(lines, "\n")
+  return table.concat(lines, "\n"), agrees and #list <= ROWS
 end
 
 return M

@@ -3,6 +3,7 @@
 local batches = require "gdnmeta.batch"
 local explain = require "gdnmeta.repl.explain"
 local gdn = require "gdnmeta"
+local classes = require "gdnmeta.native.methods"
 
 local BATCH = { fields = { "num_rows", "max_rows", "rows" },
                 methods = { "add", "push", "pad", "index", "clear", "close" } }
@@ -29,7 +30,8 @@ local function found(value)
       end
     end
     local mt = getmetatable(value)
-    value = mt and mt.__index
+    local is_ours = mt and (mt == classes.Builder or mt == classes.Engine or mt == classes.Step)
+    value = is_ours and mt or mt and mt.__index
   end
   return { fields = fields, methods = methods }
 end

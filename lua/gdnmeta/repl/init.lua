@@ -46,7 +46,7 @@ end
 -- The step's rows with their requests.
 local function draw(self, step)
   self.out(drawing.step(step.metadata, self.paint))
-  self.out(rows.draw(step.metadata, self.paint, step.ids))
+  self.out((rows.draw(step.metadata, self.paint, step.ids)))
 end
 
 local function advance(self, n)
