@@ -19,7 +19,13 @@ local FIELDS = { query_len = true, seq_len = true, blocks = true, drafts = true,
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function batch_free(rows) lib.gdn_batch_free(rows) end
 
-local Batch, metatable = {}, receiver.Batch
+---@class gdnmeta.Batch
+---@field num_rows integer rows added so far
+---@field max_rows integer rows that it holds at most
+---@field max_tokens integer tokens of its rows at most
+---@field rows ffi.cdata* gdn_batch *, for hosts that fill its arrays themselves
+local Batch = {}
+local metatable = receiver.Batch
 
 local function full(max_rows)
   return nil, ("%d rows, the batch holds %d"):format(max_rows + 1, max_rows), ECAP
@@ -144,6 +150,7 @@ function Batch:clear()
   rows.num_rows, rows.padded_rows, rows.padded_tokens, rows.indexed = 0, 0, 0, 0
 end
 
+--- Free its memory now; the collector frees that of a batch which nothing refers to any more.
 function Batch:close()
   if getmetatable(self) ~= metatable then receiver.colon("Batch", "close") end
   if self.held then error("gdnmeta.Batch:close: the batch belongs to an engine", 2) end

@@ -24,7 +24,22 @@ local stamp_t = ffi.typeof "double[1]"
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function builder_free(handle) lib.gdn_builder_free(handle) end
 
-local Builder, opened = receiver.Builder, receiver.builder
+---@class gdnmeta.Builder
+---@field metadata gdnmeta.Metadata of the last successful build
+---@field device string "cpu" or "cuda:N"
+---@field rules string "strict" or the release of vLLM whose values it builds
+---@field num_groups integer cache groups
+---@field num_slots integer[] slots of each group's pool, the null slot included
+---@field num_spec integer S, drafts per row at most
+---@field max_rows integer
+---@field max_num_batched_tokens integer
+---@field max_requests integer rows of a state table
+---@field max_blocks_per_row integer columns of a state table
+---@field decode_cudagraph_max_bs integer rows of the largest captured decode step; 0: none is captured
+---@field reorder_batch_threshold integer query_len up to which a row may be a decode
+---@field bytes integer memory of its arena and tables
+local Builder = receiver.Builder
+local opened = receiver.builder
 receiver.strict("Builder", Builder, nil, {
   check_result = { "take_check_result", function() return checks.old.check_result end },
   device_error = { "take_device_error", function() return device.old.device_error end },
@@ -45,7 +60,7 @@ local function stream_error(method, stream)
 end
 
 --- An empty batch for this builder.
----@return table|nil batch
+---@return gdnmeta.Batch|nil batch
 ---@return string? message
 ---@return integer? code
 function Builder:batch()
@@ -69,7 +84,7 @@ end
 --- next build that succeeds; one that fails leaves it as it was.
 ---@param batch table
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
----@return table|nil metadata
+---@return gdnmeta.Metadata|nil metadata
 ---@return string? message
 ---@return integer? code
 function Builder:build(batch, stream)
@@ -103,7 +118,7 @@ end
 --- block_table_stride elements apart (default: the columns), or one of these a group. Sizes have defaults.
 ---@param inputs table
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
----@return table|nil metadata
+---@return gdnmeta.Metadata|nil metadata
 ---@return string? message
 ---@return integer? code
 ---@function Builder:build_raw
@@ -112,7 +127,7 @@ Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 --- Build the step that a CUDA graph is captured with; inputs as for build_raw.
 ---@param inputs table
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
----@return table|nil metadata
+---@return gdnmeta.Metadata|nil metadata
 ---@return string? message
 ---@return integer? code
 ---@function Builder:capture
@@ -185,7 +200,7 @@ local M = {}
 
 --- Make a builder. Options and their defaults stand in builder/options.lua.
 ---@param given table
----@return table|nil builder
+---@return gdnmeta.Builder|nil builder
 ---@return string? message
 ---@return integer? code
 function M.new(given)

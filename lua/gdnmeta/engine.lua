@@ -18,6 +18,14 @@ local watch = require "gdnmeta.engine.stopwatch"
 
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 
+---@class gdnmeta.Engine
+---@field builder gdnmeta.Builder
+---@field num_spec integer S, drafts per row at most
+---@field step_number integer steps so far
+---@field stats table<string, integer> counters since the start, and waiting and running now
+---@field policy gdnmeta.Policy
+---@field policy_disabled boolean it failed too often in a row: the built-in policy plans
+---@field recording gdnmeta.Recording|boolean false: none
 local Engine = receiver.Engine
 receiver.strict("Engine", Engine)
 for name, method in pairs(face) do Engine[name] = method end
@@ -76,7 +84,9 @@ function Engine:submit(request)
   return true
 end
 
---- Take a request out, wherever it is. Rows of it that are in flight run in vain.
+--- Take a request out, wherever it is. Rows of it in flight are computed, and their results
+-- are dropped.
+---@param id any
 ---@return boolean|nil ok nil when there is no such request
 ---@return string? message
 ---@return integer? code

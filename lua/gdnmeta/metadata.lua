@@ -13,7 +13,49 @@ local clear = require "table.clear"
 local metadata_t = ffi.typeof "gdn_metadata"
 local tensor_t = ffi.typeof "gdn_tensor"
 
-local methods, metatable = {}, {}
+-- What each holds stands at gdn_metadata in src/gdnmeta.h. A tensor that the step lacks is nil.
+---@class gdnmeta.Metadata
+---@field step integer successful builds so far
+---@field num_prefills integer rows from the first row that is no decode
+---@field num_prefill_tokens integer
+---@field num_decodes integer 0 in every speculative step: plain decodes there count as prefills
+---@field num_decode_tokens integer
+---@field num_spec_decodes integer
+---@field num_spec_decode_tokens integer
+---@field num_actual_tokens integer tokens with padding
+---@field num_rows integer rows with padding
+---@field num_tiles integer conv1d tiles of batch_ptr, nums_dict's `tot`
+---@field uniform_spec_sequence_length integer|nil tokens that every speculative row has
+---@field checkpoint_every_n_tokens integer|nil nil: no plan of checkpoints
+---@field num_checkpoints integer|nil
+---@field spec_query_start_loc gdnmeta.Tensor|nil int32 or int64 [b + 1]
+---@field non_spec_query_start_loc gdnmeta.Tensor|nil
+---@field spec_state_indices_tensor gdnmeta.Tensor|nil int32 [b, S + 1]
+---@field non_spec_state_indices_tensor gdnmeta.Tensor|nil int32 [b]
+---@field spec_sequence_masks gdnmeta.Tensor|nil bool [rows, or b]
+---@field spec_token_indx gdnmeta.Tensor|nil int32 (pure) or int64 (mixed) [tokens]
+---@field non_spec_token_indx gdnmeta.Tensor|nil
+---@field num_accepted_tokens gdnmeta.Tensor|nil int32 [b]
+---@field has_initial_state gdnmeta.Tensor|nil bool [n]
+---@field chunk_indices gdnmeta.Tensor|nil int32 [chunks, 2]
+---@field chunk_offsets gdnmeta.Tensor|nil int64 [rows + 1]
+---@field batch_ptr gdnmeta.Tensor|nil int32 [2 * max(1024, tiles)] row of each conv1d tile, then -1
+---@field token_chunk_offset_ptr gdnmeta.Tensor|nil int32 of the same length: tile of the row, then -1
+---@field prefill_query_start_loc gdnmeta.Tensor|nil int32 or int64 [prefills + 1]
+---@field prefill_state_indices gdnmeta.Tensor|nil int32 [prefills]
+---@field prefill_has_initial_state gdnmeta.Tensor|nil bool [prefills]
+---@field spec_read_state_indices gdnmeta.Tensor|nil int32 [b]
+---@field non_spec_read_state_indices gdnmeta.Tensor|nil int32 [b]
+---@field prefill_read_state_indices gdnmeta.Tensor|nil int32 [prefills]
+---@field spec_conv_shift gdnmeta.Tensor|nil int32 [b]
+---@field non_spec_conv_shift gdnmeta.Tensor|nil int32 [b]
+---@field checkpoint_offsets gdnmeta.Tensor|nil int32 [n]
+---@field checkpoint_state_indices gdnmeta.Tensor|nil int32 [n]
+---@field checkpoint_cu_starts gdnmeta.Tensor|nil int64 [prefills + 1]
+---@field checkpoint_rows gdnmeta.Tensor|nil int64 [n]
+---@field nums_dict table|nil the conv1d launch as its kernels know it, of steps with prefills
+local methods = {}
+local metatable = {}
 
 -- core: { handle, stamp } of the builder. struct: gdn_metadata. group: false in the builder's own object.
 local function object(core, struct, num_groups, group)
@@ -23,7 +65,7 @@ end
 
 --- The step as a cache group sees it: an object like this one with the group's own state fields.
 ---@param group integer 0-based
----@return table metadata
+---@return gdnmeta.Metadata metadata
 function methods:group(group)
   if getmetatable(self) ~= metatable then receiver.colon("Metadata", "group") end
   if not check.integer(group, 0, self.num_groups - 1) then

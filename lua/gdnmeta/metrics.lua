@@ -9,11 +9,13 @@ local receiver = require "gdnmeta.native.methods"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 
-local methods, metatable = {}, {}
+---@class gdnmeta.Metrics
+---@field content_type string of an HTTP answer with the text
+local methods = {}
+local metatable = {}
 
 local measured = setmetatable({}, { __mode = "k" }) -- engine -> its observer
 
---- What an HTTP answer with the text says of itself.
 methods.content_type = "text/plain; version=0.0.4; charset=utf-8"
 
 local function engine_of(self, method)

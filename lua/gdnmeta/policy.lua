@@ -13,6 +13,9 @@ local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "short
 local VICTIMS = { last = true, least_computed = true, most_computed = true }
 local GROUPS = { user = true, class = true }
 
+---@class gdnmeta.Policy
+---@field name string
+---@field trusted boolean its code runs compiled and without a budget
 local Policy = {}
 
 function Policy:__tostring()

@@ -16,6 +16,11 @@ local words = require "gdnmeta.native.shown"
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20
 
+---@class gdnmeta.Recording
+---@field path string
+---@field steps integer written so far
+---@field bytes integer written so far
+---@field stopped string|nil why it ended early
 local Recording = {}
 receiver.strict("Recording", Recording, { stopped = true, file = true })
 

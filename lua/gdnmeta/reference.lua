@@ -16,6 +16,16 @@ local rows = require "gdnmeta.reference.row_map"
 local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 local NAN = 0 / 0
 
+---@class gdnmeta.Layer
+---@field channels integer q, k and v of all heads
+---@field heads integer
+---@field key_dim integer
+---@field value_dim integer
+---@field width integer taps of conv1d
+---@field num_spec integer drafts per row at most
+---@field conv_weight ffi.cdata* double [channels, width]
+---@field a_log ffi.cdata* double [heads]
+---@field dt_bias ffi.cdata* double [heads]
 local Layer = {}
 receiver.strict("Layer", Layer, { between = true, y = true, g = true, beta = true, spec_at = true,
                                   non_spec_at = true })
@@ -32,7 +42,9 @@ local function reserve(self, n, out)
   for i = 0, n * self.heads * self.value_dim - 1 do out[i] = NAN end
 end
 
--- Likewise for the states between the chunks of a step.
+--- Memory for the states between the chunks of a step; kernels ask for it.
+---@param chunks integer
+---@local
 function Layer:reserve_between(chunks)
   local size = chunks * self.state_size
   if chunks > self.max_chunks then

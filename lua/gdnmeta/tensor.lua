@@ -61,6 +61,10 @@ local function expired(view)
   return ("gdnmeta.Tensor: stale, made at step %d, the builder is at step %d"):format(view._step, now)
 end
 
+---@class gdnmeta.Tensor
+---@field shape integer[] one or two numbers
+---@field dtype string "int32", "int64" or "bool"
+---@field data ffi.cdata* pointer to the elements; on a GPU they are the device's
 local methods = {}
 
 --- Elements as a Lua list: flat for one dimension, a list of rows for two.

@@ -39,6 +39,7 @@ local SHOWN = { "prompt", "max_tokens", "known", "computed", "cached", "drafts",
 local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" }
 
 --- A live request as it stands now.
+---@param id any
 ---@return table|nil snapshot
 function Engine:request(id)
   open.look(self, "request")
@@ -51,7 +52,8 @@ function Engine:request(id)
 end
 
 --- Keep the state at the block boundary where a request stands, for requests that begin with the same
---- text (mode align): pass it to submit, and release it some day.
+--- text (mode align): pass it to submit, and release it when no further request will begin with it.
+---@param id any of a running request
 ---@return table|nil checkpoint { tokens, slots, generations }
 ---@return string? message
 ---@return integer? code
@@ -69,7 +71,8 @@ function Engine:checkpoint(id)
   return shown
 end
 
---- Requests that were submitted with it keep it alive for themselves.
+--- Let go of a checkpoint. Requests that were submitted with it keep it alive for themselves.
+---@param checkpoint table what checkpoint() returned
 function Engine:release(checkpoint)
   open.idle(self, "release")
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]

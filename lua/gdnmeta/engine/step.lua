@@ -8,6 +8,32 @@ local clear = require "table.clear"
 
 local int32s = ffi.typeof "int32_t[?]"
 
+---@class gdnmeta.Step
+---@field number integer of the step, from 1
+---@field now number seconds, as given to engine:step
+---@field graph string "full", "piecewise" or "eager": how the model is to run it
+---@field num_rows integer 0: nothing can run, and the step need not be completed
+---@field num_decodes integer rows in front that decode
+---@field num_tokens integer
+---@field prefill_tokens integer
+---@field decode_tokens integer
+---@field padded_rows integer
+---@field padded_tokens integer
+---@field metadata gdnmeta.Metadata|nil of the build; nil in a step without rows
+---@field batch gdnmeta.Batch that it was built from
+---@field query_len ffi.cdata* int32 [num_rows] tokens now
+---@field seq_len ffi.cdata* int32 [num_rows] tokens after them
+---@field drafts ffi.cdata* int32 [num_rows] drafts among query_len; -1: not speculative
+---@field samples ffi.cdata* int32 [num_rows] 1 where the row yields a token
+---@field ids any[] of the rows' requests, from 1
+---@field admitted any[] ids
+---@field preempted any[] ids
+---@field rejected any[] ids
+---@field finished any[] ids
+---@field reasons table<any, string> why the policy rejected a request, by id
+---@field fallback boolean the policy failed, and the built-in one planned this step
+---@field policy_seconds number|nil by the engine's stopwatch
+---@field build_seconds number|nil likewise
 local Step = receiver.Step
 receiver.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true }, {
   accepted = { "accepted_drafts", function(self) return self.accepted_drafts end },
@@ -34,6 +60,7 @@ local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished" }
 
 -- Lists are cleared only where something is in them: most steps bring no news. Those of a step that was
 -- not built nobody has seen: they go into the next one's.
+---@local
 function Step:begin(number, now)
   self.number, self.now, self.metadata, self.fallback = number, now, nil, false
   self.num_rows, self.num_decodes, self.num_tokens, self.prefill_tokens, self.decode_tokens = 0, 0, 0, 0, 0

@@ -15,6 +15,13 @@ local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once
 local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no limit
 
+---@class gdnmeta.Reader
+---@field path string
+---@field header table library, builder, engine
+---@field steps integer read so far
+---@field missing string|nil at the end: what the file lacks
+---@field after table|nil at the end: what happened to requests after the last step
+---@field on_empty function|nil called with each line of a step in which nothing ran
 local Reader = {}
 receiver.strict("Reader", Reader, { file = true, header = true, failed = true, after = true, missing = true,
                                     ended = true, done = true, buffer = true, on_empty = true })
@@ -138,6 +145,7 @@ function Reader:next()
   return nil
 end
 
+--- Close the file; next() returns nil from then on.
 function Reader:close()
   if getmetatable(self) ~= Reader then receiver.colon("Reader", "close") end
   if self.file then self.file:close() end
