@@ -23,6 +23,7 @@ VERSION := $(shell sed -n 's/^.define GDN_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' $(HE
 ABI     := $(shell sed -n 's/.*GDN_ABI = \([0-9]*\).*/\1/p' $(HEADER))
 SONAME  := libgdnmeta.so.$(ABI)
 NUMBER  := lua/gdnmeta/native/version.lua
+SCHEMA  := lua/gdnmeta/native/schema.lua
 
 .DEFAULT_GOAL := all
 
@@ -66,7 +67,7 @@ bench-gpu: all $(BUILD)/libgdngpu.so
 # Programs run in the tree find this tree's modules and library first.
 IN_TREE := LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;;" LUA_CPATH="./$(BUILD)/?.so;;"
 
-all: lib $(CDEF) $(NUMBER)
+all: lib $(CDEF) $(NUMBER) $(SCHEMA)
 	@:
 lib: $(LIB)
 	@:
@@ -86,6 +87,13 @@ $(CDEF): src/gdnmeta_scheduler.h $(HEADER) Makefile
 	  $(CC) -E -P -DGDNMETA_CDEF -x c $< && echo ']]'; } > $@.$$$$ && mv $@.$$$$ $@
 $(NUMBER): $(HEADER) Makefile
 	@printf -- '-- Generated from %s by make. Do not edit.\nreturn "%s"\n' $(HEADER) $(VERSION) > $@.$$$$ && mv $@.$$$$ $@
+
+# Options and fields: the preprocessor copies their tables, but only a program knows what their constants are.
+$(BUILD)/schema: scripts/schema.c $(addprefix src/base/,config_fields.h fields.h limits.h) $(HEADER) Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -std=c11 -Isrc $(WARN) -o $@.$$$$ $< && mv $@.$$$$ $@
+$(SCHEMA): $(BUILD)/schema
+	@$< > $@.$$$$ && mv $@.$$$$ $@
 
 deps:
 	@scripts/deps
@@ -245,10 +253,10 @@ dist: deps
 	@scripts/dist $(VERSION) $(CORE_SPECS)
 
 clean:
-	@rm -rf build $(CDEF) $(NUMBER)
+	@rm -rf build $(CDEF) $(NUMBER) $(SCHEMA)
 
 help:
-	@echo 'make            build/libgdnmeta.so and lua/gdnmeta/native/cdef.lua'
+	@echo 'make            build/libgdnmeta.so and its Lua declarations in lua/gdnmeta/native'
 	@echo 'make demo       three policies on one workload under load; TRACE=<file> takes a recorded one'
 	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
 	@echo 'make test       the specs and the conformance vectors'

@@ -80,7 +80,7 @@ end
 
 local find = io.popen "find lua src '(' -name '*.lua' -o -name '*.[ch]' -o -name '*.cu' ')' -type f"
 for path in find:lines() do
-  if not path:find "/cdef%.lua$" and path ~= "src/gdnmeta.h" then
+  if not path:find "/cdef%.lua$" and not path:find "/schema%.lua$" and path ~= "src/gdnmeta.h" then
     for part in path:gmatch "[^/]+" do look(part, path, true) end
     for name in bare(path, read(path)):gmatch "[%a_][%w_]*" do look(name, path) end
   end

@@ -117,7 +117,7 @@ typedef struct gdn_config {
     const int32_t *num_slots;           /* [num_groups] pool sizes, null slot included; a written slot is
                                            below. NULL: 1 + max_requests * max_blocks_per_row */
     int32_t device;                     /* GDN_DEVICE_* or a CUDA ordinal */
-    int32_t max_num_seqs;               /* >= 1 */
+    int32_t max_num_seqs;               /* 1 .. 65536 */
     int32_t max_num_batched_tokens;     /* >= 1; capacity in tokens, padded ones included */
     int32_t max_rows;                   /* 1 .. 65536; capacity in rows, padded ones included; 0: max(max_num_seqs,
                                            CAP) */

@@ -137,4 +137,33 @@ describe("the ABI", function()
     assert.matches("^%-%- Generated from " .. from .. " by make. Do not edit.\n", generated)
     assert.is_truthy(generated:find(text, 1, true), "stale: run make")
   end)
+
+  it("has its options and fields from the core's tables: schema.lua is what they say now", function()
+    local program = os.tmpname()
+    local compile = "env -u LD_PRELOAD sh -c 'cc -std=c11 -Isrc -o %s scripts/schema.c 2>&1 && %s'"
+    local pipe = io.popen(compile:format(program, program))
+    local printed = pipe:read "*a"
+    pipe:close()
+    os.remove(program)
+    assert.are.equal(blocks.read "lua/gdnmeta/native/schema.lua", printed, "stale: run make")
+  end)
+
+  it("refuses what lies beside a range of schema.lua, and starts from its defaults", function()
+    local schema = require "gdnmeta.native.schema"
+    local config, bytes, why = ffi.new "gdn_config", ffi.new "int64_t[1]", ffi.new "char[256]"
+    assert.is_true(#schema.options > 20)
+    for _, option in ipairs(schema.options) do
+      local name, range = option.name, ("want %d .. %d"):format(option.low, option.high)
+      lib.gdn_config_init(config)
+      assert.are.equal(option.default, config[name], name)
+      for _, value in ipairs { option.low - 1, option.high + 1 } do
+        if value < 2 ^ 31 then
+          lib.gdn_config_init(config)
+          config[name] = value
+          assert.are.equal(lib.GDN_EINVAL, lib.gdn_builder_bytes(config, bytes, why, 256), name)
+          assert.are.equal(("%s = %d, %s"):format(name, value, range), ffi.string(why))
+        end
+      end
+    end
+  end)
 end)

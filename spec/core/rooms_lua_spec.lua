@@ -11,7 +11,7 @@ local FLOORS = { -- from the ground up; a name is a file, or a folder with all t
 local LATER = { ["engine.control"] = "record" }
 
 local function files()
-  local list, pipe = {}, io.popen "find lua/gdnmeta -name '*.lua' ! -name cdef.lua"
+  local list, pipe = {}, io.popen "find lua/gdnmeta -name '*.lua' ! -name cdef.lua ! -name schema.lua"
   for path in pipe:lines() do list[#list + 1] = path end
   pipe:close()
   assert(#list > 150, "no files found")

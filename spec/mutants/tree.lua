@@ -9,6 +9,8 @@ local ENVIRONMENT = "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH
   "GDN_SEED=7 GDN_CASES=300"
 local GOLDENS = "spec/goldens"
 
+local GENERATED = { "cdef.lua", "version.lua", "schema.lua" } -- in lua/gdnmeta/native, by make
+
 local M = { ROOT = ROOT }
 
 local function shell(command) return os.execute(command) == 0 end
@@ -41,7 +43,8 @@ function M.read(path) return assert(slurp(WHOLE .. "/" .. path)) end
 --- Files of the copy that may be changed.
 ---@return table paths
 function M.sources()
-  local find = "find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua' ! -name cdef.lua ! -name version.lua"
+  local find = "find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua'"
+  for _, name in ipairs(GENERATED) do find = find .. " ! -path '*/native/" .. name .. "'" end
   return lines(("cd %s && %s | sort"):format(WHOLE, find))
 end
 
@@ -188,7 +191,10 @@ function M.try(job, path, text, options)
   assert(shell(("cp -p %s/%s %s/%s"):format(WHOLE, path, tree, path)))
   if not is_lua then
     local build = ("cd %s && rm -rf build && cp -a ../whole/build build"):format(tree)
-    assert(shell(build .. " && cp -p ../whole/lua/gdnmeta/native/cdef.lua lua/gdnmeta/native/cdef.lua"))
+    for _, name in ipairs(GENERATED) do
+      build = ("%s && cp -p ../whole/lua/gdnmeta/native/%s lua/gdnmeta/native/%s"):format(build, name, name)
+    end
+    assert(shell(build))
   end
   return verdict, by
 end

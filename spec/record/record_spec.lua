@@ -1,7 +1,7 @@
 -- Recordings: what is written, when it ends, and what is refused.
 local cjson = require "cjson"
 local drivers = require "spec.support.driver"
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
 local recordings = require "spec.support.recordings"

@@ -5,14 +5,14 @@
 
 #include <stddef.h>
 
-#define ONE(name, low, high, value, rules) +1
+#define ONE(name, low, high, value, rules, kind) +1
 _Static_assert(offsetof(gdn_config, device) + (0 GDN_CONFIG_FIELDS(ONE) - 1) * sizeof(int32_t) == sizeof(gdn_config),
                "config_fields.h: every number of gdn_config has a line there");
 
 void gdn_config_init(gdn_config *config)
 {
     if (!config) return;
-#define X(name, low, high, value, rules) .name = (value),
+#define X(name, low, high, value, rules, kind) .name = (value),
     *config = (gdn_config){ GDN_CONFIG_FIELDS(X) .size = sizeof *config };
 #undef X
 }
@@ -21,8 +21,8 @@ enum { EVERY, LATEST };
 
 static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
 {
-#define X(name, low, high, value, rules)            \
-    if (c->name < (low) || c->name > (int)(high))   \
+#define X(name, low, high, value, rules, kind)    \
+    if (c->name < (low) || c->name > (int)(high)) \
         GDN_REFUSE(error, #name " = %d, want %d .. %d", c->name, (int)(low), (int)(high));
     GDN_CONFIG_FIELDS(X)
 #undef X
@@ -32,8 +32,8 @@ static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
 static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
 {
     if (c->rules == GDN_RULES_VLLM_2026_11) return GDN_OK;
-#define X(name, low, high, value, rules)   \
-    if ((rules) == LATEST && c->name)      \
+#define X(name, low, high, value, rules, kind) \
+    if ((rules) == LATEST && c->name)          \
         GDN_REFUSE(error, #name " = %d, want 0 but under vllm-2026-11", c->name);
     GDN_CONFIG_FIELDS(X)
 #undef X

@@ -1,4 +1,5 @@
-/* The one table of outputs: the arena's layout, the views of a group and the tests walk it.
+/* The one table of outputs: the arena's layout, the views of a group, the bindings (lua/gdnmeta/native/schema.lua) and
+ * the tests walk it.
  *
  * X(name, widest element, capacity, per group)
  *
@@ -39,6 +40,21 @@
     X(checkpoint_state_indices, GDN_INT32, KEPT, 1)               \
     X(checkpoint_cu_starts, GDN_INT64, KEPT_BOUNDS, 0)            \
     X(checkpoint_rows, GDN_INT64, KEPT, 0)
+
+/* The numbers of gdn_metadata in front of them, but its step. */
+#define GDN_COUNTS(X)               \
+    X(num_prefills)                 \
+    X(num_prefill_tokens)           \
+    X(num_decodes)                  \
+    X(num_decode_tokens)            \
+    X(num_spec_decodes)             \
+    X(num_spec_decode_tokens)       \
+    X(num_actual_tokens)            \
+    X(num_rows)                     \
+    X(num_tiles)                    \
+    X(uniform_spec_sequence_length) \
+    X(checkpoint_every_n_tokens)    \
+    X(num_checkpoints)
 
 typedef enum gdn_field {
 #define X(name, type, capacity, per_group) GDN_FIELD_##name,

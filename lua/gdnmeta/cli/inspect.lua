@@ -1,7 +1,7 @@
 -- gdnmeta inspect: what a recording holds, a line a step, or one step in full.
 local drawing = require "gdnmeta.metadata.draw"
 local fail = require("gdnmeta.cli.values").fail
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 local format = require "gdnmeta.sim.numbers"
 local paints = require "gdnmeta.metadata.colors"
 local judge = require "gdnmeta.record.validate"

@@ -1,5 +1,5 @@
 -- gdnmeta replay: builds the steps of a recording again and compares what comes of them.
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 local format = require "gdnmeta.sim.numbers"
 local recording = require "gdnmeta.cli.recording_file"
 

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
+local schema = require "gdnmeta.native.schema"
 local sizes = require "gdnmeta.engine.decide.capture_sizes"
 
 local config_t = ffi.typeof "gdn_config"
@@ -27,11 +28,12 @@ local function builder_problem(name, builder)
   end
 end
 
-local SHARED = { "device", "max_num_batched_tokens", "max_rows", "num_speculative_tokens", "full_cuda_graph",
-                 "max_cudagraph_capture_size", "max_num_seqs", "mamba_cache_mode", "mamba_block_size",
-                 "num_speculative_blocks", "num_groups", "max_requests", "max_blocks_per_row",
-                 "parallel_drafting", "decode_context_parallel_size", "pad_slot_id",
-                 "query_start_loc_dtype" }
+-- What two builders of one engine have in common. They may differ in what they look for in a step.
+local OWN = { check_unique = true, check = true, poison = true }
+local SHARED = {}
+for _, option in ipairs(schema.options) do
+  if not OWN[option.name] then SHARED[#SHARED + 1] = option.name end
+end
 
 local function second_problem(o)
   local on_cpu = o.builder.device == "cpu"

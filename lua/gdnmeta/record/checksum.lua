@@ -2,7 +2,7 @@
 -- same values give the same sum on any device. Two tensors that differ in one element differ in it.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 
 local bxor, tohex = bit.bxor, bit.tohex
 local int64_t, bytes_t = ffi.typeof "int64_t", ffi.typeof "uint8_t[?]"

@@ -1,6 +1,6 @@
 -- Builds recorded steps again, on any device and under any rules, and compares what comes of them.
 local ffi = require "ffi"
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 local builders = require "gdnmeta.builder"
 local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"

@@ -1,5 +1,5 @@
 -- A line of a recording that holds a step: made from a batch, and judged when it comes back from a file.
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 local check = require "gdnmeta.native.args"
 local format = require "gdnmeta.record.format"
 local judge = require "gdnmeta.record.validate"

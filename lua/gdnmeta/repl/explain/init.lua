@@ -1,6 +1,6 @@
 -- What the fields of the metadata are, who reads them, and what they say in a step, in words.
 local check = require "gdnmeta.native.args"
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 
 local ENTRIES = {}
 for _, room in ipairs { "counts", "rows", "prefills", "checkpoints" } do
