@@ -1,6 +1,6 @@
 -- What two policies do to the latency of a recorded workload (Azure, BurstGPT, Mooncake, Qwen-Bailian
 -- or compact CSV), at its own rate or another.
---   luajit examples/trace.lua azure2023_conv.csv [requests a second]
+--   luajit examples/trace.lua azure2023_conv.csv [requests per second]
 local sim = require("gdnmeta").sim
 
 local path, rate = ...

@@ -42,7 +42,7 @@ return {
     s:report("gap_max_ms", chunked(s, RATE).itl.max, "<=", 60)
     s:report("whole_gap_max_ms", whole(s, RATE).itl.max, ">=", 2000)
     local high, low = capacity(s, chunked), capacity(s, whole)
-    s:note(("p99 of gaps <= %d ms up to %.2f requests a second, whole prompts first up to %.2f"):format(
+    s:note(("p99 of gaps <= %d ms up to %.2f requests per second, whole prompts first up to %.2f"):format(
       GAP_MS, high, low))
     s:report("capacity_ratio", high / low, ">=", 2.6)
   end,

@@ -193,7 +193,7 @@ local function check_step(self, step, number)
   elseif not step.in_flight or number and number ~= step.number then
     error(("gdnmeta.Engine:complete: step %d is not in flight"):format(number or step.number), 3)
   elseif step ~= self.oldest then
-    error(("gdnmeta.Engine:complete: step %d is in flight behind step %d"):format(
+    error(("gdnmeta.Engine:complete: step %d is in flight after step %d"):format(
       step.number, self.oldest.number), 3)
   end
 end

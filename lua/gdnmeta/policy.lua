@@ -112,7 +112,7 @@ local function assemble(fields, name, trusted)
   if type(policy.victim) == "string" then policy.victim, policy.victim_kind = nil, policy.victim end
   if policy.preempt_for == true then
     policy.preempt_for = preempt_for or policy.victim
-    if not policy.preempt_for then return nil, "preempt_for = true, want a victim hook beside it" end
+    if not policy.preempt_for then return nil, "preempt_for = true, want a victim hook with it" end
   end
   if policy.decode_first == nil then policy.decode_first = true end
   policy.static = policy.static or false

@@ -1,4 +1,4 @@
---- Recordings: the inputs of an engine's steps in a file, with checksums of what they gave, so that a step
+--- Recordings: the inputs of an engine's steps in a file, with checksums of their outputs, so that a step
 -- can be drawn and built again elsewhere. While one is written, an object stands in for the builder that the
 -- engine's steps are built with; without, the engine does not know that recordings exist.
 local lib = require "gdnmeta.native"
@@ -29,7 +29,7 @@ local function let_go(self)
   for step, builder in pairs(self.builders) do step.builder = builder end
   self.engine.recording = false
   self.requests:close()
-  pcall(self.file.close, self.file) -- what it has to say was said by a write
+  pcall(self.file.close, self.file) -- a write has already reported the error
   self.file = nil
 end
 
@@ -42,7 +42,7 @@ local function put(self, line)
   self.bytes = self.bytes + #line
 end
 
--- The end line has its room in max_bytes; what came after the last line is told if there is more: news, and
+-- The end line is reserved in max_bytes; what came after the last line is told if there is more: news, and
 -- steps up to `number` in which nothing ran.
 local function finish(self, why, number)
   local document = { after = number }

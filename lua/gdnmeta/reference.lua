@@ -3,7 +3,7 @@
 --
 -- A token's inputs are a row of x [tokens, channels] = q, k of heads * key_dim each and v of
 -- heads * value_dim, and its gates a, b [tokens, heads]. Outputs are out [tokens, heads, value_dim]. All
--- are double arrays in the order of the batch; state lies in a pool with a slot for every slot of the group.
+-- are double arrays in the order of the batch; state is in a pool with a slot for every slot of the group.
 local ffi = require "ffi"
 local check = require "gdnmeta.native.args"
 local conv = require "gdnmeta.reference.conv1d"

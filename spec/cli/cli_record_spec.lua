@@ -41,8 +41,8 @@ describe("gdnmeta #lua", function()
     assert.are.same({ "", 0 }, { err, status })
     assert.are.equal(([[
 recorded by gdnmeta %s on cpu under strict, policy fcfs
-builder   4 sequences, 64 tokens and 8 rows a step, 2 cache groups, mode none, 1 speculative token
-engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
+builder   4 sequences, 64 tokens and 8 rows per step, 2 cache groups, mode none, 1 speculative token
+engine    4 sequences, 64 tokens per step, sequences of up to 200 tokens
     step           s   rows  padded   tokens  padded  graph
        1       1.000      1       1       10      10  eager     |pppppppppppppppppppppppppppppppp|
        2       2.000      2       2       12      12  eager     |ssssspppppppppppppppppppppppppp|
@@ -103,7 +103,7 @@ engine    4 sequences, 64 tokens a step, sequences of up to 200 tokens
 
   it("both read a file that was cut up to its last whole line", function()
     local cut = write("cut.jsonl", text:sub(1, -60))
-    local missing = ("^gdnmeta: %s: cut in line 6, %%d+ bytes of which are there: the rest is missing\n$")
+    local missing = ("^gdnmeta: %s: truncated in line 6 after %%d+ bytes\n$")
       :format((cut:gsub("%p", "%%%0")))
     local out, err, status = gdnmeta("replay " .. cut)
     assert.matches(missing, err)

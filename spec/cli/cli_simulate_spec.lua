@@ -18,7 +18,7 @@ describe("gdnmeta simulate #lua", function()
     assert.are.equal(0, status, err)
     local line = ": 60 requests in [%d,]+ steps, [%d.]+ s\n"
     assert.matches("^fcfs" .. line .. "fair" .. line .. "$", err)
-    assert.matches("^workload   generated, 60 requests, [%d.]+ a second, seed 1\n", out)
+    assert.matches("^workload   generated, 60 requests, [%d.]+ per second, seed 1\n", out)
     assert.matches("uncalibrated\n", out)
     assert.matches("\n  finished +requests +60 +60\n", out)
     assert.matches("\nfair against fcfs, request by request: first token ", out)
@@ -111,15 +111,15 @@ describe("gdnmeta simulate #lua", function()
     end
   end)
 
-  it("writes the table and which pictures are missing where there is no gnuplot", function()
+  it("writes the table and which charts are missing without gnuplot", function()
     local needed = "$(command -v luajit) $(command -v env) $(command -v sh)"
     assert(os.execute(("mkdir -p %s/bin && ln -sf %s %s/bin/"):format(folder, needed, folder)) == 0)
     local _, err, status = gdnmeta(("simulate %s--report %s/n.html"):format(SMALL, folder),
       "PATH=" .. folder .. "/bin")
     assert.are.equal(0, status, err)
     local html = read "n.html"
-    assert.matches(">Pictures that are missing (gnuplot is not installed): Time to first token, Gaps "
-      .. "between tokens, Tokens a step: fcfs, State slots. The tables have the figures.<", html, 1, true)
+    assert.matches(">Missing charts (gnuplot is not installed): Time to first token, Gaps "
+      .. "between tokens, Tokens per step: fcfs, State slots. The tables have the numbers.<", html, 1, true)
     assert.is_nil(html:find("<svg", 1, true))
     assert.matches("<td>finished</td>", html, 1, true)
   end)

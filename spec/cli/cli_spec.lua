@@ -13,7 +13,7 @@ describe("gdnmeta #lua", function()
     { "", "gdnmeta: a command is required; see gdnmeta --help" },
     { "simulate --rat 3",
       "gdnmeta: unknown option '--rat'\nDid you mean '--rate'?; see gdnmeta simulate --help" },
-    { "simulate --rate fast", [[gdnmeta: --rate = "fast", want requests a second in 1e-06 .. 1000000]] },
+    { "simulate --rate fast", [[gdnmeta: --rate = "fast", want requests per second in 1e-06 .. 1000000]] },
     { "simulate --kv-tokens=-3", 'gdnmeta: --kv-tokens = "-3", want an integer in 0 .. 1099511627776' },
     { "simulate --cost c0=1,c9=2",
       'gdnmeta: --cost: "c9=2" is no coefficient, want name=milliseconds such as c0=12, of active, c0, '
@@ -26,7 +26,7 @@ describe("gdnmeta #lua", function()
     { "simulate --workload request=3", "gdnmeta: --workload: unknown option request, want one of "
       .. "output_max, output_median, output_sigma, prompt_max, prompt_median, prompt_sigma, rate, requests, "
       .. "seed" },
-    { "simulate --accept 0.9", "gdnmeta: --accept = 0.9, want --drafts above 0 beside it" },
+    { "simulate --accept 0.9", "gdnmeta: --accept = 0.9, want --drafts above 0 with it" },
     { "simulate --report nowhere/out.html", "gdnmeta: nowhere/out.html: No such file or directory" },
     { "sweep --json nowhere/out.json", "gdnmeta: nowhere/out.json: No such file or directory" },
     { "simulate --calibrate nowhere.csv", "gdnmeta: --calibrate: nowhere.csv: No such file or directory" },
@@ -52,7 +52,7 @@ describe("gdnmeta #lua", function()
     { "simulate --ttft-ms -inf", 'gdnmeta: --ttft-ms = "-inf", want a number in 0 .. 1000000000' },
     { "simulate --seed 1.5", 'gdnmeta: --seed = "1.5", want an integer in 0 .. 4294967295' },
     { "simulate --seed ''", 'gdnmeta: --seed = "", want an integer in 0 .. 4294967295' },
-    { "simulate --rate 0x10", [[gdnmeta: --rate = "0x10", want requests a second in 1e-06 .. 1000000]] },
+    { "simulate --rate 0x10", [[gdnmeta: --rate = "0x10", want requests per second in 1e-06 .. 1000000]] },
     { "simulate --trace ''", 'gdnmeta: --trace = "", want a path' },
     { "simulate --cost ''", 'gdnmeta: --cost = "", want name=milliseconds such as c0=12' },
     { "simulate --cost c0=1,c0=2", "gdnmeta: --cost: c0 stands there twice, want it once" },

@@ -84,7 +84,7 @@ describe("a batch", function()
   end)
 
   describe("add", function()
-    it("writes a row with blocks of its own, one list a group", function()
+    it("writes a row with blocks of its own, one list per group", function()
       assert.are.equal(0, batch:add { query_len = 3, seq_len = 40, blocks = { { 7, 8, 9 }, { 17 } },
                                       drafts = 2, accepted = 3, prompt_done = true, read_column = 2 })
       assert.are.equal(1, batch:add { query_len = 5, seq_len = 5, blocks = { {}, { 18, 19 } } })
@@ -118,7 +118,7 @@ describe("a batch", function()
         { "unknown field table_row", "table_row", 0 },
         { "unknown field draft", "draft", 0 },
         { "blocks = 7, want a list", "blocks", 7 },
-        { "blocks has 1 elements, want 2, one list a group", "blocks", { { 1 } } },
+        { "blocks has 1 elements, want 2, one list per group", "blocks", { { 1 } } },
         { "blocks[1] = 5, want a list", "blocks", { 5, 6 } },
         { "blocks[2] has 4 elements, want at most 3", "blocks", { {}, { 1, 2, 3, 4 } } },
         { 'blocks[2][1] = "9", want ' .. INT32, "blocks", { {}, { "9" } } },

@@ -152,7 +152,7 @@ describe("gdnmeta.builder", function()
   end)
 
   it("wants one pool size for all groups or one for each", function()
-    raises('gdnmeta.builder: num_slots = "9", want an integer or a list of one a group',
+    raises('gdnmeta.builder: num_slots = "9", want an integer or a list with one per group',
            function() gdn.builder { num_slots = "9" } end)
     raises("gdnmeta.builder: num_slots has 1 elements, want 2",
            function() gdn.builder { num_groups = 2, num_slots = { 9 } } end)

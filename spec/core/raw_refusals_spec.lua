@@ -49,7 +49,8 @@ describe("builder:build_raw", function()
       { "block_table[1] has 1 columns, want -1", { block_table_cols = -1 } },
       { "block_table[1] has 1 columns, want 2147483647", { block_table_cols = 2^31 - 1 } },
       { "block_table[2][1] = 2147483648, want " .. INT32, { block_table = { { 5 }, { 2^31 } } } },
-      { "block_table has 2 elements, want 1, one table a group", { block_table = { { { 5 } }, { { 6 } } } } },
+      { "block_table has 2 elements, want 1, one table per group",
+        { block_table = { { { 5 } }, { { 6 } } } } },
       { "block_table_cols is not given, want it for the flat block_table",
         { block_table = ffi.new "int32_t[2]" } },
       { "block_table has 3 elements, want a multiple of block_table_cols = 2",
@@ -72,9 +73,9 @@ describe("builder:build_raw", function()
     local uneven = inputs { block_table = { { { 5 }, { 6 } }, { { 7, 8 }, { 9, 0 } } } }
     raises("gdnmeta.Builder:build_raw: block_table[2] is 2 x 2, want 2 x 1 like the first",
            function() two:build_raw(uneven) end)
-    raises("gdnmeta.Builder:build_raw: block_table = cdata int [4], want a list of one table a group",
+    raises("gdnmeta.Builder:build_raw: block_table = cdata int [4], want a list with one table per group",
            function() two:build_raw(inputs { block_table = ffi.new "int32_t[4]", block_table_cols = 1 }) end)
-    raises("gdnmeta.Builder:build_raw: block_table has 1 elements, want 2, one table a group",
+    raises("gdnmeta.Builder:build_raw: block_table has 1 elements, want 2, one table per group",
            function() two:build_raw(inputs { block_table = { { { 5 }, { 6 } } } }) end)
     two:close()
   end)

@@ -22,7 +22,7 @@ describe("Two steps in flight", function()
     assert.are.same({ 64, 36 }, { first.num_tokens, second.num_tokens })
     assert.are.same({ nil, "step 1 is in flight, complete it first", ECAP }, { engine:step(2) })
     assert.has_error(function() engine:complete(second, 2) end,
-                     "gdnmeta.Engine:complete: step 2 is in flight behind step 1")
+                     "gdnmeta.Engine:complete: step 2 is in flight after step 1")
     engine:complete(first, 2)
     engine:complete(second, 3)
     assert.are.equal(101, engine:request(1).known)

@@ -156,7 +156,7 @@ describe("A more important request", function()
 
   it("is what a policy has to name with a victim", function()
     assert.has_error(function() gdn.policy { preempt_for = true } end,
-                     "gdnmeta.policy: preempt_for = true, want a victim hook beside it")
+                     "gdnmeta.policy: preempt_for = true, want a victim hook with it")
     assert.has_error(function() gdn.policy { preempt_for = 3 } end,
                      "gdnmeta.policy: preempt_for = 3, want true, false or a function")
   end)

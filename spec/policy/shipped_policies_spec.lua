@@ -192,7 +192,7 @@ describe("deadline", function()
 end)
 
 describe("decode_first", function()
-  it("never holds up a decode for a prompt, and keeps prompts to 512 tokens a step", function()
+  it("never holds up a decode for a prompt, and keeps prompts to 512 tokens per step", function()
     local engine = serve.engine("decode_first", nil, { max_num_batched_tokens = 8192 })
     engine:submit(request("chat", { prompt_tokens = 3, max_tokens = 20 }))
     engine:complete(engine:step(0), 0)

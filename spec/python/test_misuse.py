@@ -95,7 +95,7 @@ ARGUMENTS = [
     (
         dict(block_table=np.zeros((2, 1, 1), np.int32)),
         ValueError,
-        "block_table has 2 elements, want 1, one table a group",
+        "block_table has 2 elements, want 1, one table per group",
     ),
     (dict(block_table=np.zeros((1, 1))), TypeError, "block_table has dtype float64, want int32"),
     (dict(stream="x"), TypeError, 'stream = "x", want None, an address or a torch.cuda.Stream'),
@@ -137,7 +137,7 @@ class Misuse(unittest.TestCase):
         self.assertEqual(builder.metadata.step, 1)
         groups = make(num_groups=2)
         self.refused(
-            ValueError, "block_table has 1 elements, want 2, one table a group", groups.build_raw, **good
+            ValueError, "block_table has 1 elements, want 2, one table per group", groups.build_raw, **good
         )
         self.refused(
             ValueError,

@@ -25,7 +25,7 @@ describe("A recording's reader", function()
   it("takes lines in their order alone", function()
     local header, first, second, last = unpack(text)
     local after, empty = '{"after":2}', '{"empty":2,"now":1}'
-    local lacks = "no end line behind line %d: it was cut there, or is still being written"
+    local lacks = "no end line after line %d: truncated there, or still being written"
     assert.are.same({ 2 }, { walk(header, first, second, last) })
     assert.are.same({ 2 }, { walk(header, first, second, after, last) })
     assert.are.same({ 2 }, { walk(header, empty, first, empty, second, last) })
@@ -33,10 +33,10 @@ describe("A recording's reader", function()
     assert.are.same({ 2, lacks:format(4) }, { walk(header, first, second, after) })
     assert.are.same({ 2, lacks:format(4) }, { walk(header, first, second, empty) })
     for _, case in ipairs {
-      { 2, "5: stands behind the end", header, first, second, last, first },
-      { 2, "5: stands behind the end", header, first, second, last, after },
-      { 2, "5: stands behind the last line but the end", header, first, second, after, first },
-      { 2, "5: stands behind the last line but the end", header, first, second, after, after },
+      { 2, "5: comes after the end", header, first, second, last, first },
+      { 2, "5: comes after the end", header, first, second, last, after },
+      { 2, "5: comes after the last line but is not the end", header, first, second, after, first },
+      { 2, "5: comes after the last line but is not the end", header, first, second, after, after },
       { 1, "3: steps = 2, want 1, the steps before it", header, first, last },
       { 0, '2: unknown field "gdnmeta"', header, '{"gdnmeta":"record"}' },
       { 0, '2: unknown field "nope"', header, '{"after":1,"nope":1}', last },
@@ -54,7 +54,7 @@ describe("A recording's reader", function()
     assert.are.same({ 0 }, { walk(header, '{"after":9007199254740992}', '{"end":"closed","steps":0}') })
     assert.are.same({ 0 }, { walk(header, '{"after":0}', '{"end":"closed","steps":0}') })
     write(path, table.concat(text, "\n") .. "\nx")
-    assert.are.equal(path .. ":5: stands behind the end", (select(3, recordings.walk(path))))
+    assert.are.equal(path .. ":5: comes after the end", (select(3, recordings.walk(path))))
   end)
 
   it("tells of an end before its time, in so many bytes", function()

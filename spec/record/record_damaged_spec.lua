@@ -34,8 +34,8 @@ describe("A recording", function()
         assert.are.same({ whole - 1 }, { n, message })
         steps = steps + n
         assert.are.equal(rest == 0
-          and ("no end line behind line %d: it was cut there, or is still being written"):format(whole)
-          or ("cut in line %d, %d bytes of which are there: the rest is missing"):format(whole + 1, rest),
+          and ("no end line after line %d: truncated there, or still being written"):format(whole)
+          or ("truncated in line %d after %d bytes"):format(whole + 1, rest),
           missing)
       end
     end
@@ -132,12 +132,12 @@ describe("A recording", function()
       { "step", "table_row", { -1, 1 }, "table_row[0] = -1, want an integer in 0 .. 3" },
       { "step", "table_row", { 1, 1 }, "table_row[1] = 1, want another than row 0 has" },
       { "step", "read_column", { 1, 0 }, "read_column[0] = 1, want an integer in -1 .. 0" },
-      { "step", "blocks", { { 1, 2 } }, "blocks = a table, want a list of 2 lists, one a group" },
+      { "step", "blocks", { { 1, 2 } }, "blocks = a table, want a list of 2 lists, one per group" },
       { "step", "blocks", { { 1, 2 }, { 1 } }, "blocks[1] has 1 elements, want 2" },
       { "step", "blocks", { { 1, 2 }, 7 }, "blocks[1] = 7, want a list of 2" },
       { "step", "blocks", { { 1, 2 }, { 1, 2 ^ 31 } },
         "blocks[1][1] = 2147483648, want an integer in 0 .. 2147483647" },
-      { "step", "read_blocks", {}, "read_blocks = a table, want a list of 2 lists, one a group" },
+      { "step", "read_blocks", {}, "read_blocks = a table, want a list of 2 lists, one per group" },
       { "step", "padded_rows", 5, "padded_rows = 5, want an integer in 2 .. 4" },
       { "step", "padded_tokens", 1e18, "padded_tokens = 1e+18, want an integer in 11 .. 64" },
       { "step", "step", 0, "step = 0, want an integer in 1 .. 9007199254740992" },
@@ -159,7 +159,7 @@ describe("A recording", function()
         'builder: rules = "loose", want "strict", "vllm-2026-04", "vllm-2026-08" or "vllm-2026-11"' },
       { "builder", "num_groups", 65, "builder: num_groups = 65, want an integer in 1 .. 64" },
       { "builder", "num_groups", 3, "builder: num_slots has 2 elements, want 3" },
-      { "builder", "num_slots", 5, "builder.num_slots = 5, want a list of one a group" },
+      { "builder", "num_slots", 5, "builder.num_slots = 5, want a list with one per group" },
       { "builder", "num_slots", { 5, 2 ^ 31 - 1 },
         "builder: needs up to 8192 MiB of memory, want at most 1024" },
       { "builder", "max_num_batched_tokens", 2 ^ 31 - 1,
@@ -205,11 +205,11 @@ describe("A recording", function()
                       { gdn.record.open(path) })
     end)
 
-    it("is refused where something stands behind the end", function()
+    it("is refused where something comes after the end", function()
       write(path, table.concat(text, "\n") .. "\n" .. text[2] .. "\n")
-      assert.are.equal(path .. ":6: stands behind the end", (select(3, walk(path))))
+      assert.are.equal(path .. ":6: comes after the end", (select(3, walk(path))))
       write(path, table.concat(text, "\n") .. "\nmore")
-      assert.are.equal(path .. ":6: stands behind the end", (select(3, walk(path))))
+      assert.are.equal(path .. ":6: comes after the end", (select(3, walk(path))))
       write(path, table.concat(text, "\n") .. "\nmore\n")
       assert.matches("^" .. path:gsub("%p", "%%%0") .. ":6: Expected ", (select(3, walk(path))))
     end)

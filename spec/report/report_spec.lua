@@ -106,11 +106,12 @@ describe("a page #lua", function()
 
   it("names the pictures that it lacks, by reason", function()
     local tokens, slots = figures.tokens, figures.slots
-    figures.tokens = function(_, name) return nil, "gnuplot: <no>", "Tokens a step: " .. name end
+    figures.tokens = function(_, name) return nil, "gnuplot: <no>", "Tokens per step: " .. name end
     figures.slots = function() return nil, "no data", "State slots" end
     local page = html.simulate({ run(), run() }, "x")
     figures.tokens, figures.slots = tokens, slots
-    assert.is_truthy(page:find("(gnuplot: &lt;no&gt;): Tokens a step: fcfs, Tokens a step: fcfs.", 1, true))
+    local missing = "(gnuplot: &lt;no&gt;): Tokens per step: fcfs, Tokens per step: fcfs."
+    assert.is_truthy(page:find(missing, 1, true))
     assert.is_truthy(page:find("(no data): State slots.", 1, true))
     assert.are.equal(plots.available(), page:find("<figure>", 1, true) ~= nil)
   end)

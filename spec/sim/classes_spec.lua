@@ -82,7 +82,7 @@ describe("Classes #lua", function()
     assert.is_true(math.abs(met - r.attainment * r.requests) < 1e-6)
     assert.are.equal("chat", r.classes[1].name)
     assert.are.same({ "classes chat (priority 0, first token within 1 s), batch (priority 5, weight 0.5, "
-      .. "0.25 s a token), late (done 9 s after it came)" }, r.setup.notices)
+      .. "0.25 s per token), late (done 9 s after arrival)" }, r.setup.notices)
     local text = sim.report(r)
     for _, name in ipairs { "chat", "batch", "late" } do assert.truthy(text:find("\nClass " .. name .. "\n",
       1, true)) end

@@ -161,7 +161,7 @@ if plots.available() then
     local function scales(page)
       local found = {}
       for picture in page:gmatch "<figure>.-</figure>" do
-        if picture:find("Tokens a step", 1, true) then
+        if picture:find("Tokens per step", 1, true) then
           local labels = {}
           for label in picture:gmatch ">%s*([%d,.]+)</tspan>" do labels[#labels + 1] = label end
           found[#found + 1] = table.concat(labels, " ")

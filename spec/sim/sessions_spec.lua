@@ -87,15 +87,15 @@ describe("Sessions #lua", function()
     local r = run { requests = recorded() }
     check_turns(r, 1)
     assert.are.same({ 0, 0.01, 89, 94 }, { unpack(r.per_request.arrival, 1, 4) })
-    assert.are.same({ "2 sessions in closed loop: 1 of 5 requests wait for the answer before, after the "
+    assert.are.same({ "2 sessions in closed loop: 1 of 5 requests wait for the previous answer, after the "
       .. "recorded thinking" }, r.setup.notices)
     assert.are.equal(1, run({ requests = recorded(), limit = 4 }).per_request.requests[1].arrival + 1)
   end)
 
-  it("of a trace wait for the answer before, in closed loop", function()
+  it("of a trace wait for the previous answer, in closed loop", function()
     local r = run { requests = recorded(), closed_loop = true }
     check_turns(r, 3)
-    assert.matches("^workload   t, 5 requests, 0%.01%d* sessions a second, seed 1\n", sim.report(r))
+    assert.matches("^workload   t, 5 requests, 0%.01%d* sessions per second, seed 1\n", sim.report(r))
     assert.is_true(r.per_request.arrival[2] >= 0.1)
     assert.are.equal(89, r.per_request.arrival[3])
     check_turns(run { requests = recorded(), closed_loop = true, async = true }, 3)

@@ -77,9 +77,9 @@ describe("Notes of a trace #lua", function()
     local long = ("x"):rep(9)
     for _, case in ipairs {
       { "--time-unit h --trace " .. path, '--time-unit = "h", want one of s, ms, us, ns' },
-      { "--time-unit s", "--time-unit wants --trace beside it" },
-      { "--closed-loop", "--closed-loop wants --trace beside it" },
-      { "--think 3", "--think = 3, want --closed-loop or --sessions beside it" },
+      { "--time-unit s", "--time-unit wants --trace with it" },
+      { "--closed-loop", "--closed-loop wants --trace with it" },
+      { "--think 3", "--think = 3, want --closed-loop or --sessions with it" },
       { "--closed-loop --trace " .. path,
         "closed_loop: no request has a session; sessions (--sessions N) deals them out" },
       { "--skip 3 --trace " .. path, path

@@ -90,7 +90,7 @@ def is_scalar(value: Any) -> bool:
 def blocks_array(value: Any, groups: int, n: int, width: int) -> Int32s:
     """Blocks of n rows as int32 [groups, n, up to width]; one group does without the first dimension."""
     if isinstance(value, (list, tuple)) and groups > 1 and len(value) != groups:
-        raise ValueError(f"blocks has {len(value)} elements, want {groups}, one table a group")
+        raise ValueError(f"blocks has {len(value)} elements, want {groups}, one table per group")
     array = _as_array("blocks", value, False)
     if groups == 1 and array.ndim == 2:
         array = array[np.newaxis]

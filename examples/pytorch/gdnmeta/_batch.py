@@ -195,7 +195,7 @@ class Batch:
         nested = groups > 1 or len(blocks) > 0 and not is_scalar(blocks[0])
         lists = list(blocks) if nested else [blocks]
         if len(lists) != groups:
-            raise ValueError(f"blocks has {len(lists)} elements, want {groups}, one list a group")
+            raise ValueError(f"blocks has {len(lists)} elements, want {groups}, one list per group")
         new = np.zeros((groups, width), np.int32)
         for group, one in enumerate(lists):
             name = f"blocks[{group}]" if nested else "blocks"

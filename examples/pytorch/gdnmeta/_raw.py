@@ -40,11 +40,11 @@ def _tables(value: Any, groups: int) -> List[Int32s]:
     if groups > 1:
         if not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) != 3 or len(value) != groups:
             count = f"{len(value)} elements" if hasattr(value, "__len__") else "no length"
-            raise ValueError(f"block_table has {count}, want {groups}, one table a group")
+            raise ValueError(f"block_table has {count}, want {groups}, one table per group")
         named = [(f"block_table[{group}]", table) for group, table in enumerate(value)]
     elif getattr(value, "ndim", 2) == 3 or _is_list_of_one_table(value):
         if len(value) != 1:
-            raise ValueError(f"block_table has {len(value)} elements, want 1, one table a group")
+            raise ValueError(f"block_table has {len(value)} elements, want 1, one table per group")
         named = [("block_table[0]", value[0])]
     else:
         named = [("block_table", value)]

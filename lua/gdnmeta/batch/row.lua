@@ -78,7 +78,7 @@ end
 
 local function is_list(first, is_memory) return is_memory or type(first) == "table" end
 
---- The batch's own blocks of the row that comes next: one list a group; a flat list does where there
+--- The batch's own blocks of the row that comes next: one list per group; a flat list does where there
 --- is one group. Each list may be int32 memory instead: an array, or { pointer, elements }.
 ---@param rows ffi.cdata* gdn_batch with room for a row
 ---@param blocks table
@@ -88,10 +88,10 @@ function M.write_blocks(rows, blocks)
   if type(blocks) ~= "table" and not is_memory then return check.wrong("blocks", blocks, "a list") end
   local i, groups, width = rows.num_rows, rows.num_groups, rows.max_blocks_per_row
   if i < 0 then return check.wrong_integer("num_rows", i, 0, rows.max_rows) end
-  if groups > 1 and is_memory then return check.wrong("blocks", blocks, "a list of one a group") end
+  if groups > 1 and is_memory then return check.wrong("blocks", blocks, "a list with one per group") end
   local nested = groups > 1 or foreign.one_a_group(blocks, is_list)
   if nested and check.length(blocks) ~= groups then
-    return ("blocks has %d elements, want %d, one list a group"):format(check.length(blocks), groups)
+    return ("blocks has %d elements, want %d, one list per group"):format(check.length(blocks), groups)
   end
   for group = 0, groups - 1 do
     local target = rows.blocks + (group * rows.max_rows + i) * width

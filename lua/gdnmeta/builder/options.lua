@@ -73,7 +73,7 @@ local function pools(value, num_groups)
     if n ~= num_groups then return nil, ("num_slots has %d elements, want %d"):format(n, num_groups) end
     for group = 1, n do slots[group - 1] = rawget(list, group) end
   elseif type(value) ~= "number" then
-    return nil, check.wrong("num_slots", value, "an integer or a list of one a group")
+    return nil, check.wrong("num_slots", value, "an integer or a list with one per group")
   elseif not check.integer(value, 1, INT32_MAX) then
     return nil, check.wrong_integer("num_slots", value, 1, INT32_MAX)
   else

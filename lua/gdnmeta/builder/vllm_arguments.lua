@@ -111,10 +111,10 @@ local function block_tables(self, value, cols, stride)
   local raw, groups = self.raw, self.groups
   local nested = foreign.one_a_group(value, groups > 1 and function() return true end or is_table)
   if groups > 1 and not nested then
-    return check.wrong("block_table", value, "a list of one table a group")
+    return check.wrong("block_table", value, "a list with one table per group")
   end
   if nested and check.length(value) ~= groups then
-    return ("block_table has %d elements, want %d, one table a group"):format(check.length(value), groups)
+    return ("block_table has %d elements, want %d, one table per group"):format(check.length(value), groups)
   end
   local pointers = ffi.cast(tables_t, self.scratch:bytes("block_tables", groups * ffi.sizeof "void *"))
   for group = 1, groups do
@@ -175,7 +175,7 @@ local function fill(self, inputs)
   for _, name in ipairs(ROW_ARRAYS) do
     local memory, n = array(self, name, inputs[name])
     if not memory and n then return n end
-    if memory and n ~= rows then return ("%s has %d elements, want %d, one a row"):format(name, n, rows) end
+    if memory and n ~= rows then return ("%s has %d elements, want %d, one per row"):format(name, n, rows) end
     raw[name] = memory
   end
   local cols = not check.absent(inputs.block_table_cols) and inputs.block_table_cols or nil

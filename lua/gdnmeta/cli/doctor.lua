@@ -1,8 +1,8 @@
 -- gdnmeta doctor: what is there, what is missing, and how to get it.
 local problem = require "gdnmeta.policy.contained.raised"
 local M = {
-  summary = "Say what is installed, what is missing and how to get it.",
-  epilog = "Exit status 1 when something is missing that gdnmeta cannot do without.",
+  summary = "List what is installed, what is missing and how to get it.",
+  epilog = "Exit status 1 if something required is missing.",
 }
 
 function M.describe() end
@@ -69,7 +69,7 @@ local CHECKS = {
   { "cjson", true, check_module("cjson", { "lua-cjson", "lua-cjson" }) },
   { "readline", false, check_module("readline", { "readline", "lua-readline" }) }, -- of gdnmeta repl
   { "GPU", false, check_device },
-  { "gnuplot", false, check_program("gnuplot --version", "gnuplot-nox", "pictures in reports") },
+  { "gnuplot", false, check_program("gnuplot --version", "gnuplot-nox", "charts in reports") },
   { "xargs", false, check_program("xargs --version", "findutils", "sweep --jobs") },
   { "nvcc", false,
     check_program("nvcc --version | tail -n 2", "nvidia-cuda-toolkit", "builds the GPU path") },

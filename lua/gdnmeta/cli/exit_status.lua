@@ -5,7 +5,7 @@ local words = require "gdnmeta.native.shown"
 local M = {}
 
 -- What became of a policy that failed in so many steps in a row that it was switched off, in every step, or
--- whenever a hook of it was asked, however seldom; nil of one that planned its run.
+-- at every call of one hook, however rare; nil for one that planned its run.
 local function problem(run)
   local f = run.failure
   if not f or not (run.switched_off or f.never or run.fallbacks >= run.steps) then return nil end

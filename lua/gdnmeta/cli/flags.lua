@@ -11,7 +11,7 @@ local cost = values.text "name=milliseconds such as c0=12"
 
 local M = {}
 
--- A share of accepted drafts a position, or name=number pairs, or a recording.
+-- A share of accepted drafts per position, or name=number pairs, or a recording.
 local function acceptance(spec)
   if spec:find "^[%d.,%s]+$" then
     local rates = {}
@@ -44,21 +44,21 @@ M.list = {
       .. "output_median, output_sigma, output_max (requests=2000,rate=5.5)." },
   { "--limit", "N", "limit", integer(1, COUNT),
     "Only the first N requests; no more of a trace is read (all)." },
-  { "--skip", "N", "skip", integer(0, COUNT), "Pass over the first N requests (0)." },
+  { "--skip", "N", "skip", integer(0, COUNT), "Skip the first N requests (0)." },
   { "--time-unit", "UNIT", "time_unit", values.one_of("s", "ms", "us", "ns"),
-    "Of a trace's times: s, ms, us or ns (what its format and columns say)." },
+    "Unit of a trace's times: s, ms, us or ns (by its format and columns)." },
   { "--classes", "SPEC", "classes", require("gdnmeta.sim.classes").parse,
-    "Classes by share, and what is due to them: 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' "
+    "Classes with their shares, priorities and targets: 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' "
       .. "(a trace's)." },
   { "--closed-loop", nil, "closed_loop", nil,
-    "A turn of a trace's session waits for the answer before." },
+    "A turn of a trace's session waits for the previous answer." },
   { "--sessions", "N", "sessions", integer(1, 1000000),
-    "Deal requests to N sessions in closed loop; --rate is then of sessions (a trace's)." },
+    "Distribute requests to N sessions in closed loop; --rate then counts sessions (a trace's)." },
   { "--think", "S", "think", number(0, 1e9),
     "Seconds between an answer and the next turn, on average (10; a trace's own)." },
   { "--users", "N", "users", integer(1, 1000000),
-    "Spread requests over N users (8; recorded: as they are)." },
-  { "--seed", "N", "seed", integer(0, 2^32 - 1), "Of everything that is drawn at random (1)." },
+    "Spread requests over N users (8; a trace's own)." },
+  { "--seed", "N", "seed", integer(0, 2^32 - 1), "Seed of all random numbers (1)." },
   { "--preset", "NAME", "preset", preset,
     "Step cost to start from: " .. table.concat(presets.names, ", ") .. " (" .. presets.DEFAULT .. ")." },
   { "--cost", "SPEC", "cost", cost, "Step cost in ms, such as c0=12,c_pf=0.07,c_seq=0.1 (the preset's)." },
@@ -67,27 +67,27 @@ M.list = {
   { "--tpot-ms", "MS", "tpot_ms", number(0, 1e9), "Target: time per output token (100)." },
   { "--gap-ms", "MS", "gap_ms", number(0, 1e9), "Target: longest gap between tokens (10 times --tpot-ms)." },
   { "--kv-tokens", "N", "kv_tokens", integer(0, 2^40),
-    "Attention-cache memory, a block of it or more; 0: unlimited (the preset's)." },
+    "Attention cache in tokens, at least one block; 0: unlimited (the preset's)." },
   { "--kv-headroom", "N", "kv_headroom", integer(0, COUNT),
-    "Tokens of each running answer that admissions leave attention cache for (512)." },
+    "Tokens of each running answer that admissions reserve attention cache for (512)." },
   { "--preempt-limit", "N", "preempt_limit", integer(0, COUNT),
-    "Times a request may be evicted for one that waits (3)." },
+    "How often a request may be evicted for a waiting one (3)." },
   { "--max-seqs", "N", "max_num_seqs", integer(1, 65536), "Requests that run at once (the preset's)." },
-  { "--max-tokens", "N", "max_num_batched_tokens", integer(1, COUNT), "Tokens a step (8192)." },
+  { "--max-tokens", "N", "max_num_batched_tokens", integer(1, COUNT), "Tokens per step (8192)." },
   { "--max-model-len", "N", "max_model_len", integer(1, COUNT),
     "Longest sequence (what the workload needs)." },
   { "--long-prefill", "N", "long_prefill_token_threshold", integer(0, COUNT),
-    "Most prompt tokens of a request a step; 0: no limit (0)." },
+    "Most prompt tokens per request and step; 0: no limit (0)." },
   { "--slots", "N", "num_slots", integer(2, COUNT),
-    "State slots of a group, the null slot included (for --max-seqs)." },
+    "State slots per group, the null slot included (for --max-seqs)." },
   { "--groups", "N", "num_groups", integer(1, 64), "GDN cache groups (3)." },
   { "--cache-mode", "MODE", "mamba_cache_mode", values.one_of("none", "align"), "none, or align (none)." },
-  { "--block-size", "N", "mamba_block_size", integer(1, COUNT), "Tokens a block in mode align (544)." },
-  { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens a step (0)." },
+  { "--block-size", "N", "mamba_block_size", integer(1, COUNT), "Tokens per block in mode align (544)." },
+  { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens per step (0)." },
   { "--accept", "SPEC", "acceptance", acceptance,
     "0.9,0.8 by position, or mean=2.5[,spread=0.4], or a recorded CSV (mean of 1 + 0.6 K)." },
-  { "--known-lengths", nil, "known_lengths", nil, "Policies know how long answers will be, as max_tokens." },
-  { "--async", nil, "async", nil, "The host plans a step ahead." },
+  { "--known-lengths", nil, "known_lengths", nil, "Policies see the true length of answers as max_tokens." },
+  { "--async", nil, "async", nil, "The host plans one step ahead." },
   { "--trusted", nil, "trusted", nil, "Compile policy files; an endless loop in one then hangs." },
 }
 
@@ -112,7 +112,7 @@ local function calibrated(options, path, say)
   options.cost, options.calibrated = fit.coefficients, true
 end
 
---- What sim.run is given, less policy and rate.
+--- The options of sim.run, without policy and rate.
 ---@param args table parsed
 ---@param say function says a line
 ---@return table options
@@ -131,15 +131,15 @@ function M.build(args, say)
   if options.calibrate then calibrated(options, options.calibrate, say) end
   options.calibrate = nil
   if options.acceptance and (options.num_speculative_tokens or 0) == 0 then
-    fail("--accept = %s, want --drafts above 0 beside it", args.accept)
+    fail("--accept = %s, want --drafts above 0 with it", args.accept)
   end
   if options.think and not (options.sessions or options.closed_loop) then
-    fail("--think = %s, want --closed-loop or --sessions beside it", args.think)
+    fail("--think = %s, want --closed-loop or --sessions with it", args.think)
   end
   if options.trace and options.workload then fail "--trace and --workload exclude each other" end
   for _, name in ipairs { "time_unit", "closed_loop" } do
     if options[name] and not options.trace then
-      fail("--%s wants --trace beside it", (name:gsub("_", "-")))
+      fail("--%s wants --trace with it", (name:gsub("_", "-")))
     end
   end
   if not options.trace and not options.users then options.users = 8 end
@@ -158,7 +158,7 @@ function M.read_trace(options, progress)
   local requests, message = require("gdnmeta.sim.trace").read(path, {
     skip = options.skip, limit = options.limit, time_unit = options.time_unit,
     progress = function(bytes, total)
-      total = total or bytes -- of a pipe nobody knows
+      total = total or bytes -- a pipe has no size
       if total < 2 * MIB then return end
       progress:show(file_name:sub(1, 14), math.floor(bytes / MIB), math.ceil(total / MIB), "MiB")
     end,
@@ -169,7 +169,7 @@ function M.read_trace(options, progress)
   for _, name in ipairs { "trace", "skip", "limit", "time_unit" } do options[name] = nil end
 end
 
---- The policies that were asked for.
+--- The policies on the command line.
 ---@param args table parsed
 ---@param load boolean refuse those that cannot be loaded: none is run before the last one is known to be fit
 ---@return table policies

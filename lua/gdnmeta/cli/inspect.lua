@@ -1,4 +1,4 @@
--- gdnmeta inspect: what a recording holds, a line a step, or one step in full.
+-- gdnmeta inspect: a recording, one line per step, or one step in full.
 local drawing = require "gdnmeta.metadata.draw"
 local fail = require("gdnmeta.cli.values").fail
 local fields = require("gdnmeta.native.schema").fields
@@ -18,15 +18,15 @@ local M = {
   summary = "Draw the steps of a recording.",
   epilog = [[
 examples:
-  gdnmeta inspect steps.jsonl                a line a step
+  gdnmeta inspect steps.jsonl                one line per step
   gdnmeta inspect steps.jsonl --step 12      its rows, tokens, state slots and tensors
-  gdnmeta inspect steps.jsonl --request 17   when it came, why it waited, what it was given, how it ended]],
+  gdnmeta inspect steps.jsonl --request 17   arrival, waiting, steps and end of this request]],
 }
 
 function M.describe(parser)
   recording.describe(parser)
-  parser:option("--step", "Draw this step in full (a line for each)."):argname "N"
-  parser:option("--request", "Tell what happened to this request (none)."):argname "ID"
+  parser:option("--step", "Draw this step in full (one line per step)."):argname "N"
+  parser:option("--request", "Show what happened to this request (none)."):argname "ID"
 end
 
 local function head(header)
@@ -34,10 +34,10 @@ local function head(header)
   local c = format.count
   local lines = {
     ("recorded by gdnmeta %s on %s under %s, policy %s"):format(header.library, b.device, b.rules, e.policy),
-    ("builder   %s sequences, %s tokens and %s rows a step, %d cache group%s, mode %s"):format(
+    ("builder   %s sequences, %s tokens and %s rows per step, %d cache group%s, mode %s"):format(
       c(b.max_num_seqs), c(b.max_num_batched_tokens), c(b.max_rows), b.num_groups,
       b.num_groups == 1 and "" or "s", b.mamba_cache_mode),
-    ("engine    %s sequences, %s tokens a step, sequences of up to %s tokens"):format(c(e.max_num_seqs),
+    ("engine    %s sequences, %s tokens per step, sequences of up to %s tokens"):format(c(e.max_num_seqs),
       c(e.max_num_batched_tokens), c(e.max_model_len)),
   }
   if b.num_speculative_tokens > 0 then

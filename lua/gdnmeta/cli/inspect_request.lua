@@ -1,4 +1,4 @@
--- What a recording says of one request: when it came, why it waited, what it was given, and how it ended.
+-- One request in a recording: when it arrived, why it waited, what it was given, and how it ended.
 -- Steps in which the same happened are one line.
 local reasons = require "gdnmeta.record.waiting_reasons"
 

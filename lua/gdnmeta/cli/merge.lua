@@ -16,13 +16,13 @@ examples:
 }
 
 function M.describe(parser)
-  parser:argument("files", "JSON that simulate, sweep or merge wrote."):args "+"
+  parser:argument("files", "JSON files that simulate, sweep or merge wrote."):args "+"
   parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
-  parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
-  parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
+  parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
+  parser:option("--json", "Write all numbers as JSON; - is stdout (none)."):argname "FILE"
 end
 
---- Write what was asked for of a sweep's runs, and print the table.
+--- Write the requested files of a sweep's runs, and print the table.
 ---@param args table report, json, argv
 ---@param runs table
 ---@param share number attainment that is wanted

@@ -1,4 +1,4 @@
--- What commands leave behind: JSON of runs, HTML, and the command line that made them.
+-- What commands write: JSON of runs, HTML, and the command line that made them.
 local fail = require("gdnmeta.cli.values").fail
 local results = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
@@ -40,7 +40,7 @@ local function open(path, target)
   return file
 end
 
---- Before hours of work: can the files that it is asked for be written?
+--- Before hours of work: check that the requested files can be written.
 ---@param args table json, csv, report: paths, or nil
 function M.check(args)
   local taken = {}
@@ -101,8 +101,8 @@ local function cell(value)
   return text:find '[,"\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
 end
 
--- A line a request and run; what a request did not come to is empty. Behind them, as comments, what is to be
--- known of how the workload was read.
+-- One line per request and run; values that a request never reached are empty. Notes on how the workload was
+-- read follow as comments.
 local function csv(runs)
   local lines = { "policy,request,user,arrival_s,prompt_tokens,output_tokens,queue_ms,ttft_ms,e2e_ms,class,"
     .. "priority,session" }
@@ -119,7 +119,7 @@ local function csv(runs)
   return table.concat(lines, "\n") .. "\n"
 end
 
---- Write the files that a command was asked for.
+--- Write the files that the command line requests.
 ---@param args table json, csv, report: paths, or nil
 ---@param command string
 ---@param runs table

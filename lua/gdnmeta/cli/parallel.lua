@@ -48,7 +48,7 @@ local function folder()
   return path
 end
 
--- A shell line that runs a cell and says on stdout how that went. Status 1 is a result as well.
+-- A shell line that runs a cell and prints the outcome on stdout. Status 1 is a result as well.
 local function shell_line(args, cell, i, path)
   local words = {}
   for k, word in ipairs(M.argv(args, cell, path)) do words[k] = output.quote(word) end

@@ -7,8 +7,8 @@ local M = {}
 
 --- Declare the arguments.
 function M.describe(parser)
-  parser:argument("file", "What engine:record wrote.")
-  parser:option("--memory", "Most MiB that a builder of it may take (1024)."):argname "MIB"
+  parser:argument("file", "A file that engine:record wrote.")
+  parser:option("--memory", "Most MiB that its builder may allocate (1024)."):argname "MIB"
 end
 
 ---@param args table parsed
@@ -36,7 +36,7 @@ function M.each(reader, use)
   end
 end
 
---- Say on stderr what a file that ends early lacks, or fail where a line was refused.
+--- Report on stderr what a file that ends early lacks, or fail if a line was refused.
 ---@param reader table
 ---@param message string|nil as M.each gave it
 function M.finish(reader, message)

@@ -29,7 +29,7 @@ local function say(tally, step, what)
   if tally.shown == SHOWN + 1 then print "..." end
 end
 
--- A field once a step, whatever number of groups it differs in.
+-- A field once per step, however many groups it differs in.
 local function note(tally, step, difference)
   local name, kind = difference.name, difference.only or "differ"
   local seen = tally.fields[name] or { differ = 0, recorded = 0, built = 0 }

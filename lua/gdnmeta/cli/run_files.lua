@@ -1,5 +1,5 @@
--- Results as files: runs as JSON, a run a line, and what such a file must hold to be read back. It may come
--- from another machine, be cut, or be edited: whatever a table or a page would stumble over is named.
+-- Results as files: runs as JSON, one run per line, and what such a file must contain to be read back. A file
+-- may come from another machine, be truncated or edited: a value that tables and pages cannot use is named.
 local check = require "gdnmeta.native.args"
 local fail = require("gdnmeta.cli.values").fail
 local problems = require "gdnmeta.policy.contained.raised"

@@ -21,13 +21,13 @@ examples:
 }
 
 function M.describe(parser)
-  parser:option("--policy", "Name of a shipped policy or path of a file; again for several (fcfs)."):count "*"
+  parser:option("--policy", "Shipped policy, or path of a file; repeat for several (fcfs)."):count "*"
     :argname "POLICY"
-  parser:option("--rate", "Requests a second: squeezes or stretches the arrivals (as they come)."):argname "R"
+  parser:option("--rate", "Requests per second; arrival times are scaled to it (not scaled)."):argname "R"
   options.describe(parser)
-  parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
-  parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
-  parser:option("--csv", "Write a line a request; - is stdout (none)."):argname "FILE"
+  parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
+  parser:option("--json", "Write all numbers as JSON; - is stdout (none)."):argname "FILE"
+  parser:option("--csv", "Write one line per request; - is stdout (none)."):argname "FILE"
   parser:flag("--quiet", "No progress.")
 end
 
@@ -36,7 +36,7 @@ end
 ---@return table runs
 function M.runs(args)
   local progress = terminal.progress(args.quiet)
-  local rate = values.read("--rate", args.rate, values.number(1e-6, 1e6, "requests a second"))
+  local rate = values.read("--rate", args.rate, values.number(1e-6, 1e6, "requests per second"))
   local base = options.build(args, function(line) progress:say(line) end)
   base.rate = rate
   local policies, runs = options.policies(args, true), {}

@@ -1,4 +1,4 @@
--- gdnmeta sweep: policies at several rates, and the highest rate that each of them stands.
+-- gdnmeta sweep: policies at several rates, and the highest rate that each sustains.
 local fail = require("gdnmeta.cli.values").fail
 local format = require "gdnmeta.sim.numbers"
 local jobs = require "gdnmeta.cli.parallel"
@@ -10,7 +10,7 @@ local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
 
 local M = {
-  summary = "Run policies at several rates and find the highest one they stand.",
+  summary = "Run policies at several rates and find the highest one each sustains.",
   epilog = [[
 examples:
   gdnmeta sweep --policy fcfs --policy decode_first --rates 4:8:1 --jobs 2 --report sweep.html
@@ -19,18 +19,18 @@ examples:
 }
 
 function M.describe(parser)
-  parser:option("--policy", "Name of a shipped policy or path of a file; again for several (fcfs)."):count "*"
+  parser:option("--policy", "Shipped policy, or path of a file; repeat for several (fcfs)."):count "*"
     :argname "POLICY"
-  parser:option("--rates", "Requests a second to try before the search for the highest: 2,4,8 or "
+  parser:option("--rates", "Requests per second to try before the search for the highest: 2,4,8 or "
     .. "from:to:step (half to twice the workload's own).")
     :argname "LIST"
   parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
   parser:option("--precision", "Percent by which the highest rate may be off (2)."):argname "P"
   options.describe(parser)
-  parser:option("--jobs", "Processes side by side (1)."):argname "N"
+  parser:option("--jobs", "Processes that run in parallel (1)."):argname "N"
   parser:flag("--print-jobs", "Print a shell command for each cell instead of running it.")
-  parser:option("--report", "Write a page with table and pictures; - is stdout (none)."):argname "HTML"
-  parser:option("--json", "Write all figures; - is stdout (none)."):argname "FILE"
+  parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
+  parser:option("--json", "Write all numbers as JSON; - is stdout (none)."):argname "FILE"
   parser:flag("--quiet", "No progress.")
 end
 

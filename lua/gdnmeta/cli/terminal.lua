@@ -1,4 +1,4 @@
--- What is said while a command works: a bar on a terminal, a line a finished run in a pipe. All of it
+-- Progress while a command works: a bar on a terminal, one line per finished run in a pipe. All of it
 -- goes to stderr, so that stdout is the answer alone.
 local ffi = require "ffi"
 local C = require "gdnmeta.native.libc"
@@ -9,7 +9,7 @@ local words = require "gdnmeta.native.shown"
 local STDOUT, STDERR = 1, 2
 local TIOCGWINSZ = 0x5413
 local WIDTH = 28 -- most characters of the bar
-local LEAST = 6 -- a shorter one says nothing
+local LEAST = 6 -- a shorter one shows nothing
 
 local M = {}
 
@@ -26,7 +26,7 @@ function M.coloured()
     and (os.getenv "NO_COLOR" or "") == ""
 end
 
--- Columns of the terminal. One that does not tell has none: then 80.
+-- Columns of the terminal; 80 if it reports none.
 local function columns()
   local size = ffi.new "libc_window"
   return C.libc_ioctl(STDERR, TIOCGWINSZ, size) == 0 and size.columns > 0 and size.columns or 80

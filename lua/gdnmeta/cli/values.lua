@@ -3,7 +3,7 @@ local check = require "gdnmeta.native.args"
 
 local M = {}
 
---- Raise what the user did wrong, or what went wrong outside of the program: a message, no place.
+--- Raise a user's mistake, or a failure outside the program: a message without a source line.
 ---@param message string
 function M.fail(message, ...)
   if select("#", ...) > 0 then message = message:format(...) end
@@ -76,7 +76,7 @@ function M.pairs_of(text)
   return list
 end
 
---- What an option was given, or the default where it was not; fails for what its reader refuses.
+--- The value of an option, or its default; fails if its reader refuses the value.
 ---@param flag string
 ---@param text string|nil
 ---@param reader function

@@ -1,5 +1,5 @@
--- What an engine tells its metrics, in the moment it happens; an engine without metrics tells nobody. Times
--- are those that the engine was given. Nothing here allocates, but for columns that grow with the engine's.
+-- The engine calls these functions when an event happens; without metrics it calls none. Times are those that
+-- were passed to the engine. Nothing here allocates, except columns that grow with the engine's.
 local ffi = require "ffi"
 local classes = require "gdnmeta.metrics.classes"
 local histogram = require "gdnmeta.metrics.histogram"

@@ -2,7 +2,7 @@
 -- a long prompt slows everybody's next token a little instead of holding it up. A prompt moves back by a
 -- second for each 100 tokens that it has got: one that comes later need not wait for all of a long one,
 -- which goes on by 100 tokens a second at least.
-local BUDGET = 512 -- prompt tokens a step
+local BUDGET = 512 -- prompt tokens per step
 local PACE = 100 -- tokens a second
 
 return {

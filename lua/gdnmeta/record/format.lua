@@ -1,6 +1,6 @@
--- What a recording is: JSON, a line each. The first is the header, then one a built step, and one a step in
--- which nothing ran where there are news, then perhaps one of what came after, then the end. A file without
--- its end was cut, or is still being written: every whole line of it counts.
+-- The format of a recording: one JSON document per line. First the header, then one per built step, and one per
+-- step in which nothing ran but requests changed; then optionally one of later events, then the end. A file
+-- without the end was truncated, or is still being written: every complete line counts.
 --
 --   {"gdnmeta":"record", "version":2, "library":, "builder":{options of gdn.builder}, "engine":{limits}}
 --   {"step":, "now":, "graph":, "padded_rows":, "padded_tokens":, columns, "blocks":, "counts":, "sums":,
@@ -9,7 +9,7 @@
 --   {"after":the last step, news; steps up to that one that have no line changed nothing}
 --   {"end":why, "steps":lines of steps before it}
 --
--- Columns are lists with an element a row, "ids" among them. A step that was built again, because drafts
+-- Columns are lists with one element per row, "ids" among them. A step that was built again, because drafts
 -- before it were rejected, has another line. News are what happened to requests since the line before, in
 -- order: "who", a list of ids, and what each "did": came, started, preempted, stop, length (finished),
 -- cancelled or rejected. "waiting" is how many wait, "waits" those that do so for another reason than before,
@@ -34,7 +34,7 @@ local M = {
 
 local DEPTH = 4 -- of nesting: {"blocks":[[1]]} has 3
 
---- A codec of its own, so that nobody's settings of cjson matter.
+--- A codec of its own, so that other settings of cjson do not matter.
 ---@return table|nil cjson
 ---@return string? message
 function M.json()
@@ -60,7 +60,7 @@ function M.line(json, names, document)
   return "{" .. table.concat(parts, ",") .. "}\n"
 end
 
---- Columns that the build of a row looks at: `width` of them from the first on.
+--- Columns that the build of a row reads: `width` of them from the first on.
 ---@param facts table mamba_cache_mode, mamba_block_size, num_speculative_blocks, num_speculative_tokens
 ---@param seq_len integer
 ---@return integer first, integer width

@@ -1,4 +1,4 @@
--- The header of a recording: which builder and which engine it is of. What is read from a file is judged
+-- The header of a recording: which builder and which engine it is of. What is read from a file is checked
 -- here before anything is made from it.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
@@ -81,7 +81,7 @@ local function builder_problem(given, max_memory)
   local device = given.device
   given.device = "cpu"
   if type(given.num_slots) ~= "table" then
-    return judge.wrong("builder.num_slots", given.num_slots, "a list of one a group")
+    return judge.wrong("builder.num_slots", given.num_slots, "a list with one per group")
   end
   local parsed, message = builder_options.parse(given)
   if not parsed then return "builder: " .. judge.short(message) end

@@ -1,5 +1,5 @@
--- Reads a recording line by line. Nothing that a file says is believed: lines are of bounded length, JSON of
--- bounded depth, and every number is judged before it comes near C. A file that was cut is read up to its
+-- Reads a recording line by line. The file is not trusted: lines are of bounded length, JSON of
+-- bounded depth, and every number is checked before it reaches C. A truncated file is read up to its
 -- last whole line.
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
@@ -13,7 +13,7 @@ local words = require "gdnmeta.native.shown"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once
-local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, where the caller gives no limit
+local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, if the caller gives no limit
 
 ---@class gdnmeta.Reader
 ---@field path string
@@ -71,9 +71,9 @@ end
 -- What the file lacks, in words, or nil.
 local function missing(self)
   if self.rest > 0 then
-    return ("cut in line %d, %d bytes of which are there: the rest is missing"):format(self.number, self.rest)
+    return ("truncated in line %d after %d bytes"):format(self.number, self.rest)
   elseif not self.ended then
-    return ("no end line behind line %d: it was cut there, or is still being written"):format(self.number - 1)
+    return ("no end line after line %d: truncated there, or still being written"):format(self.number - 1)
   elseif self.ended ~= "closed" then
     return "the recording ended early: " .. self.ended
   end
@@ -89,8 +89,8 @@ local function finish(self, last)
   self.ended = judge.short(last["end"])
   local behind, message = document(self)
   if message then return nil, message, EINVAL end
-  if behind then return refuse(self, "stands behind the end") end
-  if self.rest > 0 then return refuse(self, "stands behind the end") end
+  if behind then return refuse(self, "comes after the end") end
+  if self.rest > 0 then return refuse(self, "comes after the end") end
 end
 
 -- What happened to requests after the last step; the end may follow.
@@ -100,7 +100,7 @@ local function read_after(self, value)
   if problem then return refuse(self, problem) end
   self.after = value
   local last, message, code = document(self)
-  if last and last["end"] == nil then return refuse(self, "stands behind the last line but the end") end
+  if last and last["end"] == nil then return refuse(self, "comes after the last line but is not the end") end
   return last, message, code
 end
 

@@ -8,7 +8,7 @@ local format = require "gdnmeta.record.format"
 local Rebuild = {}
 Rebuild.__index = Rebuild
 
--- The cell that a row reads, then its window, zeros around them. Columns were judged by the reader.
+-- The cell that a row reads, then its window, zeros around them. The reader has checked the columns.
 local function write_blocks(self, step)
   local facts = self.facts
   local stride = facts.max_blocks_per_row

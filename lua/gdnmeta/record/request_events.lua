@@ -1,4 +1,4 @@
--- What a recording knows of requests, beside the rows: who came, started, was preempted and left, and why
+-- Requests in a recording, besides the rows: which arrived, started, were preempted and left, and why
 -- those that wait do. Each line has what is new since the line before.
 local observers = require "gdnmeta.engine.observers"
 local reasons = require "gdnmeta.record.waiting_reasons"
@@ -19,7 +19,7 @@ end
 local Requests = {}
 Requests.__index = Requests
 
--- Events in order, as two lists: who, and what it did.
+-- Events in order, as two lists: the request, and its event.
 local function note(self, id, did)
   local n = #self.who + 1
   self.who[n], self.did[n] = M.id(id), #did > LONGEST and did:sub(1, LONGEST) or did
@@ -86,7 +86,7 @@ function Requests:add(document, step)
   self:rest(document)
 end
 
---- A step in which nothing ran has a line of its own, where there are news.
+--- A step in which nothing ran has a line of its own if there are events.
 ---@param step table
 function Requests:empty(step)
   for _, id in ipairs(step.preempted) do note(self, id, "preempted") end

@@ -1,4 +1,4 @@
--- A line of a recording that holds a step: made from a batch, and judged when it comes back from a file.
+-- A line of a recording that holds a step: made from a batch, and checked when it is read back from a file.
 local fields = require("gdnmeta.native.schema").fields
 local check = require "gdnmeta.native.args"
 local format = require "gdnmeta.record.format"
@@ -24,8 +24,8 @@ local function unless_all(value, list)
   end
 end
 
--- Cells that the build of these rows looks at: a group's windows one after the other, and, where some state
--- is read outside of them, the cell that each row reads (0 where it reads none).
+-- Cells that the build of these rows reads: a group's windows in sequence, and, if some state is read outside
+-- them, the cell that each row reads (0 where it reads none).
 local function cells_of(tables, facts, rows)
   local stride, blocks, reads, outside = facts.max_blocks_per_row, {}, {}, false
   for group = 1, facts.num_groups do
@@ -52,7 +52,7 @@ local function now_problem(now)
   return not seconds and judge.wrong("now", now, "seconds in -2^53 .. 2^53") or nil
 end
 
---- Judge the line of a step in which nothing ran.
+--- Check the line of a step in which nothing ran.
 ---@param d table document
 ---@return string|nil problem
 function M.empty_problem(d)
@@ -134,7 +134,7 @@ end
 
 local function blocks_problem(name, lists, n, facts)
   if type(lists) ~= "table" or check.length(lists) ~= facts.num_groups then
-    return judge.wrong(name, lists, ("a list of %d lists, one a group"):format(facts.num_groups))
+    return judge.wrong(name, lists, ("a list of %d lists, one per group"):format(facts.num_groups))
   end
   for group = 1, facts.num_groups do
     local problem = judge.integers(("%s[%d]"):format(name, group - 1), lists[group], n, 0, INT32_MAX)
@@ -164,7 +164,7 @@ local function sums_problem(sums, facts)
   end
 end
 
---- Judge a step's line; columns that were left out are there afterwards.
+--- Check a step's line; columns that were left out are there afterwards.
 ---@param d table document
 ---@param facts table the header's builder
 ---@return table|nil step

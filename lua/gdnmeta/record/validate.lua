@@ -1,4 +1,4 @@
--- Judging what a file says: messages as everywhere, but short, whatever the file put there.
+-- Checks of values read from a file: the usual messages, but short, whatever the file contains.
 local check = require "gdnmeta.native.args"
 local words = require "gdnmeta.native.shown"
 

@@ -1,4 +1,4 @@
--- Judges what a recording's line says of requests.
+-- Checks the requests in a recording's line.
 local check = require "gdnmeta.native.args"
 local judge = require "gdnmeta.record.validate"
 local reasons = require "gdnmeta.record.waiting_reasons"

@@ -1,9 +1,9 @@
--- Why a request waits, as far as the engine knows: read off the plan and the pools after a step was planned.
+-- Why a request waits, as far as the engine knows: read from the plan and the pools after a step was planned.
 local plans = require "gdnmeta.engine.plan"
 
 local M = {}
 
--- What a file says -> in words.
+-- Word in the file -> sentence.
 M.WORDS = {
   seats = "as many requests run as may (max_num_seqs)",
   budget = "no tokens of the step were left (max_num_batched_tokens)",
@@ -25,7 +25,7 @@ M.WORDS = {
 function M.of(e, i)
   local plan, r = e.plan, e.requests
   if r.flight[i] > 0 then return "flight" end
-  local held = rawget(r, "held") and r.held[i] or 0 -- the step in which the policy was asked last and held it
+  local held = rawget(r, "held") and r.held[i] or 0 -- the last step in which the policy held it
   if r.mark[i] == plans.SKIPPED or held == e.step_number then return "held" end
   if plan.num_victims > 0 and not e.admit_after_preemption then return "preempting" end
   if plan.seqs_left < 1 then return "seats" end

@@ -1,11 +1,11 @@
--- The causal convolution over a row's tokens, one filter of `width` taps a channel, then SiLU:
+-- The causal convolution over a row's tokens, one filter of `width` taps per channel, then SiLU:
 --   y[t, c] = silu(sum over w of weight[c, w] * x[t - width + 1 + w, c])
--- What lies before the row's first token comes from its window, the latest inputs that an earlier step saw.
+-- Inputs before the row's first token come from its window, the latest inputs that an earlier step saw.
 local exp = math.exp
 
 local M = {}
 
---- Token k of a row whose tokens stand at at[first ..] of the batch: fills y[at[first + k], :].
+--- Token k of a row whose tokens are at at[first ..] of the batch: fills y[at[first + k], :].
 --- l.history [width - 1, channels]: the inputs before the row.
 function M.token(l, x, at, first, k)
   local width, channels, weight, history, y = l.width, l.channels, l.conv_weight, l.history, l.y

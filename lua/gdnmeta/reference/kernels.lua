@@ -13,7 +13,7 @@ local function convolve(l, x, half, first, from, to)
   for k = from, to - 1 do conv.token(l, x, half.at, first, k) end
 end
 
--- What a row of a decode kernel begins with, where padding and rows of a capture have the null slot.
+-- The first step of a decode kernel's row; padding and rows of a capture have the null slot.
 local function recall_window(l, slot, shift)
   if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
 end
@@ -51,7 +51,7 @@ function M.conv_decodes(l, meta, half, x)
 end
 
 --- All non-speculative rows of a step with prefills: a program for each tile of a row. The program of the
---- first tile has the row's past and leaves the row's window behind.
+--- first tile reads the row's past and writes the row's window.
 function M.conv_tiles(l, meta, half, x)
   local row_of, tile_of, slots = meta.batch_ptr, meta.token_chunk_offset_ptr,
     meta.non_spec_state_indices_tensor

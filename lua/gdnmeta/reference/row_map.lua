@@ -1,5 +1,5 @@
--- What the metadata says of a step's rows: which tokens are whose, and where a row finds its past. This is
--- the only place of the reference layer where the rule sets differ.
+-- The rows of a step, from its metadata: which tokens belong to which row, and where each row's past is. Only here
+-- does the reference layer depend on the rule set.
 local M = {}
 
 --- Stops where an element of an index tensor leads out of its domain: a kernel would follow it.
@@ -41,7 +41,7 @@ function M.non_spec(meta, at)
   return half
 end
 
---- First token of a half's row, and the one behind its last.
+--- First token of a half's row, and the one after its last.
 function M.bounds(half, row)
   local last = element(half.start, row + 1, half.count, half.name)
   return element(half.start, row, last, half.name), last
@@ -65,7 +65,7 @@ function M.past(meta, row)
   return meta.non_spec_state_indices_tensor[row], 0
 end
 
---- The rows that the chunk tables number, with tensors of their own: the prefills behind `decodes` rows, or
+--- The rows that the chunk tables number, with tensors of their own: the prefills after `decodes` rows, or
 --- (vllm-2026-04) all rows, its decodes included.
 function M.chunked(meta, half)
   local own = meta.prefill_query_start_loc

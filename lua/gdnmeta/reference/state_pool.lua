@@ -1,6 +1,6 @@
 -- The state pool of a layer. A slot holds what a sequence needs to go on: a window of conv1d inputs and the
 -- delta rule's state. Nothing clears a slot between owners, so that a recycled one holds what it held; one
--- that was never written, and the null slot, hold NaN: whoever reads them shows it.
+-- that was never written, and the null slot, hold NaN, so that a wrong read is visible.
 local ffi = require "ffi"
 local conv = require "gdnmeta.reference.conv1d"
 

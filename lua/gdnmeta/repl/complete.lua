@@ -19,7 +19,7 @@ local function known(value)
   return type(value) == "table" and rawget(value, "struct") and METADATA
 end
 
--- Fields of a table and of the tables behind it.
+-- Fields of a table and of its __index tables.
 local function found(value)
   local fields, methods = {}, {}
   while type(value) == "table" do

@@ -31,7 +31,7 @@ local function list_of(title, list)
   return title .. " " .. table.concat(words, ", ")
 end
 
--- What a step was: its time, who came and went.
+-- One step: its time, and the requests that started and ended.
 local function news(self, step)
   local parts = {}
   local LISTS = { { "admits", "admitted" }, { "preempts", "preempted" }, { "finishes", "finished" } }

@@ -13,8 +13,8 @@ local function colour(n) return plots.colour((n - 1) % 8 + 1) end
 
 local LEGEND = 44 -- characters of a name, of which a picture has room for some 50
 
--- Without gnuplot's syntax, of which the end of a line is a part, and what its SVG would not escape. A long
--- name keeps both its ends: paths differ in the last part, and `(same as x)` stands there.
+-- Without gnuplot's syntax, including line ends, and without what its SVG would not escape. A long name keeps
+-- both its ends: paths differ in the last part, and `(same as x)` is there.
 local function quote(text)
   text = words.clean(text, 200)
   if #text > LEGEND then
@@ -80,7 +80,7 @@ end
 
 --- Gaps between tokens by percentile.
 function M.itl(runs, names)
-  return percentiles("Gaps between tokens", "What a reader sees stutter: pauses within an answer.",
+  return percentiles("Gaps between tokens", "Pauses that a reader sees within an answer.",
     runs, names, "itl", "gaps")
 end
 
@@ -111,7 +111,7 @@ function M.tokens(run, name, scale)
   end
   local script = plots.block("d1", points) .. ([[
 set xlabel "simulated time, seconds"
-set ylabel "tokens a step"
+set ylabel "tokens per step"
 set y2label "requests waiting"
 set y2tics nomirror out scale 0.6
 set border 11
@@ -125,7 +125,7 @@ plot $d1 using 1:3:4 with filledcurves lc rgb '%s' title 'padding', \
      '' using 1:5 axes x1y2 with lines lw 1.2 lc rgb '%s' title 'waiting']]):format(
     scale.seconds, 1.02 * scale.tokens, 1.02 * scale.waiting, colour(5), colour(6), colour(1),
     plots.colour(plots.INK))
-  return figure("Tokens a step: " .. name, "Means over neighbouring steps; the thin line is the queue. "
+  return figure("Tokens per step: " .. name, "Means over adjacent steps; the thin line is the queue. "
     .. "All policies have the same axes.", script)
 end
 
@@ -151,7 +151,7 @@ plot ]]):format(last, 1.08 * runs[1].slots.pool) .. table.concat(series, ", ")
     table.concat(script))
 end
 
--- A curve a policy over the rates, with a dot where it last met the wanted share.
+-- A curve per policy over the rates, with a dot where it last met the wanted share.
 local function over_rates(title, note, runs, share, ylabel, value, extra)
   local script, series, dots, most, policies = {}, {}, {}, 0, knee.policies(runs)
   for i, policy in ipairs(policies) do
@@ -172,7 +172,7 @@ local function over_rates(title, note, runs, share, ylabel, value, extra)
   end
   if most == 0 then return nil, "no data", title end
   script[#script + 1] = ([[
-set xlabel "requests offered a second"
+set xlabel "requests offered per second"
 set ylabel "%s"
 set xrange [0:%.10g]
 set yrange [0:*]
@@ -181,10 +181,10 @@ plot %s]]):format(ylabel, 1.02 * most, extra) .. table.concat(series, ", ")
   return figure(title, note, table.concat(script))
 end
 
---- Goodput over the offered rate: on the thin line everybody is served in time.
+--- Goodput over the offered rate: on the thin line every request is served in time.
 function M.goodput(runs, share)
-  return over_rates("Goodput", "Requests a second that met their targets; the dot is the highest rate that "
-    .. "still serves enough.", runs, share, "requests within targets a second",
+  return over_rates("Goodput", "Requests per second that met their targets; the dot is the highest rate that "
+    .. "still serves enough.", runs, share, "requests within targets per second",
     function(run) return run.goodput end,
     ("x with lines lw 1.2 dt (2,4) lc rgb '%s' title 'all', "):format(plots.colour(plots.INK)))
 end

@@ -18,7 +18,7 @@ local function swatch(i)
   return ('<span class="swatch" style="background:var(--s%d)"></span>'):format((i - 1) % 8 + 1)
 end
 
---- Runs beside each other; the best of a line is set in bold.
+--- Runs side by side; the best of a line is set in bold.
 ---@param runs table
 ---@return string html
 function M.table(runs)
@@ -45,7 +45,7 @@ function M.table(runs)
   return '<div class="scroll"><table>' .. table.concat(out, "\n") .. "</table></div>"
 end
 
---- The runs of a sweep, a line each, under the sentences that sum them up.
+--- The runs of a sweep, one per line, after the sentences that summarize them.
 ---@param runs table sorted
 ---@param sentences table
 ---@return string html
@@ -81,7 +81,7 @@ local function picture(figure)
   return element("figure", element("figcaption", caption) .. "\n" .. figure.svg)
 end
 
-local UNCALIBRATED = "The step cost is uncalibrated: it ranks policies, it does not promise milliseconds. "
+local UNCALIBRATED = "The step cost is uncalibrated: it ranks policies, and does not predict milliseconds. "
   .. "<code>gdnmeta simulate --calibrate log.csv</code> fits it to measured steps."
 
 --- The page.
@@ -101,10 +101,10 @@ function M.html(p)
   if #p.figures > 0 then
     local list = {}
     for i, figure in ipairs(p.figures) do list[i] = picture(figure) end
-    add(element("h2", "Pictures"))
+    add(element("h2", "Charts"))
     add(element("div", table.concat(list, "\n"), 'class="figures"'))
   end
-  add(element("h2", "Figures"))
+  add(element("h2", "Numbers"))
   add(M.table(p.runs))
   for _, sentence in ipairs(compare.sentences(p.runs)) do add(element("p", escape(sentence) .. ".")) end
   for _, run in ipairs(p.runs) do add(element("p", escape(conservation.sentence(run)) .. ".")) end

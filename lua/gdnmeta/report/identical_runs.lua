@@ -37,7 +37,7 @@ function M.twins(runs)
   return twins
 end
 
---- Names for legends, which say whose line a line lies on.
+--- Names for legends; a run that did the same as another names it.
 ---@param runs table
 ---@param names table
 ---@return table

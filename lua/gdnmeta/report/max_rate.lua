@@ -1,4 +1,4 @@
--- The highest rate that a policy stands: where it still serves a share of the requests within their
+-- The highest rate that a policy sustains: where it still serves a share of the requests within their
 -- targets. Attainment is taken to fall as the rate rises.
 local M = {}
 

@@ -51,8 +51,8 @@ M.sections = {
     { "requests that met their targets", "%", function(run) return run.attainment end, percent,
       better = "high" },
     { "goodput", "requests/s", function(run) return run.goodput end, number, better = "high" },
-    { "tokens computed of prompts", "1/s", function(run) return run.tokens_in_per_second end, number },
-    { "tokens given out", "1/s", function(run) return run.tokens_out_per_second end, number,
+    { "prompt tokens computed", "1/s", function(run) return run.tokens_in_per_second end, number },
+    { "tokens emitted", "1/s", function(run) return run.tokens_out_per_second end, number,
       better = "high" },
     { "stalled beyond the target", "requests", function(run) return run.stalled end, count,
       better = "low" },
@@ -63,9 +63,9 @@ M.sections = {
   },
   { "Steps",
     { "steps", "", function(run) return run.steps end, count },
-    { "rows a step, mean", "", function(run) return run.batch.rows end, number },
-    { "rows a step, most", "", function(run) return run.batch.most_rows end, count },
-    { "tokens a step, mean", "", function(run) return run.batch.tokens end, number },
+    { "rows per step, mean", "", function(run) return run.batch.rows end, number },
+    { "rows per step, most", "", function(run) return run.batch.most_rows end, count },
+    { "tokens per step, mean", "", function(run) return run.batch.tokens end, number },
     { "token budget used", "%", function(run) return run.batch.fill end, percent },
     { "padding", "% of tokens", function(run) return run.padding.waste end, percent, better = "low" },
     full_share, full_waste, piecewise_share, piecewise_waste,
@@ -80,8 +80,8 @@ M.sections = {
       better = "low" },
   },
   { "Speculation",
-    { "drafts a speculative row", "", speculation "drafts", number },
-    { "tokens a speculative row gives", "", speculation "tokens", number, better = "high" },
+    { "drafts per speculative row", "", speculation "drafts", number },
+    { "tokens emitted per speculative row", "", speculation "tokens", number, better = "high" },
     { "gap over the tokens of its burst, p99", "ms",
       function(run) return run.speculation and run.itl_token.p99 end, number, better = "low" },
     { "drafts accepted", "%", speculation "accepted", percent, better = "high" },
@@ -141,7 +141,7 @@ local function class_section(name)
   }
 end
 
---- The sections for these runs: those above, and one a class where requests have classes.
+--- The sections for these runs: those above, and one per class if requests have classes.
 ---@param runs table
 ---@return table sections
 function M.of(runs)
@@ -156,7 +156,7 @@ function M.of(runs)
 end
 
 --- The section's rows that any of the runs has a figure for, as { label, unit, texts, best }: best[i]
---- says that run i has the best figure and somebody has a worse one.
+--- is true if run i has the best figure and another run has a worse one.
 ---@param section table one of M.sections
 ---@param runs table
 ---@return table rows

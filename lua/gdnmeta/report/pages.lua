@@ -25,7 +25,7 @@ local function gallery()
   function self.missing()
     local sentences = {}
     for i, message in ipairs(self.reasons) do
-      sentences[i] = ("Pictures that are missing (%s): %s. The tables have the figures."):format(
+      sentences[i] = ("Missing charts (%s): %s. The tables have the numbers."):format(
         message, table.concat(self.reasons[message], ", "))
     end
     return sentences
@@ -57,8 +57,8 @@ function M.simulate(runs, command)
   }
 end
 
---- The page of `gdnmeta sweep` and `gdnmeta merge`: curves over the rates, and the policies beside each
---- other at the highest rate that each of them stands.
+--- The page of `gdnmeta sweep` and `gdnmeta merge`: curves over the rates, and the policies side by
+--- side at the highest rate that each sustains.
 ---@param runs table sorted
 ---@param share number
 ---@param command string
@@ -73,7 +73,7 @@ function M.sweep(runs, share, command)
   g.add(figures.ttft(at, names))
   g.add(figures.itl(at, names))
   return page.html {
-    title = "Rates that " .. table.concat(knee.policies(runs), ", ") .. " stand", runs = at, figures = g.list,
+    title = "Highest rates of " .. table.concat(knee.policies(runs), ", "), runs = at, figures = g.list,
     missing = g.missing(), command = command, facts = report.facts(runs[1], true), footer = footer(),
     calibrated = runs[1].setup.calibrated, body = page.sweep(runs, report.knees(runs, share)),
   }

@@ -99,7 +99,7 @@ local SPEC = {
   attainment = { 0.9, { 1e-4, 1 } }, precision = { 0.02, { 1e-4, 1 } },
 }
 local OWN = { "policies", "rates", "attainment", "precision" }
-for name in pairs(setup.OPTIONS) do SPEC[name] = {} end -- sim.run judges them
+for name in pairs(setup.OPTIONS) do SPEC[name] = {} end -- sim.run checks them
 SPEC.policy, SPEC.rate = nil, nil
 
 --- gdn.sim.sweep: policies, rates, attainment and precision (shares of 1), and options of sim.run.

@@ -1,4 +1,4 @@
--- A run, or several beside each other, as text.
+-- A run, or several side by side, as text.
 local alike = require "gdnmeta.report.identical_runs"
 local compare = require "gdnmeta.report.compare"
 local conservation = require "gdnmeta.sim.token_accounting"
@@ -8,7 +8,7 @@ local lines = require "gdnmeta.report.metrics_table"
 
 local M = {}
 
---- What was run, a fact a line: { name, text }.
+--- What was run, one fact per line: { name, text }.
 ---@param run table
 ---@param many_rates? boolean the run is one of several rates
 ---@return table facts
@@ -16,15 +16,15 @@ function M.facts(run, many_rates)
   local s = run.setup
   local facts = {
     { "workload", ("%s, %s requests%s, seed %d"):format(s.workload, format.count(run.requests),
-      s.rate and not many_rates and (", %s %sa second"):format(format.number(s.rate),
+      s.rate and not many_rates and (", %s %sper second"):format(format.number(s.rate),
         s.rate_unit and s.rate_unit .. " " or "") or "", s.seed) },
     { "step cost", ("%s, %s"):format(s.cost_name, s.calibrated and "calibrated" or "uncalibrated") },
-    { "limits", ("%s requests and %s tokens a step, %s attention-cache tokens"):format(
+    { "limits", ("%s requests and %s tokens per step, %s attention-cache tokens"):format(
       format.count(s.max_num_seqs), format.count(s.max_num_batched_tokens),
       s.kv_tokens > 0 and format.count(s.kv_tokens) or "unlimited") },
-    { "model", ("%d GDN cache groups, mode %s, %d drafts a step%s"):format(s.num_groups, s.mamba_cache_mode,
-      s.num_speculative_tokens, s.async and ", host a step ahead" or "") },
-    { "targets", ("first token within %s ms, then %s ms a token%s"):format(
+    { "model", ("%d GDN cache groups, mode %s, %d drafts per step%s"):format(s.num_groups, s.mamba_cache_mode,
+      s.num_speculative_tokens, s.async and ", host one step ahead" or "") },
+    { "targets", ("first token within %s ms, then %s ms per token%s"):format(
       format.number(run.targets.ttft_ms), format.number(run.targets.tpot_ms),
       run.targets.gap_ms and (", no gap over %s ms"):format(format.number(run.targets.gap_ms)) or "") },
   }
@@ -32,7 +32,7 @@ function M.facts(run, many_rates)
   return facts
 end
 
---- Columns' names: policies, with the rate behind where rates differ.
+--- Columns' names: policies, followed by the rate if rates differ.
 ---@param runs table
 ---@return table names
 function M.names(runs)
@@ -136,7 +136,7 @@ function M.sweep_texts(runs)
   return texts
 end
 
---- The highest rate that each policy stands, a sentence each.
+--- The highest rate that each policy sustains, one sentence each.
 ---@param runs table
 ---@param share number
 ---@return table sentences
@@ -153,7 +153,7 @@ function M.knees(runs, share)
   return sentences
 end
 
---- A sweep as text: a line a run, then the highest rates.
+--- A sweep as text: one line per run, then the highest rates.
 ---@param runs table sorted
 ---@param share number
 ---@return string

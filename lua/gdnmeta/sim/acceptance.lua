@@ -5,11 +5,11 @@ local given = require "gdnmeta.sim.options"
 local workload = require "gdnmeta.sim.workload"
 
 local SPEC = {
-  drafts = { nil, { 0, 64, true } }, -- most drafts a step has
+  drafts = { nil, { 0, 64, true } }, -- most drafts of a step
   rates = { nil, "table" }, -- one a position, falling
-  mean = { nil, { 1, 65 } }, -- or tokens a step on average, the verified one included
-  recorded = { nil, "table" }, -- or lists of tokens emitted a step, one list a request, in turn
-  spread = { 0, { 0, 64 } }, -- standard deviation between requests of the mean tokens a step
+  mean = { nil, { 1, 65 } }, -- or tokens per step on average, the verified one included
+  recorded = { nil, "table" }, -- or lists of tokens emitted per step, one list per request, in turn
+  spread = { 0, { 0, 64 } }, -- standard deviation between requests of the mean tokens per step
   half_context = { math.huge, { 1, math.huge } }, -- tokens of context that halve the rates
   seed = { 1, { 0, 2^32 - 1, true } },
 }
@@ -31,7 +31,7 @@ local function bisect(f, y, low, high)
   return (low + high) / 2
 end
 
---- Rates whose mean is `mean` tokens a step when each next draft is accepted with the same chance.
+--- Rates whose mean is `mean` tokens per step when each next draft is accepted with the same chance.
 ---@param mean number 1 .. drafts + 1
 ---@param drafts integer
 ---@return table rates
@@ -62,7 +62,7 @@ local function check_rates(rates, drafts)
 end
 
 local function check_recorded(lists)
-  if #lists == 0 then return "recorded is empty, want lists of tokens emitted a step" end
+  if #lists == 0 then return "recorded is empty, want lists of tokens emitted per step" end
   for i, list in ipairs(lists) do
     if type(list) ~= "table" or #list == 0 then return ("recorded[%d] is empty"):format(i) end
     for j, n in ipairs(list) do
@@ -82,7 +82,7 @@ local function recorded_draw(list)
   end
 end
 
--- One uniform number a step: it is below rates[j] with just that chance, and rates fall.
+-- One uniform number per step: it is below rates[j] with that probability, and rates fall.
 local function rates_draw(rates, random, half_context)
   return function(drafts, context)
     local u = random() * 2^(context / half_context)
@@ -92,7 +92,7 @@ local function rates_draw(rates, random, half_context)
   end
 end
 
--- Lognormal in the mean tokens a step, reached by raising every rate to one power.
+-- Lognormal in the mean tokens per step, reached by raising every rate to one power.
 local function vary(rates, mean, spread, random)
   local sigma2 = math.log(1 + (spread / mean)^2)
   local z = math.sqrt(-2 * math.log(random())) * math.cos(2 * math.pi * random())

@@ -59,7 +59,7 @@ local function pop(self)
   return top
 end
 
--- The next request, its time, and whether it stands in the heap.
+-- The next request, its time, and whether it is in the heap.
 local function next_of(self)
   local start, turn = self.starts[self.next_start], self.heap[1]
   local at = start and ns(self.requests[start].arrival)

@@ -101,9 +101,9 @@ local function draw(list, random)
 end
 
 local SAID = { priority = "priority %.15g", weight = "weight %.15g", ttft = "first token within %.15g s",
-               tpot = "%.15g s a token", deadline = "done %.15g s after it came" }
+               tpot = "%.15g s per token", deadline = "done %.15g s after arrival" }
 
---- What a report says of them.
+--- Notes on classes for a report.
 ---@param list table
 ---@return string
 function M.notice(list)

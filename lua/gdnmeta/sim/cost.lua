@@ -6,10 +6,10 @@
 --   R = max(W, L) + M + F with overlap = 0, max(W + M, L + F) with overlap = 1, between them else
 --
 --   N  tokens with padding          P  prefill tokens          B  rows
---   k  drafts a row, at most        D  drafts of all rows
+--   k  drafts per row, at most      D  drafts of all rows
 --   C  context of the decode rows   A  sum over prefill rows of n * context + n^2 / 2 (attention pairs)
 --   c_eager is paid by steps larger than any captured graph. The host's c_cpu + c_cpu_row * B comes on top
---   in order, and is hidden behind the device when the host is a step ahead (async).
+--   in order, and is hidden by the device when the host is one step ahead (async).
 -- W and L are the linear layers: a step that reads the weights for its decodes computes prompt tokens in the
 -- same time. A mixture of experts (c_experts: all of them; active: the share that a token goes to) reads
 -- more as N grows. `overlap` says how far the rest is hidden as well.
@@ -68,8 +68,8 @@ function Cost:ms(tokens, prefill, rows, context, attention, drafts, eager, draft
   return device + host
 end
 
---- What a policy may ask beforehand: milliseconds of a step of `rows` decodes and, of its tokens,
---- a prefill of those beyond one a row, at the start of a prompt.
+--- A policy's estimate: milliseconds of a step of `rows` decodes and, of its tokens,
+--- a prefill of those beyond one per row, at the start of a prompt.
 ---@param tokens integer
 ---@param rows integer
 ---@return number ms
@@ -78,7 +78,7 @@ function Cost:predict(tokens, rows)
   return self:ms(tokens, prefill, rows, 0, prefill * prefill / 2, 0, false)
 end
 
--- The time is compared in its own unit, for that which predict gave must fit, to the last digit.
+-- The time is compared in its own unit: a value of predict must fit to the last digit.
 local function most_within(self, time, rows, parts)
   local low, high = 0, MOST
   if self:predict(rows + high, rows) / parts <= time then return high end

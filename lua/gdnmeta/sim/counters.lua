@@ -9,7 +9,7 @@ local cut = require("gdnmeta.native.trace_cuts").cut
 local doubles = ffi.typeof "double[?]"
 local integers = ffi.typeof "int32_t[?]"
 
-local BURST = 65 -- most tokens that a step may give a request: 64 drafts and the verified one
+local BURST = 65 -- most tokens that a request emits per step: 64 drafts and the verified one
 local STALL = 10 -- times the target of the mean gap that a single one may take
 local STARVED = 10 -- times the target of the first token, in the queue
 local PROMPT, OUTPUT = 1, 2 -- prices of a token, as VTC has them
@@ -122,7 +122,7 @@ function Tally:emit(i, m, now)
 end
 
 --- Its last token is out. All targets in ns; a request of one token has no time per token. However good the
---- mean: a reader who was left without a token for too long was not served within the targets.
+--- mean, a request with too long a gap between tokens has missed its targets.
 ---@param gap_target number|nil longest gap between tokens; default: STALL times the mean one
 function Tally:finish(i, now, ttft_target, tpot_target, gap_target)
   local got, first, arrival = self.got[i], self.first[i], self.arrival[i]

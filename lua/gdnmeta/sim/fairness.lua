@@ -1,8 +1,8 @@
--- How evenly users are served, seen from outside of any policy. Service is counted as in VTC: a token
+-- How evenly users are served, measured outside any policy. Service is counted as in VTC: a token
 -- of prompt 1, a token of output 2, divided by the user's weight. A user is backlogged while one of
--- his requests waits: only then can he have been wronged. Jain's index says how it is among many: one of a
--- thousand who gets nothing hardly moves it, so the least served one and the longest time without service
--- stand beside it.
+-- the user's requests waits: only then can service be unfair. Jain's index covers all users, and one of a
+-- thousand without service hardly changes it. So the least served user and the longest time without service
+-- are reported, too.
 local Fairness = {}
 Fairness.__index = Fairness
 
@@ -27,7 +27,7 @@ function Fairness:user(name, weight)
   return u
 end
 
--- The least counter of the backlogged; of nobody, that of the last one who was.
+-- The least counter of backlogged users; without any, that of the last one.
 local function least(self)
   local list = self.backlogged
   if #list == 0 then return self.last and self.last.counter or 0 end
@@ -37,7 +37,7 @@ local function least(self)
 end
 
 --- A request of the user starts to wait, by arrival or after preemption. Who was not backlogged is
---- lifted to the least counter of those who are: nobody saves up credit while away.
+--- lifted to the least counter of those who are: no credit is saved while inactive.
 ---@param u table account
 ---@param now number
 function Fairness:wait(u, now)
@@ -98,7 +98,7 @@ function Fairness:observe()
 end
 
 --- max_gap: the largest difference of service between two backlogged users, in weighted tokens.
---- jain: Jain's index of the users' service a second while backlogged, 1 when all were served alike; least:
+--- jain: Jain's index of the users' service per second while backlogged, 1 when all are equal; least:
 --- that service of the least served user as a share of the mean, 0: one got nothing; both nil when fewer than
 --- two users ever had to wait. longest_without: seconds that a backlogged user was served nothing at a
 --- stretch, and whose they were.

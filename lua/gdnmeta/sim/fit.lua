@@ -21,7 +21,7 @@ local function split(line)
   return list
 end
 
--- Where each known column stands; other columns are ignored.
+-- The index of each known column; other columns are ignored.
 local function read_header(line)
   local place, at = {}, {}
   for i, column in ipairs(split(line)) do place[column] = i end
@@ -49,7 +49,7 @@ local function read_step(line, at)
 end
 
 --- Steps of a log's text: a header line that has the columns tokens_padded, prefill_tokens, seqs,
---- ctx_sum and ms (and perhaps att_sum), then a step a line.
+--- ctx_sum and ms (and perhaps att_sum), then one step per line.
 ---@param text string
 ---@param name string named in messages
 ---@return table|nil steps, string? message

@@ -1,5 +1,5 @@
 -- Calibration of the step cost with overlap = 1: each step is bound by memory or by arithmetic, and each of
--- the two is linear. Which step is which is guessed from its tokens, solved, and judged anew.
+-- the two is linear. Which step is which is guessed from its tokens, solved, and classified again.
 local nnls = require "gdnmeta.sim.nnls"
 
 local M = {}

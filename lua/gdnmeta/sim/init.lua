@@ -30,7 +30,7 @@ function M.compare(runs)
   return require("gdnmeta.report.compare").pair(runs[1], runs[2])
 end
 
---- Run policies at several rates, and find the highest rate that each of them stands.
+--- Run policies at several rates, and find the highest rate that each sustains.
 ---@param opts table policies, rates, attainment and precision (shares of 1), and options of run
 ---@return table|nil runs
 ---@return table|string highest policy -> { good, bad (rates), run (at the good one) }, or the message

@@ -61,7 +61,7 @@ local function solve(gram, rhs, set)
   return z
 end
 
--- The column outside of the set along which the error falls fastest.
+-- The column outside the set along which the error falls fastest.
 local function steepest(gram, rhs, x, barred)
   local best, at = 1e-9, nil
   for i = 1, #rhs do

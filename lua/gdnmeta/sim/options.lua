@@ -16,7 +16,7 @@ local function kind(name, value, wanted)
   if type(value) ~= wanted then return check.wrong(name, value, "a " .. wanted) end
 end
 
---- What may be given, in one text.
+--- All option names, in one text.
 ---@param spec table
 ---@return string
 function M.names(spec)

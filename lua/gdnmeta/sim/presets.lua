@@ -1,6 +1,6 @@
--- Named step costs to start from. None of them was measured here: every one says `uncalibrated`, and
--- stays so until `gdn.sim.fit` has been given a log of real steps. They rank policies; they do not
--- promise milliseconds. roofline.lua has the arithmetic, and whose the other numbers are.
+-- Named step costs to start from. None of them was measured here: every one is `uncalibrated`, until
+-- `gdn.sim.fit` gets a log of real steps. They rank policies; they do not predict milliseconds.
+-- roofline.lua has the arithmetic, and the sources of the other numbers.
 --
 -- Layers, heads and state types are those of the published model configurations; parameters, and the share of
 -- the routed experts that a token uses, those of the model cards.
@@ -31,7 +31,7 @@ M.list = {
   ["h100-qwen3.6-27b-fp8"] = {
     about = "one H100, Qwen3.6-27B dense, 64 layers, fp8 weights of 27 GB",
     coefficients = roofline.coefficients(DENSE_27B, roofline.H100, 1),
-    kv_tokens = 300000, -- 64 KiB a token in 16 attention layers: 18.3 GiB beside 128 states of 147 MiB
+    kv_tokens = 300000, -- 64 KiB per token in 16 attention layers: 18.3 GiB, with 128 states of 147 MiB
     max_num_seqs = 128,
   },
   ["h100-qwen3.6-35b-a3b-fp8"] = {

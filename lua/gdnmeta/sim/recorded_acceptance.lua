@@ -1,5 +1,5 @@
--- Recorded speculation: tokens emitted a step, by dialogue. A CSV with a column emitted_per_step, which holds
--- numbers between blanks; what stands in the other columns is not read.
+-- Recorded speculation: tokens emitted per step, by dialogue. A CSV with a column emitted_per_step, which has
+-- numbers separated by blanks; other columns are not read.
 local csv = require "gdnmeta.sim.trace.csv"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local values = require "gdnmeta.sim.trace.values"
@@ -8,7 +8,7 @@ local M = {}
 
 local COLUMN = "emitted_per_step"
 
--- A step emits at least the verified token; logs that count 0 mean a step that was thrown away.
+-- A step emits at least the verified token; in logs, 0 means a discarded step.
 local function numbers(text)
   local list = {}
   for word in text:gmatch "%S+" do

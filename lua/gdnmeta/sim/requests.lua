@@ -1,5 +1,5 @@
--- The requests of a run: given, read from a trace or generated; then cut, given users, classes and sessions,
--- and squeezed or stretched to a rate. The list that was given is left as it was.
+-- The requests of a run: a list, a trace or generated; then truncated, assigned users, classes and sessions,
+-- and scaled to a rate. The caller's list is not changed.
 local check = require "gdnmeta.native.args"
 local classes = require "gdnmeta.sim.classes"
 local sessions = require "gdnmeta.sim.sessions"
@@ -60,7 +60,7 @@ local function source(o)
   return workload.generate(options), "generated", skip, limit
 end
 
--- Requests a second, of those whose time is known before the run: n, from the first to the last.
+-- Requests per second, of those whose time is known before the run: n, from the first to the last.
 local function own_rate(requests)
   local n, first, last = 0, nil, nil
   for _, r in ipairs(requests) do
@@ -92,7 +92,7 @@ local function copies(given, from, to)
   return requests
 end
 
--- What a report says of how they came about.
+-- Notes on their origin for a report.
 local function notices(given, requests, o)
   local list = given.format and trace.notices(given) or {}
   if o.classes then list[#list + 1] = classes.notice(o.classes) end
@@ -100,8 +100,8 @@ local function notices(given, requests, o)
   return list
 end
 
---- Copies of the requests, the first at 0 seconds, with `rate` = requests a second; where turns wait for each
---- other, sessions a second. `deadline` is in seconds after the arrival.
+--- Copies of the requests, the first at 0 seconds, with `rate` = requests per second (sessions per second if
+--- turns wait for each other). `deadline` is in seconds after the arrival.
 ---@param o table requests | trace = path | workload = options; skip, limit, time_unit, rate, users, seed,
 ---  classes, sessions, think, closed_loop
 ---@return table|nil requests the list also has `name`, `rate`, `notices`, and `trace`: how a trace was read

@@ -1,25 +1,25 @@
 -- Step costs from what is known of a model and of a GPU, as a roofline: a step takes the larger of its
--- arithmetic and of the memory it moves, beside launches and the host. Nothing here was measured; kernels
+-- arithmetic and of the memory it moves, plus launches and the host. Nothing here was measured; kernels
 -- that do not overlap take up to the sum of both (`overlap` of cost.lua).
 --
---   linear layers   weights read once a step, 2 FLOP a parameter and token. Of a mixture of experts a step
---                   of N tokens reads those that any token goes to: a share of 1 - (1 - active)^N of all
---   attention       decodes read keys and values of their context; prompts take 4 FLOP a pair of tokens,
+--   linear layers   weights read once per step, 2 FLOP per parameter and token. A step of N tokens reads
+--                   those experts of a mixture that any token uses: a share of 1 - (1 - active)^N of all
+--   attention       decodes read keys and values of their context; prompts take 4 FLOP per pair of tokens,
 --                   query head and element of it (compute-bound from chunks of a few dozen tokens on)
 --   GDN layers      a row's state is read and written, one more is written for each draft
 --   launches        a layer takes some time however small the step is
---   host            so much a step and a row, on top, or behind the device where the host is a step ahead
+--   host            a time per step and per row, added, or hidden by the device if the host is a step ahead
 -- Left out: collectives between GPUs, activations, the head, and what chunk kernels compute in the GDN
 -- layers, about a hundredth of the linear layers' arithmetic.
 local M = {}
 
--- NVIDIA's data sheet of the H100 (SXM5), dense: bytes a second, FLOP a second by bytes a weight.
+-- NVIDIA's data sheet of the H100 (SXM5), dense: bytes per second, FLOP per second by bytes per weight.
 M.H100 = { bandwidth = 3.35e12, flops = { [1] = 1979e12, [2] = 989e12 } }
 
 -- Shares of the data sheet that kernels reach. Assumed.
 local READS, COMPUTES = 0.8, 0.4
 
--- What BLIS fitted on vLLM and an H100: seconds a layer, a step and a row.
+-- What BLIS fitted on vLLM and an H100: seconds per layer, per step and per row.
 local LAYER, STEP, ROW = 32e-6, 126e-6, 4e-6
 
 local HEAD = 128 -- elements of a GDN layer's key and value heads

@@ -18,14 +18,14 @@ M.OPTIONS = {
   policy = { "fcfs" }, trusted = { false, "boolean" }, -- what gdn.policy takes
   -- The workload: one of these three, or none for the default one.
   requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" },
-  rate = { nil, { 1e-6, 1e6 } }, -- requests a second; default: as they come
+  rate = { nil, { 1e-6, 1e6 } }, -- requests per second; default: as they come
   skip = { nil, { 0, 2^31 - 1, true } }, limit = { nil, COUNT }, -- the first so many requests, after these
   time_unit = { nil, "string" }, -- of a trace: s, ms, us, ns; default: its format's
   classes = { nil, "table" }, -- list of { name, share, priority, weight, ttft, tpot, deadline }
   closed_loop = { false, "boolean" }, -- a turn of a trace's session waits for the answer before
   sessions = { nil, { 1, 1e6, true } }, -- closed loop: to deal requests without a session to
   think = { nil, { 0, 1e9 } }, -- seconds between an answer and the next turn; default: the trace's, else 10
-  known_lengths = { false, "boolean" }, -- policies are told: max_tokens of a request is its output
+  known_lengths = { false, "boolean" }, -- max_tokens of a request is its true output
   users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
   seed = { 1, { 0, 2^32 - 1, true } },
   -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?
@@ -40,7 +40,7 @@ M.OPTIONS = {
   -- Of the engine: default as there.
   kv_headroom = { nil, { 0, 2^31 - 1, true } }, preempt_limit = { nil, { 0, 2^31 - 1, true } },
   long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
-  num_slots = { nil, { 2, 2^31 - 1, true } }, -- a group's; default: what max_num_seqs needs
+  num_slots = { nil, { 2, 2^31 - 1, true } }, -- per group; default: what max_num_seqs needs
   -- The model.
   num_groups = { 3, { 1, 64, true } },
   mamba_cache_mode = { "none", "string" }, mamba_block_size = { 544, COUNT },
@@ -86,7 +86,7 @@ end
 local function builder_options(o, max_model_len)
   local drafts, blocks = o.num_speculative_tokens, nil
   local per_request = 1 + drafts
-  if o.mamba_cache_mode == "align" then -- a column a block, and the running block beside the one before
+  if o.mamba_cache_mode == "align" then -- a column per block; the running block and the one before
     blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + 1
     per_request = 2 + drafts
   end

@@ -24,7 +24,7 @@ function M.deal(requests, n, seed)
   end
 end
 
--- What was asked for and cannot be.
+-- Options that contradict each other.
 local function problem_of(requests, o)
   local any, dealt, waits = false, false, o.closed_loop
   for _, r in ipairs(requests) do
@@ -61,7 +61,7 @@ function M.link(requests, o)
   end
 end
 
---- What a report says of sessions.
+--- Notes on sessions for a report.
 ---@param requests table
 ---@param o table
 ---@return table sentences
@@ -78,7 +78,7 @@ function M.notices(requests, o)
   local think = o.think and ("thinking takes %s s on average"):format(format.number(o.think))
     or o.sessions and ("thinking takes %s s on average"):format(format.number(M.THINK))
     or untold and "and not before its recorded time" or "after the recorded thinking"
-  return { ("%s in closed loop: %s of %s requests wait for the answer before, %s"):format(
+  return { ("%s in closed loop: %s of %s requests wait for the previous answer, %s"):format(
     count_of(n), format.count(waiting), format.count(#requests), think) }
 end
 

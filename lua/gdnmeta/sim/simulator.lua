@@ -1,6 +1,6 @@
 -- Runs a workload through the real engine, the real policy and real metadata builds; only the model's
 -- time is made up. The clock counts whole nanoseconds and jumps over idle time. What is drawn at
--- random is drawn a request, so that a seed gives the same run, and the same luck under any policy.
+-- random is drawn per request, so that a seed gives the same run, and the same luck under any policy.
 local ffi = require "ffi"
 local arrivals = require "gdnmeta.sim.arrivals"
 local by_class = require "gdnmeta.sim.by_class"
@@ -26,7 +26,7 @@ local function new(s)
   }
 end
 
--- Hand a request to the engine. But for known_lengths a policy is not told how long an answer will be. A
+-- Hand a request to the engine. Without known_lengths a policy does not see the answer's length. A
 -- request that the engine would cut short is turned away.
 local function submit(self, i, r, arrival)
   local most = self.max_model_len
@@ -104,7 +104,7 @@ local function measure(self, step)
   return facts
 end
 
--- Write down what the model's step gave: accepted drafts, and where an answer ends. A request that
+-- Write down the model's results: accepted drafts, and where an answer ends. A request that
 -- stopped while the step was under way gets nothing.
 local function fill_results(self, step)
   for row = 0, step.num_rows - 1 do
@@ -144,11 +144,11 @@ local function finish(self, step, facts)
   if o.progress then o.progress(t, now / 1e9) end
 end
 
--- A policy that holds everybody is asked again every 10 ms, but not for ever once nothing more arrives.
+-- A policy that holds every request is called again every 10 ms, a limited number of times without arrivals.
 local ASKED_AGAIN, TIMES = 1e7, 1e5
 
--- Nothing runs: on to the next arrival. An engine with somebody waiting runs somebody, unless its policy
--- only turned away or preempted: then it is asked again. Returns what ends the run.
+-- Nothing runs: on to the next arrival. An engine with waiting requests runs one, unless its policy
+-- only rejected or preempted: then it is called again. Returns what ends the run.
 local function idle(self, step)
   if #step.rejected + #step.preempted > 0 then return nil end
   local stats, coming = self.engine.stats, self.arrivals:next()
@@ -156,7 +156,7 @@ local function idle(self, step)
     self.now = coming or self.now
     return nil
   end
-  if stats.held == 0 then error(("nobody runs, and %d requests wait"):format(stats.waiting), 0) end
+  if stats.held == 0 then error(("nothing runs, and %d requests wait"):format(stats.waiting), 0) end
   self.held = coming and 0 or self.held + 1
   self.now = math.min(coming or math.huge, self.now + ASKED_AGAIN)
   if self.held < TIMES then return nil end

@@ -1,14 +1,14 @@
 -- The figures of a run, from its tally. Times are in milliseconds unless a name says otherwise.
 --   ttft         arrival to first token
 --   tpot         (last token - first) / (tokens - 1), of requests with at least two
---   itl          gaps between the bursts of a request: what a reader sees stutter
---   itl_token    the same gaps, each shared out among the tokens of its burst and counted once a token
+--   itl          gaps between the bursts of a request: the pauses that a reader sees
+--   itl_token    the same gaps, each divided by the tokens of its burst and counted once per token
 --   e2e          arrival to last token
 --   queue        arrival to the first step that names the request
---   normalised   e2e a token of output
+--   normalised   e2e per token of output
 --   attainment   share of all requests that finished within their targets: the first token, the mean time a
 --                token, and no single gap between two bursts beyond gap_ms (by default 10 times that mean)
---   goodput      those of them a second, of the time from first arrival to last token
+--   goodput      those of them per second, of the time from first arrival to last token
 --   starved      requests that waited for their first step for 10 times the target of the first token
 local M = {}
 
@@ -45,9 +45,9 @@ local function wall(s)
   return { p50 = s:percentile(50), p99 = s:percentile(99) }
 end
 
---- What a tally says.
+--- The figures of a tally.
 ---@param tally table closed
----@param setup table budget (tokens a step), slots (pool), stats (the engine's), ttft_ms, tpot_ms,
+---@param setup table budget (tokens per step), slots (pool), stats (the engine's), ttft_ms, tpot_ms,
 --- gap_ms
 ---@return table figures plain numbers, strings and tables: fit for JSON
 function M.figures(tally, setup)

@@ -1,8 +1,8 @@
--- No token is lost and none is made up: a run is refused when its sums do not agree. Of a request that
+-- No token is lost and none is invented: a run fails if its sums do not agree. Of a request that
 -- finished, prompt + output - 1 tokens are computed once (the last token is never fed back); beyond
 -- that there are drafts that were not accepted, what preemptions threw away, and rows of requests that
 -- had stopped while the step was under way. A request that ran, was preempted and then turned away has all it
--- computed among what was thrown away; the tokens that it had given out are counted apart.
+-- computed among what was thrown away; its emitted tokens are counted separately.
 local format = require "gdnmeta.sim.numbers"
 
 local M = {}

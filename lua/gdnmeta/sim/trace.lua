@@ -22,7 +22,7 @@ local values = require "gdnmeta.sim.trace.values"
 
 local M = { UNITS = columns.UNITS }
 
-local ENOUGH = 1000 -- unreadable rows, after which a file that is mostly such is given up
+local ENOUGH = 1000 -- unreadable rows, after which a file that has mostly such rows is refused
 local UNREADABLE = request.UNREADABLE
 
 local function count(t, reason, line, message)

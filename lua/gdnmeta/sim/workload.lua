@@ -7,13 +7,13 @@ local given = require "gdnmeta.sim.options"
 local M = {}
 
 -- name -> default, { least, most, whole numbers only }. The defaults resemble a public chat trace: 5.5
--- requests a second, prompts of 1,154 and outputs of 210 tokens on average. The mean of a lognormal is
+-- requests per second, prompts of 1,154 and outputs of 210 tokens on average. The mean of a lognormal is
 -- median * exp(sigma^2 / 2), before the limits.
 local LENGTH = 2^30 - 1 -- tokens
 local SPEC = {
   seed = { 1, { 0, 2^32 - 1, true } },
   requests = { 2000, { 1, 1e7, true } },
-  rate = { 5.5, { 1e-6, 1e6 } }, -- arrivals a second
+  rate = { 5.5, { 1e-6, 1e6 } }, -- arrivals per second
   prompt_median = { 700, { 1, LENGTH } }, prompt_max = { 16384, { 1, LENGTH, true } },
   output_median = { 150, { 1, LENGTH } }, output_max = { 2048, { 1, LENGTH, true } },
   prompt_sigma = { 1.0, { 0, 10 } }, output_sigma = { 0.82, { 0, 10 } }, -- of log(tokens)

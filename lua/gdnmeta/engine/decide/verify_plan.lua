@@ -116,7 +116,7 @@ local function prove_sums(e, sum)
     return rules.I21 .. "the plan admits in a step that preempts"
   end
   if sum.slots > states:free_slots() then
-    return ("%sthe plan needs %d slots a group, %d are free"):format(rules.I13, sum.slots,
+    return ("%sthe plan needs %d slots per group, %d are free"):format(rules.I13, sum.slots,
                                                                       states:free_slots())
   end
   if states.limited and sum.kv > states.free_kv then

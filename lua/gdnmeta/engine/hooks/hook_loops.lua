@@ -76,7 +76,7 @@ return function(view)
   function sections.admit(admit, i)
     cursor.hook, cursor.i = "admit", i
     local verdict, reason = admit(r, ctx)
-    if verdict == nil and type(reason) ~= "string" then wrong("admit", reason, "a reason behind nil") end
+    if verdict == nil and type(reason) ~= "string" then wrong("admit", reason, "a reason after nil") end
     if verdict ~= nil and type(verdict) ~= "boolean" then wrong("admit", verdict, "true, false or nil") end
     leave()
     return verdict, reason

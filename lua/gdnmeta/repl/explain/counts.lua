@@ -33,7 +33,7 @@ return {
   },
   num_decode_tokens = { "Tokens of the rows that num_decodes counts.", LAYER, tokens "num_decodes" },
   num_spec_decodes = {
-    "Rows that verify drafts: each computes its next token and its drafts behind it.", LAYER, rows,
+    "Rows that verify drafts: each computes its next token and the drafts after it.", LAYER, rows,
   },
   num_spec_decode_tokens = {
     "Tokens of the rows that num_spec_decodes counts, drafts included.", LAYER, tokens "num_spec_decodes",

@@ -1,4 +1,4 @@
--- What the fields of the metadata are, who reads them, and what they say in a step, in words.
+-- Explains the fields of the metadata: what they are, which code reads them, and their values in a step.
 local check = require "gdnmeta.native.args"
 local fields = require("gdnmeta.native.schema").fields
 
@@ -17,7 +17,7 @@ for _, list in ipairs { fields.counts, fields.tensors, { "nums_dict" } } do
   for _, name in ipairs(list) do M.names[#M.names + 1] = name end
 end
 
---- Text in lines of at most WIDTH characters, each behind `indent`.
+--- Text in lines of at most WIDTH characters, each after `indent`.
 local function wrap(text, indent)
   local lines, line = {}, ""
   for word in text:gmatch "%S+" do
@@ -51,7 +51,7 @@ function M.field(meta, name)
   return table.concat(parts, "\n")
 end
 
---- All fields, a line each: its name and what the step has there.
+--- All fields, one per line: its name and its value in the step.
 ---@param meta table
 ---@return string
 function M.list(meta)

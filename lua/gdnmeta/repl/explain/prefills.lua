@@ -25,7 +25,7 @@ return {
   },
   chunk_indices = {
     "A line for every chunk of 64 tokens: the prefill that it belongs to, and its number within that.",
-    CHUNKED .. ": one block of threads a line; prefill_query_start_loc and the number say which tokens.",
+    CHUNKED .. ": one block of threads per line; prefill_query_start_loc and the number say which tokens.",
     function(view)
       local n = view.shape[1]
       if n == 0 then return "Here there is no chunk." end
@@ -39,7 +39,7 @@ return {
     function(view) return ("Here %s: %d in all."):format(say.list(view), view[#view - 1]) end, none = NONE,
   },
   batch_ptr = {
-    "The row of every tile of 8 tokens that the convolution works on, -1 behind the last. Its length does "
+    "The row of every tile of 8 tokens that the convolution works on, -1 after the last. Its length does "
       .. "not depend on the step while there are few tiles, so that launches look alike.",
     CONV .. ": one program a tile; it looks up whose tokens are its own, and leaves at -1.",
     function(view)
@@ -48,8 +48,8 @@ return {
     end, none = NONE,
   },
   token_chunk_offset_ptr = {
-    "The number of each of the tiles of batch_ptr within its row, -1 behind the last.",
-    CONV .. ", beside batch_ptr: tile i is tokens 8 * [i] and on of row batch_ptr[i].",
+    "The number of each of the tiles of batch_ptr within its row, -1 after the last.",
+    CONV .. ", together with batch_ptr: tile i is tokens 8 * [i] and on of row batch_ptr[i].",
     function(view) return ("Here %s, then -1."):format(say.list(view, tiles(view))) end, none = NONE,
   },
   nums_dict = {

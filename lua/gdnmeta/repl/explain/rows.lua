@@ -16,7 +16,7 @@ local function bounds(what)
   end
 end
 
--- What stands for padding behind the real rows: pad_slot_id in the state indices.
+-- The value of padding after the real rows: pad_slot_id in the state indices.
 local function padded(view, real)
   local rows, columns = view.shape[1], view.shape[2] or 1
   if rows <= real then return "" end
@@ -31,7 +31,7 @@ local function shift(view)
                                                                    say.count(view[row], "draft"))
     end
   end
-  return "Here it is 0 everywhere: nobody accepted a draft in the step before."
+  return "Here it is 0 everywhere: no draft was accepted in the previous step."
 end
 
 local function read(view)
@@ -58,7 +58,7 @@ return {
       .. "Whichever draft turns out to be the last right one, its state is kept.",
     "The recurrent delta rule of speculative rows, which writes there; the convolution uses column 0.",
     function(view, meta)
-      return ("Here %d columns a row; row 0 writes %s."):format(view.shape[2], say.row(view, 0))
+      return ("Here %d columns per row; row 0 writes %s."):format(view.shape[2], say.row(view, 0))
         .. padded(view, meta.num_spec_decodes)
     end, none = SPEC,
   },

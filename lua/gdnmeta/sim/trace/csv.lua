@@ -37,7 +37,7 @@ local function split(line, separator, list)
       if text == nil then return nil end
       list[n] = text
     end
-    if not stop then -- none, or one that is followed by something: taken as it stands
+    if not stop then -- none, or one with text after it: taken unchanged
       stop = find(line, separator, at, true) or #line + 1
       list[n] = trimmed(sub(line, at, stop - 1))
     end

@@ -9,7 +9,7 @@ local MAX_SPAN = 1e9 -- seconds from the first row to any other
 local MAX_TIME = 1e19 -- in any unit
 local DATE = "2023-11-16 18:15:46.68"
 
---- Parts of a second in a column: as the caller says, else by its name, else by the format.
+--- Parts of a second in a column: from the caller, else by its name, else by the format.
 ---@return number
 function M.unit(t, field)
   return field == "arrival" and t.time_unit or t.reader.units[field] or t.time_unit or t.unit

@@ -7,13 +7,13 @@ local values = require "gdnmeta.sim.trace.values"
 
 local M = {}
 
-local MOST_NAMES = 64 -- that are told of as not read
+local MOST_NAMES = 64 -- that are reported as not read
 local NEEDED = { "arrival", "prompt", "output" }
 
 -- A column's name as messages have it.
 local function plain(name) return (name:gsub("%c", " "):sub(1, 40)) end
 
--- Names that mean nothing here, in the order in which they come: they are told of as not read.
+-- Names that mean nothing here, in their order: reported as not read.
 local function unread(reader, name)
   local list = reader.unread
   if #list < MOST_NAMES and not list[name] then list[#list + 1], list[name] = name, true end
@@ -140,9 +140,11 @@ end
 function M.reader(line, lines)
   local reader = { row = {}, names = {}, units = {}, unread = {}, ranks = {} }
   reader.json = line:find "^%s*{" ~= nil
-  if line:find "^%s*{%s*$" then return nil, "a JSON object over lines, want one a line: jq -c . first" end
+  if line:find "^%s*{%s*$" then
+    return nil, "a JSON object over several lines, want one per line: jq -c . first"
+  end
   if reader.json then return json_reader(reader) end
-  if line:find "^%s*%[" then return nil, "a JSON list, want an object a line: jq -c '.[]' first" end
+  if line:find "^%s*%[" then return nil, "a JSON list, want one object per line: jq -c '.[]' first" end
   return detect_csv(reader, line, lines)
 end
 

@@ -21,7 +21,7 @@ end
 
 --- Link turns: `after` is the request that one follows, `think` the seconds between the last token of that
 --- one and its arrival, where the trace tells: by a delay or an elapsed time. A turn without a time of its
---- own (`undated`) stands with the one before.
+--- own (`undated`) has the previous one's.
 ---@param requests table in order of arrival, or of the file
 function M.link(requests)
   local chats, last, sessions, at = {}, {}, 0, 0

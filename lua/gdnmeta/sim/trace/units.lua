@@ -1,5 +1,5 @@
 -- Are times in the unit that the format has? Nobody can tell for sure; a trace that would have a thousand
--- times too many or too few requests a second is refused, with what to pass instead.
+-- times too many or too few requests per second is refused, with what to pass instead.
 local M = {}
 
 local YEAR_2001, YEAR_2100 = 1e9, 4.1e9 -- seconds since 1970
@@ -7,7 +7,7 @@ local LATE = 1e6 -- seconds: a trace does not begin twelve days after its own be
 local ORDER = { { "s", 1 }, { "ms", 1e3 }, { "us", 1e6 }, { "ns", 1e9 } }
 local NAMES = { [1] = "seconds", [1e3] = "milliseconds", [1e6] = "microseconds", [1e9] = "nanoseconds" }
 
--- A time since 1970 tells its unit.
+-- A time since 1970 determines its unit.
 local function since_1970(value)
   for _, unit in ipairs(ORDER) do
     local seconds = value / unit[2]
@@ -24,7 +24,7 @@ function M.calendar(value, unit)
   return epoch ~= nil and epoch[2] == unit
 end
 
--- The unit that makes the rate of requests most like a server's: 5 a second, more or less.
+-- The unit that makes the rate of requests most like a server's: 5 per second, roughly.
 local function likeliest(parts_per_request)
   local best, least
   for _, unit in ipairs(ORDER) do
@@ -52,12 +52,12 @@ function M.problem(seen, unit, format)
   if epoch and epoch[2] ~= unit and seen.low / unit >= LATE then return refusal(seen, unit, epoch) end
   if epoch and epoch[2] == unit or seen.n < 3 or seen.high <= seen.low then return nil end
   local gap = (seen.high - seen.low) / (seen.n - 1) -- in parts of a second
-  local rate = unit / gap -- requests a second
+  local rate = unit / gap -- requests per second
   if unit == 1e3 then
     local most = seen.fraction and 60 or seen.n < 8 and 300 or 150
     return rate > most and refusal(seen, unit, ORDER[1]) or nil
   end
-  -- BurstGPT begins with a request a minute.
+  -- BurstGPT begins with one request per minute.
   local least = (seen.fraction or format == "burstgpt") and 1 / 1000 or seen.n < 8 and 1 / 300 or 1 / 60
   if unit == 1 and rate < least then return refusal(seen, unit, likeliest(gap)) end
 end
