@@ -26,7 +26,7 @@ static void print(const char *name, const gdn_tensor *tensor)
     printf("\n");
 }
 
-/* Someone who was handed a tensor: it is his to delete, and lives as long as he wants. */
+/* A consumer of a tensor: it owns the export, and deletes it when it is done. */
 static void consume(gdn_dlpack *tensor)
 {
     const gdn_dl_tensor *t = &tensor->dl_tensor;

@@ -1,10 +1,10 @@
--- First come, first served with chunked prefill: everybody who runs gets a token or the next chunk
+-- First come, first served with chunked prefill: every running request gets a token or the next chunk
 -- of the prompt, then the queue gets what is left of the budget.
 --   make demo     (examples/replay.lua drives it)
-local Fcfs = { BUDGET = 8192, ROWS = 256 } -- tokens and requests a step
+local Fcfs = { BUDGET = 8192, ROWS = 256 } -- tokens and requests per step
 Fcfs.__index = Fcfs
 
---- One cache group. Slot 0 is the null slot; slot s stands in row s - 1 of the state table.
+--- One cache group. Slot 0 is the null slot; slot s is in row s - 1 of the state table.
 function Fcfs.new(builder)
   local self = { builder = builder, waiting = {}, first = 1, last = 0, running = {}, free = {} }
   for slot = Fcfs.ROWS, 1, -1 do self.free[#self.free + 1] = slot end

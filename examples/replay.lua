@@ -1,5 +1,5 @@
 -- Replays a workload through a policy and the builder in virtual time: a step takes 20 ms, idle
--- time jumps to the next arrival. Tokens are conserved, or it says whose are not.
+-- time jumps to the next arrival. Tokens are conserved, or it names the request whose are not.
 --   make demo [TRACE=file]        luajit examples/replay.lua [file]
 local ffi = require "ffi"
 local gdn = require "gdnmeta"

@@ -1,5 +1,5 @@
--- The loop between an engine and a model: keeps what each request says, gathers a step's input in batch
--- order, checks drafts against what the model would have said, and reports. A server calls submit, step and
+-- The loop between an engine and a model: keeps each request's text, gathers a step's input in batch
+-- order, checks drafts against the model's own choice, and reports. A server calls submit, step and
 -- cancel; examples/tiny_model.lua is a model to try it with.
 local ffi = require "ffi"
 local sampling = require "examples.sampling"
@@ -74,7 +74,7 @@ local function call_back(self)
   end
 end
 
---- Take a request out.
+--- Remove a request.
 ---@return boolean|nil ok nil when there is no such request
 ---@return string? message
 ---@return integer? code
@@ -86,7 +86,7 @@ function Host:cancel(id)
   return true
 end
 
--- The step's input: known bytes, then drafts; zeros on padding. Where each row begins, and whose it is.
+-- The step's input: known bytes, then drafts; zeros on padding. Where each row begins, and its request.
 local function gather(self, step)
   local n, size = 0, step.metadata.num_actual_tokens
   if size > self.size then self.size, self.input = size, int32s(size) end
@@ -113,7 +113,7 @@ local function ends(record)
   return false
 end
 
--- A row whose request knows all its input says the next byte, and goes on as long as it said the drafts:
+-- A row whose request knows all its input emits the next byte, and continues as long as the drafts match:
 -- what comes after the last known byte is at `at`, what comes after n drafts at `at + n`.
 local function verify(self, step, row, said)
   local record, drafts = self.rows[row], math.max(step.drafts[row], 0)

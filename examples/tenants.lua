@@ -1,4 +1,4 @@
--- A server that is fair between tenants: acme sends forty requests at once, bob four just behind.
+-- A server that is fair between tenants: acme sends forty requests at once, bob four just after.
 --   luajit examples/tenants.lua
 local gdn = require "gdnmeta"
 

@@ -1,13 +1,13 @@
 -- A language model of toy size with layers as Qwen3-Next has them, less its attention layers: bytes in, the
--- likeliest printable byte out, weights drawn from a seed. Its GDN layers read a step's metadata and nothing
--- else, so that what it says in a batch is what it says alone:
+-- most likely printable byte out, weights drawn from a seed. Its GDN layers read only a step's metadata, so
+-- that its output in a batch equals its output alone:
 --   luajit examples/tiny_model.lua
 local ffi = require "ffi"
 local reference = require "gdnmeta.reference"
 local sampling = require "examples.sampling"
 
 local LAYERS, HIDDEN, INNER = 4, 16, 32
-local FIRST, LAST = 32, 126 -- bytes that it says
+local FIRST, LAST = 32, 126 -- bytes that it emits
 local exp, sqrt = math.exp, math.sqrt
 local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 
@@ -114,7 +114,7 @@ local function pass(self, tokens, n, run)
   return self.next
 end
 
--- Layers take turns in the cache groups, so that the number of groups changes nothing that is said.
+-- Layers take turns in the cache groups, so that the number of groups does not change the output.
 local function run_step(self, layer, number)
   local group = (number - 1) % self.num_groups
   layer.gdn:forward(self.metadata:group(group), self.x, self.a, self.b, self.o)
@@ -129,7 +129,7 @@ function Model:forward(metadata, tokens)
   return pass(self, tokens, metadata.num_actual_tokens, run_step)
 end
 
---- Another choice after a token of the latest step than the likeliest.
+--- Another choice after a token of the latest step than the most likely.
 ---@param t integer the token's place in the batch
 ---@param sampler table of examples/sampling.lua
 ---@param k integer which token of the answer it becomes, from 1
@@ -171,7 +171,7 @@ function M.new(options)
   return model(options.seed, builder.num_groups, builder.num_slots, builder.num_spec)
 end
 
---- What the model says to a prompt when nothing is batched and nothing scheduled.
+--- The model's answer to a prompt, without batches or scheduling.
 ---@param seed integer
 ---@param prompt string not empty
 ---@param max_tokens integer

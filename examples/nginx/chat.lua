@@ -9,7 +9,7 @@ local M = {}
 
 local ROLES = { system = "system", developer = "system", user = "user", assistant = "assistant" }
 
--- The fields of a message beside role and content. Clients send answers back with all their fields.
+-- The fields of a message besides role and content. Clients send answers back with all their fields.
 local OTHERS = {
   name = fields.short,
   tool_calls = fields.empty, annotations = fields.empty,

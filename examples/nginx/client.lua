@@ -1,5 +1,5 @@
--- Has the client left? nginx tells a handler that waits, but not about one who left before the handler began
--- to wait. So the socket itself is asked, which is one system call.
+-- Detects clients that have left. nginx notifies a waiting handler, but not if the client left before the
+-- handler began to wait. So the socket itself is polled, which is one system call.
 local base = require "resty.core.base"
 local ffi = require "ffi"
 

@@ -8,12 +8,12 @@ local shapes = require "examples.nginx.shapes"
 local texts = require "examples.nginx.text"
 local worker = require "examples.nginx.worker"
 
-local FIRST_LOOK = 0.2 -- seconds for the first step, which may turn a request away
-local LOOK = 0.25 -- seconds between two looks at a client who waits
+local FIRST_LOOK = 0.2 -- seconds for the first step, which may reject a request
+local LOOK = 0.25 -- seconds between two checks of a waiting client
 
 local M = {}
 
--- Sent at once. What nginx keeps for later, because it was told to, is not lost.
+-- Sent at once. What nginx buffers, because of its settings, is not lost.
 local function send(text)
   if not ngx.print(text) then return false end
   local ok, problem = ngx.flush(true)

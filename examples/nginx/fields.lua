@@ -1,4 +1,4 @@
--- What a field of a request may be: { test, what is wanted }. A test returns whether a value is legal, and if
+-- The domain of a request's field: { test, expected }. A test returns whether a value is legal, and if
 -- not perhaps a message of its own.
 local json = require "examples.nginx.json"
 

@@ -20,7 +20,7 @@ local function remember(path, text)
   if not ok then ngx.log(ngx.WARN, "policy ", path, " will not outlive this worker: ", problem) end
 end
 
--- What is judged is what was read: the file may be another one by now, or none that can be read.
+-- The text that was read is checked: the file itself may have changed since, or be unreadable.
 local function policy_of(path, text) return gdn.policy(path, { source = text }) end
 
 --- What an engine begins with: the file's policy, else the last good one of it, else fcfs.

@@ -1,4 +1,4 @@
--- Reads a file that may be anything, for nobody may make a worker wait: what is no regular file is not
+-- Reads a file of unknown type without ever blocking a worker: anything but a regular file is not
 -- opened, and an open never blocks.
 local ffi = require "ffi"
 
@@ -23,7 +23,7 @@ local M = {}
 local function reason() return ffi.string(ffi.C.strerror(ffi.errno())) end
 ffi.cdef "char *strerror(int number);"
 
--- What stands against reading it.
+-- Why it cannot be read.
 local function problem_of(folder, path, flags)
   if ffi.C.statx(folder, path, flags, STATX_BASIC, status) ~= 0 then return reason() end
   local kind = bit.band(status[MODE_AT], KIND)

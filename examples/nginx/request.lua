@@ -1,4 +1,4 @@
--- What the body of a request says. What this server does not do, it refuses rather than ignores; values that
+-- The body of a request. This server refuses what it does not support, instead of ignoring it; values that
 -- ask for nothing are taken, for clients send them.
 local chat = require "examples.nginx.chat"
 local fields = require "examples.nginx.fields"
@@ -68,7 +68,7 @@ local CHAT = {
   reasoning_effort = only "none",
   verbosity = only "medium",
   service_tier = only("auto", "default"),
-  -- Nothing is kept here, whatever is asked.
+  -- Nothing is stored here, whatever the field says.
   store = fields.boolean,
   metadata = fields.object,
   safety_identifier = fields.short,

@@ -24,11 +24,11 @@ local SETTINGS = {
   policy = { "examples/nginx/policy.lua", text, "a policy's path, or the name of a shipped one" },
   policy_seconds = { 1, seconds() }, -- between two looks at the policy's file
   max_num_seqs = { 16, integer(1, 1024) }, -- that run at once
-  max_num_batched_tokens = { 256, integer(1, 65536) }, -- tokens of a step
-  num_speculative_tokens = { 3, integer(0, 64) }, -- most drafts of a request and step
+  max_num_batched_tokens = { 256, integer(1, 65536) }, -- tokens per step
+  num_speculative_tokens = { 3, integer(0, 64) }, -- most drafts per request and step
   max_model_len = { 4096, integer(2, 2 ^ 20) }, -- prompt and answer, in tokens
   max_waiting = { 64, integer(1, 65536) }, -- requests in the queue; the next one is answered 429
-  timeout = { 60, seconds() }, -- without a new token; then a request is given up
+  timeout = { 60, seconds() }, -- without a new token; then a request fails
   queue_timeout = { 600, seconds() }, -- until a stream begins; while it waits it is not given up otherwise
   keep_alive = { 1, seconds() }, -- between two signs of life in a stream without tokens
 }

@@ -30,7 +30,7 @@ local function look(bytes, at)
   return length, "whole"
 end
 
---- Where the first byte stands that is no UTF-8; nil: all of it is.
+--- The position of the first byte that is not UTF-8; nil: all of it is.
 ---@param text string
 ---@return integer|nil
 function M.wrong(text)

@@ -42,7 +42,7 @@ end
 
 local function wait_for_work()
   asleep = true
-  work:wait(0.5) -- seconds: a worker that is told to exit is not woken
+  work:wait(0.5) -- seconds: nothing wakes a worker that must exit
   asleep = false
 end
 
@@ -118,7 +118,7 @@ function M.problem() return failure end
 
 function M.num_open() return num_open end
 
--- What stands against a request: message, status, the field at fault, code.
+-- Why a request is refused: message, status, the field at fault, code.
 local function refusal(request)
   if failure then return failure, 503 end
   if request.priority ~= 0 and not uses.field(engine.policy, "priority") then
@@ -135,7 +135,7 @@ local function refusal(request)
   end
 end
 
--- What a step adds to an answer.
+-- The bytes that a step adds to an answer.
 local function to_stream(stream)
   return function(bytes, reason)
     if reason == "rejected" then

@@ -1,8 +1,8 @@
 -- Pad-aware admission: a long prompt fills a step up to the largest captured graph and no further, so
--- that no step runs without a graph, and hardly a token of it is padding.
+-- that no step runs without a graph, and with almost no padding.
 --   gdnmeta simulate --policy decode_first --policy examples/policies/pad_aware.lua
 local LARGEST = 512 -- tokens of the largest captured graph
-local budget = 0 -- of a step; the first chunk of all finds it whole
+local budget = 0 -- per step; the first chunk may use all of it
 
 return {
   static = true,

@@ -1,5 +1,5 @@
--- Sheds load: who has waited longer than the target for a first token is turned away, because serving
--- him late makes the next one late too. Under overload most others are then served in time.
+-- Sheds load: a request that has waited longer than its target for a first token is rejected, because serving
+-- it late makes the next one late too. Under overload most others are then served in time.
 --   gdnmeta simulate --rate 9 --policy fcfs --policy examples/policies/shed.lua
 return {
   order = "fcfs",

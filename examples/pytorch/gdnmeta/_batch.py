@@ -16,7 +16,7 @@ READ_DEFAULT = CONSTANTS["GDN_READ_DEFAULT"]
 ECAP = CONSTANTS["GDN_ECAP"]
 Ints = Union[int, Sequence[int], Int32s, Any]  # an int32 array, or one number for all rows
 
-# Arguments of set, the array of gdn_batch that each becomes, and what it is where nobody says.
+# Arguments of set, the array of gdn_batch that each becomes, and its default.
 FIELDS = (("query_len", "query_len", None), ("seq_len", "seq_len", None), ("drafts", "num_draft_tokens", -1),
           ("accepted", "num_accepted_tokens", 1), ("prompt_done", "prompt_done", 0),
           ("read_column", "read_column", READ_DEFAULT))
@@ -44,7 +44,7 @@ class Batch:
         self._arrays: List[Int32s] = [getattr(self._rows, name) for name in names]
         self._own: Int32s = ~np.arange(self.max_rows, dtype=np.int32)
         self._n, self._heads = -1, self._arrays
-        # Which number each array holds in all of the rows 0 .. _upto - 1, while nobody else writes; see set.
+        # Which number each array holds in all of the rows 0 .. _upto - 1, while nothing else writes; see set.
         self._last: List[object] = [UNKNOWN] * len(names)
         self._upto, self._alone = -1, True
 
@@ -238,7 +238,7 @@ class Batch:
         if tokens > self._max_tokens:
             raise Error(f"{tokens} tokens, the builder takes {self._max_tokens}", ECAP)
         struct.padded_rows, struct.padded_tokens = rows, tokens
-        self._upto = min(self._upto, n)  # the build writes what is behind
+        self._upto = min(self._upto, n)  # the build writes the rest
 
     def index(self, seq_index: Optional[Ints] = None, accepted_index: Optional[Ints] = None) -> None:
         """Which elements of the device's arrays belong to the rows, int32 [n] each; -1, or None: those of the

@@ -25,7 +25,7 @@ def _from_dlpack(name: str, value: Any, ordinal: int) -> Memory:
     if kind not in CUDA_DEVICES or index != ordinal:
         where = getattr(value, "device", (kind, index))
         raise ValueError(f"{name} is on device {where}, want cuda:{ordinal}")
-    capsule = value.__dlpack__(stream=-1)  # the caller orders his streams; nobody waits here
+    capsule = value.__dlpack__(stream=-1)  # the caller orders the streams; nothing waits here
     at = _pointer(id(capsule), b"dltensor")
     t: Any = STRUCTS["gdn_dlpack_unversioned"].from_address(at).dl_tensor
     shape = tuple((ctypes.c_int64 * t.ndim).from_address(t.shape)) if t.ndim else ()

@@ -45,7 +45,7 @@ class _Form:
 
     def __init__(self, export: Any, delete: Any, name: bytes) -> None:
         self.export, self.delete, self.name = export, delete, name
-        # A consumer renames the capsule and owns the tensor. One that nobody consumed deletes it.
+        # A consumer renames the capsule and owns the tensor. A capsule that was never consumed deletes it.
         self.destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(self._dropped)
         # For ever: a capsule may be the last thing that an interpreter drops.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.destructor))

@@ -1,4 +1,4 @@
--- The format of a recording: one JSON document per line. First the header, then one per built step, and one per
+-- The format of a recording: one JSON document per line. First the header, then one per built step, one per
 -- step in which nothing ran but requests changed; then optionally one of later events, then the end. A file
 -- without the end was truncated, or is still being written: every complete line counts.
 --

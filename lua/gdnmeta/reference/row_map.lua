@@ -1,5 +1,5 @@
--- The rows of a step, from its metadata: which tokens belong to which row, and where each row's past is. Only here
--- does the reference layer depend on the rule set.
+-- The rows of a step, from its metadata: which tokens belong to which row, and where each row's past is. Only
+-- here does the reference layer depend on the rule set.
 local M = {}
 
 --- Stops where an element of an index tensor leads out of its domain: a kernel would follow it.
