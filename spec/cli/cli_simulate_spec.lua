@@ -1,3 +1,4 @@
+-- gdnmeta simulate: table, progress, files.
 local cjson = require "cjson"
 local plots = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"

@@ -1,3 +1,4 @@
+-- gdnmeta as a program: mistakes, help, doctor, and finding its modules.
 local programs = require "spec.support.program"
 
 describe("gdnmeta #lua", function()

@@ -1,3 +1,4 @@
+-- gdnmeta sweep and its jobs.
 local plots = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
 

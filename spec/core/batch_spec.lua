@@ -1,3 +1,4 @@
+-- Rows of a batch: push, add, pad, clear, and what they refuse.
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
 

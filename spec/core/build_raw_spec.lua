@@ -1,3 +1,4 @@
+-- build_raw: vLLM's arguments as lists, arrays and memory.
 local ffi = require "ffi"
 local raises = require "spec.support.raises"
 local raw = require "spec.support.vllm_inputs"

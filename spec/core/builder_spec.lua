@@ -1,3 +1,4 @@
+-- The life of a builder: build, close, and use after closing.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"

@@ -1,3 +1,4 @@
+-- The vectors through the public API, and the runner that compares them.
 local cjson = require "cjson"
 local vectors = require "spec.support.vectors"
 

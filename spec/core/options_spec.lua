@@ -1,3 +1,4 @@
+-- Options of a builder: defaults, derived fields, ranges.
 local gdn = require "gdnmeta"
 local options = require "gdnmeta.builder.options"
 local raises = require "spec.support.raises"

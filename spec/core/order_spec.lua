@@ -1,3 +1,4 @@
+-- The heap and the stable sort for schedulers, compared with slow ones.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 

@@ -1,3 +1,4 @@
+-- gdn.reorder: the order of rows that strict rules want, and the swaps that lead there.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"

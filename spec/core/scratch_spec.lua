@@ -1,3 +1,4 @@
+-- C buffers that a name keeps and that grow on demand.
 local scratch = require "gdnmeta.native.c_buffers"
 
 describe("scratch memory", function()

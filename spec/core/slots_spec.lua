@@ -1,3 +1,4 @@
+-- Pools of state slots: allocation, sharing, generations.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 

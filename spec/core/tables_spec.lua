@@ -1,3 +1,4 @@
+-- State tables: written by row, as memory, or borrowed from the host.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"

@@ -1,3 +1,4 @@
+-- Views of tensors: indices, shapes, tables, pointers.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"

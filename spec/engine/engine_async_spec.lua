@@ -1,3 +1,5 @@
+-- Engines with two steps in flight: order, late stops, and steps that are built again after rejected
+-- drafts.
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 

@@ -1,3 +1,4 @@
+-- gdn.engine, submit and request: options, ranges, and the messages of what is refused.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"

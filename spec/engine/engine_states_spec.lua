@@ -1,3 +1,4 @@
+-- State slots of an engine: preemption, cancellation, and checkpoints that requests share.
 local serve = require "spec.support.run_engine"
 
 local EINVAL = -1

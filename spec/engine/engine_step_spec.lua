@@ -1,3 +1,4 @@
+-- What one step of an engine contains, and what its results change.
 local serve = require "spec.support.run_engine"
 
 local ECAP = -3

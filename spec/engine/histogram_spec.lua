@@ -1,3 +1,5 @@
+-- Histograms of the simulator (percentiles of many samples) and timelines (sums over time in a bounded
+-- number of bins).
 local samples = require "gdnmeta.sim.histogram"
 local timeline = require "gdnmeta.sim.timeline"
 local workload = require "gdnmeta.sim.workload"

@@ -1,3 +1,4 @@
+-- gdn.policy: the forms of a policy that it takes, and what it refuses by name.
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 

@@ -1,3 +1,4 @@
+-- examples/replay.lua: a short driver that counts tokens for itself.
 local replay = require "examples.replay"
 local fcfs = require "examples.fcfs"
 local workload = require "gdnmeta.sim.workload"

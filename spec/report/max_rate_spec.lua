@@ -1,3 +1,4 @@
+-- The search for the highest rate that a policy sustains, over functions whose answer is known.
 local knee = require "gdnmeta.report.max_rate"
 
 local function run(policy, rate, attainment)

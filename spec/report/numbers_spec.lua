@@ -1,3 +1,4 @@
+-- Numbers in reports: digits, percent, columns.
 local format = require "gdnmeta.sim.numbers"
 
 describe("figures #lua", function()

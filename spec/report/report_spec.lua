@@ -1,3 +1,4 @@
+-- Comparisons of runs, and reports as text and as pages.
 local compare = require "gdnmeta.report.compare"
 local figures = require "gdnmeta.report.charts"
 local html = require "gdnmeta.report.pages"

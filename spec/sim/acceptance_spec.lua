@@ -1,3 +1,4 @@
+-- Models of accepted drafts: rates, means, spreads, recordings.
 local acceptance = require "gdnmeta.sim.acceptance"
 local raises = require "spec.support.raises"
 

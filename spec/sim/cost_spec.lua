@@ -1,3 +1,4 @@
+-- The cost of a step: its terms by hand, its text form, and the presets.
 local cost = require "gdnmeta.sim.cost"
 local presets = require "gdnmeta.sim.presets"
 local raises = require "spec.support.raises"

@@ -1,3 +1,4 @@
+-- Fairness figures: service per user, gaps, Jain's index, the longest time without service.
 local fairness = require "gdnmeta.sim.fairness"
 
 describe("fairness #lua", function()

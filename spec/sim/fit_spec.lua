@@ -1,3 +1,4 @@
+-- Calibration: non-negative least squares, and coefficients recovered from logs with a known answer.
 local cost = require "gdnmeta.sim.cost"
 local fit = require "gdnmeta.sim.fit"
 local nnls = require "gdnmeta.sim.nnls"

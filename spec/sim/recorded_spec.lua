@@ -1,3 +1,4 @@
+-- Recorded speculation: lists of emitted tokens read from a CSV.
 local recorded = require "gdnmeta.sim.recorded_acceptance"
 
 local HEADER = "question_id,category,emitted_per_step\n"

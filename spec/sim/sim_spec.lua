@@ -1,3 +1,4 @@
+-- gdn.sim as a host uses it: run, sweep, report.
 local sim = require("gdnmeta").sim
 local raises = require "spec.support.raises"
 

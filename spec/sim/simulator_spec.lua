@@ -1,3 +1,4 @@
+-- The simulator's times, worked out by hand: queues, chunks, drafts, graphs.
 local raises = require "spec.support.raises"
 local sim = require("gdnmeta").sim
 local workload = require "gdnmeta.sim.workload"

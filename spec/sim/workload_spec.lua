@@ -1,3 +1,4 @@
+-- Generated workloads: the generator's numbers, their means and limits.
 local workload = require "gdnmeta.sim.workload"
 
 local function mean(requests, key)
