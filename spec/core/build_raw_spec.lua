@@ -129,7 +129,7 @@ describe("builder:build_raw", function()
     assert.is_nil((strict:build_raw(pair)))
     raises("gdnmeta.Builder:build_raw: prompt_done has 1 elements, want 2, one per row",
            function() step { prompt_done = { true } } end)
-    raises("gdnmeta.Builder:build_raw: read_column has 3 elements, want 2, one a row",
+    raises("gdnmeta.Builder:build_raw: read_column has 3 elements, want 2, one per row",
            function() step { read_column = ffi.new "int32_t[3]" } end)
     strict:close()
   end)

@@ -188,7 +188,7 @@ describe("A proof", function()
     illegal("I13: the plan needs 5 blocks of attention cache, 4 are free", nil, nil,
             { { "a", 16 }, { "b", 24 } })
     legal(nil, { { "a", 16 }, { "b", 16 } })
-    illegal("I13: the plan needs 3 slots a group, 2 are free", nil, nil,
+    illegal("I13: the plan needs 3 slots per group, 2 are free", nil, nil,
             { { "a", 1 }, { "b", 1 }, { "c", 1 } })
     step()
     assert.are.equal(2, engine:kv().free)
@@ -206,6 +206,6 @@ describe("A proof", function()
     step()
     legal { { "a", 0 } }
     legal(nil, { { "b", 1 } })
-    illegal("I13: the plan needs 2 slots a group, 1 are free", nil, { { "a", 0 } }, { { "b", 1 } })
+    illegal("I13: the plan needs 2 slots per group, 1 are free", nil, { { "a", 0 } }, { { "b", 1 } })
   end)
 end)

@@ -79,7 +79,7 @@ def row_array(name: str, value: Any, n: int, flags: bool = False) -> AnyArray:
     """One element a row."""
     array = int32s(name, value, 1, flags)
     if len(array) != n:
-        raise ValueError(f"{name} has {len(array)} elements, want {n}, one a row")
+        raise ValueError(f"{name} has {len(array)} elements, want {n}, one per row")
     return array
 
 

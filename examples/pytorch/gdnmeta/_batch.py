@@ -189,7 +189,7 @@ class Batch:
     def add(self, query_len: int, seq_len: int, blocks: Any, drafts: Optional[int] = None,
             accepted: Optional[int] = None, prompt_done: bool = False,
             read_column: Optional[int] = None) -> int:
-        """Append a row with its own blocks: a list, or one a group; its number."""
+        """Append a row with its own blocks: a list, or one per group; its number."""
         i, target = self.num_rows, self._rows.blocks
         groups, width = target.shape[0], target.shape[2]
         nested = groups > 1 or len(blocks) > 0 and not is_scalar(blocks[0])

@@ -15,7 +15,7 @@ class Options(TypedDict, total=False):
     """What Builder and builder_bytes take. None is the core's default; gdnmeta.h describes each."""
 
     rules: Optional[str]  # "strict", or the name of an upstream builder: RULES
-    num_slots: Union[None, int, Sequence[int], Int32s]  # one for all groups, or one a group
+    num_slots: Union[None, int, Sequence[int], Int32s]  # one for all groups, or one per group
     device: Union[None, str, int, Any]  # "cpu", "auto", "cuda", "cuda:N", an ordinal, torch's device
     max_num_seqs: Optional[int]
     max_num_batched_tokens: Optional[int]
@@ -96,7 +96,7 @@ def _slots(value: Any, groups: int) -> Int32s:
         value = [integer("num_slots", value, 1, 2**31 - 1)] * groups
     slots = int32s("num_slots", value, contiguous=True)
     if len(slots) != groups:
-        raise ValueError(f"num_slots has {len(slots)} elements, want {groups}, one a group")
+        raise ValueError(f"num_slots has {len(slots)} elements, want {groups}, one per group")
     for i, slot in enumerate(slots.tolist()):
         integer(f"num_slots[{i}]", slot, 1, 2**31 - 1)
     return slots

@@ -101,7 +101,7 @@ def fill(inputs: Dict[str, Any], groups: int) -> Tuple[ctypes.Structure, Sequenc
     rows = len(loc) - 1
     for name in ROW_ARRAYS:
         if lengths.get(name, rows) != rows:
-            raise ValueError(f"{name} has {lengths[name]} elements, want {rows}, one a row")
+            raise ValueError(f"{name} has {lengths[name]} elements, want {rows}, one per row")
     if inputs.get("block_table") is not None:
         tables = _tables(inputs["block_table"], groups)
         pointers = (ctypes.c_void_p * groups)(*(table.ctypes.data for table in tables))

@@ -63,7 +63,7 @@ local OPTIONS = {
 local KNOWN = { num_slots = true }
 for _, option in ipairs(OPTIONS) do KNOWN[option[1]] = true end
 
--- Pool sizes, one a group, from one number for all or a list.
+-- Pool sizes, one per group, from one number for all or a list.
 local function pools(value, num_groups)
   local slots = slots_t(num_groups)
   if type(value) == "table" or check.int32_array(value) or check.int32_pointer(value) then
