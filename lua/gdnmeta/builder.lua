@@ -172,7 +172,7 @@ local function wrap(pointer)
   local core = { stamp = stamp_t(), on_device = info.device >= 0 }
   core.handle, core.release = owned.new(pointer, builder_free, core, forget)
   local self = { handle = core.handle, core = core, token = {}, borrowed = {}, cursor = false,
-                 rules = options.RULES[info.rules],
+                 rules = options.NAMES.rules[info.rules + 1],
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
   core.builder = setmetatable({ self }, { __mode = "v" })
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end

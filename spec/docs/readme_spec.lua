@@ -1,4 +1,4 @@
--- Runs the README's Lua; docs/api.md and docs/command-line.md name every option, field, method and command.
+-- Runs the README's Lua; docs/api.md and docs/command-line.md name every field, method and command.
 local blocks_of = require "spec.support.blocks"
 
 local read = blocks_of.read
@@ -46,7 +46,7 @@ describe("docs/command-line.md", function()
 end)
 
 describe("docs/api.md", function()
-  it("has every option of a builder, every field of the metadata and every method", function()
+  it("has every field of the metadata and every method", function()
     local function each(path, pattern, from, to)
       local names, text = {}, read(path)
       local _, first = text:find(from or "^", 1)
@@ -54,11 +54,6 @@ describe("docs/api.md", function()
         names[#names + 1] = name
       end
       return names
-    end
-    local options = each("lua/gdnmeta/builder/options.lua", '\n  {%s*"([%w_]+)"', "local OPTIONS = {", "\n}")
-    assert.are.equal(28, #options)
-    for _, name in ipairs(options) do
-      assert.is_truthy(API:find("\n| `" .. name .. "` |", 1, true), "option " .. name)
     end
     local fields = each("src/gdnmeta.h", "\n%s+[%w_]+ ([%w_]+);", "typedef struct gdn_metadata {", "\n}")
     assert.are.equal(38, #fields)

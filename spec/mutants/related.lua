@@ -1,7 +1,8 @@
 -- Specs that are most about a file, cheapest first: the first pattern that the file's name matches. All
 -- others follow, so this is about time alone.
 local MAP = {
-  { "src/base/config", "builder options oracle" },
+  { "src/base/config", "option_table abi builder options oracle" },
+  { "src/base/fields", "abi record strict conformance" },
   { "src/base/status", "release builder" },
   { "src/base/fork", "cuda_context" },
   { "src/base/guarded", "guarded_memory batch" },
@@ -144,7 +145,7 @@ local MAP = {
   { "reorder", "reorder_lua" },
   { "batch/row", "batch" },
   { "builder/tables", "tables cuda_inputs cuda_bad_inputs" },
-  { "builder/options", "options domains builder" },
+  { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "scratch build_raw" },
   { "policy/contained/sandbox", "policy containment" },
   { "", "callers list_arguments batch builder metadata tables" },

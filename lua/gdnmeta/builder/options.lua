@@ -4,6 +4,7 @@ local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local foreign = require "gdnmeta.native.int32_memory"
+local schema = require "gdnmeta.native.schema"
 
 local slots_t = ffi.typeof "int32_t[?]"
 local INT32_MAX = check.INT32_MAX
@@ -23,45 +24,35 @@ local function device(value)
   return tonumber(ordinal or nil), [["auto", "cpu", "cuda" or "cuda:N"]]
 end
 
-local RULES = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } -- GDN_RULES_*, from 0
-local DTYPES = { "int32", "int64" } -- GDN_INT32, GDN_INT64
-local MODES = { "none", "align", "all" } -- GDN_CACHE_*, from 0
-local BACKENDS = { "triton", "flashinfer" } -- GDN_PREFILL_*, from 0
-
--- { name, domain of what C sees, default }; a default of 0 leaves the choice to the core, nil is "not given".
-local OPTIONS = {
-  { "device", device, "auto" },
-  { "rules", code_of(RULES), "strict" },
-  { "max_num_seqs", integer(1, 65536), 256 },
-  { "max_num_batched_tokens", integer(1, INT32_MAX), 8192 },
-  { "max_rows", integer(1, 65536) },
-  { "num_speculative_tokens", integer(0, 64), 0 },
-  { "full_cuda_graph", flag, false },
-  { "max_cudagraph_capture_size", integer(1, INT32_MAX) },
-  { "mamba_cache_mode", code_of(MODES), "none" },
-  { "mamba_block_size", integer(1, INT32_MAX), 544 },
-  { "num_speculative_blocks", integer(0, INT32_MAX - 1) },
-  { "num_groups", integer(1, 64), 1 },
-  { "max_requests", integer(1, INT32_MAX) },
-  { "max_blocks_per_row", integer(1, INT32_MAX) },
-  { "parallel_drafting", flag, false },
-  { "decode_context_parallel_size", integer(1, INT32_MAX), 1 },
-  { "check_unique", flag, true },
-  { "pad_slot_id", integer(-1, 0), 0 },
-  { "query_start_loc_dtype", code_of(DTYPES), "int32" },
-  { "check", flag, false },
-  { "poison", flag, false },
-  { "gdn_prefill_backend", code_of(BACKENDS), "triton" },
-  { "num_prefill_checkpoint_blocks", integer(0, INT32_MAX), 0 },
-  { "prefill_checkpoint_alignment", integer(1, INT32_MAX) },
-  { "hash_block_size", integer(1, INT32_MAX) },
-  { "cache_hit_alignment_tokens", integer(1, INT32_MAX) },
-  { "num_hash_lookahead_tokens", integer(0, INT32_MAX), 0 },
-  { "drop_eagle_block", flag, false },
+-- The names of enums, by code from 0: GDN_RULES_*, GDN_CACHE_*, GDN_INT32 and GDN_INT64, GDN_PREFILL_*.
+local NAMES = {
+  rules = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" },
+  mamba_cache_mode = { "none", "align", "all" },
+  query_start_loc_dtype = { "int32", "int64" },
+  gdn_prefill_backend = { "triton", "flashinfer" },
 }
 
-local KNOWN = { num_slots = true }
-for _, option in ipairs(OPTIONS) do KNOWN[option[1]] = true end
+-- By kind of option (config_fields.h): the domain, which gives what C sees, and the default in Lua.
+local KINDS = {
+  NUMBER = function(o) return integer(o.low, o.high), o.default end,
+  OR_NONE = function(o) return integer(1, o.high), o.default > 0 and o.default or nil end,
+  FLAG = function(o) return flag, o.default == 1 end,
+  CODE = function(o)
+    local names = NAMES[o.name]
+    assert(o.low == 0 and #names == o.high + 1, "config_fields.h has other codes than NAMES: " .. o.name)
+    return code_of(names), names[o.default + 1]
+  end,
+  DEVICE = function() return device, "auto" end, -- a host in C says which; a script takes what there is
+}
+
+-- { name, domain, default }; a default of nil is "not given".
+local OPTIONS, KNOWN = {}, { num_slots = true }
+for i, option in ipairs(schema.options) do
+  local domain, default = KINDS[option.kind](option)
+  if option.name == "num_speculative_blocks" then default = nil end -- see M.parse
+  OPTIONS[i] = { option.name, domain, default }
+  KNOWN[option.name] = true
+end
 
 -- Pool sizes, one per group, from one number for all or a list.
 local function pools(value, num_groups)
@@ -82,10 +73,18 @@ local function pools(value, num_groups)
   return slots
 end
 
-local M = { RULES = {}, MODES = {}, DTYPES = {} } -- names by code
-for i, name in ipairs(RULES) do M.RULES[i - 1] = name end
-for i, name in ipairs(MODES) do M.MODES[i - 1] = name end
-for i, name in ipairs(DTYPES) do M.DTYPES[i - 1] = name end
+local M = { NAMES = NAMES }
+
+--- What an option of a configuration was given as: the inverse of its domain.
+---@param config any a gdn_config, or its fields
+---@param option table of schema.options
+---@return any
+function M.given(config, option)
+  local code = config[option.name]
+  if option.kind == "FLAG" then return code ~= 0 end
+  if option.kind == "CODE" then return NAMES[option.name][code + 1] end
+  return code
+end
 
 --- Options as the fields of a gdn_config.
 ---@param given table

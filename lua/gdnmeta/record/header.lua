@@ -4,17 +4,22 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local builder_options = require "gdnmeta.builder.options"
 local check = require "gdnmeta.native.args"
+local schema = require "gdnmeta.native.schema"
 local format = require "gdnmeta.record.format"
 local judge = require "gdnmeta.record.validate"
 
 local config_t = ffi.typeof "gdn_config"
 
-local FLAGS = { full_cuda_graph = true, parallel_drafting = true, check_unique = true }
-local NAMES = { rules = builder_options.RULES, mamba_cache_mode = builder_options.MODES,
-                query_start_loc_dtype = builder_options.DTYPES }
-local NUMBERS = { "max_num_seqs", "max_num_batched_tokens", "max_rows", "num_speculative_tokens",
-                  "mamba_block_size", "num_speculative_blocks", "num_groups", "max_requests",
-                  "max_blocks_per_row", "decode_context_parallel_size", "pad_slot_id" }
+-- Of a recorded builder. What only vllm-2026-11 takes is left out: an engine is strict. So are `check` and
+-- `poison`, which would take memory that M.memory does not count; the device is the builder's name of it.
+local OPTIONAL = "max_cudagraph_capture_size"
+local LEFT_OUT = { device = true, check = true, poison = true, [OPTIONAL] = true }
+local RECORDED, GIVEN = {}, { "device", "num_slots" }
+for _, option in ipairs(schema.options) do
+  if option.rules == "EVERY" and not LEFT_OUT[option.name] then
+    RECORDED[#RECORDED + 1], GIVEN[#GIVEN + 1] = option, option.name
+  end
+end
 local TEXT = 200 -- bytes
 
 local M = {}
@@ -25,12 +30,8 @@ local M = {}
 function M.builder(builder)
   local config, options = config_t(), { device = builder.device, num_slots = {} }
   lib.gdn_builder_config(builder.handle, config)
-  for _, name in ipairs(NUMBERS) do options[name] = config[name] end
-  for name in pairs(FLAGS) do options[name] = config[name] ~= 0 end
-  for name, names in pairs(NAMES) do options[name] = names[config[name]] end
-  if config.max_cudagraph_capture_size > 0 then
-    options.max_cudagraph_capture_size = config.max_cudagraph_capture_size
-  end
+  for _, option in ipairs(RECORDED) do options[option.name] = builder_options.given(config, option) end
+  if config[OPTIONAL] > 0 then options[OPTIONAL] = config[OPTIONAL] end
   for group = 1, config.num_groups do options.num_slots[group] = config.num_slots[group - 1] end
   return options
 end
@@ -63,12 +64,7 @@ end
 
 local function text(value) return type(value) == "string" and #value <= TEXT and not value:find "%c" end
 
--- A recorded builder has each of these, at most one more, and none of what a builder has besides: `check`
--- and `poison` would take memory that is not counted above.
-local GIVEN = { "device", "rules", "mamba_cache_mode", "full_cuda_graph", "parallel_drafting", "check_unique",
-                "num_slots", "query_start_loc_dtype", unpack(NUMBERS) }
-local OPTIONAL = "max_cudagraph_capture_size"
-
+-- A builder has each option of GIVEN, at most OPTIONAL beside them, and no other.
 local function builder_problem(given, max_memory)
   if type(given) ~= "table" then return judge.wrong("builder", given, "an object") end
   for _, name in ipairs(GIVEN) do
