@@ -38,7 +38,7 @@ OPTIONS = [
     (dict(max_num_seqs=2.0), TypeError, "max_num_seqs = 2.0, want " + INT32),
     (dict(max_num_seqs=True), TypeError, "max_num_seqs = True, want " + INT32),
     (dict(max_num_seqs=2**31), ValueError, "max_num_seqs = 2147483648, want " + INT32),
-    (dict(max_num_seqs=0), gdnmeta.Error, "max_num_seqs = 0, want 1 .. 2147483647"),
+    (dict(max_num_seqs=0), gdnmeta.Error, "max_num_seqs = 0, want 1 .. 65536"),
     (dict(num_groups=65), gdnmeta.Error, "num_groups = 65, want 1 .. 64"),
     (dict(num_slots=[3, 4]), ValueError, "num_slots has 2 elements, want 1, one per group"),
     (dict(num_slots=[0]), ValueError, "num_slots[0] = 0, want an integer in 1 .. 2147483647"),

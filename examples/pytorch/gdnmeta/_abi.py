@@ -2,7 +2,7 @@
 
 The header is the only description of the ABI: it is read here, so that nothing is declared twice.
   GDNMETA_LIB      the library, where it is not build/libgdnmeta.so of the tree that this file is part of
-  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree
+  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; gdnmeta_scheduler.h lies beside it
 """
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import ctypes
 import os
 import pathlib
 import re
+import types
 from typing import Any, Dict, List, Optional, Tuple, Type
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -61,31 +62,34 @@ def _type_of(text: str, result: bool) -> Any:
     return None if word == "void" else NUMBERS[word]
 
 
-def declare(library: Any, text: str) -> None:
-    """Give the library's functions the types of their prototypes."""
+def declare(library: Any, text: str) -> Any:
+    """The library's functions with the types of their prototypes, and no others: ctypes would pass an address to an
+    undeclared one as an int."""
+    functions = {}
     for result, name, arguments in re.findall(r"GDN_API\s+([\w *]*?)\s*(gdn_\w+)\(([^()]*)\);", _plain(text)):
         function = getattr(library, name)
         function.restype = _type_of(result, True)
         parts = [part for part in arguments.split(",") if part.strip() != "void"]
         function.argtypes = [_type_of(part, False) for part in parts]
+        functions[name] = function
+    return types.SimpleNamespace(**functions)
 
 
-HEADER = HEADER_PATH.read_text()
+HEADER = HEADER_PATH.read_text() + HEADER_PATH.with_name("gdnmeta_scheduler.h").read_text()
 STRUCTS = read_structs(HEADER)
 CONSTANTS: Dict[str, int] = {name: int(value)
                              for name, value in re.findall(r"\b(GDN_\w+)\s*=\s*(-?\d+)", HEADER)}
 __version__ = ".".join(re.findall(r"(?m)^#define GDN_VERSION_[A-Z]+ (\d+)$", HEADER))
 
 # Calls keep the interpreter's lock: they take microseconds, and a builder takes one thread at a time.
-lib: Any = ctypes.PyDLL(LIB_PATH)
-waiting: Any = ctypes.CDLL(LIB_PATH)  # for calls that wait for a device
+_library = ctypes.PyDLL(LIB_PATH)
+if _library.gdn_abi() != CONSTANTS["GDN_ABI"]:
+    raise ImportError(f"{LIB_PATH} has ABI {_library.gdn_abi()}, {HEADER_PATH} is of {CONSTANTS['GDN_ABI']}")
+lib: Any = declare(_library, HEADER)
+waiting: Any = declare(ctypes.CDLL(LIB_PATH), HEADER)  # for calls that wait for a device
 
 
 def _check_library() -> None:
-    if lib.gdn_abi() != CONSTANTS["GDN_ABI"]:
-        raise ImportError(f"{LIB_PATH} has ABI {lib.gdn_abi()}, {HEADER_PATH} is of {CONSTANTS['GDN_ABI']}")
-    declare(lib, HEADER)
-    declare(waiting, HEADER)
     ours = ctypes.sizeof(STRUCTS["gdn_config"])
     config = ctypes.create_string_buffer(ours + 4096)  # a library may know more fields
     lib.gdn_config_init(config)
