@@ -282,7 +282,7 @@ describe("Metrics", function()
   it("name what they cannot take, at the caller's line", function()
     local engine = engine_of()
     for message, given in pairs {
-      ["unknown option clases"] = { clases = 1 },
+      ["unknown option clases, want one of classes, labels"] = { clases = 1 },
       ["classes = 0, want an integer in 1 .. 1000"] = { classes = 0 },
       ["labels = 1, want a table"] = { labels = 1 },
       ['labels = "le", want names of letters, digits and _ that are none of class, outcome, le'] =

@@ -107,7 +107,7 @@ local MAP = {
   { "sim/nnls", "sim_tables fit" },
   { "sim/workload", "workload domains" },
   { "sim/acceptance", "sim_tables acceptance domains" },
-  { "sim/options", "domains sim_options cost workload" },
+  { "native/options", "domains sim_options cost workload" },
   { "sim/recorded_acceptance", "recorded acceptance" },
   { "sim/cost", "cost roofline" },
   { "sim/fairness", "sim_tables fairness" },

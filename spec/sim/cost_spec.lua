@@ -44,7 +44,7 @@ describe("the cost of a step #lua", function()
     raises("cost.new: unknown option c1, want one of " .. NAMES:gsub("active, ", "active, async, "),
       function() cost.new { c1 = 1 } end)
     raises("cost.new: c0 = -1, want a number in 0 .. 1000000", function() cost.new { c0 = -1 } end)
-    raises("cost.new: options are a table, not a number", function() cost.new(3) end)
+    raises("cost.new: options = 3, want a table or nil", function() cost.new(3) end)
   end)
 end)
 

@@ -13,7 +13,7 @@ local golden = require "spec.support.golden"
 local options = require "gdnmeta.builder.options"
 local presets = require "gdnmeta.sim.presets"
 local reference = require "gdnmeta.reference"
-local given = require "gdnmeta.sim.options"
+local given = require "gdnmeta.native.options"
 local setup_options = require("gdnmeta.sim.scenario").OPTIONS
 local workload = require "gdnmeta.sim.workload"
 

@@ -14,7 +14,7 @@ local WANTED = {
   rate = "a number in 1e-06 .. 1000000", limit = "an integer in 1 .. " .. MOST,
   skip = "an integer in 0 .. " .. MOST, sessions = "an integer in 1 .. 1000000",
   think = "a number in 0 .. 1000000000", time_unit = "a string", classes = "a table",
-    closed_loop = "a boolean",
+    closed_loop = "true or false",
   users = "an integer in 1 .. 1000000", seed = "an integer in 0 .. 4294967295",
   gap_ms = "a number in 0 .. inf", ttft_ms = "a number in 0 .. inf", tpot_ms = "a number in 0 .. inf",
   aging = "a number in 0 .. inf",
@@ -25,11 +25,11 @@ local WANTED = {
   num_groups = "an integer in 1 .. 64", mamba_block_size = "an integer in 1 .. " .. MOST,
   max_cudagraph_capture_size = "an integer in 1 .. " .. MOST,
   num_speculative_tokens = "an integer in 0 .. 64",
-  trusted = "a boolean", requests = "a table", trace = "a string", workload = "a table", preset = "a string",
-  cost = "a table", calibrated = "a boolean", async = "a boolean", chunked_prefill = "a boolean",
-  mamba_cache_mode = "a string", full_cuda_graph = "a boolean", device = "a string",
-  on_policy_error = "a string", measure = "a boolean", progress = "a function",
-  known_lengths = "a boolean",
+  trusted = "true or false", requests = "a table", trace = "a string", workload = "a table",
+  preset = "a string", cost = "a table", calibrated = "true or false", async = "true or false", chunked_prefill = "true or false",
+  mamba_cache_mode = "a string", full_cuda_graph = "true or false", device = "a string",
+  on_policy_error = "a string", measure = "true or false", progress = "a function",
+  known_lengths = "true or false",
 }
 
 local DEFAULTS = {
@@ -67,7 +67,7 @@ describe("Options of the simulator #lua", function()
     raises("sim.run: limit = 1.5, want an integer in 1 .. 2147483647", function() sim.run { limit = 1.5 } end)
     raises('sim.run: limit = "1", want an integer in 1 .. 2147483647', function() sim.run { limit = "1" } end)
     raises("sim.run: num_groups = 65, want an integer in 1 .. 64", function() sim.run { num_groups = 65 } end)
-    raises("sim.run: options are a table, not a number", function() sim.run(3) end)
+    raises("sim.run: options = 3, want a table or nil", function() sim.run(3) end)
   end)
 
   it("are refused so wherever they are given", function()

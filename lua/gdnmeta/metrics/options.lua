@@ -1,10 +1,15 @@
 -- What gdn.metrics takes besides the engine.
 local check = require "gdnmeta.native.args"
 local classes = require "gdnmeta.metrics.classes"
+local domains = require "gdnmeta.native.domains"
+local options = require "gdnmeta.native.options"
 
 local M = {}
 
-local MOST = 1000 -- classes: a page of a few megabytes
+local SPEC = {
+  classes = { 16, domains.integer(1, 1000) }, -- 1000: a page of a few megabytes
+  labels = { {}, domains.of_type "table" },
+}
 local OURS = { class = true, outcome = true, le = true }
 
 local function label_problem(name, text)
@@ -21,16 +26,8 @@ end
 ---@param given table|nil
 ---@return table|nil options, string? problem
 function M.read(given)
-  if given == nil then given = {} end
-  if type(given) ~= "table" then return nil, check.wrong("options", given, "a table or nil") end
-  local o = { classes = 16, labels = {} }
-  local copy, unknown = check.take(given, o)
-  if not copy then return nil, "unknown option " .. check.word(unknown) end
-  for name, value in pairs(copy) do o[name] = value end
-  if not check.integer(o.classes, 1, MOST) then
-    return nil, check.wrong_integer("classes", o.classes, 1, MOST)
-  end
-  if type(o.labels) ~= "table" then return nil, check.wrong("labels", o.labels, "a table") end
+  local o, message = options.read(given, SPEC)
+  if not o then return nil, message end
   local labels = {}
   for name, text in pairs(o.labels) do
     local problem = label_problem(name, text)

@@ -1,10 +1,13 @@
 -- Policies at several rates: first at the given ones, then each policy's bracket is halved until its
 -- highest rate is known closely enough. Who runs the cells is up to the caller.
-local given = require "gdnmeta.sim.options"
+local domains = require "gdnmeta.native.domains"
+local given = require "gdnmeta.native.options"
 local knee = require "gdnmeta.report.max_rate"
 local load = require "gdnmeta.sim.requests"
 local setup = require "gdnmeta.sim.scenario"
 local words = require "gdnmeta.native.shown"
+
+local number, of_type = domains.number, domains.of_type
 
 local M = {}
 
@@ -95,8 +98,8 @@ function M.search(policies, rates, share, width, run_cells)
 end
 
 local SPEC = {
-  policies = { { "fcfs" }, "table" }, rates = { nil, "table" },
-  attainment = { 0.9, { 1e-4, 1 } }, precision = { 0.02, { 1e-4, 1 } },
+  policies = { { "fcfs" }, of_type "table" }, rates = { nil, of_type "table" },
+  attainment = { 0.9, number(1e-4, 1) }, precision = { 0.02, number(1e-4, 1) },
 }
 local OWN = { "policies", "rates", "attainment", "precision" }
 for name in pairs(setup.OPTIONS) do SPEC[name] = {} end -- sim.run checks them

@@ -1,17 +1,20 @@
 -- How many drafts a step accepts. Rates are unconditional and by position: rates[j] is the chance that
 -- at least j drafts are accepted, as servers publish them. Each request draws from its own stream, so
 -- that request 7 meets the same luck under every policy.
-local given = require "gdnmeta.sim.options"
+local domains = require "gdnmeta.native.domains"
+local given = require "gdnmeta.native.options"
 local workload = require "gdnmeta.sim.workload"
 
+local integer, number, of_type = domains.integer, domains.number, domains.of_type
+
 local SPEC = {
-  drafts = { nil, { 0, 64, true } }, -- most drafts of a step
-  rates = { nil, "table" }, -- one a position, falling
-  mean = { nil, { 1, 65 } }, -- or tokens per step on average, the verified one included
-  recorded = { nil, "table" }, -- or lists of tokens emitted per step, one list per request, in turn
-  spread = { 0, { 0, 64 } }, -- standard deviation between requests of the mean tokens per step
-  half_context = { math.huge, { 1, math.huge } }, -- tokens of context that halve the rates
-  seed = { 1, { 0, 2^32 - 1, true } },
+  drafts = { nil, integer(0, 64) }, -- most drafts of a step
+  rates = { nil, of_type "table" }, -- one a position, falling
+  mean = { nil, number(1, 65) }, -- or tokens per step on average, the verified one included
+  recorded = { nil, of_type "table" }, -- or lists of tokens emitted per step, one list per request, in turn
+  spread = { 0, number(0, 64) }, -- standard deviation between requests of the mean tokens per step
+  half_context = { math.huge, number(1, math.huge) }, -- tokens of context that halve the rates
+  seed = { 1, integer(0, 2^32 - 1) },
 }
 
 local M = {}

@@ -13,14 +13,17 @@
 -- W and L are the linear layers: a step that reads the weights for its decodes computes prompt tokens in the
 -- same time. A mixture of experts (c_experts: all of them; active: the share that a token goes to) reads
 -- more as N grows. `overlap` says how far the rest is hidden as well.
-local given = require "gdnmeta.sim.options"
+local domains = require "gdnmeta.native.domains"
+local given = require "gdnmeta.native.options"
 
-local TERM = { 0, { 0, 1e6 } }
+local number, flag = domains.number, domains.flag
+
+local TERM = { 0, number(0, 1e6) }
 local SPEC = {
   c0 = TERM, c_w = TERM, c_experts = TERM, c_tok = TERM, c_pf = TERM, c_seq = TERM, c_state = TERM,
   c_ctx = TERM, c_att = TERM, c_draft = TERM, c_eager = TERM, c_cpu = TERM, c_cpu_row = TERM,
-  active = { 0, { 0, 1 } }, overlap = { 0, { 0, 1 } },
-  async = { false, "boolean" },
+  active = { 0, number(0, 1) }, overlap = { 0, number(0, 1) },
+  async = { false, flag },
 }
 
 local NAMES = given.names(SPEC):gsub("async, ", "") -- of coefficients
@@ -119,17 +122,17 @@ function M.parse(text)
   for part in (text .. ","):gmatch "([^,]*)," do
     local name, value = part:match "^%s*([%w_]+)%s*=%s*(%S+)%s*$"
     local entry = name and SPEC[name]
-    if not entry or type(entry[2]) ~= "table" then
+    if not entry or entry[2] == flag then
       return nil, ("%q is no coefficient, want name=milliseconds such as c0=12, of %s"):format(part, NAMES)
     end
     if coefficients[name] then return nil, name .. " stands there twice, want it once" end
-    local number = value:find "^[%d.]+[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
-    local most = entry[2][2]
-    if not number or not (number >= 0 and number <= most) then
-      return nil, ("%s = %s, want %s in 0 .. %d"):format(name, value,
-        entry == TERM and "milliseconds" or "a share", most)
+    local n = value:find "^[%d.]+[eE]?[+-]?%d*$" and tonumber(value) -- no 0x10, nan, inf
+    local used, wanted = entry[2](n)
+    if not used then
+      wanted = wanted:gsub("^a number", entry == TERM and "milliseconds" or "a share")
+      return nil, ("%s = %s, want %s"):format(name, value, wanted)
     end
-    coefficients[name] = number
+    coefficients[name] = used
   end
   return coefficients
 end

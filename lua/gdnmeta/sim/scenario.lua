@@ -3,54 +3,58 @@ local gdn = require "gdnmeta"
 local acceptance = require "gdnmeta.sim.acceptance"
 local clock = require "gdnmeta.sim.wall_clock"
 local cost = require "gdnmeta.sim.cost"
-local given = require "gdnmeta.sim.options"
+local domains = require "gdnmeta.native.domains"
+local given = require "gdnmeta.native.options"
 local load = require "gdnmeta.sim.requests"
 local presets = require "gdnmeta.sim.presets"
 local words = require "gdnmeta.native.shown"
 
+local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
+local text, list = of_type "string", of_type "table"
+
 local M = {}
 
-local COUNT = { 1, 2^31 - 1, true }
-local MS = { 0, math.huge }
+local COUNT = integer(1, 2^31 - 1)
+local MS = number(0, math.huge)
 
 -- name -> default, domain. kv_tokens and max_num_seqs come with the preset.
 M.OPTIONS = {
-  policy = { "fcfs" }, trusted = { false, "boolean" }, -- what gdn.policy takes
+  policy = { "fcfs" }, trusted = { false, flag }, -- what gdn.policy takes
   -- The workload: one of these three, or none for the default one.
-  requests = { nil, "table" }, trace = { nil, "string" }, workload = { nil, "table" },
-  rate = { nil, { 1e-6, 1e6 } }, -- requests per second; default: as they come
-  skip = { nil, { 0, 2^31 - 1, true } }, limit = { nil, COUNT }, -- the first so many requests, after these
-  time_unit = { nil, "string" }, -- of a trace: s, ms, us, ns; default: its format's
-  classes = { nil, "table" }, -- list of { name, share, priority, weight, ttft, tpot, deadline }
-  closed_loop = { false, "boolean" }, -- a turn of a trace's session waits for the answer before
-  sessions = { nil, { 1, 1e6, true } }, -- closed loop: to deal requests without a session to
-  think = { nil, { 0, 1e9 } }, -- seconds between an answer and the next turn; default: the trace's, else 10
-  known_lengths = { false, "boolean" }, -- max_tokens of a request is its true output
-  users = { nil, { 1, 1e6, true } }, -- to spread requests without a user over
-  seed = { 1, { 0, 2^32 - 1, true } },
+  requests = { nil, list }, trace = { nil, text }, workload = { nil, list },
+  rate = { nil, number(1e-6, 1e6) }, -- requests per second; default: as they come
+  skip = { nil, integer(0, 2^31 - 1) }, limit = { nil, COUNT }, -- the first so many requests, after these
+  time_unit = { nil, text }, -- of a trace: s, ms, us, ns; default: its format's
+  classes = { nil, list }, -- of { name, share, priority, weight, ttft, tpot, deadline }
+  closed_loop = { false, flag }, -- a turn of a trace's session waits for the answer before
+  sessions = { nil, integer(1, 1e6) }, -- closed loop: to deal requests without a session to
+  think = { nil, number(0, 1e9) }, -- seconds from an answer to the next turn; default: the trace's, else 10
+  known_lengths = { false, flag }, -- max_tokens of a request is its true output
+  users = { nil, integer(1, 1e6) }, -- to spread requests without a user over
+  seed = { 1, integer(0, 2^32 - 1) },
   -- Time: a preset, or coefficients of cost.lua instead of its; were those fitted to measurements?
-  preset = { presets.DEFAULT, "string" }, cost = { nil, "table" }, calibrated = { false, "boolean" },
+  preset = { presets.DEFAULT, text }, cost = { nil, list }, calibrated = { false, flag },
   ttft_ms = { 2000, MS }, tpot_ms = { 100, MS }, -- targets
   gap_ms = { nil, MS }, -- the longest gap between tokens; default: 10 times tpot_ms
-  async = { false, "boolean" },
+  async = { false, flag },
   -- Limits.
-  max_num_seqs = { nil, { 1, 65536, true } }, max_num_batched_tokens = { 8192, COUNT },
+  max_num_seqs = { nil, integer(1, 65536) }, max_num_batched_tokens = { 8192, COUNT },
   max_model_len = { nil, COUNT }, -- default: what the longest request needs
-  kv_tokens = { nil, { 0, 2^40 } }, -- 0: no limit
+  kv_tokens = { nil, number(0, 2^40) }, -- 0: no limit
   -- Of the engine: default as there.
-  kv_headroom = { nil, { 0, 2^31 - 1, true } }, preempt_limit = { nil, { 0, 2^31 - 1, true } },
-  long_prefill_token_threshold = { 0, { 0, 2^31 - 1, true } }, chunked_prefill = { true, "boolean" },
-  num_slots = { nil, { 2, 2^31 - 1, true } }, -- per group; default: what max_num_seqs needs
+  kv_headroom = { nil, integer(0, 2^31 - 1) }, preempt_limit = { nil, integer(0, 2^31 - 1) },
+  long_prefill_token_threshold = { 0, integer(0, 2^31 - 1) }, chunked_prefill = { true, flag },
+  num_slots = { nil, integer(2, 2^31 - 1) }, -- per group; default: what max_num_seqs needs
   -- The model.
-  num_groups = { 3, { 1, 64, true } },
-  mamba_cache_mode = { "none", "string" }, mamba_block_size = { 544, COUNT },
-  full_cuda_graph = { true, "boolean" }, max_cudagraph_capture_size = { 512, COUNT },
-  num_speculative_tokens = { 0, { 0, 64, true } },
+  num_groups = { 3, integer(1, 64) },
+  mamba_cache_mode = { "none", text }, mamba_block_size = { 544, COUNT },
+  full_cuda_graph = { true, flag }, max_cudagraph_capture_size = { 512, COUNT },
+  num_speculative_tokens = { 0, integer(0, 64) },
   acceptance = { nil }, -- options of acceptance.new, or a model; default: mean = 1 + 0.6 drafts
   -- How to run.
-  device = { "cpu", "string" }, on_policy_error = { "fallback", "string" }, aging = { nil, MS },
-  measure = { true, "boolean" }, -- wall time of policy and builds
-  progress = { nil, "function" }, -- progress(tally, simulated seconds) after every step
+  device = { "cpu", text }, on_policy_error = { "fallback", text }, aging = { nil, MS },
+  measure = { true, flag }, -- wall time of policy and builds
+  progress = { nil, of_type "function" }, -- progress(tally, simulated seconds) after every step
 }
 
 local function cost_model(o)

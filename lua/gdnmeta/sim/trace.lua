@@ -10,7 +10,8 @@
 --   csv       any other that has columns of arrivals, prompt and output tokens
 local check = require "gdnmeta.native.args"
 local columns = require "gdnmeta.sim.trace.columns"
-local given = require "gdnmeta.sim.options"
+local domains = require "gdnmeta.native.domains"
+local given = require "gdnmeta.native.options"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
 local request = require "gdnmeta.sim.trace.request"
@@ -155,9 +156,11 @@ local function parse(lines, o)
   return requests
 end
 
+local integer, of_type = domains.integer, domains.of_type
+
 local OPTIONS = {
-  skip = { nil, { 0, check.INT32_MAX, true } }, limit = { nil, { 1, check.INT32_MAX, true } },
-  time_unit = { nil, "string" }, progress = { nil, "function" },
+  skip = { nil, integer(0, check.INT32_MAX) }, limit = { nil, integer(1, check.INT32_MAX) },
+  time_unit = { nil, of_type "string" }, progress = { nil, of_type "function" },
 }
 
 local function check_unit(who, unit)

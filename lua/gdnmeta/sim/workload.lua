@@ -2,21 +2,24 @@
 -- the same requests on every machine: the random numbers are our own, and arrivals and lengths are
 -- rounded to whole microseconds and tokens, far above the last bit in which libms differ.
 local bit = require "bit"
-local given = require "gdnmeta.sim.options"
+local domains = require "gdnmeta.native.domains"
+local given = require "gdnmeta.native.options"
+
+local integer, number = domains.integer, domains.number
 
 local M = {}
 
--- name -> default, { least, most, whole numbers only }. The defaults resemble a public chat trace: 5.5
--- requests per second, prompts of 1,154 and outputs of 210 tokens on average. The mean of a lognormal is
--- median * exp(sigma^2 / 2), before the limits.
+-- name -> default, domain. The defaults resemble a public chat trace: 5.5 requests per second, prompts of
+-- 1,154 and outputs of 210 tokens on average. The mean of a lognormal is median * exp(sigma^2 / 2), before
+-- the limits.
 local LENGTH = 2^30 - 1 -- tokens
 local SPEC = {
-  seed = { 1, { 0, 2^32 - 1, true } },
-  requests = { 2000, { 1, 1e7, true } },
-  rate = { 5.5, { 1e-6, 1e6 } }, -- arrivals per second
-  prompt_median = { 700, { 1, LENGTH } }, prompt_max = { 16384, { 1, LENGTH, true } },
-  output_median = { 150, { 1, LENGTH } }, output_max = { 2048, { 1, LENGTH, true } },
-  prompt_sigma = { 1.0, { 0, 10 } }, output_sigma = { 0.82, { 0, 10 } }, -- of log(tokens)
+  seed = { 1, integer(0, 2^32 - 1) },
+  requests = { 2000, integer(1, 1e7) },
+  rate = { 5.5, number(1e-6, 1e6) }, -- arrivals per second
+  prompt_median = { 700, number(1, LENGTH) }, prompt_max = { 16384, integer(1, LENGTH) },
+  output_median = { 150, number(1, LENGTH) }, output_max = { 2048, integer(1, LENGTH) },
+  prompt_sigma = { 1.0, number(0, 10) }, output_sigma = { 0.82, number(0, 10) }, -- of log(tokens)
 }
 
 --- Random numbers in the open interval (0, 1), 32 bits each. The generator adds, rotates and xors
