@@ -1,8 +1,10 @@
 --- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
 local checks = require "gdnmeta.native.args"
+local domains = require "gdnmeta.native.domains"
 local guards = require "gdnmeta.engine.hooks.guard"
 local interpreted = require "gdnmeta.policy.contained.uncompiled"
+local options_of = require "gdnmeta.native.options"
 local receiver = require "gdnmeta.native.methods"
 local sandbox = require "gdnmeta.policy.contained.sandbox"
 local words = require "gdnmeta.native.shown"
@@ -10,8 +12,6 @@ local words = require "gdnmeta.native.shown"
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it
 local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "shortest_prefill" }
-local VICTIMS = { last = true, least_computed = true, most_computed = true }
-local GROUPS = { user = true, class = true }
 
 ---@class gdnmeta.Policy
 ---@field name string
@@ -34,28 +34,31 @@ function Policy:fresh()
   return again and again() or self
 end
 
-local function positive(value) return type(value) == "number" and value >= 1 end
+local either, flag, where = domains.either, domains.flag, domains.where
+local text, hook = domains.of_type "string", domains.of_type "function"
 
--- Field -> what it may be, and a test.
+local function positive(value) return type(value) == "number" and value >= 1 end
+local function is_limit(value) return value == 0 or positive(value) end
+
+-- Field -> its domain.
 local FIELDS = {
-  name = { "a string", function(v) return type(v) == "string" end },
-  order = { "the name of a shipped policy", function(v) return type(v) == "string" end },
-  decode_first = { "true or false", function(v) return type(v) == "boolean" end },
-  static = { "true or false", function(v) return type(v) == "boolean" end },
-  trusted = { "true or false", function(v) return type(v) == "boolean" end },
-  group = { '"user" or "class"', function(v) return GROUPS[v] end },
-  chunk = { "a number >= 1 or a function", function(v) return positive(v) or type(v) == "function" end },
-  drafts = { "a number >= 0 or a function",
-             function(v) return v == 0 or positive(v) or type(v) == "function" end },
-  victim = { '"last", "least_computed", "most_computed" or a function',
-             function(v) return VICTIMS[v] or type(v) == "function" end },
-  preempt_for = { "true, false or a function",
-                  function(v) return type(v) == "boolean" or type(v) == "function" end },
+  name = text,
+  order = domains.worded(text, "the name of a shipped policy"),
+  decode_first = flag,
+  static = flag,
+  trusted = flag,
+  group = domains.one_of { "user", "class" },
+  chunk = either(where(positive, "a number >= 1"), hook),
+  drafts = either(where(is_limit, "a number >= 0"), hook),
+  victim = either(domains.one_of { "last", "least_computed", "most_computed" }, hook),
+  preempt_for = either(flag, hook),
 }
 local HOOKS = { "key", "admit", "step", "on_admit", "on_arrival", "on_emit", "on_finish", "on_preempt" }
-for _, hook in ipairs(HOOKS) do
-  FIELDS[hook] = { "a function", function(v) return type(v) == "function" end }
-end
+for _, name in ipairs(HOOKS) do FIELDS[name] = hook end
+
+-- A file does not say itself that it is trusted.
+local FIELDS_OF_FILE = {}
+for name, domain in pairs(FIELDS) do FIELDS_OF_FILE[name] = name ~= "trusted" and domain or nil end
 
 -- What may be nil in a policy that is made.
 local OPTIONAL = { chunk_limit = true, drafts_limit = true, victim_kind = true, scores_stay = true }
@@ -65,17 +68,13 @@ receiver.strict("Policy", Policy, OPTIONAL)
 -- For levels 0 and 1.
 local PACKING = { "admit", "chunk", "drafts", "victim", "preempt_for", "group", "static", "decode_first" }
 
-local function shown(value)
-  return (type(value) == "string" or type(value) == "number") and checks.show(value) or type(value)
-end
-
 local function check(fields, is_file)
+  local known = is_file and FIELDS_OF_FILE or FIELDS
   for name, value in pairs(fields) do
-    local field = FIELDS[name]
-    if not field or is_file and name == "trusted" then
-      return "unknown field " .. (type(name) == "string" and checks.word(name) or shown(name))
-    end
-    if not field[2](value) then return ("%s = %s, want %s"):format(name, shown(value), field[1]) end
+    local domain = known[name]
+    if not domain then return options_of.unknown("field", name, known) end
+    local taken, wanted = domain(value)
+    if taken == nil then return checks.wrong(name, value, wanted) end
   end
   if fields.order and fields.key then return "order and key are both given, want one" end
   if fields.step and (fields.key or fields.order) then return "step and a key are both given, want one" end
@@ -188,7 +187,7 @@ function load_shipped(name)
   return nil, ("no policy %s, want one of %s, or the path of a Lua file"):format(checks.show(name), shipped)
 end
 
-local OPTIONS = { trusted = "boolean", name = "string", source = "string" }
+local OPTIONS = { trusted = { nil, flag }, name = { nil, text }, source = { nil, text } }
 
 --- A policy for gdnmeta.engine. Every call loads anew, so that what a policy counts is not shared.
 --- Policies of your own are interrupted when they loop for ever; trusted = true compiles them instead,
@@ -200,18 +199,7 @@ local OPTIONS = { trusted = "boolean", name = "string", source = "string" }
 ---@return string? message
 local function policy(what, options)
   if getmetatable(what) == Policy then return what end
-  if options == nil then options = {} end
-  if type(options) ~= "table" then
-    error(("gdnmeta.policy: want a table of options, got %s"):format(shown(options)), 2)
-  end
-  local unknown
-  options, unknown = checks.take(options, OPTIONS)
-  if not options then error("gdnmeta.policy: unknown option " .. checks.word(unknown), 2) end
-  for name, value in pairs(options) do
-    if type(value) ~= OPTIONS[name] then
-      error(("gdnmeta.policy: %s = %s, want a %s"):format(name, shown(value), OPTIONS[name]), 2)
-    end
-  end
+  options = options_of.parse("gdnmeta.policy", options, OPTIONS)
   local is_path = type(what) == "string" and (what:find "[/\\]" or what:find "%.lua$")
   if is_path then return from_file(what, options.name or what, options.trusted, options.source) end
   if options.source then error("gdnmeta.policy: source is given, and what is no path", 2) end
@@ -221,7 +209,7 @@ local function policy(what, options)
     return made, message
   end
   if type(what) ~= "table" and type(what) ~= "function" then
-    error(("gdnmeta.policy: %s, want a name, a path, a table or a function"):format(shown(what)), 2)
+    error(("gdnmeta.policy: %s, want a name, a path, a table or a function"):format(checks.show(what)), 2)
   end
   local made, message = from_value(what, options.name, options.trusted, false)
   if not made then error("gdnmeta.policy: " .. message, 2) end

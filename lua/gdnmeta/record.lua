@@ -4,9 +4,11 @@
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
 local checksum = require "gdnmeta.record.checksum"
+local domains = require "gdnmeta.native.domains"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
 local open = require "gdnmeta.engine.usable"
+local options_of = require "gdnmeta.native.options"
 local reader = require "gdnmeta.record.reader"
 local requests = require "gdnmeta.record.request_events"
 local receiver = require "gdnmeta.native.methods"
@@ -127,20 +129,17 @@ end
 
 local M = { open = reader.open }
 
-local OPTIONS = { max_bytes = true }
+local OPTIONS = {
+  max_bytes = { MAX_BYTES, domains.worded(domains.integer(1, 2 ^ 53), "an integer in 1 .. 2^53") },
+}
 
 -- What is wrong, or nil and max_bytes.
 local function options_problem(path, options)
   local problem = check.path_problem("path", path)
   if problem then return problem end
-  if type(options) ~= "table" then return check.wrong("options", options, "a table or nil") end
-  local given, unknown = check.take(options, OPTIONS)
-  if not given then return "unknown option " .. check.word(unknown) end
-  local n = given.max_bytes
-  if type(n) ~= "nil" and (type(n) ~= "number" or n % 1 ~= 0 or not (n >= 1 and n <= 2 ^ 53)) then
-    return check.wrong("max_bytes", n, "an integer in 1 .. 2^53")
-  end
-  return nil, n or MAX_BYTES
+  local read, message = options_of.read(options, OPTIONS)
+  if not read then return message end
+  return nil, read.max_bytes
 end
 
 -- Why the engine's steps cannot be recorded, or nil.

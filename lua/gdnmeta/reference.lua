@@ -8,7 +8,9 @@ local ffi = require "ffi"
 local check = require "gdnmeta.native.args"
 local conv = require "gdnmeta.reference.conv1d"
 local delta = require "gdnmeta.reference.delta_rule"
+local domains = require "gdnmeta.native.domains"
 local kernels = require "gdnmeta.reference.kernels"
+local options = require "gdnmeta.native.options"
 local pools = require "gdnmeta.reference.state_pool"
 local receiver = require "gdnmeta.native.methods"
 local rows = require "gdnmeta.reference.row_map"
@@ -117,27 +119,16 @@ function Layer:extend(sequence, x, a, b, n, out)
   sequence.tokens = sequence.tokens + n
 end
 
-local SIZES = { heads = 2, key_dim = 4, value_dim = 4, width = 4, num_spec = 0 }
-local FORMS = { recurrent = delta.recurrent, chunked = delta.chunked }
+local function size(default, least) return { default, domains.integer(least, 1024) } end
 
-local KNOWN = { num_slots = true, form = true, draw = true }
-for name in pairs(SIZES) do KNOWN[name] = true end
-
-local function problem(given)
-  for name in pairs(SIZES) do
-    local least = name == "num_spec" and 0 or name == "width" and 2 or 1
-    if given[name] ~= nil and not check.integer(given[name], least, 1024) then
-      return check.wrong_integer(name, given[name], least, 1024)
-    end
-  end
-  if not check.integer(given.num_slots, 1, check.INT32_MAX) then
-    return check.wrong_integer("num_slots", given.num_slots, 1, check.INT32_MAX)
-  elseif given.form ~= nil and not FORMS[given.form] then
-    return check.wrong("form", given.form, '"recurrent" or "chunked"')
-  elseif type(given.draw) ~= "function" then
-    return check.wrong("draw", given.draw, "a function that returns numbers")
-  end
-end
+-- name -> default, domain, must it be given
+local SPEC = {
+  heads = size(2, 1), key_dim = size(4, 1), value_dim = size(4, 1), width = size(4, 2), num_spec = size(0, 0),
+  num_slots = { nil, domains.integer(1, check.INT32_MAX), true },
+  form = { delta.recurrent, domains.one_of({ "recurrent", "chunked" },
+                                           { recurrent = delta.recurrent, chunked = delta.chunked }) },
+  draw = { nil, domains.worded(domains.of_type "function", "a function that returns numbers"), true },
+}
 
 local function drawn(n, draw, middle)
   local list = doubles(n)
@@ -157,13 +148,11 @@ function M.layer(given)
   if type(given) ~= "table" then
     error("gdnmeta.reference.layer: want a table of options, got " .. check.show(given), 2)
   end
-  local o, unknown = check.take(given, KNOWN)
-  local wrong
-  if o then wrong = problem(o) else wrong = "unknown option " .. check.word(unknown) end
-  if wrong then error("gdnmeta.reference.layer: " .. wrong, 2) end
-  given = o
-  local self = { max_tokens = 0, max_chunks = 0, form = FORMS[given.form or "recurrent"] }
-  for name, default in pairs(SIZES) do self[name] = given[name] or default end
+  given = options.parse("gdnmeta.reference.layer", given, SPEC)
+  local self = { max_tokens = 0, max_chunks = 0 }
+  for name in pairs(SPEC) do
+    if name ~= "num_slots" and name ~= "draw" then self[name] = given[name] end
+  end
   self.channels = self.heads * (2 * self.key_dim + self.value_dim)
   self.state_size = self.heads * self.key_dim * self.value_dim
   self.conv_weight = drawn(self.channels * self.width, given.draw, 0)

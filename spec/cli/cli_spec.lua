@@ -27,6 +27,8 @@ describe("gdnmeta #lua", function()
     { "simulate --workload request=3", "gdnmeta: --workload: unknown option request, want one of "
       .. "output_max, output_median, output_sigma, prompt_max, prompt_median, prompt_sigma, rate, requests, "
       .. "seed" },
+    { "simulate --accept 0.9,1.2.3 --drafts 2",
+      'gdnmeta: --accept = "0.9,1.2.3", want numbers such as 0.9,0.8, which 1.2.3 is not' },
     { "simulate --accept 0.9", "gdnmeta: --accept = 0.9, want --drafts above 0 with it" },
     { "simulate --report nowhere/out.html", "gdnmeta: nowhere/out.html: No such file or directory" },
     { "sweep --json nowhere/out.json", "gdnmeta: nowhere/out.json: No such file or directory" },

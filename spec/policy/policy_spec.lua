@@ -122,8 +122,10 @@ describe("gdnmeta.policy", function()
     assert.matches("^policy FILE: FILE:1: broken", problem("error 'broken'"))
     assert.matches("^policy FILE: .*instruction budget spent", problem("while true do end"))
     assert.are.equal("policy FILE: returns a number, want a table or a function", problem("return 1"))
-    assert.are.equal("policy FILE: unknown field kye", problem("return { kye = 1 }"))
-    assert.are.equal("policy FILE: unknown field trusted", problem("return { trusted = true }"))
+    local fields = ", want one of admit, chunk, decode_first, drafts, group, key, name, on_admit, "
+      .. "on_arrival, on_emit, on_finish, on_preempt, order, preempt_for, static, step, victim"
+    assert.are.equal("policy FILE: unknown field kye" .. fields, problem("return { kye = 1 }"))
+    assert.are.equal("policy FILE: unknown field trusted" .. fields, problem("return { trusted = true }"))
     assert.matches("No such file", select(2, gdn.policy "no/such/file.lua"))
   end)
 
@@ -141,11 +143,12 @@ describe("gdnmeta.policy", function()
            { step = print, chunk = 5 })
     raises("gdnmeta.policy: step and decode_first are both given, want one: plan:fill() asks no hooks",
            { step = print, decode_first = false })
-    raises("gdnmeta.policy: unknown option trust", "fcfs", { trust = true })
+    raises("gdnmeta.policy: unknown option trust, want one of name, source, trusted",
+           "fcfs", { trust = true })
     raises("gdnmeta.policy: source is given, and what is no path", "fcfs", { source = "return {}" })
     raises("gdnmeta.policy: source is given, and what is no path", {}, { source = "return {}" })
     raises("gdnmeta.policy: source = 1, want a string", "a.lua", { source = 1 })
-    raises("gdnmeta.policy: boolean, want a name, a path, a table or a function", true)
+    raises("gdnmeta.policy: true, want a name, a path, a table or a function", true)
   end)
 end)
 
@@ -177,7 +180,7 @@ describe("A policy file", function()
       ["no idea"] = "return setmetatable({}, { __index = function() error 'no idea' end })",
       ["instruction budget spent"] =
         "return setmetatable({}, { __index = function() while true do end end })",
-      ["unknown field table"] =
+      ["unknown field a table"] =
         "return { [setmetatable({}, { __tostring = function() while true do end end })] = 1 }",
     }
     for message, source in pairs(sources) do

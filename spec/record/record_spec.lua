@@ -154,7 +154,8 @@ describe("A recording", function()
     raises("gdnmeta.Engine:record: path = nil, want a string", function() e:record() end)
     raises(("gdnmeta.Engine:record: path = %q, want a path without NUL bytes"):format(path .. "\0x"),
            function() e:record(path .. "\0x") end)
-    raises("gdnmeta.Engine:record: unknown option bytes", function() e:record(path, { bytes = 3 }) end)
+    raises("gdnmeta.Engine:record: unknown option bytes, want one of max_bytes",
+           function() e:record(path, { bytes = 3 }) end)
     raises("gdnmeta.Engine:record: max_bytes = 0.5, want an integer in 1 .. 2^53",
            function() e:record(path, { max_bytes = 0.5 }) end)
     e:close()

@@ -193,7 +193,8 @@ describe("A reference layer #lua", function()
                      "gdnmeta.reference.layer: num_slots = 0, want an integer in 1 .. 2147483647")
     assert.has_error(function() layer { form = "linear" } end,
                      'gdnmeta.reference.layer: form = "linear", want "recurrent" or "chunked"')
-    assert.has_error(function() layer { head = 1 } end, "gdnmeta.reference.layer: unknown option head")
+    assert.has_error(function() layer { head = 1 } end, "gdnmeta.reference.layer: unknown option head, "
+      .. "want one of draw, form, heads, key_dim, num_slots, num_spec, value_dim, width")
     assert.has_error(function() layer { draw = 1 } end,
                      "gdnmeta.reference.layer: draw = 1, want a function that returns numbers")
   end)

@@ -15,7 +15,11 @@ local M = {}
 local function acceptance(spec)
   if spec:find "^[%d.,%s]+$" then
     local rates = {}
-    for part in spec:gmatch "[^,%s]+" do rates[#rates + 1] = values.decimal(part) or -1 end
+    for part in spec:gmatch "[^,%s]+" do
+      local rate = values.decimal(part)
+      if not rate then return nil, ("numbers such as 0.9,0.8, which %s is not"):format(part) end
+      rates[#rates + 1] = rate
+    end
     return { rates = rates }
   elseif spec:find "=" then
     return pairs_of(spec)

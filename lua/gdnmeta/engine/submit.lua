@@ -2,6 +2,8 @@
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
 local commits = require "gdnmeta.engine.commit"
+local domains = require "gdnmeta.native.domains"
+local options = require "gdnmeta.native.options"
 local requests = require "gdnmeta.engine.requests"
 
 local EINVAL, ECAP, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_ENOMEM)
@@ -10,42 +12,35 @@ local INT32_MAX = check.INT32_MAX
 
 local M = {}
 
-local function any_number(value) return type(value) == "number" and value == value end
-local function finite(value) return any_number(value) and value > -math.huge and value < math.huge end
-local function name(value) return type(value) == "string" or any_number(value) end
-local function count(value) return check.integer(value, 1, INT32_MAX) end
--- Beyond these a policy that divides by the weight could lose its sums in rounding.
-local function weight(value) return any_number(value) and value >= 1e-6 and value <= 1e6 end
+local where = domains.where
+local any_number = where(function(value) return type(value) == "number" and value == value end, "a number")
+local seconds = domains.worded(any_number, "a number of seconds")
+local name = domains.either(any_number, domains.of_type "string")
+local count = domains.worded(domains.integer(1, INT32_MAX), "an integer >= 1")
 
--- { test, what is wanted, must it be given }
+-- { default, domain, must it be given }
 local FIELDS = {
-  id = { name, "a number or a string", true },
-  prompt_tokens = { count, "an integer >= 1", true },
-  max_tokens = { count, "an integer >= 1", true },
-  arrival = { finite, "a finite number of seconds" },
-  user = { name, "a number or a string" },
-  class = { name, "a number or a string" },
-  weight = { weight, "a number in 1e-6 .. 1e6" },
-  priority = { any_number, "a number" },
-  ttft = { any_number, "a number of seconds" },
-  tpot = { any_number, "a number of seconds" },
-  deadline = { any_number, "a number of seconds" },
-  checkpoint = { function(v) return type(v) == "table" end, "what engine:checkpoint() gave" },
+  id = { nil, name, true },
+  prompt_tokens = { nil, count, true },
+  max_tokens = { nil, count, true },
+  arrival = { nil, where(function(value) return type(value) == "number" and value - value == 0 end,
+                         "a finite number of seconds") },
+  user = { nil, name },
+  class = { nil, name },
+  -- Beyond these a policy that divides by the weight could lose its sums in rounding.
+  weight = { nil, domains.worded(domains.number(1e-6, 1e6), "a number in 1e-6 .. 1e6") },
+  priority = { nil, any_number },
+  ttft = { nil, seconds },
+  tpot = { nil, seconds },
+  deadline = { nil, seconds },
+  checkpoint = { nil, domains.worded(domains.of_type "table", "what engine:checkpoint() gave") },
 }
 
 --- A copy of the arguments, or what is wrong with them.
 ---@return table|nil request, string? problem
 function M.read(given)
   if type(given) ~= "table" then return nil, "want a table, got " .. check.show(given) end
-  local request, unknown = check.take(given, FIELDS)
-  if not request then return nil, "unknown field " .. check.word(unknown) end
-  for field, domain in pairs(FIELDS) do
-    local value = request[field]
-    if (type(value) ~= "nil" or domain[3]) and not domain[1](value) then
-      return nil, check.wrong(field, value, domain[2])
-    end
-  end
-  return request
+  return options.read(given, FIELDS, "field")
 end
 
 -- A request that could never run alone, or never again after a preemption, would block the queue for ever.

@@ -44,15 +44,24 @@ function M.number(low, high)
     ("a number in %.15g .. %.15g"):format(low, high))
 end
 
---- Any number but NaN.
----@param value any
----@return boolean
-function M.is_number(value) return type(value) == "number" and value == value end
-
 ---@param name string of a Lua type
 ---@return function domain
 function M.of_type(name)
   return where(function(value) return type(value) == name end, "a " .. name)
+end
+
+--- What either of two domains takes, as the first one that takes it uses it.
+---@param a function
+---@param b function
+---@return function domain
+function M.either(a, b)
+  local wanted = ("%s or %s"):format(select(2, a(nil)):gsub(" or ", ", "), select(2, b(nil)))
+  return function(value)
+    local used = a(value)
+    if used == nil then used = b(value) end
+    if used == nil then return nil, wanted end
+    return used
+  end
 end
 
 M.flag = where(function(value) return type(value) == "boolean" end, "true or false")

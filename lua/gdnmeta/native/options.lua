@@ -21,19 +21,20 @@ function M.unknown(kind, name, known)
   return ("unknown %s %s, want one of %s"):format(kind, check.word(name), M.names(known))
 end
 
---- Fill in defaults. A spec maps a name to { default, domain }; one without a domain may be anything, and a
---- default of nil leaves the option out.
+--- Fill in defaults. A spec maps a name to { default, domain, must it be given }; one without a domain may be
+--- anything, and a default of nil leaves the option out.
 ---@param given table|nil
 ---@param spec table
+---@param kind? string default "option"
 ---@return table|nil options, string? message
-function M.read(given, spec)
+function M.read(given, spec, kind)
   if given == nil then given = {} end
   if type(given) ~= "table" then return nil, check.wrong("options", given, "a table or nil") end
   local options, unknown = check.take(given, spec)
-  if not options then return nil, M.unknown("option", unknown, spec) end
+  if not options then return nil, M.unknown(kind or "option", unknown, spec) end
   for name, entry in pairs(spec) do
     local value, domain = options[name], entry[2]
-    if type(value) == "nil" then
+    if type(value) == "nil" and not entry[3] then
       options[name] = entry[1]
     elseif domain then
       local used, wanted = domain(value)
