@@ -44,6 +44,16 @@ end
 
 local function clear(sums) sums.lacking, sums.prompts, sums.decodes = 0, 0, 0 end
 
+local function count_running(self)
+  local e, mark = self.engine, self.requests.mark
+  clear(self.sums)
+  for at = 0, e.num_running - 1 do
+    local i = e.running[at]
+    if mark[i] ~= PREEMPTED then count(self, self.sums, i, 0, 1) end
+  end
+  self.is_counted = true
+end
+
 --- A plan begins.
 function Upkeep:begin()
   self.is_counted = false
@@ -60,17 +70,9 @@ end
 
 --- One of those that run would leave. forget() follows.
 function Upkeep:leave(i)
-  if self.align then count(self, self.sums, i, 0, -1) end
-end
-
-local function count_running(self)
-  local e, mark = self.engine, self.requests.mark
-  clear(self.sums)
-  for at = 0, e.num_running - 1 do
-    local i = e.running[at]
-    if mark[i] ~= PREEMPTED then count(self, self.sums, i, 0, 1) end
-  end
-  self.is_counted = true
+  if not self.align then return end
+  if not self.is_counted then count_running(self) end -- nothing may have asked yet: i is among those that run
+  count(self, self.sums, i, 0, -1)
 end
 
 --- Running requests but i that the plan has not come to.
