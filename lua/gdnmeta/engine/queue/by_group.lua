@@ -97,19 +97,9 @@ local function unpark(self, i)
   lib.gdn_heap_set(self.heap, lane, -math.huge, 0)
 end
 
-local function unpark_all(self)
-  local back = self.parked
-  back:begin()
-  local i = back:pop()
-  while i >= 0 do
-    unpark(self, i)
-    i = back:pop()
-  end
-end
-
 function Lanes:begin(step)
   self.step, self.touched = step, 0
-  unpark_all(self)
+  self.parked:give_back(self, unpark)
   local n = math.min(self.count, self.limit)
   for k = 0, n - 1 do
     if self.turn >= self.count then self.turn = 0 end

@@ -48,20 +48,10 @@ local function rekey(self)
   return true
 end
 
-local function unpark(self)
-  local back = self.parked
-  back:begin()
-  local i = back:pop()
-  while i >= 0 do
-    set(self, i)
-    i = back:pop()
-  end
-end
-
 --- Candidates of a step from here on, in order. False: the policy failed.
 function ByKey:begin(step)
   self.popped, self.step, self.fresh = 0, step, 0
-  unpark(self)
+  self.parked:give_back(self, set)
   return self.static or rekey(self)
 end
 

@@ -41,8 +41,7 @@ function Parked:remove(i)
   lib.gdn_heap_remove(self.heap, i)
 end
 
---- A step begins.
-function Parked:begin()
+local function begin(self)
   self.best, self.left = BEST, TURN
   local parked = self.requests.parked
   for n = 1, self.num_new do
@@ -60,9 +59,8 @@ function Parked:first()
   return i
 end
 
---- The next one that comes back in this step, or -1.
----@return integer
-function Parked:pop()
+-- The next one that comes back in this step, or -1.
+local function pop(self)
   local r, i = self.requests, self.head
   if i < 0 then return -1 end
   if self.best > 0 then
@@ -75,6 +73,18 @@ function Parked:pop()
   end
   self:remove(i)
   return i
+end
+
+--- A step begins: put(queue, i) takes back each one whose turn it is.
+---@param queue table
+---@param put function
+function Parked:give_back(queue, put)
+  begin(self)
+  local i = pop(self)
+  while i >= 0 do
+    put(queue, i)
+    i = pop(self)
+  end
 end
 
 local M = {}
