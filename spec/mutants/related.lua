@@ -145,6 +145,7 @@ local MAP = {
   { "reorder", "reorder_lua" },
   { "batch/row", "batch" },
   { "builder/tables", "tables cuda_inputs cuda_bad_inputs" },
+  { "native/ranges", "option_table options domains" },
   { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "scratch build_raw" },
   { "policy/contained/sandbox", "policy containment" },

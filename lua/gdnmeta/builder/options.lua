@@ -4,6 +4,7 @@ local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local foreign = require "gdnmeta.native.int32_memory"
+local ranges = require "gdnmeta.native.ranges"
 local schema = require "gdnmeta.native.schema"
 
 local slots_t = ffi.typeof "int32_t[?]"
@@ -34,8 +35,8 @@ local NAMES = {
 
 -- By kind of option (config_fields.h): the domain, which gives what C sees, and the default in Lua.
 local KINDS = {
-  NUMBER = function(o) return integer(o.low, o.high), o.default end,
-  OR_NONE = function(o) return integer(1, o.high), o.default > 0 and o.default or nil end,
+  NUMBER = function(o) return integer(ranges.of(o.name)), o.default end,
+  OR_NONE = function(o) return integer(ranges.of(o.name)), o.default > 0 and o.default or nil end,
   FLAG = function(o) return flag, o.default == 1 end,
   CODE = function(o)
     local names = NAMES[o.name]

@@ -2,6 +2,7 @@
 -- jobs of a sweep.
 local fail = require("gdnmeta.cli.values").fail
 local presets = require "gdnmeta.sim.presets"
+local range = require("gdnmeta.native.ranges").of
 local values = require "gdnmeta.cli.values"
 
 local integer, number, pairs_of = values.integer, values.number, values.pairs_of
@@ -76,18 +77,22 @@ M.list = {
     "Tokens of each running answer that admissions reserve attention cache for (512)." },
   { "--preempt-limit", "N", "preempt_limit", integer(0, COUNT),
     "How often a request may be evicted for a waiting one (3)." },
-  { "--max-seqs", "N", "max_num_seqs", integer(1, 65536), "Requests that run at once (the preset's)." },
-  { "--max-tokens", "N", "max_num_batched_tokens", integer(1, COUNT), "Tokens per step (8192)." },
+  { "--max-seqs", "N", "max_num_seqs", integer(range "max_num_seqs"),
+    "Requests that run at once (the preset's)." },
+  { "--max-tokens", "N", "max_num_batched_tokens", integer(range "max_num_batched_tokens"),
+    "Tokens per step (8192)." },
   { "--max-model-len", "N", "max_model_len", integer(1, COUNT),
     "Longest sequence (what the workload needs)." },
   { "--long-prefill", "N", "long_prefill_token_threshold", integer(0, COUNT),
     "Most prompt tokens per request and step; 0: no limit (0)." },
   { "--slots", "N", "num_slots", integer(2, COUNT),
     "State slots per group, the null slot included (for --max-seqs)." },
-  { "--groups", "N", "num_groups", integer(1, 64), "GDN cache groups (3)." },
+  { "--groups", "N", "num_groups", integer(range "num_groups"), "GDN cache groups (3)." },
   { "--cache-mode", "MODE", "mamba_cache_mode", values.one_of("none", "align"), "none, or align (none)." },
-  { "--block-size", "N", "mamba_block_size", integer(1, COUNT), "Tokens per block in mode align (544)." },
-  { "--drafts", "K", "num_speculative_tokens", integer(0, 64), "Speculative tokens per step (0)." },
+  { "--block-size", "N", "mamba_block_size", integer(range "mamba_block_size"),
+    "Tokens per block in mode align (544)." },
+  { "--drafts", "K", "num_speculative_tokens", integer(range "num_speculative_tokens"),
+    "Speculative tokens per step (0)." },
   { "--accept", "SPEC", "acceptance", acceptance,
     "0.9,0.8 by position, or mean=2.5[,spread=0.4], or a recorded CSV (mean of 1 + 0.6 K)." },
   { "--known-lengths", nil, "known_lengths", nil, "Policies see the true length of answers as max_tokens." },

@@ -1,14 +1,15 @@
 -- The options of gdnmeta.engine: names, domains, defaults.
 local check = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
+local range = require("gdnmeta.native.ranges").of
 
 local INT32_MAX = check.INT32_MAX
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
 
 local DOMAINS = {
   max_model_len = integer(2, 2 ^ 30),
-  max_num_seqs = integer(1, 65536),
-  max_num_batched_tokens = integer(1, INT32_MAX),
+  max_num_seqs = integer(range "max_num_seqs"),
+  max_num_batched_tokens = integer(range "max_num_batched_tokens"),
   long_prefill_token_threshold = integer(0, INT32_MAX),
   chunked_prefill = flag,
   kv_tokens = integer(1, INT32_MAX),
@@ -18,7 +19,7 @@ local DOMAINS = {
   preempt_limit = integer(0, INT32_MAX),
   admit_after_preemption = flag,
   async = flag,
-  drafts = integer(0, 64),
+  drafts = integer(range "num_speculative_tokens"),
   aging = number(0, 1e12),
   ttft = number(0, math.huge),
   tpot = number(0, math.huge),

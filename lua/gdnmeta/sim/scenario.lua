@@ -7,6 +7,7 @@ local domains = require "gdnmeta.native.domains"
 local given = require "gdnmeta.native.options"
 local load = require "gdnmeta.sim.requests"
 local presets = require "gdnmeta.sim.presets"
+local range = require("gdnmeta.native.ranges").of
 local words = require "gdnmeta.native.shown"
 
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
@@ -38,7 +39,8 @@ M.OPTIONS = {
   gap_ms = { nil, MS }, -- the longest gap between tokens; default: 10 times tpot_ms
   async = { false, flag },
   -- Limits.
-  max_num_seqs = { nil, integer(1, 65536) }, max_num_batched_tokens = { 8192, COUNT },
+  max_num_seqs = { nil, integer(range "max_num_seqs") },
+  max_num_batched_tokens = { 8192, integer(range "max_num_batched_tokens") },
   max_model_len = { nil, COUNT }, -- default: what the longest request needs
   kv_tokens = { nil, number(0, 2^40) }, -- 0: no limit
   -- Of the engine: default as there.
@@ -46,10 +48,11 @@ M.OPTIONS = {
   long_prefill_token_threshold = { 0, integer(0, 2^31 - 1) }, chunked_prefill = { true, flag },
   num_slots = { nil, integer(2, 2^31 - 1) }, -- per group; default: what max_num_seqs needs
   -- The model.
-  num_groups = { 3, integer(1, 64) },
-  mamba_cache_mode = { "none", text }, mamba_block_size = { 544, COUNT },
-  full_cuda_graph = { true, flag }, max_cudagraph_capture_size = { 512, COUNT },
-  num_speculative_tokens = { 0, integer(0, 64) },
+  num_groups = { 3, integer(range "num_groups") },
+  mamba_cache_mode = { "none", text }, mamba_block_size = { 544, integer(range "mamba_block_size") },
+  full_cuda_graph = { true, flag },
+  max_cudagraph_capture_size = { 512, integer(range "max_cudagraph_capture_size") },
+  num_speculative_tokens = { 0, integer(range "num_speculative_tokens") },
   acceptance = { nil }, -- options of acceptance.new, or a model; default: mean = 1 + 0.6 drafts
   -- How to run.
   device = { "cpu", text }, on_policy_error = { "fallback", text }, aging = { nil, MS },
