@@ -70,3 +70,26 @@ describe("Few slots in mode align", function()
     end)
   end
 end)
+
+describe("A request that others leave for in mode align", function()
+  it("makes as few leave as suffice, also where no slot was counted before", function()
+    local engine = assert(gdn.engine {
+      builder = assert(gdn.builder {
+        device = "cpu", max_num_seqs = 2, max_requests = 2, num_speculative_tokens = 1, num_slots = 5,
+        max_num_batched_tokens = 64, mamba_cache_mode = "align", mamba_block_size = 16,
+        max_blocks_per_row = 8,
+      }),
+      policy = gdn.policy { key = function(r) return r.priority end,
+                            victim = function(r) return r.priority end,
+                            preempt_for = function() return 1 end },
+      max_model_len = 64, on_policy_error = "raise",
+    })
+    for _, id in ipairs { "a", "b" } do
+      assert(engine:submit { id = id, prompt_tokens = 8, max_tokens = 20, priority = 5 })
+    end
+    assert(engine:complete(assert(engine:step(0)), 0)) -- both hold one slot of their two
+    assert(engine:submit { id = "urgent", prompt_tokens = 8, max_tokens = 20, priority = 0 })
+    assert.are.same({ "b" }, assert(engine:step(1)).preempted)
+    engine:close()
+  end)
+end)
