@@ -73,7 +73,7 @@ enum {
     GDN_EINVAL = -1, /* an argument or a row is outside of its documented domain */
     GDN_ENOMEM = -2, /* construction found no memory */
     GDN_ECAP = -3,   /* the step is larger than the builder was made for */
-    GDN_EGUARD = -4, /* something wrote outside of a batch's or state table's memory */
+    GDN_EGUARD = -4, /* something wrote outside a batch's or state table's memory */
     GDN_EDEVICE = -5 /* the device or its driver refused; the message quotes it */
 };
 

@@ -116,7 +116,7 @@ local function announce(self, step, told)
   return step
 end
 
--- Build a step. Where something wrote outside of its batch, the next step has another one.
+-- Build a step. Where something wrote outside its batch, the next step has another one.
 local function ask_builder(self, step, stream)
   local metadata, message, code = step.builder:build(step.batch, stream)
   if code == EGUARD then

@@ -292,7 +292,7 @@ describe("Explanations", function()
     assert.are.equal("Here 140: 134 of rows, 6 of padding.", here "num_actual_tokens")
     assert.are.equal("Here 3: 2 of requests, 1 of padding.", here "num_rows")
     assert.are.equal("Here 130 of the step's 140 tokens, in 1 row.", here "num_prefill_tokens")
-    assert.are.equal("Here 4 columns a row; row 0 writes 9, 10, 11, 12.", here "spec_state_indices_tensor")
+    assert.are.equal("Here 4 columns per row; row 0 writes 9, 10, 11, 12.", here "spec_state_indices_tensor")
     assert.are.equal("Here 10.", here "spec_read_state_indices")
     assert.are.equal("Here 1; row 0 had 1 draft accepted last time.", here "spec_conv_shift")
     assert.are.equal("Here 3 chunks: from chunk 0 of prefill 0 to chunk 2 of prefill 0.",

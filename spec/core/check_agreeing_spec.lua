@@ -50,7 +50,7 @@ describe("A check of several elements that agree with each other", function()
 
   it("knows how many tokens a row may have accepted", function()
     local rows = { { 4, 40, 3 }, { 4, 40, 3 } }
-    local WORDS = "num_accepted_tokens[1] is outside of 1 .. num_speculative_tokens + 1"
+    local WORDS = "num_accepted_tokens[1] is outside 1 .. num_speculative_tokens + 1"
     for _, accepted in ipairs { 0, 5 } do
       local changes = { { "num_accepted_tokens", 1, accepted }, { "spec_conv_shift", 1, accepted - 1 } }
       finds({}, rows, changes, WORDS)

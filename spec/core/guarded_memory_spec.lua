@@ -26,14 +26,14 @@ describe("memory that scripts write", function()
     local sizes = { query_len = 3, seq_len = 3, num_draft_tokens = 3, num_accepted_tokens = 3,
                     prompt_done = 3, table_row = 3, read_column = 3, blocks = 2 * 3 * 3 }
     for name, size in pairs(sizes) do
-      local refused = { nil, ("something wrote outside of batch.%s[0 .. %d]"):format(name, size - 1), GUARD }
+      local refused = { nil, ("something wrote outside batch.%s[0 .. %d]"):format(name, size - 1), GUARD }
       assert.are.same(refused, build_with(batch.rows[name], -1))
       assert.are.same(refused, build_with(batch.rows[name], size))
     end
   end)
 
   it("is refused where a state table was left", function()
-    local refused = { nil, "something wrote outside of the state table of group 1", GUARD }
+    local refused = { nil, "something wrote outside the state table of group 1", GUARD }
     assert.are.same(refused, build_with(builder:table(1), -1))
     assert.are.same(refused, build_with(builder:table(1), 9))
   end)

@@ -51,7 +51,7 @@ describe("Inputs on the device:", function()
       open()
       for row = 0, 1 do builder:set_blocks(0, row, { row * 3 + 1, row * 3 + 2, row * 3 + 3 }) end
       assert(builder:borrow_device_accepted(array { 2, 4 }))
-      local why = " of a finished build has a num_accepted_tokens on the device outside of " ..
+      local why = " of a finished build has a num_accepted_tokens on the device outside " ..
         "1 .. num_speculative_tokens + 1"
       local _, reads, meta = fault("rows[1]" .. why, { 3, 9, 2, 1, true, 0 }, { 3, 9, 2, 1, true, 1 })
       assert.are.same({ 2, 0 }, reads)

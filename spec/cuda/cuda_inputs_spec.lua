@@ -123,7 +123,7 @@ describe("Inputs on the device:", function()
     assert.are.same({ { 1, 2, 3 } }, meta.spec_state_indices_tensor:totable())
     assert.are.same({ { 21, 22, 23 } }, meta:group(1).spec_state_indices_tensor:totable())
     host[1], host[2] = { 1, 2 }, { 3, 4 }
-    local why = "block_table has 2 columns, want 3 (max_blocks_per_row) beside tables on the device"
+    local why = "block_table has 2 columns, want 3 (max_blocks_per_row) with tables on the device"
     assert.are.same({ nil, why, EINVAL }, { builder:build_raw(inputs) })
     assert(builder:borrow_device_accepted())
     assert.is_nil((builder:build_raw { query_start_loc = { 0, 3, 8 }, num_decode_draft_tokens = { 2, -1 } }))

@@ -66,7 +66,7 @@ describe("A step", function()
     local step, message, code = engine:step(2)
     rows.query_len[-1] = canary
     assert.is_nil(step)
-    assert.matches("^something wrote outside of batch.query_len", message)
+    assert.matches("^something wrote outside batch.query_len", message)
     assert.are.equal(-4, code)
     assert.are.same({ 5, 0 }, { engine:request("a").computed, engine:request("b").computed })
     step = assert(engine:step(3))

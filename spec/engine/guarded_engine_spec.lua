@@ -35,7 +35,7 @@ describe("An engine whose batch was written beside", function()
         local engine = serve.engine "fcfs"
         local first = engine.steps[1].batch
         local refused, emitted = serve_with(engine, field, at, 3)
-        assert.are.same({ ("something wrote outside of batch.%s[0 .. 3]"):format(array), gdn.EGUARD },
+        assert.are.same({ ("something wrote outside batch.%s[0 .. 3]"):format(array), gdn.EGUARD },
                         refused)
         assert.are.equal(6 * 6, emitted)
         assert.are.equal(6, engine.stats.finished)
@@ -67,7 +67,7 @@ describe("An engine whose batch was written beside", function()
       if is_stray then second.seq_len[-1] = 7 end
       local ok, message, code = engine:complete(first, 2) -- nothing accepted: the second is built again
       if is_stray then
-        assert.are.same({ "something wrote outside of batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
+        assert.are.same({ "something wrote outside batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
       end
       assert.are.equal(not is_stray or nil, ok)
       assert.is_false(first.in_flight)
@@ -92,7 +92,7 @@ describe("A step's own arrays", function()
           step[name][at] = 5
           local ok, message, code = engine:complete(step, 1, results or nil)
           assert.is_nil(ok)
-          assert.matches("^something wrote outside of step%.[%a_]+%[0 %.%. 3%]$", message)
+          assert.matches("^something wrote outside step%.[%a_]+%[0 %.%. 3%]$", message)
           assert.are.same({ gdn.EGUARD, true, 0 }, { code, step.in_flight, engine.stats.emitted })
           assert.is_true(engine:complete(step, 1, results or nil))
           serve.run(engine)

@@ -113,7 +113,7 @@ describe("Counts:", function()
     meta = assert(builder:build(batch))
     assert.are.same({ 1, 1, 3 }, meta.num_accepted_tokens:totable())
     assert.are.same({ 0, 0, 32 }, meta.spec_read_state_indices:totable())
-    assert.matches("num_accepted_tokens on the device outside of 1 .. num_speculative_tokens + 1",
+    assert.matches("num_accepted_tokens on the device outside 1 .. num_speculative_tokens + 1",
                    (select(2, builder:peek_device_error())), 1, true)
     batch:close()
   end)

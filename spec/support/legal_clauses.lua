@@ -78,16 +78,16 @@ clause("rows are ordered: decodes (prompt done), short extends (query_len up to 
 local short, long = decode(20, { query_len = 3, prompt_done = false }), decode(30, { query_len = 4 })
 local order = ", want decodes, short extends, long extends, first chunks"
 case({ decode(10), short, long, fresh(40) }, { short, decode(10), long, fresh(40) },
-     "rows[1] is a decode (query_len = 1, seq_len = 51) behind a short extend" .. order)
+     "rows[1] is a decode (query_len = 1, seq_len = 51) after a short extend" .. order)
 case({ spec(10), short }, { short, spec(10) },
-     "rows[1] is a decode (query_len = 3, seq_len = 53) behind a short extend" .. order)
+     "rows[1] is a decode (query_len = 3, seq_len = 53) after a short extend" .. order)
 case({ short, long }, { decode(10), long, short },
-     "rows[2] is a short extend (query_len = 3, seq_len = 51) behind a long extend" .. order)
+     "rows[2] is a short extend (query_len = 3, seq_len = 51) after a long extend" .. order)
 case({ long, fresh(40) }, { fresh(40), long },
-     "rows[1] is a long extend (query_len = 4, seq_len = 51) behind a first chunk" .. order)
+     "rows[1] is a long extend (query_len = 4, seq_len = 51) after a first chunk" .. order)
 local one = fresh(20, { query_len = 1, seq_len = 1 })
 case({ decode(10), one }, { one, decode(10) },
-     "rows[1] is a decode (query_len = 1, seq_len = 51) behind a first chunk" .. order)
+     "rows[1] is a decode (query_len = 1, seq_len = 51) after a first chunk" .. order)
 
 clause "table_row is a row of every group's table, or ~k for row k of the batch's own blocks"
 refused = "rows[0].table_row = %d, want -16 .. 15"

@@ -91,7 +91,7 @@ gdn_status gdn_device_error(gdn_builder *b, int32_t forget)
         [GDN_FAULT_SLOT] = "names a block in a device table that is not one of the pool",
         [GDN_FAULT_COLUMN] = "reaches past the columns of a device table",
         [GDN_FAULT_SEQ_LEN] = "has a seq_len on the device that contradicts its query_len or read_column",
-        [GDN_FAULT_ACCEPTED] = "has a num_accepted_tokens on the device outside of 1 .. num_speculative_tokens + 1",
+        [GDN_FAULT_ACCEPTED] = "has a num_accepted_tokens on the device outside 1 .. num_speculative_tokens + 1",
     };
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = gdn_device_is_ours(b->device, &b->error); /* a child may not even read the words */

@@ -146,7 +146,7 @@ static gdn_status check_tables(gdn_builder *b)
     const gdn_config *c = &b->settings.config;
     for (int32_t g = 0; g < c->num_groups; g++)
         if (!gdn_guarded_intact(b->own_tables[g], table_bytes(c)))
-            return gdn_fail(&b->error, GDN_EGUARD, "something wrote outside of the state table of group %d", g);
+            return gdn_fail(&b->error, GDN_EGUARD, "something wrote outside the state table of group %d", g);
     return GDN_OK;
 }
 

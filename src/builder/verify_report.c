@@ -16,13 +16,13 @@ static const char *const WORDS[] = {
     [GDN_CHECK_MASK] = "contradicts the boundaries or the number of speculative rows",
     [GDN_CHECK_SLOT] = "is no slot that can stand there",
     [GDN_CHECK_SHARED] = "is a slot that two rows use, one of them to write",
-    [GDN_CHECK_ACCEPTED] = "is outside of 1 .. num_speculative_tokens + 1",
+    [GDN_CHECK_ACCEPTED] = "is outside 1 .. num_speculative_tokens + 1",
     [GDN_CHECK_INITIAL] = "contradicts the slot to read or the row's class",
     [GDN_CHECK_CHUNKS] = "contradicts the boundaries or the other chunk table",
-    [GDN_CHECK_TILES] = "or token_chunk_offset_ptr beside it contradicts the boundaries or the tile before",
+    [GDN_CHECK_TILES] = "or its token_chunk_offset_ptr contradicts the boundaries or the tile before",
     [GDN_CHECK_TAIL] = "differs from what the non-spec rows have there",
     [GDN_CHECK_SHIFT] = "contradicts the accepted tokens or the slot to read",
-    [GDN_CHECK_CHECKPOINT] = "contradicts the boundaries or what stands beside it of the checkpoint",
+    [GDN_CHECK_CHECKPOINT] = "contradicts the boundaries or the checkpoint's other fields",
 };
 
 static gdn_status describe(gdn_builder *b, const gdn_violation *v)

@@ -81,10 +81,10 @@ static gdn_status check_guards(const batch *b, gdn_error *error)
     int arrays = b->face.indexed && b->arrays[NUM_HOST_ARRAYS] ? NUM_ARRAYS : NUM_HOST_ARRAYS;
     for (int i = 0; i < arrays; i++)
         if (!gdn_guarded_intact(b->arrays[i], bytes))
-            return gdn_fail(error, GDN_EGUARD, "something wrote outside of batch.%s[0 .. %d]", ARRAY_NAMES[i],
+            return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.%s[0 .. %d]", ARRAY_NAMES[i],
                             b->face.max_rows - 1);
     if (!gdn_guarded_intact(b->blocks, b->blocks_bytes))
-        return gdn_fail(error, GDN_EGUARD, "something wrote outside of batch.blocks[0 .. %zu]",
+        return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.blocks[0 .. %zu]",
                         b->blocks_bytes / sizeof(int32_t) - 1);
     return GDN_OK;
 }

@@ -85,7 +85,7 @@ static gdn_status borrow_tables(gdn_vllm_rows *rows, const gdn_settings *setting
     memcpy(rows->tables, tables, (size_t)c->num_groups * sizeof *tables);
     if (device_inputs->tables == c->num_groups) return GDN_OK;
     if (device_inputs->tables && raw->block_table_cols != c->max_blocks_per_row)
-        GDN_REFUSE(error, "block_table has %d columns, want %d (max_blocks_per_row) beside tables on the device",
+        GDN_REFUSE(error, "block_table has %d columns, want %d (max_blocks_per_row) with tables on the device",
                raw->block_table_cols, c->max_blocks_per_row);
     int32_t least = c->rules == GDN_RULES_STRICT ? settings->window : 1;
     if (raw->block_table_rows != n) GDN_REFUSE(error, "block_table has %d rows, want %d", raw->block_table_rows, n);

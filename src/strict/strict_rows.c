@@ -94,7 +94,7 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
         int32_t here = gdn_row_order(step->query_len[i], step->seq_len[i] == step->query_len[i], step->prompt_done[i],
                                   l->threshold);
         if (here < previous)
-            GDN_REFUSE(error, "rows[%d] is %s (query_len = %d, seq_len = %d) behind %s, want decodes, short extends, "
+            GDN_REFUSE(error, "rows[%d] is %s (query_len = %d, seq_len = %d) after %s, want decodes, short extends, "
                    "long extends, first chunks", i, NAMES[here], step->query_len[i], step->seq_len[i], NAMES[previous]);
         previous = here;
     }

@@ -105,7 +105,7 @@ end
 function Step:damage()
   local name = self.margins:damaged()
   if not name then return nil end
-  return ("something wrote outside of step.%s[0 .. %d]"):format(name, self.margins.length - 1)
+  return ("something wrote outside step.%s[0 .. %d]"):format(name, self.margins.length - 1)
 end
 
 local OPEN = { "accepted_drafts", "stop", "next_drafts", "emitted", "finish" } -- to the host
