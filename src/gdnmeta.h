@@ -70,7 +70,7 @@ enum { GDN_ABI = 4 }; /* 9153e7ebff31d79c */
 typedef int32_t gdn_status;
 enum {
     GDN_OK = 0,
-    GDN_EINVAL = -1, /* an argument or a row is outside of its documented domain */
+    GDN_EINVAL = -1, /* an argument or a row is outside its documented domain */
     GDN_ENOMEM = -2, /* construction found no memory */
     GDN_ECAP = -3,   /* the step is larger than the builder was made for */
     GDN_EGUARD = -4, /* something wrote outside a batch's or state table's memory */
@@ -89,7 +89,7 @@ enum {
     GDN_RULES_STRICT = 0,      /* right or refused: see "Legal batches" at gdn_build */
     GDN_RULES_VLLM_2026_04 = 1,
     GDN_RULES_VLLM_2026_08 = 2, /* request-granular padding, prefills also on their own */
-    GDN_RULES_VLLM_2026_11 = 3  /* fresh rows are prefills, padding behind prefills is in no class, checkpoints */
+    GDN_RULES_VLLM_2026_11 = 3  /* fresh rows are prefills, padding after prefills is in no class, checkpoints */
 };
 
 /* Layout of a state table's row. */
@@ -232,7 +232,7 @@ typedef struct gdn_batch {
     const int32_t max_rows, max_blocks_per_row, num_groups;
 } gdn_batch;
 
-/* read_column where nobody says: none, all: num_accepted_tokens - 1; align without speculation:
+/* read_column by default: none, all: num_accepted_tokens - 1; align without speculation:
  * the column of the last computed token; -1 on rows with nothing computed. With speculation,
  * `align` cannot tell, and strict refuses the row. */
 enum { GDN_READ_DEFAULT = -2 };
@@ -248,10 +248,10 @@ GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
  * unless the whole batch is accepted. `stream` is the CUDA stream to launch on, ignored on the CPU: one
  * launch there, no copy and no wait, and the tensors are ready for what is enqueued on it afterwards. What
  * still reads the tensors of the step before must have been enqueued on it too, or be done. A stream that
- * is being captured is refused: graphs read the tensors, builds happen outside of them.
+ * is being captured is refused: graphs read the tensors, builds happen outside them.
  *
  * Legal batches (strict). Anything else is refused with row, field, value and wanted range. Rows up to
- * the last one that has tokens are real; those behind it are padding. A step is speculative when some
+ * the last one that has tokens are real; those after it are padding. A step is speculative when some
  * row has num_draft_tokens > 0; in any other step each row writes the first block of its window alone.
  *   - a real row has query_len >= 1;
  *   - seq_len >= query_len;
@@ -265,7 +265,7 @@ GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
  *   - the window, S + 1 columns (`align`: 1 + num_speculative_blocks), ends within the table row;
  *   - read_column is -1 in a first chunk, else a column of the table row;
  *   - a written block is in 1 .. num_slots - 1;
- *   - a block of a speculative row behind its drafts, which is not written, is in 0 .. num_slots - 1;
+ *   - a block of a speculative row after its drafts, which is not written, is in 0 .. num_slots - 1;
  *   - the block at read_column is in 1 .. num_slots - 1;
  *   - a written block is written once, and no other row of the group reads it; one that nobody writes
  *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
@@ -293,7 +293,7 @@ typedef struct gdn_tensor {
  * Kernels tell rows to skip by 0 or by -1: pad_slot_id says which. It stands in state and read indices for
  * padding, for rows without tokens whose block is the null slot, for every row of a strict capture, and in
  * place of a bad value found on the device. A fresh row reads 0 in either case. Where pad_slot_id is -1, a
- * kernel can thus tell the two apart: it skips -1, and 0 is a row of the pool that nobody writes, so that
+ * kernel can thus tell the two apart: it skips -1, and 0 is a row of the pool that no row writes, so that
  * zeros kept there are what a fresh row starts from. */
 typedef struct gdn_metadata {
     int64_t step;                  /* successful builds so far; a view of another step is stale */
@@ -403,7 +403,7 @@ typedef struct gdn_dlpack_unversioned {
 } gdn_dlpack_unversioned;
 
 /* Export a tensor of b's metadata, of any group. It is a view like the metadata's, of the same memory: the
- * next build overwrites it, and whoever reads it on another stream must wait for the build himself. That
+ * next build overwrites it, and a reader on another stream must wait for the build itself. That
  * memory, and on CUDA its context, live until the builder is freed and every export is deleted, in any order.
  * (A context that was the caller's when the builder was made must outlive them too.) Consumers must not write:
  * builds rely on padding that is in place. Errors: GDN_EINVAL for what is no tensor of b, GDN_ENOMEM. */
@@ -488,7 +488,7 @@ enum {
     GDN_CHECK_INITIAL = 9,   /* 0 or 1; strict: 1 where a state is read, and for every decode */
     GDN_CHECK_CHUNKS = 10,   /* chunk_indices and chunk_offsets follow from the boundaries */
     GDN_CHECK_TILES = 11,    /* batch_ptr and token_chunk_offset_ptr likewise, then -1 */
-    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* behind the decodes */
+    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* after the decodes */
     GDN_CHECK_SHIFT = 13,    /* strict: *_conv_shift are accepted - 1, and 0 where nothing is read */
     GDN_CHECK_REFUSED = 14,  /* the device did not make the check */
     GDN_CHECK_CHECKPOINT = 15 /* checkpoint_*: within their rows, slots for those alone, a plan that follows */
@@ -507,7 +507,7 @@ typedef struct gdn_violation {
  * one that is named may be either. What a device put in place of a bad input (gdn_device_error) is found as well.
  *
  * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
- * count of tiles or chunks and no copy of it; a slot in place of another that nobody else uses or, where it is only
+ * count of tiles or chunks and no copy of it; a slot in place of another that no other row uses or, where it is only
  * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
  * non_spec_conv_shift within 0 .. S on a row with a state. Under the vLLM rule sets also: slots, accepted counts,
  * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
@@ -523,7 +523,7 @@ GDN_API gdn_status gdn_check(gdn_builder *b, GDN_NULL_OK void *stream);
 /* ---- 10. Reordering rows ---- */
 
 /* Put a host's rows into the order that gdn_build wants, by the fewest moves of rows that lie
- * outside of their region: 0 decode, 1 short extend, 2 long extend, 3 first chunk. order[i]
+ * outside their region: 0 decode, 1 short extend, 2 long extend, 3 first chunk. order[i]
  * becomes the old row now at i; swaps[2k], swaps[2k + 1] the k-th pair of rows to exchange, so
  * that the host can move its own arrays along. work is scratch, [3 * n].
  * Returns the number of swaps (0: the order was fine), or GDN_EINVAL for a negative n. */

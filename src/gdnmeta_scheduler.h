@@ -1,4 +1,4 @@
-/* gdnmeta_scheduler.h - what a scheduler keeps beside builders: state-slot pools, a queue by key, a sort. gdnmeta.h
+/* gdnmeta_scheduler.h - what a scheduler keeps besides builders: state-slot pools, a queue by key, a sort. gdnmeta.h
  * needs none of it, and its conventions hold here. */
 #ifndef GDNMETA_SCHEDULER_H
 #define GDNMETA_SCHEDULER_H
@@ -29,7 +29,7 @@ GDN_API void gdn_slots_free(GDN_OWN GDN_NULL_OK gdn_slots *s);
 /* n slots into out[n]: all of them or, with GDN_ECAP, none. */
 GDN_API gdn_status gdn_slots_take(gdn_slots *s, int32_t group, int32_t n, int32_t owner, int32_t *out);
 GDN_API gdn_status gdn_slots_share(gdn_slots *s, int32_t group,
-                                   int32_t slot); /* one holder more; GDN_EINVAL: nobody holds it */
+                                   int32_t slot); /* one holder more; GDN_EINVAL: it has no holder */
 GDN_API gdn_status gdn_slots_drop(gdn_slots *s, int32_t group, int32_t slot);  /* one less; likewise */
 GDN_API int32_t gdn_slots_available(const gdn_slots *s, int32_t group);
 GDN_API int32_t gdn_slots_owner(const gdn_slots *s, int32_t group, int32_t slot); /* -1: free, null or unknown */

@@ -83,7 +83,7 @@ function Batch:add(row)
   return number
 end
 
---- Say how many rows and tokens the step has with its padding, which stands behind the real rows and
+--- Say how many rows and tokens the step has with its padding, which comes after the real rows and
 --- is made by the build. The batch takes no more rows until clear().
 ---@param rows integer
 ---@param tokens integer
@@ -158,7 +158,7 @@ function Batch:close()
   if rows ~= nil then self.release(rows) end
 end
 
---- An engine writes to its memory, so that nobody else may free it.
+--- An engine writes to its memory, so that nothing else may free it.
 ---@local
 function Batch:hold(held) rawset(self, "held", held) end
 

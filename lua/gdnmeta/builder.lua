@@ -133,7 +133,7 @@ Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 ---@function Builder:capture
 Builder.capture = from_arguments("capture", lib.gdn_capture)
 
---- Free everything now. A builder that nobody holds any more is freed by the collector.
+--- Free everything now. The collector frees a builder that is unreachable.
 function Builder:close()
   if getmetatable(self) ~= Builder then receiver.colon("Builder", "close") end
   local hook = self.cursor and self.cursor.hook -- of the engine that works on it

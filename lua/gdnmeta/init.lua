@@ -10,7 +10,7 @@ local M = {
   reorder = require("gdnmeta.reorder"),
 }
 
--- The codes that come behind nil and a message; gdnmeta.h says what they mean.
+-- The codes that follow nil and a message; gdnmeta.h documents them.
 for _, name in ipairs { "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE" } do
   M[name] = tonumber(lib["GDN_" .. name])
 end

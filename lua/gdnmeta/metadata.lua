@@ -95,7 +95,7 @@ local OPTIONAL = { uniform_spec_sequence_length = "uniform_spec_sequence_length"
                    checkpoint_every_n_tokens = "checkpoint_every_n_tokens",
                    num_checkpoints = "checkpoint_every_n_tokens" }
 
--- Views are made when first asked for; false stands for "this step has none".
+-- Views are made on first use; false means that this step has none.
 local function look_up(self, name)
   if name == "nums_dict" then return self.batch_ptr and conv.record(self) or false end
   local value, decider = self.struct[name], OPTIONAL[name]

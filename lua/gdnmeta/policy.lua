@@ -189,8 +189,8 @@ end
 
 local OPTIONS = { trusted = { nil, flag }, name = { nil, text }, source = { nil, text } }
 
---- A policy for gdnmeta.engine. Every call loads anew, so that what a policy counts is not shared.
---- Policies of your own are interrupted when they loop for ever; trusted = true compiles them instead,
+--- A policy for gdnmeta.engine. Every call loads it again, so that counters are not shared.
+--- Policies of your own are interrupted when they loop forever; trusted = true compiles them instead,
 --- and an endless loop then hangs.
 ---@param what string|table|function
 ---@param options table|nil { trusted = boolean, name = string, source = string: the text of the file that

@@ -19,7 +19,7 @@ local int32_p, int64_p, bool_p = POINTERS[0], POINTERS[1], POINTERS[2]
 local SHOWN = 8 -- elements in a view's text
 
 -- What a view reads lives as long as the view: it is cdata and can hold no reference of its own. An
--- anchor must not lead back to views, for LuaJIT's weak tables would then keep both for ever.
+-- anchor must not lead back to views, for LuaJIT's weak tables would then keep both forever.
 local anchors = setmetatable({}, { __mode = "k" })
 
 local bytes_t = ffi.typeof "uint8_t[?]"

@@ -19,7 +19,7 @@ typedef struct export {
     int64_t shape[2], strides[2];
 } export;
 
-/* A caller may have made the tensor himself, or kept it from another builder. */
+/* The tensor may be the caller's own, or of another builder. */
 static gdn_status check(gdn_builder *b, const gdn_tensor *t)
 {
     gdn_error *error = &b->error;

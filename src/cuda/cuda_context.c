@@ -1,4 +1,4 @@
-/* Which device and whose context: the caller's where he has one. What a call makes current it takes back. */
+/* Chooses device and context (the caller's current one if any). Every call restores the context it found. */
 #include "cuda/cuda_device.h"
 
 #include "base/fork_count.h"

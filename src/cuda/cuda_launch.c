@@ -1,4 +1,4 @@
-/* What runs on the device: a fill is one launch with its inputs inside, a check another one behind it. */
+/* What runs on the device: a fill is one launch with its inputs inside, a check another one after it. */
 #include "cuda/cuda_device.h"
 
 #include "cuda/image.h"

@@ -59,7 +59,7 @@ gdn_status gdn_ring_take(gdn_ring *ring, const gdn_driver *driver, int32_t *buff
     return GDN_OK;
 }
 
-/* The fill is on its way and cannot be taken back. Without an event nobody could tell when its buffer is free
+/* The fill is on its way and cannot be taken back. Without an event it is unknown when its buffer is free
  * again, so the stream is waited for. */
 gdn_status gdn_ring_guard(gdn_ring *ring, const gdn_driver *driver, int32_t buffer, void *stream, int64_t *waits,
                           gdn_error *error)

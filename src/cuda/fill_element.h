@@ -203,7 +203,7 @@ GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_
     }
 }
 
-/* Boundary e of the prefills, which start behind the decodes. */
+/* Boundary e of the prefills, which start after the decodes. */
 GDN_RULE int32_t gdn_tail_bound(const gdn_head *h, const gdn_rows *c, const unsigned char *payload, uint32_t e)
 {
     return gdn_unpack(payload, c->start, (uint32_t)h->first_prefill + e) - h->num_decode_tokens;

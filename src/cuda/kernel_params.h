@@ -1,4 +1,4 @@
-/* What a launch carries: a head, read uniformly from the constant bank, and the payload behind it, or
+/* What a launch carries: a head, read uniformly from the constant bank, and the payload after it, or
  * in a mapped buffer where it does not fit. Compiles as C and as CUDA. */
 #ifndef GDN_KERNEL_PARAMS_H
 #define GDN_KERNEL_PARAMS_H

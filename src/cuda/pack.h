@@ -1,4 +1,4 @@
-/* Arrays as narrow as their values allow, one behind the other: sizes are decided first, for they say
+/* Arrays as narrow as their values allow, back to back: sizes are decided first, for they say
  * where the bytes will lie. */
 #ifndef GDN_PACK_H
 #define GDN_PACK_H

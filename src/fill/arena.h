@@ -1,5 +1,5 @@
 /* Every output buffer in one block of memory whose addresses never change, and how much of each
- * buffer's tail already holds its padding. Padding that is in place is not written again: whoever writes a buffer tells
+ * buffer's tail already holds its padding. Padding that is in place is not written again: the writer of a buffer tells
  * gdn_arena_pad_end, and who writes past that calls gdn_arena_forget. */
 #ifndef GDN_ARENA_H
 #define GDN_ARENA_H
@@ -13,7 +13,7 @@ static inline uint32_t gdn_element_size(int32_t dtype)
     return dtype == GDN_INT64 ? 8 : dtype == GDN_INT32 ? 4 : 1;
 }
 
-/* Bytes behind the last element of each buffer: fill_cpu.c writes whole vectors where a run ends early. */
+/* Bytes after the last element of each buffer: fill_cpu.c writes whole vectors where a run ends early. */
 enum { GDN_ARENA_SLACK = 64 };
 
 typedef struct gdn_arena {

@@ -1,4 +1,4 @@
-/* Outputs by runs. Buffers have room behind their last element (GDN_ARENA_SLACK), so a short run is written as
+/* Outputs by runs. Buffers have memory after their last element (GDN_ARENA_SLACK), so a short run is written as
  * one whole vector and the next run overwrites what was too much. */
 #include "fill/fill_cpu.h"
 
@@ -9,7 +9,7 @@
 enum { SHORT_RUN = 4 }; /* elements of a run that is written at one go */
 
 _Static_assert(SHORT_RUN * sizeof(int64_t) <= GDN_ARENA_SLACK,
-               "fill/arena.h: GDN_ARENA_SLACK bytes behind a buffer hold SHORT_RUN elements");
+               "fill/arena.h: GDN_ARENA_SLACK bytes after a buffer hold SHORT_RUN elements");
 
 static int32_t *buffer32(const gdn_arena *arena, gdn_field field)
 {

@@ -1,4 +1,4 @@
-/* The batch behind gdn_batch: its memory, and the step it describes. */
+/* The implementation of gdn_batch: its memory, and the step it describes. */
 #ifndef GDN_BATCH_H
 #define GDN_BATCH_H
 

@@ -185,7 +185,7 @@ static int is_padding(const gdn_step *step, int32_t from, int32_t to)
     return !tokens && !named;
 }
 
-/* Nothing but speculative rows, and padding behind them: no list is needed. */
+/* Nothing but speculative rows, and padding after them: no list is needed. */
 static void take_front(gdn_partition *p, const gdn_step *step, int32_t front)
 {
     sum_lengths(step->query_len, p->rows, 0, p->all_start);
@@ -222,7 +222,7 @@ static void classify_speculative(gdn_partition *p, const gdn_settings *settings,
         return;
     }
 
-    /* Plain decodes beside speculative rows count as prefills; empty rows do not. */
+    /* Plain decodes among speculative rows count as prefills; empty rows do not. */
     p->leading_ones = 0;
     for (int32_t k = 0; k < p->num_non_spec; k++) empty += p->non_spec_start[k] == p->non_spec_start[k + 1];
     while (p->leading_ones < p->num_non_spec && p->non_spec_start[p->leading_ones + 1] == p->leading_ones + 1)

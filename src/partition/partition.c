@@ -70,7 +70,8 @@ static gdn_status size_states(gdn_partition *p, const gdn_settings *settings, co
     p->repeat_column = p->for_graph && width == 1 && states > 1;
     if (p->repeat_column) width = states;
     if (p->for_graph && width < states)
-        return gdn_fail(error, GDN_EINVAL, "block_table has %d columns per row, want >= %d (num_speculative_tokens + 1)",
+        return gdn_fail(error, GDN_EINVAL,
+                        "block_table has %d columns per row, want >= %d (num_speculative_tokens + 1)",
                         width, states);
     p->state_columns = width < states ? width : states;
     if (p->speculative && step->accepted_rows < p->num_spec && (!p->for_graph || step->accepted_rows != 1))

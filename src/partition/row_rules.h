@@ -6,7 +6,7 @@
 
 enum { GDN_NULL_SLOT = 0 };
 
-/* `align`: the column of the state that this step leaves behind, where the row's window starts. */
+/* `align`: the column of the state that this step writes, where the row's window starts. */
 GDN_RULE int32_t gdn_window_start(int32_t seq_len, int32_t block_size)
 {
     return seq_len > 0 ? (seq_len - 1) / block_size : 0;

@@ -185,7 +185,7 @@ static void gather_checkpoints(const source *s, const gdn_partition *p, int32_t 
     }
 }
 
-/* Rows without tokens whose block is null are padding, whoever made them; strict has none among its rows. */
+/* Rows without tokens whose block is null are padding, whatever made them; strict has none among its rows. */
 static void mark_padding(int32_t *slots, const int32_t *start, int32_t n, int32_t columns, int32_t pad)
 {
     for (int32_t k = 0; k < n; k++) {

@@ -7,7 +7,7 @@
 
 typedef struct gdn_state_indices {
     int32_t *window;      /* [max_rows] first column of each row's `align` window */
-    int32_t *read_column; /* [max_rows] strict: resolved; -1: fresh, GDN_READ_DEFAULT: nobody can tell */
+    int32_t *read_column; /* [max_rows] strict: resolved; -1: fresh, GDN_READ_DEFAULT: unknown */
     int32_t any_reads_given;  /* some read_column was given, or cannot be implied */
     int32_t own_rows;     /* some row's blocks are the batch's own */
     int32_t *slots;       /* [num_groups, group_stride] */

@@ -20,7 +20,7 @@ int32_t gdn_reorder(int32_t n, int32_t decode_threshold, const int32_t *num_sche
     }
     for (int32_t r = 0; r < GDN_NUM_ROW_ORDERS; r++) end[r + 1] += end[r];
 
-    /* Rows outside of their region's span, listed by the region they belong to, then by position ... */
+    /* Rows outside their region's span, listed by the region they belong to, then by position ... */
     for (int32_t r = 0; r < GDN_NUM_ROW_ORDERS; r++)
         for (int32_t i = 0; i < n; i++)
             if (orders[i] == r && (i < end[r] || i >= end[r + 1])) misplaced[moves++] = i;

@@ -1,5 +1,5 @@
 /* What `strict` calls legal. Most rows of most steps are decodes: blocks of rows are tested at once for
- * being ordinary, and only what is not is judged row by row, with words for what is wrong. */
+ * being ordinary, and only the others are checked one by one, with an error message. */
 #include "strict/strict.h"
 
 #include "base/simd_range.h"
@@ -122,7 +122,7 @@ gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings 
                  .speculative = p->any_drafts_given,
                  .columns = indices->any_reads_given };
     int32_t decodes = p->speculative ? p->rows : p->num_decodes;
-    while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills beside speculative rows */
+    while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills with speculative rows */
     int32_t ordinary = count_ordinary(&l, step, indices->read_column, decodes);
     gdn_status status = judge_rows(&l, step, ordinary, p->rows, indices->read_column, error);
     return status ? status : judge_padding(p, step, error);

@@ -43,7 +43,7 @@ GDN_RULE void gdn_report(const gdn_verify_plan *c, uint32_t field, uint32_t grou
     }
 }
 
-/* The word of a slot: stamp 30 bits, its writer 17, its reader 17. A row counts from 1, 0 is nobody. */
+/* The word of a slot: stamp 30 bits, its writer 17, its reader 17. A row counts from 1, 0 means none. */
 enum { GDN_CLAIM_STAMP = 34, GDN_CLAIM_WRITER = 17, GDN_CLAIM_MANY = 0x1ffff };
 
 #ifndef __CUDACC__

@@ -55,7 +55,7 @@ GDN_RULE int64_t gdn_spec_before(const gdn_verify_plan *c, int64_t i)
     return n;
 }
 
-/* Overwrites what lies within 16 bytes of a buffer and behind its tensor, with what gdn_builder_poison writes. */
+/* Overwrites what lies within 16 bytes of a buffer and after its tensor, with what gdn_builder_poison writes. */
 GDN_RULE void gdn_poison_stretch(const gdn_unused *u, uint32_t group, uint32_t stretch)
 {
     unsigned char *buffer = (unsigned char *)((uintptr_t)u->buffer + (uintptr_t)group * u->stride);

@@ -17,7 +17,7 @@ typedef struct gdn_verify_tensor {
     int32_t dtype;
 } gdn_verify_tensor;
 
-/* A buffer's memory behind the tensor. */
+/* A buffer's memory after the tensor. */
 typedef struct gdn_unused {
     uint64_t buffer;     /* of group 0; 0: nothing to poison */
     uint32_t stride, used, bytes; /* from a group to the next, in use, of one buffer */
@@ -27,19 +27,19 @@ typedef struct gdn_unused {
 /* What is known of the rows of a class. */
 typedef struct gdn_verify_rows {
     int64_t least_end, most_end; /* the last real row's end, in tokens of the class */
-    int32_t real;                /* rows; those behind are padding */
+    int32_t real;                /* rows; those after are padding */
     int32_t least, most;         /* tokens of a row */
     uint32_t boundaries;         /* GDN_FIELD_* */
 } gdn_verify_rows;
 
 typedef struct gdn_verify_plan {
     uint64_t found;          /* uint64_t, see gdn_report */
-    uint64_t claims;         /* uint64_t [groups, most_slots], see gdn_claim_slot; 0: nobody asks who uses a slot */
+    uint64_t claims;         /* uint64_t [groups, most_slots], see gdn_claim_slot; 0: uses of slots are not recorded */
     uint64_t most_slots, claimable; /* of a pool; claims in all */
     uint32_t step, stamp;    /* low bits of the step's number; a number of this check's own, below 2^30 */
     int32_t strict, capture, mixed, for_graph; /* flags; capture: a strict one, whose slots are all pad_slot */
     int32_t num_spec_decodes;
-    int32_t decodes;         /* non-spec rows in front that cannot be prefills; -1: nobody can tell */
+    int32_t decodes;         /* non-spec rows in front that cannot be prefills; -1: unknown */
     int32_t decode_tokens, tokens; /* of those rows; of both classes */
     int32_t first_prefill;   /* first non-spec row of the prefill_* tensors */
     int32_t tokens_before_prefills;

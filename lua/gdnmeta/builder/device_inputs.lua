@@ -110,7 +110,7 @@ function old:device_error(forget)
   if status ~= 0 then return select(2, failed(handle, status)) end
 end
 
---- What the builder asked of its device so far: launches, ring_launches, ring_waits, reads.
+--- Counters of the builder's device calls: launches, ring_launches, ring_waits, reads.
 ---@return table
 function M:counters()
   local handle = opened(self, "counters")

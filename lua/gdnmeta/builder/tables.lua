@@ -33,7 +33,7 @@ function M:table(group)
   return cells
 end
 
---- Write a row of a group's state table, zeros behind the list.
+--- Write a row of a group's state table, zeros after the list.
 ---@param group integer 0-based
 ---@param table_row integer 0-based
 ---@param blocks integer[]|ffi.cdata*|table a list, an int32_t array or { pointer, elements }

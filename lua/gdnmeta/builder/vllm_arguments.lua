@@ -42,7 +42,7 @@ local function array(self, name, value)
   if type(value) ~= "table" then return nil, check.wrong(name, value, "a list or an int32_t array") end
   if name == "prompt_done" then value = flags(value) end
   local message
-  n, message = check.list(name, value, INT32_MIN, INT32_MAX) -- before any memory is asked for
+  n, message = check.list(name, value, INT32_MIN, INT32_MAX) -- before any allocation
   if not n then return nil, message end
   local memory = self.scratch:int32(name, n)
   check.copy(name, value, memory, n)
@@ -86,7 +86,7 @@ local function table_of(self, name, value, cols, stride)
     return nil, check.wrong(name, value, "a list of rows or an int32_t array")
   end
   local rows = check.length(value)
-  for i = 1, rows do -- before any memory is asked for
+  for i = 1, rows do -- before any allocation
     local row = ("%s[%d]"):format(name, i)
     local columns, message = width_of(row, rawget(value, i))
     if not columns then return nil, message end
@@ -198,7 +198,7 @@ function Raw:fill(inputs)
   if not given then return nil, message end
   ffi.fill(self.raw, ffi.sizeof(raw_t))
   self.raw.size = ffi.sizeof(raw_t)
-  self.inputs = given -- the core reads arrays that nobody else may hold
+  self.inputs = given -- keeps alive the arrays that the core reads
   message = fill(self, given)
   if message then return nil, message end
   return self.raw

@@ -9,7 +9,7 @@ local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
 
 local M = {}
 
--- Columns that a step's window has behind `tokens`; mode none has column 0 only.
+-- Columns of a step's window after `tokens`; mode none has column 0 only.
 local function block_of(e) return e.align and e.block or huge end
 
 -- A decode always emits. I8: it is a speculative row where any row drafts. Nothing here branches on a row.
@@ -53,7 +53,7 @@ local function write_chunk(e, step, row, i, n, block)
   r.read_before[i], r.read_column[i] = read, column
 end
 
--- I12. Regions of the batch behind the decodes: stretches of text that a preempted request computes again and
+-- I12. Regions of the batch after the decodes: stretches of text that a preempted request computes again and
 -- that are as short as a decode, short extends, long extends, first chunks.
 local REGIONS = 4
 

@@ -58,7 +58,7 @@ function M.compact_running(e)
   e.num_running, e.roster = kept, e.roster + 1
 end
 
--- I22. The text stays known, its states are computed anew from the checkpoint on.
+-- I22. The text stays known, its states are computed again from the checkpoint on.
 local function preempt(e, i)
   local r = e.requests
   e.stats.discarded = e.stats.discarded + r.computed[i] - r.cached[i]

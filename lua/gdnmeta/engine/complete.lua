@@ -39,7 +39,7 @@ local function leave(e, step, i)
 end
 
 -- A row of a request that was preempted after the step was planned: its text is as good as ever, its
--- states are not. One that had finished by then ran in vain.
+-- states are not. One that had finished by then ran for nothing.
 local function complete_stale(e, step, row, i)
   local r, stats = e.requests, e.stats
   step.emitted[row], step.finish[row] = 0, 0
@@ -82,7 +82,7 @@ local function complete_row(e, step, row, i)
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
     if finish > 0 then
-      -- States of tokens behind the last one that counts: computed for nothing.
+      -- States of tokens after the last one that counts: computed for nothing.
       e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
       leave(e, step, i)
       return

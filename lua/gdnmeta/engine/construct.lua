@@ -116,7 +116,7 @@ local function facts(o)
     num_spec = c.num_speculative_tokens, align = align, block = c.mamba_block_size,
     reorder_threshold = o.builder.reorder_batch_threshold,
     device_accepted = o.accepted ~= nil, reads_accepted = reads_accepted,
-    -- A step may count on drafts in flight where somebody will know what became of them before it runs.
+    -- A step may count on drafts in flight if their outcome is known before it runs.
     optimistic = on_cpu or reads_accepted,
   }
 end
@@ -126,18 +126,18 @@ local function begin(self, r)
   self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), names.new(), names.new()
   self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
-  -- Not nil: what an engine has no field for is somebody's mistake.
+  -- Not nil: an unknown field of an engine is a mistake of the caller.
   self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
   self.policy, self.policy_source, self.hooks = false, false, false
   self.slots_coming, self.kv_coming, self.seats_coming, self.policy_disabled = 0, 0, 0, false
   self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
-  self.is_hungry = false -- a running request found no memory behind those that were admitted
-  self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with nobody but held requests
+  self.is_hungry = false -- a running request found no memory after the admissions
+  self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with held requests only
   self.heard = 0 -- the last step that a policy of whole steps planned
-  self.claimant, self.claim_roster = -1, 0 -- for whom nobody may leave, while those run
+  self.claimant, self.claim_roster = -1, 0 -- no request may be evicted for it, while those run
   self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
   self.bare = false -- nothing that it calls can yield, see usable.lua
-  self.is_tight = false -- somebody was preempted for room, and no token came out since
+  self.is_tight = false -- a request was preempted for memory, and no token was emitted since
   self.gone, self.announced, self.stats = {}, {}, {}
   self.observer, self.observers = false, {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.

@@ -82,7 +82,7 @@ function Engine:release(checkpoint)
 end
 
 --- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }; and
---- which of its hooks failed whenever they were asked.
+--- which of its hooks failed at every call.
 ---@return table[] records
 ---@return table never how often, by hook
 function Engine:failures()
@@ -112,7 +112,7 @@ local function follow(self, policy, source)
   end
   if queue then queue:fill(self.hooks) end
   self.queue, self.claimant = queue, -1
-  -- A static key is asked for when a request joins the queue: those that run have the old policy's.
+  -- A static key is computed when a request joins the queue: those that run have the old policy's.
   if policy.static and policy.key then
     for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
   end
@@ -133,7 +133,7 @@ function Engine:set_policy(what)
   return follow(self, policy, what)
 end
 
---- Give the policy another chance after the breaker has tripped. One that came from a file is loaded anew.
+--- Give the policy another chance after the breaker has tripped. A policy from a file is loaded again.
 ---@return boolean|nil ok nil: no memory for its queue
 ---@return string? message
 ---@return integer? code

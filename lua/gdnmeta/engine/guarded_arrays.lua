@@ -16,7 +16,7 @@ for i = 0, WIDE - 1 do marks[i] = MARK end
 local Margins = {}
 Margins.__index = Margins
 
---- Whose margin something wrote to, and then it is as it was; nil: nobody's.
+--- The array whose margin something wrote to; the margin is restored. nil: none.
 ---@return string|nil name of the array
 function Margins:damaged()
   local memory, found = self.memory, nil

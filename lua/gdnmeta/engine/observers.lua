@@ -1,4 +1,4 @@
--- Who is told what happens in an engine: nobody (false), or all of a list, through one object.
+-- Observers of an engine's events: none (false), or all of a list, through one object.
 -- An observer has the methods of EVENTS. It may read the engine, and must not raise.
 local EVENTS = { "arrived", "refused", "cancelled", "rejected", "planned", "completed" }
 
@@ -21,7 +21,7 @@ end
 
 local M = {}
 
---- From now on it is told.
+--- From now on it is called.
 function M.add(engine, observer)
   local list = { unpack(engine.observers) }
   list[#list + 1] = observer

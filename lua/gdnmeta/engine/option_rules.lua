@@ -1,4 +1,4 @@
--- What the options of an engine must be beside each other and beside the builder.
+-- Rules between the options of an engine, and between them and the builder's.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local check = require "gdnmeta.native.args"

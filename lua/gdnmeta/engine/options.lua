@@ -49,7 +49,7 @@ for name in pairs(OTHERS) do KNOWN[name] = true end
 
 local NO_COST = { predict = function() return 0 end, tokens_within = function() return math.huge end }
 
--- The functions that a model of the host's has, in itself or behind it; those it has not say nothing.
+-- The functions of a host's model, its own or by __index; missing ones return nothing.
 local function cost_model(given)
   if type(given) == "nil" then return NO_COST end
   local own, model = getmetatable(given) == nil, {}

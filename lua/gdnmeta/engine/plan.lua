@@ -1,12 +1,12 @@
 -- What one step is to do: decodes (request, drafts), chunks of text (request, tokens), preemptions and
--- rejections. A proposal only: nothing outside of the plan changes until it is proven and committed,
+-- rejections. A proposal only: nothing outside the plan changes until it is proven and committed,
 -- except the requests' `mark`, which says what the plan holds of them. Decodes have a list of their own,
 -- so that loops over them are one straight trace. A policy's budget may end anywhere in here: an entry is
 -- written before it is counted, and counted before it is marked, so that begin() finds every mark.
 -- is_short: a running request waits for room that is on its way back, or that was admitted to others;
 -- makes_room: somebody left for room, gives_way: for one that waits. starved: a prompt that decodes left too
 -- little for, or -1; is_cut: a chunk took all that was left; num_held: waiting requests that the policy held;
--- is_tried: the policy was asked what it would give a prompt in an empty step.
+-- is_tried: the policy was called for a prompt's chunk in an empty step.
 local ffi = require "ffi"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -91,8 +91,8 @@ function Plan:put_chunk(i, n)
   return true
 end
 
---- Blocks of attention cache that nobody holds and no running request will need soon; math.huge where
---- nobody runs, for a request that is alone needs no more than it asks for.
+--- Blocks of attention cache that are free and that no running request will need soon; math.huge if none
+--- runs, because a request alone needs no more than its own blocks.
 function Plan:kv_spare()
   local outlook = self.outlook
   if outlook:is_alone(self) then return math.huge end
@@ -119,7 +119,7 @@ function Plan:fits(i, n)
   return true
 end
 
---- Would it, with so many slots and blocks free, and blocks that nobody will need soon?
+--- Would it, with so many slots and blocks free, and blocks that no request will need soon?
 ---@return boolean
 function Plan:would_fit(i, n, slots, kv, spare)
   local r = self.requests
@@ -159,7 +159,7 @@ function Plan:set_aside(i, n)
   end
 end
 
--- Slots that requests leave behind which the plan, or a step in flight, takes into another block.
+-- Slots freed by requests that the plan, or a step in flight, moves into another block.
 local function behind(self)
   local entries = self.num_decodes + self.num_chunks + self.num_victims
   if entries == self.behind_of then return self.slots_behind end

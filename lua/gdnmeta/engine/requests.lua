@@ -20,7 +20,7 @@ local INTEGERS = {
   "accepted",     -- tokens that the last step emitted, 1 when that step drafted nothing
   "read_column",  -- of the state table: where the current state lies; -1: nothing computed
   "read_before",  -- the same before the newest step
-  "epoch",        -- changes when the request leaves those that run or wait: tells results of before
+  "epoch",        -- changes when the request stops running or waiting: identifies old results
   "flight",       -- steps in flight that name it
   "ahead",        -- tokens in flight
   "pending",      -- rows in flight that will emit
@@ -43,7 +43,7 @@ local INTEGERS = {
   "place",        -- scratch: index in the running list
   "allowed",      -- scratch: drafts that the policy leaves of those proposed
   "fix",          -- rejected drafts that a later step in flight counted on
-  "fix_accepted", -- what that step should have been told of `accepted`
+  "fix_accepted", -- the value of `accepted` that the step should have had
 }
 
 local NUMBERS = {
@@ -54,7 +54,7 @@ local NUMBERS = {
   "low_cover",    -- a step may end at tokens in (low_cover, high_cover] without a new state block
   "high_cover",
   "keyed",        -- step in which `key` was computed
-  "held",         -- step in which the policy held it; 0: it did not when it was last asked
+  "held",         -- step in which the policy held it; 0: not at the last call
   "score",        -- scratch: victims by the policy
 }
 

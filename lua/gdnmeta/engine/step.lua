@@ -59,7 +59,7 @@ end
 local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished" }
 
 -- Lists are cleared only where something is in them: most steps bring no news. Those of a step that was
--- not built nobody has seen: they go into the next one's.
+-- not built were never reported: they go into the next one's.
 ---@local
 function Step:begin(number, now)
   self.number, self.now, self.metadata, self.fallback = number, now, nil, false
@@ -84,8 +84,8 @@ end
 local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
                  "table_row", "read_column", "seq_index", "accepted_index" }
 
---- Something wrote outside of the batch, which is good for nothing from then on: go on with another, with the
---- same rows. The old one's memory lives as long as somebody holds it.
+--- Something wrote outside the batch, which cannot be used any more: continue with another one that has the
+--- same rows. The old one's memory lives as long as it is referenced.
 ---@local
 function Step:renew(batch)
   local old, new = self.rows, batch.rows
@@ -99,7 +99,7 @@ function Step:renew(batch)
   adopt(self, batch)
 end
 
---- Did something write beside the step's own arrays? Then it is as if it had not.
+--- Checks for writes outside the step's own arrays, and undoes them.
 ---@return string|nil message
 ---@local
 function Step:damage()

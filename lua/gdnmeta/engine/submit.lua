@@ -43,7 +43,7 @@ function M.read(given)
   return options.read(given, FIELDS, "field")
 end
 
--- A request that could never run alone, or never again after a preemption, would block the queue for ever.
+-- A request that could never run alone, or never again after a preemption, would block the queue forever.
 local function too_large(e, request)
   local limit, states = e.sizing.max_model_len, e.states
   if request.prompt_tokens >= limit then

@@ -36,7 +36,7 @@ function M.idle(self, method)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
 end
 
---- For methods that change requests, slots or tables. Ask again behind whatever may run the host's code, such
+--- For methods that change requests, slots or tables. Check again after code that may be the host's, such
 --- as a metamethod of an argument.
 ---@param level integer|nil of the method's caller, as for error; default 3
 function M.change(self, method, level)

@@ -1,5 +1,5 @@
 -- Which row of a step is what, which tokens are its own, and where its state is read and written. It is all
--- read out of the metadata: what is drawn is what the kernels are told.
+-- read out of the metadata: the drawing shows what the kernels read.
 local paints = require "gdnmeta.metadata.colors"
 
 local ROWS = 24  -- that are shown
@@ -29,7 +29,7 @@ end
 
 --- The rows of a step in their order; padding is one entry, with all of its rows and tokens.
 ---@param meta table of a builder, or of a group
----@param most integer|nil rows whose reads and writes are wanted, beside the last one's; default all
+---@param most integer|nil rows whose reads and writes are drawn, besides the last one's; default all
 ---@return table list of { row, mark, tokens, first (token), reads, writes, rows (padding) }
 ---@return boolean agrees the rows have no more tokens than the step, as they may under rules of vLLM
 function M.list(meta, most)

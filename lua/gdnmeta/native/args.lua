@@ -1,4 +1,4 @@
--- How arguments are judged. A message names the thing, its value and what was wanted; the public
+-- Checks of arguments. A message names the thing, its value and the wanted range; the public
 -- function that was called raises it at its caller's line.
 local ffi = require "ffi"
 local words = require "gdnmeta.native.shown"
@@ -125,7 +125,7 @@ function M.list(name, list, low, high)
   return n
 end
 
---- Copy a list of int32 into target[0 .. width-1], zeros behind it. Nothing is written unless all of
+--- Copy a list of int32 into target[0 .. width-1], zeros after it. Nothing is written unless all of
 --- the list is good.
 ---@return string|nil message
 function M.copy(name, list, target, width)

@@ -67,7 +67,7 @@ function M.one_a_group(value, nested)
   return nested(first, is_memory, check.length(value))
 end
 
---- Copy a list, or memory, of int32 into target[0 .. width-1], zeros behind it. Nothing is written unless all
+--- Copy a list, or memory, of int32 into target[0 .. width-1], zeros after it. Nothing is written unless all
 --- of it is good.
 ---@return string|nil message
 function M.copy(name, value, target, width)

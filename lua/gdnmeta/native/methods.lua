@@ -1,4 +1,4 @@
--- What a method was called on: where it is no object of the class, somebody wrote a dot for the colon. That,
+-- The object of a method call. If it is not of the class, the call had `.` instead of `:`. That,
 -- and a closed object, raise at the line of the method's caller; methods themselves call these functions.
 local check = require "gdnmeta.native.args"
 local renamed = require "gdnmeta.native.renamed"

@@ -1,4 +1,4 @@
--- C objects that Lua frees, by close() or by the collector: once, and whoever kept the pointer forgets it.
+-- C objects that Lua frees, by close() or by the collector: exactly once, and the owner drops its pointer.
 -- When a VM ends, the finalizers of all cdata run first; a __gc that comes after them may still call methods
 -- of a builder, and must find it closed.
 local ffi = require "ffi"
@@ -7,7 +7,7 @@ local WEAK = { __mode = "v" }
 
 local M = {}
 
---- A pointer that the collector frees once nobody holds it.
+--- A pointer that the collector frees once it is unreachable.
 ---@param pointer ffi.cdata*
 ---@param free function takes the pointer
 ---@param owner table holds the pointer; not kept alive
@@ -15,7 +15,7 @@ local M = {}
 ---@return ffi.cdata* pointer
 ---@return function release takes the pointer, frees it at once; later calls do nothing
 function M.new(pointer, free, owner, forget)
-  -- The finalizer must not lead to the pointer, or the pointer would live for ever.
+  -- The finalizer must not lead to the pointer, or the pointer would live forever.
   local weak, freed = setmetatable({ owner }, WEAK), false
   local function finalize(dead)
     if freed then return end

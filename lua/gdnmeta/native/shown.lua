@@ -32,7 +32,7 @@ local function escaped(text, at)
   return NAMED[byte] or (digit_follows and "\\%03d" or "\\%d"):format(byte:byte())
 end
 
---- A text with everything that is no plain character written as \n or \27, cut behind `most` bytes of it.
+--- A text with everything that is no plain character written as \n or \27, truncated after `most` bytes.
 ---@param text string
 ---@param most integer|nil bytes of the text, default 60
 ---@return string
@@ -77,7 +77,7 @@ function M.lines(text, most)
   return (text:gsub("[^\n]+", function(line) return M.clean(line, most) end))
 end
 
---- A message of somebody else's: longer, its lines kept if `lines` says so.
+--- A message of foreign code: longer, with its lines kept if `lines` is set.
 ---@param text string
 ---@param lines boolean|nil
 ---@return string

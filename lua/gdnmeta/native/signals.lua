@@ -31,7 +31,7 @@ function M.guarded(work, clear)
     C.libc_siginterrupt(n, 1)
   end
   local ok, result
-  pcall(function() -- where a read ended with an error of its own, the hook is called only behind it
+  pcall(function() -- where a read ended with an error of its own, the hook is called only after it
     ok, result = pcall(work)
   end)
   for n in pairs(before) do

@@ -1,5 +1,5 @@
 -- Earliest deadline first. A request that waits is due at its deadline (arrival + ttft unless it names
--- one), a running one at its last token plus its target between tokens (tpot); whoever has most time
+-- one), a running one at its last token plus its target between tokens (tpot); the request with the most time
 -- left makes room. A prompt gets what fits before the first running decode is late.
 local LEAST = 64 -- tokens, so that prompts go on when every decode is late already
 

@@ -2,10 +2,10 @@
 -- least goes first, and within a user it is first come, first served. A prompt token costs 1 when the request
 -- is admitted, an output token 2 when it comes out, over the request's weight.
 --
--- A user is active while something of his waits. When he comes back, his counter is lifted to the least of
--- the active, so that a pause earns no credit; nobody active: to that of the user who was active last. The
--- least counter of the active never falls, and whoever is ahead of it got there by what he had running when
--- he was last admitted. So the active are never further apart than U, see docs/policy.md.
+-- A user is active while one of the user's requests waits. A returning user's counter is raised to the least
+-- one of the active users, so that a pause earns no credit; without active users, to that of the last active
+-- one. The smallest active counter never falls, and a larger one comes from requests that ran at the user's
+-- last admission. So counters of active users never differ by more than U, see docs/policy.md.
 local PROMPT, OUTPUT = 1, 2
 local KEPT = 1024 -- users with nothing here whose counters are kept; others come back at the least one
 local LARGEST = 2 ^ 32 -- of the least counter: above that small charges would be lost in rounding
@@ -13,7 +13,7 @@ local LARGEST = 2 ^ 32 -- of the least counter: above that small charges would b
 local floor = math.floor
 local served, level, last = {}, 0, nil -- level: the least counter of the active, never less than before
 
--- The active, as a heap: the least counter first as far as `mark` knows, which is behind where somebody was
+-- Active users, as a heap: the smallest counter first as far as `mark` knows, which lags where one was
 -- served since. Counters only grow, so it is enough to look again at who comes first.
 local heap, size, at, mark = {}, 0, {}, {}
 

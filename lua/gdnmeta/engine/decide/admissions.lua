@@ -12,10 +12,10 @@ local LOOKS, ZERO_CHUNK = 128, 4
 
 local M = {}
 
--- Room that somebody left for is not given to the next of the queue, who would have to leave for it in turn:
--- nothing is admitted while a running request waits for room, nor, once somebody had to leave, before a
+-- Memory freed by a preemption is not given to the queue, or the newcomer would be preempted next:
+-- nothing is admitted while a running request waits for memory, nor, after a preemption, before a
 -- token came out. Until then the running ones only grow fewer, and the last of them emits, for any request
--- fits the pools alone: whoever the victims are, tokens keep coming (I24).
+-- fits the pools alone: whatever the victims are, tokens keep coming (I24).
 local function may_admit(e, hooks)
   local plan = e.plan
   if plan.num_victims > 0 and not e.admit_after_preemption then return false end
@@ -30,7 +30,7 @@ local function hold(e, i, cost)
   return cost
 end
 
--- The policy's word on a request: true to let it in, else what it costs to look behind it, held or turned
+-- The policy's decision on a request: true to admit it, else the cost of looking past it, held or turned
 -- away; nil: the policy failed.
 local function ask(e, hooks, i)
   local ok, verdict, reason = hooks:admit(i)
@@ -44,8 +44,8 @@ local function ask(e, hooks, i)
   return true
 end
 
--- The same of one that cannot start in this step: where the policy holds it, it is in nobody's way. A chunk
--- of 0 behind others' tokens may be for want of tokens.
+-- The same of one that cannot start in this step: if the policy holds it, it blocks no other. A chunk
+-- of 0 after others' tokens may be for lack of tokens.
 local function ask_ahead(e, hooks, i)
   if e.sizing.chunked and hooks.policy.chunk and e.plan.prefill_taken == 0 then
     local limit = hooks:chunk(i, e.requests.known[i] - e.requests.computed[i])
@@ -55,7 +55,7 @@ local function ask_ahead(e, hooks, i)
   return ask(e, hooks, i)
 end
 
--- It lacks a seat or memory: so would those behind it, sooner or later.
+-- It lacks a table row or memory: so would those after it, sooner or later.
 local function lacks_room(e, hooks, i, n)
   local verdict = ask_ahead(e, hooks, i)
   if verdict ~= true then return verdict end
@@ -78,8 +78,8 @@ local function pass(e, hooks, i)
   return 0
 end
 
--- What about the first of the queue? -1: nobody behind it either; 0: dealt with; above: what it costs to
--- look behind it, and whether it was but passed; nil: the policy failed.
+-- What about the first of the queue? -1: none after it either; 0: done; above: the cost of looking
+-- past it, and whether it was only passed; nil: the policy failed.
 local function consider(e, hooks, i)
   local plan, sizing, r = e.plan, e.sizing, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return 0 end
@@ -117,7 +117,7 @@ local function open(e, hooks, queue)
   return queue:begin(e.step_number) ~= false
 end
 
---- Admit those of the queue that go before a running prompt; -1: everybody who fits. After the first call
+--- Admit those of the queue that go before a running prompt; -1: all that fit. After the first call
 --- close() must follow.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)

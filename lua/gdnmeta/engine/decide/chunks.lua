@@ -24,7 +24,7 @@ local function too_short(e, hooks, i, n)
 end
 
 -- What the policy would give it in a step that has given nothing yet: less than a block is a mistake then,
--- for it would never run. One request a step is asked.
+-- for it would never run. One request per step is tried.
 local function most_of(e, hooks, i, rest, limit)
   local plan = e.plan
   local taken, left = plan.prefill_taken, plan.tokens_left

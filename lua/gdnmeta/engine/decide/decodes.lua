@@ -95,7 +95,7 @@ function M.trim(e, n)
   if tokens > cap then pause(e, n, running, running - cap) end
 end
 
---- One decode with as many drafts as it may use. It leaves some before anybody leaves for a slot.
+--- One decode with as many drafts as it may use. It drops some before a request is evicted for a slot.
 ---@return boolean ok
 function M.take(e, hooks, i)
   local plan, drafts = e.plan, e.sizing:drafts(i, e.requests.allowed[i], e.plan.tokens_left)

@@ -30,7 +30,7 @@ function Outlook:promised()
   return sum
 end
 
---- Does nobody run, once the plan is carried out so far?
+--- True if no request runs once the plan so far is committed.
 function Outlook:is_alone(plan)
   return self.engine.num_running - plan.num_victims + plan.admitted == 0 and not plan.has_passed
 end

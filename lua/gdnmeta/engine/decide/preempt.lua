@@ -94,7 +94,7 @@ local function leavers(e, i, n, bound)
   return gone
 end
 
--- Is there anybody who may leave for request i? Where scores stay, it is not asked again before others run.
+-- Can a request be evicted for request i? With static scores, not checked again until other requests run.
 local function has_leavers(e, policy, i, bound)
   for at = 0, e.num_running - 1 do
     if may_leave(e, at, bound) then return true end

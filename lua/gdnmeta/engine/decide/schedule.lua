@@ -13,7 +13,7 @@ local function begin(e)
                e.kv_coming)
 end
 
--- Whom the policy held when it was last asked stays held, until the policy is off.
+-- A request that the policy held at its last call stays held, until the policy is disabled.
 local function built_in(e)
   e.obeys_holds = not e.hooks.guard.disabled
   begin(e)
@@ -28,7 +28,7 @@ local function is_idle(e)
     and e.num_running + e.fifo.size > 0
 end
 
--- Nobody runs because the policy held everybody: that is its to say, but not without a word.
+-- Nothing runs because the policy held every request: that is allowed, but it is reported.
 local function note_held(e)
   local guard = e.hooks.guard
   e.held_steps = e.held_steps + 1
@@ -39,7 +39,7 @@ local function note_held(e)
   guard.failed = failed
 end
 
--- Nobody runs and the policy let nobody in. One of whole steps has to say so of everybody who waits.
+-- Nothing runs, and the policy admitted nothing. A policy of whole steps must hold each waiting request.
 local function holds_all(e, policy)
   return e.num_running == 0 and e.plan.num_held >= (policy.step and e.fifo.size or 1)
 end

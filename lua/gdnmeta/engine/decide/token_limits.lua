@@ -15,7 +15,7 @@ function Sizing:is_decode(i)
   return computed >= r.prompt[i] and computed + 1 >= r.known[i] + r.placeholders[i]
 end
 
---- May it run beside the steps in flight? Not when they alone may bring it to its end, nor when nobody
+--- May it run while steps are in flight? Not if they alone may finish it, nor if nothing
 --- could say where its state lies.
 ---@return boolean
 function Sizing:may_run(i)
@@ -94,7 +94,7 @@ function Sizing:wants_text(i)
   return (state == RUNNING or state == WAITING) and not self:is_decode(i)
 end
 
---- A step begins: the threshold is for prompts that others stand beside, waiting or running.
+--- A step begins: the threshold applies to prompts while others wait or run.
 ---@param running ffi.cdata* numbers of the running requests
 ---@param num_running integer
 ---@param num_waiting integer

@@ -1,5 +1,5 @@
 -- State slots that those who run will need before they can go on, in mode align: each of them the columns of
--- a step with all its drafts, for a new block beside the one that it leaves. An admission leaves them to
+-- a step with all its drafts, for a new block besides the one that it leaves. An admission leaves them to
 -- those that run, who would else evict one another in turn and compute all over again.
 -- With drafts a request needs no slot beyond these to come into a new block: it goes there with one draft
 -- less. Without, it holds two for a step, so that some are kept for those that move: one for each prompt of

@@ -1,4 +1,4 @@
--- Is the plan legal? Recomputed from the plan and the requests alone, for whoever filled it. Numbers are
+-- Is the plan legal? Recomputed from the plan and the requests alone, whichever policy filled it. Numbers are
 -- those of the invariants: the engine packs, pads and counts so that the others hold.
 local rules = require "gdnmeta.engine.decide.rules"
 local requests = require "gdnmeta.engine.requests"
@@ -14,7 +14,7 @@ local function problem_with(e, number, i, n, want)
   return ("%srequest %s takes %d tokens, want %d"):format(rules[number], id, n, want), i
 end
 
--- I9: the threshold is for a prompt beside which others stand, waiting or running.
+-- I9: the threshold applies to a prompt while other prompts wait or run.
 local function is_beside_others(e, i)
   local prompts = e.fifo.size
   for at = 0, e.num_running - 1 do

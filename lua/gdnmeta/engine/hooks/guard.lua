@@ -32,7 +32,7 @@ local call_with_budget
 local limits -- of the call under way
 local methods = {} -- of engines, as a set
 
--- Why time is over: it is, or nobody can tell. The latter stays, or a policy could sit it out.
+-- Why time is over: it is, or the stopwatch failed. The latter stays, or a policy could wait it out.
 local function overtime(given)
   if not given.stopwatch then return nil end
   local now, why = watch.read(given.stopwatch, given.cursor)
@@ -60,7 +60,7 @@ local function slice_of(budget)
 end
 
 -- Does a method of another engine, which a policy called, stand in code of ours? Cut off there, it would
--- leave that engine half changed. What it calls of somebody else's may fail, as ever.
+-- leave that engine half changed. Foreign code that it calls may fail, as always.
 local function is_busy(level)
   local info = getinfo(level, "fS")
   while info and interpreted.is_ours(info.source, "policy/contained/charged") do
@@ -108,7 +108,7 @@ function call_with_budget(given, section, a, b, c, d)
   sethook(hook, mask, count)
   bounded.leave()
   limits = outer
-  if outer then -- its count begins anew: without a charge it could call for ever
+  if outer then -- its count restarts: without a charge it could call forever
     outer.left = outer.left - (given.budget - given.left) - NESTED
     if outer.left <= 0 then sethook(count_down, "", 1) end
   end
@@ -154,7 +154,7 @@ function Guard:fail(hook, message, stack, request)
   if not self.answered[hook] then self.failing[hook] = (self.failing[hook] or 0) + 1 end
 end
 
---- Hooks that failed whenever they were asked, and how often.
+--- Hooks that failed at every call, and how often.
 ---@return table count by hook
 function Guard:never()
   local list = {}
@@ -208,7 +208,7 @@ function Guard:call(section, a, b, c, d)
     note(self, i, hook, x)
     return false
   end
-  if i >= 0 or hook == "step" then self.answered[hook] = true end -- else it was asked about nobody
+  if i >= 0 or hook == "step" then self.answered[hook] = true end -- else it was called without a request
   return true, x, y
 end
 jit.off(Guard.call)
@@ -230,7 +230,7 @@ function M.protect(class)
   end
 end
 
---- Run untrusted code once, outside of any engine.
+--- Run untrusted code once, outside any engine.
 ---@return boolean ok
 ---@return any result or message
 function M.run(budget, code)

@@ -1,5 +1,5 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
--- the engine's columns when asked and refuse writing; no cdata ever leaves them.
+-- the engine's columns on access and refuse writing; no cdata ever leaves them.
 local check = require "gdnmeta.native.args"
 local bit = require "bit"
 
@@ -58,7 +58,7 @@ local function random_numbers(seed)
   end
 end
 
--- The host's functions. How many tokens fit is asked beside those that run.
+-- The host's functions. tokens_within defaults to the requests that run.
 local function cost_of(e, given)
   local functions = { predict = given.predict }
   function functions.tokens_within(seconds, rows)

@@ -62,7 +62,7 @@ end
 local function methods_of_plan(e)
   local plan, r, methods = e.plan, e.requests, {}
 
-  -- A running request: all it wants, or n tokens. A decode takes its drafts along, or as many as told.
+  -- A running request: all it wants, or n tokens. A decode takes all its drafts, or the given number.
   function methods.take(_, i, n, drafts)
     check_step(e, "take")
     check_amount("take", "n", n)

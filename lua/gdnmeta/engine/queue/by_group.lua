@@ -1,5 +1,5 @@
 -- Waiting requests by lane (all requests of a user, say): the lane with the least key goes first, and
--- within a lane they go by arrival. A lane's key is that of its first request, computed anew in every
+-- within a lane they go by arrival. A lane's key is that of its first request, computed again in every
 -- step for at most `rekey_limit` lanes in turn, and after every admission from the lane.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
@@ -81,7 +81,7 @@ local function rekey(self, n)
   return true
 end
 
--- Back to its place in its lane: before those that were submitted later. The lane's key is asked for when it
+-- Back to its place in its lane: before those that were submitted later. The lane's key is computed when it
 -- comes to the top.
 local function unpark(self, i)
   local r = self.requests
@@ -165,7 +165,7 @@ end
 
 local M = {}
 
---- policy.group names the requests' column that tells the lanes apart: "user" or "class".
+--- policy.group names the requests' column that separates the lanes: "user" or "class".
 --- An empty queue with room for all; nil: no memory.
 function M.new(requests, fifo, policy, limit)
   local out, back = out_t(), parked.new(requests, true)

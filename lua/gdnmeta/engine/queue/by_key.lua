@@ -1,5 +1,5 @@
 -- Waiting requests by the policy's key. It is computed when the request joins the queue; one that is not
--- static also anew in every step, for at most `rekey_limit` requests in turn and for whoever comes first.
+-- static also again in every step, for at most `rekey_limit` requests in turn and for the first one.
 -- (Same face as fifo.lua and by_group.lua: begin, candidate, advance or hold ..., finish; finish puts back
 -- what was passed, and what was held comes back at its turn. Those of the best keys come back in every step,
 -- so that a look without effect costs no request its place.)

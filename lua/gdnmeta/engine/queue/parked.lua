@@ -1,6 +1,6 @@
--- Waiting requests that a queue keeps apart after a look at them, so that a step comes to those behind
+-- Waiting requests that a queue keeps apart after a look at them, so that a step reaches those after
 -- them. Each says what a look at it costs, and a step takes back as many as it can look at and still have
--- half of its looks for others: half of these by key, so that whoever goes first is looked at in every step,
+-- half of its looks for others: half of these by key, so that the first one is looked at in every step,
 -- and half in turn, first in, first out. Links are the columns lane_next and lane_prev.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"

@@ -6,11 +6,11 @@ local util = require "jit.util"
 local M = {}
 
 local MOST = 10000 -- objects looked at
--- Where our own code lies: it has no loop without an end, and everybody else runs it, too.
+-- Where our own code is: it has no endless loop, and other callers run it, too.
 local OURS = debug.getinfo(1, "S").source:gsub("policy/contained/uncompiled%.lua$", "")
 
 --- Is it the source of a file of ours?
----@param source string as debug.getinfo tells it
+---@param source string as debug.getinfo returns it
 ---@param name string|nil of the file, without its .lua; nil: any
 ---@return boolean
 function M.is_ours(source, name)
@@ -98,7 +98,7 @@ function visit(walk, value)
   if kind == "table" then visit_table(walk, value) else visit_function(walk, value) end
 end
 
---- f, and what it reaches of its own source, will be interpreted for ever.
+--- f, and what it reaches of its own source, will be interpreted forever.
 ---@param f function
 function M.keep(f)
   local info = debug.getinfo(f, "S")
