@@ -267,7 +267,7 @@ GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
  *   - a written block is in 1 .. num_slots - 1;
  *   - a block of a speculative row after its drafts, which is not written, is in 0 .. num_slots - 1;
  *   - the block at read_column is in 1 .. num_slots - 1;
- *   - a written block is written once, and no other row of the group reads it; one that nobody writes
+ *   - a written block is written once, and no other row of the group reads it; one that no row writes
  *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
  *   - padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row.
  * The vLLM rule sets accept everything that vLLM accepts.

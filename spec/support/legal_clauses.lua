@@ -134,7 +134,7 @@ case({ spec(10) }, { spec(10), spec(20, { blocks = { 20, 21, 100 } }) },
 case(on({ 99 }, { 49 }), on({ 50 }, { 50 }),
      "rows[0] group 1 block 0 = 50, want 1 .. 49 (num_slots - 1)", TWO_GROUPS)
 
-clause "a block of a speculative row behind its drafts, which is not written, is in 0 .. num_slots - 1"
+clause "a block of a speculative row after its drafts, which is not written, is in 0 .. num_slots - 1"
 local function behind(block)
   return { spec(10, { query_len = 2, drafts = 1, blocks = { 10, 11, block } }) }
 end
