@@ -43,7 +43,7 @@ local function is_limit(value) return value == 0 or positive(value) end
 -- Field -> its domain.
 local FIELDS = {
   name = text,
-  order = domains.worded(text, "the name of a shipped policy"),
+  order = domains.of_type("string", "the name of a shipped policy"),
   decode_first = flag,
   static = flag,
   trusted = flag,

@@ -130,7 +130,7 @@ end
 local M = { open = reader.open }
 
 local OPTIONS = {
-  max_bytes = { MAX_BYTES, domains.worded(domains.integer(1, 2 ^ 53), "an integer in 1 .. 2^53") },
+  max_bytes = { MAX_BYTES, domains.integer(1, 2 ^ 53, "an integer in 1 .. 2^53") },
 }
 
 -- What is wrong, or nil and max_bytes.

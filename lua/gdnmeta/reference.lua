@@ -127,7 +127,7 @@ local SPEC = {
   num_slots = { nil, domains.integer(1, check.INT32_MAX), true },
   form = { delta.recurrent, domains.one_of({ "recurrent", "chunked" },
                                            { recurrent = delta.recurrent, chunked = delta.chunked }) },
-  draw = { nil, domains.worded(domains.of_type "function", "a function that returns numbers"), true },
+  draw = { nil, domains.of_type("function", "a function that returns numbers"), true },
 }
 
 local function drawn(n, draw, middle)

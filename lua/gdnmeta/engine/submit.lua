@@ -12,28 +12,31 @@ local INT32_MAX = check.INT32_MAX
 
 local M = {}
 
-local where = domains.where
-local any_number = where(function(value) return type(value) == "number" and value == value end, "a number")
-local seconds = domains.worded(any_number, "a number of seconds")
-local name = domains.either(any_number, domains.of_type "string")
-local count = domains.worded(domains.integer(1, INT32_MAX), "an integer >= 1")
+local of_type, where = domains.of_type, domains.where
+
+local function any_number(value) return type(value) == "number" and value == value end
+local function is_name(value) return type(value) == "string" or any_number(value) end
+local function finite(value) return type(value) == "number" and value - value == 0 end
+
+local name = where(is_name, "a number or a string")
+local count = domains.integer(1, INT32_MAX, "an integer >= 1")
+local seconds = where(any_number, "a number of seconds")
 
 -- { default, domain, must it be given }
 local FIELDS = {
   id = { nil, name, true },
   prompt_tokens = { nil, count, true },
   max_tokens = { nil, count, true },
-  arrival = { nil, where(function(value) return type(value) == "number" and value - value == 0 end,
-                         "a finite number of seconds") },
+  arrival = { nil, where(finite, "a finite number of seconds") },
   user = { nil, name },
   class = { nil, name },
   -- Beyond these a policy that divides by the weight could lose its sums in rounding.
-  weight = { nil, domains.worded(domains.number(1e-6, 1e6), "a number in 1e-6 .. 1e6") },
-  priority = { nil, any_number },
+  weight = { nil, domains.number(1e-6, 1e6, "a number in 1e-6 .. 1e6") },
+  priority = { nil, where(any_number, "a number") },
   ttft = { nil, seconds },
   tpot = { nil, seconds },
   deadline = { nil, seconds },
-  checkpoint = { nil, domains.worded(domains.of_type "table", "what engine:checkpoint() gave") },
+  checkpoint = { nil, of_type("table", "what engine:checkpoint() gave") },
 }
 
 --- A copy of the arguments, or what is wrong with them.

@@ -14,40 +14,31 @@ function M.where(holds, wanted)
 end
 local where = M.where
 
---- Another domain whose values these words describe better.
----@param domain function
----@param wanted string
----@return function domain
-function M.worded(domain, wanted)
-  return function(value)
-    value = domain(value)
-    if value == nil then return nil, wanted end
-    return value
-  end
-end
-
 --- Whole numbers, those beyond an int32 too. No bound is NaN, and no infinity is whole.
 ---@param low number
 ---@param high number
+---@param wanted? string
 ---@return function domain
-function M.integer(low, high)
+function M.integer(low, high, wanted)
   return where(function(value)
     return type(value) == "number" and value >= low and value <= high and value % 1 == 0
-  end, ("an integer in %.15g .. %.15g"):format(low, high))
+  end, wanted or ("an integer in %.15g .. %.15g"):format(low, high))
 end
 
 ---@param low number
 ---@param high number
+---@param wanted? string
 ---@return function domain
-function M.number(low, high)
+function M.number(low, high, wanted)
   return where(function(value) return type(value) == "number" and value >= low and value <= high end,
-    ("a number in %.15g .. %.15g"):format(low, high))
+    wanted or ("a number in %.15g .. %.15g"):format(low, high))
 end
 
 ---@param name string of a Lua type
+---@param wanted? string
 ---@return function domain
-function M.of_type(name)
-  return where(function(value) return type(value) == name end, "a " .. name)
+function M.of_type(name, wanted)
+  return where(function(value) return type(value) == name end, wanted or "a " .. name)
 end
 
 --- What either of two domains takes, as the first one that takes it uses it.

@@ -33,13 +33,13 @@ function M.read(given, spec, kind)
   local options, unknown = check.take(given, spec)
   if not options then return nil, M.unknown(kind or "option", unknown, spec) end
   for name, entry in pairs(spec) do
-    local value, domain = options[name], entry[2]
+    local value, default, domain = options[name], entry[1], entry[2]
     if type(value) == "nil" and not entry[3] then
-      options[name] = entry[1]
+      if default ~= nil then options[name] = default end
     elseif domain then
       local used, wanted = domain(value)
       if used == nil then return nil, check.wrong(name, value, wanted) end
-      options[name] = used
+      if used ~= value then options[name] = used end
     end
   end
   return options
