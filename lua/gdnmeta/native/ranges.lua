@@ -1,5 +1,4 @@
--- Ranges of a builder's options, for whoever has an option that means the same. Loads no library, so that
--- `gdnmeta doctor` can say that there is none.
+-- Ranges of a builder's options, for whoever has an option that means the same. Loads no library.
 local schema = require "gdnmeta.native.schema"
 
 local M = {}
