@@ -3,8 +3,8 @@
 --   gdnmeta simulate --rate 9 --policy fcfs --policy examples/policies/first.lua
 return {
   static = true, -- a request's key never changes, so it is computed once
-  key = function(r) return r.prompt + 20 * r.arrival end,
+  key = function(r) return r.prompt_tokens + 20 * r.arrival end,
   chunk = function(_, want, ctx)
-    return math.min(want, math.max(512, ctx.block) - ctx.prefill_taken)
+    return math.min(want, math.max(512, ctx.chunk_multiple) - ctx.prefill_taken)
   end,
 }

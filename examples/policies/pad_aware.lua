@@ -8,8 +8,8 @@ return {
   static = true,
   key = function(r) return r.arrival end,
   chunk = function(_, want, ctx)
-    budget = math.max(budget, ctx.budget_left)
-    local taken = budget - ctx.budget_left -- by decodes and the prompts before
+    budget = math.max(budget, ctx.tokens_left)
+    local taken = budget - ctx.tokens_left -- by decodes and the prompts before
     local total = math.min(taken + want, LARGEST)
     if total < taken + want then -- a part of the prompt: end on a captured size
       while total > taken and ctx.pad(total) ~= total do total = total - 1 end

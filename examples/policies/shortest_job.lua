@@ -6,7 +6,7 @@ local PROMPT = 1 / 8 -- of a token of an answer
 
 return {
   key = function(r, ctx)
-    local job = PROMPT * (r.known - r.computed) + r.max_tokens - r.emitted
+    local job = PROMPT * (r.known - r.computed_tokens) + r.max_tokens - r.emitted
     return job - PROMPT * ctx.aging * r.age
   end,
 }

@@ -128,7 +128,7 @@ describe("gdnmeta simulate #lua", function()
   it("runs a policy of one's own on a recorded workload", function()
     local header = "arrival_s,prompt_tokens,output_tokens,user\n"
     local trace = write("t.csv", header .. "0,50,3,a\n0.1,9,2,b\n5,7,1,a\n")
-    local policy = write("mine.lua", "return { key = function(r) return r.prompt end }\n")
+    local policy = write("mine.lua", "return { key = function(r) return r.prompt_tokens end }\n")
     local out, err, status = gdnmeta(
       ("simulate --trace %s --policy %s --preset constant-20ms"):format(trace, policy))
     assert.are.equal(0, status, err)

@@ -18,6 +18,26 @@ local function decode(engine)
   return assert(engine:step(1))
 end
 
+-- What a hook, or a step of its own, sees of a waiting request and of the step: f(r, ctx) of every hook.
+local function shown(f)
+  local list = {}
+  local function look(r, ctx) list[#list + 1] = f(r, ctx) end
+  for _, policy in ipairs { { trusted = true, key = function(r, ctx) look(r, ctx) return 0 end },
+                            { key = function(r, ctx) look(r, ctx) return 0 end },
+                            { step = function(view, plan)
+                              for i in view:waiting() do look(view:request(i), view) end
+                              plan:fill()
+                            end } } do
+    local engine = engine_of { policy = policy }
+    for id = 1, 2 do assert(engine:submit { id = id, prompt_tokens = 5, max_tokens = 20 }) end
+    for now = 1, 2 do assert(engine:complete(assert(engine:step(now)), now)) end
+    assert(#engine:failures() == 0, #engine:failures() > 0 and engine:failures()[1].message)
+    engine:close()
+  end
+  assert(#list > 3)
+  return list
+end
+
 -- The arrays of a batch that two rows were pushed to, by f(batch).
 local function pushed(f)
   local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, num_speculative_tokens = 3 })
@@ -124,7 +144,32 @@ local NAMES = {
       local first = assert(engine:complete(decode(engine), 2))
       return { first, engine:complete(assert(engine:step(3)), 4, { a = { stop = true } }), engine.now }
     end },
+  { "gdn.engine { drafts = }", "gdn.engine { default_drafts = }",
+    function() return assert(engine_of { drafts = 1 }).default_drafts end,
+    function() return assert(engine_of { default_drafts = 1 }).default_drafts end },
 }
+for old, new in pairs { prompt = "prompt_tokens", computed = "computed_tokens" } do
+  NAMES[#NAMES + 1] = { "r." .. old, "r." .. new,
+    function() return shown(function(r) return r[old] end) end,
+    function() return shown(function(r) return r[new] end) end }
+  NAMES[#NAMES + 1] = { "engine:request(id)." .. old, "engine:request(id)." .. new,
+    function()
+      local engine = engine_of()
+      decode(engine)
+      return engine:request("a")[old]
+    end,
+    function()
+      local engine = engine_of()
+      decode(engine)
+      return engine:request("a")[new]
+    end }
+end
+for old, new in pairs { budget_left = "tokens_left", seqs_left = "requests_left", free_slots = "slots_left",
+                        k = "max_drafts", block = "chunk_multiple" } do
+  NAMES[#NAMES + 1] = { "ctx." .. old, "ctx." .. new,
+    function() return shown(function(_, ctx) return ctx[old] end) end,
+    function() return shown(function(_, ctx) return ctx[new] end) end }
+end
 
 describe("A name of the release before #lua", function()
   local strict, seen, warnings

@@ -1,7 +1,7 @@
 -- Annotations of public classes (---@class, ---@field, ---@param, ---@return) say what their objects have.
 local gdn = require "gdnmeta"
 local ffi = require "ffi"
-local fields = require "gdnmeta.native.fields"
+local fields = require("gdnmeta.native.schema").fields
 
 -- Where a class and its methods stand.
 local CLASSES = {

@@ -30,7 +30,8 @@ describe("gdnmeta.engine", function()
            { builder = b, max_num_batched_tokens = 65 })
     raises("max_num_batched_tokens = 3, want at least 4 (max_num_seqs)",
            { builder = b, max_num_batched_tokens = 3 })
-    raises("drafts = 1, want at most 0 (num_speculative_tokens)", { builder = b, drafts = 1 })
+    raises("default_drafts = 1, want at most 0 (num_speculative_tokens)",
+           { builder = b, default_drafts = 1 })
     raises("async on the CPU wants second_builder", { builder = b, async = true })
     raises("second_builder is for async = true on the CPU", { builder = b, second_builder = builder() })
     raises("second_builder has max_rows = 9, want 4 as in builder",
@@ -189,13 +190,13 @@ describe("Engine:submit", function()
     engine:submit(request("a", { user = "ada", arrival = 3, ttft = 2 }))
     local shown = engine:request "a"
     assert.are.same({ "waiting", "ada", "", 10, 4, 10, 0, 0, 5 },
-                    { shown.state, shown.user, shown.class, shown.prompt, shown.max_tokens, shown.known,
-                      shown.computed,
+                    { shown.state, shown.user, shown.class, shown.prompt_tokens, shown.max_tokens,
+                      shown.known, shown.computed_tokens,
                       shown.emitted, shown.deadline })
     engine:complete(engine:step(4), 4)
     shown = engine:request "a"
     assert.are.same({ "running", 11, 10, 1, 4 },
-                    { shown.state, shown.known, shown.computed, shown.emitted, shown.last_emit })
+                    { shown.state, shown.known, shown.computed_tokens, shown.emitted, shown.last_emit })
     engine:complete(engine:step(5), 6)
     assert.are.equal(6, engine:request("a").last_emit)
     assert.is_nil(engine:request "b")

@@ -51,7 +51,8 @@ describe("Preemption", function()
     assert.are.same({ 2 }, step.preempted)
     assert.are.equal(1, lib.gdn_slots_generation(pools, 0, 2))
     local shown = engine:request(2)
-    assert.are.same({ "waiting", 0, 0, 1 }, { shown.state, shown.computed, shown.drafts, shown.preemptions })
+    assert.are.same({ "waiting", 0, 0, 1 },
+                    { shown.state, shown.computed_tokens, shown.drafts, shown.preemptions })
     assert.are.equal(1, engine:slots().used)
     local seen = serve.run(engine)
     assert.are.equal(1, engine.stats.preemptions)
@@ -89,7 +90,7 @@ describe("Engine:cancel", function()
     engine:complete(step, 0)
     assert.are.equal(0, engine:slots().used)
     assert.are.same({ 0, 0 }, { step.emitted[0], step.finish[0] })
-    assert.are.equal(3, engine:request(1).prompt)
+    assert.are.equal(3, engine:request(1).prompt_tokens)
     engine:close()
   end)
 end)
@@ -171,7 +172,7 @@ describe("A checkpoint after speculation", function()
     repeat
       local step = engine:step(0)
       engine:complete(step, 0, { [1] = { accepted_drafts = math.min(math.max(step.drafts[0], 0), 1) } })
-    until engine:request(1).computed == 16
+    until engine:request(1).computed_tokens == 16
     assert.are.equal("request 1 stands at 16 tokens, want the end of a prompt chunk on a multiple of 8",
                      select(2, engine:checkpoint(1)))
     engine:close()

@@ -31,7 +31,7 @@ describe("Those who leave for a more important request", function()
         s.submit("vip", { priority = -9, prompt_tokens = 4 * need, max_tokens = 1 })
         local held, free = {}, 16
         for n = 1, 3 do
-          held[n] = math.ceil((s.engine:request(n).computed + 1) / 4) -- with what this step takes
+          held[n] = math.ceil((s.engine:request(n).computed_tokens + 1) / 4) -- with what this step takes
           free = free - held[n]
         end
         local step = s.step()

@@ -21,7 +21,7 @@ end
 
 local function budget(r_key)
   return { name = "budget", key = r_key, chunk = function(_, want, ctx)
-    return math.min(want, math.max(ctx.block, 128) - ctx.prefill_taken)
+    return math.min(want, math.max(ctx.chunk_multiple, 128) - ctx.prefill_taken)
   end }
 end
 

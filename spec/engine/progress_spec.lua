@@ -101,7 +101,7 @@ end
 -- Shipped policies, and ones that choose their victims as badly as can be.
 local function some_policy(seed)
   local kinds = { "last", "least_computed", "most_computed", function(r) return -r.arrival end,
-                  function(r) return (r.id * 31 + r.computed * 17 + seed) % 101 end }
+                  function(r) return (r.id * 31 + r.computed_tokens * 17 + seed) % 101 end }
   if math.random() < 0.5 then return SHIPPED[math.random(#SHIPPED)] end
   return { decode_first = math.random() < 0.5, victim = kinds[math.random(#kinds)] }
 end

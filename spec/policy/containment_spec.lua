@@ -236,7 +236,7 @@ describe("A policy that fails", function()
   end)
 
   it("cannot starve those that run", function()
-    start { name = "stingy", chunk = function(r) return r.computed == 0 and 5 or 0 end }
+    start { name = "stingy", chunk = function(r) return r.computed_tokens == 0 and 5 or 0 end }
     engine:complete(engine:step(1), 1)
     for _, id in ipairs { "r2", "r3" } do engine:cancel(id) end
     assert.are.equal(1, engine:step(2).num_rows)
@@ -250,7 +250,8 @@ describe("A policy that fails", function()
     engine = assert(gdn.engine { builder = of_blocks, policy = { chunk = 15 } })
     engine:submit { id = 1, prompt_tokens = 40, max_tokens = 1 }
     assert.are.equal(32, engine:step(1).num_tokens)
-    assert.are.equal("chunk gives 15 tokens, want 0 or at least ctx.block = 16", engine:failures()[1].message)
+    assert.are.equal("chunk gives 15 tokens, want 0 or at least ctx.chunk_multiple = 16",
+                     engine:failures()[1].message)
   end)
 
   it("cannot propose what does not fit", function()

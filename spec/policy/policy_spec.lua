@@ -44,7 +44,7 @@ describe("gdnmeta.policy", function()
   end)
 
   it("takes a table, a function, and a policy as it is", function()
-    local mine = gdn.policy { name = "mine", key = function(r) return r.prompt end }
+    local mine = gdn.policy { name = "mine", key = function(r) return r.prompt_tokens end }
     assert.are.equal("mine", mine.name)
     assert.is_false(mine.trusted)
     assert.are.equal(mine, gdn.policy(mine))
@@ -213,12 +213,12 @@ describe("What a hook is shown", function()
   it("is the request and the step as they are", function()
     local seen
     local engine = serve.engine({ chunk = function(r, want, ctx)
-      seen = seen or { r.id, r.user, r.class, r.prompt, r.known, r.computed, r.want, r.is_decode, r.age,
-                       r.emitted,
+      seen = seen or { r.id, r.user, r.class, r.prompt_tokens, r.known, r.computed_tokens,
+                       r.want, r.is_decode, r.age, r.emitted,
                        r.cached_prefix, r.slots, r.weight, r.priority, r.deadline, r.max_tokens, want }
-      seen.ctx = { ctx.now, ctx.step, ctx.budget_left, ctx.prefill_taken, ctx.seqs_left, ctx.running,
+      seen.ctx = { ctx.now, ctx.step, ctx.tokens_left, ctx.prefill_taken, ctx.requests_left, ctx.running,
                    ctx.waiting,
-                   ctx.pad(5), ctx.block, ctx.k, ctx.rekey_limit, ctx.aging, ctx.kv_left }
+                   ctx.pad(5), ctx.chunk_multiple, ctx.max_drafts, ctx.rekey_limit, ctx.aging, ctx.kv_left }
       return want
     end }, { kv_tokens = 4096 })
     engine:submit { id = "a", prompt_tokens = 9, max_tokens = 3, arrival = 2, user = "ada", class = "chat",

@@ -44,7 +44,7 @@ local DOORS = {
     "query_start_loc_dtype", "check", "poison" }, {}, options.parse },
   { "gdnmeta.engine", { "max_model_len", "max_num_seqs", "max_num_batched_tokens",
     "long_prefill_token_threshold", "chunked_prefill", "kv_tokens", "kv_block_size", "kv_watermark",
-    "admit_after_preemption", "async", "drafts", "aging", "ttft", "tpot", "cost", "rekey_limit",
+    "admit_after_preemption", "async", "default_drafts", "aging", "ttft", "tpot", "cost", "rekey_limit",
     "policy_budget", "policy_seconds", "breaker", "on_policy_error", "stopwatch", "seed", "capture_sizes" },
     { stopwatch = draw }, engine_options.parse },
   { "submit", { "id", "prompt_tokens", "max_tokens", "arrival", "user", "class", "weight", "priority", "ttft",

@@ -54,7 +54,7 @@ function M.hooks(draw)
       if n == 1 then return nil, "chaos" end
       return n > 4
     end),
-    victim = sometimes(draw, function(r) return r.computed end),
+    victim = sometimes(draw, function(r) return r.computed_tokens end),
     on_arrival = sometimes(draw, function() end), on_emit = sometimes(draw, function() end),
     on_finish = sometimes(draw, function() end), on_preempt = sometimes(draw, function() end),
   }

@@ -110,7 +110,7 @@ local function facts(o)
     builder = o.builder, second_builder = o.second_builder or false, options = o, config = c,
     stopwatch = o.stopwatch or false,
     max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
-    admit_after_preemption = o.admit_after_preemption, default_drafts = o.drafts,
+    admit_after_preemption = o.admit_after_preemption, default_drafts = o.default_drafts,
     preempt_limit = o.preempt_limit,
     ttft = o.ttft, tpot = o.tpot,
     num_spec = c.num_speculative_tokens, align = align, block = c.mamba_block_size,

@@ -5,6 +5,7 @@ local arrivals = require "gdnmeta.engine.submit"
 local hooks = require "gdnmeta.engine.hooks.hooks"
 local make = require "gdnmeta.engine.construct"
 local open = require "gdnmeta.engine.usable"
+local renamed = require "gdnmeta.native.renamed"
 local requests = require "gdnmeta.engine.requests"
 
 local EINVAL, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ENOMEM)
@@ -34,7 +35,18 @@ function Engine:kv()
   return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
 end
 
-local SHOWN = { "prompt", "max_tokens", "known", "computed", "cached", "drafts", "preemptions", "arrival",
+-- Names of the release before.
+local OLD = { prompt = "prompt_tokens", computed = "computed_tokens" }
+local snapshot = {
+  __index = function(shown, name)
+    local new = OLD[name]
+    if not new then return nil end
+    renamed.once("engine:request(id)." .. name, "engine:request(id)." .. new)
+    return shown[new]
+  end,
+}
+
+local SHOWN = { "max_tokens", "known", "cached", "drafts", "preemptions", "arrival",
                 "deadline", "ttft", "tpot", "priority", "weight", "last_emit" }
 local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" }
 
@@ -47,8 +59,9 @@ function Engine:request(id)
   if not i then return nil end
   local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
                   class = self.classes.name[r.class[i]], emitted = r.known[i] - r.prompt[i] }
+  shown.prompt_tokens, shown.computed_tokens = r.prompt[i], r.computed[i]
   for _, name in ipairs(SHOWN) do shown[name] = r[name][i] end
-  return shown
+  return setmetatable(shown, snapshot)
 end
 
 --- Keep the state at the block boundary where a request stands, for requests that begin with the same

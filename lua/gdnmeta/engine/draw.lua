@@ -23,9 +23,9 @@ end
 
 -- What is computed of the prompt, then of the answer, out of the longest text that it may become.
 local function bar(request, paint)
-  local total = request.prompt + request.max_tokens
-  local computed = math.min(request.computed, total)
-  local prompt = math.floor(BAR * math.min(computed, request.prompt) / total + 0.5)
+  local total = request.prompt_tokens + request.max_tokens
+  local computed = math.min(request.computed_tokens, total)
+  local prompt = math.floor(BAR * math.min(computed, request.prompt_tokens) / total + 0.5)
   local answer = math.max(math.floor(BAR * computed / total + 0.5) - prompt, 0)
   return ("|%s%s%s|"):format(paint("p", ("p"):rep(prompt)), paint("d", ("d"):rep(answer)),
                              paint(".", ("."):rep(BAR - prompt - answer)))
@@ -54,8 +54,8 @@ function M.draw(engine, paint)
     -- A cancelled one that is still in flight has no snapshot.
     if request then
       lines[#lines + 1] = ("%9s  %-7s %7d %9d %8d %8d %7d  %s"):format(tostring(list[n]):sub(1, 9),
-        request.state or "leaving", request.prompt, request.computed, request.emitted, request.max_tokens,
-        request.drafts, bar(request, paint))
+        request.state or "leaving", request.prompt_tokens, request.computed_tokens, request.emitted,
+        request.max_tokens, request.drafts, bar(request, paint))
     end
   end
   if #list > ROWS then lines[#lines + 1] = ("      ... %d more"):format(#list - ROWS) end

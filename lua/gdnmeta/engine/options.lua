@@ -2,6 +2,7 @@
 local check = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local range = require("gdnmeta.native.ranges").of
+local renamed = require "gdnmeta.native.renamed"
 
 local INT32_MAX = check.INT32_MAX
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
@@ -19,7 +20,7 @@ local DOMAINS = {
   preempt_limit = integer(0, INT32_MAX),
   admit_after_preemption = flag,
   async = flag,
-  drafts = integer(range "num_speculative_tokens"),
+  default_drafts = integer(range "num_speculative_tokens"),
   aging = number(0, 1e12),
   ttft = number(0, math.huge),
   tpot = number(0, math.huge),
@@ -41,7 +42,8 @@ local DEFAULTS = {
   breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }
 
-local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true, accepted = true }
+local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true, accepted = true,
+                 drafts = true } -- drafts: the name of the release before
 
 local KNOWN = {}
 for name in pairs(DOMAINS) do KNOWN[name] = true end
@@ -88,6 +90,16 @@ local function capture_sizes(value)
   return sizes
 end
 
+-- A value under the name of the release before, as that of today.
+local function take_old(options)
+  if type(options.drafts) == "nil" then return nil end
+  if type(options.default_drafts) ~= "nil" then
+    return "drafts and default_drafts, want default_drafts alone"
+  end
+  renamed.once("gdn.engine { drafts = }", "gdn.engine { default_drafts = }")
+  options.default_drafts, options.drafts = options.drafts, nil
+end
+
 local M = {}
 
 --- Options with their defaults, where those do not depend on the builder.
@@ -99,6 +111,8 @@ function M.parse(given)
   for name, default in pairs(DEFAULTS) do options[name] = default end
   local copy, unknown = check.take(given, KNOWN)
   if not copy then return nil, "unknown option " .. check.word(unknown) end
+  local message = take_old(copy)
+  if message then return nil, message end
   for name, value in pairs(copy) do
     local domain = DOMAINS[name]
     if domain then
@@ -107,7 +121,6 @@ function M.parse(given)
     end
     options[name] = value
   end
-  local message
   options.cost, message = cost_model(copy.cost)
   if not options.cost then return nil, message end
   if type(copy.capture_sizes) ~= "nil" then

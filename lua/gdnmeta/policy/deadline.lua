@@ -11,6 +11,6 @@ return {
   key = due,
   victim = due,
   chunk = function(_, want, ctx)
-    return math.min(want, math.max(ctx.cost.tokens_within(ctx.min_slack), LEAST, ctx.block))
+    return math.min(want, math.max(ctx.cost.tokens_within(ctx.min_slack), LEAST, ctx.chunk_multiple))
   end,
 }

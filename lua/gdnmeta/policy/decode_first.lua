@@ -7,8 +7,8 @@ local PACE = 100 -- tokens a second
 
 return {
   decode_first = true,
-  key = function(r) return r.arrival + r.computed / PACE end,
+  key = function(r) return r.arrival + r.computed_tokens / PACE end,
   chunk = function(_, want, ctx)
-    return math.min(want, math.max(BUDGET, ctx.block) - ctx.prefill_taken)
+    return math.min(want, math.max(BUDGET, ctx.chunk_multiple) - ctx.prefill_taken)
   end,
 }

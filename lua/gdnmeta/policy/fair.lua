@@ -104,7 +104,7 @@ local function plan_step(number)
 end
 
 local function price(r)
-  return r.preemptions == 0 and PROMPT * (r.prompt - r.cached_prefix) / r.weight or 0
+  return r.preemptions == 0 and PROMPT * (r.prompt_tokens - r.cached_prefix) / r.weight or 0
 end
 
 local function charge(user, cost)

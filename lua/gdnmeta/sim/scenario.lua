@@ -138,7 +138,7 @@ local function prepare(opts)
     max_num_batched_tokens = o.max_num_batched_tokens,
     long_prefill_token_threshold = o.long_prefill_token_threshold, chunked_prefill = o.chunked_prefill,
     kv_headroom = o.kv_headroom, preempt_limit = o.preempt_limit,
-    kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, drafts = o.num_speculative_tokens,
+    kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, default_drafts = o.num_speculative_tokens,
     ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
     cost = model:in_seconds(), seed = o.seed,
     stopwatch = o.measure and function() return clock() / 1e9 end or nil,

@@ -19,8 +19,8 @@ function M.starve(e, i)
 end
 
 local function too_short(e, hooks, i, n)
-  hooks.guard:fail("chunk", ("chunk gives %d tokens, want 0 or at least ctx.block = %d"):format(n, e.block),
-                   nil, e.requests.id[i])
+  local message = ("chunk gives %d tokens, want 0 or at least ctx.chunk_multiple = %d"):format(n, e.block)
+  hooks.guard:fail("chunk", message, nil, e.requests.id[i])
 end
 
 -- What the policy would give it in a step that has given nothing yet: less than a block is a mistake then,

@@ -46,7 +46,7 @@ end
 
 -- Whole blocks are what a policy forgets that was tried in mode none.
 local function idle_problem(e)
-  local hint = e.align and ("; a chunk takes whole blocks of ctx.block = %d tokens"):format(e.block) or ""
+  local hint = e.align and ("; a chunk takes multiples of ctx.chunk_multiple = %d"):format(e.block) or ""
   return rules.I24 .. "nothing is scheduled, though requests could run" .. hint
 end
 

@@ -1,6 +1,7 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
 -- the engine's columns on access and refuse writing; no cdata ever leaves them.
 local check = require "gdnmeta.native.args"
+local renamed = require "gdnmeta.native.renamed"
 local bit = require "bit"
 
 local huge, min = math.huge, math.min
@@ -15,13 +16,29 @@ local function read_only(what, reader)
   })
 end
 
-local PLAIN = { "prompt", "max_tokens", "computed", "known", "preemptions", "weight", "priority", "arrival",
+-- Names of the release before.
+local OLD_R = { prompt = "prompt_tokens", computed = "computed_tokens" }
+local OLD_CTX = { budget_left = "tokens_left", seqs_left = "requests_left", free_slots = "slots_left",
+                  k = "max_drafts", block = "chunk_multiple" }
+
+-- The field of an old name, or nil. From then on it is one like the others, at no cost to a step.
+local function old_field(what, fields, old, name)
+  local new = old[name]
+  if not new then return nil end
+  renamed.once(what .. "." .. name, what .. "." .. new)
+  fields[name] = fields[new]
+  return fields[name]
+end
+
+local PLAIN = { "max_tokens", "known", "preemptions", "weight", "priority", "arrival",
                 "deadline", "ttft", "tpot", "last_emit" }
 
 -- Functions of a request's number.
 local function request_fields(e)
   local r, fields = e.requests, {}
   for _, name in ipairs(PLAIN) do fields[name] = function(i) return r[name][i] end end
+  function fields.prompt_tokens(i) return r.prompt[i] end
+  function fields.computed_tokens(i) return r.computed[i] end
   function fields.id(i) return r.id[i] end
   function fields.user(i) return e.users.name[r.user[i]] end
   function fields.class(i) return e.classes.name[r.class[i]] end
@@ -70,17 +87,17 @@ end
 local function step_fields(e, options)
   local plan, fields = e.plan, {}
   local constants = {
-    aging = options.aging, rekey_limit = options.rekey_limit, k = e.num_spec, counters = {},
-    block = e.states.align and e.states.block or 1, random = random_numbers(options.seed), pad = e.pad,
-    cost = cost_of(e, options.cost),
+    aging = options.aging, rekey_limit = options.rekey_limit, max_drafts = e.num_spec, counters = {},
+    chunk_multiple = e.states.align and e.states.block or 1, random = random_numbers(options.seed),
+    pad = e.pad, cost = cost_of(e, options.cost),
   }
   for name, value in pairs(constants) do fields[name] = function() return value end end
   function fields.now() return e.now end
   function fields.step() return e.step_number end
-  function fields.budget_left() return plan.tokens_left end
+  function fields.tokens_left() return plan.tokens_left end
   function fields.prefill_taken() return plan.prefill_taken end
-  function fields.seqs_left() return plan.seqs_left end
-  function fields.free_slots() return math.max(plan.slots_left - plan.slots_aside, 0) end
+  function fields.requests_left() return plan.seqs_left end
+  function fields.slots_left() return math.max(plan.slots_left - plan.slots_aside, 0) end
   function fields.kv_left() return math.max(plan.kv_left - plan.kv_aside, 0) end
   function fields.running() return e.num_running end
   function fields.waiting() return e.fifo.size end
@@ -109,17 +126,18 @@ function M.new(e, options)
   local cursor = { i = -1, hook = false }
   local of_request, of_step = request_fields(e), step_fields(e, options)
   local r = read_only("r", function(_, name)
-    local field, i = of_request[name], cursor.i
+    local field, i = of_request[name] or old_field("r", of_request, OLD_R, name), cursor.i
     if not field then error("r has no field " .. check.word(name), 2) end
     if i < 0 then error("r shows a request only while its hook runs", 2) end
     return field(i)
   end)
   local ctx = read_only("ctx", function(_, name)
-    local field = of_step[name]
+    local field = of_step[name] or old_field("ctx", of_step, OLD_CTX, name)
     if not field then error("ctx has no field " .. check.word(name), 2) end
     return field()
   end)
-  return { r = r, ctx = ctx, cursor = cursor, requests = e.requests, step_fields = of_step,
+  local function step_field(name) return of_step[name] or old_field("ctx", of_step, OLD_CTX, name) end
+  return { r = r, ctx = ctx, cursor = cursor, requests = e.requests, step_field = step_field,
            leave = leave }
 end
 

@@ -164,7 +164,7 @@ function M.new(e, view)
   local see_methods, plan_methods = methods_of_view(e, view.cursor, view.r), methods_of_plan(e)
   local see = views.read_only("view", function(_, name)
     if see_methods[name] then return see_methods[name] end
-    local field = view.step_fields[name]
+    local field = view.step_field(name)
     if not field then error("view has no field " .. check.word(name), 2) end
     return field()
   end)
