@@ -151,8 +151,8 @@ end
 --- Run one step.
 ---@param now number seconds
 ---@param clock function|nil returns the seconds when the model is done; without, a step takes no time
----@return boolean|nil busy false when nobody is left; nil when the build was refused
----@return integer|string rows that ran, 0 when the policy holds everybody; or the message
+---@return boolean|nil busy false when no request is left; nil when the build was refused
+---@return integer|string rows that ran, 0 when the policy holds every request; or the message
 ---@return integer? code
 function Host:step(now, clock)
   local engine = self.engine

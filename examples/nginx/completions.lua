@@ -35,7 +35,7 @@ local function keep_alive(request)
 end
 
 -- More bytes of the answer, once there are any; or nil, a problem and a status, without status for a client
--- who left. One who waits for a stream is told that somebody is here.
+-- who left. A client that waits for a stream gets a sign of life.
 local function next_bytes(request, stream)
   local settings, start = worker.settings(), ngx.now()
   local since, sent = start, request.headers_sent and start or start - settings.keep_alive + FIRST_LOOK

@@ -2,7 +2,7 @@
 
 The header is the only description of the ABI: it is read here, so that nothing is declared twice.
   GDNMETA_LIB      the library, where it is not build/libgdnmeta.so of the tree that this file is part of
-  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; gdnmeta_scheduler.h lies beside it
+  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; gdnmeta_scheduler.h is next to it
 """
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Batch:
         read_column  column that holds the current state, -1: fresh; default see gdnmeta.h
         table_row    row of the state tables; or else
         blocks       rows of the batch's own: int32 [n, up to max_blocks_per_row] where there is one group,
-                     else [num_groups, n, ...], zeros behind what is given
+                     else [num_groups, n, ...], zeros after what is given
         """
         if self._owner is None:
             self._opened()
@@ -227,7 +227,7 @@ class Batch:
         return i
 
     def pad(self, rows: int, tokens: int) -> None:
-        """Rows and tokens of the step with its padding, which the build makes behind the real rows."""
+        """Rows and tokens of the step with its padding, which the build makes after the real rows."""
         struct = self._opened()
         n: int = struct.num_rows
         real = int(self._arrays[0][:n].sum(dtype=np.int64))

@@ -160,7 +160,7 @@ class Builder:
         return array_at(self._core.owner, address, (self.max_requests, self.max_blocks_per_row))
 
     def set_blocks(self, group: int, table_row: Any, blocks: Any) -> None:
-        """Write rows of a group's state table, zeros behind what is given: one row and its list, or rows [n]
+        """Write rows of a group's state table, zeros after what is given: one row and its list, or rows [n]
         and blocks [n, up to max_blocks_per_row]."""
         table, one = self.table(group), is_scalar(table_row)
         if one:

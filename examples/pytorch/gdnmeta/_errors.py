@@ -32,7 +32,7 @@ class StaleError(RuntimeError):
 
 
 class ClosedError(ValueError):
-    """The object, or the builder behind it, was closed."""
+    """The object, or its builder, was closed."""
 
 
 def failed(handle: int, status: int) -> NoReturn:

@@ -15,7 +15,7 @@ INT32 = np.dtype(np.int32)
 
 
 class Owner:
-    """A C object, freed once nobody holds this: neither its object in Python nor an array over its memory."""
+    """A C object, freed once nothing holds this: neither its object in Python nor an array over its memory."""
 
     __slots__ = ("handle", "_free", "__weakref__")
 

@@ -64,7 +64,7 @@ end
 
 local function text(value) return type(value) == "string" and #value <= TEXT and not value:find "%c" end
 
--- A builder has each option of GIVEN, at most OPTIONAL beside them, and no other.
+-- A builder has each option of GIVEN, at most OPTIONAL besides, and no other.
 local function builder_problem(given, max_memory)
   if type(given) ~= "table" then return judge.wrong("builder", given, "an object") end
   for _, name in ipairs(GIVEN) do

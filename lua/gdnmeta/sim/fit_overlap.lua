@@ -28,7 +28,7 @@ local function squares_of(steps, x)
   return squares
 end
 
--- From a guess: steps of more than `knee` tokens are bound by arithmetic. Judged anew while that helps.
+-- From a guess: steps of more than `knee` tokens are bound by arithmetic. Classified again while that helps.
 local function descend(steps, knee)
   local bound, best, least = {}, nil, math.huge
   for k, s in ipairs(steps) do bound[k] = s.tokens_padded > knee end

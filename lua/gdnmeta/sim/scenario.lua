@@ -149,8 +149,8 @@ local function prepare(opts)
            name = policy_name(o.policy, policy) }
 end
 
---- Everything ready to run, or nil and why not. Options that some constructor refuses are the mistake of
---- who called sim.run: the message is raised at his line.
+--- Everything ready to run, or nil and why not. Options that some constructor refuses are the mistake of the
+--- caller of sim.run: the message is raised at that line.
 ---@param opts table see OPTIONS
 ---@return table|nil setup what the simulator reads
 ---@return string? message

@@ -21,7 +21,7 @@ local NOBODY = { ["-1"] = true, nan = true, NaN = true, null = true, None = true
 local function forget_nobody(row)
   if NOBODY[tostring(row.session)] then row.session = nil end
   if NOBODY[tostring(row.chat)] then row.chat = nil end
-  if NOBODY[tostring(row.parent)] then row.parent = "-1" end -- nobody's: the chat begins
+  if NOBODY[tostring(row.parent)] then row.parent = "-1" end -- none: the chat begins
 end
 
 -- Seconds on the clock of the file: a number in its unit, or a date.
