@@ -203,7 +203,7 @@ end
 ---@param draft function|nil
 ---@return table host
 function M.new(engine, model, draft)
-  if engine.options.async then error("serving: want an engine that makes one step at a time", 2) end
+  if engine.async then error("serving: want an engine that makes one step at a time", 2) end
   return setmetatable({ engine = engine, model = model, draft = draft or M.look_up, records = {},
                         reports = {}, rows = {}, first = {}, size = 0 }, Host)
 end

@@ -24,10 +24,14 @@ local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), t
 ---@field step_number integer steps so far
 ---@field stats table<string, integer> counters since the start, and waiting and running now
 ---@field policy gdnmeta.Policy
----@field policy_disabled boolean it failed too often in a row: the built-in policy plans
+---@field policy_name string
+---@field policy_enabled boolean false: it failed too often in a row, and the built-in policy plans
+---@field async boolean the option
 ---@field recording gdnmeta.Recording|boolean false: none
 local Engine = receiver.Engine
-receiver.strict("Engine", Engine)
+receiver.strict("Engine", Engine, nil, {
+  policy_disabled = { "policy_enabled", function(self) return not self.policy_enabled end },
+})
 for name, method in pairs(face) do Engine[name] = method end
 
 local function check_now(method, now)
@@ -175,7 +179,7 @@ function Engine:step(now, stream)
   stats.steps = stats.steps + 1
   local guard = self.hooks.guard
   guard:step_done()
-  self.policy_disabled = guard.disabled
+  self.policy_enabled = not guard.disabled
   if self.plan:is_empty() then
     stats.empty_steps = stats.empty_steps + 1
   else

@@ -8,6 +8,7 @@ local M = {
   builder = require("gdnmeta.builder").new,
   builder_bytes = require("gdnmeta.builder").bytes,
   reorder = require("gdnmeta.reorder"),
+  STOP = 1, LENGTH = 2, -- step.finish: why an answer ended
 }
 
 -- The codes that follow nil and a message; gdnmeta.h documents them.

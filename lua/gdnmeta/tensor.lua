@@ -62,7 +62,9 @@ local function expired(view)
 end
 
 ---@class gdnmeta.Tensor
----@field shape integer[] one or two numbers
+---@field rows integer
+---@field columns integer 1 in one dimension
+---@field shape integer[] one or two numbers, in a new table
 ---@field dtype string "int32", "int64" or "bool"
 ---@field data ffi.cdata* pointer to the elements; on a GPU they are the device's
 local methods = {}
@@ -145,6 +147,8 @@ local function index(view, key)
     return element(view, key)
   end
   if methods[key] then return methods[key] end
+  if key == "rows" then return view._rows end
+  if key == "columns" then return view._columns end
   if key == "shape" then return shape(view) end
   if key == "dtype" then return DTYPES[view._dtype] end
   if key == "data" then

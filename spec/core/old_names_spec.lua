@@ -144,6 +144,13 @@ local NAMES = {
       local first = assert(engine:complete(decode(engine), 2))
       return { first, engine:complete(assert(engine:step(3)), 4, { a = { stop = true } }), engine.now }
     end },
+  { "engine.policy_disabled", "engine.policy_enabled",
+    function() return engine_of().policy_disabled end,
+    function()
+      local engine = engine_of { policy = "fair" }
+      assert(engine.policy_name == "fair" and engine.async == false)
+      return not engine.policy_enabled
+    end },
   { "gdn.engine { drafts = }", "gdn.engine { default_drafts = }",
     function() return assert(engine_of { drafts = 1 }).default_drafts end,
     function() return assert(engine_of { default_drafts = 1 }).default_drafts end },

@@ -154,4 +154,17 @@ describe("a tensor view", function()
     assert.are.same({ 0, 1, 131 }, alone:totable())
     assert.are.equal(16, record[17])
   end)
+
+  it("tells its rows and columns as numbers", function()
+    local other = assert(gdn.builder { device = "cpu", max_num_seqs = 4, num_speculative_tokens = 2 })
+    local three = assert(other:batch())
+    for row = 0, 2 do
+      three:add { query_len = 3, seq_len = 40, prompt_done = true, drafts = 2,
+                  blocks = { 3 * row + 1, 3 * row + 2, 3 * row + 3 } }
+    end
+    local shown = assert(other:build(three))
+    local cells, vector = shown.spec_state_indices_tensor, shown.spec_query_start_loc
+    assert.are.same({ 3, 3, 4, 1 }, { cells.rows, cells.columns, vector.rows, vector.columns })
+    other:close()
+  end)
 end)

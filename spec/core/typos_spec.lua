@@ -75,7 +75,7 @@ describe("An object", function()
 
   it("has the fields that are documented, whatever they hold", function()
     local step = all.step[2]
-    for _, name in ipairs { "stats", "policy", "num_spec", "builder", "policy_disabled", "in_flight" } do
+    for _, name in ipairs { "stats", "policy", "num_spec", "builder", "policy_enabled", "in_flight" } do
       assert.is_not_nil(engine[name])
     end
     assert.is_nil(step.policy_seconds)

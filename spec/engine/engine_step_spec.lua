@@ -1,4 +1,5 @@
 -- What one step of an engine contains, and what its results change.
+local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
 local ECAP = -3
@@ -171,7 +172,7 @@ describe("Engine:complete", function()
     engine:complete(step, 2, { [1] = { accepted_drafts = 1, stop = true } })
     assert.are.same({ 1 }, step.finished)
     assert.are.equal(2, step.emitted[0])
-    assert.are.equal(1, step.finish[0])
+    assert.are.equal(gdn.STOP, step.finish[0])
   end)
 
   it("takes them from the step's arrays", function()
@@ -179,7 +180,7 @@ describe("Engine:complete", function()
     local step = first_decode()
     step.accepted_drafts[0], step.stop[0], step.next_drafts[0] = 3, 2, 0
     engine:complete(step, 1)
-    assert.are.same({ 2, 1 }, { step.emitted[0], step.finish[0] })
+    assert.are.same({ 2, gdn.STOP }, { step.emitted[0], step.finish[0] })
     assert.are.same({ 1 }, step.finished)
     assert.are.equal(0, engine:slots().used)
   end)
@@ -240,7 +241,7 @@ describe("Engine:complete", function()
       engine:complete(step, 0)
       for row = 0, step.num_rows - 1 do
         emitted[step:id(row)] = emitted[step:id(row)] + step.emitted[row]
-        if step.finish[row] > 0 then assert.are.equal(2, step.finish[row]) end
+        if step.finish[row] > 0 then assert.are.equal(gdn.LENGTH, step.finish[row]) end
       end
     end
     assert.are.same({ long = 8, short = 3 }, emitted)

@@ -108,7 +108,7 @@ describe("Requests that a policy holds", function()
       assert.is_true(s.step().fallback)
       assert.are.equal("waiting", s.engine:request("held").state)
     end
-    assert.is_true(s.engine.policy_disabled)
+    assert.is_false(s.engine.policy_enabled)
     s.step()
     assert.are.equal("running", s.engine:request("held").state)
     s.engine:close()
@@ -126,7 +126,7 @@ describe("Requests that a policy holds", function()
     end
     assert.are.equal("I24, progress: nothing is scheduled in 3 steps, the policy holds all 5 requests "
                      .. "that it was asked about", s.engine:failures()[1].message)
-    assert.is_false(s.engine.policy_disabled)
+    assert.is_true(s.engine.policy_enabled)
     open = true
     assert.are.equal(5, s.step().num_rows)
     s.engine:close()

@@ -115,11 +115,11 @@ describe("A policy that fails", function()
       return 1
     end }
     for now = 1, 3 do
-      assert.is_false(engine.policy_disabled)
+      assert.is_true(engine.policy_enabled)
       engine:complete(engine:step(now), now)
       for k = 1, 2 do assert(engine:submit { id = now * 10 + k, prompt_tokens = 50, max_tokens = 1 }) end
     end
-    assert.is_true(engine.policy_disabled)
+    assert.is_false(engine.policy_enabled)
     local before = calls
     local step = engine:step(4)
     assert.is_true(step.fallback)
@@ -127,7 +127,7 @@ describe("A policy that fails", function()
     engine:complete(step, 4)
     good = true
     engine:policy_reset()
-    assert.is_false(engine.policy_disabled)
+    assert.is_true(engine.policy_enabled)
     step = engine:step(5)
     assert.is_false(step.fallback)
     assert.is_true(calls > before)
@@ -141,7 +141,7 @@ describe("A policy that fails", function()
     for id = 1, 30 do assert(engine:submit { id = id, prompt_tokens = 40, max_tokens = 1 }) end
     steps_until_idle()
     assert.is_true(#engine:failures() > 6)
-    assert.is_false(engine.policy_disabled)
+    assert.is_true(engine.policy_enabled)
   end)
 
   it("raises where on_policy_error says so, and leaves everything as it was", function()

@@ -112,7 +112,8 @@ describe("fair", function()
     before_each(function() policy, ctx = gdn.policy "fair", { step = 1 } end)
 
     local function request(user, fields)
-      local r = { user = user, prompt = 10, cached_prefix = 0, weight = 1, preemptions = 0, user_waiting = 0,
+      local r = { user = user, prompt_tokens = 10, cached_prefix = 0, weight = 1, preemptions = 0,
+                  user_waiting = 0,
                   user_requests = 1 }
       for name, value in pairs(fields or {}) do r[name] = value end
       return r

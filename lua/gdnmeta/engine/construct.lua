@@ -108,7 +108,7 @@ local function facts(o)
   local reads_accepted = o.accepted ~= nil and not align
   return {
     builder = o.builder, second_builder = o.second_builder or false, options = o, config = c,
-    stopwatch = o.stopwatch or false,
+    stopwatch = o.stopwatch or false, async = o.async, policy_name = "",
     max_num_seqs = o.max_num_seqs, max_num_batched_tokens = o.max_num_batched_tokens,
     admit_after_preemption = o.admit_after_preemption, default_drafts = o.default_drafts,
     preempt_limit = o.preempt_limit,
@@ -129,7 +129,7 @@ local function begin(self, r)
   -- Not nil: an unknown field of an engine is a mistake of the caller.
   self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
   self.policy, self.policy_source, self.hooks = false, false, false
-  self.slots_coming, self.kv_coming, self.seats_coming, self.policy_disabled = 0, 0, 0, false
+  self.slots_coming, self.kv_coming, self.seats_coming, self.policy_enabled = 0, 0, 0, true
   self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
   self.is_hungry = false -- a running request found no memory after the admissions
   self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with held requests only

@@ -110,7 +110,8 @@ local function follow(self, policy, source)
   local queue = make.queue(self, policy)
   if queue == nil then return nil, "no memory for a queue", ENOMEM end
   local records = self.hooks and self.hooks.guard.records
-  self.policy, self.policy_source, self.policy_disabled = policy, source, false
+  self.policy, self.policy_source = policy, source
+  self.policy_name, self.policy_enabled = policy.name, true
   self.hooks = hooks.new(self, self.view, policy, self.options)
   if records then self.hooks.guard.records = records end
   for _, i in pairs(self.requests.index) do

@@ -75,7 +75,7 @@ local function memory(page, engine)
     gauge("kv_blocks_used", "Blocks of the attention cache in use.", kv.used)
   end
   gauge("policy_disabled", "1: the policy failed too often, the built-in one plans.",
-    engine.policy_disabled and 1 or 0)
+    engine.policy_enabled and 0 or 1)
 end
 
 --- The page as it is now.

@@ -8,7 +8,7 @@ local classes = require "gdnmeta.native.methods"
 local BATCH = { fields = { "num_rows", "max_rows", "rows" },
                 methods = { "add", "push", "pad", "index", "clear", "close" } }
 local METADATA = { fields = explain.names, methods = { "group" } }
-local TENSOR = { fields = { "shape", "dtype", "data" }, methods = { "at", "totable" } }
+local TENSOR = { fields = { "rows", "columns", "shape", "dtype", "data" }, methods = { "at", "totable" } }
 local LIBRARY = { fields = { "builder", "engine", "policy", "record", "reorder", "sim", "_VERSION", "ECAP",
                              "EDEVICE", "EGUARD", "EINVAL", "ENOMEM" }, methods = {} }
 

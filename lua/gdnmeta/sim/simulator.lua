@@ -247,7 +247,7 @@ function M.run(opts)
   run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
   run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
   run.classes = by_class.figures(self.tally)
-  run.failure, run.switched_off = failure_of(s.engine), s.engine.policy_disabled
+  run.failure, run.switched_off = failure_of(s.engine), not s.engine.policy_enabled
   run.wall.seconds = (clock() - start) / 1e9
   close(s)
   return run
