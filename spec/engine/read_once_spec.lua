@@ -55,7 +55,8 @@ describe("Engine:submit", function()
   it("takes fields that are inherited, and judges them", function()
     assert(engine:submit(inherits(REQUEST)))
     local shown = engine:request "a"
-    assert.are.same({ "ada", "gold", 10, 4 }, { shown.user, shown.class, shown.prompt, shown.max_tokens })
+    assert.are.same({ "ada", "gold", 10, 4 },
+      { shown.user, shown.class, shown.prompt_tokens, shown.max_tokens })
     for name, bad in pairs(BAD) do
       local before = books(engine)
       local ok, message = pcall(engine.submit, engine, inherits(with(with(REQUEST, "id", "b"), name, bad)))

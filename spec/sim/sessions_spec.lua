@@ -134,7 +134,7 @@ describe("Sessions #lua", function()
   it("go on where a turn is turned away, by the policy or for its length", function()
     local r = run { workload = { requests = 60, rate = 30, output_max = 60 }, sessions = 5, think = 1,
                     policy = { name = "odd", admit = function(q)
-                      if q.prompt % 2 == 1 then return nil, "odd" end
+                      if q.prompt_tokens % 2 == 1 then return nil, "odd" end
                       return true
                     end } }
     check_turns(r, 20)
