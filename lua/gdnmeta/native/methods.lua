@@ -15,16 +15,21 @@ local M = { Builder = Builder, Batch = Batch, Engine = Engine, Step = Step }
 ---@param optional table|nil name -> true
 ---@param old table|nil name of the release before -> { what to write instead, function(self) value }
 function M.strict(class, metatable, optional, old)
-  optional, old = optional or {}, old or {}
-  function metatable.__index(self, name)
-    local value = rawget(metatable, name)
-    if value ~= nil then return value end
-    local found = old[name]
-    if found then
+  optional = optional or {}
+  local function missing(_, name)
+    if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, check.show(name)), 2) end
+  end
+  if old then
+    function metatable.__index(self, name)
+      local value = rawget(metatable, name)
+      if value ~= nil then return value end
+      local found = old[name]
+      if not found then return missing(self, name) end
       renamed.once(("%s.%s"):format(class:lower(), name), ("%s.%s"):format(class:lower(), found[1]))
       return found[2](self)
     end
-    if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, check.show(name)), 2) end
+  else -- methods are then found without a call
+    metatable.__index = setmetatable(metatable, { __index = missing })
   end
   function metatable.__newindex(self, name, value)
     if not optional[name] and rawget(metatable, name) == nil then -- a method may be set over for one object
