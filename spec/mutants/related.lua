@@ -138,7 +138,7 @@ local MAP = {
   { "metadata/nums_dict", "metadata conformance" },
   { "builder/device_inputs", "callers builder cuda_context tables" },
   { "metadata/draw", "drawing texts show" },
-  { "repl/explain", "texts repl" },
+  { "repl/explain", "explain texts repl" },
   { "repl", "texts show repl" },
   { "tensor", "tensor metadata" },
   { "builder/vllm_arguments", "build_raw raw_refusals" },

@@ -4,12 +4,10 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local NONE = require("gdnmeta.engine.requests").NONE
+local heaps = require "gdnmeta.engine.queue.heap"
 local parked = require "gdnmeta.engine.queue.parked"
 
-local out_t = ffi.typeof "gdn_heap *[1]"
 local items_t = ffi.typeof "int32_t[?]"
-
-local function heap_free(heap) lib.gdn_heap_free(heap) end
 
 local Lanes = {}
 Lanes.__index = Lanes
@@ -168,11 +166,11 @@ local M = {}
 --- policy.group names the requests' column that separates the lanes: "user" or "class".
 --- An empty queue with room for all; nil: no memory.
 function M.new(requests, fifo, policy, limit)
-  local out, back = out_t(), parked.new(requests, true)
-  if not back or lib.gdn_heap_new(requests.capacity, out) ~= 0 then return nil end
+  local back, heap = parked.new(requests, true), heaps(requests.capacity)
+  if not back or not heap then return nil end
   return setmetatable({
     requests = requests, fifo = fifo, column = policy.group, hooks = false, limit = limit,
-    heap = ffi.gc(out[0], heap_free), items = items_t(limit),
+    heap = heap, items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
     count = 0, turn = 0, touched = 0, parked = back,
   }, Lanes)

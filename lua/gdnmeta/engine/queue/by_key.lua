@@ -5,12 +5,10 @@
 -- so that a look without effect costs no request its place.)
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local heaps = require "gdnmeta.engine.queue.heap"
 local parked = require "gdnmeta.engine.queue.parked"
 
-local out_t = ffi.typeof "gdn_heap *[1]"
 local items_t = ffi.typeof "int32_t[?]"
-
-local function heap_free(heap) lib.gdn_heap_free(heap) end
 
 local ByKey = {}
 ByKey.__index = ByKey
@@ -94,10 +92,10 @@ local M = {}
 
 --- An empty queue with room for all; nil: no memory.
 function M.new(requests, fifo, policy, limit)
-  local out, back = out_t(), parked.new(requests)
-  if not back or lib.gdn_heap_new(requests.capacity, out) ~= 0 then return nil end
+  local back, heap = parked.new(requests), heaps(requests.capacity)
+  if not back or not heap then return nil end
   return setmetatable({ requests = requests, fifo = fifo, static = policy.static, hooks = false,
-                        limit = limit, parked = back, heap = ffi.gc(out[0], heap_free),
+                        limit = limit, parked = back, heap = heap,
                         items = items_t(limit), held = {}, popped = 0 }, ByKey)
 end
 
