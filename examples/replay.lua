@@ -3,7 +3,7 @@
 --   make demo [TRACE=file]        luajit examples/replay.lua [file]
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
-local ns = require "gdnmeta.sim.wall_clock"
+local wall_clock = require "gdnmeta.sim.wall_clock"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 
@@ -49,9 +49,9 @@ local function build(run, builder, batch, running, rows)
   end
 
   run.steps = run.steps + 1
-  local before = ns()
+  local before = wall_clock()
   local meta, err = builder:build(batch)
-  run.build[run.steps] = ns() - before
+  run.build[run.steps] = wall_clock() - before
   check(meta, "step %d: %s", run.steps, err)
 
   local prefill, decode = meta.num_prefill_tokens, meta.num_decode_tokens
@@ -108,7 +108,7 @@ local function replay(requests, policy_class, progress)
     max_num_seqs = rows_max, max_num_batched_tokens = budget, num_slots = rows_max + 1,
   })
   local policy, batch, run = policy_class.new(builder), assert(builder:batch()), new_run(requests)
-  local now, arrived, start = 0, 0, ns()
+  local now, arrived, start = 0, 0, wall_clock()
   while run.finished < #requests do
     while arrived < #requests and requests[arrived + 1].arrival <= now do
       arrived = arrived + 1
@@ -127,7 +127,7 @@ local function replay(requests, policy_class, progress)
       now = requests[arrived + 1].arrival
     end
   end
-  run.virtual, run.seconds = now, (ns() - start) / 1e9
+  run.virtual, run.seconds = now, (wall_clock() - start) / 1e9
   check_sums(run)
   builder:close()
   return run
@@ -164,7 +164,7 @@ local function show_progress(requests)
   local terminal, tenth = ffi.C.gdn_replay_isatty(1) == 1, math.ceil(#requests / 10)
   local due = terminal and 0 or tenth
   return function(s)
-    local at, last = terminal and ns() or s.finished, s.finished == #requests
+    local at, last = terminal and wall_clock() or s.finished, s.finished == #requests
     if at < due and not last then return end
     due = at + (terminal and 1e8 or tenth)
     io.write(terminal and "\r\27[K" or "", ("%s of %s requests, %s steps"):format(

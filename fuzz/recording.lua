@@ -2,10 +2,10 @@
 -- that names the line. Bytes that do not begin like JSON are edits of a recording that is right.
 package.path = "./?.lua;" .. package.path
 local edits = require "fuzz.edits"
-local judge = require "gdnmeta.record.validate"
+local validate = require "gdnmeta.record.validate"
 local reader = require "gdnmeta.record.reader"
 local rebuilds = require "gdnmeta.record.rebuild"
-local stories = require "gdnmeta.cli.inspect_request"
+local inspect_request = require "gdnmeta.cli.inspect_request"
 
 local MAX_MEMORY = 4 * 2 ^ 20
 local RULES = { false, "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }
@@ -37,7 +37,7 @@ end
 -- requests can be told.
 local function rebuild(recording, rules)
   local told = {}
-  for i, id in ipairs(ASKED) do told[i] = stories.new(id, say, judge.short) end
+  for i, id in ipairs(ASKED) do told[i] = inspect_request.new(id, say, validate.short) end
   local built, message, code = rebuilds.new(recording.header, "cpu", rules)
   if not built then return assert(type(message) == "string" and code < 0, message) end
   while true do

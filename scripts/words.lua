@@ -2,7 +2,7 @@
 -- that gdnmeta.h declares are public and stay. Where a line says "still used", identifiers may have it until
 -- they are renamed; "still used, also by files": names of files too. A line that need not say so is named.
 local WORDS = [[
-answers         results_in               -- still used
+answers         results_in
 borrowed        lent
 cells           state_indices            -- still used
 checker         verifier
@@ -12,7 +12,7 @@ drafts_named    any_drafts_given
 face            public, control          -- still used
 forks           fork_count               -- still used
 high_cover      slots_to                 -- still used
-interpreted     uncompiled               -- still used
+interpreted     uncompiled
 judge           validate                 -- still used
 knee            max_rate                 -- still used
 kv_cover        kv_reserved_to           -- still used

@@ -3,7 +3,7 @@
 -- once what is compiled once has been compiled: the best of several stretches of the run's second half. It is
 -- read from the wall clock: a thread's own clock is a system call, of which two halves, up to 4 us at the
 -- 99th percentile, would count as the policy's. So it wants a machine that does little else.
-local samples = require "gdnmeta.sim.histogram"
+local histogram = require "gdnmeta.sim.histogram"
 
 local STRETCHES = 6 -- of some 6,000 steps
 local POLICIES = { "fcfs", "fair", "shortest_prefill", "deadline" }
@@ -29,7 +29,7 @@ return {
       }, function(tally)
         if tally.finished < tally.n * (1 + stretch / STRETCHES) / 2 then return end
         if stretch > 0 then best = math.min(best, tally.policy_us:percentile(99)) end
-        stretch, tally.policy_us = stretch + 1, samples.new()
+        stretch, tally.policy_us = stretch + 1, histogram.new()
       end)
       s:note(("%s: %d steps"):format(policy, run.steps))
       s:report(policy .. "_p99_us", best, "<=", 10)

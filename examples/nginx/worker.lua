@@ -9,7 +9,7 @@ local hosts = require "examples.serving"
 local policy_file = require "examples.nginx.policy_file"
 local read_settings = require("examples.nginx.settings").read
 local streams = require "examples.nginx.stream"
-local traces = require "gdnmeta.native.trace_cuts"
+local trace_cuts = require "gdnmeta.native.trace_cuts"
 local uses = require "examples.nginx.uses"
 
 ffi.cdef "int kill(int pid, int signal);"
@@ -103,7 +103,7 @@ end
 --- In a worker. What keeps an engine from being made may pass.
 function M.start(premature)
   if premature then return end
-  traces.raise_limits()
+  trace_cuts.raise_limits()
   started = started or ngx.time()
   local ok, problem = pcall(begin)
   if ok then return end

@@ -2,15 +2,15 @@
 -- fill its arrays on their own.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
-local drawing = require "gdnmeta.metadata.draw"
+local args = require "gdnmeta.native.args"
+local draw = require "gdnmeta.metadata.draw"
 local owned = require "gdnmeta.native.owned"
-local receiver = require "gdnmeta.native.methods"
+local methods = require "gdnmeta.native.methods"
 local renamed = require "gdnmeta.native.renamed"
 local row_writer = require "gdnmeta.batch.row"
 
-local opened = receiver.batch
-local integer, INT32_MAX = check.integer, check.INT32_MAX
+local opened = methods.batch
+local integer, INT32_MAX = args.integer, args.INT32_MAX
 local write, write_blocks, keep_arrays = row_writer.write, row_writer.write_blocks, row_writer.keep_arrays
 local ECAP = tonumber(lib.GDN_ECAP)
 local FIELDS = { query_len = true, seq_len = true, blocks = true, drafts = true, accepted = true,
@@ -25,7 +25,7 @@ local function batch_free(rows) lib.gdn_batch_free(rows) end
 ---@field max_tokens integer tokens of its rows at most
 ---@field rows ffi.cdata* gdn_batch *, for hosts that fill its arrays themselves
 local Batch = {}
-local metatable = receiver.Batch
+local metatable = methods.Batch
 
 local function full(max_rows)
   return nil, ("%d rows, the batch holds %d"):format(max_rows + 1, max_rows), ECAP
@@ -53,7 +53,7 @@ function Batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
   if table_row == nil then
     local last = self.table_rows.least - 1
-    error("gdnmeta.Batch:push: " .. check.wrong_integer("table_row", nil, 0, last), 2)
+    error("gdnmeta.Batch:push: " .. args.wrong_integer("table_row", nil, 0, last), 2)
   end
   local row = write(self, "push", query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
   return row
@@ -67,9 +67,9 @@ end
 ---@return integer? code
 function Batch:add(row)
   opened(self, "add")
-  if type(row) ~= "table" then error("gdnmeta.Batch:add: " .. check.wrong("row", row, "a table"), 2) end
+  if type(row) ~= "table" then error("gdnmeta.Batch:add: " .. args.wrong("row", row, "a table"), 2) end
   for name in next, row do
-    if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. check.word(name), 2) end
+    if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. args.word(name), 2) end
   end
   -- Metamethods of `row` may close the batch or write into it; none runs from here on.
   local query_len, seq_len, blocks, drafts = row.query_len, row.seq_len, row.blocks, row.drafts
@@ -94,17 +94,17 @@ function Batch:pad(rows, tokens)
   local batch = opened(self, "pad")
   local n, real = batch.num_rows, 0
   if n < 0 or n > batch.max_rows then
-    error("gdnmeta.Batch:pad: " .. check.wrong_integer("num_rows", n, 0, batch.max_rows), 2)
+    error("gdnmeta.Batch:pad: " .. args.wrong_integer("num_rows", n, 0, batch.max_rows), 2)
   end
   local query_len = self.query_len
   for i = 0, n - 1 do real = real + query_len[i] end
   if not integer(rows, n, INT32_MAX) then
     local wanted = ("an integer >= %d, the rows it has"):format(n)
-    error("gdnmeta.Batch:pad: " .. check.wrong("rows", rows, wanted), 2)
+    error("gdnmeta.Batch:pad: " .. args.wrong("rows", rows, wanted), 2)
   end
   if not integer(tokens, real, INT32_MAX) then
     local wanted = ("an integer >= %d, the tokens of its rows"):format(real)
-    error("gdnmeta.Batch:pad: " .. check.wrong("tokens", tokens, wanted), 2)
+    error("gdnmeta.Batch:pad: " .. args.wrong("tokens", tokens, wanted), 2)
   end
   if rows > batch.max_rows then
     return nil, ("%d rows, the batch holds %d"):format(rows, batch.max_rows), ECAP
@@ -127,14 +127,14 @@ function Batch:index(row, seq_index, accepted_index)
     error("gdnmeta.Batch:index: the builder's device is the CPU, want a CUDA device", 2)
   end
   if not integer(row, 0, rows.num_rows - 1) then
-    error("gdnmeta.Batch:index: " .. check.wrong_integer("row", row, 0, rows.num_rows - 1), 2)
+    error("gdnmeta.Batch:index: " .. args.wrong_integer("row", row, 0, rows.num_rows - 1), 2)
   end
   if accepted_index == nil then accepted_index = -1 end
   if not integer(seq_index, -1, INT32_MAX) then
-    error("gdnmeta.Batch:index: " .. check.wrong_integer("seq_index", seq_index, -1, INT32_MAX), 2)
+    error("gdnmeta.Batch:index: " .. args.wrong_integer("seq_index", seq_index, -1, INT32_MAX), 2)
   end
   if not integer(accepted_index, -1, INT32_MAX) then
-    error("gdnmeta.Batch:index: " .. check.wrong_integer("accepted_index", accepted_index, -1, INT32_MAX), 2)
+    error("gdnmeta.Batch:index: " .. args.wrong_integer("accepted_index", accepted_index, -1, INT32_MAX), 2)
   end
   if rows.indexed == 0 then
     ffi.fill(rows.seq_index, rows.max_rows * 4, 0xff)
@@ -152,7 +152,7 @@ end
 
 --- Free its memory now; the collector frees that of a batch which nothing refers to any more.
 function Batch:close()
-  if getmetatable(self) ~= metatable then receiver.colon("Batch", "close") end
+  if getmetatable(self) ~= metatable then methods.colon("Batch", "close") end
   if self.held then error("gdnmeta.Batch:close: the batch belongs to an engine", 2) end
   local rows = rawget(self, "rows")
   if rows ~= nil then self.release(rows) end
@@ -168,17 +168,17 @@ function metatable.__index(self, name)
   local rows = rawget(self, "rows")
   if rows == nil then error("gdnmeta.Batch: closed", 2) end
   if name == "num_rows" then return rows.num_rows end
-  error("gdnmeta.Batch: no field " .. check.show(name), 2)
+  error("gdnmeta.Batch: no field " .. args.show(name), 2)
 end
 
 function metatable.__newindex(_, name)
   local hint = name == "num_rows" and "; clear() empties the batch" or ""
-  error("gdnmeta.Batch: read-only, cannot set " .. check.show(name) .. hint, 2)
+  error("gdnmeta.Batch: read-only, cannot set " .. args.show(name) .. hint, 2)
 end
 
 function metatable.__tostring(self)
   local rows = rawget(self, "rows")
-  return rows == nil and "gdnmeta.Batch(closed)" or drawing.batch(rows)
+  return rows == nil and "gdnmeta.Batch(closed)" or draw.batch(rows)
 end
 
 local M = {}

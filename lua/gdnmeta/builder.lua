@@ -2,15 +2,15 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"
-local check = require "gdnmeta.native.args"
-local checks = require "gdnmeta.builder.verify"
-local device = require "gdnmeta.builder.device_inputs"
+local args = require "gdnmeta.native.args"
+local verify = require "gdnmeta.builder.verify"
+local device_inputs = require "gdnmeta.builder.device_inputs"
 local failed = require "gdnmeta.builder.failed"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.builder.options"
 local owned = require "gdnmeta.native.owned"
-local raw = require "gdnmeta.builder.vllm_arguments"
-local receiver = require "gdnmeta.native.methods"
+local vllm_arguments = require "gdnmeta.builder.vllm_arguments"
+local methods = require "gdnmeta.native.methods"
 local tables = require "gdnmeta.builder.tables"
 
 local config_t = ffi.typeof "gdn_config"
@@ -38,15 +38,15 @@ local function builder_free(handle) lib.gdn_builder_free(handle) end
 ---@field decode_cudagraph_max_bs integer rows of the largest captured decode step; 0: none is captured
 ---@field reorder_batch_threshold integer query_len up to which a row may be a decode
 ---@field bytes integer memory of its arena and tables
-local Builder = receiver.Builder
-local opened = receiver.builder
-receiver.strict("Builder", Builder, nil, {
-  check_result = { "take_check_result", function() return checks.old.check_result end },
-  device_error = { "take_device_error", function() return device.old.device_error end },
+local Builder = methods.Builder
+local opened = methods.builder
+methods.strict("Builder", Builder, nil, {
+  check_result = { "take_check_result", function() return verify.old.check_result end },
+  device_error = { "take_device_error", function() return device_inputs.old.device_error end },
 })
 for name, method in pairs(tables) do Builder[name] = method end
-for name, method in pairs(device.methods) do Builder[name] = method end
-for name, method in pairs(checks.methods) do Builder[name] = method end
+for name, method in pairs(device_inputs.methods) do Builder[name] = method end
+for name, method in pairs(verify.methods) do Builder[name] = method end
 
 -- A build succeeded: views of the step before are stale from here on.
 local function succeeded(self)
@@ -56,7 +56,7 @@ local function succeeded(self)
 end
 
 local function stream_error(method, stream)
-  error(("gdnmeta.Builder:%s: %s"):format(method, check.wrong("stream", stream, "nil or a pointer")), 3)
+  error(("gdnmeta.Builder:%s: %s"):format(method, args.wrong("stream", stream, "nil or a pointer")), 3)
 end
 
 --- An empty batch for this builder.
@@ -73,7 +73,7 @@ end
 
 local function not_a_batch(self, batch)
   if not batches.is_batch(batch) then
-    error("gdnmeta.Builder:build: " .. check.wrong("batch", batch, "a batch of this builder"), 3)
+    error("gdnmeta.Builder:build: " .. args.wrong("batch", batch, "a batch of this builder"), 3)
   elseif batch.owner ~= self.token then
     error("gdnmeta.Builder:build: the batch belongs to another builder", 3)
   end
@@ -91,7 +91,7 @@ function Builder:build(batch, stream)
   local handle = opened(self, "build")
   local rows = type(batch) == "table" and rawget(batch, "rows")
   if not rows or rawget(batch, "owner") ~= self.token then not_a_batch(self, batch) end
-  if stream ~= nil and not check.pointer(stream) then stream_error("build", stream) end
+  if stream ~= nil and not args.pointer(stream) then stream_error("build", stream) end
   local status = lib.gdn_build(handle, rows, stream)
   if status ~= 0 then return failed(handle, status) end
   return succeeded(self)
@@ -101,7 +101,7 @@ end
 local function from_arguments(method, build)
   return function(self, inputs, stream)
     opened(self, method)
-    if stream ~= nil and not check.pointer(stream) then stream_error(method, stream) end
+    if stream ~= nil and not args.pointer(stream) then stream_error(method, stream) end
     local arguments, message = self.raw:fill(inputs)
     if not arguments then error(("gdnmeta.Builder:%s: %s"):format(method, message), 2) end
     local handle = opened(self, method) -- `inputs` may have closed it
@@ -135,9 +135,9 @@ Builder.capture = from_arguments("capture", lib.gdn_capture)
 
 --- Free everything now. The collector frees a builder that is unreachable.
 function Builder:close()
-  if getmetatable(self) ~= Builder then receiver.colon("Builder", "close") end
+  if getmetatable(self) ~= Builder then methods.colon("Builder", "close") end
   local hook = self.cursor and self.cursor.hook -- of the engine that works on it
-  if hook then error("gdnmeta.Builder:close: called by " .. receiver.caller(hook), 2) end
+  if hook then error("gdnmeta.Builder:close: called by " .. methods.caller(hook), 2) end
   if self.handle then
     self.core.release(self.handle)
     self.raw:close()
@@ -178,7 +178,7 @@ local function wrap(pointer)
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
   self.num_slots = slots(pointer, self.num_groups)
   self.table_rows = { least = self.max_requests }
-  self.raw = raw.new(self.num_groups)
+  self.raw = vllm_arguments.new(self.num_groups)
   self.metadata = metadata.new(core, lib.gdn_builder_metadata(pointer), self.num_groups)
   return setmetatable(self, Builder)
 end

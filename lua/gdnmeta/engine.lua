@@ -1,19 +1,19 @@
 --- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
 -- same code: time is an argument.
-local check = require "gdnmeta.native.args"
-local answers = require "gdnmeta.engine.results_in"
-local arrivals = require "gdnmeta.engine.submit"
+local args = require "gdnmeta.native.args"
+local results_in = require "gdnmeta.engine.results_in"
+local submit = require "gdnmeta.engine.submit"
 local commits = require "gdnmeta.engine.commit"
-local face = require "gdnmeta.engine.control"
+local control = require "gdnmeta.engine.control"
 local guards = require "gdnmeta.engine.hooks.guard"
-local layout = require "gdnmeta.engine.batch_rows"
+local batch_rows = require "gdnmeta.engine.batch_rows"
 local lib = require "gdnmeta.native"
-local make = require "gdnmeta.engine.construct"
-local open = require "gdnmeta.engine.usable"
-local propose = require "gdnmeta.engine.decide.schedule"
-local receiver = require "gdnmeta.native.methods"
+local construct = require "gdnmeta.engine.construct"
+local usable = require "gdnmeta.engine.usable"
+local schedule = require "gdnmeta.engine.decide.schedule"
+local methods = require "gdnmeta.native.methods"
 local renamed = require "gdnmeta.native.renamed"
-local outcomes = require "gdnmeta.engine.complete"
+local complete = require "gdnmeta.engine.complete"
 local watch = require "gdnmeta.engine.stopwatch"
 
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
@@ -28,21 +28,21 @@ local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), t
 ---@field policy_enabled boolean false: it failed too often in a row, and the built-in policy plans
 ---@field async boolean the option
 ---@field recording gdnmeta.Recording|boolean false: none
-local Engine = receiver.Engine
-receiver.strict("Engine", Engine, nil, {
+local Engine = methods.Engine
+methods.strict("Engine", Engine, nil, {
   policy_disabled = { "policy_enabled", function(self) return not self.policy_enabled end },
 })
-for name, method in pairs(face) do Engine[name] = method end
+for name, method in pairs(control) do Engine[name] = method end
 
 local function check_now(method, now)
   if type(now) ~= "number" or now - now ~= 0 then -- nan - nan and inf - inf are no 0
-    error(("gdnmeta.Engine:%s: %s"):format(method, check.wrong("now", now, "a finite number of seconds")), 3)
+    error(("gdnmeta.Engine:%s: %s"):format(method, args.wrong("now", now, "a finite number of seconds")), 3)
   end
 end
 
 local function check_stream(stream)
-  if stream ~= nil and not check.pointer(stream) then
-    error("gdnmeta.Engine:step: " .. check.wrong("stream", stream, "nil or a pointer"), 3)
+  if stream ~= nil and not args.pointer(stream) then
+    error("gdnmeta.Engine:step: " .. args.wrong("stream", stream, "nil or a pointer"), 3)
   end
 end
 
@@ -52,7 +52,7 @@ local function bury(self)
   for n = 1, #gone do
     local i = gone[n]
     self.hooks:event("on_finish", i)
-    arrivals.forget(self, i)
+    submit.forget(self, i)
     gone[n] = nil
   end
 end
@@ -68,14 +68,14 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:submit(request)
-  open.change(self, "submit")
+  usable.change(self, "submit")
   local problem
-  request, problem = arrivals.read(request)
+  request, problem = submit.read(request)
   if not request then error("gdnmeta.Engine:submit: " .. problem, 2) end
-  open.change(self, "submit") -- a metamethod of the request may have closed it
+  usable.change(self, "submit") -- a metamethod of the request may have closed it
   local observer, i = self.observer, nil
-  local refusal, code = arrivals.refusal(self, request)
-  if not refusal then i, refusal, code = arrivals.add(self, request) end
+  local refusal, code = submit.refusal(self, request)
+  if not refusal then i, refusal, code = submit.add(self, request) end
   if not i then
     if observer then observer:refused(request.class) end
     return nil, refusal, code
@@ -95,10 +95,10 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:cancel(id)
-  open.change(self, "cancel")
+  usable.change(self, "cancel")
   local i = self.requests.index[id]
-  if not i then return nil, ("no request %s"):format(check.word(id)), EINVAL end
-  arrivals.cancel(self, i)
+  if not i then return nil, ("no request %s"):format(args.word(id)), EINVAL end
+  submit.cancel(self, i)
   if self.observer then self.observer:cancelled(i) end
   self.gone[1] = i
   bury(self)
@@ -134,10 +134,10 @@ end
 local function build(self, step, stream)
   local stopwatch = self.stopwatch
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
-  layout.write(self, step)
+  batch_rows.write(self, step)
   local metadata, message, code = ask_builder(self, step, stream)
   if not metadata then
-    layout.undo(self, step)
+    batch_rows.undo(self, step)
     step.untold = true
     return nil, message, code
   end
@@ -160,7 +160,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  open.change(self, "step")
+  usable.change(self, "step")
   check_now("step", now)
   check_stream(stream)
   if self.in_flight >= #self.steps then
@@ -170,7 +170,7 @@ function Engine:step(now, stream)
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
-  step.fallback = propose.plan(self)
+  step.fallback = schedule.plan(self)
   if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   local told = #step.admitted
   commits.commit(self, step)
@@ -193,7 +193,7 @@ end
 -- Steps complete in the order in which they were made. number: of the step that the host means.
 local function check_step(self, step, number)
   if type(step) ~= "table" or step ~= self.steps[1] and step ~= self.steps[2] then
-    error("gdnmeta.Engine:complete: " .. check.wrong("step", step, "a step of this engine"), 3)
+    error("gdnmeta.Engine:complete: " .. args.wrong("step", step, "a step of this engine"), 3)
   elseif not step.in_flight or number and number ~= step.number then
     error(("gdnmeta.Engine:complete: step %d is not in flight"):format(number or step.number), 3)
   elseif step ~= self.oldest then
@@ -204,7 +204,7 @@ end
 
 -- A later step in flight was built on drafts that were then rejected: build it again, before it runs.
 local function correct(self, step)
-  outcomes.correct(self, step)
+  complete.correct(self, step)
   if self.device_accepted then return true end
   local metadata, message, code = ask_builder(self, step)
   if code == EGUARD then ask_builder(self, step) end -- on the fresh batch: what it read from the old is stale
@@ -226,29 +226,29 @@ function Engine:complete(step, now, results)
     renamed.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
     now, results = results, now
   end
-  open.change(self, "complete")
+  usable.change(self, "complete")
   check_now("complete", now)
   if type(step) == "table" and step.num_rows == 0 then return true end
   check_step(self, step)
   local damage = step:damage()
   if damage then return nil, damage, EGUARD end
   if results ~= nil and type(results) ~= "table" then
-    error("gdnmeta.Engine:complete: " .. check.wrong("results", results, "a table or nil"), 2)
+    error("gdnmeta.Engine:complete: " .. args.wrong("results", results, "a table or nil"), 2)
   end
   local numbers, problem
   if results then
     local number = step.number
-    numbers, problem = answers.read(step, results, self.default_drafts)
-    open.change(self, "complete") -- metamethods of the results may have closed or completed something,
+    numbers, problem = results_in.read(step, results, self.default_drafts)
+    usable.change(self, "complete") -- metamethods of the results may have closed or completed something,
     check_step(self, step, number) -- and the object may be that of a later step by now
   end
-  problem = problem or answers.problem(step, numbers, self.num_spec)
+  problem = problem or results_in.problem(step, numbers, self.num_spec)
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
-  if numbers then answers.write(step, numbers) end
+  if numbers then results_in.write(step, numbers) end
   self.now = now
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest
-  outcomes.apply(self, step)
+  complete.apply(self, step)
   if self.observer then self.observer:completed(step) end
   self.hooks:emitted(step.request, step.emitted, step.num_rows)
   if #self.gone > 0 then bury(self) end
@@ -268,15 +268,15 @@ guards.protect(Engine)
 ---@return integer? code
 ---@function engine
 local function engine(options)
-  local parsed, problem = make.options(options)
+  local parsed, problem = construct.options(options)
   if not parsed then error("gdnmeta.engine: " .. problem, 2) end
-  local self, message, code = make.state(parsed)
+  local self, message, code = construct.state(parsed)
   if not self then return nil, message, code end
   setmetatable(self, Engine)
   local ok
   ok, message, code = self:set_policy(parsed.policy)
   if not ok then
-    make.release(self)
+    construct.release(self)
     return nil, message, code
   end
   return self

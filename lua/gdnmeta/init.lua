@@ -1,6 +1,6 @@
 --- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local renamed = require "gdnmeta.native.renamed"
 
 local M = {
@@ -27,13 +27,13 @@ return setmetatable(M, {
       return room
     end
     if name == "on_deprecated" then return renamed.handler or nil end
-    error("gdnmeta: no field " .. check.show(name), 2)
+    error("gdnmeta: no field " .. args.show(name), 2)
   end,
   -- on_deprecated = f(message, old, new) takes the warnings about old names, one each, instead of stderr.
   __newindex = function(self, name, value)
     if name ~= "on_deprecated" then return rawset(self, name, value) end
     if value ~= nil and type(value) ~= "function" then
-      error("gdnmeta.on_deprecated = " .. check.show(value) .. ", want a function or nil", 2)
+      error("gdnmeta.on_deprecated = " .. args.show(value) .. ", want a function or nil", 2)
     end
     renamed.handler = value or false
   end,

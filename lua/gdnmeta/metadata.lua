@@ -2,10 +2,10 @@
 -- as numbers, tensors as views or nil. One object a builder (and one a cache group), made once.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
-local conv = require "gdnmeta.metadata.nums_dict"
-local drawing = require "gdnmeta.metadata.draw"
-local row_drawing = require "gdnmeta.metadata.draw_rows"
+local args = require "gdnmeta.native.args"
+local nums_dict = require "gdnmeta.metadata.nums_dict"
+local draw = require "gdnmeta.metadata.draw"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
 local receiver = require "gdnmeta.native.methods"
 local tensor = require "gdnmeta.tensor"
 local clear = require "table.clear"
@@ -68,8 +68,8 @@ end
 ---@return gdnmeta.Metadata metadata
 function methods:group(group)
   if getmetatable(self) ~= metatable then receiver.colon("Metadata", "group") end
-  if not check.integer(group, 0, self.num_groups - 1) then
-    error("gdnmeta.Metadata:group: " .. check.wrong_integer("group", group, 0, self.num_groups - 1), 2)
+  if not args.integer(group, 0, self.num_groups - 1) then
+    error("gdnmeta.Metadata:group: " .. args.wrong_integer("group", group, 0, self.num_groups - 1), 2)
   end
   local found = self.groups[group]
   if not found then
@@ -97,7 +97,7 @@ local OPTIONAL = { uniform_spec_sequence_length = "uniform_spec_sequence_length"
 
 -- Views are made on first use; false means that this step has none.
 local function look_up(self, name)
-  if name == "nums_dict" then return self.batch_ptr and conv.record(self) or false end
+  if name == "nums_dict" then return self.batch_ptr and nums_dict.record(self) or false end
   local value, decider = self.struct[name], OPTIONAL[name]
   if decider and self.struct[decider] == 0 then return false end
   if not ffi.istype(tensor_t, value) then return tonumber(value) end
@@ -112,7 +112,7 @@ function metatable.__index(self, name)
   local value = self.views[name]
   if value == nil then
     if name ~= "nums_dict" and not (type(name) == "string" and ffi.offsetof(metadata_t, name)) then
-      error("gdnmeta.Metadata: no field " .. check.show(name), 2)
+      error("gdnmeta.Metadata: no field " .. args.show(name), 2)
     end
     value = look_up(self, name)
     if type(value) == "number" then return value end
@@ -122,16 +122,16 @@ function metatable.__index(self, name)
 end
 
 function metatable.__newindex(_, name)
-  error("gdnmeta.Metadata: read-only, cannot set " .. check.show(name), 2)
+  error("gdnmeta.Metadata: read-only, cannot set " .. args.show(name), 2)
 end
 
 -- Rule sets other than strict let steps through whose rows contradict each other, and a device may fail: then
 -- the classes are all that is drawn. They also stand below a table that does not have every row.
 function metatable.__tostring(self)
   if self.core.stamp[0] < 0 then return "gdnmeta.Metadata(closed)" end
-  local text = drawing.step(self)
+  local text = draw.step(self)
   if self.num_rows == 0 then return text end
-  local ok, rows, is_whole = pcall(row_drawing.draw, self)
+  local ok, rows, is_whole = pcall(draw_rows.draw, self)
   if not ok then return text end
   local head, classes = text:match "^([^\n]*)(.*)$"
   return head .. "\n" .. rows .. (is_whole and "" or classes)

@@ -1,5 +1,5 @@
 --- Metrics of an engine in Prometheus' text format, for any host.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local lib = require "gdnmeta.native"
 local observer = require "gdnmeta.metrics.observer"
 local observers = require "gdnmeta.engine.observers"
@@ -42,12 +42,12 @@ end
 
 function metatable.__index(_, name)
   local method = methods[name]
-  if method == nil then error("gdnmeta.Metrics: no field " .. check.word(name), 2) end
+  if method == nil then error("gdnmeta.Metrics: no field " .. args.word(name), 2) end
   return method
 end
 
 function metatable.__newindex(_, name)
-  error("gdnmeta.Metrics: read-only, cannot set " .. check.word(name), 2)
+  error("gdnmeta.Metrics: read-only, cannot set " .. args.word(name), 2)
 end
 
 function metatable:__tostring()

@@ -1,13 +1,13 @@
 --- gdnmeta.policy(what): what runs next, as a table of hooks. `what` is the name of a shipped policy, the
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
-local checks = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local guards = require "gdnmeta.engine.hooks.guard"
-local interpreted = require "gdnmeta.policy.contained.uncompiled"
+local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local options_of = require "gdnmeta.native.options"
-local receiver = require "gdnmeta.native.methods"
+local methods = require "gdnmeta.native.methods"
 local sandbox = require "gdnmeta.policy.contained.sandbox"
-local words = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.shown"
 
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it
@@ -63,7 +63,7 @@ for name, domain in pairs(FIELDS) do FIELDS_OF_FILE[name] = name ~= "trusted" an
 -- What may be nil in a policy that is made.
 local OPTIONAL = { chunk_limit = true, drafts_limit = true, victim_kind = true, scores_stay = true }
 for name in pairs(FIELDS) do OPTIONAL[name] = true end
-receiver.strict("Policy", Policy, OPTIONAL)
+methods.strict("Policy", Policy, OPTIONAL)
 
 -- For levels 0 and 1.
 local PACKING = { "admit", "chunk", "drafts", "victim", "preempt_for", "group", "static", "decode_first" }
@@ -74,7 +74,7 @@ local function check(fields, is_file)
     local domain = known[name]
     if not domain then return options_of.unknown("field", name, known) end
     local taken, wanted = domain(value)
-    if taken == nil then return checks.wrong(name, value, wanted) end
+    if taken == nil then return args.wrong(name, value, wanted) end
   end
   if fields.order and fields.key then return "order and key are both given, want one" end
   if fields.step and (fields.key or fields.order) then return "step and a key are both given, want one" end
@@ -102,7 +102,7 @@ local function assemble(fields, name, trusted)
     policy[field] = value
     has_code = has_code or type(value) == "function"
   end
-  policy.name = words.clean(fields.name or name or fields.order or "anonymous", LONGEST_NAME)
+  policy.name = shown.clean(fields.name or name or fields.order or "anonymous", LONGEST_NAME)
   policy.order = nil
   if type(policy.chunk) == "number" then policy.chunk, policy.chunk_limit = nil, math.floor(policy.chunk) end
   if type(policy.drafts) == "number" then
@@ -118,7 +118,7 @@ local function assemble(fields, name, trusted)
   policy.trusted = trusted or fields.trusted or not has_code
   if not policy.trusted then
     for _, value in pairs(policy) do
-      if type(value) == "function" then interpreted.keep(value) end
+      if type(value) == "function" then uncompiled.keep(value) end
     end
   end
   return setmetatable(policy, Policy)
@@ -132,7 +132,7 @@ local function read_fields(value)
   for name in pairs(FIELDS) do
     if fields[name] == nil then names[#names + 1] = name end
   end
-  interpreted.keep_index(value)
+  uncompiled.keep_index(value)
   local function inherit()
     for _, name in ipairs(names) do fields[name] = value[name] end
   end
@@ -156,27 +156,27 @@ end
 
 local function read(path)
   local file, why = io.open(path, "rb")
-  if not file then return nil, "policy " .. words.message(why) end
+  if not file then return nil, "policy " .. shown.message(why) end
   local source = file:read "*a"
   file:close()
-  if not source then return nil, ("policy %s: cannot be read"):format(words.clean(path, 200)) end
+  if not source then return nil, ("policy %s: cannot be read"):format(shown.clean(path, 200)) end
   return source
 end
 
 -- source: the file's text, if it was read already.
 local function from_file(path, name, trusted, source)
-  local problem = checks.path_problem("path", path)
+  local problem = args.path_problem("path", path)
   if problem then return nil, "policy " .. problem end
   if not source then source, problem = read(path) end
   if not source then return nil, problem end
   local chunk, message = sandbox.load(source, path)
-  if not chunk then return nil, "policy " .. words.message(message) end
+  if not chunk then return nil, "policy " .. shown.message(message) end
   if not trusted then jit.off(chunk, true) end
   local ok, value = guards.run(LOAD_BUDGET, chunk)
-  if not ok then return nil, ("policy %s: %s"):format(words.clean(path, 200), value) end
+  if not ok then return nil, ("policy %s: %s"):format(shown.clean(path, 200), value) end
   local policy
   policy, problem = from_value(value, name, trusted, true)
-  if not policy then return nil, ("policy %s: %s"):format(words.clean(path, 200), problem) end
+  if not policy then return nil, ("policy %s: %s"):format(shown.clean(path, 200), problem) end
   return policy
 end
 
@@ -184,7 +184,7 @@ function load_shipped(name)
   local path = name:find "^[%w_]+$" and package.searchpath("gdnmeta.policy." .. name, package.path)
   if path then return from_file(path, name, true) end
   local shipped = table.concat(SHIPPED, ", ")
-  return nil, ("no policy %s, want one of %s, or the path of a Lua file"):format(checks.show(name), shipped)
+  return nil, ("no policy %s, want one of %s, or the path of a Lua file"):format(args.show(name), shipped)
 end
 
 local OPTIONS = { trusted = { nil, flag }, name = { nil, text }, source = { nil, text } }
@@ -209,7 +209,7 @@ local function policy(what, options)
     return made, message
   end
   if type(what) ~= "table" and type(what) ~= "function" then
-    error(("gdnmeta.policy: %s, want a name, a path, a table or a function"):format(checks.show(what)), 2)
+    error(("gdnmeta.policy: %s, want a name, a path, a table or a function"):format(args.show(what)), 2)
   end
   local made, message = from_value(what, options.name, options.trusted, false)
   if not made then error("gdnmeta.policy: " .. message, 2) end

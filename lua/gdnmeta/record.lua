@@ -2,18 +2,18 @@
 -- can be drawn and built again elsewhere. While one is written, an object stands in for the builder that the
 -- engine's steps are built with; without, the engine does not know that recordings exist.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local checksum = require "gdnmeta.record.checksum"
 local domains = require "gdnmeta.native.domains"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
-local open = require "gdnmeta.engine.usable"
+local usable = require "gdnmeta.engine.usable"
 local options_of = require "gdnmeta.native.options"
 local reader = require "gdnmeta.record.reader"
-local requests = require "gdnmeta.record.request_events"
-local receiver = require "gdnmeta.native.methods"
-local steps = require "gdnmeta.record.step_line"
-local words = require "gdnmeta.native.shown"
+local request_events = require "gdnmeta.record.request_events"
+local methods = require "gdnmeta.native.methods"
+local step_line = require "gdnmeta.record.step_line"
+local shown = require "gdnmeta.native.shown"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20
@@ -24,7 +24,7 @@ local MAX_BYTES = 64 * 2 ^ 20
 ---@field bytes integer written so far
 ---@field stopped string|nil why it ended early
 local Recording = {}
-receiver.strict("Recording", Recording, { stopped = true, file = true })
+methods.strict("Recording", Recording, { stopped = true, file = true })
 
 -- Steps are built by their builders again; what they wrote remains.
 local function let_go(self)
@@ -75,13 +75,13 @@ local function add_line(self, number, line, built)
 end
 
 local function add(self, step, builder, meta)
-  local document = steps.of(step, self.tables, self.facts, meta, checksum.step(builder, meta))
+  local document = step_line.of(step, self.tables, self.facts, meta, checksum.step(builder, meta))
   self.requests:add(document, step)
   add_line(self, step.number, format.line(self.json, format.STEP, document), 1)
 end
 
 local function add_empty(self, document)
-  document.now = steps.seconds(document.now)
+  document.now = step_line.seconds(document.now)
   add_line(self, document.empty, format.line(self.json, format.EMPTY, document), 0)
 end
 
@@ -110,7 +110,7 @@ end
 ---@return boolean|nil ok nil: it stopped before
 ---@return string? message why
 function Recording:close()
-  if getmetatable(self) ~= Recording then receiver.colon("Recording", "close") end
+  if getmetatable(self) ~= Recording then methods.colon("Recording", "close") end
   if self.file then
     local ok, why = pcall(finish, self, "closed", self.engine.step_number)
     if not ok then
@@ -123,7 +123,7 @@ function Recording:close()
 end
 
 function Recording:__tostring()
-  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(words.clean(self.path, 200), self.steps,
+  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(shown.clean(self.path, 200), self.steps,
     self.bytes, self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
 end
 
@@ -135,7 +135,7 @@ local OPTIONS = {
 
 -- What is wrong, or nil and max_bytes.
 local function options_problem(path, options)
-  local problem = check.path_problem("path", path)
+  local problem = args.path_problem("path", path)
   if problem then return problem end
   local read, message = options_of.read(options, OPTIONS)
   if not read then return message end
@@ -144,7 +144,7 @@ end
 
 -- Why the engine's steps cannot be recorded, or nil.
 local function refusal(engine)
-  if engine.recording then return "already recording to " .. words.clean(engine.recording.path, 200) end
+  if engine.recording then return "already recording to " .. shown.clean(engine.recording.path, 200) end
   if engine.device_accepted then
     return "accepted counts are given on the device, want them on the host to record them"
   end
@@ -163,7 +163,7 @@ function M.start(engine, path, options)
   options = options or {}
   local problem, max_bytes = options_problem(path, options)
   if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
-  open.change(engine, "record", 4) -- a metamethod of the options may have closed it
+  usable.change(engine, "record", 4) -- a metamethod of the options may have closed it
   problem = refusal(engine)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()
@@ -178,13 +178,13 @@ function M.start(engine, path, options)
       #first + format.END_ROOM), EINVAL
   end
   self.file, message = io.open(path, "wb")
-  if not self.file then return nil, words.message(message), EINVAL end
+  if not self.file then return nil, shown.message(message), EINVAL end
   local ok, why = pcall(put, self, first)
   if not ok then
     self.file:close()
     return nil, tostring(why), EINVAL
   end
-  self.requests = requests.new(engine, function(document)
+  self.requests = request_events.new(engine, function(document)
     or_stop(self, document.empty, add_empty, document)
   end)
   engine.recording = self

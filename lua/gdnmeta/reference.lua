@@ -5,15 +5,15 @@
 -- heads * value_dim, and its gates a, b [tokens, heads]. Outputs are out [tokens, heads, value_dim]. All
 -- are double arrays in the order of the batch; state is in a pool with a slot for every slot of the group.
 local ffi = require "ffi"
-local check = require "gdnmeta.native.args"
-local conv = require "gdnmeta.reference.conv1d"
-local delta = require "gdnmeta.reference.delta_rule"
+local args = require "gdnmeta.native.args"
+local conv1d = require "gdnmeta.reference.conv1d"
+local delta_rule = require "gdnmeta.reference.delta_rule"
 local domains = require "gdnmeta.native.domains"
 local kernels = require "gdnmeta.reference.kernels"
 local options = require "gdnmeta.native.options"
-local pools = require "gdnmeta.reference.state_pool"
-local receiver = require "gdnmeta.native.methods"
-local rows = require "gdnmeta.reference.row_map"
+local state_pool = require "gdnmeta.reference.state_pool"
+local methods = require "gdnmeta.native.methods"
+local row_map = require "gdnmeta.reference.row_map"
 
 local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 local NAN = 0 / 0
@@ -29,8 +29,8 @@ local NAN = 0 / 0
 ---@field a_log ffi.cdata* double [heads]
 ---@field dt_bias ffi.cdata* double [heads]
 local Layer = {}
-receiver.strict("Layer", Layer, { between = true, y = true, g = true, beta = true, spec_at = true,
-                                  non_spec_at = true })
+methods.strict("Layer", Layer, { between = true, y = true, g = true, beta = true, spec_at = true,
+                                 non_spec_at = true })
 
 -- Scratch for a step of n tokens. What no kernel writes stays NaN.
 local function reserve(self, n, out)
@@ -62,11 +62,11 @@ end
 ---@param b ffi.cdata* double[num_actual_tokens * heads]
 ---@param out ffi.cdata* double[num_actual_tokens * heads * value_dim]
 function Layer:forward(meta, x, a, b, out)
-  if getmetatable(self) ~= Layer then receiver.colon("Layer", "forward") end
+  if getmetatable(self) ~= Layer then methods.colon("Layer", "forward") end
   local n = meta.num_actual_tokens
   reserve(self, n, out)
-  local spec = meta.num_spec_decodes > 0 and rows.spec(meta, self.spec_at)
-  local half = rows.non_spec(meta, self.non_spec_at)
+  local spec = meta.num_spec_decodes > 0 and row_map.spec(meta, self.spec_at)
+  local half = row_map.non_spec(meta, self.non_spec_at)
   local has_prefills = meta.num_prefills > 0
   if spec then kernels.conv_spec(self, meta, spec, x) end
   if has_prefills then
@@ -74,10 +74,10 @@ function Layer:forward(meta, x, a, b, out)
   elseif half then
     kernels.conv_decodes(self, meta, half, x)
   end
-  delta.gates(self, a, b, n)
+  delta_rule.gates(self, a, b, n)
   if spec then kernels.delta_spec(self, meta, spec, out) end
   if has_prefills then
-    local decodes, prefills = rows.chunked(meta, half)
+    local decodes, prefills = row_map.chunked(meta, half)
     kernels.delta_decodes(self, meta, half, decodes, out)
     kernels.delta_chunks(self, meta, prefills, out)
   elseif half then
@@ -88,8 +88,8 @@ end
 --- A request by itself: no slots, no metadata. What forward() gives must equal what this gives.
 ---@return table sequence
 function Layer:sequence()
-  if getmetatable(self) ~= Layer then receiver.colon("Layer", "sequence") end
-  local pool = pools.new(self, 2)
+  if getmetatable(self) ~= Layer then methods.colon("Layer", "sequence") end
+  local pool = state_pool.new(self, 2)
   pool.tokens = 0
   return pool
 end
@@ -102,7 +102,7 @@ end
 ---@param n integer
 ---@param out ffi.cdata* double [n, heads, value_dim]
 function Layer:extend(sequence, x, a, b, n, out)
-  if getmetatable(self) ~= Layer then receiver.colon("Layer", "extend") end
+  if getmetatable(self) ~= Layer then methods.colon("Layer", "extend") end
   reserve(self, n, out)
   local at, slot = self.non_spec_at, 1
   for i = 0, n - 1 do at[i] = i end
@@ -111,10 +111,10 @@ function Layer:extend(sequence, x, a, b, n, out)
     sequence:read_window(self, slot, 0)
     sequence:read_state(self, slot)
   end
-  for k = 0, n - 1 do conv.token(self, x, at, 0, k) end
+  for k = 0, n - 1 do conv1d.token(self, x, at, 0, k) end
   sequence:write_window(self, slot, x, at, 0, n, self.width - 1)
-  delta.gates(self, a, b, n)
-  delta.recurrent(self, at, 0, n, out)
+  delta_rule.gates(self, a, b, n)
+  delta_rule.recurrent(self, at, 0, n, out)
   sequence:write_state(self, slot)
   sequence.tokens = sequence.tokens + n
 end
@@ -124,9 +124,10 @@ local function size(default, least) return { default, domains.integer(least, 102
 -- name -> default, domain, must it be given
 local SPEC = {
   heads = size(2, 1), key_dim = size(4, 1), value_dim = size(4, 1), width = size(4, 2), num_spec = size(0, 0),
-  num_slots = { nil, domains.integer(1, check.INT32_MAX), true },
-  form = { delta.recurrent, domains.one_of({ "recurrent", "chunked" },
-                                           { recurrent = delta.recurrent, chunked = delta.chunked }) },
+  num_slots = { nil, domains.integer(1, args.INT32_MAX), true },
+  form = { delta_rule.recurrent, domains.one_of({ "recurrent", "chunked" }, {
+    recurrent = delta_rule.recurrent, chunked = delta_rule.chunked,
+  }) },
   draw = { nil, domains.of_type("function", "a function that returns numbers"), true },
 }
 
@@ -146,7 +147,7 @@ local M = {}
 ---@return table layer its weights are conv_weight [channels, width], a_log [heads], dt_bias [heads]
 function M.layer(given)
   if type(given) ~= "table" then
-    error("gdnmeta.reference.layer: want a table of options, got " .. check.show(given), 2)
+    error("gdnmeta.reference.layer: want a table of options, got " .. args.show(given), 2)
   end
   given = options.parse("gdnmeta.reference.layer", given, SPEC)
   local self = { max_tokens = 0, max_chunks = 0 }
@@ -158,8 +159,8 @@ function M.layer(given)
   self.conv_weight = drawn(self.channels * self.width, given.draw, 0)
   self.a_log, self.dt_bias = drawn(self.heads, given.draw, -2), drawn(self.heads, given.draw, 0)
   self.history, self.state = doubles((self.width - 1) * self.channels), doubles(self.state_size)
-  self.u, self.G = doubles(delta.CHUNK * self.value_dim), doubles(delta.CHUNK)
-  self.pool = pools.new(self, given.num_slots)
+  self.u, self.G = doubles(delta_rule.CHUNK * self.value_dim), doubles(delta_rule.CHUNK)
+  self.pool = state_pool.new(self, given.num_slots)
   return setmetatable(self, Layer)
 end
 

@@ -1,10 +1,10 @@
 --- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
-local foreign = require "gdnmeta.native.int32_memory"
-local scratch = require "gdnmeta.native.c_buffers"
+local args = require "gdnmeta.native.args"
+local int32_memory = require "gdnmeta.native.int32_memory"
+local c_buffers = require "gdnmeta.native.c_buffers"
 
-local INT32_MAX = check.INT32_MAX
+local INT32_MAX = args.INT32_MAX
 local LISTS = { "num_scheduled", "num_computed", "num_prompt" }
 local KNOWN = { decode_threshold = true, num_scheduled = true, num_computed = true, num_prompt = true }
 
@@ -13,19 +13,19 @@ local function arrays(inputs, memory)
   local out, n = {}, nil
   for _, name in ipairs(LISTS) do
     local list = inputs[name]
-    local given, length = foreign.int32(name, list)
+    local given, length = int32_memory.int32(name, list)
     if given then
       out[name] = given
     elseif length then
       return nil, length
     elseif type(list) == "table" then
       local message
-      length, message = check.list(name, list, check.INT32_MIN, INT32_MAX)
+      length, message = args.list(name, list, args.INT32_MIN, INT32_MAX)
       if not length then return nil, message end
       out[name] = memory:int32(name, length)
-      check.copy(name, list, out[name], length)
+      args.copy(name, list, out[name], length)
     else
-      return nil, check.wrong(name, list, "a list or an int32_t array")
+      return nil, args.wrong(name, list, "a list or an int32_t array")
     end
     n = n or length
     if length ~= n then return nil, ("%s has %d elements, want %d"):format(name, length, n) end
@@ -39,16 +39,16 @@ end
 ---@return table result modified; order, the old row now at each place; swaps, pairs of rows; all 0-based
 return function(inputs)
   if type(inputs) ~= "table" then
-    error("gdnmeta.reorder: " .. check.wrong("inputs", inputs, "a table"), 2)
+    error("gdnmeta.reorder: " .. args.wrong("inputs", inputs, "a table"), 2)
   end
   local unknown
-  inputs, unknown = check.take(inputs, KNOWN)
-  if not inputs then error("gdnmeta.reorder: unknown input " .. check.word(unknown), 2) end
+  inputs, unknown = args.take(inputs, KNOWN)
+  if not inputs then error("gdnmeta.reorder: unknown input " .. args.word(unknown), 2) end
   local threshold = inputs.decode_threshold
-  if not check.integer(threshold, 0, INT32_MAX) then
-    error("gdnmeta.reorder: " .. check.wrong_integer("decode_threshold", threshold, 0, INT32_MAX), 2)
+  if not args.integer(threshold, 0, INT32_MAX) then
+    error("gdnmeta.reorder: " .. args.wrong_integer("decode_threshold", threshold, 0, INT32_MAX), 2)
   end
-  local memory = scratch.new()
+  local memory = c_buffers.new()
   local lists, n = arrays(inputs, memory)
   if not lists then error("gdnmeta.reorder: " .. n, 2) end
 

@@ -2,7 +2,7 @@
 -- the builder's next build overwrites the arena, and what a view would show then is not its step.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local dlpack = require "gdnmeta.tensor.dlpack"
 local receiver = require "gdnmeta.native.methods"
 
@@ -90,7 +90,7 @@ function methods.totable(view)
 end
 
 local function out_of(dimension, i, n)
-  error(("gdnmeta.Tensor:at: %s %s, want an integer in [0, %d)"):format(dimension, check.show(i), n), 3)
+  error(("gdnmeta.Tensor:at: %s %s, want an integer in [0, %d)"):format(dimension, args.show(i), n), 3)
 end
 
 --- An element by its row and column.
@@ -103,13 +103,13 @@ function methods.at(view, i, j)
   local why = expired(view)
   if why then error(why, 2) end
   local columns = view._columns
-  if not check.integer(i, 0, view._rows - 1) then out_of("row", i, view._rows) end
+  if not args.integer(i, 0, view._rows - 1) then out_of("row", i, view._rows) end
   if view._ndim == 1 then
     if j ~= nil then
-      error(("gdnmeta.Tensor:at: column %s, want none of a vector"):format(check.show(j)), 2)
+      error(("gdnmeta.Tensor:at: column %s, want none of a vector"):format(args.show(j)), 2)
     end
     j = 0
-  elseif not check.integer(j, 0, columns - 1) then
+  elseif not args.integer(j, 0, columns - 1) then
     out_of("column", j, columns)
   end
   local value = element(view, i * columns + j)
@@ -141,8 +141,8 @@ local function index(view, key)
   if type(key) == "number" then
     local why = expired(view)
     if why then error(why, 2) end
-    if not check.integer(key, 0, length(view) - 1) then
-      error(("gdnmeta.Tensor: index %s, want an integer in [0, %d)"):format(check.show(key), length(view)), 2)
+    if not args.integer(key, 0, length(view) - 1) then
+      error(("gdnmeta.Tensor: index %s, want an integer in [0, %d)"):format(args.show(key), length(view)), 2)
     end
     return element(view, key)
   end
@@ -156,7 +156,7 @@ local function index(view, key)
     if view._stamp[0] < 0 then error("gdnmeta.Tensor: builder closed", 2) end
     return ffi.cast(POINTERS[view._dtype], view._data)
   end
-  error("gdnmeta.Tensor: no field " .. check.show(key), 2)
+  error("gdnmeta.Tensor: no field " .. args.show(key), 2)
 end
 
 local function text(view)
@@ -170,7 +170,7 @@ end
 
 local View = ffi.metatype(view_t, {
   __index = index,
-  __newindex = function(_, key) error("gdnmeta.Tensor: read-only, cannot set " .. check.show(key), 2) end,
+  __newindex = function(_, key) error("gdnmeta.Tensor: read-only, cannot set " .. args.show(key), 2) end,
   __len = length,
   __tostring = text,
 })

@@ -1,6 +1,6 @@
 -- gdnmeta simulate: table, progress, files.
 local cjson = require "cjson"
-local plots = require "gdnmeta.report.gnuplot"
+local gnuplot = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
 local terminals = require "spec.support.terminal"
 
@@ -106,7 +106,7 @@ describe("gdnmeta simulate #lua", function()
     assert.matches(", seed 1</dd>", html, 1, true)
     assert.matches("uncalibrated", html, 1, true)
     local _, figures = html:gsub("<figure>", "")
-    assert.are.equal(plots.available() and 4 or 0, figures)
+    assert.are.equal(gnuplot.available() and 4 or 0, figures)
     for _, outside in ipairs { "<script", "src=", "href=\"", "url%(", "@import" } do
       assert.is_nil(html:find(outside), "needs another file: " .. outside)
     end

@@ -1,5 +1,5 @@
 -- gdnmeta sweep and its jobs.
-local plots = require "gdnmeta.report.gnuplot"
+local gnuplot = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
 
 local SMALL = "--workload requests=60,rate=6 "
@@ -51,7 +51,7 @@ describe("gdnmeta sweep #lua", function()
     assert.are.equal(0, status, err)
     assert.matches("\nhighest rate\n  fair: ", out)
     local html = read "s.html"
-    assert.are.equal(plots.available(), html:find("<b>Goodput</b>", 1, true) ~= nil)
+    assert.are.equal(gnuplot.available(), html:find("<b>Goodput</b>", 1, true) ~= nil)
     assert.matches("<pre>gdnmeta merge ", html, 1, true)
   end)
 

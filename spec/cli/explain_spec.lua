@@ -1,12 +1,12 @@
 -- What the prompt explains of a step, and the rows that it draws.
-local drawing = require "gdnmeta.metadata.draw"
+local draw = require "gdnmeta.metadata.draw"
 local explain = require "gdnmeta.repl.explain"
 local feed = require "spec.support.submit_paths"
 local gdn = require "gdnmeta"
-local paints = require "gdnmeta.metadata.colors"
+local colors = require "gdnmeta.metadata.colors"
 local random = require "spec.support.random_config"
-local rows = require "gdnmeta.metadata.draw_rows"
-local samples = require "gdnmeta.repl.sample_engine"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
+local sample_engine = require "gdnmeta.repl.sample_engine"
 local show = require "gdnmeta.repl.show"
 local steps = require "spec.support.random_step"
 
@@ -28,7 +28,7 @@ describe("Explanations", function()
     local names = header_fields()
     assert.are.equal(39, #names)
     assert.are.same(names, explain.names)
-    local sample = samples.new()
+    local sample = sample_engine.new()
     local meta = sample:step().metadata
     for _, name in ipairs(names) do
       local text = assert(explain.field(meta, name))
@@ -81,10 +81,10 @@ end)
 
 describe("A drawing of rows", function()
   it("has the engine's rows in their places", function()
-    local sample, kinds = samples.new(), {}
+    local sample, kinds = sample_engine.new(), {}
     for _ = 1, 300 do
       local step = sample:step()
-      local list, at = rows.list(step.metadata), 0
+      local list, at = draw_rows.list(step.metadata), 0
       for row = 0, step.num_rows - 1 do
         local drawn = list[row + 1]
         assert.are.same({ row, step.query_len[row], at }, { drawn.row, drawn.tokens, drawn.first })
@@ -118,10 +118,10 @@ describe("A drawing of rows", function()
         local where = ("GDN_SEED=%d case %d"):format(SEED, case)
         local ok, why = pcall(function()
           built = built + 1
-          show.text(meta, paints.colour)
+          show.text(meta, colors.colour)
           for _, name in ipairs(explain.names) do explain.field(meta, name) end
           explain.list(meta)
-          drawing.bar(meta, 32)
+          draw.bar(meta, 32)
         end)
         assert.is_true(ok, where .. ": " .. tostring(why))
       end

@@ -2,7 +2,7 @@
 local gdn = require "gdnmeta"
 local input = require "gdnmeta.repl.input"
 local programs = require "spec.support.program"
-local samples = require "gdnmeta.repl.sample_engine"
+local sample_engine = require "gdnmeta.repl.sample_engine"
 local terminals = require "spec.support.terminal"
 
 
@@ -212,7 +212,7 @@ describe("Completion", function()
   local sample
 
   setup(function()
-    sample = samples.new()
+    sample = sample_engine.new()
     local step = sample:step()
     env.engine, env.builder, env.meta, env.batch = sample.engine, sample.builder, step.metadata, step.batch
     env.closed = setmetatable({}, { __index = function() error "closed" end })

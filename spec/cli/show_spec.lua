@@ -1,7 +1,7 @@
 -- Tensors as the prompt shows them: what is long is shortened, and says by how much.
 local gdn = require "gdnmeta"
 local show = require "gdnmeta.repl.show"
-local paints = require "gdnmeta.metadata.colors"
+local colors = require "gdnmeta.metadata.colors"
 
 describe("show.text", function()
   local builder, batch
@@ -13,7 +13,7 @@ describe("show.text", function()
   after_each(function() builder:close() end)
 
   local function shown(name)
-    return show.text(assert(builder:build(batch))[name], paints.plain)
+    return show.text(assert(builder:build(batch))[name], colors.plain)
   end
 
   it("counts runs of equal elements, from 8 on", function()

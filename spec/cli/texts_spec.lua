@@ -1,13 +1,13 @@
 -- What people read, whole: drawings, explanations and a session at the prompt, against spec/goldens/texts.
-local drawing = require "gdnmeta.metadata.draw"
+local draw = require "gdnmeta.metadata.draw"
 local engine_drawing = require "gdnmeta.engine.draw"
 local explain = require "gdnmeta.repl.explain"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
-local paints = require "gdnmeta.metadata.colors"
+local colors = require "gdnmeta.metadata.colors"
 local repl = require "gdnmeta.repl"
-local row_drawing = require "gdnmeta.metadata.draw_rows"
-local samples = require "gdnmeta.repl.sample_engine"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
+local sample_engine = require "gdnmeta.repl.sample_engine"
 
 -- Steps that differ in what they have: { options, rows, padding }. A row is { query_len, seq_len, drafts,
 -- accepted }; one token with something before it and no drafts is a decode.
@@ -73,17 +73,17 @@ describe("Texts", function()
   it("draw steps, batches, rows and bars, plain and in colour", function()
     golden("drawings", each_step(function(meta, batch)
       local parts = {}
-      for _, paint in ipairs { paints.plain, paints.colour } do
-        parts[#parts + 1] = drawing.step(meta, paint)
-        parts[#parts + 1] = drawing.batch(batch.rows, paint)
-        parts[#parts + 1] = row_drawing.draw(meta, paint)
-        parts[#parts + 1] = row_drawing.draw(meta, paint, { "a", "b", 3 })
-        for _, width in ipairs { 1, 3, 24, 200 } do parts[#parts + 1] = drawing.bar(meta, width, paint) end
+      for _, paint in ipairs { colors.plain, colors.colour } do
+        parts[#parts + 1] = draw.step(meta, paint)
+        parts[#parts + 1] = draw.batch(batch.rows, paint)
+        parts[#parts + 1] = draw_rows.draw(meta, paint)
+        parts[#parts + 1] = draw_rows.draw(meta, paint, { "a", "b", 3 })
+        for _, width in ipairs { 1, 3, 24, 200 } do parts[#parts + 1] = draw.bar(meta, width, paint) end
       end
-      parts[#parts + 1] = drawing.step(meta)
-      parts[#parts + 1] = drawing.batch(batch.rows)
-      parts[#parts + 1] = row_drawing.draw(meta)
-      parts[#parts + 1] = drawing.bar(meta, 10)
+      parts[#parts + 1] = draw.step(meta)
+      parts[#parts + 1] = draw.batch(batch.rows)
+      parts[#parts + 1] = draw_rows.draw(meta)
+      parts[#parts + 1] = draw.bar(meta, 10)
       return table.concat(parts, "\n")
     end))
   end)
@@ -100,7 +100,7 @@ describe("Texts", function()
       end
       for now = 1, 6 do
         local step = engine:step(now)
-        parts[#parts + 1] = engine_drawing.draw(engine, now % 2 == 0 and paints.colour or nil)
+        parts[#parts + 1] = engine_drawing.draw(engine, now % 2 == 0 and colors.colour or nil)
         engine:complete(step, now)
       end
       engine:cancel(20)
@@ -115,7 +115,7 @@ describe("Texts", function()
   it("are a session at the prompt", function()
     local parts = {}
     local function out(text) parts[#parts + 1] = text end
-    local session = repl.new(paints.plain, out, function(text) parts[#parts + 1] = "! " .. text end)
+    local session = repl.new(colors.plain, out, function(text) parts[#parts + 1] = "! " .. text end)
     for _, line in ipairs {
       "help()", "=help", "step()", "step(3)", "step()", "=meta", "=batch", "=engine", "step(2)", "=meta",
       "explain(meta)", 'explain(meta, "spec_state_indices_tensor")', 'explain "num_rows"', "explain(1)",
@@ -140,7 +140,7 @@ describe("Texts", function()
   end)
 
   it("have the same steps in every session", function()
-    local sample, parts = samples.new(), {}
+    local sample, parts = sample_engine.new(), {}
     for n = 1, 700 do -- until names are "a2"
       local step = sample:step()
       if n > 100 then

@@ -1,6 +1,6 @@
 -- What print() shows of batches and steps.
 local gdn = require "gdnmeta"
-local drawing = require "gdnmeta.metadata.draw"
+local draw = require "gdnmeta.metadata.draw"
 
 local function make(options)
   options.device = "cpu"
@@ -64,7 +64,7 @@ describe("metadata", function()
       "  p  prefills          2 rows      513 tokens",
       "  .  padding           1 row         3 tokens",
       "  |s" .. ("p"):rep(62) .. ".|"
-    ), drawing.step(assert(builder:build(batch))))
+    ), draw.step(assert(builder:build(batch))))
     builder:close()
   end)
 
@@ -78,7 +78,7 @@ describe("metadata", function()
       "  d  decodes           4 rows        4 tokens",
       "  p  prefills          1 row        12 tokens",
       "  |" .. ("d"):rep(16) .. ("p"):rep(48) .. "|"
-    ), drawing.step(assert(builder:build(batch))))
+    ), draw.step(assert(builder:build(batch))))
     builder:close()
   end)
 
@@ -93,7 +93,7 @@ describe("metadata", function()
       end
       batch:add { query_len = prompt, seq_len = prompt, blocks = { 199 } }
       batch:pad(batch.num_rows + 1, 2 * drafted + prompt + padding)
-      return drawing.step(assert(builder:build(batch))):match "|(.*)|$"
+      return draw.step(assert(builder:build(batch))):match "|(.*)|$"
     end
     -- 22.5, 22.5 and 19 of 64: two of them round up.
     assert.are.equal(("s"):rep(22) .. ("p"):rep(23) .. ("."):rep(19), drawn(45, 90, 76))
@@ -109,13 +109,13 @@ describe("metadata", function()
   it("shows a step of nothing and a step of one", function()
     local builder = make {}
     local batch = builder:batch()
-    assert.are.equal("gdnmeta.Metadata: step 1, 0 rows, 0 tokens", drawing.step(assert(builder:build(batch))))
+    assert.are.equal("gdnmeta.Metadata: step 1, 0 rows, 0 tokens", draw.step(assert(builder:build(batch))))
     batch:add { query_len = 1, seq_len = 5, blocks = { 1 }, prompt_done = true }
     assert.are.equal(lines(
       "gdnmeta.Metadata: step 2, 1 row, 1 token",
       "  d  decodes           1 row         1 token",
       "  |" .. ("d"):rep(64) .. "|"
-    ), drawing.step(assert(builder:build(batch))))
+    ), draw.step(assert(builder:build(batch))))
     builder:close()
   end)
 
@@ -129,7 +129,7 @@ describe("metadata", function()
       "  d  decodes           1 row         1 token",
       "  p  prefills          1 row         0 tokens",
       "  |" .. ("d"):rep(64) .. "|"
-    ), drawing.step(meta))
+    ), draw.step(meta))
     builder:close()
   end)
 
@@ -142,7 +142,7 @@ describe("metadata", function()
         inputs.num_actual_tokens, inputs.num_reqs = tokens, rows
         local meta = builder:build_raw(inputs)
         if meta then
-          local text = drawing.step(meta)
+          local text = draw.step(meta)
           assert.is_true(#text < 300, text)
           assert.is_nil(text:find("-", 1, true), text)
           assert.is_true(#tostring(meta) < 1000)

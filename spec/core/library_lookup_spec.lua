@@ -1,5 +1,5 @@
 -- Finding the library, and what require "gdnmeta" gives.
-local VERSION = require "gdnmeta.native.version"
+local version = require "gdnmeta.native.version"
 
 local function shell(command)
   local pipe = assert(io.popen(command .. " 2>&1"))
@@ -35,7 +35,7 @@ describe("loading the library", function()
   teardown(function() shell("rm -r " .. folder) end)
 
   it("takes the one that package.cpath leads to", function()
-    assert.are.equal(VERSION .. "\n", fresh('LUA_CPATH="/nowhere/?.so;./build/?.so"',
+    assert.are.equal(version .. "\n", fresh('LUA_CPATH="/nowhere/?.so;./build/?.so"',
                                       "print(require([[gdnmeta]])._VERSION)"))
   end)
 
@@ -43,12 +43,12 @@ describe("loading the library", function()
     local named = ("GDNMETA_LIB=%s/libgdnmeta.so LUA_CPATH=./build/?.so"):format(folder)
     assert.are.equal(("gdnmeta: no usable libgdnmeta.so; tried\n  %s/libgdnmeta.so: has ABI 99, " ..
       "these bindings want %d"):format(folder, abi), message(named))
-    assert.are.equal(VERSION .. "\n", fresh("GDNMETA_LIB=./build/libgdnmeta.so",
+    assert.are.equal(version .. "\n", fresh("GDNMETA_LIB=./build/libgdnmeta.so",
                                       "print(require([[gdnmeta]])._VERSION)"))
   end)
 
   it("passes over a library of another ABI to the next", function()
-    assert.are.equal(VERSION .. "\n", fresh(('LUA_CPATH="%s/?.so;./build/?.so"'):format(folder),
+    assert.are.equal(version .. "\n", fresh(('LUA_CPATH="%s/?.so;./build/?.so"'):format(folder),
                                       "print(require([[gdnmeta]])._VERSION)"))
   end)
 
@@ -90,7 +90,7 @@ describe('require "gdnmeta"', function()
     end
     local gdn = require "gdnmeta"
     for name in pairs(_G) do assert.is_true(before[name], "new global " .. tostring(name)) end
-    assert.are.equal(VERSION, gdn._VERSION)
+    assert.are.equal(version, gdn._VERSION)
     assert.are.equal("function", type(gdn.builder))
     assert.are.equal("function", type(gdn.reorder))
   end)

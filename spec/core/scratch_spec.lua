@@ -1,9 +1,9 @@
 -- C buffers that a name keeps and that grow on demand.
-local scratch = require "gdnmeta.native.c_buffers"
+local c_buffers = require "gdnmeta.native.c_buffers"
 
 describe("scratch memory", function()
   local memory
-  before_each(function() memory = scratch.new() end)
+  before_each(function() memory = c_buffers.new() end)
   after_each(function() memory:close() end)
 
   it("stays where it is until a name asks for more", function()
@@ -37,7 +37,7 @@ describe("scratch memory", function()
 
   it("ends with its owner", function()
     local alive = setmetatable({}, { __mode = "k" })
-    alive[scratch.new():bytes("a", 4)] = true
+    alive[c_buffers.new():bytes("a", 4)] = true
     collectgarbage()
     collectgarbage()
     assert.is_nil(next(alive))

@@ -2,7 +2,7 @@
 local blocks = require "spec.support.blocks"
 local shell = require "spec.support.shell"
 
-local VERSION = require "gdnmeta.native.version"
+local version = require "gdnmeta.native.version"
 local SONAME = ("libgdnmeta.so.%d"):format(tonumber(require("gdnmeta.native").GDN_ABI))
 local MAKE = "make --no-print-directory "
 
@@ -19,7 +19,7 @@ local function files(folder, what)
 end
 
 describe("rockspecs #system", function()
-  for _, path in ipairs { "gdnmeta-scm-1.rockspec", ("gdnmeta-%s-1.rockspec"):format(VERSION) } do
+  for _, path in ipairs { "gdnmeta-scm-1.rockspec", ("gdnmeta-%s-1.rockspec"):format(version) } do
     it("pass luarocks lint: " .. path, function()
       assert.are.same({ 0, "" }, { shell.run("luarocks --lua-version 5.1 lint " .. path) })
     end)
@@ -69,7 +69,7 @@ describe("make install #system", function()
 
   it("gives a program and modules that need nothing else", function()
     local run = ("cd %s && unset LUA_PATH LUA_CPATH && "):format(shell.quote(root))
-    assert.are.equal("gdnmeta " .. VERSION .. "\n", shell.output(run .. "'pre fix/bin/gdnmeta' --version"))
+    assert.are.equal("gdnmeta " .. version .. "\n", shell.output(run .. "'pre fix/bin/gdnmeta' --version"))
     local build = [[
       local gdn = require "gdnmeta"
       local builder = assert(gdn.builder { max_num_seqs = 4, max_num_batched_tokens = 64 })
@@ -86,7 +86,7 @@ describe("make install #system", function()
   it("lets pkg-config compile a C host", function()
     if not shell.has "pkg-config" then return pending "there is no pkg-config" end
     local pc = ("export PKG_CONFIG_PATH=%s; "):format(shell.quote(prefix .. "/lib/pkgconfig"))
-    assert.are.equal(VERSION .. "\n", shell.output(pc .. "pkg-config --modversion gdnmeta"))
+    assert.are.equal(version .. "\n", shell.output(pc .. "pkg-config --modversion gdnmeta"))
     local program, out = shell.quote(root .. "/embed"), shell.quote(prefix .. "/lib")
     assert.are.equal("", shell.output(pc .. "eval cc -std=c11 examples/embed.c -o \"" .. program
       .. "\" $(pkg-config --cflags --libs gdnmeta)"))

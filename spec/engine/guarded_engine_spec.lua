@@ -1,7 +1,7 @@
 -- A stray write beside a batch of an engine: the step is refused, and the engine goes on with another batch.
 local gdn = require "gdnmeta"
 local paint = require("gdnmeta.metadata.colors").plain
-local rows = require "gdnmeta.metadata.draw_rows"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
 local serve = require "spec.support.run_engine"
 
 local ARRAYS = { query_len = "query_len", seq_len = "seq_len", drafts = "num_draft_tokens",
@@ -71,7 +71,7 @@ describe("An engine whose batch was written beside", function()
       end
       assert.are.equal(not is_stray or nil, ok)
       assert.is_false(first.in_flight)
-      shown[#shown + 1] = rows.draw(second.metadata, paint)
+      shown[#shown + 1] = draw_rows.draw(second.metadata, paint)
       assert(engine:complete(second, 3))
       serve.run(engine)
       assert.are.equal(1, engine.stats.finished)

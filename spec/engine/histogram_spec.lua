@@ -1,6 +1,6 @@
 -- Histograms of the simulator (percentiles of many samples) and timelines (sums over time in a bounded
 -- number of bins).
-local samples = require "gdnmeta.sim.histogram"
+local histogram = require "gdnmeta.sim.histogram"
 local timeline = require "gdnmeta.sim.timeline"
 local workload = require "gdnmeta.sim.workload"
 
@@ -8,7 +8,7 @@ describe("samples #lua", function()
   it("have the nearest-rank percentiles of the sorted list", function()
     local random = workload.random(7)
     for case = 1, 200 do
-      local s, list = samples.new(), {}
+      local s, list = histogram.new(), {}
       for i = 1, 1 + math.floor(random() * 60) do
         list[i] = math.floor(random() * 20)
         s:add(list[i])
@@ -24,7 +24,7 @@ describe("samples #lua", function()
   end)
 
   it("count what is added many times", function()
-    local s = samples.new()
+    local s = histogram.new()
     s:add(5, 98)
     s:add(1)
     s:add(9)
@@ -35,14 +35,14 @@ describe("samples #lua", function()
   end)
 
   it("sum up in another unit", function()
-    local s = samples.new()
+    local s = histogram.new()
     for i = 1, 100 do s:add(i * 1e6) end
     assert.are.same({ n = 100, mean = 50.5, p50 = 50, p90 = 90, p95 = 95, p99 = 99, max = 100 },
       s:summary(1e-6))
   end)
 
   it("of nothing have no percentile", function()
-    local s = samples.new()
+    local s = histogram.new()
     assert.is_nil(s:percentile(50))
     assert.is_nil(s:mean())
     assert.are.same({ n = 0 }, s:summary())

@@ -4,7 +4,7 @@
 local classes = require "gdnmeta.metrics.classes"
 local golden = require "spec.support.golden"
 local histogram = require "gdnmeta.metrics.histogram"
-local pages = require "gdnmeta.metrics.text"
+local text = require "gdnmeta.metrics.text"
 
 -- Lead bytes after which `rest` is whole, as ranges.
 local function leads(rest)
@@ -55,13 +55,13 @@ describe("Of the metrics #lua", function()
     for _, value in ipairs { -1, 0, 1, 1.5, 2, 2.5, 5, 6, 1e9 } do
       h:observe(1, value)
       h:observe(2, value / 2)
-      local page = pages.new { z = 'q"\\\n', a = "x" }
+      local page = text.new { z = 'q"\\\n', a = "x" }
       page:family("t", "histogram", "Help.")
       for series = 0, 2 do page:histogram(h, series, series > 0 and "class" or nil,
         series > 0 and "c" or nil) end
       lines[#lines + 1] = ("%g: %d %d %d\n%s"):format(value, h:total(0), h:total(1), h:total(2), page:close())
     end
-    local page = pages.new {}
+    local page = text.new {}
     page:family("n", "gauge", "Help.")
     for _, value in ipairs { 0, 1, -1, 0.1, 1 / 3, 2 ^ 53, 2 ^ 53 - 1, 1e300, 0.1 + 0.2 } do
       page:sample(value)

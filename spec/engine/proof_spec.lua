@@ -1,6 +1,6 @@
 -- What verify_plan.lua says of a plan, in whole sentences: right at the end of what is legal, and one
 -- behind it.
-local proof = require "gdnmeta.engine.decide.verify_plan"
+local verify_plan = require "gdnmeta.engine.decide.verify_plan"
 local serve = require "spec.support.run_engine"
 
 local engine
@@ -18,7 +18,7 @@ local function problem(decodes, chunks, victims)
   put(chunks, plan.chunks, plan.tokens)
   for v, id in ipairs(victims or {}) do plan.victims[v - 1] = index[id] end
   plan.num_decodes, plan.num_chunks, plan.num_victims = #(decodes or {}), #(chunks or {}), #(victims or {})
-  local text, i = proof.problem(engine)
+  local text, i = verify_plan.problem(engine)
   plan:begin(engine.max_num_batched_tokens, 9, 9, 9, 0, 0)
   text = text and text:gsub("^(I%d+), [%l ]+:", "%1:") -- the rule's name is docs_spec's matter
   return text, i and engine.requests.id[i]

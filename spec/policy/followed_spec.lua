@@ -1,6 +1,6 @@
 -- How far uncompiled.lua follows a policy's code, and how far shown.lua shows what others say: right at the
 -- end of each limit, and one behind it.
-local interpreted = require "gdnmeta.policy.contained.uncompiled"
+local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local words = require "gdnmeta.native.shown"
 
 -- A function of this file, and one of another: would either be compiled?
@@ -51,7 +51,7 @@ describe("A policy's code", function()
     for before, followed in pairs { [9997] = true, [9998] = false } do
       local reached, list = fresh(spin), tables(before)
       list[#list + 1] = reached
-      interpreted.keep(function() return list end) -- it is the first, and the list the second
+      uncompiled.keep(function() return list end) -- it is the first, and the list the second
       assert.are.equal(followed, not is_compiled(reached))
     end
   end)
@@ -66,7 +66,7 @@ describe("A policy's code", function()
       local h = setmetatable(fields, { last = reached }) -- a metatable's fields come behind its table's
       local f = assert(loadstring("local h, x = ... return function() " .. table.concat(names, " ") .. " end",
                                   "@policy.lua"))(h)
-      interpreted.keep(f)
+      uncompiled.keep(f)
       assert.are.equal(followed, not is_compiled(reached))
     end
   end)
@@ -80,7 +80,7 @@ describe("A policy's code", function()
         at = at.f
       end
       at.f, at.unnamed = reached, fresh(stranger)
-      interpreted.keep(function() return host.f end)
+      uncompiled.keep(function() return host.f end)
       if depth == 1 then assert.is_true(is_compiled(at.unnamed)) end
       -- Its own upvalues are followed whole, so that only what is another file's tells.
       assert.are.equal(followed, not is_compiled(reached), depth)
@@ -90,14 +90,14 @@ describe("A policy's code", function()
   it("is followed to keys, values and metatables, and left where it is the library's own", function()
     local key, value, method, bare = fresh(spin), fresh(spin), fresh(spin), fresh(spin)
     local t = setmetatable({ [key] = { value } }, { __unm = method })
-    interpreted.keep(function() return t, bare end)
+    uncompiled.keep(function() return t, bare end)
     for _, f in ipairs { key, value, method, bare } do assert.is_false(is_compiled(f)) end
-    local source = debug.getinfo(interpreted.keep, "S").source
-    assert.is_true(interpreted.is_ours(source) and interpreted.is_ours(source, "policy/contained/uncompiled"))
+    local source = debug.getinfo(uncompiled.keep, "S").source
+    assert.is_true(uncompiled.is_ours(source) and uncompiled.is_ours(source, "policy/contained/uncompiled"))
     for _, other in ipairs { "=[C]", "@" .. source, source:sub(2), "@policy.lua" } do
-      assert.is_false(interpreted.is_ours(other))
+      assert.is_false(uncompiled.is_ours(other))
     end
-    assert.is_false(interpreted.is_ours(source, "policy/contained/charged"))
+    assert.is_false(uncompiled.is_ours(source, "policy/contained/charged"))
   end)
 
   it("is followed through 100 tables of missing fields", function()
@@ -105,7 +105,7 @@ describe("A policy's code", function()
       local reached = fresh(spin)
       local t = setmetatable({}, { __index = reached })
       for _ = 2, n do t = setmetatable({}, { __index = t }) end
-      interpreted.keep_index(t)
+      uncompiled.keep_index(t)
       assert.are.equal(followed, not is_compiled(reached))
     end
   end)

@@ -3,12 +3,14 @@
 local gdn = require "gdnmeta"
 local play = require "spec.support.random_traffic"
 local programs = require "spec.support.program"
-local reasons = require "gdnmeta.record.waiting_reasons"
+local waiting_reasons = require "gdnmeta.record.waiting_reasons"
 local recordings = require "spec.support.recordings"
-local requests = require "gdnmeta.record.request_events"
+local request_events = require "gdnmeta.record.request_events"
 
 local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 local SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" }
+
+local WORDS = waiting_reasons.WORDS
 
 describe("A recording's requests", function()
   local path
@@ -112,8 +114,9 @@ describe("A recording's requests", function()
   end)
 
   it("have ids that are bounded, and numbers with all their digits", function()
+    local id = request_events.id
     assert.are.same({ 7, "x", "9007199254740991", ("y"):rep(197) .. "..." },
-      { requests.id(7), requests.id "x", requests.id(2 ^ 53 - 1), requests.id(("y"):rep(2 ^ 20)) })
+      { id(7), id "x", id(2 ^ 53 - 1), id(("y"):rep(2 ^ 20)) })
   end)
 end)
 
@@ -132,7 +135,7 @@ describe("Why a request waits", function()
     end
     local i = e.requests.index.w
     assert.are.equal("waiting", e:request "w".state)
-    local why = reasons.of(e, i)
+    local why = waiting_reasons.of(e, i)
     e:close()
     return why
   end
@@ -180,7 +183,7 @@ describe("Why a request waits", function()
       local step = assert(e:step(now))
       local i = e.fifo.head
       while i >= 0 do
-        seen[reasons.of(e, i)] = true
+        seen[waiting_reasons.of(e, i)] = true
         i = e.requests.next[i]
       end
       assert(e:complete(step, now))
@@ -216,8 +219,8 @@ describe("gdnmeta inspect --request", function()
     assert.are.same({ "", 0 }, { err, status })
     assert.are.equal([[
        1                    1.000  came into the queue
-       1 .. 2               1.000  waited 2 steps: ]] .. reasons.WORDS.budget .. [[; place 2 of 2 by arrival
-       3 .. 8               3.000  waited 6 steps: ]] .. reasons.WORDS.seats .. [[; place 1 of 1 by arrival
+       1 .. 2               1.000  waited 2 steps: ]] .. WORDS.budget .. [[; place 2 of 2 by arrival
+       3 .. 8               3.000  waited 6 steps: ]] .. WORDS.seats .. [[; place 1 of 1 by arrival
        9                    9.000  started
        9                    9.000  20 tokens of text, up to 20
       10 .. 14             10.000  5 decodes, up to token 25
@@ -251,7 +254,7 @@ describe("gdnmeta inspect --request", function()
   it("tells of steps in which nothing ran, also of those in which nothing changed", function()
     local ADMIT = { admit = function(r, ctx) return r.id ~= "w" or ctx.step > 5 end }
     local w = { id = "w", prompt_tokens = 9, max_tokens = 2 }
-    local held = "waited %d steps: " .. reasons.WORDS.held .. "; place %s of %d by arrival\n"
+    local held = "waited %d steps: " .. WORDS.held .. "; place %s of %d by arrival\n"
     assert.are.equal([[
        1                    0.000  came into the queue
        1 .. 5               0.000  ]] .. held:format(5, "1", 1) .. [[

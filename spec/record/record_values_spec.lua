@@ -3,10 +3,10 @@
 local cjson = require "cjson"
 local golden = require "spec.support.golden"
 local headers = require "gdnmeta.record.header"
-local judge = require "gdnmeta.record.validate"
+local validate = require "gdnmeta.record.validate"
 local recordings = require "spec.support.recordings"
-local requests = require "gdnmeta.record.request_events"
-local steps = require "gdnmeta.record.step_line"
+local request_events = require "gdnmeta.record.request_events"
+local step_line = require "gdnmeta.record.step_line"
 
 local NULL = cjson.null
 local BIG = ("x"):rep(200)
@@ -108,16 +108,16 @@ describe("What a recording says", function()
 
   it("of a step is judged value by value", function()
     local facts = header.builder
-    assert(steps.parse(copy(step), facts))
+    assert(step_line.parse(copy(step), facts))
     local parts = {}
     for _, name in ipairs(sorted(step)) do
       sweep_field(parts, name, function() return copy(step) end, { name },
-                  function(d) return select(2, steps.parse(d, facts)) end)
+                  function(d) return select(2, step_line.parse(d, facts)) end)
     end
-    assert.is_nil(steps.empty_problem(copy(empty)))
+    assert.is_nil(step_line.empty_problem(copy(empty)))
     for _, name in ipairs(sorted(empty)) do
       sweep_field(parts, "empty line: " .. name, function() return copy(empty) end, { name },
-                  steps.empty_problem)
+                  step_line.empty_problem)
     end
     golden("record_steps", table.concat(parts, "\n") .. "\n")
   end)
@@ -138,7 +138,7 @@ describe("What a recording says", function()
     local function try(title, change)
       local d = copy(step)
       change(d)
-      local _, problem = steps.parse(d, facts)
+      local _, problem = step_line.parse(d, facts)
       parts[#parts + 1] = ("%s: %s"):format(title, problem or "taken")
     end
     try("two rows in one place", function(d) d.table_row[n] = d.table_row[1] end)
@@ -169,7 +169,7 @@ describe("What a recording says", function()
       local d = copy(step)
       d.seq_len[n], d.blocks, d.read_blocks = 4 * (9 - facts.num_speculative_blocks - low - 1) + 1, nil, nil
       parts[#parts + 1] = ("a window %d columns past the table: %s"):format(-low,
-        select(2, steps.parse(d, aligned)) or "taken")
+        select(2, step_line.parse(d, aligned)) or "taken")
     end
     local bytes = headers.memory(header.builder)
     parts[#parts + 1] = ("%d bytes of a builder"):format(bytes)
@@ -211,12 +211,13 @@ describe("Ids and values of a recording", function()
       { -1e14, "-100000000000000" },
       { 1e300, "1.0000000000000001e+300" },
     } do
-      assert.are.equal(case[2], requests.id(case[1]))
+      assert.are.equal(case[2], request_events.id(case[1]))
     end
-    assert.are.equal('"' .. ("x"):rep(60) .. '"', judge.show(("x"):rep(60)))
-    assert.are.equal('"' .. ("x"):rep(60) .. '..."', judge.show(("x"):rep(61)))
-    assert.are.equal(("x"):rep(240), judge.short(("x"):rep(240)))
-    assert.are.equal(("x"):rep(240) .. "...", judge.short(("x"):rep(241)))
-    assert.are.same({ "nil", "null", "false" }, { judge.show(nil), judge.show(NULL), judge.show(false) })
+    assert.are.equal('"' .. ("x"):rep(60) .. '"', validate.show(("x"):rep(60)))
+    assert.are.equal('"' .. ("x"):rep(60) .. '..."', validate.show(("x"):rep(61)))
+    assert.are.equal(("x"):rep(240), validate.short(("x"):rep(240)))
+    assert.are.equal(("x"):rep(240) .. "...", validate.short(("x"):rep(241)))
+    assert.are.same({ "nil", "null", "false" },
+      { validate.show(nil), validate.show(NULL), validate.show(false) })
   end)
 end)

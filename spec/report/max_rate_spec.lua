@@ -1,5 +1,5 @@
 -- The search for the highest rate that a policy sustains, over functions whose answer is known.
-local knee = require "gdnmeta.report.max_rate"
+local max_rate = require "gdnmeta.report.max_rate"
 
 local function run(policy, rate, attainment)
   return { policy = policy, setup = { rate = rate }, attainment = attainment }
@@ -12,41 +12,41 @@ describe("the highest rate #lua", function()
   end)
 
   it("lies between the last rate that is served and the first that is not", function()
-    local a = knee.bracket(runs, "a", 0.9)
+    local a = max_rate.bracket(runs, "a", 0.9)
     assert.are.same({ 4, 8, 0.9 }, { a.good, a.bad, a.run.attainment })
   end)
 
   it("is open above when every rate is served, below when none is", function()
-    local b, none = knee.bracket(runs, "b", 0.9), knee.bracket(runs, "b", 0.99)
+    local b, none = max_rate.bracket(runs, "b", 0.9), max_rate.bracket(runs, "b", 0.99)
     assert.are.same({ 4 }, { b.good, b.bad })
     assert.is_nil(none.good)
     assert.are.equal(2, none.bad)
   end)
 
   it("is looked for by halving, doubling beyond the ends", function()
-    assert.are.equal(6, knee.next({ good = 4, bad = 8 }, 0.02, 1))
-    assert.are.equal(16, knee.next({ good = 8 }, 0.02, 1))
-    assert.are.equal(1, knee.next({ bad = 2 }, 0.02, 1))
-    assert.is_nil(knee.next({ good = 4, bad = 4.05 }, 0.02, 1))
-    assert.is_nil(knee.next({ good = 4 }, 0.02, 11))
+    assert.are.equal(6, max_rate.next({ good = 4, bad = 8 }, 0.02, 1))
+    assert.are.equal(16, max_rate.next({ good = 8 }, 0.02, 1))
+    assert.are.equal(1, max_rate.next({ bad = 2 }, 0.02, 1))
+    assert.is_nil(max_rate.next({ good = 4, bad = 4.05 }, 0.02, 1))
+    assert.is_nil(max_rate.next({ good = 4 }, 0.02, 11))
   end)
 
   it("is found to the wanted width", function()
     local list = { run("p", 1, 1), run("p", 32, 0) }
     for tried = 1, 20 do
-      local rate = knee.next(knee.bracket(list, "p", 0.9), 0.02, tried)
+      local rate = max_rate.next(max_rate.bracket(list, "p", 0.9), 0.02, tried)
       if not rate then break end
       list[#list + 1] = run("p", rate, rate <= 7.3 and 0.9 or 0.89)
     end
-    local found = knee.bracket(list, "p", 0.9)
+    local found = max_rate.bracket(list, "p", 0.9)
     assert.is_true(found.good <= 7.3 and found.bad > 7.3 and found.bad / found.good <= 1.021)
   end)
 
   it("of runs in order of policy and rate", function()
-    knee.sort(runs)
+    max_rate.sort(runs)
     local order = {}
     for i, r in ipairs(runs) do order[i] = r.policy .. r.setup.rate end
     assert.are.same({ "b2", "b4", "a2", "a4", "a8" }, order)
-    assert.are.same({ "b", "a" }, knee.policies(runs))
+    assert.are.same({ "b", "a" }, max_rate.policies(runs))
   end)
 end)

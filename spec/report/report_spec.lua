@@ -1,13 +1,13 @@
 -- Comparisons of runs, and reports as text and as pages.
 local compare = require "gdnmeta.report.compare"
-local figures = require "gdnmeta.report.charts"
+local charts = require "gdnmeta.report.charts"
 local html = require "gdnmeta.report.pages"
-local lines = require "gdnmeta.report.metrics_table"
+local metrics_table = require "gdnmeta.report.metrics_table"
 local pages = require "gdnmeta.report.html"
-local plots = require "gdnmeta.report.gnuplot"
+local gnuplot = require "gdnmeta.report.gnuplot"
 local report = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
-local style = require "gdnmeta.report.stylesheet"
+local stylesheet = require "gdnmeta.report.stylesheet"
 
 local function run(opts)
   local o = { preset = "constant-20ms", measure = false, workload = { requests = 40, rate = 8 } }
@@ -41,7 +41,7 @@ describe("a report #lua", function()
     assert.are.same({
       { label = "x", unit = "ms", texts = { "1", "2", "1" }, best = { true, false, true } },
       { label = "y", unit = "", texts = { "5", "5", "5" }, best = { false, false, false } },
-    }, lines.filled(section, { { x = 1, y = 5 }, { x = 2, y = 5 }, { x = 1, y = 5 } }))
+    }, metrics_table.filled(section, { { x = 1, y = 5 }, { x = 2, y = 5 }, { x = 1, y = 5 } }))
   end)
 
   it("has one scale a line, and one a column of a sweep", function()
@@ -49,7 +49,7 @@ describe("a report #lua", function()
                              better = "low" } }
     assert.are.same({ { label = "x", unit = "ms", texts = { "9.99", "1,234.00", "-" },
                         best = { true, false, false } } },
-      lines.filled(section, { { x = 9.99 }, { x = 1234 }, {} }))
+      metrics_table.filled(section, { { x = 9.99 }, { x = 1234 }, {} }))
     local a, b = run { rate = 2 }, run { rate = 40 }
     local texts = report.sweep_texts { a, b }
     assert.are.same({ "2.00", "40.00" }, { texts[1][1], texts[2][1] })
@@ -106,15 +106,15 @@ describe("a page #lua", function()
   end)
 
   it("names the pictures that it lacks, by reason", function()
-    local tokens, slots = figures.tokens, figures.slots
-    figures.tokens = function(_, name) return nil, "gnuplot: <no>", "Tokens per step: " .. name end
-    figures.slots = function() return nil, "no data", "State slots" end
+    local tokens, slots = charts.tokens, charts.slots
+    charts.tokens = function(_, name) return nil, "gnuplot: <no>", "Tokens per step: " .. name end
+    charts.slots = function() return nil, "no data", "State slots" end
     local page = html.simulate({ run(), run() }, "x")
-    figures.tokens, figures.slots = tokens, slots
+    charts.tokens, charts.slots = tokens, slots
     local missing = "(gnuplot: &lt;no&gt;): Tokens per step: fcfs, Tokens per step: fcfs."
     assert.is_truthy(page:find(missing, 1, true))
     assert.is_truthy(page:find("(no data): State slots.", 1, true))
-    assert.are.equal(plots.available(), page:find("<figure>", 1, true) ~= nil)
+    assert.are.equal(gnuplot.available(), page:find("<figure>", 1, true) ~= nil)
   end)
 
   it("of runs without a rate has no curves over the rates", function()
@@ -136,13 +136,13 @@ describe("a page #lua", function()
   end)
 end)
 
-if plots.available() then
+if gnuplot.available() then
   describe("a picture", function()
     it("has its colours from the page, and labels on both axes", function()
       local r = run { rate = 30 }
-      for _, figure in ipairs { figures.ttft({ r, r }, { "a", "b" }), figures.itl({ r }, { "a" }),
-                                figures.tokens(r, "a"), figures.slots({ r }, { "a" }),
-                                figures.goodput({ r }, 0.9), figures.attainment({ r }, 0.9) } do
+      for _, figure in ipairs { charts.ttft({ r, r }, { "a", "b" }), charts.itl({ r }, { "a" }),
+                                charts.tokens(r, "a"), charts.slots({ r }, { "a" }),
+                                charts.goodput({ r }, 0.9), charts.attainment({ r }, 0.9) } do
         assert.is_nil(figure.svg:find "rgb%(", figure.title)
         assert.is_nil(figure.svg:find "='black'", figure.title)
         assert.is_nil(figure.svg:find('fill="black"', 1, true), figure.title)
@@ -155,12 +155,12 @@ if plots.available() then
 
     it("takes any name for a series", function()
       local r = run()
-      local figure = assert(figures.slots({ r }, { [[a"b'c\d$e`f_g {/h}]] }))
+      local figure = assert(charts.slots({ r }, { [[a"b'c\d$e`f_g {/h}]] }))
       assert.is_truthy(figure.svg:find("a b'c d e f_g {/h}", 1, true))
     end)
 
     it("that cannot be drawn gives gnuplot's reason", function()
-      local svg, message = plots.svg("x", "plot nothing_of_the_kind")
+      local svg, message = gnuplot.svg("x", "plot nothing_of_the_kind")
       assert.is_nil(svg)
       assert.matches("^gnuplot: ", message)
     end)
@@ -173,6 +173,6 @@ describe("The table of a page #lua", function()
     for i = 1, 10 do runs[i] = run { workload = { requests = 2, rate = 8, seed = i } } end
     for n in pages.table(runs):gmatch "background:var%(%-%-s(%d+)%)" do seen[#seen + 1] = tonumber(n) end
     assert.are.same({ 1, 2, 3, 4, 5, 6, 7, 8, 1, 2 }, seen)
-    for n = 1, 8 do assert.is_truthy(style:find("--s" .. n .. ":", 1, true), n) end
+    for n = 1, 8 do assert.is_truthy(stylesheet:find("--s" .. n .. ":", 1, true), n) end
   end)
 end)

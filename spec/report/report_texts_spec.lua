@@ -1,9 +1,9 @@
 -- Reports, whole: tables, sentences, pages and the scripts of their pictures, against spec/goldens/texts.
-local figures = require "gdnmeta.report.charts"
+local charts = require "gdnmeta.report.charts"
 local golden = require "spec.support.golden"
 local html = require "gdnmeta.report.pages"
-local plots = require "gdnmeta.report.gnuplot"
-local report = require "gdnmeta.report.text"
+local gnuplot = require "gdnmeta.report.gnuplot"
+local text = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
 
 -- Not the host's time; and little that a change of some policy would change: what is of interest is the text.
@@ -20,7 +20,7 @@ end
 
 describe("Reports #lua", function()
   local one, several, rates, poor
-  local svg = plots.svg
+  local svg = gnuplot.svg
 
   setup(function()
     several, rates = {}, {}
@@ -40,20 +40,20 @@ describe("Reports #lua", function()
              run { policy = { name = "faulty", chunk = function() return 0 / 0 end },
                    workload = workload(20, 50), kv_tokens = 640, max_num_seqs = 1 } }
     -- A picture is the script that draws it.
-    plots.svg = function(title, script, size)
+    gnuplot.svg = function(title, script, size)
       return ("<pre>%s %s\n%s</pre>"):format(title, tostring(size), script)
     end
   end)
-  teardown(function() plots.svg = svg end)
+  teardown(function() gnuplot.svg = svg end)
 
   it("of one run and of several", function()
-    local texts = { report.report(one), report.report(several), report.report(poor) }
+    local texts = { text.report(one), text.report(several), text.report(poor) }
     golden("reports", table.concat(texts, "\n\n") .. "\n")
   end)
 
   it("of rates", function()
-    golden("sweeps", report.sweep(rates, 0.9) .. "\n\n" .. report.sweep({ rates[3] }, 0.5) .. "\n\n"
-      .. report.sweep(one, 0.99) .. "\n")
+    golden("sweeps", text.sweep(rates, 0.9) .. "\n\n" .. text.sweep({ rates[3] }, 0.5) .. "\n\n"
+      .. text.sweep(one, 0.99) .. "\n")
   end)
 
   it("as pages, with the scripts of their pictures", function()
@@ -68,7 +68,7 @@ describe("Reports #lua", function()
   it("with more series than colours", function()
     local runs, names = {}, {}
     for i = 1, 18 do runs[i], names[i] = several[i % 3 + 1], "run " .. i end
-    local scripts = figures.ttft(runs, names).svg .. "\n" .. figures.slots(runs, names).svg .. "\n"
+    local scripts = charts.ttft(runs, names).svg .. "\n" .. charts.slots(runs, names).svg .. "\n"
     golden("series", (scripts:gsub("[^\n]-<<[^\n]+\n.-\nEOD\n", "")))
   end)
 end)

@@ -1,9 +1,9 @@
 -- What every option takes and with which words it refuses the rest: tried at both ends of what it says, and
 -- written down whole in spec/goldens/texts/domains.txt.
 local acceptance = require "gdnmeta.sim.acceptance"
-local arrivals = require "gdnmeta.engine.submit"
+local submit = require "gdnmeta.engine.submit"
 local classes = require "gdnmeta.sim.classes"
-local cli_options = require "gdnmeta.cli.flags"
+local flags = require "gdnmeta.cli.flags"
 local cli_values = require "gdnmeta.cli.values"
 local cost = require "gdnmeta.sim.cost"
 local engine_options = require "gdnmeta.engine.options"
@@ -48,7 +48,7 @@ local DOORS = {
     "policy_budget", "policy_seconds", "breaker", "on_policy_error", "stopwatch", "seed", "capture_sizes" },
     { stopwatch = draw }, engine_options.parse },
   { "submit", { "id", "prompt_tokens", "max_tokens", "arrival", "user", "class", "weight", "priority", "ttft",
-    "tpot", "deadline", "checkpoint" }, { id = 1, prompt_tokens = 1, max_tokens = 1 }, arrivals.read },
+    "tpot", "deadline", "checkpoint" }, { id = 1, prompt_tokens = 1, max_tokens = 1 }, submit.read },
   { "sim.run", sorted(setup_options), {},
     quiet(function(o) return given.parse("sim.run", o, setup_options) end) },
   { "acceptance", { "drafts", "rates", "mean", "recorded", "spread", "half_context", "seed" }, { drafts = 3 },
@@ -211,7 +211,7 @@ describe("Options", function()
 
   it("of the command line are texts", function()
     local parts = {}
-    for _, o in ipairs(cli_options.list) do parts[#parts + 1] = o[4] and flag_text(o) or o[1] end
+    for _, o in ipairs(flags.list) do parts[#parts + 1] = o[4] and flag_text(o) or o[1] end
     golden("flags", table.concat(parts, "\n") .. "\n")
   end)
 

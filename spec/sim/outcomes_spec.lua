@@ -1,14 +1,14 @@
 -- What a report must not hide: stalls, starving requests, lost tokens, policies that failed, and runs that
 -- are the same.
-local alike = require "gdnmeta.report.identical_runs"
+local identical_runs = require "gdnmeta.report.identical_runs"
 local blocks = require "spec.support.blocks"
-local figures = require "gdnmeta.report.charts"
-local html = require "gdnmeta.report.pages"
-local plots = require "gdnmeta.report.gnuplot"
+local charts = require "gdnmeta.report.charts"
+local pages = require "gdnmeta.report.pages"
+local gnuplot = require "gdnmeta.report.gnuplot"
 local programs = require "spec.support.program"
 local report = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
-local tally = require "gdnmeta.sim.counters"
+local counters = require "gdnmeta.sim.counters"
 
 local function run(opts)
   local o = { preset = "constant-20ms", measure = false, trusted = true,
@@ -19,7 +19,7 @@ end
 
 describe("A request's targets #lua", function()
   local function met(times, tpot, gap)
-    local t = tally.new(1)
+    local t = counters.new(1)
     t:arrive(1, { prompt = 1 }, 0)
     t:admit(1, { prompt = 1 }, 0)
     for _, now in ipairs(times) do t:emit(1, 1, now) end
@@ -111,12 +111,12 @@ describe("The sums of a run", function()
   end)
 
   it("are checked there too", function()
-    local conservation = require "gdnmeta.sim.token_accounting"
+    local token_accounting = require "gdnmeta.sim.token_accounting"
     local requests = { { prompt = 5, output = 3 }, { prompt = 4, output = 9 } }
     local function books() return { n = 2, done = { 1, 0 }, got = { 3, 2 }, rejected = 1, emitted = 5 } end
     local function stats() return { scheduled = 12, discarded = 5, rejected_drafts = 0, wasted_tokens = 0,
                                     emitted = 5 } end
-    assert.are.equal(2, conservation.check(requests, books(), stats()).unfinished)
+    assert.are.equal(2, token_accounting.check(requests, books(), stats()).unfinished)
     for message, change in pairs {
       ["13 tokens scheduled, want 12"] = function(_, s) s.scheduled = 13 end,
       ["6 tokens emitted, 5 by the engine, want 5"] = function(b) b.emitted = 6 end,
@@ -125,7 +125,7 @@ describe("The sums of a run", function()
     } do
       local b, s = books(), stats()
       change(b, s)
-      assert.has_error(function() conservation.check(requests, b, s) end,
+      assert.has_error(function() token_accounting.check(requests, b, s) end,
         "the simulated run lost count: " .. message)
     end
   end)
@@ -139,11 +139,11 @@ describe("Policies that do the same #lua", function()
     for i, policy in ipairs { "fair", "priority" } do
       runs[i + 1] = run { policy = policy, requests = requests }
     end
-    assert.are.same({ false, 1, 1 }, alike.twins(runs))
+    assert.are.same({ false, 1, 1 }, identical_runs.twins(runs))
     local want = "fair, priority did the same as fcfs in every step: all requests are of one user, "
       .. "one class, one priority, and no step left a request waiting"
     assert.is_truthy(report.report(runs):find(want, 1, true))
-    assert.is_truthy(html.simulate(runs, "x"):find(want, 1, true))
+    assert.is_truthy(pages.simulate(runs, "x"):find(want, 1, true))
   end)
 
   it("are not named where they differ", function()
@@ -151,12 +151,12 @@ describe("Policies that do the same #lua", function()
     for i, policy in ipairs { "fcfs", "shortest_prefill" } do
       runs[i] = run { policy = policy, max_num_seqs = 2, users = 3, workload = { requests = 60, rate = 50 } }
     end
-    assert.are.same({}, alike.sentences(runs, report.names(runs)))
-    assert.are.same({ "fcfs", "shortest_prefill" }, alike.names(runs, report.names(runs)))
+    assert.are.same({}, identical_runs.sentences(runs, report.names(runs)))
+    assert.are.same({ "fcfs", "shortest_prefill" }, identical_runs.names(runs, report.names(runs)))
   end)
 end)
 
-if plots.available() then
+if gnuplot.available() then
   describe("Pictures of several policies", function()
     local function scales(page)
       local found = {}
@@ -176,7 +176,7 @@ if plots.available() then
       local runs = { run { workload = { requests = 60, rate = 20 } },
                      run { workload = { requests = 60, rate = 20 }, policy = small } }
       assert.is_true(runs[1].batch.most_tokens > 2 * runs[2].batch.most_tokens)
-      local found = scales(html.simulate(runs, "x"))
+      local found = scales(pages.simulate(runs, "x"))
       assert.are.equal(2, #found)
       assert.are.equal(found[1], found[2])
       assert.is_true(#found[1] > 10, "no labels were found")
@@ -189,12 +189,12 @@ if plots.available() then
         runs[i].policy = "p" .. i
       end
       local seen, radii = {}, {}
-      local svg = figures.goodput(runs, 0.5).svg
+      local svg = charts.goodput(runs, 0.5).svg
       for radius in svg:gmatch "<circle [^>]*r='([%d.]+)'" do
         if not seen[radius] then radii[#radii + 1], seen[radius] = radius, true end
       end
       assert.are.equal(4, #radii)
-      local page = html.simulate(runs, "x")
+      local page = pages.simulate(runs, "x")
       assert.is_truthy(page:find("p2 (same as p1)", 1, true))
     end)
   end)

@@ -1,11 +1,11 @@
 -- Recorded speculation: lists of emitted tokens read from a CSV.
-local recorded = require "gdnmeta.sim.recorded_acceptance"
+local recorded_acceptance = require "gdnmeta.sim.recorded_acceptance"
 
 local HEADER = "question_id,category,emitted_per_step\n"
 
 describe("recorded speculation #lua", function()
   it("is a list of emitted tokens a dialogue, 0 read as 1", function()
-    local lists = assert(recorded.parse(HEADER .. "81,writing,1 4 0 3\r\n82,code,2\n", "t"))
+    local lists = assert(recorded_acceptance.parse(HEADER .. "81,writing,1 4 0 3\r\n82,code,2\n", "t"))
     assert.are.same({ { 1, 4, 1, 3 }, { 2 } }, lists)
   end)
 
@@ -15,7 +15,7 @@ describe("recorded speculation #lua", function()
       "\239\187\191question;emitted_per_step\r\n\r\n81;1 4 0 3\r\n82; 2 \r\n",
       'a\t"emitted_per_step"\tb\n"x\ty"\t"1 4 0 3"\t""\n"two\nlines"\t2\t',
     } do
-      assert.are.same({ { 1, 4, 1, 3 }, { 2 } }, recorded.parse(text, "t"))
+      assert.are.same({ { 1, 4, 1, 3 }, { 2 } }, recorded_acceptance.parse(text, "t"))
     end
   end)
 
@@ -32,7 +32,7 @@ describe("recorded speculation #lua", function()
     { "no dialogue", HEADER, "t: no dialogue in it" },
   } do
     it("refuses " .. case[1], function()
-      assert.are.same({ nil, case[3] }, { recorded.parse(case[2], "t") })
+      assert.are.same({ nil, case[3] }, { recorded_acceptance.parse(case[2], "t") })
     end)
   end
 end)

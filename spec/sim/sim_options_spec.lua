@@ -3,7 +3,7 @@ local acceptance = require "gdnmeta.sim.acceptance"
 local cost = require "gdnmeta.sim.cost"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
-local setup = require "gdnmeta.sim.scenario"
+local scenario = require "gdnmeta.sim.scenario"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 
@@ -114,7 +114,7 @@ describe("Options of the simulator #lua", function()
 
   it("have the defaults that are written down, and no others", function()
     local found = {}
-    for name, entry in pairs(setup.OPTIONS) do
+    for name, entry in pairs(scenario.OPTIONS) do
       found[name] = entry[1]
       assert.is_true(WANTED[name] ~= nil or name == "policy" or name == "acceptance", name)
     end

@@ -1,19 +1,19 @@
 -- Parts of the simulator by themselves, over grids of small inputs: what comes of each, against
 -- spec/goldens/texts.
 local acceptance = require "gdnmeta.sim.acceptance"
-local alike = require "gdnmeta.report.identical_runs"
+local identical_runs = require "gdnmeta.report.identical_runs"
 local classes = require "gdnmeta.sim.classes"
 local compare = require "gdnmeta.report.compare"
 local cost = require "gdnmeta.sim.cost"
 local fairness = require "gdnmeta.sim.fairness"
 local fit = require "gdnmeta.sim.fit"
 local flat = require "spec.support.flat"
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 local golden = require "spec.support.golden"
-local knee = require "gdnmeta.report.max_rate"
+local max_rate = require "gdnmeta.report.max_rate"
 local load = require "gdnmeta.sim.requests"
 local nnls = require "gdnmeta.sim.nnls"
-local samples = require "gdnmeta.sim.histogram"
+local histogram = require "gdnmeta.sim.histogram"
 local sweep = require "gdnmeta.report.sweep"
 local timeline = require "gdnmeta.sim.timeline"
 local workload = require "gdnmeta.sim.workload"
@@ -92,7 +92,8 @@ describe("Of the simulator #lua", function()
       for _, bad in ipairs { false, 5, 8 } do
         for _, tried in ipairs { 1, 10, 11 } do
           if good or bad then
-            note("next", good, bad, tried, knee.next({ good = good or nil, bad = bad or nil }, 0.25, tried))
+            note("next", good, bad, tried,
+              max_rate.next({ good = good or nil, bad = bad or nil }, 0.25, tried))
           end
         end
       end
@@ -104,12 +105,12 @@ describe("Of the simulator #lua", function()
         attainment = rate and 1 - rate / 20 or 1 }
     end
     for _, share in ipairs { 0.45, 0.6, 0.9, 1, 1.1 } do
-      for _, policy in ipairs(knee.policies(runs)) do
-        local b = knee.bracket(runs, policy, share)
+      for _, policy in ipairs(max_rate.policies(runs)) do
+        local b = max_rate.bracket(runs, policy, share)
         note("bracket", share, policy, b.good, b.bad, b.run and b.run.setup.rate)
       end
     end
-    knee.sort(runs)
+    max_rate.sort(runs)
     for _, run in ipairs(runs) do note("sorted", run.policy, run.setup.rate) end
     for _, width in ipairs { 0.5, 0.02, 1e-4 } do
       for _, limit in ipairs { 0.3, 7.3, 40, 1e9 } do
@@ -173,29 +174,29 @@ describe("Of the simulator #lua", function()
     for _, field in ipairs { "none", "rate", "steps", "seconds", "scheduled", "emitted", "preemptions",
       "rejected",
                              "finished" } do
-      note("same but " .. field, alike.same(figures(), figures(field)))
+      note("same but " .. field, identical_runs.same(figures(), figures(field)))
     end
     for _, field in ipairs { "ttft", "itl", "e2e", "queue" } do
       for _, point in ipairs { "n", "mean", "p50", "p90", "p99", "max", "p95" } do
-        note(("same but %s.%s"):format(field, point), alike.same(figures(), figures(field, point)))
+        note(("same but %s.%s"):format(field, point), identical_runs.same(figures(), figures(field, point)))
       end
     end
     local list = { figures(), figures "steps", figures(), figures "steps", figures(), figures "rate" }
-    note("twins", alike.twins(list))
-    note("names", alike.names(list, { "a", "b", "c", "d", "a", "f" }))
-    note("sentences", alike.sentences(list, { "a", "b", "c", "d", "e", "f" }))
+    note("twins", identical_runs.twins(list))
+    note("names", identical_runs.names(list, { "a", "b", "c", "d", "a", "f" }))
+    note("sentences", identical_runs.sentences(list, { "a", "b", "c", "d", "e", "f" }))
     list[1].timeline[1] = { waiting = 0 }
     list[2].timeline = { { waiting = 0 }, { waiting = 3 } }
-    note("sentences", alike.sentences(list, { "a", "b", "c", "d", "e", "f" }))
+    note("sentences", identical_runs.sentences(list, { "a", "b", "c", "d", "e", "f" }))
     list[1].setup.distinct, list[2].setup.distinct = nil, { users = 2, classes = 2, priorities = 2 }
     list[1].timeline = nil
-    note("sentences", alike.sentences(list, { "a", "b", "c", "d", "e", "f" }))
+    note("sentences", identical_runs.sentences(list, { "a", "b", "c", "d", "e", "f" }))
     check "comparison"
   end)
 
   it("samples, bins, numbers and shares of service", function()
     for _, n in ipairs { 0, 1, 2, 3, 10, 100, 101 } do
-      local s = samples.new()
+      local s = histogram.new()
       for i = 1, n do s:add(i * 7 % 13, i % 3 + 1) end
       local list = {}
       for _, p in ipairs { 0, 1, 33, 50, 66, 90, 99, 100 } do list[#list + 1] = tostring(s:percentile(p)) end
@@ -216,14 +217,15 @@ describe("Of the simulator #lua", function()
     for _, x in ipairs { 0, 0.0123, 0.0999, 0.1, 0.5, 9.994, 9.995, 9.996, 99.94, 99.95, 100, 999.5, 1234.5,
       1e6, -0.001,
                          -0.0004, -7, -12345.678, 1e12 } do
-      note("number", x, format.count(x), format.count(x, 2), format.number(x), format.number(x, 1),
-        format.percent(x),
-        format.percent(x / 100), format.percent(x, 3))
+      note("number", x, numbers.count(x), numbers.count(x, 2), numbers.number(x), numbers.number(x, 1),
+        numbers.percent(x),
+        numbers.percent(x / 100), numbers.percent(x, 3))
     end
-    note("none", format.number(nil), format.number(0 / 0), format.percent(nil))
-    note("alike", format.alike(format.number, { 1, nil, 0.01, 1234 }, 5), format.alike(format.count, {}, 1))
-    note("columns", format.columns { { "a", "bb" }, { "heading that is long" }, { "ccc", "d", "e" }, {} })
-    note("html", format.html 'a<b>&"c"\n')
+    note("none", numbers.number(nil), numbers.number(0 / 0), numbers.percent(nil))
+    note("alike", numbers.alike(numbers.number, { 1, nil, 0.01, 1234 }, 5),
+      numbers.alike(numbers.count, {}, 1))
+    note("columns", numbers.columns { { "a", "bb" }, { "heading that is long" }, { "ccc", "d", "e" }, {} })
+    note("html", numbers.html 'a<b>&"c"\n')
     local f = fairness.new()
     local a, b, c = f:user("a"), f:user("b", 2), f:user "c"
     note("account", a, f:user("a", 9) == a)

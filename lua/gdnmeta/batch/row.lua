@@ -1,11 +1,11 @@
 -- What a row may hold, and how it comes into a gdn_batch. The numbers are checked here because storing
 -- 2^31, 2.5 or NaN into an int32 stores something else without a word.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
-local foreign = require "gdnmeta.native.int32_memory"
+local args = require "gdnmeta.native.args"
+local int32_memory = require "gdnmeta.native.int32_memory"
 
-local integer = check.integer
-local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+local integer = args.integer
+local INT32_MIN, INT32_MAX = args.INT32_MIN, args.INT32_MAX
 local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
 
 local M = {}
@@ -28,7 +28,7 @@ local function refuse(method, message)
 end
 
 local function refuse_integer(method, name, value, low, high)
-  error(("gdnmeta.Batch:%s: %s"):format(method, check.wrong_integer(name, value, low, high)), 4)
+  error(("gdnmeta.Batch:%s: %s"):format(method, args.wrong_integer(name, value, low, high)), 4)
 end
 
 --- Append a row. push and add both come here, so that what they take cannot differ.
@@ -54,7 +54,7 @@ function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_don
     refuse_integer(method, "accepted", accepted, INT32_MIN, INT32_MAX)
   end
   if type(prompt_done) ~= "boolean" then
-    refuse(method, check.wrong("prompt_done", prompt_done, "true or false"))
+    refuse(method, args.wrong("prompt_done", prompt_done, "true or false"))
   end
   if read_column == nil then
     read_column = READ_DEFAULT
@@ -62,7 +62,7 @@ function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_don
     refuse_integer(method, "read_column", read_column, -1, INT32_MAX)
   end
   local i = rows.num_rows
-  if i < 0 then refuse(method, check.wrong_integer("num_rows", i, 0, rows.max_rows)) end
+  if i < 0 then refuse(method, args.wrong_integer("num_rows", i, 0, rows.max_rows)) end
   if table_row == nil then
     table_row = -1 - i
   elseif not integer(table_row, 0, batch.table_rows.least - 1) then
@@ -84,19 +84,19 @@ local function is_list(first, is_memory) return is_memory or type(first) == "tab
 ---@param blocks table
 ---@return string|nil message
 function M.write_blocks(rows, blocks)
-  local is_memory = check.int32_array(blocks) or check.int32_pointer(blocks)
-  if type(blocks) ~= "table" and not is_memory then return check.wrong("blocks", blocks, "a list") end
+  local is_memory = args.int32_array(blocks) or args.int32_pointer(blocks)
+  if type(blocks) ~= "table" and not is_memory then return args.wrong("blocks", blocks, "a list") end
   local i, groups, width = rows.num_rows, rows.num_groups, rows.max_blocks_per_row
-  if i < 0 then return check.wrong_integer("num_rows", i, 0, rows.max_rows) end
-  if groups > 1 and is_memory then return check.wrong("blocks", blocks, "a list with one per group") end
-  local nested = groups > 1 or foreign.one_a_group(blocks, is_list)
-  if nested and check.length(blocks) ~= groups then
-    return ("blocks has %d elements, want %d, one list per group"):format(check.length(blocks), groups)
+  if i < 0 then return args.wrong_integer("num_rows", i, 0, rows.max_rows) end
+  if groups > 1 and is_memory then return args.wrong("blocks", blocks, "a list with one per group") end
+  local nested = groups > 1 or int32_memory.one_a_group(blocks, is_list)
+  if nested and args.length(blocks) ~= groups then
+    return ("blocks has %d elements, want %d, one list per group"):format(args.length(blocks), groups)
   end
   for group = 0, groups - 1 do
     local target = rows.blocks + (group * rows.max_rows + i) * width
     local name = nested and ("blocks[%d]"):format(group + 1) or "blocks"
-    local message = foreign.copy(name, nested and rawget(blocks, group + 1) or blocks, target, width)
+    local message = int32_memory.copy(name, nested and rawget(blocks, group + 1) or blocks, target, width)
     if message then return message end
   end
 end

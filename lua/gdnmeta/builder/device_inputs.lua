@@ -2,22 +2,22 @@
 -- These are methods of the builder; gdnmeta.h says who may write such memory when.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local failed = require "gdnmeta.builder.failed"
 local opened = require("gdnmeta.native.methods").builder
-local took_table = require "gdnmeta.builder.table_readers"
+local table_readers = require "gdnmeta.builder.table_readers"
 
 local int32_p = ffi.typeof "const int32_t *"
 local counters_t = ffi.typeof "gdn_counters"
-local INT32_MAX = check.INT32_MAX
+local INT32_MAX = args.INT32_MAX
 
 local M, old = {}, {} -- old: methods of the release before
 
 -- Whether it is memory of the device, the driver says; a pointer it must be.
 local function problem_of(name, memory, length_name, n)
   if memory == nil then return nil end
-  if not check.pointer(memory) then return check.wrong(name, memory, "a device pointer or nil") end
-  if not check.integer(n, 1, INT32_MAX) then return check.wrong_integer(length_name, n, 1, INT32_MAX) end
+  if not args.pointer(memory) then return args.wrong(name, memory, "a device pointer or nil") end
+  if not args.integer(n, 1, INT32_MAX) then return args.wrong_integer(length_name, n, 1, INT32_MAX) end
 end
 
 local function pointer(memory)
@@ -35,17 +35,17 @@ end
 function M:borrow_device_table(group, cells, row_stride, rows)
   local handle = opened(self, "borrow_device_table")
   local problem = problem_of("cells", cells, "rows", rows)
-  if not check.integer(group, 0, self.num_groups - 1) then
-    problem = check.wrong_integer("group", group, 0, self.num_groups - 1)
-  elseif cells ~= nil and not check.integer(row_stride, self.max_blocks_per_row, INT32_MAX) then
-    problem = check.wrong_integer("row_stride", row_stride, self.max_blocks_per_row, INT32_MAX)
+  if not args.integer(group, 0, self.num_groups - 1) then
+    problem = args.wrong_integer("group", group, 0, self.num_groups - 1)
+  elseif cells ~= nil and not args.integer(row_stride, self.max_blocks_per_row, INT32_MAX) then
+    problem = args.wrong_integer("row_stride", row_stride, self.max_blocks_per_row, INT32_MAX)
   end
   if problem then error("gdnmeta.Builder:borrow_device_table: " .. problem, 2) end
   if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_device_table(handle, group, pointer(cells), row_stride or 0,
                                                      rows or 0)
   if status ~= 0 then return failed(handle, status) end
-  took_table(self, group, nil, rows)
+  table_readers(self, group, nil, rows)
   return true
 end
 

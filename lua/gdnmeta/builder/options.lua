@@ -1,14 +1,14 @@
 -- The options of gdnmeta.builder: names, domains, defaults, and what each becomes in a gdn_config.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
-local foreign = require "gdnmeta.native.int32_memory"
+local int32_memory = require "gdnmeta.native.int32_memory"
 local ranges = require "gdnmeta.native.ranges"
 local schema = require "gdnmeta.native.schema"
 
 local slots_t = ffi.typeof "int32_t[?]"
-local INT32_MAX = check.INT32_MAX
+local INT32_MAX = args.INT32_MAX
 local integer, code_of = domains.integer, domains.code_of
 
 -- true and false as C has them.
@@ -58,16 +58,16 @@ end
 -- Pool sizes, one per group, from one number for all or a list.
 local function pools(value, num_groups)
   local slots = slots_t(num_groups)
-  if type(value) == "table" or check.int32_array(value) or check.int32_pointer(value) then
-    local list, message = foreign.list("num_slots", value, 1, INT32_MAX)
+  if type(value) == "table" or args.int32_array(value) or args.int32_pointer(value) then
+    local list, message = int32_memory.list("num_slots", value, 1, INT32_MAX)
     if not list then return nil, message end
-    local n = check.length(list)
+    local n = args.length(list)
     if n ~= num_groups then return nil, ("num_slots has %d elements, want %d"):format(n, num_groups) end
     for group = 1, n do slots[group - 1] = rawget(list, group) end
   elseif type(value) ~= "number" then
-    return nil, check.wrong("num_slots", value, "an integer or a list with one per group")
-  elseif not check.integer(value, 1, INT32_MAX) then
-    return nil, check.wrong_integer("num_slots", value, 1, INT32_MAX)
+    return nil, args.wrong("num_slots", value, "an integer or a list with one per group")
+  elseif not args.integer(value, 1, INT32_MAX) then
+    return nil, args.wrong_integer("num_slots", value, 1, INT32_MAX)
   else
     for group = 0, num_groups - 1 do slots[group] = value end
   end
@@ -91,23 +91,23 @@ end
 ---@param given table
 ---@return table|nil config, string? message
 function M.parse(given)
-  if type(given) ~= "table" then return nil, "want a table of options, got " .. check.show(given) end
+  if type(given) ~= "table" then return nil, "want a table of options, got " .. args.show(given) end
   local unknown
-  given, unknown = check.take(given, KNOWN)
-  if not given then return nil, "unknown option " .. check.word(unknown) end
+  given, unknown = args.take(given, KNOWN)
+  if not given then return nil, "unknown option " .. args.word(unknown) end
   local config = {}
   for _, option in ipairs(OPTIONS) do
     local name, domain, default = option[1], option[2], option[3]
     local value = given[name]
-    if check.absent(value) then value = default end
+    if args.absent(value) then value = default end
     if value ~= nil then
       local code, wanted = domain(value)
-      if code == nil then return nil, check.wrong(name, value, wanted) end
+      if code == nil then return nil, args.wrong(name, value, wanted) end
       config[name] = code
     end
   end
   config.num_speculative_blocks = config.num_speculative_blocks or config.num_speculative_tokens
-  if not check.absent(given.num_slots) then
+  if not args.absent(given.num_slots) then
     local slots, message = pools(given.num_slots, config.num_groups)
     if not slots then return nil, message end
     config.num_slots = slots

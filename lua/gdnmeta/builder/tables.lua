@@ -1,17 +1,17 @@
 --- A builder's state tables, one a cache group: where each request's state blocks are written down,
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local failed = require "gdnmeta.builder.failed"
-local foreign = require "gdnmeta.native.int32_memory"
+local int32_memory = require "gdnmeta.native.int32_memory"
 local opened = require("gdnmeta.native.methods").builder
-local took_table = require "gdnmeta.builder.table_readers"
+local table_readers = require "gdnmeta.builder.table_readers"
 
 local M = {}
 
 local function group_problem(self, group)
-  if not check.integer(group, 0, self.num_groups - 1) then
-    return check.wrong_integer("group", group, 0, self.num_groups - 1)
+  if not args.integer(group, 0, self.num_groups - 1) then
+    return args.wrong_integer("group", group, 0, self.num_groups - 1)
   end
 end
 
@@ -39,11 +39,11 @@ end
 ---@param blocks integer[]|ffi.cdata*|table a list, an int32_t array or { pointer, elements }
 function M:set_blocks(group, table_row, blocks)
   local cells, message = own_table(self, opened(self, "set_blocks"), group)
-  if cells and not check.integer(table_row, 0, self.max_requests - 1) then
-    message = check.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
+  if cells and not args.integer(table_row, 0, self.max_requests - 1) then
+    message = args.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
   elseif cells then
     local width = self.max_blocks_per_row
-    message = foreign.copy("blocks", blocks, cells + table_row * width, width)
+    message = int32_memory.copy("blocks", blocks, cells + table_row * width, width)
   end
   if message then error("gdnmeta.Builder:set_blocks: " .. message, 2) end
 end
@@ -52,14 +52,14 @@ local function borrow_problem(self, group, cells, row_stride, rows)
   local problem = group_problem(self, group)
   if problem or cells == nil then return problem end
   local pointer, n = cells, nil
-  if not check.int32_pointer(cells) then pointer, n = foreign.int32("cells", cells) end
-  if not pointer then return n or check.wrong("cells", cells, "an int32_t array or pointer") end
+  if not args.int32_pointer(cells) then pointer, n = int32_memory.int32("cells", cells) end
+  if not pointer then return n or args.wrong("cells", cells, "an int32_t array or pointer") end
   local width = self.max_blocks_per_row
-  if not check.integer(row_stride, width, check.INT32_MAX) then
-    return check.wrong_integer("row_stride", row_stride, width, check.INT32_MAX)
+  if not args.integer(row_stride, width, args.INT32_MAX) then
+    return args.wrong_integer("row_stride", row_stride, width, args.INT32_MAX)
   end
-  if not check.integer(rows, 1, check.INT32_MAX) then
-    return check.wrong_integer("rows", rows, 1, check.INT32_MAX)
+  if not args.integer(rows, 1, args.INT32_MAX) then
+    return args.wrong_integer("rows", rows, 1, args.INT32_MAX)
   end
   local need = (rows - 1) * row_stride + width
   if n and need > n then return ("cells has %d elements, want %d for %d rows"):format(n, need, rows) end
@@ -81,7 +81,7 @@ function M:borrow_table(group, cells, row_stride, rows)
   if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_table(handle, group, pointer, row_stride or 0, rows or 0)
   if status ~= 0 then return failed(handle, status) end
-  took_table(self, group, cells, rows)
+  table_readers(self, group, cells, rows)
   return true
 end
 

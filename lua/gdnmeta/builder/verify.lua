@@ -1,7 +1,7 @@
 --- Checks of the outputs by the device that wrote them: builders made with check = true. These are methods of
 -- the builder; gdnmeta.h lists what is checked and what nothing can see.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local failed = require "gdnmeta.builder.failed"
 local opened = require("gdnmeta.native.methods").builder
 
@@ -44,8 +44,8 @@ end
 ---@return integer? code
 function M:check(stream)
   local handle = opened(self, "check")
-  if stream ~= nil and not check.pointer(stream) then
-    error("gdnmeta.Builder:check: " .. check.wrong("stream", stream, "nil or a pointer"), 2)
+  if stream ~= nil and not args.pointer(stream) then
+    error("gdnmeta.Builder:check: " .. args.wrong("stream", stream, "nil or a pointer"), 2)
   end
   local status = lib.gdn_check(handle, stream)
   if status ~= 0 then return failed(handle, status) end

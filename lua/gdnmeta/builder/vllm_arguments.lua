@@ -1,12 +1,12 @@
 -- The reference builder's own arguments, as Lua lists or int32 memory, into a gdn_raw.
 local ffi = require "ffi"
-local check = require "gdnmeta.native.args"
-local foreign = require "gdnmeta.native.int32_memory"
-local scratch = require "gdnmeta.native.c_buffers"
+local args = require "gdnmeta.native.args"
+local int32_memory = require "gdnmeta.native.int32_memory"
+local c_buffers = require "gdnmeta.native.c_buffers"
 
 local raw_t = ffi.typeof "gdn_raw"
 local tables_t = ffi.typeof "const int32_t **"
-local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+local INT32_MIN, INT32_MAX = args.INT32_MIN, args.INT32_MAX
 
 local ARRAYS = { "query_start_loc", "seq_lens", "num_accepted_tokens", "num_decode_draft_tokens" }
 local ROW_ARRAYS = { "prompt_done", "read_column" } -- the core takes their length from the rows
@@ -36,24 +36,24 @@ end
 
 -- Pointer and length of an array; nil, nil when it is absent; nil, message when it is none.
 local function array(self, name, value)
-  if check.absent(value) then return nil, nil end
-  local given, n = foreign.int32(name, value)
+  if args.absent(value) then return nil, nil end
+  local given, n = int32_memory.int32(name, value)
   if given or n then return given, n end
-  if type(value) ~= "table" then return nil, check.wrong(name, value, "a list or an int32_t array") end
+  if type(value) ~= "table" then return nil, args.wrong(name, value, "a list or an int32_t array") end
   if name == "prompt_done" then value = flags(value) end
   local message
-  n, message = check.list(name, value, INT32_MIN, INT32_MAX) -- before any allocation
+  n, message = args.list(name, value, INT32_MIN, INT32_MAX) -- before any allocation
   if not n then return nil, message end
   local memory = self.scratch:int32(name, n)
-  check.copy(name, value, memory, n)
+  args.copy(name, value, memory, n)
   return memory, n
 end
 
 -- Columns of a row in a list of rows.
 local function width_of(name, row)
-  local given, n = foreign.int32(name, row)
+  local given, n = int32_memory.int32(name, row)
   if given or n then return given and n, n end
-  return check.list(name, row, INT32_MIN, INT32_MAX)
+  return args.list(name, row, INT32_MIN, INT32_MAX)
 end
 
 -- Rows of flat memory: `stride` elements from one to the next, of which the first `cols` count. The last row
@@ -61,7 +61,7 @@ end
 local function flat_rows(name, n, cols, stride)
   if not cols then return nil, "block_table_cols is not given, want it for the flat " .. name end
   if stride and stride < cols then
-    return nil, check.wrong_integer("block_table_stride", stride, cols, INT32_MAX)
+    return nil, args.wrong_integer("block_table_stride", stride, cols, INT32_MAX)
   end
   if cols < 1 or n % (stride or cols) ~= 0 and n % (stride or cols) ~= cols then
     local apart = "rows of block_table_cols = %d, block_table_stride = %d apart"
@@ -74,7 +74,7 @@ end
 
 -- A group's table: a list of rows, or flat memory. Returns memory, rows, columns, stride.
 local function table_of(self, name, value, cols, stride)
-  local given, n = foreign.int32(name, value)
+  local given, n = int32_memory.int32(name, value)
   if given then
     local rows, message = flat_rows(name, n, cols, stride)
     if not rows then return nil, message end
@@ -83,9 +83,9 @@ local function table_of(self, name, value, cols, stride)
     return nil, n
   end
   if type(value) ~= "table" then
-    return nil, check.wrong(name, value, "a list of rows or an int32_t array")
+    return nil, args.wrong(name, value, "a list of rows or an int32_t array")
   end
-  local rows = check.length(value)
+  local rows = args.length(value)
   for i = 1, rows do -- before any allocation
     local row = ("%s[%d]"):format(name, i)
     local columns, message = width_of(row, rawget(value, i))
@@ -95,7 +95,7 @@ local function table_of(self, name, value, cols, stride)
   end
   cols = cols or 0
   local memory = self.scratch:int32(name, rows * cols)
-  for i = 1, rows do foreign.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
+  for i = 1, rows do int32_memory.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
   return memory, rows, cols, cols
 end
 
@@ -109,12 +109,12 @@ end
 
 local function block_tables(self, value, cols, stride)
   local raw, groups = self.raw, self.groups
-  local nested = foreign.one_a_group(value, groups > 1 and function() return true end or is_table)
+  local nested = int32_memory.one_a_group(value, groups > 1 and function() return true end or is_table)
   if groups > 1 and not nested then
-    return check.wrong("block_table", value, "a list with one table per group")
+    return args.wrong("block_table", value, "a list with one table per group")
   end
-  if nested and check.length(value) ~= groups then
-    return ("block_table has %d elements, want %d, one table per group"):format(check.length(value), groups)
+  if nested and args.length(value) ~= groups then
+    return ("block_table has %d elements, want %d, one table per group"):format(args.length(value), groups)
   end
   local pointers = ffi.cast(tables_t, self.scratch:bytes("block_tables", groups * ffi.sizeof "void *"))
   for group = 1, groups do
@@ -149,9 +149,9 @@ end
 
 -- The inputs by name. Each is read once: an __index may give something else the next time.
 local function read(inputs)
-  if type(inputs) ~= "table" then return nil, check.wrong("inputs", inputs, "a table") end
-  local given, unknown = check.take(inputs, KNOWN)
-  if not given then return nil, "unknown input " .. check.word(unknown) end
+  if type(inputs) ~= "table" then return nil, args.wrong("inputs", inputs, "a table") end
+  local given, unknown = args.take(inputs, KNOWN)
+  if not given then return nil, "unknown input " .. args.word(unknown) end
   return given
 end
 
@@ -159,12 +159,12 @@ local function fill(self, inputs)
   local raw = self.raw
   for _, name in ipairs(NUMBERS) do
     local value = inputs[name]
-    if not check.absent(value) and not check.integer(value, INT32_MIN, INT32_MAX) then
-      return check.wrong_integer(name, value, INT32_MIN, INT32_MAX)
+    if not args.absent(value) and not args.integer(value, INT32_MIN, INT32_MAX) then
+      return args.wrong_integer(name, value, INT32_MIN, INT32_MAX)
     end
   end
-  if check.absent(inputs.query_start_loc) then
-    return check.wrong("query_start_loc", nil, "a list or an int32_t array")
+  if args.absent(inputs.query_start_loc) then
+    return args.wrong("query_start_loc", nil, "a list or an int32_t array")
   end
   for _, name in ipairs(ARRAYS) do
     local memory, n = array(self, name, inputs[name])
@@ -178,15 +178,15 @@ local function fill(self, inputs)
     if memory and n ~= rows then return ("%s has %d elements, want %d, one per row"):format(name, n, rows) end
     raw[name] = memory
   end
-  local cols = not check.absent(inputs.block_table_cols) and inputs.block_table_cols or nil
-  local stride = not check.absent(inputs.block_table_stride) and inputs.block_table_stride or nil
-  if not check.absent(inputs.block_table) then
+  local cols = not args.absent(inputs.block_table_cols) and inputs.block_table_cols or nil
+  local stride = not args.absent(inputs.block_table_stride) and inputs.block_table_stride or nil
+  if not args.absent(inputs.block_table) then
     local message = block_tables(self, inputs.block_table, cols, stride)
     if message then return message end
   end
   defaults(raw)
   for _, name in ipairs(SCALARS) do
-    if not check.absent(inputs[name]) then raw[name] = inputs[name] end
+    if not args.absent(inputs[name]) then raw[name] = inputs[name] end
   end
 end
 
@@ -213,7 +213,7 @@ local M = {}
 
 ---@param num_groups integer
 function M.new(num_groups)
-  return setmetatable({ raw = raw_t(), groups = num_groups, scratch = scratch.new() }, Raw)
+  return setmetatable({ raw = raw_t(), groups = num_groups, scratch = c_buffers.new() }, Raw)
 end
 
 return M

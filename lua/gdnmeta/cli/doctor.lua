@@ -1,5 +1,5 @@
 -- gdnmeta doctor: what is there, what is missing, and how to get it.
-local problem = require "gdnmeta.policy.contained.raised"
+local raised = require "gdnmeta.policy.contained.raised"
 local M = {
   summary = "List what is installed, what is missing and how to get it.",
   epilog = "Exit status 1 if something required is missing.",
@@ -43,7 +43,7 @@ local function check_module(name, package)
   return function()
     local ok, module = pcall(require, name)
     if ok then return type(module) == "table" and module._VERSION or "found" end
-    local why = problem.text(module)
+    local why = raised.text(module)
     if not why:find(("module '%s' not found:"):format(name), 1, true) then
       return nil, "cannot be loaded: " .. why
     end

@@ -1,6 +1,6 @@
 -- Exit status of commands that try policies: figures of a policy that failed are not its own.
-local format = require "gdnmeta.sim.numbers"
-local words = require "gdnmeta.native.shown"
+local numbers = require "gdnmeta.sim.numbers"
+local shown = require "gdnmeta.native.shown"
 
 local M = {}
 
@@ -12,7 +12,7 @@ local function problem(run)
   local how = run.switched_off and " and was switched off" or f.never
     and (" whenever it was asked (%s)"):format(f.never) or ""
   return ("policy %s failed%s, the built-in one planned %s of %s steps: step %d, %s: %s"):format(run.policy,
-    how, format.count(math.min(run.fallbacks, run.steps)), format.count(run.steps), f.step, f.hook,
+    how, numbers.count(math.min(run.fallbacks, run.steps)), numbers.count(run.steps), f.step, f.hook,
     (f.message:gsub("%c", " ")))
 end
 
@@ -24,7 +24,7 @@ function M.status(runs)
   for _, run in ipairs(runs) do
     local line = problem(run)
     if line then
-      io.stderr:write("gdnmeta: ", words.lines(line, 2000), "\n")
+      io.stderr:write("gdnmeta: ", shown.lines(line, 2000), "\n")
       status = 1
     end
   end

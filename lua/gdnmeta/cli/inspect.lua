@@ -2,15 +2,15 @@
 local drawing = require "gdnmeta.metadata.draw"
 local fail = require("gdnmeta.cli.values").fail
 local fields = require("gdnmeta.native.schema").fields
-local format = require "gdnmeta.sim.numbers"
-local paints = require "gdnmeta.metadata.colors"
-local judge = require "gdnmeta.record.validate"
-local recording = require "gdnmeta.cli.recording_file"
-local requests = require "gdnmeta.cli.inspect_request"
-local rows = require "gdnmeta.metadata.draw_rows"
+local numbers = require "gdnmeta.sim.numbers"
+local colors = require "gdnmeta.metadata.colors"
+local validate = require "gdnmeta.record.validate"
+local recording_file = require "gdnmeta.cli.recording_file"
+local inspect_request = require "gdnmeta.cli.inspect_request"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
-local words = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.shown"
 
 local BAR = 32 -- characters
 
@@ -24,14 +24,14 @@ examples:
 }
 
 function M.describe(parser)
-  recording.describe(parser)
+  recording_file.describe(parser)
   parser:option("--step", "Draw this step in full (one line per step)."):argname "N"
   parser:option("--request", "Show what happened to this request (none)."):argname "ID"
 end
 
 local function head(header)
   local b, e = header.builder, header.engine
-  local c = format.count
+  local c = numbers.count
   local lines = {
     ("recorded by gdnmeta %s on %s under %s, policy %s"):format(header.library, b.device, b.rules, e.policy),
     ("builder   %s sequences, %s tokens and %s rows per step, %d cache group%s, mode %s"):format(
@@ -57,13 +57,13 @@ end
 local function list(reader, paint)
   print(head(reader.header))
   print(paint("head", "    step           s   rows  padded   tokens  padded  graph"))
-  local message = recording.each(reader, function(step)
+  local message = recording_file.each(reader, function(step)
     local tokens = 0
     for _, n in ipairs(step.query_len) do tokens = tokens + n end
     print(("%8.0f %11.3f %6d %7d %8d %7d  %-9s %s"):format(step.step, step.now, #step.query_len,
       step.padded_rows, tokens, step.padded_tokens, step.graph, drawing.bar(counts(step), BAR, paint)))
   end)
-  recording.finish(reader, message)
+  recording_file.finish(reader, message)
 end
 
 local function tensors(meta)
@@ -75,17 +75,17 @@ local function tensors(meta)
 end
 
 local function draw(reader, rebuild, step, paint)
-  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, words.clean(reader.path, 200), step.now,
+  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, shown.clean(reader.path, 200), step.now,
     step.graph))
   local meta, message = rebuild:build(step)
   print(tostring(rebuild.batch))
   if not meta then return print("refused: " .. message) end
   print((drawing.step(meta, paint):gsub("^[^\n]*\n", "")))
-  print((rows.draw(meta, paint)))
+  print((draw_rows.draw(meta, paint)))
   print(tensors(meta))
   for group = 1, rebuild.builder.num_groups - 1 do
     print(("group %d:"):format(group))
-    print((rows.draw(meta:group(group), paint)))
+    print((draw_rows.draw(meta:group(group), paint)))
   end
 end
 
@@ -93,30 +93,30 @@ local function tell(reader, id)
   if reader.header.version < 2 then
     fail("%s: recorded as version %d, which has no request ids", reader.path, reader.header.version)
   end
-  local story = requests.new(id, print, judge.short)
+  local story = inspect_request.new(id, print, validate.short)
   reader.on_empty = function(line) story:empty(line) end
-  local message = recording.each(reader, function(step) story:step(step) end)
+  local message = recording_file.each(reader, function(step) story:step(step) end)
   local found = story:close(not message and reader.after or nil)
-  if not found and not message then fail("%s has no request %s", reader.path, judge.show(id)) end
-  recording.finish(reader, message)
+  if not found and not message then fail("%s has no request %s", reader.path, validate.show(id)) end
+  recording_file.finish(reader, message)
 end
 
 function M.run(args)
-  local paint = terminal.coloured() and paints.colour or paints.plain
+  local paint = terminal.coloured() and colors.colour or colors.plain
   local wanted = values.read("--step", args.step, values.integer(1, 2 ^ 31 - 1))
   local id = values.read("--request", args.request, values.text "an id")
   if id and wanted then fail "--step and --request exclude each other" end
-  local reader = recording.open(args)
+  local reader = recording_file.open(args)
   if id then return tell(reader, id) end
   if not wanted then return list(reader, paint) end
   local rebuild, found
-  local message = recording.each(reader, function(step)
+  local message = recording_file.each(reader, function(step)
     if step.step ~= wanted then return end
-    rebuild, found = rebuild or recording.rebuild(reader.header, "cpu"), true
+    rebuild, found = rebuild or recording_file.rebuild(reader.header, "cpu"), true
     draw(reader, rebuild, step, paint)
   end)
   if not found and not message then fail("%s has no step %s", args.file, args.step) end
-  recording.finish(reader, message)
+  recording_file.finish(reader, message)
 end
 
 return M

@@ -1,6 +1,6 @@
 -- One request in a recording: when it arrived, why it waited, what it was given, and how it ended.
 -- Steps in which the same happened are one line.
-local reasons = require "gdnmeta.record.waiting_reasons"
+local waiting_reasons = require "gdnmeta.record.waiting_reasons"
 
 local M = {}
 
@@ -98,7 +98,7 @@ local function waited(self, step)
   local run = extend(self, step, "waits " .. tostring(self.why), function(run)
     local places = run.from == run.to and tostring(run.to) or ("%d, then %d"):format(run.from, run.to)
     return ("waited %s: %s; place %s of %d by arrival"):format(plural(run.steps, "step"),
-      reasons.WORDS[run.why] or "for a reason that is not recorded", places, run.of)
+      waiting_reasons.WORDS[run.why] or "for a reason that is not recorded", places, run.of)
   end)
   local place = place_of(self, self.queue) or 0
   run.why, run.from, run.to, run.of = self.why, run.from or place, place, math.max(run.of or 0, #self.queue)

@@ -1,11 +1,11 @@
 -- gdnmeta merge: joins the results of a sweep's jobs, which may come from many machines.
 local check = require "gdnmeta.native.args"
 local fail = require("gdnmeta.cli.values").fail
-local knee = require "gdnmeta.report.max_rate"
+local max_rate = require "gdnmeta.report.max_rate"
 local output = require "gdnmeta.cli.output"
-local results = require "gdnmeta.cli.run_files"
+local run_files = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
-local verdict = require "gdnmeta.cli.exit_status"
+local exit_status = require "gdnmeta.cli.exit_status"
 
 local M = {
   summary = "Join results of simulate --json into one table or page.",
@@ -28,12 +28,12 @@ end
 ---@param share number attainment that is wanted
 ---@return integer|nil status
 function M.deliver(args, runs, share)
-  knee.sort(runs)
+  max_rate.sort(runs)
   output.deliver(args, output.command(args.argv), runs, function(list, command)
     return require("gdnmeta.report.pages").sweep(list, share, command)
   end)
   if not output.on_stdout(args) then output.say(require("gdnmeta.report.text").sweep(runs, share)) end
-  return verdict.status(runs)
+  return exit_status.status(runs)
 end
 
 -- The classes of a run, and how many requests are of each.
@@ -75,7 +75,7 @@ function M.run(args)
   output.check(args)
   local runs, seen = {}, {}
   for _, path in ipairs(args.files) do
-    for _, run in ipairs(results.read(path)) do
+    for _, run in ipairs(run_files.read(path)) do
       check_alike(runs[1] or run, run, path)
       local cell = ("%s %.9g"):format(run.policy, run.setup.rate or 0)
       local same = seen[cell]

@@ -1,9 +1,9 @@
 -- What commands write: JSON of runs, HTML, and the command line that made them.
 local fail = require("gdnmeta.cli.values").fail
-local results = require "gdnmeta.cli.run_files"
+local run_files = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
-local C = require "gdnmeta.native.libc"
-local words = require "gdnmeta.native.shown"
+local libc = require "gdnmeta.native.libc"
+local shown = require "gdnmeta.native.shown"
 
 local M = {}
 
@@ -62,7 +62,7 @@ end
 --- True, or it fails: did stdout take all that was written to it?
 function M.flush()
   local ok, why = io.stdout:flush()
-  if not ok or C.libc_ferror(io.stdout) ~= 0 then fail("stdout: %s", why or "not all was written") end
+  if not ok or libc.libc_ferror(io.stdout) ~= 0 then fail("stdout: %s", why or "not all was written") end
   return true
 end
 
@@ -87,7 +87,7 @@ end
 
 --- Print a report. Names in it come from files, which may hold what a terminal would obey.
 ---@param text string
-function M.say(text) print(words.lines(text, 20000)) end
+function M.say(text) print(shown.lines(text, 20000)) end
 
 --- Is stdout taken by one of the files?
 ---@param args table json, csv, report: paths, or nil
@@ -125,7 +125,7 @@ end
 ---@param runs table
 ---@param page function(runs, command) -> html
 function M.deliver(args, command, runs, page)
-  if args.json then M.write(args.json, results.text(command, runs)) end
+  if args.json then M.write(args.json, run_files.text(command, runs)) end
   if args.csv then M.write(args.csv, csv(runs)) end
   if args.report then M.write(args.report, page(runs, command)) end
 end

@@ -1,9 +1,9 @@
 -- The cells of a sweep: one policy at one rate each, run here one after the other, or by several
 -- processes side by side.
 local fail = require("gdnmeta.cli.values").fail
-local options = require "gdnmeta.cli.flags"
+local flags = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
-local results = require "gdnmeta.cli.run_files"
+local run_files = require "gdnmeta.cli.run_files"
 local signals = require "gdnmeta.native.signals"
 
 local M = {}
@@ -15,7 +15,7 @@ local M = {}
 ---@return table argv
 function M.argv(args, cell, path)
   local argv = { "simulate", "--policy", cell.policy, "--rate", ("%.9g"):format(cell.rate) }
-  for _, word in ipairs(options.again(args)) do argv[#argv + 1] = word end
+  for _, word in ipairs(flags.again(args)) do argv[#argv + 1] = word end
   argv[#argv + 1], argv[#argv + 2] = "--json", path
   return argv
 end
@@ -72,7 +72,7 @@ local function beside(args, cells, report)
       local word, i = line:match "^(%a+) (%d+)$"
       i = tonumber(i)
       if word == "done" then
-        runs[i] = results.read(path(i))[1]
+        runs[i] = run_files.read(path(i))[1]
         report(runs[i], i)
       elseif word == "failed" and not broken then
         local file = io.open(path(i) .. ".err")

@@ -1,5 +1,5 @@
 -- gdnmeta repl: a prompt with a sample engine.
-local paints = require "gdnmeta.metadata.colors"
+local colors = require "gdnmeta.metadata.colors"
 local terminal = require "gdnmeta.cli.terminal"
 
 local M = {
@@ -16,7 +16,7 @@ local function say(text) io.stdout:write(text, "\n") end
 
 function M.run()
   local repl = require "gdnmeta.repl"
-  local paint = terminal.coloured() and paints.colour or paints.plain
+  local paint = terminal.coloured() and colors.colour or colors.plain
   local function complain(message)
     io.stdout:flush()
     io.stderr:write(message, "\n")

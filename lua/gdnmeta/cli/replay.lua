@@ -1,7 +1,7 @@
 -- gdnmeta replay: builds the steps of a recording again and compares what comes of them.
 local fields = require("gdnmeta.native.schema").fields
-local format = require "gdnmeta.sim.numbers"
-local recording = require "gdnmeta.cli.recording_file"
+local numbers = require "gdnmeta.sim.numbers"
+local recording_file = require "gdnmeta.cli.recording_file"
 
 local SHOWN = 20 -- steps that are named
 
@@ -17,7 +17,7 @@ examples:
 }
 
 function M.describe(parser)
-  recording.describe(parser)
+  recording_file.describe(parser)
   parser:option("--device", "cpu, cuda, cuda:N or auto (cpu)."):argname "DEVICE"
   parser:option("--rules", "strict, vllm-2026-04, vllm-2026-08 or vllm-2026-11 (those "
     .. "of the recording)."):argname "RULES"
@@ -70,30 +70,30 @@ local function by_name(tally)
     for _, name in ipairs(list) do
       local seen = tally.fields[name]
       if seen then
-        rows[#rows + 1] = { name, format.count(seen.differ), format.count(seen.recorded),
-                            format.count(seen.built) }
+        rows[#rows + 1] = { name, numbers.count(seen.differ), numbers.count(seen.recorded),
+                            numbers.count(seen.built) }
       end
     end
   end
-  return format.columns(rows)
+  return numbers.columns(rows)
 end
 
-local function steps(n) return format.count(n) .. (n == 1 and " step" or " steps") end
+local function steps(n) return numbers.count(n) .. (n == 1 and " step" or " steps") end
 
 function M.run(args)
-  local reader = recording.open(args)
+  local reader = recording_file.open(args)
   local recorded = reader.header.builder
-  local rebuild = recording.rebuild(reader.header, args.device or "cpu", args.rules)
+  local rebuild = recording_file.rebuild(reader.header, args.device or "cpu", args.rules)
   local builder = rebuild.builder
   local tally = { steps = 0, compared = 0, differ = 0, refused = 0, shown = 0, fields = {} }
   local same_rules = builder.rules == recorded.rules
-  local message = recording.each(reader, function(step) try(tally, rebuild, step, same_rules) end)
+  local message = recording_file.each(reader, function(step) try(tally, rebuild, step, same_rules) end)
   if not same_rules and tally.differ > 0 then print(by_name(tally)) end
   print(("%s built under %s on %s, recorded under %s on %s: %s values compared, %s, %d refused"):format(
     steps(tally.steps), builder.rules, builder.device, recorded.rules, recorded.device,
-    format.count(tally.compared),
+    numbers.count(tally.compared),
     tally.differ == 0 and "all alike" or steps(tally.differ) .. " with other values", tally.refused))
-  recording.finish(reader, message)
+  recording_file.finish(reader, message)
   return same_rules and tally.differ + tally.refused > 0 and 1 or 0
 end
 

@@ -1,8 +1,8 @@
 -- Results as files: runs as JSON, one run per line, and what such a file must contain to be read back. A file
 -- may come from another machine, be truncated or edited: a value that tables and pages cannot use is named.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local fail = require("gdnmeta.cli.values").fail
-local problems = require "gdnmeta.policy.contained.raised"
+local raised = require "gdnmeta.policy.contained.raised"
 local values = require "gdnmeta.cli.values"
 
 local M = {}
@@ -10,7 +10,7 @@ local M = {}
 local FORMAT = 1 -- of the JSON; others are refused
 
 local function json()
-  local cjson, why = problems.module("cjson", "lua-cjson")
+  local cjson, why = raised.module("cjson", "lua-cjson")
   if not cjson then fail(why) end
   return cjson.new()
 end
@@ -86,7 +86,7 @@ end
 -- What is wrong with `value`, by the name that it has in the file; JSON's nulls become nil.
 local function problem_of(name, value, shape)
   if value == nil and shape.maybe then return nil end
-  if type(value) ~= "table" then return check.wrong(name, value, "an object") end
+  if type(value) ~= "table" then return args.wrong(name, value, "an object") end
   if shape.each then
     for i, element in ipairs(value) do
       local problem = problem_of(("%s[%d]"):format(name, i), element, shape.each)
@@ -95,13 +95,13 @@ local function problem_of(name, value, shape)
     return nil
   end
   for field, kind in pairs(shape) do
-    if check.absent(value[field]) then value[field] = nil end
+    if args.absent(value[field]) then value[field] = nil end
     local inner, path, problem = value[field], name .. "." .. field, nil
     if type(kind) == "table" then
       problem = problem_of(path, inner, kind)
     elseif kind ~= true and not (inner == nil and kind:find "%?$") then
       kind = kind:gsub("%?$", "")
-      problem = not fits(inner, kind) and check.wrong(path, inner, kind)
+      problem = not fits(inner, kind) and args.wrong(path, inner, kind)
     end
     if problem then return problem end
   end
@@ -138,10 +138,10 @@ function M.read(path)
     refuse(1 + select(2, text:sub(1, at - 1):gsub("\n", "")), document)
   end
   if type(document) ~= "table" or document.gdnmeta ~= FORMAT then
-    refuse(1, check.wrong("gdnmeta", type(document) == "table" and document.gdnmeta or nil,
+    refuse(1, args.wrong("gdnmeta", type(document) == "table" and document.gdnmeta or nil,
       ("%d: a result of gdnmeta simulate"):format(FORMAT)))
   end
-  if type(document.runs) ~= "table" then refuse(1, check.wrong("runs", document.runs, "a list")) end
+  if type(document.runs) ~= "table" then refuse(1, args.wrong("runs", document.runs, "a list")) end
   for i, run in ipairs(document.runs) do
     local problem = problem_of(("runs[%d]"):format(i), run, SHAPE)
     if problem then refuse(line_of(text, i), problem) end

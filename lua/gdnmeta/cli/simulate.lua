@@ -1,11 +1,11 @@
 -- gdnmeta simulate: one workload under one or several policies.
 local fail = require("gdnmeta.cli.values").fail
-local format = require "gdnmeta.sim.numbers"
-local options = require "gdnmeta.cli.flags"
+local numbers = require "gdnmeta.sim.numbers"
+local flags = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
-local verdict = require "gdnmeta.cli.exit_status"
+local exit_status = require "gdnmeta.cli.exit_status"
 
 local M = {
   summary = "Run a workload through the engine in simulated time.",
@@ -24,7 +24,7 @@ function M.describe(parser)
   parser:option("--policy", "Shipped policy, or path of a file; repeat for several (fcfs)."):count "*"
     :argname "POLICY"
   parser:option("--rate", "Requests per second; arrival times are scaled to it (not scaled)."):argname "R"
-  options.describe(parser)
+  flags.describe(parser)
   parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
   parser:option("--json", "Write all numbers as JSON; - is stdout (none)."):argname "FILE"
   parser:option("--csv", "Write one line per request; - is stdout (none)."):argname "FILE"
@@ -37,10 +37,10 @@ end
 function M.runs(args)
   local progress = terminal.progress(args.quiet)
   local rate = values.read("--rate", args.rate, values.number(1e-6, 1e6, "requests per second"))
-  local base = options.build(args, function(line) progress:say(line) end)
+  local base = flags.build(args, function(line) progress:say(line) end)
   base.rate = rate
-  local policies, runs = options.policies(args, true), {}
-  options.read_trace(base, progress)
+  local policies, runs = flags.policies(args, true), {}
+  flags.read_trace(base, progress)
   for i, policy in ipairs(policies) do
     local o = { policy = policy, progress = function(tally)
       progress:show(policy, tally.finished, tally.n, "requests")
@@ -48,8 +48,8 @@ function M.runs(args)
     for name, value in pairs(base) do o[name] = value end
     local run, message = require("gdnmeta.sim").run(o)
     if not run then fail("%s", message) end
-    progress:say(("%s: %s requests in %s steps, %.1f s"):format(run.policy, format.count(run.requests),
-      format.count(run.steps), run.wall.seconds))
+    progress:say(("%s: %s requests in %s steps, %.1f s"):format(run.policy, numbers.count(run.requests),
+      numbers.count(run.steps), run.wall.seconds))
     runs[i] = run
   end
   progress:clear()
@@ -63,7 +63,7 @@ function M.run(args)
   local runs = M.runs(args)
   output.deliver(args, output.command(args.argv), runs, require("gdnmeta.report.pages").simulate)
   if not output.on_stdout(args) then output.say(require("gdnmeta.report.text").report(runs)) end
-  return verdict.status(runs)
+  return exit_status.status(runs)
 end
 
 return M

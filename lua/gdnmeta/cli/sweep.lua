@@ -1,9 +1,9 @@
 -- gdnmeta sweep: policies at several rates, and the highest rate that each sustains.
 local fail = require("gdnmeta.cli.values").fail
-local format = require "gdnmeta.sim.numbers"
-local jobs = require "gdnmeta.cli.parallel"
+local numbers = require "gdnmeta.sim.numbers"
+local parallel = require "gdnmeta.cli.parallel"
 local merge = require "gdnmeta.cli.merge"
-local options = require "gdnmeta.cli.flags"
+local flags = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
 local sweep = require "gdnmeta.report.sweep"
 local terminal = require "gdnmeta.cli.terminal"
@@ -26,7 +26,7 @@ function M.describe(parser)
     :argname "LIST"
   parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
   parser:option("--precision", "Percent by which the highest rate may be off (2)."):argname "P"
-  options.describe(parser)
+  flags.describe(parser)
   parser:option("--jobs", "Processes that run in parallel (1)."):argname "N"
   parser:flag("--print-jobs", "Print a shell command for each cell instead of running it.")
   parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
@@ -60,10 +60,10 @@ end
 local function print_jobs(args, cells)
   local taken = {}
   for i, cell in ipairs(cells) do
-    local file = jobs.file(cell)
+    local file = parallel.file(cell)
     if taken[file] then file = file:gsub("%.json$", ("-%d.json"):format(i)) end
     taken[file] = true
-    print(output.command(jobs.argv(args, cell, file)))
+    print(output.command(parallel.argv(args, cell, file)))
   end
 end
 
@@ -73,19 +73,19 @@ function M.run(args)
   local width = values.read("--precision", args.precision, percent, 2) / 100
   args.jobs = values.read("--jobs", args.jobs, values.integer(1, 1024), 1)
   local rates, message = values.read("--rates", args.rates, rates_of), nil
-  local base = options.build(args, function(line) progress:say(line) end)
-  local policies = options.policies(args, not args.print_jobs)
-  if not args.print_jobs and args.jobs == 1 or not rates then options.read_trace(base, progress) end
+  local base = flags.build(args, function(line) progress:say(line) end)
+  local policies = flags.policies(args, not args.print_jobs)
+  if not args.print_jobs and args.jobs == 1 or not rates then flags.read_trace(base, progress) end
   if not rates then rates, message = sweep.own_rates(base) end
   if not rates then fail("%s", message) end
   if args.print_jobs then return print_jobs(args, sweep.grid(policies, rates)) end
   output.check(args)
   local done = 0
   local runs = sweep.search(policies, rates, share, width, function(cells)
-    return jobs.run(args, cells, base, function(run)
+    return parallel.run(args, cells, base, function(run)
       done = done + 1
-      progress:say(("%s at %s/s: %s %% within the targets"):format(run.policy, format.number(run.setup.rate),
-        format.percent(run.attainment)))
+      progress:say(("%s at %s/s: %s %% within the targets"):format(run.policy, numbers.number(run.setup.rate),
+        numbers.percent(run.attainment)))
       progress:show("sweep", done, math.max(done, #policies * #rates), "runs")
     end)
   end)

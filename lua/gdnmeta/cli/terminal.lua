@@ -1,10 +1,10 @@
 -- Progress while a command works: a bar on a terminal, one line per finished run in a pipe. All of it
 -- goes to stderr, so that stdout is the answer alone.
 local ffi = require "ffi"
-local C = require "gdnmeta.native.libc"
-local clock = require "gdnmeta.sim.wall_clock"
-local format = require "gdnmeta.sim.numbers"
-local words = require "gdnmeta.native.shown"
+local libc = require "gdnmeta.native.libc"
+local wall_clock = require "gdnmeta.sim.wall_clock"
+local numbers = require "gdnmeta.sim.numbers"
+local shown = require "gdnmeta.native.shown"
 
 local STDOUT, STDERR = 1, 2
 local TIOCGWINSZ = 0x5413
@@ -16,20 +16,20 @@ local M = {}
 --- Is a person watching?
 ---@return boolean
 function M.watched()
-  return C.libc_isatty(STDERR) == 1
+  return libc.libc_isatty(STDERR) == 1
 end
 
 --- Is stdout a terminal that knows colours?
 ---@return boolean
 function M.coloured()
-  return C.libc_isatty(STDOUT) == 1 and (os.getenv "TERM" or "dumb") ~= "dumb"
+  return libc.libc_isatty(STDOUT) == 1 and (os.getenv "TERM" or "dumb") ~= "dumb"
     and (os.getenv "NO_COLOR" or "") == ""
 end
 
 -- Columns of the terminal; 80 if it reports none.
 local function columns()
   local size = ffi.new "libc_window"
-  return C.libc_ioctl(STDERR, TIOCGWINSZ, size) == 0 and size.columns > 0 and size.columns or 80
+  return libc.libc_ioctl(STDERR, TIOCGWINSZ, size) == 0 and size.columns > 0 and size.columns or 80
 end
 
 --- Progress as one line of fewer than `width` characters: a longer one would wrap, and stay. The bar shrinks
@@ -41,7 +41,7 @@ end
 ---@param unit string
 ---@return string
 function M.bar(width, name, done, total, unit)
-  local count = ("%s of %s"):format(format.count(done), format.count(total))
+  local count = ("%s of %s"):format(numbers.count(done), numbers.count(total))
   local room = math.min(WIDTH, width - 1 - #("%-14s [] %s %s"):format(name, count, unit))
   if room >= LEAST then
     local full = math.floor(room * math.min(done / math.max(total, 1), 1))
@@ -69,10 +69,10 @@ end
 ---@param unit string
 function Progress:show(name, done, total, unit)
   if not self.watched then return end
-  local now = clock()
+  local now = wall_clock()
   if now < self.due then return end
   self.due = now + 1e8
-  io.stderr:write("\r\27[K", M.bar(columns(), words.clean(name), done, total, unit))
+  io.stderr:write("\r\27[K", M.bar(columns(), shown.clean(name), done, total, unit))
   io.stderr:flush()
 end
 
@@ -80,7 +80,7 @@ end
 ---@param line string
 function Progress:say(line)
   if self.quiet then return end
-  io.stderr:write(self.watched and "\r\27[K" or "", words.clean(line, 1000), "\n")
+  io.stderr:write(self.watched and "\r\27[K" or "", shown.clean(line, 1000), "\n")
   self.due = 0
 end
 

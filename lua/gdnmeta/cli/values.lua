@@ -1,5 +1,5 @@
 -- Values of options: a reader turns an option's text into its value, or returns nil and what it wants.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 
 local M = {}
 
@@ -85,7 +85,7 @@ end
 function M.read(flag, text, reader, default)
   if text == nil then return default end
   local value, wanted = reader(text)
-  if value == nil then fail("%s", check.wrong(flag, text, wanted)) end
+  if value == nil then fail("%s", args.wrong(flag, text, wanted)) end
   return value
 end
 

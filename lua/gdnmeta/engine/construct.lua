@@ -2,19 +2,19 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local by_key = require "gdnmeta.engine.queue.by_key"
-local checks = require "gdnmeta.engine.option_rules"
+local option_rules = require "gdnmeta.engine.option_rules"
 local fifo = require "gdnmeta.engine.queue.fifo"
-local lanes = require "gdnmeta.engine.queue.by_group"
-local names = require "gdnmeta.engine.interned"
+local by_group = require "gdnmeta.engine.queue.by_group"
+local interned = require "gdnmeta.engine.interned"
 local option = require "gdnmeta.engine.options"
 local outlooks = require "gdnmeta.engine.decide.outlook"
 local plans = require "gdnmeta.engine.plan"
 local policy = require "gdnmeta.policy"
-local proposal = require "gdnmeta.engine.hooks.whole_step"
+local whole_step = require "gdnmeta.engine.hooks.whole_step"
 local requests = require "gdnmeta.engine.requests"
-local sizes = require "gdnmeta.engine.decide.capture_sizes"
-local sizings = require "gdnmeta.engine.decide.token_limits"
-local states = require "gdnmeta.engine.cache"
+local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
+local token_limits = require "gdnmeta.engine.decide.token_limits"
+local cache = require "gdnmeta.engine.cache"
 local steps = require "gdnmeta.engine.step"
 local upkeeps = require "gdnmeta.engine.decide.upkeep"
 local views = require "gdnmeta.engine.hooks.view"
@@ -39,7 +39,7 @@ end
 ---@return table|nil options, string? problem
 function M.options(given)
   local o, problem = option.parse(given)
-  problem = problem or taken_problem(o) or checks.problem(o)
+  problem = problem or taken_problem(o) or option_rules.problem(o)
   if problem then return nil, problem end
   return o
 end
@@ -90,7 +90,7 @@ local function scratch(self, n)
 end
 
 local function padding(self, o)
-  local padded, largest = sizes.table(o.capture_sizes)
+  local padded, largest = capture_sizes.table(o.capture_sizes)
   self.padded_size, self.largest_size = padded, largest
   self.full_graphs = o.config.full_cuda_graph == 1
   self.max_rows, self.max_graph_tokens = o.config.max_rows, o.builder.decode_cudagraph_max_bs
@@ -123,7 +123,7 @@ end
 
 -- What changes from step to step.
 local function begin(self, r)
-  self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), names.new(), names.new()
+  self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), interned.new(), interned.new()
   self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
   -- Not nil: an unknown field of an engine is a mistake of the caller.
@@ -146,7 +146,7 @@ local function begin(self, r)
 end
 
 local function sizing(self, o)
-  return sizings.new(self.requests, {
+  return token_limits.new(self.requests, {
     max_model_len = o.max_model_len, chunked = o.chunked_prefill, threshold = o.long_prefill_token_threshold,
     align = self.align, block = self.block, num_spec = self.num_spec, optimistic = self.optimistic,
   })
@@ -174,7 +174,7 @@ local function state(o)
   if not tables then return nil, message, code end
   ok, message, code = borrow_accepted(o)
   if not ok then return nil, message, code end
-  self.states, message, code = states.new(r, o.config, tables, o.kv_tokens, o.kv_block_size)
+  self.states, message, code = cache.new(r, o.config, tables, o.kv_tokens, o.kv_block_size)
   if not self.states then return nil, message, code end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
@@ -184,7 +184,7 @@ local function state(o)
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
                         outlooks.new(self, o.kv_headroom), upkeeps.new(self))
   self.view = views.new(self, o)
-  self.see, self.propose = proposal.new(self, self.view)
+  self.see, self.propose = whole_step.new(self, self.view)
   engines[o.builder] = self
   hold(self, self.view.cursor)
   if o.second_builder then engines[o.second_builder] = self end
@@ -210,7 +210,7 @@ end
 ---@return table|boolean|nil queue nil: no memory
 function M.queue(self, p)
   if not p.key then return false end
-  local kind = p.group and lanes or by_key
+  local kind = p.group and by_group or by_key
   return kind.new(self.requests, self.fifo, p, self.options.rekey_limit)
 end
 

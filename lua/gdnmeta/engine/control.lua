@@ -1,10 +1,10 @@
 --- What a host may ask of an engine between steps, and its policy. These are methods of the engine.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
-local arrivals = require "gdnmeta.engine.submit"
+local args = require "gdnmeta.native.args"
+local submit = require "gdnmeta.engine.submit"
 local hooks = require "gdnmeta.engine.hooks.hooks"
-local make = require "gdnmeta.engine.construct"
-local open = require "gdnmeta.engine.usable"
+local construct = require "gdnmeta.engine.construct"
+local usable = require "gdnmeta.engine.usable"
 local renamed = require "gdnmeta.native.renamed"
 local requests = require "gdnmeta.engine.requests"
 
@@ -15,21 +15,21 @@ local Engine = {}
 --- Nothing waits, runs or is in flight.
 ---@return boolean
 function Engine:idle()
-  open.look(self, "idle")
+  usable.look(self, "idle")
   return self.fifo.size + self.num_running + self.in_flight == 0
 end
 
 --- State slots, summed over the groups: { size, free, used, peak, churn }.
 ---@return table
 function Engine:slots()
-  open.look(self, "slots")
+  usable.look(self, "slots")
   return self.states:slots()
 end
 
 --- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
 ---@return table|nil
 function Engine:kv()
-  open.look(self, "kv")
+  usable.look(self, "kv")
   local s = self.states
   if not s.limited then return nil end
   return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
@@ -54,7 +54,7 @@ local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" 
 ---@param id any
 ---@return table|nil snapshot
 function Engine:request(id)
-  open.look(self, "request")
+  usable.look(self, "request")
   local r, i = self.requests, id ~= nil and self.requests.index[id]
   if not i then return nil end
   local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
@@ -71,11 +71,11 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:checkpoint(id)
-  open.change(self, "checkpoint")
+  usable.change(self, "checkpoint")
   local i = self.requests.index[id]
-  if not i then return nil, ("no request %s"):format(check.word(id)), EINVAL end
-  local pinned, problem = arrivals.pin(self, i)
-  if not pinned then return nil, ("request %s %s"):format(check.word(id), problem), EINVAL end
+  if not i then return nil, ("no request %s"):format(args.word(id)), EINVAL end
+  local pinned, problem = submit.pin(self, i)
+  if not pinned then return nil, ("request %s %s"):format(args.word(id), problem), EINVAL end
   local shown = { tokens = pinned.tokens, slots = {}, generations = {} }
   for group, slot in ipairs(pinned.slots) do
     shown.slots[group], shown.generations[group] = slot, pinned.generations[group]
@@ -87,7 +87,7 @@ end
 --- Let go of a checkpoint. Requests that were submitted with it keep it alive for themselves.
 ---@param checkpoint table what checkpoint() returned
 function Engine:release(checkpoint)
-  open.idle(self, "release")
+  usable.idle(self, "release")
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]
   if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
   self.pinned[checkpoint] = nil
@@ -99,7 +99,7 @@ end
 ---@return table[] records
 ---@return table never how often, by hook
 function Engine:failures()
-  open.look(self, "failures")
+  usable.look(self, "failures")
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
   return list, self.hooks.guard:never()
@@ -107,7 +107,7 @@ end
 
 -- A policy that was made of `source`. Without memory for its queue nothing changes.
 local function follow(self, policy, source)
-  local queue = make.queue(self, policy)
+  local queue = construct.queue(self, policy)
   if queue == nil then return nil, "no memory for a queue", ENOMEM end
   local records = self.hooks and self.hooks.guard.records
   self.policy, self.policy_source = policy, source
@@ -140,10 +140,10 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:set_policy(what)
-  open.change(self, "set_policy")
-  local policy, message = make.policy(what)
+  usable.change(self, "set_policy")
+  local policy, message = construct.policy(what)
   if not policy then return nil, message, EINVAL end
-  open.change(self, "set_policy") -- a metamethod of the policy may have closed it
+  usable.change(self, "set_policy") -- a metamethod of the policy may have closed it
   return follow(self, policy, what)
 end
 
@@ -152,10 +152,10 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:policy_reset()
-  open.change(self, "policy_reset")
-  local policy, message = make.policy(self.policy_source)
+  usable.change(self, "policy_reset")
+  local policy, message = construct.policy(self.policy_source)
   if not policy then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
-  open.change(self, "policy_reset")
+  usable.change(self, "policy_reset")
   return follow(self, policy, self.policy_source)
 end
 
@@ -167,18 +167,18 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:record(path, options)
-  open.change(self, "record")
+  usable.change(self, "record")
   local recording, message, code = require("gdnmeta.record").start(self, path, options)
   return recording, message, code
 end
 
 --- Requests are dropped, tables and slots are gone; the builders are the host's.
 function Engine:close()
-  open.idle(self, "close")
+  usable.idle(self, "close")
   if self.closed then return end
   self.closed = true
   if self.recording then self.recording:close() end
-  make.release(self)
+  construct.release(self)
 end
 
 function Engine:__tostring()

@@ -1,5 +1,5 @@
 -- An engine as a table of its requests: who runs, who waits, and how far each has come.
-local paints = require "gdnmeta.metadata.colors"
+local colors = require "gdnmeta.metadata.colors"
 
 local ROWS = 16 -- requests that are shown
 local BAR = 24  -- characters
@@ -42,7 +42,7 @@ end
 ---@param paint function|nil see colors.lua
 ---@return string
 function M.draw(engine, paint)
-  paint = paint or paints.plain
+  paint = paint or colors.plain
   local lines = { tostring(engine) }
   if engine.closed then return lines[1] end
   lines[2] = stores(engine)

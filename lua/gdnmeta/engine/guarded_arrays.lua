@@ -1,7 +1,7 @@
 -- Arrays that a host writes, between margins: a stray index lands in one of those, not in the memory of the
 -- VM, and is noticed when the step completes. Not found is what a host writes further away.
 local ffi = require "ffi"
-local C = require "gdnmeta.native.libc"
+local libc = require "gdnmeta.native.libc"
 
 local WIDE = 16 -- elements of a margin
 local MARK = 0x5a6d6e6d
@@ -22,7 +22,7 @@ function Margins:damaged()
   local memory, found = self.memory, nil
   for k = 0, #self.names do
     local margin = memory + k * (self.length + WIDE)
-    if C.libc_memcmp(margin, marks, 4 * WIDE) ~= 0 then
+    if libc.libc_memcmp(margin, marks, 4 * WIDE) ~= 0 then
       ffi.copy(margin, marks, 4 * WIDE)
       found = found or self.names[k + 1] or self.names[k]
     end

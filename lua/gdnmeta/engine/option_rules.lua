@@ -1,9 +1,9 @@
 -- Rules between the options of an engine, and between them and the builder's.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local schema = require "gdnmeta.native.schema"
-local sizes = require "gdnmeta.engine.decide.capture_sizes"
+local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 
 local config_t = ffi.typeof "gdn_config"
 
@@ -63,11 +63,11 @@ local function second_problem(o)
 end
 
 local function at_most(o, name, most, whose)
-  if o[name] > most then return check.wrong(name, o[name], ("at most %d (%s)"):format(most, whose)) end
+  if o[name] > most then return args.wrong(name, o[name], ("at most %d (%s)"):format(most, whose)) end
 end
 
 local function at_least(o, name, least, what)
-  if o[name] < least then return check.wrong(name, o[name], ("at least %d (%s)"):format(least, what)) end
+  if o[name] < least then return args.wrong(name, o[name], ("at least %d (%s)"):format(least, what)) end
 end
 
 -- Limits of the engine within those of the builder.
@@ -112,7 +112,7 @@ local function mode_problem(o)
   if not o.chunked_prefill then return "chunked_prefill = false, want true with mamba_cache_mode align" end
   local holds = (c.max_blocks_per_row - c.num_speculative_blocks) * block
   o.max_model_len, o.kv_block_size = o.max_model_len or math.min(holds, 2 ^ 30), o.kv_block_size or block
-  if spec >= block then return check.wrong("num_speculative_tokens", spec, "less than mamba_block_size") end
+  if spec >= block then return args.wrong("num_speculative_tokens", spec, "less than mamba_block_size") end
   local threshold = o.long_prefill_token_threshold > 0 and "long_prefill_token_threshold"
   return cache_problem(o)
     or pools_problem(o, spec + 2 + (o.async and 2 or 0))
@@ -126,7 +126,8 @@ local function sizes_problem(o)
   if not list then
     local largest = c.max_cudagraph_capture_size > 0 and c.max_cudagraph_capture_size or nil
     list = c.full_cuda_graph == 1
-      and sizes.usual(o.max_num_seqs, c.num_speculative_tokens, o.max_num_batched_tokens, largest) or {}
+      and capture_sizes.usual(o.max_num_seqs, c.num_speculative_tokens, o.max_num_batched_tokens, largest)
+      or {}
     o.capture_sizes = list
   end
   local largest = list[#list] or 0

@@ -1,10 +1,10 @@
 -- The options of gdnmeta.engine: names, domains, defaults.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local range = require("gdnmeta.native.ranges").of
 local renamed = require "gdnmeta.native.renamed"
 
-local INT32_MAX = check.INT32_MAX
+local INT32_MAX = args.INT32_MAX
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
 
 local DOMAINS = {
@@ -57,7 +57,7 @@ local function cost_model(given)
   local own, model = getmetatable(given) == nil, {}
   for name in next, given do
     if own and not NO_COST[name] then
-      return nil, ("cost.%s: want functions predict and tokens_within"):format(check.word(name))
+      return nil, ("cost.%s: want functions predict and tokens_within"):format(args.word(name))
     end
   end
   for name, default in pairs(NO_COST) do
@@ -75,15 +75,15 @@ local function capture_sizes(value)
   if type(value) ~= "table" then return nil, "capture_sizes: want a list of ascending sizes, or false" end
   local sizes, length = {}, #value
   for n in next, value do
-    if not check.integer(n, 1, length) then
-      return nil, ("capture_sizes[%s]: want a list without gaps"):format(check.show(n))
+    if not args.integer(n, 1, length) then
+      return nil, ("capture_sizes[%s]: want a list without gaps"):format(args.show(n))
     end
   end
   for n = 1, length do
     local size = rawget(value, n)
-    if not check.integer(size, 1, 65536) or n > 1 and size <= sizes[n - 1] then
+    if not args.integer(size, 1, 65536) or n > 1 and size <= sizes[n - 1] then
       return nil, ("capture_sizes[%d] = %s, want an integer in 1 .. 65536 above the one before"):format(
-        n, check.show(size))
+        n, args.show(size))
     end
     sizes[n] = size
   end
@@ -106,18 +106,18 @@ local M = {}
 ---@param given table
 ---@return table|nil options, string? message
 function M.parse(given)
-  if type(given) ~= "table" then return nil, "want a table of options, got " .. check.show(given) end
+  if type(given) ~= "table" then return nil, "want a table of options, got " .. args.show(given) end
   local options = {}
   for name, default in pairs(DEFAULTS) do options[name] = default end
-  local copy, unknown = check.take(given, KNOWN)
-  if not copy then return nil, "unknown option " .. check.word(unknown) end
+  local copy, unknown = args.take(given, KNOWN)
+  if not copy then return nil, "unknown option " .. args.word(unknown) end
   local message = take_old(copy)
   if message then return nil, message end
   for name, value in pairs(copy) do
     local domain = DOMAINS[name]
     if domain then
       local used, wanted = domain(value)
-      if used == nil then return nil, check.wrong(name, value, wanted) end
+      if used == nil then return nil, args.wrong(name, value, wanted) end
     end
     options[name] = value
   end

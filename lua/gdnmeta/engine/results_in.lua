@@ -1,8 +1,8 @@
 -- What a host says about a step that has run, and whether it can have happened.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local renamed = require "gdnmeta.native.renamed"
 
-local MIN, MAX = check.INT32_MIN, check.INT32_MAX - 1
+local MIN, MAX = args.INT32_MIN, args.INT32_MAX - 1
 
 local M = {}
 
@@ -16,13 +16,13 @@ local function row_problem(step, row, accepted, stop, drafts, num_spec)
   local tokens = step.samples[row] * (accepted + 1)
   local id = step.ids[row + 1]
   if accepted < 0 or accepted > most then
-    return ("request %s: accepted_drafts = %d, want 0 .. %d"):format(check.word(id), accepted, most)
+    return ("request %s: accepted_drafts = %d, want 0 .. %d"):format(args.word(id), accepted, most)
   elseif stop < 0 or stop > tokens then
-    return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(check.word(id), stop,
+    return ("request %s: stop = %d, want 0 .. %d, its tokens of this step"):format(args.word(id), stop,
                                                                                    tokens)
   end
   if drafts < 0 or drafts > num_spec then
-    return ("request %s: next_drafts = %d, want 0 .. %d"):format(check.word(id), drafts, num_spec)
+    return ("request %s: next_drafts = %d, want 0 .. %d"):format(args.word(id), drafts, num_spec)
   end
 end
 
@@ -31,7 +31,7 @@ local function take_old(id, result)
   for old, new in pairs(OLD) do
     if type(result[old]) ~= "nil" then
       if type(result[new]) ~= "nil" then
-        return ("results[%s] has %s and %s, want %s alone"):format(check.word(id), old, new, new)
+        return ("results[%s] has %s and %s, want %s alone"):format(args.word(id), old, new, new)
       end
       renamed.once("results[id]." .. old, "results[id]." .. new)
       result[new] = result[old]
@@ -42,17 +42,17 @@ end
 -- One request's result as three numbers; or nil, message.
 local function read_one(id, given, default_drafts)
   if type(given) ~= "table" then
-    return nil, ("results[%s] is a %s, want a table"):format(check.word(id), type(given))
+    return nil, ("results[%s] is a %s, want a table"):format(args.word(id), type(given))
   end
-  local result, unknown = check.take(given, RESULT)
+  local result, unknown = args.take(given, RESULT)
   if not result then
-    return nil, ("results[%s]: unknown field %s"):format(check.word(id), check.word(unknown))
+    return nil, ("results[%s]: unknown field %s"):format(args.word(id), args.word(unknown))
   end
   for name in pairs(RESULT) do
     local value = result[name]
-    if type(value) ~= "nil" and not check.integer(value, MIN, MAX)
+    if type(value) ~= "nil" and not args.integer(value, MIN, MAX)
       and not (name == "stop" and value == true) then
-      return nil, check.wrong(("results[%s].%s"):format(check.word(id), name), value, "an integer")
+      return nil, args.wrong(("results[%s].%s"):format(args.word(id), name), value, "an integer")
     end
   end
   local problem = take_old(id, result)
@@ -80,7 +80,7 @@ function M.read(step, results, default_drafts)
     numbers[3 * row], numbers[3 * row + 1], numbers[3 * row + 2] = accepted, stop, drafts
   end
   for id in next, results do
-    if not known[id] then return nil, ("results[%s]: the step has no such request"):format(check.word(id)) end
+    if not known[id] then return nil, ("results[%s]: the step has no such request"):format(args.word(id)) end
   end
   return numbers
 end

@@ -1,9 +1,9 @@
 --- One step, as the host sees it: rows as C arrays in the order of the batch, lists of who came and went.
 -- The object and its arrays are reused.
 local ffi = require "ffi"
-local check = require "gdnmeta.native.args"
-local margins = require "gdnmeta.engine.guarded_arrays"
-local receiver = require "gdnmeta.native.methods"
+local args = require "gdnmeta.native.args"
+local guarded_arrays = require "gdnmeta.engine.guarded_arrays"
+local methods = require "gdnmeta.native.methods"
 local clear = require "table.clear"
 
 local int32s = ffi.typeof "int32_t[?]"
@@ -34,8 +34,8 @@ local int32s = ffi.typeof "int32_t[?]"
 ---@field fallback boolean the policy failed, and the built-in one planned this step
 ---@field policy_seconds number|nil by the engine's stopwatch
 ---@field build_seconds number|nil likewise
-local Step = receiver.Step
-receiver.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true }, {
+local Step = methods.Step
+methods.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true }, {
   accepted = { "accepted_drafts", function(self) return self.accepted_drafts end },
 })
 
@@ -43,9 +43,9 @@ receiver.strict("Step", Step, { metadata = true, policy_seconds = true, build_se
 ---@param row integer 0-based
 ---@return any id
 function Step:id(row)
-  if getmetatable(self) ~= Step then receiver.colon("Step", "id") end
+  if getmetatable(self) ~= Step then methods.colon("Step", "id") end
   if type(row) ~= "number" or not (row >= 0 and row < self.num_rows) or row % 1 ~= 0 then
-    error(("gdnmeta.Step:id: row = %s, want 0 .. %d"):format(check.show(row), self.num_rows - 1), 2)
+    error(("gdnmeta.Step:id: row = %s, want 0 .. %d"):format(args.show(row), self.num_rows - 1), 2)
   end
   return self.ids[row + 1]
 end
@@ -122,7 +122,7 @@ function M.new(builder, batch)
     planned = int32s(n), -- drafts of a decode, also in a step that drafts nothing
     ids = {},
   }
-  self.margins = margins.new(self, OPEN, n)
+  self.margins = guarded_arrays.new(self, OPEN, n)
   adopt(self, batch)
   for _, name in ipairs(LISTS) do self[name] = {} end
   Step.begin(self, 0, 0)

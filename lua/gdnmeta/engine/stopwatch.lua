@@ -1,9 +1,9 @@
 -- Readings of the host's stopwatch. It may fail and may return anything, in the middle of a step: only a
 -- finite number of seconds is taken, and nothing is raised.
-local boundary = require "gdnmeta.policy.contained.no_yield"
-local check = require "gdnmeta.native.args"
-local problem = require "gdnmeta.policy.contained.raised"
-local room = require "gdnmeta.policy.contained.stack_room"
+local no_yield = require "gdnmeta.policy.contained.no_yield"
+local args = require "gdnmeta.native.args"
+local raised = require "gdnmeta.policy.contained.raised"
+local stack_room = require "gdnmeta.policy.contained.stack_room"
 
 local pcall, type = pcall, type
 
@@ -12,15 +12,15 @@ local M = {}
 --- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (usable.lua).
 ---@return number|nil seconds, string? problem
 function M.read(stopwatch, cursor, bare)
-  if not pcall(room) then return nil, "stack overflow" end
+  if not pcall(stack_room) then return nil, "stack overflow" end
   local hook = cursor.hook
   cursor.hook = hook or "stopwatch"
   local ok, seconds
-  if bare then ok, seconds = pcall(stopwatch) else ok, seconds = boundary(pcall, stopwatch) end
+  if bare then ok, seconds = pcall(stopwatch) else ok, seconds = no_yield(pcall, stopwatch) end
   cursor.hook = hook
   if ok and type(seconds) == "number" and seconds - seconds == 0 then return seconds end -- not nan, not inf
-  if ok then return nil, check.wrong("stopwatch()", seconds, "a finite number of seconds") end
-  return nil, "stopwatch failed: " .. problem.text(seconds)
+  if ok then return nil, args.wrong("stopwatch()", seconds, "a finite number of seconds") end
+  return nil, "stopwatch failed: " .. raised.text(seconds)
 end
 
 --- Seconds since a reading; nil where one of the two is none.

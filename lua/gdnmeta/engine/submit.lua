@@ -1,6 +1,6 @@
 -- Requests come and go: what submit takes, what cancel gives back.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local commits = require "gdnmeta.engine.commit"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
@@ -8,7 +8,7 @@ local requests = require "gdnmeta.engine.requests"
 
 local EINVAL, ECAP, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_ENOMEM)
 local min, ceil = math.min, math.ceil
-local INT32_MAX = check.INT32_MAX
+local INT32_MAX = args.INT32_MAX
 
 local M = {}
 
@@ -42,7 +42,7 @@ local FIELDS = {
 --- A copy of the arguments, or what is wrong with them.
 ---@return table|nil request, string? problem
 function M.read(given)
-  if type(given) ~= "table" then return nil, "want a table, got " .. check.show(given) end
+  if type(given) ~= "table" then return nil, "want a table, got " .. args.show(given) end
   return options.read(given, FIELDS, "field")
 end
 
@@ -85,11 +85,11 @@ end
 --- What stands against the request in this engine.
 ---@return string|nil problem, integer? code
 function M.refusal(e, request)
-  if e.requests.index[request.id] then return ("id %s is in use"):format(check.show(request.id)), EINVAL end
+  if e.requests.index[request.id] then return ("id %s is in use"):format(args.show(request.id)), EINVAL end
   local problem = too_large(e, request)
-  if problem then return ("request %s: %s"):format(check.word(request.id), problem), ECAP end
+  if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
   problem = request.checkpoint and checkpoint_problem(e, request)
-  if problem then return ("request %s: %s"):format(check.word(request.id), problem), EINVAL end
+  if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
 end
 
 local function share(e, pinned)

@@ -1,17 +1,17 @@
 -- May an engine change now? Not once it or a builder of its is closed, for then the state tables are gone;
 -- nor in the middle of a change, which is where a policy's hooks and the host's stopwatch run.
-local receiver = require "gdnmeta.native.methods"
+local methods = require "gdnmeta.native.methods"
 
 local running = coroutine.running
 
-local Engine = receiver.Engine
+local Engine = methods.Engine
 
 local M = {}
 
 -- Why it must not change while a callback runs, or nil.
 local function busy(self)
   local hook = self.view.cursor.hook
-  return hook and "called by " .. receiver.caller(hook)
+  return hook and "called by " .. methods.caller(hook)
 end
 
 -- In the main thread a yield is an error anyway: trusted hooks and the stopwatch, which this call may run,
@@ -25,13 +25,13 @@ jit.off(is_bare) -- coroutine.running does not compile
 --- For methods that change nothing. Raises at the line of the method's caller, as the others do.
 ---@param method string who is called, for the message
 function M.look(self, method)
-  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
+  if getmetatable(self) ~= Engine then methods.colon("Engine", method, 4) end
   if self.closed then error("gdnmeta.Engine: closed", 3) end
 end
 
 --- For methods that do not need the builder: no callback is under way.
 function M.idle(self, method)
-  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, 4) end
+  if getmetatable(self) ~= Engine then methods.colon("Engine", method, 4) end
   local why = busy(self)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
 end
@@ -41,7 +41,7 @@ end
 ---@param level integer|nil of the method's caller, as for error; default 3
 function M.change(self, method, level)
   level = level or 3
-  if getmetatable(self) ~= Engine then receiver.colon("Engine", method, level + 1) end
+  if getmetatable(self) ~= Engine then methods.colon("Engine", method, level + 1) end
   if self.closed then error("gdnmeta.Engine: closed", level) end
   local why, second = busy(self), self.second_builder
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), level) end

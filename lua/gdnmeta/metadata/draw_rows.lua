@@ -1,6 +1,6 @@
 -- Which row of a step is what, which tokens are its own, and where its state is read and written. It is all
 -- read out of the metadata: the drawing shows what the kernels read.
-local paints = require "gdnmeta.metadata.colors"
+local colors = require "gdnmeta.metadata.colors"
 
 local ROWS = 24  -- that are shown
 local SLOTS = 6  -- of a row that are shown
@@ -86,7 +86,7 @@ local FORM = "%9s  %-11s %7s  %-15s %-6s %-14s %s"
 ---@return string text
 ---@return boolean is_whole no row was left out, and they agree with the step
 function M.draw(meta, paint, names)
-  paint = paint or paints.plain
+  paint = paint or colors.plain
   local last, list, agrees = names and "request" or "", M.list(meta, ROWS)
   local head = FORM:format("row", "class", "tokens", "positions", "reads", "writes", last):gsub("%s+$", "")
   local lines = { paint("head", head) }

@@ -1,5 +1,5 @@
 -- What gdn.metrics takes besides the engine.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local classes = require "gdnmeta.metrics.classes"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
@@ -14,11 +14,11 @@ local OURS = { class = true, outcome = true, le = true }
 
 local function label_problem(name, text)
   if type(name) ~= "string" or not name:find "^[%a_][%w_]*$" or name:find "^__" or OURS[name] then
-    return check.wrong("labels", name, "names of letters, digits and _ that are none of class, outcome, le")
+    return args.wrong("labels", name, "names of letters, digits and _ that are none of class, outcome, le")
   end
   if type(text) ~= "string" or #text > classes.LONGEST or not classes.is_utf8(text) then
     local wanted = ("a string of at most %d bytes, UTF-8"):format(classes.LONGEST)
-    return check.wrong("labels." .. name, text, wanted)
+    return args.wrong("labels." .. name, text, wanted)
   end
 end
 

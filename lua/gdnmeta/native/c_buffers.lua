@@ -1,12 +1,12 @@
 -- Growing C memory, one block a name, for arrays that are handed to the core. It comes from malloc,
 -- where sanitizers and valgrind can see a read past its end; memory of the VM hides that.
 local ffi = require "ffi"
-local C = require "gdnmeta.native.libc"
+local libc = require "gdnmeta.native.libc"
 local owned = require "gdnmeta.native.owned"
 
 local int32_t = ffi.typeof "int32_t *"
 
-local function free(block) C.libc_free(block) end
+local function free(block) libc.libc_free(block) end
 
 local function forget(self, dead)
   for name, block in pairs(self.blocks) do
@@ -22,7 +22,7 @@ Scratch.__index = Scratch
 function Scratch:bytes(name, bytes)
   local block = self.blocks[name]
   if block and self.sizes[name] >= bytes then return block end
-  local grown = C.libc_malloc(math.max(bytes, 1))
+  local grown = libc.libc_malloc(math.max(bytes, 1))
   if grown == nil then error(("gdnmeta: no memory for %d bytes of %s"):format(bytes, name), 0) end
   if block then self.releases[name](block) end
   self.blocks[name], self.releases[name] = owned.new(grown, free, self, forget)

@@ -2,10 +2,10 @@
 -- { pointer, elements }, which is how memory of other libraries and languages comes. Of a pointer its type,
 -- its alignment and that it leads anywhere are looked at; that so many elements are there, the caller says.
 local ffi = require "ffi"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 
 local address_t = ffi.typeof "uintptr_t"
-local INT32_MAX = check.INT32_MAX
+local INT32_MAX = args.INT32_MAX
 local PAGE = 4096 -- bytes; nothing is mapped below
 local BARE = "{ pointer, elements }, for a pointer has no length"
 
@@ -15,16 +15,16 @@ local M = {}
 local function is_pair(value)
   local first = rawget(value, 1)
   if type(first) ~= "cdata" then return false end
-  return check.int32_array(first) == nil or type(rawget(value, 2)) == "number"
+  return args.int32_array(first) == nil or type(rawget(value, 2)) == "number"
 end
 
 local function problem_of_pointer(name, pointer, n)
-  local length = check.int32_array(pointer)
+  local length = args.int32_array(pointer)
   if length then
     return n > length and ("%s has %d elements, want at most the array's %d"):format(name, n, length) or nil
   end
-  if not check.int32_pointer(pointer) then
-    return check.wrong(name .. "[1]", pointer, "an int32_t pointer")
+  if not args.int32_pointer(pointer) then
+    return args.wrong(name .. "[1]", pointer, "an int32_t pointer")
   end
   local address = ffi.cast(address_t, pointer)
   if address < PAGE and (n > 0 or pointer ~= nil) then
@@ -40,15 +40,15 @@ end
 ---@return ffi.cdata*|nil pointer nil, nil: it is none of this kind, maybe a list
 ---@return integer|string|nil elements, or a message where it is memory that cannot be taken
 function M.int32(name, value)
-  local n = check.int32_array(value)
+  local n = args.int32_array(value)
   if n then return value, n end
-  if check.int32_pointer(value) then return nil, check.wrong(name, value, BARE) end
+  if args.int32_pointer(value) then return nil, args.wrong(name, value, BARE) end
   if type(value) ~= "table" or not is_pair(value) then return nil, nil end
   n = rawget(value, 2)
-  if not check.integer(n, 0, INT32_MAX) then
-    return nil, check.wrong_integer(name .. "[2]", n, 0, INT32_MAX)
-  elseif check.length(value) ~= 2 then
-    return nil, ("%s has %d elements, want { pointer, elements }"):format(name, check.length(value))
+  if not args.integer(n, 0, INT32_MAX) then
+    return nil, args.wrong_integer(name .. "[2]", n, 0, INT32_MAX)
+  elseif args.length(value) ~= 2 then
+    return nil, ("%s has %d elements, want { pointer, elements }"):format(name, args.length(value))
   end
   local pointer = rawget(value, 1)
   local message = problem_of_pointer(name, pointer, n)
@@ -63,8 +63,8 @@ end
 function M.one_a_group(value, nested)
   if type(value) ~= "table" or is_pair(value) then return false end
   local first = rawget(value, 1)
-  local is_memory = check.int32_array(first) ~= nil or type(first) == "table" and is_pair(first)
-  return nested(first, is_memory, check.length(value))
+  local is_memory = args.int32_array(first) ~= nil or type(first) == "table" and is_pair(first)
+  return nested(first, is_memory, args.length(value))
 end
 
 --- Copy a list, or memory, of int32 into target[0 .. width-1], zeros after it. Nothing is written unless all
@@ -72,7 +72,7 @@ end
 ---@return string|nil message
 function M.copy(name, value, target, width)
   local pointer, n = M.int32(name, value)
-  if not pointer then return n or check.copy(name, value, target, width) end
+  if not pointer then return n or args.copy(name, value, target, width) end
   if n > width then return ("%s has %d elements, want at most %d"):format(name, n, width) end
   ffi.copy(target, pointer, 4 * n)
   ffi.fill(target + n, 4 * (width - n))
@@ -84,13 +84,13 @@ function M.list(name, value, low, high)
   local pointer, n = M.int32(name, value)
   if not pointer then
     if n then return nil, n end
-    local length, message = check.list(name, value, low, high)
+    local length, message = args.list(name, value, low, high)
     if not length then return nil, message end
     return value
   end
   local out = {}
   for i = 1, n do out[i] = pointer[i - 1] end
-  local length, message = check.list(name, out, low, high)
+  local length, message = args.list(name, out, low, high)
   if not length then return nil, message end
   return out
 end

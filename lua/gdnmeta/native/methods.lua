@@ -1,6 +1,6 @@
 -- The object of a method call. If it is not of the class, the call had `.` instead of `:`. That,
 -- and a closed object, raise at the line of the method's caller; methods themselves call these functions.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local renamed = require "gdnmeta.native.renamed"
 
 local Builder, Batch, Engine, Step = {}, {}, {}, {}
@@ -17,7 +17,7 @@ local M = { Builder = Builder, Batch = Batch, Engine = Engine, Step = Step }
 function M.strict(class, metatable, optional, old)
   optional = optional or {}
   local function missing(_, name)
-    if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, check.show(name)), 2) end
+    if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, args.show(name)), 2) end
   end
   if old then
     function metatable.__index(self, name)
@@ -33,7 +33,7 @@ function M.strict(class, metatable, optional, old)
   end
   function metatable.__newindex(self, name, value)
     if not optional[name] and rawget(metatable, name) == nil then -- a method may be set over for one object
-      error(("gdnmeta.%s: no field %s to set"):format(class, check.show(name)), 2)
+      error(("gdnmeta.%s: no field %s to set"):format(class, args.show(name)), 2)
     end
     rawset(self, name, value)
   end

@@ -1,5 +1,5 @@
 -- Tables of options and of fields: known names, domains (see domains.lua) and defaults.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 
 local M = {}
 
@@ -18,7 +18,7 @@ end
 ---@param known table name -> anything
 ---@return string message
 function M.unknown(kind, name, known)
-  return ("unknown %s %s, want one of %s"):format(kind, check.word(name), M.names(known))
+  return ("unknown %s %s, want one of %s"):format(kind, args.word(name), M.names(known))
 end
 
 --- Fill in defaults. A spec maps a name to { default, domain, must it be given }; one without a domain may be
@@ -29,8 +29,8 @@ end
 ---@return table|nil options, string? message
 function M.read(given, spec, kind)
   if given == nil then given = {} end
-  if type(given) ~= "table" then return nil, check.wrong("options", given, "a table or nil") end
-  local options, unknown = check.take(given, spec)
+  if type(given) ~= "table" then return nil, args.wrong("options", given, "a table or nil") end
+  local options, unknown = args.take(given, spec)
   if not options then return nil, M.unknown(kind or "option", unknown, spec) end
   for name, entry in pairs(spec) do
     local value, default, domain = options[name], entry[1], entry[2]
@@ -38,7 +38,7 @@ function M.read(given, spec, kind)
       if default ~= nil then options[name] = default end
     elseif domain then
       local used, wanted = domain(value)
-      if used == nil then return nil, check.wrong(name, value, wanted) end
+      if used == nil then return nil, args.wrong(name, value, wanted) end
       if used ~= value then options[name] = used end
     end
   end

@@ -2,7 +2,7 @@
 -- look at it, and the budget of a policy puts a hook of its own in that place. So a command that has nothing
 -- to clear away ends at once, as the system has it.
 local ffi = require "ffi"
-local C = require "gdnmeta.native.libc"
+local libc = require "gdnmeta.native.libc"
 
 local SIGHUP, SIGINT, SIGTERM = 1, 2, 15
 local DEFAULT = ffi.cast("void *", 0) -- SIG_DFL
@@ -11,7 +11,7 @@ local M = { SIGINT = SIGINT, DEFAULT = DEFAULT, IGNORE = ffi.cast("void *", 1) }
 
 --- Put a handler in place.
 ---@return ffi.cdata* before the one that was there
-function M.set(number, handler) return C.libc_signal(number, handler) end
+function M.set(number, handler) return libc.libc_signal(number, handler) end
 
 local raising = DEFAULT -- luajit's handler, where luajit is the program
 
@@ -28,7 +28,7 @@ function M.guarded(work, clear)
   for _, n in ipairs { SIGHUP, SIGINT, SIGTERM } do
     before[n] = M.set(n, raising)
     if n == SIGHUP and before[n] == M.IGNORE then M.set(n, M.IGNORE) end -- under nohup
-    C.libc_siginterrupt(n, 1)
+    libc.libc_siginterrupt(n, 1)
   end
   local ok, result
   pcall(function() -- where a read ended with an error of its own, the hook is called only after it
@@ -40,7 +40,7 @@ function M.guarded(work, clear)
   end
   clear(ok and not came)
   for n, handler in pairs(before) do M.set(n, handler) end
-  if came then C.libc_raise(came) end
+  if came then libc.libc_raise(came) end
   if not ok then error(result, 0) end
   return result
 end

@@ -14,9 +14,9 @@
 -- order: "who", a list of ids, and what each "did": came, started, preempted, stop, length (finished),
 -- cancelled or rejected. "waiting" is how many wait, "waits" those that do so for another reason than before,
 -- and "why" has their reasons, words of waiting_reasons.lua. Version 1 has neither ids nor news.
-local problem = require "gdnmeta.policy.contained.raised"
+local raised = require "gdnmeta.policy.contained.raised"
 
-local cjson, why = problem.module("cjson", "lua-cjson")
+local cjson, why = raised.module("cjson", "lua-cjson")
 
 local M = {
   VERSION = 2,

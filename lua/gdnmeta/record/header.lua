@@ -3,10 +3,10 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local builder_options = require "gdnmeta.builder.options"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local schema = require "gdnmeta.native.schema"
 local format = require "gdnmeta.record.format"
-local judge = require "gdnmeta.record.validate"
+local validate = require "gdnmeta.record.validate"
 
 local config_t = ffi.typeof "gdn_config"
 
@@ -66,21 +66,21 @@ local function text(value) return type(value) == "string" and #value <= TEXT and
 
 -- A builder has each option of GIVEN, at most OPTIONAL besides, and no other.
 local function builder_problem(given, max_memory)
-  if type(given) ~= "table" then return judge.wrong("builder", given, "an object") end
+  if type(given) ~= "table" then return validate.wrong("builder", given, "an object") end
   for _, name in ipairs(GIVEN) do
-    if check.absent(given[name]) then return ("builder.%s is missing"):format(name) end
+    if args.absent(given[name]) then return ("builder.%s is missing"):format(name) end
   end
-  local problem = judge.unknown(given, { OPTIONAL, unpack(GIVEN) })
+  local problem = validate.unknown(given, { OPTIONAL, unpack(GIVEN) })
   if problem then return "builder: " .. problem end
-  if check.absent(given[OPTIONAL]) then given[OPTIONAL] = nil end -- JSON's null, which no sum takes
-  if not text(given.device) then return judge.wrong("builder.device", given.device, "a name") end
+  if args.absent(given[OPTIONAL]) then given[OPTIONAL] = nil end -- JSON's null, which no sum takes
+  if not text(given.device) then return validate.wrong("builder.device", given.device, "a name") end
   local device = given.device
   given.device = "cpu"
   if type(given.num_slots) ~= "table" then
-    return judge.wrong("builder.num_slots", given.num_slots, "a list with one per group")
+    return validate.wrong("builder.num_slots", given.num_slots, "a list with one per group")
   end
   local parsed, message = builder_options.parse(given)
-  if not parsed then return "builder: " .. judge.short(message) end
+  if not parsed then return "builder: " .. validate.short(message) end
   given.device = device
   local bytes = M.memory(given)
   if bytes > max_memory then
@@ -90,16 +90,16 @@ local function builder_problem(given, max_memory)
 end
 
 local function engine_problem(given)
-  if type(given) ~= "table" then return judge.wrong("engine", given, "an object") end
-  local problem = judge.unknown(given, { "policy", unpack(LIMITS) })
+  if type(given) ~= "table" then return validate.wrong("engine", given, "an object") end
+  local problem = validate.unknown(given, { "policy", unpack(LIMITS) })
   if problem then return "engine: " .. problem end
-  if not text(given.policy) then return judge.wrong("engine.policy", given.policy, "a name") end
+  if not text(given.policy) then return validate.wrong("engine.policy", given.policy, "a name") end
   for _, name in ipairs(LIMITS) do
     local value = given[name]
     if name == "chunked_prefill" or name == "async" then
-      problem = type(value) ~= "boolean" and judge.wrong("engine." .. name, value, "true or false")
+      problem = type(value) ~= "boolean" and validate.wrong("engine." .. name, value, "true or false")
     elseif name ~= "kv_tokens" or value ~= nil then -- that one is optional
-      problem = judge.count("engine." .. name, value, 0, 2 ^ 31 - 1)
+      problem = validate.count("engine." .. name, value, 0, 2 ^ 31 - 1)
     end
     if problem then return problem end
   end
@@ -112,10 +112,10 @@ end
 ---@return string? message
 function M.parse(document, max_memory)
   if type(document) ~= "table" or document.gdnmeta ~= "record" then return nil, "no recording of gdnmeta" end
-  local wrong = judge.count("version", document.version, format.OLDEST, format.VERSION)
+  local wrong = validate.count("version", document.version, format.OLDEST, format.VERSION)
   if wrong then return nil, wrong .. ", the ones this program reads" end
-  local problem = judge.unknown(document, format.HEADER)
-    or not text(document.library) and judge.wrong("library", document.library, "a version")
+  local problem = validate.unknown(document, format.HEADER)
+    or not text(document.library) and validate.wrong("library", document.library, "a version")
     or builder_problem(document.builder, max_memory) or engine_problem(document.engine)
   if problem then return nil, problem end
   return document

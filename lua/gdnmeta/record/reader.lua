@@ -2,14 +2,14 @@
 -- bounded depth, and every number is checked before it reaches C. A truncated file is read up to its
 -- last whole line.
 local lib = require "gdnmeta.native"
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local format = require "gdnmeta.record.format"
 local headers = require "gdnmeta.record.header"
-local judge = require "gdnmeta.record.validate"
-local receiver = require "gdnmeta.native.methods"
-local requests_problem = require "gdnmeta.record.validate_requests"
-local steps = require "gdnmeta.record.step_line"
-local words = require "gdnmeta.native.shown"
+local validate = require "gdnmeta.record.validate"
+local methods = require "gdnmeta.native.methods"
+local validate_requests = require "gdnmeta.record.validate_requests"
+local step_line = require "gdnmeta.record.step_line"
+local shown = require "gdnmeta.native.shown"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once
@@ -23,8 +23,8 @@ local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, if the caller gives no limit
 ---@field after table|nil at the end: what happened to requests after the last step
 ---@field on_empty function|nil called with each line of a step in which nothing ran
 local Reader = {}
-receiver.strict("Reader", Reader, { file = true, header = true, failed = true, after = true, missing = true,
-                                    ended = true, done = true, buffer = true, on_empty = true })
+methods.strict("Reader", Reader, { file = true, header = true, failed = true, after = true, missing = true,
+                                   ended = true, done = true, buffer = true, on_empty = true })
 
 -- The next whole line, without its newline; nil at the end, where self.rest is what no newline follows.
 local function line(self)
@@ -50,7 +50,7 @@ local function line(self)
 end
 
 local function refuse(self, message)
-  self.failed = ("%s:%d: %s"):format(words.clean(self.path, 200), self.number, message)
+  self.failed = ("%s:%d: %s"):format(shown.clean(self.path, 200), self.number, message)
   return nil, self.failed, EINVAL
 end
 
@@ -63,8 +63,8 @@ local function document(self)
     return nil
   end
   local ok, value = pcall(self.json.decode, text)
-  if not ok then return refuse(self, judge.short(value)) end
-  if type(value) ~= "table" then return refuse(self, judge.wrong("the line", value, "an object")) end
+  if not ok then return refuse(self, validate.short(value)) end
+  if type(value) ~= "table" then return refuse(self, validate.wrong("the line", value, "an object")) end
   return value
 end
 
@@ -81,12 +81,12 @@ end
 
 local function finish(self, last)
   if type(last["end"]) ~= "string" or #last["end"] > format.END_ROOM then
-    return refuse(self, judge.wrong("end", last["end"], "a reason"))
+    return refuse(self, validate.wrong("end", last["end"], "a reason"))
   end
-  local problem = judge.unknown(last, format.END) or last.steps ~= self.steps
-    and judge.wrong("steps", last.steps, ("%d, the steps before it"):format(self.steps))
+  local problem = validate.unknown(last, format.END) or last.steps ~= self.steps
+    and validate.wrong("steps", last.steps, ("%d, the steps before it"):format(self.steps))
   if problem then return refuse(self, problem) end
-  self.ended = judge.short(last["end"])
+  self.ended = validate.short(last["end"])
   local behind, message = document(self)
   if message then return nil, message, EINVAL end
   if behind then return refuse(self, "comes after the end") end
@@ -95,8 +95,8 @@ end
 
 -- What happened to requests after the last step; the end may follow.
 local function read_after(self, value)
-  local problem = judge.unknown(value, format.AFTER) or judge.count("after", value.after, 0, 2 ^ 53)
-    or requests_problem(value)
+  local problem = validate.unknown(value, format.AFTER) or validate.count("after", value.after, 0, 2 ^ 53)
+    or validate_requests(value)
   if problem then return refuse(self, problem) end
   self.after = value
   local last, message, code = document(self)
@@ -109,7 +109,7 @@ local function built(self)
   while true do
     local value, message = document(self)
     if not value or value.empty == nil then return value, message end
-    local problem = steps.empty_problem(value)
+    local problem = step_line.empty_problem(value)
     if problem then return refuse(self, problem) end
     if self.on_empty then self.on_empty(value) end
   end
@@ -122,7 +122,7 @@ end
 ---@return string? message a line that is no step, with its number
 ---@return integer? code
 function Reader:next()
-  if getmetatable(self) ~= Reader then receiver.colon("Reader", "next") end
+  if getmetatable(self) ~= Reader then methods.colon("Reader", "next") end
   if self.failed then return nil, self.failed, EINVAL end
   if self.done then return nil end
   local value, message = built(self)
@@ -130,7 +130,7 @@ function Reader:next()
   if message then return nil, message, EINVAL end
   if value and value["end"] == nil then
     local step
-    step, message = steps.parse(value, self.header.builder)
+    step, message = step_line.parse(value, self.header.builder)
     if not step then return refuse(self, message) end
     self.steps, step.line = self.steps + 1, self.number
     return step
@@ -147,7 +147,7 @@ end
 
 --- Close the file; next() returns nil from then on.
 function Reader:close()
-  if getmetatable(self) ~= Reader then receiver.colon("Reader", "close") end
+  if getmetatable(self) ~= Reader then methods.colon("Reader", "close") end
   if self.file then self.file:close() end
   self.file, self.done = nil, true
 end
@@ -161,17 +161,17 @@ local M = {}
 ---@return string? message
 ---@return integer? code
 function M.open(path, max_memory)
-  local problem = check.path_problem("path", path)
+  local problem = args.path_problem("path", path)
   if problem then
     error("gdnmeta.record.open: " .. problem, 2)
   elseif max_memory ~= nil and not (type(max_memory) == "number" and max_memory > 0) then
-    error("gdnmeta.record.open: " .. check.wrong("max_memory", max_memory, "a number of bytes above 0"), 2)
+    error("gdnmeta.record.open: " .. args.wrong("max_memory", max_memory, "a number of bytes above 0"), 2)
   end
   local json, message = format.json()
   if not json then return nil, message, EINVAL end
   local file
   file, message = io.open(path, "rb")
-  if not file then return nil, words.message(message), EINVAL end
+  if not file then return nil, shown.message(message), EINVAL end
   local self = setmetatable({ path = path, file = file, json = json, buffer = "", at = 1, rest = 0,
                               number = 0, steps = 0 }, Reader)
   local value

@@ -1,7 +1,7 @@
 -- Requests in a recording, besides the rows: which arrived, started, were preempted and left, and why
 -- those that wait do. Each line has what is new since the line before.
 local observers = require "gdnmeta.engine.observers"
-local reasons = require "gdnmeta.record.waiting_reasons"
+local waiting_reasons = require "gdnmeta.record.waiting_reasons"
 
 local LONGEST = 200 -- bytes of an id or of a reason
 local EXACT = 1e14 -- numbers below it are written with all their digits
@@ -58,7 +58,7 @@ local function waits(self)
   local e, ids, why, seen = self.engine, {}, {}, {}
   local r, i = e.requests, e.fifo.head
   while i >= 0 do
-    local because = reasons.of(e, i)
+    local because = waiting_reasons.of(e, i)
     seen[r.tie[i]] = because
     if self.reasons[r.tie[i]] ~= because then
       ids[#ids + 1], why[#why + 1] = M.id(r.id[i]), because

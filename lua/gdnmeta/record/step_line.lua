@@ -1,11 +1,11 @@
 -- A line of a recording that holds a step: made from a batch, and checked when it is read back from a file.
 local fields = require("gdnmeta.native.schema").fields
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local format = require "gdnmeta.record.format"
-local judge = require "gdnmeta.record.validate"
-local requests_problem = require "gdnmeta.record.validate_requests"
+local validate = require "gdnmeta.record.validate"
+local validate_requests = require "gdnmeta.record.validate_requests"
 
-local INT32_MIN, INT32_MAX = check.INT32_MIN, check.INT32_MAX
+local INT32_MIN, INT32_MAX = args.INT32_MIN, args.INT32_MAX
 local LARGEST = 2 ^ 53 -- whole numbers up to here are exact
 local GRAPHS = { eager = true, piecewise = true, full = true }
 
@@ -49,15 +49,15 @@ function M.seconds(now) return math.max(-LARGEST, math.min(now, LARGEST)) end
 
 local function now_problem(now)
   local seconds = type(now) == "number" and math.abs(now) <= LARGEST
-  return not seconds and judge.wrong("now", now, "seconds in -2^53 .. 2^53") or nil
+  return not seconds and validate.wrong("now", now, "seconds in -2^53 .. 2^53") or nil
 end
 
 --- Check the line of a step in which nothing ran.
 ---@param d table document
 ---@return string|nil problem
 function M.empty_problem(d)
-  return judge.unknown(d, format.EMPTY) or judge.count("empty", d.empty, 1, LARGEST) or now_problem(d.now)
-    or requests_problem(d)
+  return validate.unknown(d, format.EMPTY) or validate.count("empty", d.empty, 1, LARGEST)
+    or now_problem(d.now) or validate_requests(d)
 end
 
 --- The document of a step that was just built.
@@ -97,13 +97,13 @@ end
 local function columns_problem(d, n, facts)
   if d.drafts == nil then d.drafts = filled(-1, n) end
   if d.accepted == nil then d.accepted = filled(1, n) end
-  return judge.integers("query_len", d.query_len, n, 0, INT32_MAX)
-    or judge.integers("seq_len", d.seq_len, n, INT32_MIN, INT32_MAX)
-    or judge.integers("drafts", d.drafts, n, -1, INT32_MAX)
-    or judge.integers("accepted", d.accepted, n, INT32_MIN, INT32_MAX)
-    or judge.integers("prompt_done", d.prompt_done, n, 0, 1)
-    or judge.integers("table_row", d.table_row, n, 0, facts.max_requests - 1)
-    or judge.integers("read_column", d.read_column, n, -1, facts.max_blocks_per_row - 1)
+  return validate.integers("query_len", d.query_len, n, 0, INT32_MAX)
+    or validate.integers("seq_len", d.seq_len, n, INT32_MIN, INT32_MAX)
+    or validate.integers("drafts", d.drafts, n, -1, INT32_MAX)
+    or validate.integers("accepted", d.accepted, n, INT32_MIN, INT32_MAX)
+    or validate.integers("prompt_done", d.prompt_done, n, 0, 1)
+    or validate.integers("table_row", d.table_row, n, 0, facts.max_requests - 1)
+    or validate.integers("read_column", d.read_column, n, -1, facts.max_blocks_per_row - 1)
 end
 
 -- Rows of their own, and windows within the tables: a rebuild writes there.
@@ -128,34 +128,34 @@ local function sizes_problem(d, n, facts)
   for i = 1, n do tokens = tokens + d.query_len[i] end
   local most = facts.max_num_batched_tokens
   if tokens > most then return ("query_len adds up to %.0f, want at most %d"):format(tokens, most) end
-  return judge.count("padded_rows", d.padded_rows, n, facts.max_rows)
-    or judge.count("padded_tokens", d.padded_tokens, tokens, most)
+  return validate.count("padded_rows", d.padded_rows, n, facts.max_rows)
+    or validate.count("padded_tokens", d.padded_tokens, tokens, most)
 end
 
 local function blocks_problem(name, lists, n, facts)
-  if type(lists) ~= "table" or check.length(lists) ~= facts.num_groups then
-    return judge.wrong(name, lists, ("a list of %d lists, one per group"):format(facts.num_groups))
+  if type(lists) ~= "table" or args.length(lists) ~= facts.num_groups then
+    return validate.wrong(name, lists, ("a list of %d lists, one per group"):format(facts.num_groups))
   end
   for group = 1, facts.num_groups do
-    local problem = judge.integers(("%s[%d]"):format(name, group - 1), lists[group], n, 0, INT32_MAX)
+    local problem = validate.integers(("%s[%d]"):format(name, group - 1), lists[group], n, 0, INT32_MAX)
     if problem then return problem end
   end
 end
 
 local function sum_problem(name, list, n)
-  if type(list) ~= "table" or check.length(list) ~= n then
-    return judge.wrong("sums." .. name, list, ("a list of %d"):format(n))
+  if type(list) ~= "table" or args.length(list) ~= n then
+    return validate.wrong("sums." .. name, list, ("a list of %d"):format(n))
   end
   for i = 1, n do
     if type(list[i]) ~= "string" or #list[i] ~= 16 or list[i]:find "%X" then
-      return judge.wrong(("sums.%s[%d]"):format(name, i - 1), list[i], "16 hexadecimal digits")
+      return validate.wrong(("sums.%s[%d]"):format(name, i - 1), list[i], "16 hexadecimal digits")
     end
   end
 end
 
 local function sums_problem(sums, facts)
-  if type(sums) ~= "table" then return judge.wrong("sums", sums, "an object") end
-  local problem = judge.unknown(sums, fields.tensors)
+  if type(sums) ~= "table" then return validate.wrong("sums", sums, "an object") end
+  local problem = validate.unknown(sums, fields.tensors)
   if problem then return "sums: " .. problem end
   for _, name in ipairs(fields.tensors) do
     local n = fields.per_group[name] and facts.num_groups or 1
@@ -170,18 +170,18 @@ end
 ---@return table|nil step
 ---@return string? message
 function M.parse(d, facts)
-  local n = type(d.query_len) == "table" and check.length(d.query_len) or 0
+  local n = type(d.query_len) == "table" and args.length(d.query_len) or 0
   local _, width = format.window(facts, 0)
-  local problem = judge.unknown(d, format.STEP) or judge.count("step", d.step, 1, LARGEST)
+  local problem = validate.unknown(d, format.STEP) or validate.count("step", d.step, 1, LARGEST)
     or now_problem(d.now)
-    or not GRAPHS[d.graph] and judge.wrong("graph", d.graph, '"eager", "piecewise" or "full"')
+    or not GRAPHS[d.graph] and validate.wrong("graph", d.graph, '"eager", "piecewise" or "full"')
     or (n < 1 or n > facts.max_rows) and ("query_len has %d elements, want 1 .. %d"):format(n, facts.max_rows)
     or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
     or blocks_problem("blocks", d.blocks, n * width, facts)
     or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
-    or judge.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts, INT32_MIN,
-                      INT32_MAX)
-    or sums_problem(d.sums, facts) or requests_problem(d, n)
+    or validate.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts,
+                         INT32_MIN, INT32_MAX)
+    or sums_problem(d.sums, facts) or validate_requests(d, n)
   if problem then return nil, problem end
   return d
 end

@@ -1,6 +1,6 @@
 -- Checks of values read from a file: the usual messages, but short, whatever the file contains.
-local check = require "gdnmeta.native.args"
-local words = require "gdnmeta.native.shown"
+local args = require "gdnmeta.native.args"
+local shown = require "gdnmeta.native.shown"
 
 local SHOWN = 60 -- bytes of a value
 
@@ -9,14 +9,14 @@ local M = {}
 --- A message that quotes a file.
 ---@return string
 function M.short(message)
-  return words.clean(message, 4 * SHOWN)
+  return shown.clean(message, 4 * SHOWN)
 end
 
 ---@return string
 function M.show(value)
-  if check.absent(value) then return value == nil and "nil" or "null" end
+  if args.absent(value) then return value == nil and "nil" or "null" end
   if type(value) == "string" and #value > SHOWN then value = value:sub(1, SHOWN) .. "..." end
-  return M.short(check.show(value))
+  return M.short(args.show(value))
 end
 
 ---@return string message
@@ -47,10 +47,10 @@ end
 ---@return string|nil message
 function M.integers(name, list, n, low, high)
   if type(list) ~= "table" then return M.wrong(name, list, ("a list of %d"):format(n)) end
-  local length = check.length(list)
+  local length = args.length(list)
   if length ~= n then return ("%s has %d elements, want %d"):format(name, length, n) end
   for i = 1, n do
-    if not check.integer(list[i], low, high) then
+    if not args.integer(list[i], low, high) then
       return M.wrong(("%s[%d]"):format(name, i - 1), list[i], ("an integer in %d .. %d"):format(low, high))
     end
   end

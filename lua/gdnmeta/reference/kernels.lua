@@ -1,8 +1,8 @@
 -- The kernels of a layer as loops over their programs: each takes from the metadata what the kernel of that
 -- kind takes on a GPU. A step runs the convolutions first, then the delta rule.
-local conv = require "gdnmeta.reference.conv1d"
-local delta = require "gdnmeta.reference.delta_rule"
-local rows = require "gdnmeta.reference.row_map"
+local conv1d = require "gdnmeta.reference.conv1d"
+local delta_rule = require "gdnmeta.reference.delta_rule"
+local row_map = require "gdnmeta.reference.row_map"
 
 local TILE = 8 -- tokens of a conv1d program
 local ceil, min = math.ceil, math.min
@@ -10,7 +10,7 @@ local ceil, min = math.ceil, math.min
 local M = {}
 
 local function convolve(l, x, half, first, from, to)
-  for k = from, to - 1 do conv.token(l, x, half.at, first, k) end
+  for k = from, to - 1 do conv1d.token(l, x, half.at, first, k) end
 end
 
 -- The first step of a decode kernel's row; padding and rows of a capture have the null slot.
@@ -27,9 +27,9 @@ end
 function M.conv_spec(l, meta, half, x)
   local slots = meta.spec_state_indices_tensor
   for s = 0, half.rows - 1 do
-    local first, last = rows.bounds(half, s)
-    local slot, shift = rows.spec_past(meta, s)
-    rows.check(last - first, l.num_spec + 1, "tokens of spec row", s)
+    local first, last = row_map.bounds(half, s)
+    local slot, shift = row_map.spec_past(meta, s)
+    row_map.check(last - first, l.num_spec + 1, "tokens of spec row", s)
     recall_window(l, slot, shift)
     convolve(l, x, half, first, 0, last - first)
     for k = 0, last - first - 1 do
@@ -42,8 +42,8 @@ end
 function M.conv_decodes(l, meta, half, x)
   local slots = meta.non_spec_state_indices_tensor
   for row = 0, half.rows - 1 do
-    local first, last = rows.bounds(half, row)
-    local slot, shift = rows.past(meta, row)
+    local first, last = row_map.bounds(half, row)
+    local slot, shift = row_map.past(meta, row)
     recall_window(l, slot, shift)
     convolve(l, x, half, first, 0, last - first)
     l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
@@ -59,10 +59,10 @@ function M.conv_tiles(l, meta, half, x)
   for program = 0, #row_of - 1 do
     local row, tile = row_of[program], tile_of[program]
     if row < 0 then break end -- -1: no more programs
-    local first, last = rows.bounds(half, row)
-    rows.check(tile, ceil((last - first) / TILE) - 1, "token_chunk_offset_ptr", program)
+    local first, last = row_map.bounds(half, row)
+    row_map.check(tile, ceil((last - first) / TILE) - 1, "token_chunk_offset_ptr", program)
     if tile == 0 and initial[row] then
-      l.pool:read_window(l, rows.past(meta, row))
+      l.pool:read_window(l, row_map.past(meta, row))
     elseif tile == 0 then
       l.pool.fresh(l)
     end
@@ -77,11 +77,11 @@ end
 function M.delta_spec(l, meta, half, out)
   local slots = meta.spec_state_indices_tensor
   for s = 0, half.rows - 1 do
-    local first, last = rows.bounds(half, s)
-    local _, _, slot = rows.spec_past(meta, s)
+    local first, last = row_map.bounds(half, s)
+    local _, _, slot = row_map.spec_past(meta, s)
     recall_state(l, slot)
     for n = first, last - 1 do
-      delta.recurrent(l, half.at, n, n + 1, out)
+      delta_rule.recurrent(l, half.at, n, n + 1, out)
       l.pool:write_state(l, slots:at(s, n - first))
     end
   end
@@ -91,10 +91,10 @@ end
 function M.delta_decodes(l, meta, half, count, out)
   local slots = meta.non_spec_state_indices_tensor
   for row = 0, count - 1 do
-    local first, last = rows.bounds(half, row)
-    local slot = rows.past(meta, row)
+    local first, last = row_map.bounds(half, row)
+    local slot = row_map.past(meta, row)
     recall_state(l, slot)
-    delta.recurrent(l, half.at, first, last, out)
+    delta_rule.recurrent(l, half.at, first, last, out)
     l.pool:write_state(l, slots[row])
   end
 end
@@ -107,9 +107,9 @@ function M.delta_chunks(l, meta, half, out)
   l:reserve_between(count)
   for program = 0, count - 1 do
     local row, chunk = chunks:at(program, 0), chunks:at(program, 1)
-    local place, first, last = offsets[row] + chunk, rows.bounds(half, row)
-    rows.check(chunk, ceil((last - first) / delta.CHUNK) - 1, "chunk_indices[:, 1]", program)
-    rows.check(place, count - 1, "place of chunk", program)
+    local place, first, last = offsets[row] + chunk, row_map.bounds(half, row)
+    row_map.check(chunk, ceil((last - first) / delta_rule.CHUNK) - 1, "chunk_indices[:, 1]", program)
+    row_map.check(place, count - 1, "place of chunk", program)
     if chunk > 0 then
       for i = 0, size - 1 do l.state[i] = l.between[(place - 1) * size + i] end
     elseif half.has_initial_state[row] then
@@ -117,8 +117,8 @@ function M.delta_chunks(l, meta, half, out)
     else
       l.pool.fresh(l)
     end
-    local from = first + chunk * delta.CHUNK
-    l.form(l, half.at, half.base + from, half.base + min(from + delta.CHUNK, last), out)
+    local from = first + chunk * delta_rule.CHUNK
+    l.form(l, half.at, half.base + from, half.base + min(from + delta_rule.CHUNK, last), out)
     for i = 0, size - 1 do l.between[place * size + i] = l.state[i] end
     if place + 1 == offsets[row + 1] then l.pool:write_state(l, half.write[row]) end
   end

@@ -2,7 +2,7 @@
 -- delta rule's state. Nothing clears a slot between owners, so that a recycled one holds what it held; one
 -- that was never written, and the null slot, hold NaN, so that a wrong read is visible.
 local ffi = require "ffi"
-local conv = require "gdnmeta.reference.conv1d"
+local conv1d = require "gdnmeta.reference.conv1d"
 
 local doubles = ffi.typeof "double[?]"
 local NAN = 0 / 0
@@ -41,7 +41,7 @@ function Pool.is_null(slot) return slot == 0 or slot == -1 end
 function Pool:write_window(l, slot, x, at, first, from, count)
   if self.is_null(slot) then return end
   local to = place(self, slot, self.window_size)
-  conv.window(l, x, at, first, from, self.windows, to, count)
+  conv1d.window(l, x, at, first, from, self.windows, to, count)
 end
 
 function Pool:read_state(l, slot)

@@ -4,9 +4,9 @@ local gdn = require "gdnmeta"
 local drawing = require "gdnmeta.metadata.draw"
 local explain = require "gdnmeta.repl.explain"
 local input = require "gdnmeta.repl.input"
-local paints = require "gdnmeta.metadata.colors"
-local rows = require "gdnmeta.metadata.draw_rows"
-local sample = require "gdnmeta.repl.sample_engine"
+local colors = require "gdnmeta.metadata.colors"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
+local sample_engine = require "gdnmeta.repl.sample_engine"
 local show = require "gdnmeta.repl.show"
 
 local HELP = [[
@@ -46,7 +46,7 @@ end
 -- The step's rows with their requests.
 local function draw(self, step)
   self.out(drawing.step(step.metadata, self.paint))
-  self.out((rows.draw(step.metadata, self.paint, step.ids)))
+  self.out((draw_rows.draw(step.metadata, self.paint, step.ids)))
 end
 
 local function advance(self, n)
@@ -80,7 +80,7 @@ end
 
 -- An error as people read it: without a place in the source. A program may raise anything.
 local function plain(err)
-  if type(err) ~= "string" then return text_of(err, paints.plain) end
+  if type(err) ~= "string" then return text_of(err, colors.plain) end
   return (err:gsub("^[^:\n]*:%d+: ", ""))
 end
 
@@ -138,7 +138,9 @@ end
 ---@param err function takes a message
 ---@return table session
 function M.new(paint, out, err)
-  local self = { paint = paint, out = out, err = err, sample = sample.new(), interrupts = function() end }
+  local self = {
+    paint = paint, out = out, err = err, sample = sample_engine.new(), interrupts = function() end,
+  }
   local env = { gdn = gdn, engine = self.sample.engine, builder = self.sample.builder }
   setmetatable(env, { __index = _G })
   self.env = env

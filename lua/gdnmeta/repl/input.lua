@@ -1,7 +1,7 @@
 -- Lines from a person or a pipe. A person has history and completion where the readline module is
 -- installed (Debian's lua-readline), a plain prompt otherwise; a pipe has no prompt.
-local C = require "gdnmeta.native.libc"
-local keys = require "gdnmeta.repl.complete"
+local libc = require "gdnmeta.native.libc"
+local complete = require "gdnmeta.repl.complete"
 local signals = require "gdnmeta.native.signals"
 
 local STDIN = 0
@@ -23,7 +23,7 @@ function M.complete(word, env)
     value = found
   end
   local list, seen = {}, {}
-  for _, name in ipairs(keys(value, path:sub(-1) == ":")) do
+  for _, name in ipairs(complete(value, path:sub(-1) == ":")) do
     if name:sub(1, #start) == start and not seen[name] then
       seen[name] = true
       list[#list + 1] = path .. name
@@ -66,7 +66,7 @@ end
 ---@param env table
 ---@return table
 function M.open(env)
-  if C.libc_isatty(STDIN) ~= 1 then
+  if libc.libc_isatty(STDIN) ~= 1 then
     return { interactive = false, line = function() return io.read "*l" end, close = function() end }
   end
   local ok, readline = pcall(require, "readline")

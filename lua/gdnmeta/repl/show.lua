@@ -1,8 +1,8 @@
 -- What `=value` shows at the prompt: our objects as drawings, tables one level deep, the rest as it prints.
 local batches = require "gdnmeta.batch"
-local drawing = require "gdnmeta.metadata.draw"
+local draw = require "gdnmeta.metadata.draw"
 local engine_drawing = require "gdnmeta.engine.draw"
-local row_drawing = require "gdnmeta.metadata.draw_rows"
+local draw_rows = require "gdnmeta.metadata.draw_rows"
 
 local ELEMENTS = 64 -- of a tensor
 local LINES = 40    -- of a table, or rows of a tensor
@@ -76,8 +76,8 @@ end
 -- Rule sets other than strict let steps through whose rows contradict each other.
 local function metadata(meta, paint)
   if meta.core.stamp[0] < 0 then return tostring(meta) end
-  local text = drawing.step(meta, paint)
-  local ok, rows = pcall(row_drawing.draw, meta, paint)
+  local text = draw.step(meta, paint)
+  local ok, rows = pcall(draw_rows.draw, meta, paint)
   return ok and text .. "\n" .. rows or text
 end
 
@@ -87,7 +87,7 @@ end
 ---@return string
 function M.text(value, paint)
   if batches.is_batch(value) then
-    return rawget(value, "rows") and drawing.batch(value.rows, paint) or tostring(value)
+    return rawget(value, "rows") and draw.batch(value.rows, paint) or tostring(value)
   elseif is_metadata(value) then
     return metadata(value, paint)
   elseif is_engine(value) then

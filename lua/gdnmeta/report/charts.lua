@@ -1,24 +1,24 @@
 -- The pictures of a report, each { title, note, svg }, or nil, why not, and the title. Series n has the same
 -- colour in all of them.
-local knee = require "gdnmeta.report.max_rate"
-local plots = require "gdnmeta.report.gnuplot"
-local words = require "gdnmeta.native.shown"
+local max_rate = require "gdnmeta.report.max_rate"
+local gnuplot = require "gdnmeta.report.gnuplot"
+local shown = require "gdnmeta.native.shown"
 
 local M = {}
 
 local DASHES = { "1", "(9,3)", "(3,3)", "(9,3,3,3)", "(14,4)", "(2,5)", "(6,2,2,2)", "(12,2,2,2)" }
 local PERCENTILES = '("0" 0, "50" 0.30103, "90" 1, "99" 2, "99.9" 3, "99.99" 4, "99.999" 5, "99.9999" 6)'
 
-local function colour(n) return plots.colour((n - 1) % 8 + 1) end
+local function colour(n) return gnuplot.colour((n - 1) % 8 + 1) end
 
 local LEGEND = 44 -- characters of a name, of which a picture has room for some 50
 
 -- Without gnuplot's syntax, including line ends, and without what its SVG would not escape. A long name keeps
 -- both its ends: paths differ in the last part, and `(same as x)` is there.
 local function quote(text)
-  text = words.clean(text, 200)
+  text = shown.clean(text, 200)
   if #text > LEGEND then
-    text = words.clean(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2), 200)
+    text = shown.clean(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2), 200)
   end
   return '"' .. text:gsub('[\\"$`<>&]', " ") .. '"'
 end
@@ -38,7 +38,7 @@ local function dot(n, of)
 end
 
 local function figure(title, note, script, size)
-  local svg, message = plots.svg(title, script, size)
+  local svg, message = gnuplot.svg(title, script, size)
   if not svg then return nil, message, title end
   return { title = title, note = note, svg = svg }
 end
@@ -49,7 +49,7 @@ local function percentiles(title, note, runs, names, field, whose, target)
   for i, run in ipairs(runs) do
     local points = run.curves[field]
     if #points > 0 then
-      script[#script + 1] = plots.block("d" .. i, points)
+      script[#script + 1] = gnuplot.block("d" .. i, points)
       series[#series + 1] = line(i, #runs, names[i])
       most = math.max(most, points[#points][1])
     end
@@ -57,7 +57,7 @@ local function percentiles(title, note, runs, names, field, whose, target)
   if #series == 0 then return nil, "no data", title end
   if target then
     series[#series + 1] = ("%.10g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'target'"):format(
-      target, plots.colour(plots.INK))
+      target, gnuplot.colour(gnuplot.INK))
   end
   script[#script + 1] = ([[
 set logscale y
@@ -109,7 +109,7 @@ function M.tokens(run, name, scale)
   for i, p in ipairs(run.timeline) do
     points[i] = { p.t, p.decode, p.decode + p.prefill, p.decode + p.prefill + p.padding, p.waiting }
   end
-  local script = plots.block("d1", points) .. ([[
+  local script = gnuplot.block("d1", points) .. ([[
 set xlabel "simulated time, seconds"
 set ylabel "tokens per step"
 set y2label "requests waiting"
@@ -124,7 +124,7 @@ plot $d1 using 1:3:4 with filledcurves lc rgb '%s' title 'padding', \
      '' using 1:2 with filledcurves y1=0 lc rgb '%s' title 'decode', \
      '' using 1:5 axes x1y2 with lines lw 1.2 lc rgb '%s' title 'waiting']]):format(
     scale.seconds, 1.02 * scale.tokens, 1.02 * scale.waiting, colour(5), colour(6), colour(1),
-    plots.colour(plots.INK))
+    gnuplot.colour(gnuplot.INK))
   return figure("Tokens per step: " .. name, "Means over adjacent steps; the thin line is the queue. "
     .. "All policies have the same axes.", script)
 end
@@ -135,12 +135,12 @@ function M.slots(runs, names)
   for i, run in ipairs(runs) do
     local points = {}
     for k, p in ipairs(run.timeline) do points[k] = { p.t, p.slots } end
-    script[#script + 1] = plots.block("d" .. i, points)
+    script[#script + 1] = gnuplot.block("d" .. i, points)
     series[i] = line(i, #runs, names[i])
     last = math.max(last, run.seconds)
   end
   series[#series + 1] = ("%g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'pool'"):format(
-    runs[1].slots.pool, plots.colour(plots.INK))
+    runs[1].slots.pool, gnuplot.colour(gnuplot.INK))
   script[#script + 1] = ([[
 set xlabel "simulated time, seconds"
 set ylabel "state slots in use"
@@ -153,7 +153,7 @@ end
 
 -- A curve per policy over the rates, with a dot where it last met the wanted share.
 local function over_rates(title, note, runs, share, ylabel, value, extra)
-  local script, series, dots, most, policies = {}, {}, {}, 0, knee.policies(runs)
+  local script, series, dots, most, policies = {}, {}, {}, 0, max_rate.policies(runs)
   for i, policy in ipairs(policies) do
     local points = {}
     for _, run in ipairs(runs) do
@@ -162,11 +162,11 @@ local function over_rates(title, note, runs, share, ylabel, value, extra)
         most = math.max(most, run.setup.rate)
       end
     end
-    script[#script + 1] = plots.block("d" .. i, points)
+    script[#script + 1] = gnuplot.block("d" .. i, points)
     series[#series + 1] = line(i, #policies, policy)
-    local at = knee.bracket(runs, policy, share)
+    local at = max_rate.bracket(runs, policy, share)
     if at.good then
-      script[#script + 1] = plots.block("k" .. i, { { at.good, value(at.run) } })
+      script[#script + 1] = gnuplot.block("k" .. i, { { at.good, value(at.run) } })
       dots[#dots + 1] = dot(i, #policies)
     end
   end
@@ -186,7 +186,7 @@ function M.goodput(runs, share)
   return over_rates("Goodput", "Requests per second that met their targets; the dot is the highest rate that "
     .. "still serves enough.", runs, share, "requests within targets per second",
     function(run) return run.goodput end,
-    ("x with lines lw 1.2 dt (2,4) lc rgb '%s' title 'all', "):format(plots.colour(plots.INK)))
+    ("x with lines lw 1.2 dt (2,4) lc rgb '%s' title 'all', "):format(gnuplot.colour(gnuplot.INK)))
 end
 
 --- Share of requests within the targets over the offered rate.
@@ -194,7 +194,7 @@ function M.attainment(runs, share)
   return over_rates("Within the targets", "Share of requests that met their targets.", runs, share,
     "percent of requests", function(run) return 100 * run.attainment end,
     ("%.10g with lines lw 1.2 dt (2,4) lc rgb '%s' title 'wanted', "):format(100 * share,
-      plots.colour(plots.INK)))
+      gnuplot.colour(gnuplot.INK)))
 end
 
 return M

@@ -1,6 +1,6 @@
 -- Two runs of one workload, request by request: a mean may stay the same while half of the requests
 -- lose what the others win.
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 
 local M = {}
 
@@ -40,8 +40,8 @@ end
 
 local function sentence(what, d)
   return ("%s earlier for %s %%, later for %s %%, median %s%s ms"):format(
-    what, format.percent(d.better / d.n), format.percent(d.worse / d.n), d.p50 > 0 and "+" or "",
-    format.number(d.p50))
+    what, numbers.percent(d.better / d.n), numbers.percent(d.worse / d.n), d.p50 > 0 and "+" or "",
+    numbers.number(d.p50))
 end
 
 --- One sentence a run after the first.

@@ -1,6 +1,6 @@
 -- Draws with gnuplot, when the machine has it, into SVG that takes its colours from the page: the page
 -- defines --ink, --grid and --s1 .. --s8, once for light and once for dark.
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 
 local M = {}
 
@@ -55,7 +55,7 @@ local function dress(svg, title)
   svg = svg:gsub("(%a+)='black'", "style='%1:var(--ink)'"):gsub('fill="black"', 'style="fill:var(--ink)"')
   svg = svg:gsub('font%-family="[^"]*"', ""):gsub("<g [^>]*>%s*</g>%s*", "")
   svg = svg:gsub('id="gnuplot[^"]*"', ""):gsub("stroke%-dasharray='2,4' class=\"gridline\"", "")
-  local start = ('<svg role="img" aria-label="%s" '):format(format.html(title))
+  local start = ('<svg role="img" aria-label="%s" '):format(numbers.html(title))
   return start .. svg:match "^<svg%s*(.*)$"
 end
 

@@ -1,14 +1,14 @@
 -- A report as one HTML file that needs nothing else: table, pictures, what was run and how.
 local compare = require "gdnmeta.report.compare"
-local conservation = require "gdnmeta.sim.token_accounting"
-local format = require "gdnmeta.sim.numbers"
-local lines = require "gdnmeta.report.metrics_table"
+local token_accounting = require "gdnmeta.sim.token_accounting"
+local numbers = require "gdnmeta.sim.numbers"
+local metrics_table = require "gdnmeta.report.metrics_table"
 local report = require "gdnmeta.report.text"
-local style = require "gdnmeta.report.stylesheet"
+local stylesheet = require "gdnmeta.report.stylesheet"
 
 local M = {}
 
-local escape = format.html
+local escape = numbers.html
 
 local function element(tag, text, attributes)
   return ("<%s%s>%s</%s>"):format(tag, attributes and " " .. attributes or "", text, tag)
@@ -27,8 +27,8 @@ function M.table(runs)
     head[#head + 1] = element("th", (#runs > 1 and swatch(i) or "") .. escape(name), 'scope="col"')
   end
   out[1] = "<thead><tr>" .. table.concat(head) .. "</tr></thead>\n<tbody>"
-  for _, section in ipairs(lines.of(runs)) do
-    local filled = lines.filled(section, runs)
+  for _, section in ipairs(metrics_table.of(runs)) do
+    local filled = metrics_table.filled(section, runs)
     if #filled > 0 then
       out[#out + 1] = ('<tr class="section"><th scope="rowgroup" colspan="%d">%s</th></tr>'):format(
         #runs + 2, escape(section[1]))
@@ -107,14 +107,14 @@ function M.html(p)
   add(element("h2", "Numbers"))
   add(M.table(p.runs))
   for _, sentence in ipairs(compare.sentences(p.runs)) do add(element("p", escape(sentence) .. ".")) end
-  for _, run in ipairs(p.runs) do add(element("p", escape(conservation.sentence(run)) .. ".")) end
+  for _, run in ipairs(p.runs) do add(element("p", escape(token_accounting.sentence(run)) .. ".")) end
   add(element("h2", "How to run this again"))
   add(element("pre", escape(p.command)))
   add(element("footer", escape(p.footer or "")))
   return ('<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
     .. '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>%s</title>\n'
     .. "<style>\n%s</style>\n<main>\n%s\n</main>\n</html>\n"):format(
-    escape(p.title), style, table.concat(out, "\n"))
+    escape(p.title), stylesheet, table.concat(out, "\n"))
 end
 
 return M

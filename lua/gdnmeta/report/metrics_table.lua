@@ -1,8 +1,8 @@
 -- The lines of a report: what is shown of a run, in which unit, and which way is better. Text and HTML
 -- show the same ones.
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 
-local number, percent, count = format.number, format.percent, format.count
+local number, percent, count = numbers.number, numbers.percent, numbers.count
 
 local M = {}
 
@@ -173,7 +173,7 @@ function M.filled(section, runs)
     if low <= high then
       local n = #runs
       values[n + 1], values[n + 2] = low, high
-      local texts = format.alike(row[4], values, n + 2)
+      local texts = numbers.alike(row[4], values, n + 2)
       local shown_high, shown_low = table.remove(texts), table.remove(texts)
       local wanted = shown_low ~= shown_high and (row.better == "low" and shown_low
         or row.better == "high" and shown_high)

@@ -1,9 +1,9 @@
 -- The pages: which pictures stand on the report of a simulation and of a sweep.
-local alike = require "gdnmeta.report.identical_runs"
-local figures = require "gdnmeta.report.charts"
-local knee = require "gdnmeta.report.max_rate"
-local page = require "gdnmeta.report.html"
-local report = require "gdnmeta.report.text"
+local identical_runs = require "gdnmeta.report.identical_runs"
+local charts = require "gdnmeta.report.charts"
+local max_rate = require "gdnmeta.report.max_rate"
+local html = require "gdnmeta.report.html"
+local text = require "gdnmeta.report.text"
 
 local M = {}
 
@@ -43,16 +43,16 @@ end
 ---@param command string that made them
 ---@return string html
 function M.simulate(runs, command)
-  local names, g = report.names(runs), gallery()
-  local told = alike.names(runs, names)
-  g.add(figures.ttft(runs, told))
-  g.add(figures.itl(runs, told))
-  local scale = figures.scale(runs)
-  for i, run in ipairs(runs) do g.add(figures.tokens(run, told[i], scale)) end
-  g.add(figures.slots(runs, told))
-  return page.html {
+  local names, g = text.names(runs), gallery()
+  local told = identical_runs.names(runs, names)
+  g.add(charts.ttft(runs, told))
+  g.add(charts.itl(runs, told))
+  local scale = charts.scale(runs)
+  for i, run in ipairs(runs) do g.add(charts.tokens(run, told[i], scale)) end
+  g.add(charts.slots(runs, told))
+  return html.html {
     title = table.concat(names, " against "),
-    runs = runs, figures = g.list, missing = g.missing(), command = command, facts = report.facts(runs[1]),
+    runs = runs, figures = g.list, missing = g.missing(), command = command, facts = text.facts(runs[1]),
     calibrated = runs[1].setup.calibrated, footer = footer(),
   }
 end
@@ -65,17 +65,19 @@ end
 ---@return string html
 function M.sweep(runs, share, command)
   local g, at = gallery(), {}
-  for _, policy in ipairs(knee.policies(runs)) do at[#at + 1] = knee.bracket(runs, policy, share).run end
+  for _, policy in ipairs(max_rate.policies(runs)) do
+    at[#at + 1] = max_rate.bracket(runs, policy, share).run
+  end
   if #at == 0 then at = { runs[1] } end
-  local names = alike.names(at, report.names(at))
-  g.add(figures.goodput(runs, share))
-  g.add(figures.attainment(runs, share))
-  g.add(figures.ttft(at, names))
-  g.add(figures.itl(at, names))
-  return page.html {
-    title = "Highest rates of " .. table.concat(knee.policies(runs), ", "), runs = at, figures = g.list,
-    missing = g.missing(), command = command, facts = report.facts(runs[1], true), footer = footer(),
-    calibrated = runs[1].setup.calibrated, body = page.sweep(runs, report.knees(runs, share)),
+  local names = identical_runs.names(at, text.names(at))
+  g.add(charts.goodput(runs, share))
+  g.add(charts.attainment(runs, share))
+  g.add(charts.ttft(at, names))
+  g.add(charts.itl(at, names))
+  return html.html {
+    title = "Highest rates of " .. table.concat(max_rate.policies(runs), ", "), runs = at, figures = g.list,
+    missing = g.missing(), command = command, facts = text.facts(runs[1], true), footer = footer(),
+    calibrated = runs[1].setup.calibrated, body = html.sweep(runs, text.knees(runs, share)),
   }
 end
 

@@ -2,10 +2,10 @@
 -- highest rate is known closely enough. Who runs the cells is up to the caller.
 local domains = require "gdnmeta.native.domains"
 local given = require "gdnmeta.native.options"
-local knee = require "gdnmeta.report.max_rate"
+local max_rate = require "gdnmeta.report.max_rate"
 local load = require "gdnmeta.sim.requests"
-local setup = require "gdnmeta.sim.scenario"
-local words = require "gdnmeta.native.shown"
+local scenario = require "gdnmeta.sim.scenario"
+local shown = require "gdnmeta.native.shown"
 
 local number, of_type = domains.number, domains.of_type
 
@@ -58,7 +58,7 @@ function M.labels(policies, runs)
   for i = 1, #policies do count[runs[i].policy] = (count[runs[i].policy] or 0) + 1 end
   for i, policy in ipairs(policies) do
     local name = runs[i].policy
-    local told = type(policy) == "string" and words.clean(policy, 200) or ("%s %d"):format(name, i)
+    local told = type(policy) == "string" and shown.clean(policy, 200) or ("%s %d"):format(name, i)
     label[policy] = count[name] == 1 and name or told
   end
   return label
@@ -88,12 +88,12 @@ function M.search(policies, rates, share, width, run_cells)
     end
     cells = {}
     for _, policy in ipairs(policies) do
-      local rate = knee.next(knee.bracket(of[policy], of[policy][1].policy, share), width, round)
+      local rate = max_rate.next(max_rate.bracket(of[policy], of[policy][1].policy, share), width, round)
       if rate then cells[#cells + 1] = { policy = policy, rate = rate } end
     end
     if #cells == 0 then break end
   end
-  knee.sort(runs)
+  max_rate.sort(runs)
   return runs
 end
 
@@ -102,7 +102,7 @@ local SPEC = {
   attainment = { 0.9, number(1e-4, 1) }, precision = { 0.02, number(1e-4, 1) },
 }
 local OWN = { "policies", "rates", "attainment", "precision" }
-for name in pairs(setup.OPTIONS) do SPEC[name] = {} end -- sim.run checks them
+for name in pairs(scenario.OPTIONS) do SPEC[name] = {} end -- sim.run checks them
 SPEC.policy, SPEC.rate = nil, nil
 
 --- gdn.sim.sweep: policies, rates, attainment and precision (shares of 1), and options of sim.run.
@@ -129,8 +129,8 @@ function M.run(opts)
   end)
   if not runs then return nil, message end
   local highest = {}
-  for _, policy in ipairs(knee.policies(runs)) do
-    highest[policy] = knee.bracket(runs, policy, o.attainment)
+  for _, policy in ipairs(max_rate.policies(runs)) do
+    highest[policy] = max_rate.bracket(runs, policy, o.attainment)
   end
   return runs, highest
 end

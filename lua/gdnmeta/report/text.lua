@@ -1,10 +1,10 @@
 -- A run, or several side by side, as text.
-local alike = require "gdnmeta.report.identical_runs"
+local identical_runs = require "gdnmeta.report.identical_runs"
 local compare = require "gdnmeta.report.compare"
-local conservation = require "gdnmeta.sim.token_accounting"
-local format = require "gdnmeta.sim.numbers"
-local knee = require "gdnmeta.report.max_rate"
-local lines = require "gdnmeta.report.metrics_table"
+local token_accounting = require "gdnmeta.sim.token_accounting"
+local numbers = require "gdnmeta.sim.numbers"
+local max_rate = require "gdnmeta.report.max_rate"
+local metrics_table = require "gdnmeta.report.metrics_table"
 
 local M = {}
 
@@ -15,18 +15,18 @@ local M = {}
 function M.facts(run, many_rates)
   local s = run.setup
   local facts = {
-    { "workload", ("%s, %s requests%s, seed %d"):format(s.workload, format.count(run.requests),
-      s.rate and not many_rates and (", %s %sper second"):format(format.number(s.rate),
+    { "workload", ("%s, %s requests%s, seed %d"):format(s.workload, numbers.count(run.requests),
+      s.rate and not many_rates and (", %s %sper second"):format(numbers.number(s.rate),
         s.rate_unit and s.rate_unit .. " " or "") or "", s.seed) },
     { "step cost", ("%s, %s"):format(s.cost_name, s.calibrated and "calibrated" or "uncalibrated") },
     { "limits", ("%s requests and %s tokens per step, %s attention-cache tokens"):format(
-      format.count(s.max_num_seqs), format.count(s.max_num_batched_tokens),
-      s.kv_tokens > 0 and format.count(s.kv_tokens) or "unlimited") },
+      numbers.count(s.max_num_seqs), numbers.count(s.max_num_batched_tokens),
+      s.kv_tokens > 0 and numbers.count(s.kv_tokens) or "unlimited") },
     { "model", ("%d GDN cache groups, mode %s, %d drafts per step%s"):format(s.num_groups, s.mamba_cache_mode,
       s.num_speculative_tokens, s.async and ", host one step ahead" or "") },
     { "targets", ("first token within %s ms, then %s ms per token%s"):format(
-      format.number(run.targets.ttft_ms), format.number(run.targets.tpot_ms),
-      run.targets.gap_ms and (", no gap over %s ms"):format(format.number(run.targets.gap_ms)) or "") },
+      numbers.number(run.targets.ttft_ms), numbers.number(run.targets.tpot_ms),
+      run.targets.gap_ms and (", no gap over %s ms"):format(numbers.number(run.targets.gap_ms)) or "") },
   }
   for _, notice in ipairs(s.notices or {}) do facts[#facts + 1] = { "note", notice } end
   return facts
@@ -41,7 +41,7 @@ function M.names(runs)
   table.sort(rates)
   local differ = #rates > 1 and rates[#rates] - rates[1] > 1e-6 * rates[1]
   for i, run in ipairs(runs) do
-    names[i] = run.policy .. (differ and (" @ %s/s"):format(format.number(run.setup.rate)) or "")
+    names[i] = run.policy .. (differ and (" @ %s/s"):format(numbers.number(run.setup.rate)) or "")
   end
   return names
 end
@@ -54,8 +54,8 @@ function M.text(runs)
   local head = { "", "" }
   for i, name in ipairs(M.names(runs)) do head[i + 2] = name .. " " end
   rows[1] = head
-  for _, section in ipairs(lines.of(runs)) do
-    local filled = lines.filled(section, runs)
+  for _, section in ipairs(metrics_table.of(runs)) do
+    local filled = metrics_table.filled(section, runs)
     if #filled > 0 then rows[#rows + 1] = { section[1] } end
     for _, row in ipairs(filled) do
       local cells = { "  " .. row.label, row.unit }
@@ -65,28 +65,28 @@ function M.text(runs)
       rows[#rows + 1] = cells
     end
   end
-  return format.columns(rows) .. (starred and "\n\n* the best of these runs" or "")
+  return numbers.columns(rows) .. (starred and "\n\n* the best of these runs" or "")
 end
 
 --- Sentences for runs that did the same, whose policy failed, that turned requests away or starved them.
 ---@param runs table
 ---@return table sentences
 function M.warnings(runs)
-  local sentences = alike.sentences(runs, M.names(runs))
+  local sentences = identical_runs.sentences(runs, M.names(runs))
   for _, run in ipairs(runs) do
     local f = run.failure
     if f then
       sentences[#sentences + 1] = ("%s failed: the built-in policy made %s steps; step %d, %s: %s"):format(
-        run.policy, format.count(run.fallbacks), f.step, f.hook, f.message)
+        run.policy, numbers.count(run.fallbacks), f.step, f.hook, f.message)
     end
     if run.rejection then
       sentences[#sentences + 1] = ("%s turned %s of %s requests away, the first was %s"):format(
-        run.policy, format.count(run.rejected), format.count(run.requests), run.rejection)
+        run.policy, numbers.count(run.rejected), numbers.count(run.requests), run.rejection)
     end
     if (run.starved or 0) > 0 then
       sentences[#sentences + 1] = ("%s starved %s of %s requests: in the queue for over 10 times the target, "
-        .. "request %s for %s s"):format(run.policy, format.count(run.starved), format.count(run.requests),
-        tostring(run.longest_waiter), format.number(run.longest_wait_ms / 1000))
+        .. "request %s for %s s"):format(run.policy, numbers.count(run.starved), numbers.count(run.requests),
+        tostring(run.longest_waiter), numbers.number(run.longest_wait_ms / 1000))
     end
   end
   return sentences
@@ -104,19 +104,19 @@ function M.report(runs)
   parts[#parts + 1] = ""
   for _, sentence in ipairs(M.warnings(runs)) do parts[#parts + 1] = sentence end
   for _, sentence in ipairs(compare.sentences(runs)) do parts[#parts + 1] = sentence end
-  for _, run in ipairs(runs) do parts[#parts + 1] = conservation.sentence(run) end
+  for _, run in ipairs(runs) do parts[#parts + 1] = token_accounting.sentence(run) end
   return table.concat(parts, "\n")
 end
 
-local number = format.number
+local number = numbers.number
 local SWEEP = {
   { "rate", "1/s", function(run) return run.setup.rate end, number },
-  { "within targets", "%", function(run) return run.attainment end, format.percent },
+  { "within targets", "%", function(run) return run.attainment end, numbers.percent },
   { "goodput", "1/s", function(run) return run.goodput end, number },
   { "first token p50", "ms", function(run) return run.ttft.p50 end, number },
   { "p99", "ms", function(run) return run.ttft.p99 end, number },
   { "gap p99", "ms", function(run) return run.itl.p99 end, number },
-  { "preemptions", "", function(run) return run.preemptions end, format.count },
+  { "preemptions", "", function(run) return run.preemptions end, numbers.count },
 }
 
 --- The columns of a sweep's table: { name, unit, value(run), formatter }.
@@ -131,7 +131,7 @@ function M.sweep_texts(runs)
   for k, column in ipairs(SWEEP) do
     local values = {}
     for i, run in ipairs(runs) do values[i] = column[3](run) end
-    for i, text in ipairs(format.alike(column[4], values, #runs)) do texts[i][k] = text end
+    for i, text in ipairs(numbers.alike(column[4], values, #runs)) do texts[i][k] = text end
   end
   return texts
 end
@@ -142,13 +142,13 @@ end
 ---@return table sentences
 function M.knees(runs, share)
   local sentences = {}
-  for i, policy in ipairs(knee.policies(runs)) do
-    local b = knee.bracket(runs, policy, share)
-    local upto = b.bad and ("not at %s"):format(format.number(b.bad)) or "no rate was too high"
+  for i, policy in ipairs(max_rate.policies(runs)) do
+    local b = max_rate.bracket(runs, policy, share)
+    local upto = b.bad and ("not at %s"):format(numbers.number(b.bad)) or "no rate was too high"
     sentences[i] = not (b.good or b.bad) and policy .. ": its requests came all at once, at no rate"
       or b.good and ("%s: %s requests/s with at least %s %% within the targets, %s"):format(
-      policy, format.number(b.good), format.percent(share), upto)
-      or ("%s: no rate had %s %% within the targets, %s"):format(policy, format.percent(share), upto)
+      policy, numbers.number(b.good), numbers.percent(share), upto)
+      or ("%s: no rate had %s %% within the targets, %s"):format(policy, numbers.percent(share), upto)
   end
   return sentences
 end
@@ -166,7 +166,7 @@ function M.sweep(runs, share)
   end
   local notices = {}
   for i, notice in ipairs(runs[1].setup.notices or {}) do notices[i] = "note       " .. notice .. "\n" end
-  return table.concat(notices) .. (#notices > 0 and "\n" or "") .. format.columns(rows)
+  return table.concat(notices) .. (#notices > 0 and "\n" or "") .. numbers.columns(rows)
     .. "\n\nhighest rate\n  " .. table.concat(M.knees(runs, share), "\n  ")
 end
 

@@ -2,7 +2,7 @@
 -- at least j drafts are accepted, as servers publish them. Each request draws from its own stream, so
 -- that request 7 meets the same luck under every policy.
 local domains = require "gdnmeta.native.domains"
-local given = require "gdnmeta.native.options"
+local options = require "gdnmeta.native.options"
 local workload = require "gdnmeta.sim.workload"
 
 local integer, number, of_type = domains.integer, domains.number, domains.of_type
@@ -111,7 +111,7 @@ end
 ---@param opts table see SPEC
 ---@return function model
 function M.new(opts)
-  local o = given.parse("acceptance.new", opts, SPEC)
+  local o = options.parse("acceptance.new", opts, SPEC)
   local function refuse(message) error("acceptance.new: " .. message, 3) end
   local kinds = (o.rates and 1 or 0) + (o.mean and 1 or 0) + (o.recorded and 1 or 0)
   if kinds ~= 1 then refuse "want one of rates, mean, recorded" end

@@ -1,6 +1,6 @@
 -- The figures of a run by class of its requests, from what the tally knows of each request.
 local ffi = require "ffi"
-local samples = require "gdnmeta.sim.histogram"
+local histogram = require "gdnmeta.sim.histogram"
 
 local integers = ffi.typeof "int32_t[?]"
 
@@ -32,7 +32,7 @@ end
 
 local function new(name)
   return { name = name, requests = 0, finished = 0, rejected = 0, met = 0, longest_wait = 0,
-           queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new() }
+           queue = histogram.new(), ttft = histogram.new(), tpot = histogram.new(), e2e = histogram.new() }
 end
 
 -- One request of the class.

@@ -1,6 +1,6 @@
 -- Classes of requests: which share each has, and what its requests are due. Read from a text such as
 --   chat:0.7,priority=0,ttft=1;batch:0.3,priority=5,weight=0.5
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local workload = require "gdnmeta.sim.workload"
 
 local M = {}
@@ -28,16 +28,16 @@ local function class_of(text)
   if name == "" or name:find "[=:]" then return nil, M.WANTED end
   local class = { name = name, share = share and decimal(share) }
   if share and not (class.share and class.share >= 0 and class.share < math.huge) then
-    return nil, ("a share of 0 or more for %s"):format(check.word(name))
+    return nil, ("a share of 0 or more for %s"):format(args.word(name))
   end
   for part in rest:gmatch ",([^,]*)" do
     local key, value = part:match "^%s*([%a_]+)%s*=%s*(%S+)%s*$"
     local setting, n = SETTINGS[key], value and decimal(value)
     if not setting then return nil, M.WANTED end
     if not n or n < setting[3] or n > setting[4] then
-      return nil, ("%s of %s in %.15g .. %.15g"):format(key, check.word(name), setting[3], setting[4])
+      return nil, ("%s of %s in %.15g .. %.15g"):format(key, args.word(name), setting[3], setting[4])
     end
-    if class[setting[1]] then return nil, ("%s of %s once"):format(setting[1], check.word(name)) end
+    if class[setting[1]] then return nil, ("%s of %s once"):format(setting[1], args.word(name)) end
     class[setting[1]] = n / setting[2]
   end
   return class
@@ -53,7 +53,7 @@ function M.parse(text)
     if part:find "%S" then
       local class, wanted = class_of(part)
       if not class then return nil, wanted end
-      if seen[class.name] then return nil, ("class %s once"):format(check.word(class.name)) end
+      if seen[class.name] then return nil, ("class %s once"):format(args.word(class.name)) end
       list[#list + 1], seen[class.name] = class, true
     end
   end
@@ -68,15 +68,15 @@ for _, field in ipairs(FIELDS) do KNOWN[field] = true end
 local function problem_of(list)
   for i, class in ipairs(list) do
     local where = ("classes[%d]"):format(i)
-    if type(class) ~= "table" then return check.wrong(where, class, "a table") end
+    if type(class) ~= "table" then return args.wrong(where, class, "a table") end
     if type(class.name) ~= "string" or class.name == "" then
-      return check.wrong(where .. ".name", class.name, "a name")
+      return args.wrong(where .. ".name", class.name, "a name")
     end
     for key, value in pairs(class) do
-      if not KNOWN[key] then return ("%s: unknown field %s"):format(where, check.word(key)) end
+      if not KNOWN[key] then return ("%s: unknown field %s"):format(where, args.word(key)) end
       local number = type(value) == "number" and value - value == 0
       if key == "share" and not (number and value >= 0) or key ~= "name" and not number then
-        return check.wrong(where .. "." .. key, value, key == "share" and "0 or more" or "a finite number")
+        return args.wrong(where .. "." .. key, value, key == "share" and "0 or more" or "a finite number")
       end
     end
   end
@@ -148,7 +148,7 @@ function M.assign(requests, list, seed)
   for _, class in ipairs(list) do
     if not found[class.name] and not class.share then
       return ("classes: no request is of class %s; a share (%s:0.5) gives it some without one"):format(
-        check.word(class.name), check.word(class.name))
+        args.word(class.name), args.word(class.name))
     end
   end
 end

@@ -14,7 +14,7 @@
 -- same time. A mixture of experts (c_experts: all of them; active: the share that a token goes to) reads
 -- more as N grows. `overlap` says how far the rest is hidden as well.
 local domains = require "gdnmeta.native.domains"
-local given = require "gdnmeta.native.options"
+local options = require "gdnmeta.native.options"
 
 local number, flag = domains.number, domains.flag
 
@@ -26,7 +26,7 @@ local SPEC = {
   async = { false, flag },
 }
 
-local NAMES = given.names(SPEC):gsub("async, ", "") -- of coefficients
+local NAMES = options.names(SPEC):gsub("async, ", "") -- of coefficients
 
 local MOST = 2^24 -- tokens that are looked for
 
@@ -111,7 +111,7 @@ end
 ---@param coefficients table
 ---@return table cost
 function M.new(coefficients)
-  return setmetatable(given.parse("cost.new", coefficients, SPEC), Cost)
+  return setmetatable(options.parse("cost.new", coefficients, SPEC), Cost)
 end
 
 --- Coefficients from text: `c0=12,c_seq=0.02`.
@@ -144,7 +144,7 @@ end
 local function call(_, what)
   if type(what) ~= "string" then
     if type(what) ~= "table" then error("sim.cost: want a preset's name or coefficients", 2) end
-    return setmetatable(given.parse("sim.cost", what, SPEC), Cost):in_seconds()
+    return setmetatable(options.parse("sim.cost", what, SPEC), Cost):in_seconds()
   end
   local preset, message = require("gdnmeta.sim.presets").get(what)
   if not preset then return nil, message end

@@ -2,7 +2,7 @@
 -- requests are known by their number in the workload, 1 .. n.
 local ffi = require "ffi"
 local fairness = require "gdnmeta.sim.fairness"
-local samples = require "gdnmeta.sim.histogram"
+local histogram = require "gdnmeta.sim.histogram"
 local timeline = require "gdnmeta.sim.timeline"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
@@ -31,14 +31,14 @@ function M.new(n, classes)
     n = n, arrival = doubles(n + 1), first = doubles(n + 1), last = doubles(n + 1), start = doubles(n + 1),
     got = integers(n + 1), done = integers(n + 1), waits = integers(n + 1), user = {},
     stall = doubles(n + 1), attained = integers(n + 1), -- longest gap; 1: met its targets
-    queue = samples.new(), ttft = samples.new(), tpot = samples.new(), e2e = samples.new(),
-    normalised = samples.new(), itl = samples.new(), itl_token = samples.new(),
+    queue = histogram.new(), ttft = histogram.new(), tpot = histogram.new(), e2e = histogram.new(),
+    normalised = histogram.new(), itl = histogram.new(), itl_token = histogram.new(),
     gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(), timeline = timeline.new(CHANNELS),
     kinds = {}, met = 0, longest_wait = 0, starved = 0, stalled = 0,
-    policy_us = samples.new(), build_us = samples.new(),
+    policy_us = histogram.new(), build_us = histogram.new(),
     classes = classes, class_gaps = integers(classes and #classes.names + 1 or 1), class_itl = {},
   }
-  for k = 1, classes and #classes.names or 0 do self.class_itl[k] = samples.new() end
+  for k = 1, classes and #classes.names or 0 do self.class_itl[k] = histogram.new() end
   for _, sum in ipairs(SUMS) do self[sum] = 0 end
   for _, kind in ipairs(M.KINDS) do self.kinds[kind] = { steps = 0, tokens = 0, padded = 0 } end
   return setmetatable(self, Tally)

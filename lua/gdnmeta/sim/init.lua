@@ -1,5 +1,5 @@
 --- The simulator's face: `gdn.sim`. Parts are opened when first used.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 
 local M = {}
 
@@ -53,6 +53,6 @@ return setmetatable(M, {
       rawset(self, name, part)
       return part
     end
-    error("gdnmeta.sim: no field " .. check.show(name), 2)
+    error("gdnmeta.sim: no field " .. args.show(name), 2)
   end,
 })

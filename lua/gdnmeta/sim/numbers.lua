@@ -1,5 +1,5 @@
 -- Figures as people read them.
-local words = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.shown"
 
 local M = {}
 
@@ -57,7 +57,7 @@ local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&qu
 ---@param text string
 ---@return string
 function M.html(text)
-  return (words.lines(text, math.huge):gsub('[&<>"]', ENTITIES))
+  return (shown.lines(text, math.huge):gsub('[&<>"]', ENTITIES))
 end
 
 --- Text in columns: the first to the left, the others to the right, two blanks between. A row of one

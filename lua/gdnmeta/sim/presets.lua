@@ -4,7 +4,7 @@
 --
 -- Layers, heads and state types are those of the published model configurations; parameters, and the share of
 -- the routed experts that a token uses, those of the model cards.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local roofline = require "gdnmeta.sim.roofline"
 
 local M = {}
@@ -67,7 +67,7 @@ table.sort(M.names)
 function M.get(name)
   local preset = M.list[name]
   if preset then return preset end
-  return nil, ("preset = %s, want one of %s"):format(check.word(name), table.concat(M.names, ", "))
+  return nil, ("preset = %s, want one of %s"):format(args.word(name), table.concat(M.names, ", "))
 end
 
 return M

@@ -1,6 +1,6 @@
 -- The requests of a run: a list, a trace or generated; then truncated, assigned users, classes and sessions,
 -- and scaled to a rate. The caller's list is not changed.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local classes = require "gdnmeta.sim.classes"
 local sessions = require "gdnmeta.sim.sessions"
 local trace = require "gdnmeta.sim.trace"
@@ -31,16 +31,16 @@ local function finite(value) return type(value) == "number" and value - value ==
 
 -- What is wrong with a request of the host's list.
 local function problem_of(r)
-  if type(r) ~= "table" then return check.wrong("", r, "a table") end
-  if not finite(r.arrival) then return check.wrong(".arrival", r.arrival, "a finite number of seconds") end
+  if type(r) ~= "table" then return args.wrong("", r, "a table") end
+  if not finite(r.arrival) then return args.wrong(".arrival", r.arrival, "a finite number of seconds") end
   for _, name in ipairs { "prompt", "output" } do
-    if not check.integer(r[name], 1, check.INT32_MAX) then
-      return check.wrong_integer("." .. name, r[name], 1, check.INT32_MAX)
+    if not args.integer(r[name], 1, args.INT32_MAX) then
+      return args.wrong_integer("." .. name, r[name], 1, args.INT32_MAX)
     end
   end
   for _, name in ipairs(NUMBERS) do
     local value = r[name]
-    if value ~= nil and not finite(value) then return check.wrong("." .. name, value, "a finite number") end
+    if value ~= nil and not finite(value) then return args.wrong("." .. name, value, "a finite number") end
   end
 end
 

@@ -1,14 +1,14 @@
 -- What a run needs, from its options: requests, a builder, an engine, a cost model, an acceptance model.
 local gdn = require "gdnmeta"
 local acceptance = require "gdnmeta.sim.acceptance"
-local clock = require "gdnmeta.sim.wall_clock"
+local wall_clock = require "gdnmeta.sim.wall_clock"
 local cost = require "gdnmeta.sim.cost"
 local domains = require "gdnmeta.native.domains"
 local given = require "gdnmeta.native.options"
 local load = require "gdnmeta.sim.requests"
 local presets = require "gdnmeta.sim.presets"
 local range = require("gdnmeta.native.ranges").of
-local words = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.shown"
 
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
 local text, list = of_type "string", of_type "table"
@@ -109,7 +109,7 @@ end
 
 -- A policy is called by its own name, else by that of its file.
 local function policy_name(what, policy)
-  if type(what) == "string" then return words.clean(what:match "([^/]*)%.lua$" or what, 200) end
+  if type(what) == "string" then return shown.clean(what:match "([^/]*)%.lua$" or what, 200) end
   return type(policy) == "table" and policy.name or "policy"
 end
 
@@ -141,7 +141,7 @@ local function prepare(opts)
     kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, default_drafts = o.num_speculative_tokens,
     ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
     cost = model:in_seconds(), seed = o.seed,
-    stopwatch = o.measure and function() return clock() / 1e9 end or nil,
+    stopwatch = o.measure and function() return wall_clock() / 1e9 end or nil,
   }
   if not engine then return nil, message end
   return { o = o, requests = requests, engine = engine, builders = builders, policy = policy, cost = model,

@@ -1,11 +1,11 @@
 -- Sessions in closed loop: the next turn comes when the one before has been answered and its reader has
 -- thought.
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 local workload = require "gdnmeta.sim.workload"
 
 local M = { THINK = 10 } -- seconds, on average
 
-local function count_of(n) return ("%s session%s"):format(format.count(n), n == 1 and "" or "s") end
+local function count_of(n) return ("%s session%s"):format(numbers.count(n), n == 1 and "" or "s") end
 
 --- Deal requests out to n sessions: the first n begin them, any other is the next turn of one that is drawn.
 --- Requests that have a session keep it.
@@ -75,11 +75,11 @@ function M.notices(requests, o)
   if waiting == 0 then
     return { count_of(n) .. ", every turn at its recorded time" }
   end
-  local think = o.think and ("thinking takes %s s on average"):format(format.number(o.think))
-    or o.sessions and ("thinking takes %s s on average"):format(format.number(M.THINK))
+  local think = o.think and ("thinking takes %s s on average"):format(numbers.number(o.think))
+    or o.sessions and ("thinking takes %s s on average"):format(numbers.number(M.THINK))
     or untold and "and not before its recorded time" or "after the recorded thinking"
   return { ("%s in closed loop: %s of %s requests wait for the previous answer, %s"):format(
-    count_of(n), format.count(waiting), format.count(#requests), think) }
+    count_of(n), numbers.count(waiting), numbers.count(#requests), think) }
 end
 
 return M

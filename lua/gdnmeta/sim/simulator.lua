@@ -4,11 +4,11 @@
 local ffi = require "ffi"
 local arrivals = require "gdnmeta.sim.arrivals"
 local by_class = require "gdnmeta.sim.by_class"
-local clock = require "gdnmeta.sim.wall_clock"
-local conservation = require "gdnmeta.sim.token_accounting"
-local metrics = require "gdnmeta.sim.summary"
-local setup = require "gdnmeta.sim.scenario"
-local tally = require "gdnmeta.sim.counters"
+local wall_clock = require "gdnmeta.sim.wall_clock"
+local token_accounting = require "gdnmeta.sim.token_accounting"
+local summary = require "gdnmeta.sim.summary"
+local scenario = require "gdnmeta.sim.scenario"
+local counters = require "gdnmeta.sim.counters"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
 local integers = ffi.typeof "int32_t[?]"
@@ -20,7 +20,8 @@ local function new(s)
   return {
     o = s.o, name = s.name, held = 0, requests = s.requests, engine = s.engine, cost = s.cost,
     draw = s.draw, draws = {},
-    max_tokens = s.max_tokens, max_model_len = s.max_model_len, tally = tally.new(n, by_class.of(s.requests)),
+    max_tokens = s.max_tokens, max_model_len = s.max_model_len,
+    tally = counters.new(n, by_class.of(s.requests)),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
     left = integers(n + 1), prompt = integers(n + 1), arrivals = arrivals.new(s.requests), now = 0,
   }
@@ -229,9 +230,9 @@ end
 ---@return table|nil run figures of metrics.figures; policy and setup say what was run
 ---@return string? message
 function M.run(opts)
-  local s, message = setup.new(opts)
+  local s, message = scenario.new(opts)
   if not s then return nil, message end
-  local self, start = new(s), clock()
+  local self, start = new(s), wall_clock()
   local ended
   ended, message = loop(self)
   if not ended then
@@ -240,15 +241,15 @@ function M.run(opts)
   end
   self.tally:close(self.now, s.o.ttft_ms * 1e6)
   local slots = s.engine:slots()
-  local run = metrics.figures(self.tally, {
+  local run = summary.figures(self.tally, {
     budget = s.o.max_num_batched_tokens, slots = slots.free + slots.used, stats = s.engine.stats,
-    ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms, gap_ms = s.o.gap_ms or tally.STALL * s.o.tpot_ms,
+    ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms, gap_ms = s.o.gap_ms or counters.STALL * s.o.tpot_ms,
   })
-  run.conservation = conservation.check(s.requests, self.tally, s.engine.stats)
-  run.policy, run.setup, run.per_request = s.name, setup.describe(s), per_request(s.requests, self.tally)
+  run.conservation = token_accounting.check(s.requests, self.tally, s.engine.stats)
+  run.policy, run.setup, run.per_request = s.name, scenario.describe(s), per_request(s.requests, self.tally)
   run.classes = by_class.figures(self.tally)
   run.failure, run.switched_off = failure_of(s.engine), not s.engine.policy_enabled
-  run.wall.seconds = (clock() - start) / 1e9
+  run.wall.seconds = (wall_clock() - start) / 1e9
   close(s)
   return run
 end

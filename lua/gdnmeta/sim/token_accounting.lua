@@ -3,7 +3,7 @@
 -- that there are drafts that were not accepted, what preemptions threw away, and rows of requests that
 -- had stopped while the step was under way. A request that ran, was preempted and then turned away has all it
 -- computed among what was thrown away; its emitted tokens are counted separately.
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 
 local M = {}
 
@@ -46,7 +46,7 @@ end
 ---@param run table
 ---@return string
 function M.sentence(run)
-  local s, count = run.conservation, format.count
+  local s, count = run.conservation, numbers.count
   local parts = { ("%s: %s tokens scheduled = %s (prompt + output - 1 of each)"):format(
     run.policy, count(s.scheduled), count(s.once)) }
   for _, part in ipairs { { s.again, "computed again" }, { s.drafts, "drafts not accepted" },

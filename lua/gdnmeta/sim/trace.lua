@@ -8,15 +8,15 @@
 --   compact   arrival_s,prompt_tokens,output_tokens and any of user, class, priority, weight, ttft_s,
 --             tpot_s, deadline_s, session_id, think_s
 --   csv       any other that has columns of arrivals, prompt and output tokens
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local columns = require "gdnmeta.sim.trace.columns"
 local domains = require "gdnmeta.native.domains"
-local given = require "gdnmeta.native.options"
+local options = require "gdnmeta.native.options"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
 local request = require "gdnmeta.sim.trace.request"
 local rows_of = require "gdnmeta.sim.trace.rows"
-local words = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.shown"
 local turns = require "gdnmeta.sim.trace.turns"
 local units = require "gdnmeta.sim.trace.units"
 local values = require "gdnmeta.sim.trace.values"
@@ -159,7 +159,7 @@ end
 local integer, of_type = domains.integer, domains.of_type
 
 local OPTIONS = {
-  skip = { nil, integer(0, check.INT32_MAX) }, limit = { nil, integer(1, check.INT32_MAX) },
+  skip = { nil, integer(0, args.INT32_MAX) }, limit = { nil, integer(1, args.INT32_MAX) },
   time_unit = { nil, of_type "string" }, progress = { nil, of_type "function" },
 }
 
@@ -182,7 +182,7 @@ end
 ---@param o? table skip, limit (requests), time_unit ("s", "ms", "us", "ns"), progress(bytes, total or nil)
 ---@return table|nil requests, string? err
 function M.parse(text, name, o)
-  o = given.parse("trace.parse", o, OPTIONS)
+  o = options.parse("trace.parse", o, OPTIONS)
   check_unit("parse", o.time_unit)
   local lines, message = lines_of.new(text)
   if not lines then return nil, placed(name, message) end
@@ -198,10 +198,10 @@ end
 ---@param o? table
 ---@return table|nil requests, string? err
 function M.read(path, o)
-  o = given.parse("trace.read", o, OPTIONS)
+  o = options.parse("trace.read", o, OPTIONS)
   check_unit("read", o.time_unit)
   local file, why = io.open(path, "rb")
-  if not file then return nil, words.message(why) end
+  if not file then return nil, shown.message(why) end
   local lines, message, requests
   lines, message, why = lines_of.of(file)
   if lines then requests, message = parse(lines, o) end

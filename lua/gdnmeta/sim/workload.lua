@@ -3,7 +3,7 @@
 -- rounded to whole microseconds and tokens, far above the last bit in which libms differ.
 local bit = require "bit"
 local domains = require "gdnmeta.native.domains"
-local given = require "gdnmeta.native.options"
+local options = require "gdnmeta.native.options"
 
 local integer, number = domains.integer, domains.number
 
@@ -44,14 +44,14 @@ end
 --- What is wrong with options of M.generate.
 ---@param opts table
 ---@return string|nil message
-function M.problem(opts) return select(2, given.read(opts, SPEC)) end
+function M.problem(opts) return select(2, options.read(opts, SPEC)) end
 
 --- Requests { arrival = seconds, prompt = tokens, output = tokens } by arrival, the first at 0.
 --- Options and their defaults stand in SPEC above.
 ---@param opts? table
 ---@return table requests
 function M.generate(opts)
-  local o = given.parse("workload.generate", opts, SPEC)
+  local o = options.parse("workload.generate", opts, SPEC)
   local draw = M.random(o.seed)
   local function lognormal(median, sigma, max) -- Box-Muller, its cosine half
     local u, v = draw(), draw()

@@ -1,8 +1,8 @@
 -- Who of the queue comes in: waiting requests, between the prompts under way where the policy has a key.
 -- Functions return false when the policy failed: the plan is then thrown away.
 local chunks = require "gdnmeta.engine.decide.chunks"
-local room = require "gdnmeta.engine.decide.preempt"
-local words = require "gdnmeta.native.shown"
+local preempt = require "gdnmeta.engine.decide.preempt"
+local shown = require "gdnmeta.native.shown"
 
 local starve = chunks.starve
 
@@ -38,7 +38,7 @@ local function ask(e, hooks, i)
   if verdict == false then return hold(e, i, 1) end
   e.requests.held[i] = 0
   if verdict == nil then
-    e.plan:reject(i, words.message(reason))
+    e.plan:reject(i, shown.message(reason))
     return 1
   end
   return true
@@ -59,7 +59,7 @@ end
 local function lacks_room(e, hooks, i, n)
   local verdict = ask_ahead(e, hooks, i)
   if verdict ~= true then return verdict end
-  if room.claim(e, hooks, i, n) == false then return nil end
+  if preempt.claim(e, hooks, i, n) == false then return nil end
   return -1
 end
 

@@ -1,6 +1,6 @@
 -- Stretches of text: how many tokens of a request's text a step takes, and what the next step owes it.
 -- Functions return false or nil when the policy failed: the plan is then thrown away.
-local room = require "gdnmeta.engine.decide.preempt"
+local preempt = require "gdnmeta.engine.decide.preempt"
 
 local huge, min = math.huge, math.min
 
@@ -72,7 +72,7 @@ function M.take(e, hooks, i)
   if not n then return false end
   if n < 1 then return true end
   while not plan:put_chunk(i, n) do
-    local todo = room.make(e, hooks, i, e.requests.computed[i] + n, 0)
+    local todo = preempt.make(e, hooks, i, e.requests.computed[i] + n, 0)
     if todo ~= "again" then return todo end
   end
   return true

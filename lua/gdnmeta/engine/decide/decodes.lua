@@ -1,6 +1,6 @@
 -- Decodes of a step: which running requests decode, with how many drafts, and what they leave for prompts.
 -- Every decode gets its own token before any gets a draft.
-local room = require "gdnmeta.engine.decide.preempt"
+local preempt = require "gdnmeta.engine.decide.preempt"
 
 local min, max = math.min, math.max
 
@@ -105,7 +105,7 @@ function M.take(e, hooks, i)
     if why == "slots" and drafts > 0 then
       drafts = drafts - 1
     else
-      local todo = room.make(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
+      local todo = preempt.make(e, hooks, i, e.requests.computed[i] + 1 + drafts, drafts)
       if todo ~= "again" then return todo end
     end
     ok, why = plan:put_decode(i, drafts, drafts > 0)

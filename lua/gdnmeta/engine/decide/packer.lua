@@ -3,7 +3,7 @@
 local lib = require "gdnmeta.native"
 local chunks = require "gdnmeta.engine.decide.chunks"
 local decodes = require "gdnmeta.engine.decide.decodes"
-local prompts = require "gdnmeta.engine.decide.admissions"
+local admissions = require "gdnmeta.engine.decide.admissions"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
 local M = {}
@@ -29,7 +29,7 @@ local function take_chunks(e, hooks, queue, n)
   end
   for k = 0, n - 1 do
     local i = e.work[k]
-    if merge and not prompts.admit(e, hooks, queue, i) then return false end
+    if merge and not admissions.admit(e, hooks, queue, i) then return false end
     if r.mark[i] == 0 and sizing:may_run(i) and not chunks.take(e, hooks, i) then return false end
   end
   return true
@@ -46,7 +46,7 @@ local function take_in_order(e, hooks, queue, n)
       if sizing:is_decode(i) then
         ok = decodes.take(e, hooks, i)
       else
-        ok = not merge or prompts.admit(e, hooks, queue, i)
+        ok = not merge or admissions.admit(e, hooks, queue, i)
         ok = ok and (r.mark[i] ~= 0 or chunks.take(e, hooks, i))
       end
       if not ok then return false end
@@ -72,8 +72,8 @@ function M.fill(e, hooks, queue)
   e.is_open, e.is_opened = false, false
   local ok = decodes.limit(e, hooks) and take_running(e, hooks, queue)
   cut()
-  ok = ok and prompts.admit(e, hooks, queue, -1)
-  prompts.close(e, queue)
+  ok = ok and admissions.admit(e, hooks, queue, -1)
+  admissions.close(e, queue)
   if ok and e.has_paused and e.plan.tokens_left > 0 then ok = decodes.resume(e, hooks) end
   return ok
 end

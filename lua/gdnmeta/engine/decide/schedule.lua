@@ -1,6 +1,6 @@
 -- A step's plan: the policy's, if it runs and what it says is legal; else the built-in policy's.
 local packer = require "gdnmeta.engine.decide.packer"
-local proof = require "gdnmeta.engine.decide.verify_plan"
+local verify_plan = require "gdnmeta.engine.decide.verify_plan"
 local rules = require "gdnmeta.engine.decide.rules"
 
 local M = {}
@@ -58,7 +58,7 @@ local function by_policy(e)
   if policy.step then ok = hooks:full(e.see, e.propose) else ok = packer.fill(e, hooks, e.queue or e.fifo) end
   if not ok then return false end
   e.plan:close()
-  local problem, i = proof.problem(e)
+  local problem, i = verify_plan.problem(e)
   local idle = not problem and is_idle(e)
   if idle and holds_all(e, policy) then
     note_held(e)
@@ -85,7 +85,7 @@ function M.plan(e)
   if not guard.disabled and by_policy(e) then return false end
   guard:raise_failure()
   built_in(e)
-  local problem = proof.problem(e)
+  local problem = verify_plan.problem(e)
   if problem then error("gdnmeta.engine: internal: " .. problem, 0) end
   e.stats.fallbacks = e.stats.fallbacks + 1
   return true

@@ -1,13 +1,13 @@
 -- Runs a policy's code so that nothing it does reaches the engine: errors are caught, and untrusted
 -- code has an instruction budget; a yield is an error too. Failures are recorded; several steps in a row that
 -- fail trip a breaker.
-local boundary = require "gdnmeta.policy.contained.no_yield"
-local bounded = require "gdnmeta.policy.contained.charged"
-local interpreted = require "gdnmeta.policy.contained.uncompiled"
+local no_yield = require "gdnmeta.policy.contained.no_yield"
+local charged = require "gdnmeta.policy.contained.charged"
+local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local problem = require "gdnmeta.policy.contained.raised"
 local watch = require "gdnmeta.engine.stopwatch"
-local room = require "gdnmeta.policy.contained.stack_room"
-local words = require "gdnmeta.native.shown"
+local stack_room = require "gdnmeta.policy.contained.stack_room"
+local shown = require "gdnmeta.native.shown"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, setlocal, xpcall = debug.traceback, debug.setlocal, xpcall
@@ -63,11 +63,11 @@ end
 -- leave that engine half changed. Foreign code that it calls may fail, as always.
 local function is_busy(level)
   local info = getinfo(level, "fS")
-  while info and interpreted.is_ours(info.source, "policy/contained/charged") do
+  while info and uncompiled.is_ours(info.source, "policy/contained/charged") do
     level = level + 1
     info = getinfo(level, "fS")
   end
-  if not info or not interpreted.is_ours(info.source) then return false end
+  if not info or not uncompiled.is_ours(info.source) then return false end
   while info and info.func ~= call_with_budget do
     if methods[info.func] then return true end
     level = level + 1
@@ -90,7 +90,7 @@ local function count_down()
 end
 
 function call_with_budget(given, section, a, b, c, d)
-  room()
+  stack_room()
   local hook, mask, count = gethook()
   local outer = limits
   limits, given.left, given.problem = given, given.budget, nil
@@ -102,11 +102,11 @@ function call_with_budget(given, section, a, b, c, d)
     end
     given.ends = now + given.seconds
   end
-  bounded.enter()
+  charged.enter()
   sethook(count_down, "", given.slice)
   local ok, x, y = xpcall(section, caught, a, b, c, d)
   sethook(hook, mask, count)
-  bounded.leave()
+  charged.leave()
   limits = outer
   if outer then -- its count restarts: without a charge it could call forever
     outer.left = outer.left - (given.budget - given.left) - NESTED
@@ -116,7 +116,7 @@ function call_with_budget(given, section, a, b, c, d)
 end
 
 -- Work that one instruction did, in instructions.
-function bounded.charge(n)
+function charged.charge(n)
   if not limits then return end
   limits.left = limits.left - n
   if limits.left > 0 then return end
@@ -126,9 +126,9 @@ end
 
 --- Is it one of ours that calls a function of string or table, for another engine? Then nothing is refused.
 ---@return boolean
-function bounded.is_excused() return is_busy(2) end
+function charged.is_excused() return is_busy(2) end
 
-jit.off(bounded.charge)
+jit.off(charged.charge)
 jit.off(disarm)
 jit.off(is_busy)
 jit.off(call_with_budget)
@@ -175,13 +175,13 @@ end
 
 -- The text of an error object may be a policy's code.
 local function run_briefly(f, value)
-  return boundary(call_with_budget, { budget = BRIEF, slice = SLICE }, f, value)
+  return no_yield(call_with_budget, { budget = BRIEF, slice = SLICE }, f, value)
 end
 
 -- A section failed: `trace` and `raised` say how, or `why` where nothing could be called.
 local function note(self, i, hook, why)
   local stack, message = trace, raised == nil and not trace and why or problem.text(raised, run_briefly)
-  if stack then stack = words.message(message .. stack, true) end
+  if stack then stack = shown.message(message .. stack, true) end
   if not hook then hook = message == OVERFLOW and "call" or "stopwatch" end -- neither came to the hook
   self:fail(hook, message, stack, i >= 0 and self.engine.requests.id[i] or nil)
 end
@@ -189,7 +189,7 @@ end
 local function call(self, section, a, b, c, d)
   local given = self.limits
   if not given and self.engine.bare then return xpcall(section, caught, a, b, c, d) end
-  return boundary(given and call_with_budget or call_trusted, given, section, a, b, c, d)
+  return no_yield(given and call_with_budget or call_trusted, given, section, a, b, c, d)
 end
 
 jit.off(note)
@@ -200,7 +200,7 @@ jit.off(call)
 function Guard:call(section, a, b, c, d)
   local cursor = self.cursor
   trace, raised = nil, nil
-  local ok, x, y = pcall(room)
+  local ok, x, y = pcall(stack_room)
   if ok then ok, x, y = call(self, section, a, b, c, d) end
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false
@@ -235,7 +235,7 @@ end
 ---@return any result or message
 function M.run(budget, code)
   trace, raised = nil, nil
-  local ok, result = boundary(call_with_budget, { budget = budget, slice = slice_of(budget) }, code)
+  local ok, result = no_yield(call_with_budget, { budget = budget, slice = slice_of(budget) }, code)
   if not ok then result = problem.text(result, run_briefly) end
   return ok, result
 end

@@ -1,6 +1,6 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
 -- the engine's columns on access and refuse writing; no cdata ever leaves them.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local renamed = require "gdnmeta.native.renamed"
 local bit = require "bit"
 
@@ -10,7 +10,7 @@ local huge, min = math.huge, math.min
 local function read_only(what, reader)
   return setmetatable({}, {
     __index = reader,
-    __newindex = function(_, name) error(("%s is read-only, cannot set %s"):format(what, check.word(name)),
+    __newindex = function(_, name) error(("%s is read-only, cannot set %s"):format(what, args.word(name)),
                                          2) end,
     __metatable = false,
   })
@@ -127,13 +127,13 @@ function M.new(e, options)
   local of_request, of_step = request_fields(e), step_fields(e, options)
   local r = read_only("r", function(_, name)
     local field, i = of_request[name] or old_field("r", of_request, OLD_R, name), cursor.i
-    if not field then error("r has no field " .. check.word(name), 2) end
+    if not field then error("r has no field " .. args.word(name), 2) end
     if i < 0 then error("r shows a request only while its hook runs", 2) end
     return field(i)
   end)
   local ctx = read_only("ctx", function(_, name)
     local field = of_step[name] or old_field("ctx", of_step, OLD_CTX, name)
-    if not field then error("ctx has no field " .. check.word(name), 2) end
+    if not field then error("ctx has no field " .. args.word(name), 2) end
     return field()
   end)
   local function step_field(name) return of_step[name] or old_field("ctx", of_step, OLD_CTX, name) end

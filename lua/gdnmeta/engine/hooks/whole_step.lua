@@ -1,10 +1,10 @@
 -- What a level 2 policy gets: `view`, the step with its running and waiting requests, and `plan`, to
 -- say who runs. Requests are numbers; each method of plan grants, or says in a word why not.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local packer = require "gdnmeta.engine.decide.packer"
 local requests = require "gdnmeta.engine.requests"
 local views = require "gdnmeta.engine.hooks.view"
-local words = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.shown"
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 
@@ -24,7 +24,7 @@ local function checked(e, method, i, wanted)
   local r = e.requests
   local state = number_of(r, i) and r.state[i] or requests.FREE
   if state ~= RUNNING and state ~= WAITING then
-    error(("plan:%s: no request %s"):format(method, check.word(i)), 3)
+    error(("plan:%s: no request %s"):format(method, args.word(i)), 3)
   end
   if wanted and state ~= wanted then return nil, state == WAITING and "waiting" or "running" end
   local mark = r.mark[i]
@@ -35,7 +35,7 @@ end
 
 local function check_amount(method, name, value)
   if value ~= nil and not whole(value) then
-    error(("plan:%s: %s = %s, want a whole number"):format(method, name, check.show(value)), 3)
+    error(("plan:%s: %s = %s, want a whole number"):format(method, name, args.show(value)), 3)
   end
 end
 
@@ -108,7 +108,7 @@ local function methods_of_plan(e)
     if type(reason) ~= "string" then error("plan:reject: want a reason", 2) end
     local ok, why = checked(e, "reject", i, WAITING)
     if not ok then return nil, why end
-    plan:reject(i, words.message(reason))
+    plan:reject(i, shown.message(reason))
     return 0
   end
 
@@ -131,7 +131,7 @@ local function methods_of_view(e, cursor, r_proxy)
 
   local function after(column, i, first)
     if i == -1 then return first end
-    if not number_of(e.requests, i) then error("view: no request " .. check.word(i), 3) end
+    if not number_of(e.requests, i) then error("view: no request " .. args.word(i), 3) end
     return e.requests[column][i]
   end
 
@@ -165,11 +165,11 @@ function M.new(e, view)
   local see = views.read_only("view", function(_, name)
     if see_methods[name] then return see_methods[name] end
     local field = view.step_field(name)
-    if not field then error("view has no field " .. check.word(name), 2) end
+    if not field then error("view has no field " .. args.word(name), 2) end
     return field()
   end)
   local propose = views.read_only("plan", function(_, name)
-    return plan_methods[name] or error("plan has no method " .. check.word(name), 2)
+    return plan_methods[name] or error("plan has no method " .. args.word(name), 2)
   end)
   return see, propose
 end

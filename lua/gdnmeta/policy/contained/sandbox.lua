@@ -1,7 +1,7 @@
 -- Where the code of a policy file runs: values and arithmetic, no files, no ffi, no clock, nothing that
 -- catches errors, no way to the host's own tables. Not a wall against an attacker, but a mistake in a
 -- policy stays in the policy.
-local bounded = require "gdnmeta.policy.contained.charged"
+local charged = require "gdnmeta.policy.contained.charged"
 
 local M = {}
 
@@ -28,7 +28,7 @@ function M.environment()
   local env = pick(_G, FREE)
   for name, names in pairs(LIBRARIES) do env[name] = pick(require(name), names) end
   for _, name in ipairs { "string", "table" } do
-    for field, f in pairs(bounded[name]) do env[name][field] = f end
+    for field, f in pairs(charged[name]) do env[name][field] = f end
   end
   env._G = env
   return env

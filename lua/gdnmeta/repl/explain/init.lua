@@ -1,5 +1,5 @@
 -- Explains the fields of the metadata: what they are, which code reads them, and their values in a step.
-local check = require "gdnmeta.native.args"
+local args = require "gdnmeta.native.args"
 local fields = require("gdnmeta.native.schema").fields
 
 local ENTRIES = {}
@@ -43,7 +43,7 @@ end
 ---@return string? message
 function M.field(meta, name)
   local entry = ENTRIES[name]
-  if not entry then return nil, ("no field %s; explain(meta) lists them"):format(check.show(name)) end
+  if not entry then return nil, ("no field %s; explain(meta) lists them"):format(args.show(name)) end
   local what, readers, now = entry[1], entry[2], entry[3]
   local value = meta[name]
   local here = value == nil and ("This step has none: %s."):format(entry.none) or now(value, meta)

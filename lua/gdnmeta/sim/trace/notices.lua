@@ -1,19 +1,19 @@
 -- What a reader of results should know about how a trace was read, in sentences.
-local format = require "gdnmeta.sim.numbers"
+local numbers = require "gdnmeta.sim.numbers"
 local values = require "gdnmeta.sim.trace.values"
 
 local M = {}
 
 local MOST = 12 -- names in a sentence
 
-local function plural(n, what) return ("%s %s%s"):format(format.count(n), what, n == 1 and "" or "s") end
+local function plural(n, what) return ("%s %s%s"):format(numbers.count(n), what, n == 1 and "" or "s") end
 
 --- Rows that were left out, by reason.
 ---@return string
 function M.skipped(t)
   local parts, unreadable = {}, nil
   for _, reason in ipairs(t.reasons) do
-    local part = ("%s %s"):format(format.count(reason.n), reason.name)
+    local part = ("%s %s"):format(numbers.count(reason.n), reason.name)
     if reason.message then
       unreadable = ("%s, the first in line %d: %s"):format(part, reason.line, reason.message)
     else
@@ -21,7 +21,7 @@ function M.skipped(t)
     end
   end
   parts[#parts + 1] = unreadable
-  return ("%s of %s skipped: %s"):format(format.count(t.skipped), plural(t.rows, "row"),
+  return ("%s of %s skipped: %s"):format(numbers.count(t.skipped), plural(t.rows, "row"),
     table.concat(parts, "; "))
 end
 

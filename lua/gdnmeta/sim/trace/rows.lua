@@ -1,6 +1,6 @@
 -- Readers of rows: a line, or a record over several, becomes a table of fields by meaning, still as they
 -- stand in the file. One for CSV, by its header; one for JSON lines, by the keys of each object.
-local problem = require "gdnmeta.policy.contained.raised"
+local raised = require "gdnmeta.policy.contained.raised"
 local columns = require "gdnmeta.sim.trace.columns"
 local csv = require "gdnmeta.sim.trace.csv"
 local values = require "gdnmeta.sim.trace.values"
@@ -95,7 +95,7 @@ end
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
 
 local function json_reader(reader)
-  local cjson, why = problem.module("cjson", "lua-cjson")
+  local cjson, why = raised.module("cjson", "lua-cjson")
   if not cjson then return nil, "JSON lines: " .. why end
   local decode, null, row, names = cjson.new().decode, cjson.null, reader.row, reader.names
   local known = {} -- key -> meaning, or false
