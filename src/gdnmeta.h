@@ -251,8 +251,9 @@ GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
  * is being captured is refused: graphs read the tensors, builds happen outside them.
  *
  * Legal batches (strict). Anything else is refused with row, field, value and wanted range. Rows up to
- * the last one that has tokens are real; those after it are padding. A step is speculative when some
- * row has num_draft_tokens > 0; in any other step each row writes the first block of its window alone.
+ * the last one that has tokens are real; those after it are padding. A step is speculative when S > 0 and some
+ * row has num_draft_tokens >= 0, 0 drafts included; in any other step each row writes the first block of its window
+ * alone.
  *   - a real row has query_len >= 1;
  *   - seq_len >= query_len;
  *   - num_draft_tokens is -1, or in 0 .. S;
@@ -467,7 +468,8 @@ GDN_API gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, GDN_NULL_OK
 
 /* Build the step that a CUDA graph is captured with. num_reqs and num_actual_tokens must not pass
  * CAP; drafts and accepted counts follow from the query lengths. strict wants the query lengths
- * uniform, 1 or S + 1, and emits pad_slot_id alone; seq_lens and block_tables may then be NULL.
+ * uniform, 1 or S + 1, and emits pad_slot_id alone; seq_lens and block_tables may then be NULL. Its rows of one
+ * token are decodes, or with num_decode_draft_tokens of 0 speculative rows that drafted nothing.
  * Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
 GDN_API gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, GDN_NULL_OK void *stream);
 

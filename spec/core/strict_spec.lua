@@ -69,10 +69,15 @@ describe("Under strict", function()
       prefill_read_state_indices = { 11, 0 }, spec_read_state_indices = { 20 } }, meta)
   end)
 
-  it("rows without drafts are plain in a step without any", function()
+  it("rows that name 0 drafts are speculative, also where no row has any", function()
     local row = decode(10, { drafts = 0, accepted = 2 })
-    shows({ num_decodes = 1, num_spec_decodes = 0, non_spec_read_state_indices = { 11 } },
-      assert(build(builder_of(), { row })))
+    shows({ num_decodes = 0, num_spec_decodes = 1, spec_read_state_indices = { 11 }, spec_conv_shift = { 1 },
+      num_accepted_tokens = { 2 }, spec_query_start_loc = { 0, 1 }, uniform_spec_sequence_length = 1,
+      spec_state_indices_tensor = { { 10, 11, 12 } } }, assert(build(builder_of(), { row })))
+    shows({ num_decodes = 1, num_spec_decodes = 0 },
+      assert(build(builder_of { num_speculative_tokens = 0 }, { decode(10, { drafts = 0 }) })))
+    shows({ num_spec_decodes = 1, num_prefills = 2, non_spec_read_state_indices = { 20, 0 } },
+      assert(build(builder_of(), { row, decode(20), fresh(30) })))
     shows({ num_spec_decodes = 2, num_prefills = 0, spec_query_start_loc = { 0, 1, 4 },
       spec_state_indices_tensor = { { 10, 11, 12 }, { 20, 21, 22 } } },
       assert(build(builder_of(), { row, spec(20) })))
@@ -152,6 +157,13 @@ describe("Under strict", function()
     shows({ num_decodes = 2, num_prefills = 0, non_spec_state_indices_tensor = { 0, 0 },
       non_spec_read_state_indices = { 0, 0 }, non_spec_conv_shift = { 0, 0 } }, meta)
     assert.is_nil(meta.has_initial_state)
+    meta = assert(builder:capture { query_start_loc = { 0, 1, 2, 2 },
+      num_decode_draft_tokens = { 0, 0, -1 } })
+    shows({ num_decodes = 0, num_spec_decodes = 2, spec_query_start_loc = { 0, 1, 2, 2 },
+      spec_state_indices_tensor = { { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 } },
+      num_accepted_tokens = { 1, 1, 1 }, uniform_spec_sequence_length = 1 }, meta)
+    local _, message = builder:capture { query_start_loc = { 0, 1, 2 }, num_decode_draft_tokens = { 0, -1 } }
+    assert.matches("^rows%[1%].num_decode_draft_tokens = %-1, want all rows alike, %-1 or 0", message)
     assert.is_nil(builder:capture { query_start_loc = { 0, 1, 4 } })
     assert.is_nil(builder:capture { query_start_loc = { 0, 2, 4 } })
   end)

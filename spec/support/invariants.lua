@@ -43,6 +43,7 @@ function Books:step(step, where)
     pools.left(self, where, q)
     self.preemptions = self.preemptions + 1
     q.waits, q.computed, q.placeholders, q.drafts, q.accepted, q.last_drafts = true, q.cached, 0, 0, 1, 0
+    q.was_speculative = false
     q.epoch = (q.epoch or 0) + 1
     seen[id] = "preempted"
   end
@@ -57,7 +58,10 @@ function Books:step(step, where)
   end
   check(#step.admitted == 0 or #step.preempted == 0 or c.admit_after_preemption, where, "I21")
   local drafting = false
-  for row = 0, step.num_rows - 1 do drafting = drafting or step.drafts[row] > 0 end
+  for row = 0, step.num_rows - 1 do
+    local q = self.live[step:id(row)]
+    drafting = drafting or step.drafts[row] > 0 or q and q.was_speculative and checks.is_decode(q, step, row)
+  end
   local last_region = 0
   for row = 0, step.num_rows - 1 do
     local id = step:id(row)
@@ -66,6 +70,7 @@ function Books:step(step, where)
     check(not seen[id], at, "I1, I22: %s before", tostring(seen[id]))
     seen[id] = "scheduled"
     local used, is_decode = checks.row(self, at, step, row, q, drafting)
+    q.was_speculative = q.was_speculative or is_decode and drafting
     local here = checks.region(c, q, step.query_len[row])
     check(here >= last_region, at, "I12: region %d behind %d", here, last_region)
     last_region = here

@@ -110,14 +110,14 @@ function M.rows(config, inputs)
   local used = config.mamba_cache_mode == "align" and 1 + (config.num_speculative_blocks or 0) or S + 1
   if used < S + 1 or inputs.block_table_cols < used then return nil, "table narrower than S + 1" end
 
-  local real, sum = M.real_rows(q), 0
+  local real, named = M.real_rows(q), false
   refusal = refuse_padding(config, inputs, real + 1, R, used)
   if refusal then return nil, refusal end
   for i = 1, R do
     if drafts and (drafts[i] < -1 or drafts[i] > S) then return nil, "drafts outside of -1 .. S" end
-    if drafts then sum = sum + math.max(drafts[i], 0) end
+    named = named or drafts and drafts[i] >= 0
   end
-  local spec_step = S > 0 and sum > 0
+  local spec_step = S > 0 and named
   if spec_step and not accepted then return nil, "accepted counts are missing" end
 
   local rows, written, last = {}, {}, 0
@@ -161,15 +161,20 @@ function M.capture_rows(config, inputs)
   if inputs.num_actual_tokens < tokens then return nil, "fewer tokens than rows have" end
   if inputs.num_reqs > cap or inputs.num_actual_tokens > cap then return nil, "capture past its limit" end
 
-  local rows, null = {}, {}
+  local given, rows, null = inputs.num_decode_draft_tokens, {}, {}
+  if given and q[1] == 1 and #given ~= #q then return nil, "drafts of another length" end
   for k = 1, S + 1 do null[k] = 0 end
   for i = 1, M.real_rows(q) do
     if q[i] ~= q[1] or (q[i] ~= 1 and q[i] ~= S + 1) then return nil, "capture of uneven lengths" end
-    rows[i] = { q = q[i], fresh = false, drafts = q[i] - 1, accepted = q[i], shift = q[i] - 1,
+    local drafts = q[i] > 1 and q[i] - 1 or given and given[i] or -1
+    if drafts > S or drafts < -1 or q[i] == 1 and (drafts > 0 or given and drafts ~= given[1]) then
+      return nil, "capture of uneven drafts"
+    end
+    rows[i] = { q = q[i], fresh = false, drafts = drafts, accepted = q[i], shift = q[i] - 1,
       window = {}, read = {} }
     for g = 1, config.num_groups or 1 do rows[i].window[g], rows[i].read[g] = null, 0 end
   end
-  return rows, #rows > 0 and q[1] > 1
+  return rows, S > 0 and #rows > 0 and rows[1].drafts >= 0
 end
 
 return M

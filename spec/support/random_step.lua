@@ -42,12 +42,14 @@ end
 local function capture_inputs(rand, config, rows, null_row)
   local S = config.num_speculative_tokens
   local q = chance(rand, 50) and S + 1 or 1
+  local drafts = q == 1 and chance(rand, 30) and 0 or -1
   local n = chance(rand, 80) and rand(0, math.min(config.max_num_seqs, config.max_rows)) or #rows
   local uniform = {}
   for i = 1, n do
     local row = rows[i] or null_row
-    uniform[i] = { q = chance(rand, 97) and q or rand(0, S + 3), seq_len = row.seq_len, drafts = -1,
-      accepted = 1, prompt_done = false, blocks = row.blocks }
+    uniform[i] = { q = chance(rand, 97) and q or rand(0, S + 3), seq_len = row.seq_len,
+      drafts = chance(rand, 99) and drafts or rand(-2, 1), accepted = 1, prompt_done = false,
+      blocks = row.blocks }
   end
   local inputs = feed.inputs(config, uniform, null_row, random.padding(rand, config, uniform))
   inputs.capture = true

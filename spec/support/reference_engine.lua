@@ -37,7 +37,7 @@ local function preempt(self, q)
     end
   end
   limits.remove(self.running, q)
-  q.columns, q.blocks, q.computed, q.drafts = {}, 0, 0, 0
+  q.columns, q.blocks, q.computed, q.drafts, q.was_speculative = {}, 0, 0, 0, false
   table.insert(self.preempted, q.id)
   table.insert(self.evicted, q)
 end
@@ -249,12 +249,15 @@ function Reference:step()
   self.owed, self.is_hungry = self.starved, self.was_late
   for _, q in ipairs(self.evicted) do table.insert(self.waiting, q) end
   local rows, drafting = {}, false
-  for _, entry in ipairs(self.plan) do drafting = drafting or entry.drafts > 0 end
+  for _, entry in ipairs(self.plan) do
+    drafting = drafting or region(self, entry) == 1 and (entry.drafts > 0 or entry.q.was_speculative)
+  end
   for wanted = 1, 5 do
     for _, entry in ipairs(self.plan) do
       if region(self, entry) == wanted then
-        table.insert(rows, { id = entry.q.id, n = entry.n, drafts = drafting and wanted == 1 and entry.drafts
-                             or -1 })
+        local is_speculative = drafting and wanted == 1
+        entry.q.was_speculative = entry.q.was_speculative or is_speculative
+        table.insert(rows, { id = entry.q.id, n = entry.n, drafts = is_speculative and entry.drafts or -1 })
       end
     end
   end

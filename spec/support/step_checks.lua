@@ -29,6 +29,12 @@ function M.region(c, q, n)
   return q.computed >= q.prompt and 0 or 1
 end
 
+--- Is the row a decode, whatever it says of its drafts?
+function M.is_decode(q, step, row)
+  local n, known = step.query_len[row], q.known + q.placeholders
+  return q.computed >= q.prompt and n == 1 + math.max(0, n + q.computed - known) and q.computed + 1 >= known
+end
+
 --- Drafts that the row uses, and whether it is a decode.
 function M.row(self, where, step, row, q, drafting)
   local c, n, drafts = self.config, step.query_len[row], step.drafts[row]
@@ -38,7 +44,7 @@ function M.row(self, where, step, row, q, drafting)
         q.computed)
   check(q.computed + n <= c.max_model_len - 1, where, "I6: ends at %d", q.computed + n)
   local used = math.max(0, n + q.computed - known)
-  local is_decode = q.computed >= q.prompt and n == 1 + used and q.computed + 1 >= known
+  local is_decode = M.is_decode(q, step, row)
   if is_decode and drafting then
     check(drafts == used, where, "I7, I8: %d drafts used, the row says %d", used, drafts)
   else

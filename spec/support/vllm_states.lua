@@ -42,7 +42,7 @@ function M.build(builder, step, engine)
     raw.max_query_len = math.max(raw.max_query_len, n)
     drafts[row + 1], accepted[row + 1] = is_real and step.drafts[row] or -1,
       is_real and step.last_accepted[row] or 1
-    drafting = drafting or drafts[row + 1] > 0
+    drafting = drafting or drafts[row + 1] >= 0
   end
   for group = 0, builder.num_groups - 1 do
     raw.block_table[group + 1] = table_rows(step, engine, group, builder.max_blocks_per_row)
@@ -54,8 +54,8 @@ function M.build(builder, step, engine)
 end
 
 -- Does the row's state lie in another column than the one that upstream reads?
-local function has_moved(step, n)
-  return step.read_column[n] ~= step.column[n] + (step.drafts[n] >= 0 and step.last_accepted[n] - 1 or 0)
+local function has_moved(step, n, is_speculative)
+  return step.read_column[n] ~= step.column[n] + (is_speculative and step.last_accepted[n] - 1 or 0)
 end
 
 --- "B3", "B8", "moved" or nil. A step with prefills shows B3 in the rows in front of the first one, but not
@@ -63,14 +63,15 @@ end
 function M.situation(rows, step, rules)
   local drafting, longest = false, 0
   for _, row in ipairs(rows) do
-    drafting = drafting or row.drafts > 0
+    drafting = drafting or row.drafts >= (rules == "vllm-2026-11" and 0 or 1)
     if rules == "vllm-2026-04" then longest = math.max(longest, row.n) end
   end
   for n, row in ipairs(rows) do
     longest = math.max(longest, row.n)
     if row.computed == 0 and longest == 1 and not drafting then return "B3" end
-    if row.drafts < 0 and row.last_accepted > 1 then return "B8" end
-    if row.computed > 0 and has_moved(step, n - 1) then return "moved" end
+    local is_speculative = drafting and row.drafts >= 0
+    if not is_speculative and row.last_accepted > 1 then return "B8" end
+    if row.computed > 0 and has_moved(step, n - 1, is_speculative) then return "moved" end
   end
 end
 

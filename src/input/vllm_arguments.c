@@ -126,8 +126,8 @@ static gdn_status copy_drafts(gdn_vllm_rows *rows, const gdn_settings *settings,
     const int32_t *drafts = raw->num_decode_draft_tokens,
                   *accepted = device_inputs->accepted ? NULL : raw->num_accepted_tokens;
     int strict = settings->config.rules == GDN_RULES_STRICT, speculative = 0, exact;
-    int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11;
-    for (int32_t i = 0; drafts && i < raw->num_num_decode_draft_tokens; i++) speculative |= drafts[i] >= !is_2026_11;
+    int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11, by_name = is_2026_11 || strict;
+    for (int32_t i = 0; drafts && i < raw->num_num_decode_draft_tokens; i++) speculative |= drafts[i] >= !by_name;
     if (settings->config.num_speculative_tokens == 0) speculative = 0;
 
     repeat(rows->num_draft_tokens, -1, n);
@@ -221,6 +221,24 @@ static gdn_status check_uniform(gdn_vllm_rows *rows, const gdn_settings *setting
     return GDN_OK;
 }
 
+/* strict: rows of one token are decodes, or speculative rows without drafts where the host says so, all of them. */
+static gdn_status check_captured_drafts(gdn_vllm_rows *rows, const gdn_raw *raw, int32_t n, gdn_error *error)
+{
+    const int32_t *drafts = raw->num_decode_draft_tokens;
+    int32_t ones = n && rows->query_len[0] == 1;
+    if (ones && drafts && raw->num_num_decode_draft_tokens != n)
+        GDN_REFUSE(error, "num_decode_draft_tokens has %d elements, want %d (rows)", raw->num_num_decode_draft_tokens,
+                   n);
+    for (int32_t i = 0; i < n; i++) {
+        int32_t q = rows->query_len[i], d = ones && drafts ? drafts[i] : -1;
+        if (q && ones && (d < -1 || d > 0 || (drafts && d != drafts[0])))
+            GDN_REFUSE(error, "rows[%d].num_decode_draft_tokens = %d, want all rows alike, -1 or 0", i, d);
+        rows->num_draft_tokens[i] = q == 1 ? d : q - 1;
+        rows->num_accepted_tokens[i] = q < 1 ? 1 : q;
+    }
+    return GDN_OK;
+}
+
 gdn_status gdn_vllm_capture_step(gdn_vllm_rows *rows, const gdn_settings *settings, const gdn_raw *raw,
                                  const gdn_device_inputs *device_inputs, const gdn_table *tables, gdn_step *out,
                                  gdn_error *error)
@@ -231,13 +249,13 @@ gdn_status gdn_vllm_capture_step(gdn_vllm_rows *rows, const gdn_settings *settin
     if (!status) status = check_capture_size(settings, raw, error);
     if (!status) status = copy_query_lens(rows, raw, error);
     if (!status && strict) status = check_uniform(rows, settings, n, error);
+    if (!status && strict) status = check_captured_drafts(rows, raw, n, error);
     if (!status && !strict) status = copy_seq_lens(rows, raw, device_inputs, n, error);
     if (!status && !strict) status = borrow_tables(rows, settings, raw, device_inputs, tables, n, error);
     if (status) return status;
     for (int32_t i = 0; i < n; i++) {
-        int32_t q = rows->query_len[i];
-        rows->num_draft_tokens[i] = q - 1;
-        rows->num_accepted_tokens[i] = strict && q < 1 ? 1 : q;
+        if (!strict) rows->num_draft_tokens[i] = rows->query_len[i] - 1;
+        if (!strict) rows->num_accepted_tokens[i] = rows->query_len[i];
         rows->prompt_done[i] = 1;
     }
     *out = describe(rows, raw, n, n);

@@ -241,6 +241,7 @@ static int32_t count_real_rows(const gdn_step *step)
 gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
 {
     int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11;
+    int by_name = is_2026_11 || settings->config.rules == GDN_RULES_STRICT; /* 0 drafts, too, make a row speculative */
     scan seen = scan_rows(step);
     gdn_status status = check_lengths(settings, step, &seen, error);
     if (status) return status;
@@ -249,7 +250,7 @@ gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gd
     p->tokens = (int32_t)seen.tokens;
     p->num_actual_tokens = step->num_actual_tokens < 0 ? p->tokens : step->num_actual_tokens;
     p->num_reqs = step->num_reqs;
-    p->speculative = settings->config.num_speculative_tokens > 0 && (is_2026_11 ? seen.signs >= 0 : seen.drafts != 0);
+    p->speculative = settings->config.num_speculative_tokens > 0 && (by_name ? seen.signs >= 0 : seen.drafts != 0);
     p->any_drafts_given = seen.named != 0;
     p->query_start = p->all_start;
     p->mixed = p->for_graph = p->padded_rows = p->padded_bounds = p->num_spec = 0;

@@ -13,7 +13,7 @@ typedef struct gdn_partition {
 
     int32_t rows;                   /* rows described: R, or under strict the real rows */
     int32_t tokens;                 /* sum of query_len */
-    int32_t speculative;            /* some row has drafts to verify: rows are split in two classes */
+    int32_t speculative;            /* some row names its drafts (vllm until 2026-08: has some): two classes of rows */
     int32_t any_drafts_given;           /* some num_draft_tokens is not -1 */
     int32_t mixed;                  /* speculative, and non-spec rows have tokens */
     int32_t num_spec, num_non_spec; /* rows of either class */

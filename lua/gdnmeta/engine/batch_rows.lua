@@ -12,7 +12,8 @@ local M = {}
 -- Columns of a step's window after `tokens`; mode none has column 0 only.
 local function block_of(e) return e.align and e.block or huge end
 
--- A decode always emits. I8: it is a speculative row where any row drafts. Nothing here branches on a row.
+-- A decode always emits. I8: it is a speculative row where any row drafts, or has been speculative: kernels
+-- apply what a row's last step accepted in speculative rows alone. Nothing here branches on a row.
 local function write_decodes(e, step, speculative)
   local plan, r, block, on_device = e.plan, e.requests, block_of(e), e.reads_accepted
   local decodes, drafted, spec, next_drafts = plan.decodes, plan.drafts, speculative and 1 or 0,
@@ -32,6 +33,7 @@ local function write_decodes(e, step, speculative)
     r.computed[i], r.flight[i], r.ahead[i] = ends, r.flight[i] + 1, r.ahead[i] + n
     r.pending[i], r.placeholders[i] = r.pending[i] + 1, r.placeholders[i] + n
     r.read_before[i], r.read_column[i], r.accepted[i] = read, column + drafts, n
+    r.speculative[i] = r.speculative[i] + spec
   end
 end
 
@@ -102,14 +104,17 @@ local function pad(e, step)
   step.padded_rows, step.graph = padded / length, "full"
 end
 
+-- Returns whether the decodes are speculative rows.
 local function sums(e, step)
-  local plan, drafts, prefill = e.plan, 0, 0
-  for p = 0, plan.num_decodes - 1 do drafts = drafts + plan.drafts[p] end
+  local plan, speculative, drafts, before, prefill = e.plan, e.requests.speculative, 0, 0, 0
+  for p = 0, plan.num_decodes - 1 do
+    drafts, before = drafts + plan.drafts[p], before + speculative[plan.decodes[p]]
+  end
   for p = 0, plan.num_chunks - 1 do prefill = prefill + plan.tokens[p] end
   step.num_decodes, step.num_rows = plan.num_decodes, plan.num_decodes + plan.num_chunks
   step.decode_tokens, step.prefill_tokens = plan.num_decodes + drafts, prefill
   step.num_tokens = step.decode_tokens + prefill
-  return drafts
+  return drafts + before > 0
 end
 
 -- The device's accepted counts stand by table row, whatever the order of the batch.
@@ -124,8 +129,7 @@ end
 --- Fill the step's batch from the plan.
 function M.write(e, step)
   local rows = step.rows
-  local drafts = sums(e, step)
-  write_decodes(e, step, drafts > 0)
+  write_decodes(e, step, sums(e, step))
   if e.plan.num_chunks > 0 then write_chunks(e, step) end
   cut()
   if e.device_accepted then index_accepted(step) end
@@ -141,6 +145,7 @@ function M.undo(e, step)
     r.computed[i], r.flight[i], r.ahead[i] = r.computed[i] - n, r.flight[i] - 1, r.ahead[i] - n
     r.read_column[i], r.read_before[i] = r.read_before[i], step.read_before[row]
     r.accepted[i] = step.last_accepted[row]
+    r.speculative[i] = r.speculative[i] - (step.drafts[row] >= 0 and 1 or 0)
     r.pending[i] = r.pending[i] - samples
     r.placeholders[i] = r.placeholders[i] - samples * (1 + step.planned[row])
   end

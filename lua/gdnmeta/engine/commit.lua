@@ -66,7 +66,7 @@ local function preempt(e, i)
   M.release(e, i)
   r:outdate(i)
   r.preemptions[i], r.computed[i], r.drafts[i] = r.preemptions[i] + 1, r.cached[i], 0
-  r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i] = 0, 0, 0, 0
+  r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i], r.speculative[i] = 0, 0, 0, 0, 0
   M.enqueue(e, i, true)
 end
 

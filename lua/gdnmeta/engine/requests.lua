@@ -18,6 +18,7 @@ local INTEGERS = {
   "cached",       -- tokens of the checkpoint it started from; 0: none
   "drafts",       -- proposed for the next step
   "accepted",     -- tokens that the last step emitted, 1 when that step drafted nothing
+  "speculative",  -- steps with a speculative row of it, since it was submitted or preempted last
   "read_column",  -- of the state table: where the current state lies; -1: nothing computed
   "read_before",  -- the same before the newest step
   "epoch",        -- changes when the request stops running or waiting: identifies old results

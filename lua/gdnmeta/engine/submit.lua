@@ -126,7 +126,7 @@ function M.add(e, request)
     r.checkpoint[i] = share(e, e.checkpoints[request.checkpoint])
     r.cached[i] = r.checkpoint[i].tokens
   end
-  r.computed[i], r.drafts[i], r.preemptions[i] = r.cached[i], 0, 0
+  r.computed[i], r.drafts[i], r.speculative[i], r.preemptions[i] = r.cached[i], 0, 0, 0
   r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.owed_slots[i], r.owed_kv[i] = 0, 0, 0, 0, 0
   r.parked[i], r.yielded[i], r.yields[i], r.held[i], r.allowed[i] = 0, 0, 0, 0, 0
