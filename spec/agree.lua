@@ -17,5 +17,6 @@ end
 local driver = require "spec.support.driver".open(options.device)
 local run = require "spec.support.cpu_vs_cuda".run(driver, options)
 driver:close()
-print(("agree: seed %d, %d cases: %d launches, %d through the ring, %d refused, %d wrong on the device alone")
-  :format(options.seed, options.cases, run.launches, run.ring, run.refused, run.unseen))
+local text = "agree: seed %d, %d cases: %d launches, %d skipped, %d through the ring, %d refused, "
+  .. "%d wrong on the device alone"
+print(text:format(options.seed, options.cases, run.launches, run.skipped, run.ring, run.refused, run.unseen))

@@ -62,7 +62,7 @@ extern "C" {
 
 /* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
  * no longer fit. gdn_abi() tells the library's. */
-enum { GDN_ABI = 4 }; /* 9153e7ebff31d79c */
+enum { GDN_ABI = 4 }; /* f2170347b29ed855 */
 
 /* ---- 1. Status ---- */
 
@@ -198,10 +198,11 @@ GDN_API gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, GDN_N
 
 /* What a builder asked of its device, so far. */
 typedef struct gdn_counters {
-    int64_t launches;      /* one a build; with check or poison one more, and one a gdn_check */
+    int64_t launches;      /* one a build that is not skipped; with check or poison one more, and one a gdn_check */
     int64_t ring_launches; /* of those: the step was too large to travel inside the launch */
     int64_t ring_waits;    /* of those: all buffers for such steps were in flight, so the build waited */
     int64_t reads;         /* gdn_builder_read */
+    int64_t skipped;       /* builds without a launch: the tensors held the step, see gdn_build */
 } gdn_counters;
 
 GDN_API void gdn_builder_counters(const gdn_builder *b, gdn_counters *out);
@@ -248,7 +249,9 @@ GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
  * unless the whole batch is accepted. `stream` is the CUDA stream to launch on, ignored on the CPU: one
  * launch there, no copy and no wait, and the tensors are ready for what is enqueued on it afterwards. What
  * still reads the tensors of the step before must have been enqueued on it too, or be done. A stream that
- * is being captured is refused: graphs read the tensors, builds happen outside them.
+ * is being captured is refused: graphs read the tensors, builds happen outside them. On CUDA a build that would
+ * write what the last one wrote on that stream, from the host alone and without check and poison, launches nothing
+ * (gdn_counters.skipped): nobody else may write the tensors.
  *
  * Legal batches (strict). Anything else is refused with row, field, value and wanted range. Rows up to
  * the last one that has tokens are real; those after it are padding. A step is speculative when S > 0 and some

@@ -205,7 +205,8 @@ describe("A CPU builder", function()
     assert.are.same({ nil, "num_accepted_tokens" .. why, EINVAL },
                     { builder:borrow_device_accepted(memory, 64) })
     assert.is_true(builder:peek_device_error())
-    assert.are.same({ launches = 0, ring_launches = 0, ring_waits = 0, reads = 0 }, builder:counters())
+    assert.are.same({ launches = 0, ring_launches = 0, ring_waits = 0, reads = 0, skipped = 0 },
+                    builder:counters())
     local batch = assert(builder:batch())
     batch:add { query_len = 1, seq_len = 2, blocks = { { 1 }, { 1 } } }
     raises("gdnmeta.Batch:index: the builder's device is the CPU, want a CUDA device",

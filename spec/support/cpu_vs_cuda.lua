@@ -90,7 +90,7 @@ local function step(self, rand)
     lib.gdn_builder_poison(pair.cpu.handle)
     lib.gdn_builder_poison(pair.gpu.handle)
   end
-  pair:copy(rand, pair:draw(rand))
+  pair:copy(rand, chance(rand, 25) and pair:redraw(rand) or pair:draw(rand))
   local before = lib.gdn_builder_metadata(pair.gpu.handle).step
   local want = tonumber(lib.gdn_build(pair.cpu.handle, pair.a.rows, nil))
   local got = tonumber(lib.gdn_build(pair.gpu.handle, pair.b.rows, self.stream))
@@ -122,7 +122,7 @@ end
 function M.run(driver, options)
   local seed = options.seed
   local self = { unseen = 0, refused = 0, bytes = 0, anchors = {}, rules = {}, launches = 0, ring = 0,
-    checked = 0, stream = driver:stream(), each = options.each == 1 }
+    skipped = 0, checked = 0, stream = driver:stream(), each = options.each == 1 }
   local case, per_pair = 0, options.per_pair or 40
   while case < options.cases do
     local number = math.floor(case / per_pair)
@@ -142,6 +142,7 @@ function M.run(driver, options)
     end
     local counters = self.pair.gpu:counters()
     self.launches, self.ring = self.launches + counters.launches, self.ring + counters.ring_launches
+    self.skipped = self.skipped + counters.skipped
     local _, fault = self.pair.gpu:peek_device_error()
     if fault and self.unseen == 0 then
       error(("GDN_SEED=%d before case %d: %s"):format(seed, case, fault), 0)

@@ -182,6 +182,15 @@ function Pair:draw(rand)
   return n
 end
 
+--- The last step again, or almost: one accepted count may differ.
+function Pair:redraw(rand)
+  local c = self.a.rows
+  if c.num_rows > 0 and chance(rand, 50) then
+    c.num_accepted_tokens[rand(0, c.num_rows - 1)] = rand(1, self.config.num_speculative_tokens + 1)
+  end
+  return c.num_rows
+end
+
 -- The same step in the device builder's batch; what is on the device is scrambled on the host.
 function Pair:copy(rand, n)
   local a, b, spare = self.a.rows, self.b.rows, self.spare

@@ -34,6 +34,7 @@ static gdn_status read(gdn_device *device, void *to, const void *from, size_t by
     r = status ? 0 : d->driver.cuStreamSynchronize(d->stream);
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuStreamSynchronize");
     d->face.counters.reads += !status;
+    if (status) d->payload.filled_from = NULL; /* what came before may have failed */
     return gdn_cuda_leave(d, pushed, status, error);
 }
 
@@ -72,6 +73,7 @@ static void poison(gdn_device *device, gdn_arena *arena)
     gdn_error ignored;
     int pushed;
     char *bytes = malloc(arena->bytes);
+    d->payload.filled_from = NULL;
     if (bytes && !gdn_cuda_enter(d, &pushed, &ignored)) {
         memset(bytes, 0xa5, arena->bytes);
         (void)d->driver.cuMemcpyHtoDAsync(d->arena, bytes, arena->bytes, d->stream);

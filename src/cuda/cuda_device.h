@@ -23,6 +23,7 @@ typedef struct gdn_cuda {
     uint64_t staging; /* for the bench alone: the ring's payloads are copied here instead of read in place */
     gdn_payload payload;
     void *stream;    /* of the last fill */
+    uint64_t stream_id; /* its number, where payload.filled_from says that a fill is known: handles come again */
 } gdn_cuda;
 
 /* Makes the builder's context current; *pushed says that leave has something to take back. */

@@ -52,6 +52,7 @@ enum {
     X(cuEventDestroy, "cuEventDestroy_v2", (void *event))                                                            \
     X(cuStreamSynchronize, "cuStreamSynchronize", (void *stream))                                                    \
     X(cuStreamIsCapturing, "cuStreamIsCapturing", (void *stream, int *status))                                       \
+    X(cuStreamGetId, "cuStreamGetId", (void *stream, uint64_t *id))                                                  \
     X(cuGetErrorName, "cuGetErrorName", (gdn_cu result, const char **text))                                          \
     X(cuGetErrorString, "cuGetErrorString", (gdn_cu result, const char **text))
 

@@ -33,7 +33,9 @@ static gdn_status fill_inside(gdn_cuda *d, void *stream, gdn_error *error)
     int kernel = 0;
     while (y->packer.bytes > KERNEL_BYTES[kernel] - sizeof(gdn_head)) kernel++;
     gdn_payload_write(y, y->launch->payload);
-    return launch(d, kernel, y->blocks, 0, y->room, stream, error);
+    gdn_status status = launch(d, kernel, y->blocks, 0, y->room, stream, error);
+    if (!status) gdn_payload_keep(y, y->launch->payload);
+    return status;
 }
 
 static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
@@ -53,7 +55,44 @@ static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
     status = launch(d, 0, y->blocks, payload, y->room, stream, error);
     if (status) return status;
     d->face.counters.ring_launches++;
-    return gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->face.counters.ring_waits, error);
+    status = gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->face.counters.ring_waits, error);
+    if (!status) gdn_payload_keep(y, (unsigned char *)d->ring.memory + offset);
+    return status;
+}
+
+/* Is such a step, come again, the same one? Memory of the device may have changed, and who has outputs checked or
+ * poisoned wants them written. */
+static int may_repeat(const gdn_fill_inputs *in)
+{
+    const gdn_config *c = &in->settings->config;
+    const gdn_step *step = in->step;
+    int on_device = step->device_seq_lens || step->device_accepted;
+    for (int32_t g = 0; g < c->num_groups && !step->null_slots; g++) on_device |= step->tables[g].on_device;
+    return !on_device && !c->check && !c->poison;
+}
+
+/* A stream that was destroyed may have left its handle to another one, which waits for none of its launches. */
+static int is_last_stream(gdn_cuda *d, void *stream)
+{
+    uint64_t id;
+    return !d->driver.cuStreamGetId(stream, &id) && id == d->stream_id;
+}
+
+/* One launch, or none where the outputs hold the step already. */
+static gdn_status fill(gdn_cuda *d, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream, gdn_error *error)
+{
+    gdn_payload *y = &d->payload;
+    gdn_payload_plan(y, arena, inputs);
+    y->launch->head.faults = d->ring.device;
+    if (gdn_payload_is_filled(y) && is_last_stream(d, stream)) {
+        d->face.counters.skipped++;
+        return GDN_OK;
+    }
+    d->stream = stream;
+    int fits = y->packer.bytes <= GDN_LARGE - sizeof(gdn_head);
+    gdn_status status = fits ? fill_inside(d, stream, error) : fill_from_ring(d, stream, error);
+    if (!may_repeat(inputs) || d->driver.cuStreamGetId(stream, &d->stream_id)) y->filled_from = NULL;
+    return status;
 }
 
 gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
@@ -62,17 +101,11 @@ gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_in
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
     int pushed;
-    gdn_status status = gdn_cuda_enter(d, &pushed, error);
-    if (status) return status;
-    status = gdn_cuda_refuse_capturing(d, stream, "build before the capture begins", error);
-    if (!status) {
-        gdn_payload_plan(&d->payload, arena, inputs);
-        d->payload.launch->head.faults = d->ring.device;
-        d->stream = stream;
-        int fits = d->payload.packer.bytes <= GDN_LARGE - sizeof(gdn_head);
-        status = fits ? fill_inside(d, stream, error) : fill_from_ring(d, stream, error);
-    }
-    (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
+    gdn_status entered = gdn_cuda_enter(d, &pushed, error), status = entered;
+    if (!status) status = gdn_cuda_refuse_capturing(d, stream, "build before the capture begins", error);
+    if (!status) status = fill(d, arena, inputs, stream, error);
+    if (status) d->payload.filled_from = NULL; /* a context that is lost takes the outputs with it */
+    if (!entered) (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
     return status;
 }
 

@@ -62,6 +62,13 @@ gdn_packed gdn_pack_joined(gdn_packer *p, const gdn_piece *pieces, uint32_t n, u
     return a;
 }
 
+static uint32_t flags_of(const int32_t *values, uint32_t n, uint32_t base)
+{
+    uint32_t flags = 0;
+    for (uint32_t j = 0; j < 8 && j < n; j++) flags |= ((uint32_t)values[j] - base) << j;
+    return flags;
+}
+
 static void write_piece(const gdn_piece *piece, unsigned char *to)
 {
     const int32_t *values = piece->values;
@@ -77,12 +84,36 @@ static void write_piece(const gdn_piece *piece, unsigned char *to)
         bytes += piece->skip;
         for (uint32_t i = 0; i < n; i++) bytes[i] = (unsigned char)((uint32_t)values[i] - base);
     } else {
-        for (uint32_t i = 0; i < n; i += 8) {
-            uint32_t flags = 0;
-            for (uint32_t j = 0; j < 8 && i + j < n; j++) flags |= ((uint32_t)values[i + j] - base) << j;
-            bytes[i / 8] = (unsigned char)flags;
-        }
+        for (uint32_t i = 0; i < n; i += 8) bytes[i / 8] = (unsigned char)flags_of(values + i, n - i, base);
     }
+}
+
+/* Differences are gathered without branches, so that the loops become vectors. */
+static int is_at(const gdn_piece *piece, const unsigned char *at)
+{
+    const int32_t *values = piece->values;
+    uint32_t n = piece->n, base = (uint32_t)piece->packed.base, odd = 0;
+    const unsigned char *bytes = at + piece->packed.at;
+    if (piece->packed.bits == 16) {
+        const uint16_t *have = (const uint16_t *)(const void *)bytes + piece->skip;
+        for (uint32_t i = 0; i < n; i++) odd |= have[i] ^ (uint16_t)((uint32_t)values[i] - base);
+    } else if (piece->packed.bits == 32) {
+        const uint32_t *have = (const uint32_t *)(const void *)bytes + piece->skip;
+        for (uint32_t i = 0; i < n; i++) odd |= have[i] ^ ((uint32_t)values[i] - base);
+    } else if (piece->packed.bits == 8) {
+        bytes += piece->skip;
+        for (uint32_t i = 0; i < n; i++) odd |= bytes[i] ^ (unsigned char)((uint32_t)values[i] - base);
+    } else {
+        for (uint32_t i = 0; i < n; i += 8) odd |= bytes[i / 8] ^ flags_of(values + i, n - i, base);
+    }
+    return !odd;
+}
+
+int gdn_pack_is_at(const gdn_packer *p, const unsigned char *at)
+{
+    for (uint32_t i = 0; i < p->num_pieces; i++)
+        if (!is_at(&p->pieces[i], at)) return 0;
+    return 1;
 }
 
 void gdn_pack_write(const gdn_packer *p, unsigned char *to)

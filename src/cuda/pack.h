@@ -36,4 +36,7 @@ gdn_packed gdn_pack_joined(gdn_packer *p, const gdn_piece *pieces, uint32_t n, u
 
 void gdn_pack_write(const gdn_packer *p, unsigned char *to);
 
+/* Are these the bytes that gdn_pack_write would write? What lies between arrays does not count. */
+int gdn_pack_is_at(const gdn_packer *p, const unsigned char *at);
+
 #endif

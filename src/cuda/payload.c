@@ -259,3 +259,22 @@ void gdn_payload_write(const gdn_payload *y, unsigned char *to)
     memcpy(to, y->groups, y->num_groups * sizeof *y->groups);
     gdn_pack_write(&y->packer, to);
 }
+
+static size_t head_bytes(const gdn_head *h)
+{
+    return offsetof(gdn_head, segments) + h->num_segments * sizeof *h->segments;
+}
+
+int gdn_payload_is_filled(const gdn_payload *y)
+{
+    const gdn_head *h = &y->launch->head;
+    return y->filled_from && !memcmp(h, &y->filled, head_bytes(h)) &&
+           !memcmp(y->groups, y->filled_from, y->num_groups * sizeof *y->groups) &&
+           gdn_pack_is_at(&y->packer, y->filled_from);
+}
+
+void gdn_payload_keep(gdn_payload *y, const unsigned char *from)
+{
+    memcpy(&y->filled, &y->launch->head, head_bytes(&y->launch->head));
+    y->filled_from = from;
+}

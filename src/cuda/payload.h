@@ -19,6 +19,8 @@ typedef struct gdn_payload {
     int32_t *wide;           /* strict: [num_groups, max_rows, S + 1] all slots of non-spec rows, or NULL */
     uint32_t blocks;         /* of the launch */
     uint32_t room;           /* bytes of shared memory a block stages to */
+    gdn_head filled;         /* head and payload of the last fill, as long as the outputs are what it wrote */
+    const unsigned char *filled_from; /* NULL: nobody knows what is in the outputs */
 } gdn_payload;
 
 /* What a configuration needs, in elements but for the bytes. */
@@ -50,5 +52,12 @@ void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_
 
 /* Writes packer.bytes bytes. */
 void gdn_payload_write(const gdn_payload *y, unsigned char *to);
+
+/* Is the planned step the last fill again? Then the outputs hold it: an element depends on head and payload alone,
+ * and on memory of the device where a step names any. */
+int gdn_payload_is_filled(const gdn_payload *y);
+
+/* The planned step was launched, with its payload at `from`. */
+void gdn_payload_keep(gdn_payload *y, const unsigned char *from);
 
 #endif

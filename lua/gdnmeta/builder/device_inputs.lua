@@ -110,14 +110,15 @@ function old:device_error(forget)
   if status ~= 0 then return select(2, failed(handle, status)) end
 end
 
---- Counters of the builder's device calls: launches, ring_launches, ring_waits, reads.
+--- Counters of the builder's device calls: launches, ring_launches, ring_waits, reads, skipped.
 ---@return table
 function M:counters()
   local handle = opened(self, "counters")
   local c = counters_t()
   lib.gdn_builder_counters(handle, c)
   return { launches = tonumber(c.launches), ring_launches = tonumber(c.ring_launches),
-           ring_waits = tonumber(c.ring_waits), reads = tonumber(c.reads) }
+           ring_waits = tonumber(c.ring_waits), reads = tonumber(c.reads),
+           skipped = tonumber(c.skipped) }
 end
 
 return { methods = M, old = old }

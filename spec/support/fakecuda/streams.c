@@ -7,9 +7,16 @@
 enum { EVENT_DISABLE_TIMING = 2u };
 
 typedef struct event { long recorded, done; } event;
-typedef struct stream { operation queue[64]; int length, capturing; context *owner; struct graph *graph; } stream;
+typedef struct stream {
+    operation queue[64];
+    int length, capturing;
+    uint64_t id; /* 0: the legacy stream; a handle comes again, a number never does */
+    context *owner;
+    struct graph *graph;
+} stream;
 typedef struct graph { operation nodes[64]; int length; } graph;
 static stream legacy;
+static stream streams[64]; /* the first that is free is given out: a destroyed stream's handle comes again at once */
 static stream *known[64];
 static int held;
 API void fake_hold(int on) { held = on; }
@@ -126,6 +133,14 @@ API int cuStreamIsCapturing(void *handle, int *capturing)
     *capturing = s->capturing;
     return OK;
 }
+API int cuStreamGetId(void *handle, uint64_t *id)
+{
+    ENTER();
+    stream *s = stream_of(handle);
+    if (!s) return INVALID_HANDLE;
+    *id = s->id;
+    return OK;
+}
 
 /* ---- further calls, for the specs alone ---- */
 
@@ -141,9 +156,9 @@ API int cuStreamCreate(void **out, unsigned flags)
     (void)flags;
     for (int i = 0; i < 64; i++) {
         if (known[i]) continue;
-        stream *s = calloc(1, sizeof *s);
-        s->owner = current();
-        *out = known[i] = s;
+        static uint64_t created;
+        streams[i] = (stream){ .owner = current(), .id = ++created };
+        *out = known[i] = &streams[i];
         return OK;
     }
     return OUT_OF_MEMORY;
@@ -154,7 +169,6 @@ API int cuStreamDestroy_v2(void *s)
         if (s && known[i] == s) {
             drain(s, NULL);
             known[i] = NULL;
-            free(s);
             return OK;
         }
     return INVALID_HANDLE;
