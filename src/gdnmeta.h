@@ -62,7 +62,7 @@ extern "C" {
 
 /* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
  * no longer fit. gdn_abi() tells the library's. */
-enum { GDN_ABI = 4 }; /* f2170347b29ed855 */
+enum { GDN_ABI = 4 }; /* a59d30066f99edde */
 
 /* ---- 1. Status ---- */
 
@@ -107,7 +107,14 @@ enum { GDN_DEVICE_CPU = -1, GDN_DEVICE_AUTO = -2 };
 
 enum { GDN_PREFILL_TRITON = 0, GDN_PREFILL_FLASHINFER = 1 }; /* kernels that compute prefills */
 
-enum { GDN_INT32 = 0, GDN_INT64 = 1, GDN_BOOL = 2 }; /* tensor elements; a bool is one byte, 0 or 1 */
+enum { GDN_INT32 = 0, GDN_INT64 = 1, GDN_BOOL = 2, GDN_UINT8 = 3 }; /* tensor elements; a bool is one byte, 0 or 1 */
+
+/* Steps for captured graphs: full_cuda_graph. */
+enum {
+    GDN_GRAPH_NONE = 0,
+    GDN_GRAPH_DECODE = 1, /* those without prefills are padded, see gdn_metadata */
+    GDN_GRAPH_MIXED = 2   /* strict: every step has the shapes of its bucket, see gdn_bucket */
+};
 
 /* What a builder is made for. S is num_speculative_tokens, CAP is decode_cudagraph_max_bs:
  * max_num_seqs * (S + 1), or max_cudagraph_capture_size where that is smaller. */
@@ -122,7 +129,7 @@ typedef struct gdn_config {
     int32_t max_rows;                   /* 1 .. 65536; capacity in rows, padded ones included; 0: max(max_num_seqs,
                                            CAP) */
     int32_t num_speculative_tokens;     /* S, 0 .. 64 */
-    int32_t full_cuda_graph;            /* 0 or 1: stage decode steps for captured graphs */
+    int32_t full_cuda_graph;            /* GDN_GRAPH_* */
     int32_t max_cudagraph_capture_size; /* tokens; 0: no such limit */
     int32_t mamba_cache_mode;           /* GDN_CACHE_* */
     int32_t mamba_block_size;           /* tokens a block, >= 1 */
@@ -304,13 +311,15 @@ typedef struct gdn_metadata {
     int32_t num_prefills;          /* rows from the first on that has more tokens than one, or (strict) nothing
                                       computed; of a speculative step: non-spec rows with tokens */
     int32_t num_prefill_tokens;
-    int32_t num_decodes;           /* 0 in every speculative step: plain decodes there count as prefills */
+    int32_t num_decodes;           /* 0 in every speculative step but those of buckets: plain decodes there count as
+                                      prefills */
     int32_t num_decode_tokens;
     int32_t num_spec_decodes;
     int32_t num_spec_decode_tokens;
     int32_t num_actual_tokens;     /* tokens with padding */
     int32_t num_rows;              /* num_reqs: rows with padding, as the batch or the raw caller counts them */
-    int32_t num_tiles;             /* conv1d tiles of batch_ptr, nums_dict's `tot`; 0 without prefills */
+    int32_t num_tiles;             /* conv1d tiles of batch_ptr, nums_dict's `tot`; 0 without prefills. In a bucket
+                                      those that a launch covers */
     int32_t uniform_spec_sequence_length; /* tokens that every speculative row has; 0: they differ, or there is none */
     int32_t checkpoint_every_n_tokens;    /* see the checkpoint_* below; 0: no plan */
     int32_t num_checkpoints;
@@ -356,6 +365,14 @@ typedef struct gdn_metadata {
      * checkpoint_every_n_tokens tokens of each prefill, num_checkpoints in all. */
     gdn_tensor checkpoint_cu_starts;     /* int64 [prefills + 1] states kept of the prefills in front */
     gdn_tensor checkpoint_rows;          /* int64 [n] which of them is the row's; 0 where there is none */
+
+    /* GDN_GRAPH_MIXED: the decodes alone, and what a graph may ask of a step, see gdn_bucket. */
+    gdn_tensor decode_query_start_loc;    /* int32 or int64 [R + 1] */
+    gdn_tensor decode_state_indices;      /* int32 [R] * */
+    gdn_tensor decode_read_state_indices; /* int32 [R] * */
+    gdn_tensor token_class;               /* uint8 [T] GDN_TOKEN_* of each token of the batch */
+    gdn_tensor live_counts;               /* int32 [8] num_prefills .. num_actual_tokens as above, then the rows
+                                             without padding */
 } gdn_metadata;
 
 /* The last successful build; the address never changes. */
@@ -364,6 +381,46 @@ GDN_API const gdn_metadata *gdn_builder_metadata(const gdn_builder *b);
 /* The same step as cache group `group` sees it: *out differs from the metadata in the tensors
  * marked * only. Errors: GDN_EINVAL for an unknown group. */
 GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_metadata *out);
+
+/* GDN_GRAPH_MIXED. A bucket is (R rows, T tokens): padded_rows and padded_tokens of a batch, or where those are 0 its
+ * rows and tokens. One captured graph serves every step of a bucket, whatever speculative rows, decodes and prefills
+ * are in it, for shape and address of each tensor follow from the bucket alone:
+ *
+ *   spec_query_start_loc                             [R + 1]    then the last boundary
+ *   spec_state_indices_tensor                        [R, S + 1] then pad_slot_id
+ *   spec_read_state_indices                          [R]        then pad_slot_id
+ *   num_accepted_tokens, spec_conv_shift             [R]        then 1; then 0
+ *   spec_token_indx, non_spec_token_indx             [T] int64  then T, one past the last token
+ *   non_spec_query_start_loc                         [R + 2]    then the last boundary
+ *   non_spec_state_indices_tensor, *_read_*          [R + 1]    then pad_slot_id
+ *   non_spec_conv_shift, has_initial_state           [R + 1]    then 0
+ *   decode_query_start_loc                           [R + 1]    then the last boundary
+ *   decode_state_indices, decode_read_state_indices  [R]        then pad_slot_id
+ *   prefill_query_start_loc                          [R + 2]    boundaries within the non-spec tokens: the first is
+ *                                                               the decodes' end; then the last boundary
+ *   prefill_state_indices, prefill_read_*            [R + 1]    then pad_slot_id
+ *   prefill_has_initial_state                        [R + 1]    then 0
+ *   chunk_indices                                    [ceil(T / 64) + R, 2] then (R, 0)
+ *   chunk_offsets                                    [R + 2]    then the last value
+ *   batch_ptr, token_chunk_offset_ptr                [2 * max(1024, num_tiles)] then -1
+ *   token_class                                      [T]        then GDN_TOKEN_PADDING
+ *   live_counts                                      [8]
+ *
+ * Row R of the arrays of non-spec rows and of prefills is always empty: what is padding may name it. num_tiles is
+ * ceil(T / 8) + R, which a launch covers. Without speculation (S = 0) there are neither spec_* tensors nor lists of
+ * tokens: the non-spec tokens are the batch. There is no spec_sequence_masks. Decodes are the non-spec rows in front of
+ * the first prefill, next to speculative rows, too. gdn_build_raw and gdn_capture have no such steps. */
+enum { GDN_TOKEN_PADDING = 0, GDN_TOKEN_SPEC = 1, GDN_TOKEN_DECODE = 2, GDN_TOKEN_PREFILL = 3 };
+
+/* Shapes of a bucket, before there is a builder: shape, dtype and ndim of *out's tensors, whose data are NULL; ndim is
+ * 0 where there is none. Its num_rows, num_actual_tokens and num_tiles are the bucket's, its other numbers 0.
+ * Errors: GDN_EINVAL, GDN_ECAP for more than a builder of that configuration takes; *out is then untouched. */
+GDN_API gdn_status gdn_bucket(const gdn_config *config, int32_t rows, int32_t tokens, gdn_metadata *out,
+                              GDN_NULL_OK char *why, size_t why_size);
+
+/* Build a bucket's step without rows: every slot is pad_slot_id, whatever tables hold. A graph is captured and warmed
+ * with it, and a rank without work runs it. Errors: GDN_EINVAL, GDN_ECAP, GDN_EDEVICE. */
+GDN_API gdn_status gdn_capture_bucket(gdn_builder *b, int32_t rows, int32_t tokens, GDN_NULL_OK void *stream);
 
 /* ---- 6. Reading and export ---- */
 
@@ -376,7 +433,7 @@ GDN_API gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, 
  * a gdn_dlpack_unversioned * a DLManagedTensor *. */
 
 enum { GDN_DL_CPU = 1, GDN_DL_CUDA = 2 };        /* device_type */
-enum { GDN_DL_INT = 0, GDN_DL_BOOL = 6 };        /* code; bits is then 32 or 64, and 8 */
+enum { GDN_DL_INT = 0, GDN_DL_UINT = 1, GDN_DL_BOOL = 6 }; /* code; bits is then 32 or 64, 8, and 8 */
 enum { GDN_DL_MAJOR = 1, GDN_DL_MINOR = 0, GDN_DL_READ_ONLY = 1 }; /* version; a bit of flags */
 
 typedef struct gdn_dl_tensor {

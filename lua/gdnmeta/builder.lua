@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"
 local args = require "gdnmeta.native.args"
+local bucket = require "gdnmeta.builder.bucket"
 local verify = require "gdnmeta.builder.verify"
 local device_inputs = require "gdnmeta.builder.device_inputs"
 local failed = require "gdnmeta.builder.failed"
@@ -11,12 +12,14 @@ local options = require "gdnmeta.builder.options"
 local owned = require "gdnmeta.native.owned"
 local vllm_arguments = require "gdnmeta.builder.vllm_arguments"
 local methods = require "gdnmeta.native.methods"
+local schema = require "gdnmeta.native.schema"
 local tables = require "gdnmeta.builder.tables"
 
 local config_t = ffi.typeof "gdn_config"
 local info_t = ffi.typeof "gdn_builder_info"
 local builder_out_t = ffi.typeof "gdn_builder *[1]"
 local batch_out_t = ffi.typeof "gdn_batch *[1]"
+local shapes_t = ffi.typeof "gdn_metadata[1]"
 local bytes_t = ffi.typeof "int64_t[1]"
 local why_t = ffi.typeof "char[512]"
 local stamp_t = ffi.typeof "double[1]"
@@ -36,6 +39,7 @@ local function builder_free(handle) lib.gdn_builder_free(handle) end
 ---@field max_requests integer rows of a state table
 ---@field max_blocks_per_row integer columns of a state table
 ---@field decode_cudagraph_max_bs integer rows of the largest captured decode step; 0: none is captured
+---@field full_cuda_graph boolean|string as it was given: true, false or "mixed"
 ---@field reorder_batch_threshold integer query_len up to which a row may be a decode
 ---@field bytes integer memory of its arena and tables
 local Builder = methods.Builder
@@ -124,14 +128,26 @@ end
 ---@function Builder:build_raw
 Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 
---- Build the step that a CUDA graph is captured with; inputs as for build_raw.
+local capture = from_arguments("capture", lib.gdn_capture)
+
+--- Build the step that a CUDA graph is captured with; inputs as for build_raw. Where full_cuda_graph is
+--- "mixed", { rows =, tokens = } of a bucket: its step without rows, which an idle rank runs as well.
 ---@param inputs table
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
 ---@return gdnmeta.Metadata|nil metadata
 ---@return string? message
 ---@return integer? code
----@function Builder:capture
-Builder.capture = from_arguments("capture", lib.gdn_capture)
+function Builder:capture(inputs, stream)
+  opened(self, "capture")
+  if self.full_cuda_graph ~= "mixed" then return capture(self, inputs, stream) end
+  if stream ~= nil and not args.pointer(stream) then stream_error("capture", stream) end
+  local rows, tokens = bucket.sizes(inputs)
+  if not rows then error("gdnmeta.Builder:capture: " .. tokens, 2) end
+  local handle = opened(self, "capture") -- `inputs` may have closed it
+  local status = lib.gdn_capture_bucket(handle, rows, tokens, stream)
+  if status ~= 0 then return failed(handle, status) end
+  return succeeded(self)
+end
 
 --- Free everything now. The collector frees a builder that is unreachable.
 function Builder:close()
@@ -158,12 +174,15 @@ local function forget(core)
   if core.builder[1] then core.builder[1].handle = false end
 end
 
--- Slots of each group's pool, the null slot included.
-local function slots(pointer, num_groups)
+local GRAPH
+for _, option in ipairs(schema.options) do GRAPH = option.name == "full_cuda_graph" and option or GRAPH end
+
+-- What a builder keeps of its configuration: slots of each group's pool, the null slot included.
+local function keep_config(self, pointer)
   local config, list = config_t(), {}
   lib.gdn_builder_config(pointer, config)
-  for group = 1, num_groups do list[group] = config.num_slots[group - 1] end
-  return list
+  for group = 1, self.num_groups do list[group] = config.num_slots[group - 1] end
+  self.num_slots, self.full_cuda_graph = list, options.given(config, GRAPH)
 end
 
 local function wrap(pointer)
@@ -176,7 +195,7 @@ local function wrap(pointer)
                  device = info.device < 0 and "cpu" or "cuda:" .. info.device }
   core.builder = setmetatable({ self }, { __mode = "v" })
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
-  self.num_slots = slots(pointer, self.num_groups)
+  keep_config(self, pointer)
   self.table_rows = { least = self.max_requests }
   self.raw = vllm_arguments.new(self.num_groups)
   self.metadata = metadata.new(core, lib.gdn_builder_metadata(pointer), self.num_groups)
@@ -219,6 +238,23 @@ function M.bytes(given)
   local bytes, message, code = ask("builder_bytes", given, lib.gdn_builder_bytes, bytes_t())
   if not bytes then return nil, message, code end
   return tonumber(bytes)
+end
+
+--- The shapes of a bucket, before there is a builder: num_rows, num_actual_tokens and num_tiles, and of each
+--- tensor by its name { shape = { n } or { n, m }, dtype =, per_group = }.
+---@param rows integer R, padding included
+---@param tokens integer T, padding included
+---@param given table|nil options of the builder; full_cuda_graph is "mixed" if it is not given
+---@return table|nil bucket
+---@return string? message
+---@return integer? code
+function M.bucket(rows, tokens, given)
+  local message = bucket.wrong(rows, tokens)
+  if message then error("gdnmeta.bucket: " .. message, 2) end
+  local function call(config, out, why, size) return lib.gdn_bucket(config, rows, tokens, out, why, size) end
+  local shapes, why, code = ask("bucket", bucket.options(given), call, shapes_t())
+  if not shapes then return nil, why, code end
+  return bucket.shapes(shapes)
 end
 
 return M

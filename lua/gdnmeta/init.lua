@@ -7,6 +7,7 @@ local M = {
   _VERSION = require "gdnmeta.native.version",
   builder = require("gdnmeta.builder").new,
   builder_bytes = require("gdnmeta.builder").bytes,
+  bucket = require("gdnmeta.builder").bucket,
   reorder = require("gdnmeta.reorder"),
   STOP = 1, LENGTH = 2, -- step.finish: why an answer ended
 }

@@ -53,6 +53,11 @@ local tensor_t = ffi.typeof "gdn_tensor"
 ---@field checkpoint_state_indices gdnmeta.Tensor|nil int32 [n]
 ---@field checkpoint_cu_starts gdnmeta.Tensor|nil int64 [prefills + 1]
 ---@field checkpoint_rows gdnmeta.Tensor|nil int64 [n]
+---@field decode_query_start_loc gdnmeta.Tensor|nil int32 or int64 [R + 1]; this and on: buckets
+---@field decode_state_indices gdnmeta.Tensor|nil int32 [R]
+---@field decode_read_state_indices gdnmeta.Tensor|nil int32 [R]
+---@field token_class gdnmeta.Tensor|nil uint8 [T] 0 padding, 1 speculative, 2 decode, 3 prefill
+---@field live_counts gdnmeta.Tensor|nil int32 [8] num_prefills .. num_actual_tokens, then real rows
 ---@field nums_dict table|nil the conv1d launch as its kernels know it, of steps with prefills
 local methods = {}
 local metatable = {}

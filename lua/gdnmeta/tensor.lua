@@ -13,9 +13,10 @@ local view_t = ffi.typeof [[struct {
   const int32_t _dtype, _ndim, _rows, _columns;
 }]]
 
-local DTYPES = { [0] = "int32", "int64", "bool" } -- GDN_INT32, GDN_INT64, GDN_BOOL
-local POINTERS = { [0] = ffi.typeof "int32_t *", ffi.typeof "int64_t *", ffi.typeof "bool *" }
-local int32_p, int64_p, bool_p = POINTERS[0], POINTERS[1], POINTERS[2]
+local DTYPES = { [0] = "int32", "int64", "bool", "uint8" } -- GDN_INT32, GDN_INT64, GDN_BOOL, GDN_UINT8
+local POINTERS = { [0] = ffi.typeof "int32_t *", ffi.typeof "int64_t *", ffi.typeof "bool *",
+                   ffi.typeof "uint8_t *" }
+local int32_p, int64_p, bool_p, uint8_p = POINTERS[0], POINTERS[1], POINTERS[2], POINTERS[3]
 local SHOWN = 8 -- elements in a view's text
 
 -- What a view reads lives as long as the view: it is cdata and can hold no reference of its own. An
@@ -23,7 +24,7 @@ local SHOWN = 8 -- elements in a view's text
 local anchors = setmetatable({}, { __mode = "k" })
 
 local bytes_t = ffi.typeof "uint8_t[?]"
-local SIZES = { [0] = 4, 8, 1 }
+local SIZES = { [0] = 4, 8, 1, 1 }
 
 -- What was read of views on the device. A view shows one step, so one copy will do.
 local copies = setmetatable({}, { __mode = "k" })
@@ -50,7 +51,8 @@ local function element(view, i)
   local memory, dtype = readable(view), view._dtype
   if dtype == 0 then return ffi.cast(int32_p, memory)[i] end
   if dtype == 1 then return tonumber(ffi.cast(int64_p, memory)[i]) end
-  return ffi.cast(bool_p, memory)[i]
+  if dtype == 2 then return ffi.cast(bool_p, memory)[i] end
+  return ffi.cast(uint8_p, memory)[i]
 end
 
 -- Why the view cannot be read any more, or nil.
@@ -65,7 +67,7 @@ end
 ---@field rows integer
 ---@field columns integer 1 in one dimension
 ---@field shape integer[] one or two numbers, in a new table
----@field dtype string "int32", "int64" or "bool"
+---@field dtype string "int32", "int64", "bool" or "uint8"
 ---@field data ffi.cdata* pointer to the elements; on a GPU they are the device's
 local methods = {}
 
@@ -175,7 +177,7 @@ local View = ffi.metatype(view_t, {
   __tostring = text,
 })
 
-local M = {}
+local M = { DTYPES = DTYPES }
 
 --- A view of the step that `core.stamp` now counts.
 ---@param core table { stamp = double[1], ... } whatever keeps the elements and the stamp alive

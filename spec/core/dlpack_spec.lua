@@ -174,8 +174,8 @@ describe("An exported tensor", function()
       ffi.copy(tensor, good, ffi.sizeof(tensor))
     end
     refused "the step has no such tensor: tensor.data is NULL"
-    tensor.dtype = 3
-    refused "tensor.dtype = 3, want 0 .. 2"
+    tensor.dtype = 4
+    refused "tensor.dtype = 4, want 0 .. 3"
     tensor.ndim = 3
     refused "tensor.ndim = 3 with shape[1] = 2, want 2, or 1 with 1"
     tensor.ndim = 1

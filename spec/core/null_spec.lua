@@ -12,6 +12,9 @@ local function things()
   local t = {}
   t.config, t.out, t.why = ffi.new "gdn_config", ffi.new "gdn_builder *[1]", ffi.new "char[200]"
   lib.gdn_config_init(t.config)
+  t.mixed = ffi.new "gdn_config"
+  lib.gdn_config_init(t.mixed)
+  t.mixed.full_cuda_graph = lib.GDN_GRAPH_MIXED
   t.config.max_num_seqs, t.config.max_num_batched_tokens, t.config.check = 4, 64, 1
   assert(lib.gdn_builder_new(t.config, t.out, nil, 0) == 0)
   t.builder = t.out[0]
@@ -54,6 +57,8 @@ local CALLS = {
   gdn_build_raw = { { "builder", "raw", "?null" }, EINVAL },
   gdn_capture = { { "builder", "raw", "?null" }, EINVAL },
   gdn_builder_metadata = { { "builder" }, gives(nil) },
+  gdn_bucket = { { "mixed", 2, 8, ffi.new "gdn_metadata", "?why", 200 }, EINVAL },
+  gdn_capture_bucket = { { "builder", 2, 8, "?null" }, EINVAL },
   gdn_metadata_group = { { "builder", 0, ffi.new "gdn_metadata" }, EINVAL },
   gdn_check_result = { { "builder", 0, "?violation" }, EINVAL },
   gdn_check = { { "builder", "?null" }, EINVAL },

@@ -137,7 +137,7 @@ describe("gdnmeta.builder", function()
            function() gdn.builder { rules = "vllm" } end)
     raises('gdnmeta.builder: mamba_cache_mode = false, want "none", "align" or "all"',
            function() gdn.builder { mamba_cache_mode = false } end)
-    raises("gdnmeta.builder: full_cuda_graph = 1, want true or false",
+    raises('gdnmeta.builder: full_cuda_graph = 1, want true, false or "mixed"',
            function() gdn.builder { full_cuda_graph = 1 } end)
     raises('gdnmeta.builder: check_unique = "no", want true or false',
            function() gdn.builder { check_unique = "no" } end)

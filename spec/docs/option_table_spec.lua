@@ -34,6 +34,7 @@ end
 local function cells_of(option)
   local name, kind = option.name, option.kind
   if kind == "FLAG" then return "true, false", tostring(option.default == 1) end
+  if kind == "GRAPH" then return 'true, false, `"mixed"`', "false" end
   if kind == "DEVICE" then return table.concat(quoted(DEVICES), ", "), quoted(DEVICES)[1] end
   if kind == "CODE" then
     local names = quoted(options.NAMES[name])

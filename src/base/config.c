@@ -31,6 +31,8 @@ static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
 
 static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
 {
+    if (c->full_cuda_graph == GDN_GRAPH_MIXED && c->rules != GDN_RULES_STRICT)
+        GDN_REFUSE(error, "full_cuda_graph = %d (mixed), want 0 or 1 but under strict", c->full_cuda_graph);
     if (c->rules == GDN_RULES_VLLM_2026_11) return GDN_OK;
 #define X(name, low, high, value, rules, kind) \
     if ((rules) == LATEST && c->name)          \
@@ -98,6 +100,7 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
     if (!c->decode_context_parallel_size) c->decode_context_parallel_size = 1;
     if (!c->max_requests) c->max_requests = c->max_rows;
 
+    s.has_buckets = c->full_cuda_graph == GDN_GRAPH_MIXED;
     int32_t is_2026_11 = c->rules == GDN_RULES_VLLM_2026_11, align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
     s.windowed = align || (is_2026_11 && c->mamba_cache_mode == GDN_CACHE_ALL);
     s.window = s.windowed ? c->num_speculative_blocks + 1 : (int32_t)states;
@@ -108,6 +111,7 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
 
     /* vllm-2026-04 pads rows up to the token count, never past CAP. */
     s.row_capacity = larger(c->max_rows, smaller(s.cap, c->max_num_batched_tokens));
+    if (s.has_buckets) s.row_capacity = c->max_rows + 1; /* the last row of a bucket's arrays is always empty */
     s.threshold = c->num_speculative_tokens == 0 ? 1 : c->num_speculative_tokens * (1 + c->parallel_drafting) + 1;
     if (c->decode_context_parallel_size > 1) s.threshold = 1;
 

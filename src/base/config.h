@@ -12,6 +12,7 @@ typedef struct gdn_settings {
     int32_t row_capacity;   /* rows of every output array: those for captured graphs may be longer than the batch */
     int32_t windowed;       /* a step sees a window of each table row, which moves on with seq_len */
     int32_t window;         /* columns a step sees of a table row: all of them, or that window */
+    int32_t has_buckets;    /* full_cuda_graph is GDN_GRAPH_MIXED: every step fills a bucket */
     int32_t has_checkpoints; /* prefills may keep states before their end */
     int32_t drop_eagle_block; /* as it counts: config.drop_eagle_block with S > 0 and without lookahead */
     int32_t num_slots[GDN_MAX_GROUPS];

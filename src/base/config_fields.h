@@ -7,6 +7,7 @@
  * kind, for bindings, which read this as lua/gdnmeta/native/schema.lua:
  *   NUMBER  a number                  OR_NONE  a number from 1 on; 0 says that none was given
  *   FLAG    0 or 1                    CODE     one of the names of an enum
+ *   GRAPH   GDN_GRAPH_*: false, true or "mixed"
  *   DEVICE  a place, see gdnmeta.h    UNUSED   not for bindings */
 #ifndef GDN_CONFIG_FIELDS_H
 #define GDN_CONFIG_FIELDS_H
@@ -21,7 +22,7 @@
     X(max_num_batched_tokens, 1, INT32_MAX, 8192, EVERY, NUMBER)                               \
     X(max_rows, 0, GDN_MAX_ROWS, 0, EVERY, OR_NONE)                                            \
     X(num_speculative_tokens, 0, GDN_MAX_SPEC, 0, EVERY, NUMBER)                               \
-    X(full_cuda_graph, 0, 1, 0, EVERY, FLAG)                                                   \
+    X(full_cuda_graph, GDN_GRAPH_NONE, GDN_GRAPH_MIXED, GDN_GRAPH_NONE, EVERY, GRAPH)           \
     X(max_cudagraph_capture_size, 0, INT32_MAX, 0, EVERY, OR_NONE)                             \
     X(mamba_cache_mode, GDN_CACHE_NONE, GDN_CACHE_ALL, GDN_CACHE_NONE, EVERY, CODE)            \
     X(mamba_block_size, 1, INT32_MAX, 544, EVERY, NUMBER)                                      \

@@ -5,7 +5,8 @@
  *
  * capacity, with ROWS = row_capacity, S = num_speculative_tokens:
  *   ROWS, BOUNDS = ROWS + 1, STATES = ROWS * (S + 1), TOKENS, CHUNKS = pairs, TILES,
- *   NOTHING: a window of another field's buffer,
+ *   TAIL: 0, a window of another field's buffer; ROWS in buckets,
+ *   BUCKET_ROWS, BUCKET_BOUNDS, BUCKET_TOKENS: ROWS, BOUNDS and TOKENS in buckets, else 0; LIVE = 8 there,
  *   KEPT, KEPT_BOUNDS: ROWS and BOUNDS where prefills may have checkpoints, else 0
  * BOUND is query_start_loc_dtype.
  * The token lists hold int32 in a purely speculative step. Shapes and meanings stand in gdnmeta.h. */
@@ -29,17 +30,22 @@
     X(batch_ptr, GDN_INT32, TILES, 0)                             \
     X(token_chunk_offset_ptr, GDN_INT32, TILES, 0)                \
     X(prefill_query_start_loc, BOUND, BOUNDS, 0)                  \
-    X(prefill_state_indices, GDN_INT32, NOTHING, 1)               \
-    X(prefill_has_initial_state, GDN_BOOL, NOTHING, 0)            \
+    X(prefill_state_indices, GDN_INT32, TAIL, 1)                  \
+    X(prefill_has_initial_state, GDN_BOOL, TAIL, 0)               \
     X(spec_read_state_indices, GDN_INT32, ROWS, 1)                \
     X(non_spec_read_state_indices, GDN_INT32, ROWS, 1)            \
-    X(prefill_read_state_indices, GDN_INT32, NOTHING, 1)          \
+    X(prefill_read_state_indices, GDN_INT32, TAIL, 1)             \
     X(spec_conv_shift, GDN_INT32, ROWS, 0)                        \
     X(non_spec_conv_shift, GDN_INT32, ROWS, 0)                    \
     X(checkpoint_offsets, GDN_INT32, KEPT, 0)                     \
     X(checkpoint_state_indices, GDN_INT32, KEPT, 1)               \
     X(checkpoint_cu_starts, GDN_INT64, KEPT_BOUNDS, 0)            \
-    X(checkpoint_rows, GDN_INT64, KEPT, 0)
+    X(checkpoint_rows, GDN_INT64, KEPT, 0)                        \
+    X(decode_query_start_loc, BOUND, BUCKET_BOUNDS, 0)            \
+    X(decode_state_indices, GDN_INT32, BUCKET_ROWS, 1)            \
+    X(decode_read_state_indices, GDN_INT32, BUCKET_ROWS, 1)       \
+    X(token_class, GDN_UINT8, BUCKET_TOKENS, 0)                   \
+    X(live_counts, GDN_INT32, LIVE, 0)
 
 /* The numbers of gdn_metadata in front of them, but its step. */
 #define GDN_COUNTS(X)               \
@@ -65,5 +71,7 @@ typedef enum gdn_field {
 
 /* Where kernels expect their tables' grain: tokens a chunk of the delta rule, tokens a conv1d tile. */
 enum { GDN_CHUNK = 64, GDN_TILE = 8, GDN_MIN_TILES = 1024 };
+
+enum { GDN_LIVE_COUNTS = 8 }; /* of live_counts */
 
 #endif

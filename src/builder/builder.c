@@ -5,6 +5,7 @@
 
 #include "builder/one_thread.h"
 #include "builder/footprint.h"
+#include "fill/bucket_shapes.h"
 #include "base/guarded_memory.h"
 
 #include <stdio.h>
@@ -160,12 +161,23 @@ gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
+/* vLLM's arguments know no buckets. */
+static gdn_status check_raw(gdn_builder *b, const gdn_raw *raw)
+{
+    if (!raw) return gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw");
+    if (!b->settings.has_buckets) return GDN_OK;
+    return gdn_fail(&b->error, GDN_EINVAL,
+                    "full_cuda_graph = %d (mixed) has no raw steps, want a batch, or gdn_capture_bucket",
+                    GDN_GRAPH_MIXED);
+}
+
 gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
     if (!b || gdn_busy(b)) return GDN_EINVAL;
-    if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
-    gdn_status status = gdn_vllm_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
+    gdn_status status = check_raw(b, raw);
+    if (!status)
+        status = gdn_vllm_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
     if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 1, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
@@ -174,10 +186,23 @@ gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
 {
     gdn_step step;
     if (!b || gdn_busy(b)) return GDN_EINVAL;
-    if (!raw) return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw"));
-    gdn_status status =
-        gdn_vllm_capture_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
+    gdn_status status = check_raw(b, raw);
+    if (!status)
+        status = gdn_vllm_capture_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
     if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 0, &b->error);
+    return gdn_done(b, status ? status : build_step(b, &step, stream));
+}
+
+gdn_status gdn_capture_bucket(gdn_builder *b, int32_t rows, int32_t tokens, void *stream)
+{
+    if (!b || gdn_busy(b)) return GDN_EINVAL;
+    const gdn_vllm_rows *none = &b->raw; /* of its arrays nothing is read */
+    gdn_step step = { .query_len = none->query_len, .seq_len = none->seq_len,
+                      .num_draft_tokens = none->num_draft_tokens, .num_accepted_tokens = none->num_accepted_tokens,
+                      .prompt_done = none->prompt_done, .table_row = none->table_row,
+                      .read_column = none->read_column, .tables = b->tables, .num_reqs = rows,
+                      .num_actual_tokens = tokens, .max_query_len = -1, .from_batch = 1, .null_slots = 1 };
+    gdn_status status = gdn_bucket_check(&b->settings, rows, tokens, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 

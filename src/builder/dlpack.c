@@ -8,8 +8,9 @@ _Static_assert(sizeof(gdn_dl_tensor) == 48 && sizeof(gdn_dlpack_unversioned) == 
                    offsetof(gdn_dlpack, flags) == 24,
                "DLPack's layout");
 
-static const uint8_t CODES[] = { [GDN_INT32] = GDN_DL_INT, [GDN_INT64] = GDN_DL_INT, [GDN_BOOL] = GDN_DL_BOOL };
-static const uint8_t BITS[] = { [GDN_INT32] = 32, [GDN_INT64] = 64, [GDN_BOOL] = 8 };
+static const uint8_t CODES[] = { [GDN_INT32] = GDN_DL_INT, [GDN_INT64] = GDN_DL_INT, [GDN_BOOL] = GDN_DL_BOOL,
+                                [GDN_UINT8] = GDN_DL_UINT };
+static const uint8_t BITS[] = { [GDN_INT32] = 32, [GDN_INT64] = 64, [GDN_BOOL] = 8, [GDN_UINT8] = 8 };
 
 typedef struct export {
     union {
@@ -24,8 +25,8 @@ static gdn_status check(gdn_builder *b, const gdn_tensor *t)
 {
     gdn_error *error = &b->error;
     if (!t->data) return gdn_fail(error, GDN_EINVAL, "the step has no such tensor: tensor.data is NULL");
-    if (t->dtype < GDN_INT32 || t->dtype > GDN_BOOL)
-        return gdn_fail(error, GDN_EINVAL, "tensor.dtype = %d, want %d .. %d", t->dtype, GDN_INT32, GDN_BOOL);
+    if (t->dtype < GDN_INT32 || t->dtype > GDN_UINT8)
+        return gdn_fail(error, GDN_EINVAL, "tensor.dtype = %d, want %d .. %d", t->dtype, GDN_INT32, GDN_UINT8);
     if (t->ndim < 1 || t->ndim > 2 || (t->ndim == 1 && t->shape[1] != 1))
         return gdn_fail(error, GDN_EINVAL, "tensor.ndim = %d with shape[1] = %d, want 2, or 1 with 1", t->ndim,
                         t->shape[1]);

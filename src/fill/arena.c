@@ -7,12 +7,16 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
 {
     const gdn_config *c = &settings->config;
     int32_t BOUND = c->query_start_loc_dtype;
-    int64_t ROWS = settings->row_capacity, BOUNDS = ROWS + 1, NOTHING = 0;
+    int64_t ROWS = settings->row_capacity, BOUNDS = ROWS + 1;
     int64_t STATES = ROWS * (c->num_speculative_tokens + 1), TOKENS = c->max_num_batched_tokens;
     /* Each row adds at most one part-filled chunk or tile. */
     int64_t CHUNKS = 2 * (TOKENS / GDN_CHUNK + ROWS), TILES = TOKENS / GDN_TILE + ROWS;
     TILES = 2 * (TILES > GDN_MIN_TILES ? TILES : GDN_MIN_TILES);
     int64_t KEPT = settings->has_checkpoints ? ROWS : 0, KEPT_BOUNDS = settings->has_checkpoints ? BOUNDS : 0;
+
+    int32_t in_buckets = settings->has_buckets;
+    int64_t TAIL = in_buckets ? ROWS : 0, BUCKET_ROWS = TAIL, BUCKET_BOUNDS = in_buckets ? BOUNDS : 0;
+    int64_t BUCKET_TOKENS = in_buckets ? TOKENS : 0, LIVE = in_buckets ? GDN_LIVE_COUNTS : 0;
 
     size_t at = 0;
 #define X(name, type, count, per_group)                                                                                \
@@ -31,13 +35,13 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
                         "max_num_batched_tokens = %d with max_rows = %d needs arrays past 2^31-1 elements",
                         c->max_num_batched_tokens, c->max_rows);
 
-    /* Windows into the rows' buffers: the same memory, moved on to the first prefill. */
+    /* Windows into the rows' buffers: the same memory, moved on to the first prefill. Buckets have none. */
     static const gdn_field WINDOWS[][2] = {
         { GDN_FIELD_prefill_state_indices, GDN_FIELD_non_spec_state_indices_tensor },
         { GDN_FIELD_prefill_has_initial_state, GDN_FIELD_has_initial_state },
         { GDN_FIELD_prefill_read_state_indices, GDN_FIELD_non_spec_read_state_indices },
     };
-    for (size_t i = 0; i < sizeof WINDOWS / sizeof *WINDOWS; i++) {
+    for (size_t i = 0; !TAIL && i < sizeof WINDOWS / sizeof *WINDOWS; i++) {
         arena->offset[WINDOWS[i][0]] = arena->offset[WINDOWS[i][1]];
         arena->group_stride[WINDOWS[i][0]] = arena->group_stride[WINDOWS[i][1]];
     }
@@ -57,6 +61,13 @@ int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int
     if (end < filled) end = filled;
     if (*used <= length || *used < filled) *used = filled;
     return end;
+}
+
+int32_t gdn_arena_pad_end_of(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length, int64_t value)
+{
+    if (arena->padding[field] != value) arena->used[field] = arena->capacity[field];
+    arena->padding[field] = value;
+    return gdn_arena_pad_end(arena, field, filled, length);
 }
 
 void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group)

@@ -23,6 +23,7 @@ typedef struct gdn_arena {
     size_t group_stride[GDN_NUM_FIELDS]; /* bytes from group to group; 0: the groups share one buffer */
     int32_t capacity[GDN_NUM_FIELDS];  /* elements of one buffer */
     int32_t used[GDN_NUM_FIELDS];      /* elements from here on are known to hold the padding */
+    int64_t padding[GDN_NUM_FIELDS];   /* which, of fields whose padding is not the same in every step */
 } gdn_arena;
 
 /* Offsets and total size; memory comes from the device. */
@@ -34,6 +35,9 @@ void gdn_arena_forget(gdn_arena *arena);
 /* Elements [0, filled) were just written, a view of `length` elements is handed out: returns the end
  * of the stretch [filled, end) that must be padded now, and takes note. */
 int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length);
+
+/* The same where padding is `value`, which may be another than that of the step before. */
+int32_t gdn_arena_pad_end_of(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length, int64_t value);
 
 /* A buffer of a group; the memory is the device's. */
 void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group);

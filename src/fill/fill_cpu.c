@@ -1,43 +1,7 @@
-/* Outputs by runs. Buffers have memory after their last element (GDN_ARENA_SLACK), so a short run is written as
- * one whole vector and the next run overwrites what was too much. */
+/* Outputs by runs, as long as the batch. Buckets' are fill_bucket.c's. */
 #include "fill/fill_cpu.h"
 
-#include "fill/output_rules.h"
-
-#include <string.h>
-
-enum { SHORT_RUN = 4 }; /* elements of a run that is written at one go */
-
-_Static_assert(SHORT_RUN * sizeof(int64_t) <= GDN_ARENA_SLACK,
-               "fill/arena.h: GDN_ARENA_SLACK bytes after a buffer hold SHORT_RUN elements");
-
-static int32_t *buffer32(const gdn_arena *arena, gdn_field field)
-{
-    return gdn_arena_at(arena, field, 0);
-}
-
-static void repeat32(int32_t *out, int32_t value, int32_t from, int32_t to)
-{
-    for (int32_t i = from; i < to; i++) out[i] = value;
-}
-
-/* Pads [filled, length) of every group's buffer where it is not padded yet. */
-static void pad32(gdn_arena *arena, gdn_field field, int32_t groups, int32_t filled, int32_t length, int32_t value)
-{
-    int32_t end = gdn_arena_pad_end(arena, field, filled, length);
-    for (int32_t g = 0; g < groups; g++) repeat32(gdn_arena_at(arena, field, g), value, filled, end);
-}
-
-/* n rows of `columns` slots of each group, then no row's up to `padded` rows. */
-static void copy_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field, size_t slots_at, int32_t n,
-                       int32_t padded, int32_t columns)
-{
-    int32_t groups = in->settings->config.num_groups;
-    const int32_t *slots = in->indices->slots + slots_at;
-    for (int32_t g = 0; g < groups; g++, slots += in->indices->group_stride)
-        memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
-    pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
-}
+#include "fill/fill_runs.h"
 
 /* Boundaries 0 .. n, then the last one repeated. Its value changes with the step, so nothing is spared. */
 static void copy_bounds(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field, const int32_t *start, int32_t n,
@@ -54,29 +18,6 @@ static void copy_bounds(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field f
     repeat32(out, start[n], n + 1, bounds);
 }
 
-/* Positions of the class's tokens: each row's are consecutive in the batch. */
-static void list_tokens(int64_t *out, const gdn_partition *p, const int32_t *rows, const int32_t *start, int32_t n)
-{
-    for (int32_t k = 0; k < n; k++) {
-        int64_t first = p->query_start[rows[k]];
-        int64_t *run = out + start[k];
-        int32_t length = start[k + 1] - start[k];
-        for (int32_t j = 0; j < SHORT_RUN; j++) run[j] = gdn_token_position(first, j);
-        for (int32_t j = SHORT_RUN; j < length; j++) run[j] = gdn_token_position(first, j);
-    }
-}
-
-static void fill_conv_shift(gdn_arena *arena, const gdn_step *step, gdn_field field, const int32_t *rows, int32_t n,
-                            int32_t padded)
-{
-    int32_t *out = buffer32(arena, field);
-    for (int32_t k = 0; !rows && k < n; k++)
-        out[k] = gdn_conv_shift(step->num_accepted_tokens[k], step->seq_len[k] == step->query_len[k]);
-    for (int32_t k = 0; rows && k < n; k++)
-        out[k] = gdn_conv_shift(step->num_accepted_tokens[rows[k]], step->seq_len[rows[k]] == step->query_len[rows[k]]);
-    pad32(arena, field, 1, n, padded, 0);
-}
-
 static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
@@ -86,10 +27,7 @@ static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
     copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->indices->spec, n, padded, p->state_columns);
     copy_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->for_graph ? p->padded_bounds : n + 1);
 
-    int32_t *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
-    if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
-    for (int32_t k = 0; p->spec_rows && k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
-    pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, GDN_PAD_ACCEPTED);
+    fill_accepted(arena, p, step, padded);
 
     /* For a captured graph, the mask speaks of the first n rows only: vLLM trusts padding to be at the back. */
     uint8_t *mask = gdn_arena_at(arena, GDN_FIELD_spec_sequence_masks, 0);
@@ -128,48 +66,6 @@ static void fill_token_lists(gdn_arena *arena, const gdn_partition *p)
                 p->num_non_spec);
 }
 
-static void fill_initial_states(gdn_arena *arena, const gdn_partition *p, const gdn_step *step)
-{
-    uint8_t *out = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
-    const int32_t *rows = p->non_spec_rows, *seq_len = step->seq_len, *query_len = step->query_len;
-    for (int32_t k = 0; !rows && k < p->num_non_spec; k++) out[k] = gdn_has_initial_state(seq_len[k], query_len[k]);
-    for (int32_t k = 0; rows && k < p->num_non_spec; k++)
-        out[k] = gdn_has_initial_state(seq_len[rows[k]], query_len[rows[k]]);
-}
-
-/* Pairs (ordinal of the row among the non-empty ones, chunk of the row). */
-static void fill_chunks(gdn_arena *arena, const gdn_partition *p)
-{
-    int32_t *pairs = buffer32(arena, GDN_FIELD_chunk_indices), rows = p->num_non_spec - p->chunk_row, ordinal = 0;
-    int64_t *offsets = gdn_arena_at(arena, GDN_FIELD_chunk_offsets, 0);
-    for (int32_t k = 0; k <= rows; k++) offsets[k] = p->chunk_start[k];
-    for (int32_t k = 0; k < rows; k++) {
-        int32_t n = p->chunk_start[k + 1] - p->chunk_start[k];
-        int32_t *run = pairs + 2 * p->chunk_start[k];
-        for (int32_t j = 0; j < n; j++) {
-            run[2 * j] = ordinal;
-            run[2 * j + 1] = j;
-        }
-        ordinal += n > 0;
-    }
-}
-
-/* conv1d tiles of every non-spec row: (row, tile of the row), then -1 to the end. */
-static void fill_tiles(gdn_arena *arena, const gdn_partition *p)
-{
-    int32_t *row = buffer32(arena, GDN_FIELD_batch_ptr), *tile = buffer32(arena, GDN_FIELD_token_chunk_offset_ptr);
-    int32_t ones = p->leading_ones < p->num_non_spec ? p->leading_ones : p->num_non_spec;
-    for (int32_t k = 0; k < ones; k++) row[k] = k;
-    memset(tile, 0, (size_t)ones * sizeof *tile);
-    for (int32_t k = ones; k < p->num_non_spec; k++) {
-        int32_t at = p->tile_start[k], n = p->tile_start[k + 1] - at;
-        for (int32_t j = 0; j < n; j++) row[at + j] = k;
-        for (int32_t j = 0; j < n; j++) tile[at + j] = j;
-    }
-    pad32(arena, GDN_FIELD_batch_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
-    pad32(arena, GDN_FIELD_token_chunk_offset_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
-}
-
 static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_t dtype)
 {
     int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->first_prefill, n = p->num_non_spec;
@@ -199,6 +95,10 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
 void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
+    if (p->has_bucket) {
+        gdn_fill_bucket(arena, in);
+        return;
+    }
     if (p->speculative) {
         fill_spec(arena, in);
         fill_token_lists(arena, p);

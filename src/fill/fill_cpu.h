@@ -7,4 +7,7 @@
 
 void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *inputs);
 
+/* The same where full_cuda_graph is mixed: classes without rows are all padding. */
+void gdn_fill_bucket(gdn_arena *arena, const gdn_fill_inputs *inputs);
+
 #endif

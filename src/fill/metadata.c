@@ -1,6 +1,8 @@
 /* The step's scalars and tensor views; the same on every device. */
 #include "fill/metadata.h"
 
+#include "fill/bucket_shapes.h"
+
 #include <string.h>
 
 /* A view of a field's buffer, `skip_bytes` into it. */
@@ -72,10 +74,21 @@ static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gd
     VECTOR(checkpoint_rows, GDN_INT64, p->num_kept_rows);
 }
 
+/* Every tensor of a bucket is there, as long as the bucket says. */
+static void set_bucket(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
+{
+    gdn_bucket_shapes(meta, settings, p->bucket_rows, p->bucket_tokens);
+#define X(name, type, capacity, per_group) \
+    if (meta->name.ndim) meta->name.data = gdn_arena_at(arena, GDN_FIELD_##name, 0);
+    GDN_FIELDS(X)
+#undef X
+}
+
 void gdn_metadata_set(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
     int64_t step = meta->step;
     memset(meta, 0, sizeof *meta);
+    if (p->has_bucket) set_bucket(meta, arena, settings, p);
     meta->step = step;
     meta->num_prefills = p->num_prefills;
     meta->num_prefill_tokens = p->num_prefill_tokens;
@@ -85,10 +98,11 @@ void gdn_metadata_set(gdn_metadata *meta, const gdn_arena *arena, const gdn_sett
     meta->num_spec_decode_tokens = p->num_spec_decode_tokens;
     meta->num_actual_tokens = p->num_actual_tokens;
     meta->num_rows = p->num_reqs;
-    meta->num_tiles = p->has_prefills ? p->tiles : 0;
+    meta->num_tiles = p->has_prefills ? p->launched_tiles : 0;
     meta->uniform_spec_sequence_length = p->uniform_spec_length;
     meta->checkpoint_every_n_tokens = p->checkpoint_every;
     meta->num_checkpoints = p->num_checkpoints;
+    if (p->has_bucket) return;
     if (p->speculative) set_spec(meta, arena, settings, p);
     if (!p->speculative || p->mixed) set_non_spec(meta, arena, settings, p);
     if (p->has_prefills) set_prefills(meta, arena, settings, p);

@@ -5,10 +5,36 @@
 #ifndef GDN_OUTPUT_RULES_H
 #define GDN_OUTPUT_RULES_H
 
+#include "gdnmeta.h"
 #include "partition/row_rules.h"
 
 /* Padding, and what stands for "none". */
 enum { GDN_PAD_ACCEPTED = 1, GDN_NO_TILE = -1 };
+
+/* The boundary that element e of a class's *_query_start_loc or chunk_offsets is: the class starts at `first` of `last`
+ * + 1 boundaries, and padding repeats the last. */
+GDN_RULE int32_t gdn_bound_at(int32_t e, int32_t first, int32_t last)
+{
+    return e < last - first ? first + e : last;
+}
+
+/* Buckets: the class of the token at `at` of the batch's `tokens`. Prefills stand behind all other non-spec rows. */
+GDN_RULE uint8_t gdn_token_class(int64_t at, int64_t tokens, int32_t is_spec, int64_t prefills_from)
+{
+    if (at >= tokens) return GDN_TOKEN_PADDING;
+    return is_spec ? GDN_TOKEN_SPEC : at < prefills_from ? GDN_TOKEN_DECODE : GDN_TOKEN_PREFILL;
+}
+
+/* Buckets: what lists and pairs name where there is no token or chunk. */
+GDN_RULE int64_t gdn_no_token(int64_t bucket_tokens)
+{
+    return bucket_tokens;
+}
+
+GDN_RULE int32_t gdn_no_chunk(int32_t bucket_rows, int32_t second)
+{
+    return second ? 0 : bucket_rows;
+}
 
 /* Position in the batch of token j of a row that starts at row_start. */
 GDN_RULE int64_t gdn_token_position(int64_t row_start, int64_t j)

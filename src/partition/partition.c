@@ -2,6 +2,7 @@
  */
 #include "partition/partition.h"
 
+#include "partition/bucket.h"
 #include "partition/checkpoints.h"
 #include "partition/classify.h"
 #include "base/fields.h"
@@ -41,7 +42,7 @@ static gdn_status size_for_graph(gdn_partition *p, const gdn_settings *settings,
 {
     int32_t rules = settings->config.rules, cap = settings->cap;
     int32_t target = rules == GDN_RULES_VLLM_2026_04 ? p->num_actual_tokens : p->num_reqs;
-    if (!settings->config.full_cuda_graph || p->num_prefills) return GDN_OK;
+    if (!settings->config.full_cuda_graph || p->num_prefills || p->has_bucket) return GDN_OK;
 
     if (rules == GDN_RULES_STRICT) {
         p->for_graph = p->num_reqs <= cap && p->num_spec_decode_tokens <= cap;
@@ -87,7 +88,7 @@ static void sum_chunks_and_tiles(gdn_partition *p, const gdn_settings *settings)
 {
     const int32_t *start = p->non_spec_start;
     int32_t n = p->num_non_spec, first, chunks = 0, tiles;
-    p->first_prefill = p->speculative ? 0 : p->num_decodes;
+    p->first_prefill = p->speculative && !p->has_bucket ? 0 : p->num_decodes;
     p->chunk_row = first = settings->config.rules == GDN_RULES_VLLM_2026_04 ? 0 : p->first_prefill;
 
     int32_t ones = p->leading_ones < n ? p->leading_ones : n;
@@ -99,16 +100,19 @@ static void sum_chunks_and_tiles(gdn_partition *p, const gdn_settings *settings)
         p->chunk_start[k - first + 1] = chunks += gdn_pieces(start[k + 1] - start[k], GDN_CHUNK);
     p->chunks = chunks;
     p->tiles = tiles;
-    p->tile_length = 2 * (tiles > GDN_MIN_TILES ? tiles : GDN_MIN_TILES);
+    p->launched_tiles = p->has_bucket ? gdn_bucket_tiles(p->bucket_rows, p->bucket_tokens) : tiles;
+    p->tile_length = 2 * (p->launched_tiles > GDN_MIN_TILES ? p->launched_tiles : GDN_MIN_TILES);
 }
 
 gdn_status gdn_partition_make(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
 {
     gdn_status status = gdn_classify(p, settings, step, error);
+    p->has_bucket = settings->has_buckets;
+    if (!status && p->has_bucket) gdn_bucket_find(p, step);
     if (!status) status = size_for_graph(p, settings, step, error);
     if (!status) status = size_states(p, settings, step, error);
     if (status) return status;
-    p->has_prefills = p->num_prefills > 0;
+    p->has_prefills = p->num_prefills > 0 || p->has_bucket;
     if (p->has_prefills) sum_chunks_and_tiles(p, settings);
     p->has_checkpoints = p->num_kept_rows = p->checkpoint_every = p->num_checkpoints = 0;
     if (p->has_prefills && settings->has_checkpoints) gdn_checkpoints_find(p, settings, step);

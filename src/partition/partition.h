@@ -35,10 +35,15 @@ typedef struct gdn_partition {
     int32_t repeat_column;          /* a table one column wide, for_graph: vLLM repeats it */
     int32_t listed_tokens;          /* length of spec_token_indx: a purely spec step lists S + 1 a row at most */
 
+    /* full_cuda_graph = mixed: the outputs have the lengths of a bucket */
+    int32_t has_bucket, bucket_rows, bucket_tokens;
+    int32_t prefills_from;          /* token of the batch that the first prefill starts at; without one, tokens */
+
     int32_t has_prefills;           /* the launch tables below exist */
     int32_t first_prefill;          /* first non-spec row of the prefill_* outputs */
     int32_t chunk_row;              /* first non-spec row that the chunk tables number */
     int32_t tile_length;            /* of the conv1d tables, their padding included */
+    int32_t launched_tiles;         /* that a launch covers */
     int32_t chunks, tiles;          /* chunk_start[k]: first chunk of row chunk_row + k; tile_start[k]: of row k */
     int32_t uniform_spec_length;    /* tokens of every spec row, 0: they differ */
 

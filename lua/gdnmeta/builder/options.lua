@@ -17,6 +17,12 @@ local function flag(value)
   return is and 1 or is == false and 0 or nil, wanted
 end
 
+-- GDN_GRAPH_*
+local function graph(value)
+  if value == "mixed" then return lib.GDN_GRAPH_MIXED end
+  return flag(value), [[true, false or "mixed"]]
+end
+
 local function device(value)
   if value == "cpu" then return lib.GDN_DEVICE_CPU end
   if value == "auto" then return lib.GDN_DEVICE_AUTO end
@@ -38,6 +44,7 @@ local KINDS = {
   NUMBER = function(o) return integer(ranges.of(o.name)), o.default end,
   OR_NONE = function(o) return integer(ranges.of(o.name)), o.default > 0 and o.default or nil end,
   FLAG = function(o) return flag, o.default == 1 end,
+  GRAPH = function() return graph, false end,
   CODE = function(o)
     local names = NAMES[o.name]
     assert(o.low == 0 and #names == o.high + 1, "config_fields.h has other codes than NAMES: " .. o.name)
@@ -82,7 +89,8 @@ local M = { NAMES = NAMES }
 ---@return any
 function M.given(config, option)
   local code = config[option.name]
-  if option.kind == "FLAG" then return code ~= 0 end
+  if option.kind == "GRAPH" and code == lib.GDN_GRAPH_MIXED then return "mixed" end
+  if option.kind == "FLAG" or option.kind == "GRAPH" then return code ~= 0 end
   if option.kind == "CODE" then return NAMES[option.name][code + 1] end
   return code
 end

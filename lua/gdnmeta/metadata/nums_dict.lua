@@ -11,7 +11,7 @@ local TILE = 8 -- tokens
 local M = {}
 
 --- nums_dict of a step with prefills: [8] = nums [n] tiles of each non-spec row, mlist [tot] row of
---- each tile, offsetlist [tot] tile of the row.
+--- each tile, offsetlist [tot] tile of the row. In a bucket tot is what a launch covers: -1 after the tiles.
 ---@param meta table a metadata object whose step has prefills
 ---@return table
 function M.record(meta)
@@ -22,6 +22,7 @@ function M.record(meta)
     nums[row] = math.ceil((boundaries[row + 1] - boundaries[row]) / TILE)
     total = total + nums[row]
   end
+  if meta.token_class then total = meta.num_tiles end
   local rows, offsets, tile = int64s_t(total), int32s_t(total), 0
   for row = 0, n - 1 do
     for offset = 0, nums[row] - 1 do
@@ -29,6 +30,7 @@ function M.record(meta)
       tile = tile + 1
     end
   end
+  for i = tile, total - 1 do rows[i], offsets[i] = -1, -1 end
   return {
     [TILE] = {
       nums = tensor.vector(core, nums, INT32, n),

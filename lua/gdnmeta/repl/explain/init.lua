@@ -3,7 +3,7 @@ local args = require "gdnmeta.native.args"
 local fields = require("gdnmeta.native.schema").fields
 
 local ENTRIES = {}
-for _, room in ipairs { "counts", "rows", "prefills", "checkpoints" } do
+for _, room in ipairs { "counts", "rows", "prefills", "checkpoints", "buckets" } do
   for name, entry in pairs(require("gdnmeta.repl.explain." .. room)) do ENTRIES[name] = entry end
 end
 

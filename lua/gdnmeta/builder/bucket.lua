@@ -1,0 +1,65 @@
+-- Buckets of full_cuda_graph = "mixed": (rows, tokens), from which all shapes follow.
+local args = require "gdnmeta.native.args"
+local schema = require "gdnmeta.native.schema"
+local tensor = require "gdnmeta.tensor"
+
+local INT32_MAX = args.INT32_MAX
+local NUMBERS = { "num_rows", "num_actual_tokens", "num_tiles" }
+local SIZES = { rows = true, tokens = true }
+
+local M = {}
+
+--- What is wrong with the sizes of a bucket, before the core is asked.
+---@param rows any
+---@param tokens any
+---@return string|nil message
+function M.wrong(rows, tokens)
+  if not args.integer(rows, 0, INT32_MAX) then
+    return args.wrong_integer("rows", rows, 0, INT32_MAX)
+  elseif not args.integer(tokens, 0, INT32_MAX) then
+    return args.wrong_integer("tokens", tokens, 0, INT32_MAX)
+  end
+end
+
+--- The sizes in { rows =, tokens = }.
+---@param inputs any
+---@return integer|nil rows, integer|string tokens or what is wrong
+function M.sizes(inputs)
+  if type(inputs) ~= "table" then return nil, args.wrong("inputs", inputs, "a table") end
+  local given, unknown = args.take(inputs, SIZES)
+  if not given then
+    return nil, ("unknown input %s, want rows and tokens of a bucket"):format(args.word(unknown))
+  end
+  local message = M.wrong(given.rows, given.tokens)
+  if message then return nil, message end
+  return given.rows, given.tokens
+end
+
+--- The options, with full_cuda_graph as buckets want it. Others are left for the parser to judge.
+---@param given any
+---@return any
+function M.options(given)
+  if given == nil then return { full_cuda_graph = "mixed" } end
+  if type(given) ~= "table" or given.full_cuda_graph ~= nil then return given end
+  local options = { full_cuda_graph = "mixed" }
+  for name, value in next, given do options[name] = value end
+  return options
+end
+
+--- A gdn_metadata without data as a table: numbers by name, { shape, dtype, per_group } for each tensor.
+---@param struct ffi.cdata*
+---@return table
+function M.shapes(struct)
+  local bucket = {}
+  for _, name in ipairs(NUMBERS) do bucket[name] = struct[name] end
+  for _, name in ipairs(schema.fields.tensors) do
+    local t = struct[name]
+    if t.ndim > 0 then
+      bucket[name] = { shape = t.ndim == 1 and { t.shape[0] } or { t.shape[0], t.shape[1] },
+                       dtype = tensor.DTYPES[t.dtype], per_group = schema.fields.per_group[name] }
+    end
+  end
+  return bucket
+end
+
+return M
