@@ -52,6 +52,8 @@ function M.engine(c, policy)
     kv_tokens = c.kv_tokens, kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
     kv_headroom = c.kv_headroom,
     admit_after_preemption = c.admit_after_preemption,
+    preempt_limit = c.preempt_limit, rekey_limit = c.rekey_limit, capture_sizes = c.capture_sizes,
+    default_drafts = c.default_drafts, aging = c.aging, ttft = c.ttft, tpot = c.tpot, cost = c.cost,
     on_policy_error = c.on_policy_error, breaker = c.breaker, policy_budget = c.policy_budget,
   })
 end
@@ -90,9 +92,8 @@ function Play:submit(request)
   end
   local given = { id = request.id, prompt_tokens = request.prompt_tokens, max_tokens = request.max_tokens,
                   user = request.user, class = request.class, weight = request.weight,
-                  priority = request.priority,
-                    arrival = self.now,
-                  checkpoint = checkpoint }
+                  priority = request.priority, ttft = request.ttft, tpot = request.tpot,
+                  deadline = request.deadline, arrival = self.now, checkpoint = checkpoint }
   local ok = self.engine:submit(given)
   if not ok then return false end
   self.books:submit(given)
