@@ -62,7 +62,7 @@ extern "C" {
 
 /* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
  * no longer fit. gdn_abi() tells the library's. */
-enum { GDN_ABI = 4 }; /* a59d30066f99edde */
+enum { GDN_ABI = 4 }; /* 12784fa8aa8a9c34 */
 
 /* ---- 1. Status ---- */
 
@@ -205,7 +205,8 @@ GDN_API gdn_status gdn_builder_borrow_table(gdn_builder *b, int32_t group, GDN_N
 
 /* What a builder asked of its device, so far. */
 typedef struct gdn_counters {
-    int64_t launches;      /* one a build that is not skipped; with check or poison one more, and one a gdn_check */
+    int64_t launches;      /* one a build that is not skipped; with check or poison one more, and one a gdn_check or
+                              gdn_bring_* */
     int64_t ring_launches; /* of those: the step was too large to travel inside the launch */
     int64_t ring_waits;    /* of those: all buffers for such steps were in flight, so the build waited */
     int64_t reads;         /* gdn_builder_read */
@@ -582,7 +583,79 @@ GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, GDN_NULL_OK 
  * GDN_EDEVICE. */
 GDN_API gdn_status gdn_check(gdn_builder *b, GDN_NULL_OK void *stream);
 
-/* ---- 10. Reordering rows ---- */
+/* ---- 10. States for kernels that read where they write ---- */
+
+/* Under rules strict a row is read at its read index, and its conv window *_conv_shift tokens into the slot. Kernels
+ * that know neither read the slot that they write. That is wrong after a speculative step, when an `align` window
+ * moves, and for a state that others share. These calls copy states and windows to where such kernels look, before
+ * they run: on `stream`, after the build, by one launch (on the CPU, before the call returns). Nothing is waited for,
+ * copied by the driver or allocated.
+ *
+ * The device reads the step's index tensors, so that a launch may be captured in a graph: replayed after another build
+ * it serves that step. It looks at as many rows as the last build's tensors had when it was captured, which must be
+ * those of the steps that it serves (steps padded to one size have them). It writes slots that the step's rows write,
+ * of rows that need it. Which these are, with
+ *     R  the row's read index, W  the first slot that it writes: non_spec_state_indices_tensor[row] or
+ *     spec_state_indices_tensor[row, 0], h  its conv shift, a  num_accepted_tokens[row]:
+ *
+ *   row                         state                               window
+ *   non-spec (GDN_BRING_FIRST:  R to W, unless R = W                h = 0: R to W, whole, unless R = W
+ *     speculative ones too)                                         h > 0: tokens h .. length - 1 of V to W's
+ *                                                                          0 .. length - 1 - h; the last h stay
+ *   speculative,                R to A, unless R = A; A is slot     R to W, whole and not shifted (the kernel does
+ *     GDN_BRING_ACCEPTED          a - 1 that the row writes         that), unless R = A or R = W
+ *   any with R or the target    nothing                             nothing
+ *     null or outside the pool (padding, fresh rows, captures)
+ *
+ * V is where the last step left the window. GDN_WINDOWS_IN_FIRST: in the first slot that it wrote, as vLLM's conv
+ * kernels do, and so V = W. This is right where a row's table keeps its columns, and needs h = 0 of a state that
+ * comes from elsewhere. GDN_WINDOWS_IN_EVERY: in each slot that it wrote, as gdnmeta's reference layer does, and V = R.
+ * Mode align needs the latter where windows move; that is its default, the other modes' is the former.
+ *
+ * GDN_BRING_ACCEPTED is for kernels that start a speculative row from column a - 1 of its slots, as vLLM's do. Where
+ * an `align` window moved and a row has fewer tokens than a, it has no such slot: such hosts want GDN_BRING_FIRST, and
+ * kernels that get accepted counts of 1. GDN_BRING_LEAVE is for kernels of speculative rows that follow the read
+ * indices.
+ *
+ * Several rows may read one slot. No row may write a slot that another reads, or that another writes: strict refuses
+ * such a step unless check_unique is 0, and then the host's pool must guarantee it. */
+enum { GDN_BRING_ACCEPTED = 0, GDN_BRING_FIRST = 1, GDN_BRING_LEAVE = 2 };
+enum { GDN_WINDOWS_BY_MODE = 0, GDN_WINDOWS_IN_FIRST = 1, GDN_WINDOWS_IN_EVERY = 2 };
+enum { GDN_MAX_POOLS = 64 }; /* of one call */
+
+/* Pools of recurrent states, alike and of one cache group: those of its layers, or some of them. */
+typedef struct gdn_state_pools {
+    uint32_t size;       /* sizeof(gdn_state_pools) as the caller compiled it */
+    int32_t group;
+    int32_t spec_rows;   /* GDN_BRING_* */
+    int32_t num_pools;   /* 1 .. GDN_MAX_POOLS */
+    void *const *pools;  /* [num_pools] of num_slots slots each, of the builder's device; none overlaps another */
+    int64_t slot_bytes;  /* 1 .. 64 MiB; any type of state */
+    int64_t slot_stride; /* bytes from a slot to the next, >= slot_bytes; 0: slot_bytes */
+} gdn_state_pools;
+
+/* Pools of conv windows: `channels` channels of `length` tokens a slot, in any order. */
+typedef struct gdn_window_pools {
+    uint32_t size;          /* sizeof(gdn_window_pools) as the caller compiled it */
+    int32_t group;
+    int32_t spec_rows;      /* GDN_BRING_* */
+    int32_t windows_in;     /* GDN_WINDOWS_* */
+    int32_t num_pools;
+    int32_t channels;       /* 1 .. 2^24 */
+    int32_t length;         /* tokens kept of a channel, S + 1 .. 1024; taps - 1 + S for steps with drafts */
+    int32_t element_bytes;  /* 1, 2, 4 or 8; a slot has 64 MiB at most */
+    void *const *pools;     /* aligned to element_bytes */
+    int64_t strides[3];     /* elements from a slot, a channel, a token to the next, 1 .. 2^40;
+                               all 0: [num_slots, channels, length] without gaps */
+} gdn_window_pools;
+
+/* Errors, with nothing written: GDN_EINVAL for what is said above, rules other than strict, a builder that has built
+ * nothing, pools that overlap each other, themselves or the builder's tensors, memory that is not the device's or ends
+ * before the last slot (on the CPU: that is a CUDA device's, where a driver is loaded); GDN_EDEVICE. */
+GDN_API gdn_status gdn_bring_states(gdn_builder *b, const gdn_state_pools *states, GDN_NULL_OK void *stream);
+GDN_API gdn_status gdn_bring_windows(gdn_builder *b, const gdn_window_pools *windows, GDN_NULL_OK void *stream);
+
+/* ---- 11. Reordering rows ---- */
 
 /* Put a host's rows into the order that gdn_build wants, by the fewest moves of rows that lie
  * outside their region: 0 decode, 1 short extend, 2 long extend, 3 first chunk. order[i]

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local batches = require "gdnmeta.batch"
+local bring = require "gdnmeta.builder.bring"
 local args = require "gdnmeta.native.args"
 local bucket = require "gdnmeta.builder.bucket"
 local verify = require "gdnmeta.builder.verify"
@@ -51,6 +52,7 @@ methods.strict("Builder", Builder, nil, {
 for name, method in pairs(tables) do Builder[name] = method end
 for name, method in pairs(device_inputs.methods) do Builder[name] = method end
 for name, method in pairs(verify.methods) do Builder[name] = method end
+for name, method in pairs(bring.methods) do Builder[name] = method end
 
 -- A build succeeded: views of the step before are stale from here on.
 local function succeeded(self)

@@ -108,7 +108,7 @@ describe("builder:build", function()
                             "borrow_table", "borrow_device_table", "borrow_device_seq_lens",
                             "borrow_device_accepted", "take_device_error",
                             "peek_device_error", "take_check_result", "peek_check_result",
-                            "counters" } do
+                            "counters", "bring_states", "bring_windows" } do
       local wanted = ("gdnmeta.Builder:%s: call it with a colon"):format(name)
       for _, argument in ipairs { batch, {}, 0, "s" } do
         raises(wanted, function() builder[name](argument) end)

@@ -30,6 +30,10 @@ local function things()
   t.raw = ffi.new "gdn_raw"
   t.raw.size = ffi.sizeof "gdn_raw"
   t.tensor = t.meta.non_spec_query_start_loc
+  t.pool = ffi.new "char[1024]"
+  t.pools = ffi.new("void *[1]", t.pool)
+  t.states = ffi.new("gdn_state_pools", ffi.sizeof "gdn_state_pools", 0, 0, 1, t.pools, 8)
+  t.windows = ffi.new("gdn_window_pools", ffi.sizeof "gdn_window_pools", 0, 0, 0, 1, 1, 1, 1, t.pools)
   return t
 end
 
@@ -61,6 +65,8 @@ local CALLS = {
   gdn_capture_bucket = { { "builder", 2, 8, "?null" }, EINVAL },
   gdn_metadata_group = { { "builder", 0, ffi.new "gdn_metadata" }, EINVAL },
   gdn_check_result = { { "builder", 0, "?violation" }, EINVAL },
+  gdn_bring_states = { { "builder", "states", "?null" }, EINVAL },
+  gdn_bring_windows = { { "builder", "windows", "?null" }, EINVAL },
   gdn_check = { { "builder", "?null" }, EINVAL },
   gdn_builder_read = { { "builder", "ints", "data", 4 }, EINVAL },
   gdn_tensor_export = { { "builder", "tensor", ffi.new "gdn_dlpack *[1]" }, EINVAL },

@@ -84,7 +84,7 @@ end
 --- Run a step, rows as kernel.lua has them.
 function Kernel:run(step, rows, where)
   note_slots(self, step, rows)
-  local meta = self.metadata(step, rows)
+  local meta = self.metadata(step, rows, self)
   gather(self, rows, meta.num_actual_tokens)
   for g = 0, self.groups - 1 do
     local group = meta:group(g)
@@ -107,7 +107,7 @@ function Kernel:check_states(step, where)
       for g = 0, self.groups - 1 do
         local layer, truth, slot = self.layers[g], truth_of(self, g, row.family), noted[g][shift]
         local before = (layer.width - 1) * layer.channels
-        layer.pool:read_window(layer, slot, shift)
+        layer.pool:read_window(layer, self.windows_in_first and noted[g][0] or slot, shift)
         layer.pool:read_state(layer, slot)
         local what = ("group %d request %s"):format(g, tostring(row.id))
         compare(self, layer.history, 0, truth.history, tokens * before, before, where, "%s: window", what)
@@ -130,13 +130,14 @@ local function drawer(seed)
 end
 
 --- For an engine whose texts have `tokens` at most. opts: form; tolerance, 0 by default: the same bits;
---- corrupt(meta, step, rows, group), returns a function that undoes what it did; metadata(step, rows) in
---- place of the step's own.
+--- corrupt(meta, step, rows, group), returns a function that undoes what it did; metadata(step, rows, kernel)
+--- in place of the step's own; windows_in_first: rows leave their windows in the first slot that they write.
 function M.new(engine, tokens, opts)
   local builder = engine.builder
   local self = setmetatable({ groups = builder.num_groups, width = builder.max_blocks_per_row, room = 0,
                               tokens = tokens, layers = {}, truths = {}, tables = {}, steps = 0, finished = 0,
                               tolerance = opts.tolerance or 0, corrupt = opts.corrupt,
+                              windows_in_first = opts.windows_in_first,
                               metadata = opts.metadata or function(step) return step.metadata end }, Kernel)
   for g = 0, self.groups - 1 do
     self.layers[g] = reference.layer { num_spec = builder.num_spec, num_slots = builder.num_slots[g + 1],

@@ -152,6 +152,8 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
                             .check = check,
                             .reserve = reserve,
                             .verify = gdn_cuda_verify,
+                            .check_pool = gdn_cuda_check_pool,
+                            .bring = gdn_cuda_bring,
                             .poison = poison,
                             .release = release,
                             .holders = 1 };

@@ -17,6 +17,7 @@ typedef struct gdn_cuda {
     int retained;    /* the primary context, held by us; else the caller's, which must outlive the builder */
     void *module, *kernels[GDN_CUDA_KERNELS];
     void *verify_kernel; /* the kernel that checks */
+    void *bring_kernels[2]; /* those that bring states, and windows */
     uint64_t arena;
     uint64_t reserved;
     gdn_ring ring;
@@ -45,5 +46,8 @@ gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advi
 gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
                          gdn_error *error);
 gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error);
+gdn_status gdn_cuda_bring(gdn_device *device, const gdn_bring_plan *plan, void *stream, gdn_error *error);
+gdn_status gdn_cuda_check_pool(gdn_device *device, const void *memory, size_t bytes, const char *name,
+                               gdn_error *error);
 
 #endif

@@ -5,6 +5,7 @@
 
 static const char *const KERNEL_NAMES[GDN_CUDA_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large" };
 static const size_t KERNEL_BYTES[GDN_CUDA_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE };
+static const char *const BRING_NAMES[2] = { "gdn_bring_all_states", "gdn_bring_all_windows" };
 
 gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advice, gdn_error *error)
 {
@@ -148,6 +149,9 @@ gdn_status gdn_cuda_load_kernels(gdn_cuda *d, int *absent, gdn_error *error)
             GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of %s", KERNEL_NAMES[i]);
     if ((r = d->driver.cuModuleGetFunction(&d->verify_kernel, d->module, "gdn_verify_all")))
         GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of gdn_verify_all");
+    for (int i = 0; i < 2; i++)
+        if ((r = d->driver.cuModuleGetFunction(&d->bring_kernels[i], d->module, BRING_NAMES[i])))
+            GDN_DRIVER_FAIL(&d->driver, error, r, "cuModuleGetFunction of %s", BRING_NAMES[i]);
     return GDN_OK;
 }
 

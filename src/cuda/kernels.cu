@@ -4,6 +4,7 @@
  * pointer only: the constant bank would replay a load for every address in a warp. */
 #include "verify/verify_element.h"
 #include "cuda/fill_element.h"
+#include "bring/bring_block.h"
 
 template <unsigned BYTES> struct alignas(16) gdn_parameters {
     gdn_head head;
@@ -31,3 +32,25 @@ extern "C" __global__ void __launch_bounds__(GDN_VERIFY_THREADS, 4)
 {
     gdn_verify_block(&c, blockIdx.x, threadIdx.x);
 }
+
+/* Two kernels, so that copying states does not wait for the registers of the other. */
+#define GDN_BRING_KERNEL(name)                                                                                         \
+    extern "C" __global__ void __launch_bounds__(GDN_BRING_THREADS, 2) name(const __grid_constant__ gdn_bring_plan p)  \
+    {                                                                                                                  \
+        __shared__ gdn_bring_list list;                                                                                \
+        for (uint32_t first = 0; first < gdn_bring_rows_in_all(&p); first += GDN_BRING_STRETCH) {                      \
+            gdn_bring_clear(&list, threadIdx.x);                                                                       \
+            __syncthreads();                                                                                           \
+            gdn_bring_mark(&p, first, &list, threadIdx.x);                                                             \
+            __syncthreads();                                                                                           \
+            gdn_bring_count(&list, threadIdx.x);                                                                       \
+            __syncthreads();                                                                                           \
+            gdn_bring_note(&p, first, &list, threadIdx.x);                                                             \
+            __syncthreads();                                                                                           \
+            name##_of(&p, &list, blockIdx.x, gridDim.x, threadIdx.x);                                                  \
+            __syncthreads();                                                                                           \
+        }                                                                                                              \
+    }
+
+GDN_BRING_KERNEL(gdn_bring_all_states)
+GDN_BRING_KERNEL(gdn_bring_all_windows)

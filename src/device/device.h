@@ -5,6 +5,7 @@
 #include "fill/arena.h"
 #include "verify/verify_plan.h"
 #include "fill/fill_inputs.h"
+#include "bring/bring_plan.h"
 
 typedef struct gdn_device gdn_device;
 
@@ -22,6 +23,10 @@ struct gdn_device {
     gdn_status (*reserve)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
     /* Check the outputs of the last fill, in order on `stream`; sets checks->found. */
     gdn_status (*verify)(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error);
+    /* Can kernels of this device write `bytes` at `memory`, as far as is known? `name` is what a refusal calls it. */
+    gdn_status (*check_pool)(gdn_device *device, const void *memory, size_t bytes, const char *name, gdn_error *error);
+    /* Bring states or windows, in order on `stream`. */
+    gdn_status (*bring)(gdn_device *device, const gdn_bring_plan *plan, void *stream, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);
     void (*release)(gdn_device *device); /* by the last holder, on any thread */
@@ -54,6 +59,9 @@ gdn_status gdn_device_cpu_open(gdn_device **out);
  * here that could be a CUDA device, so that a builder which asked for any takes the CPU. */
 gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, gdn_device **out, int *absent,
                                 gdn_error *error);
+
+/* Does a CUDA driver that the process has loaded know `memory` as a device's? */
+int gdn_cuda_owns(const void *memory);
 
 /* For the bench alone: from now on a payload that no launch holds is copied to the device, not read in place. */
 gdn_status gdn_device_cuda_copy_ring(gdn_device *device, gdn_error *error);

@@ -3,6 +3,7 @@
 
 #include "verify/verify_cpu.h"
 #include "fill/fill_cpu.h"
+#include "bring/bring_cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,21 @@ static gdn_status verify(gdn_device *device, gdn_verify_plan *checks, void *stre
     return GDN_OK;
 }
 
+static gdn_status check_pool(gdn_device *device, const void *memory, size_t bytes, const char *name, gdn_error *error)
+{
+    (void)device, (void)bytes;
+    if (!gdn_cuda_owns(memory)) return GDN_OK;
+    return gdn_fail(error, GDN_EINVAL, "%s = %p is memory of a CUDA device, want host memory: this builder's device is "
+                    "the CPU", name, memory);
+}
+
+static gdn_status bring(gdn_device *device, const gdn_bring_plan *plan, void *stream, gdn_error *error)
+{
+    (void)device, (void)stream, (void)error;
+    gdn_bring_cpu(plan);
+    return GDN_OK;
+}
+
 static void poison(gdn_device *device, gdn_arena *arena)
 {
     (void)device;
@@ -85,7 +101,8 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
     d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
-                            .verify = verify, .poison = poison, .release = release, .holders = 1,
+                            .verify = verify, .check_pool = check_pool, .bring = bring, .poison = poison,
+                            .release = release, .holders = 1,
                             .ordinal = GDN_DEVICE_CPU, .found = &d->found };
     *out = &d->face;
     return GDN_OK;

@@ -4,6 +4,7 @@
 
 #include "verify/verify_element.h"
 #include "cuda/fill_element.h"
+#include "bring/bring_block.h"
 
 #include <stddef.h>
 
@@ -54,10 +55,11 @@ void let_go(void);
 /* ---- streams.c: work is a list of operations ---- */
 
 typedef struct operation {
-    enum { NONE, LAUNCH, CHECK, COPY, SET, RECORD } kind;
+    enum { NONE, LAUNCH, CHECK, BRING, COPY, SET, RECORD } kind;
     unsigned grid, shared;
     int kernel;
-    void *launch; /* gdn_launch or gdn_verify_plan */
+    void *launch; /* gdn_launch, gdn_verify_plan or gdn_bring_plan */
+    size_t launch_bytes;
     const unsigned char *ring;
     uint32_t room;
     void *to;
@@ -73,5 +75,6 @@ void drain_all(void);
 
 void run_launch(const operation *o);
 void run_checks(const operation *o);
+void run_bring(const operation *o);
 
 #endif

@@ -49,6 +49,8 @@ static void reach_launch(const gdn_head *h, const unsigned char *payload)
     }
 }
 
+enum { INSPECTOR = 3, BRINGS_STATES, BRINGS_WINDOWS, NUM_KERNELS };
+
 void run_launch(const operation *o)
 {
     const gdn_launch *launch = o->launch;
@@ -75,10 +77,36 @@ void run_checks(const operation *o)
     seed++;
 }
 
-enum { INSPECTOR = 3, NUM_KERNELS = 4 };
+void run_bring(const operation *o)
+{
+    const gdn_bring_plan *p = o->launch;
+    uint64_t a = multiplier(o->grid, seed);
+    reach(p->rows[0].write);
+    reach(p->rows[1].write);
+    for (uint32_t i = 0; i < p->num_pools; i++) reach(p->pools[i]);
+    for (unsigned n = 0; n < o->grid; n++) {
+        uint32_t block = (uint32_t)((a * n + seed) % o->grid), odd = (uint32_t)(2 * (seed + n) + 1);
+        gdn_bring_list list;
+        memset(&list, 0xee, sizeof list);
+        for (uint32_t first = 0; first < gdn_bring_rows_in_all(p); first += GDN_BRING_STRETCH) {
+#define PHASE(call)                                                                                          \
+    for (uint32_t t = 0, thread; thread = (odd * t + n) % GDN_BRING_THREADS, t < GDN_BRING_THREADS; t++) call
+            PHASE(gdn_bring_clear(&list, thread));
+            PHASE(gdn_bring_mark(p, first, &list, thread));
+            PHASE(gdn_bring_count(&list, thread));
+            PHASE(gdn_bring_note(p, first, &list, thread));
+            if (o->kernel == BRINGS_WINDOWS) PHASE(gdn_bring_all_windows_of(p, &list, block, o->grid, thread));
+            else PHASE(gdn_bring_all_states_of(p, &list, block, o->grid, thread));
+#undef PHASE
+        }
+    }
+    seed++;
+}
+
 static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large",
-                                                  "gdn_verify_all" };
-static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_verify_plan) };
+                                                  "gdn_verify_all", "gdn_bring_all_states", "gdn_bring_all_windows" };
+static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_verify_plan),
+                                           sizeof(gdn_bring_plan), sizeof(gdn_bring_plan) };
 
 API int cuModuleGetFunction(void **out, void *module, const char *name)
 {
@@ -99,12 +127,14 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
     if (!current() || kernel < 0 || kernel >= NUM_KERNELS) return INVALID_HANDLE;
     if (!gx || gy != 1 || gz != 1 || bx != GDN_THREADS || by != 1 || bz != 1 || shared > GDN_SHARED || extra)
         return INVALID_VALUE;
-    operation o = { .kind = kernel == INSPECTOR ? CHECK : LAUNCH, .grid = gx, .shared = shared, .kernel = kernel };
+    operation o = { .kind = kernel < INSPECTOR ? LAUNCH : kernel == INSPECTOR ? CHECK : BRING, .grid = gx,
+                    .shared = shared, .kernel = kernel };
     /* As much of the parameters as the kernel has, and no more: ASan sees what reaches beyond. */
-    o.launch = aligned_alloc(16, (SIZES[kernel] + 15) / 16 * 16);
+    o.launch_bytes = (SIZES[kernel] + 15) / 16 * 16;
+    o.launch = aligned_alloc(16, o.launch_bytes);
     memcpy(o.launch, arguments[0], SIZES[kernel]);
-    if (kernel != INSPECTOR) memcpy(&o.ring, arguments[1], sizeof o.ring);
-    if (kernel != INSPECTOR) memcpy(&o.room, arguments[2], sizeof o.room);
+    if (kernel < INSPECTOR) memcpy(&o.ring, arguments[1], sizeof o.ring);
+    if (kernel < INSPECTOR) memcpy(&o.room, arguments[2], sizeof o.room);
     count.launches++;
     count.blocks += gx;
     return enqueue(s, o);

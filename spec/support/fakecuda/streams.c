@@ -27,6 +27,8 @@ static void run(operation *o)
         run_launch(o);
     } else if (o->kind == CHECK) {
         run_checks(o);
+    } else if (o->kind == BRING) {
+        run_bring(o);
     } else if (o->kind == SET) {
         reach((uint64_t)(uintptr_t)o->to);
         memset(o->to, o->kernel, o->bytes);
@@ -199,10 +201,18 @@ API int cuGraphLaunch(void *executable, void *s)
 {
     graph *g = executable;
     for (int i = 0; i < g->length; i++) {
-        int r = enqueue(s, g->nodes[i]);
+        operation o = g->nodes[i];
+        if (o.launch) o.launch = memcpy(aligned_alloc(16, o.launch_bytes), o.launch, o.launch_bytes);
+        int r = enqueue(s, o);
         if (r) return r;
     }
     return OK;
 }
-API int cuGraphExecDestroy(void *executable) { free(executable); return OK; }
+API int cuGraphExecDestroy(void *executable)
+{
+    graph *g = executable;
+    for (int i = 0; i < g->length; i++) free(g->nodes[i].launch);
+    free(g);
+    return OK;
+}
 API int cuGraphDestroy(void *g) { free(g); return OK; }
