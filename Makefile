@@ -159,7 +159,7 @@ asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
 
 # Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
 # memory, where valgrind leaves it other room for machine code.
-CORE_SPECS := $(foreach name,batch builder build_raw raw_refusals metadata tensor tables list_arguments legality \
+CORE_SPECS := $(foreach name,batch builder build_raw raw_refusals metadata tensor tables list_arguments strict_clauses \
   strict oracle dlpack dlpack_owners kernel_conventions,$(wildcard spec/*/$(name)_spec.lua))
 valgrind: deps all $(FAKE)
 	@scripts/deps valgrind

@@ -9,7 +9,7 @@ ffi.cdef [[
   double bench_build(const bench_pair *pair, int32_t rounds);
   double bench_floor(const bench_pair *pair, int32_t rounds);
   int64_t bench_arena_bytes(const gdn_builder *b);
-  void bench_skip_legality(gdn_builder *b, int32_t skip);
+  void bench_skip_strict(gdn_builder *b, int32_t skip);
   int64_t bench_checksum(const char *memory, int64_t bytes);
   struct bench_time { long seconds, nanoseconds; };
   int clock_gettime(int clock, struct bench_time *now);
@@ -95,11 +95,11 @@ local function bench_strict(workload)
   local unique = workloads.prepare(workload, { rules = "strict" })
   local pair, unique_pair = pair_of(step), pair_of(unique)
   local function with(rounds)
-    loops.bench_skip_legality(step.builder.handle, 0)
+    loops.bench_skip_strict(step.builder.handle, 0)
     return loops.bench_build(pair, rounds)
   end
   local function without(rounds)
-    loops.bench_skip_legality(step.builder.handle, 1)
+    loops.bench_skip_strict(step.builder.handle, 1)
     return loops.bench_build(pair, rounds)
   end
   local function uniquely(rounds) return loops.bench_build(unique_pair, rounds) end

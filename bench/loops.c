@@ -19,7 +19,7 @@ typedef struct bench_pair {
 GDN_API double bench_build(const bench_pair *pair, int32_t rounds);
 GDN_API double bench_floor(const bench_pair *pair, int32_t rounds);
 GDN_API int64_t bench_arena_bytes(const gdn_builder *b);
-GDN_API void bench_skip_legality(gdn_builder *b, int32_t skip);
+GDN_API void bench_skip_strict(gdn_builder *b, int32_t skip);
 GDN_API int64_t bench_checksum(const char *memory, int64_t bytes);
 
 static double now_ns(void)
@@ -122,7 +122,7 @@ int64_t bench_arena_bytes(const gdn_builder *b)
     return (int64_t)b->arena.bytes;
 }
 
-void bench_skip_legality(gdn_builder *b, int32_t skip)
+void bench_skip_strict(gdn_builder *b, int32_t skip)
 {
     b->skip_strict = skip;
 }

@@ -70,14 +70,14 @@ end
 --- gdn.sim.run, with a bar, without the wall clock, and with policy failures raised.
 ---@param what string what the bar calls it
 ---@param options table of sim.run
----@param observe function|nil called after every step: observe(tally, seconds)
+---@param observe function|nil called after every step: observe(counters, seconds)
 ---@return table run
 function Scenario:simulate(what, options, observe)
   local o = { measure = false, on_policy_error = "raise" }
   for name, value in pairs(options) do o[name] = value end
-  function o.progress(tally, seconds)
-    self:show(what, tally.finished, tally.n, "requests")
-    if observe then observe(tally, seconds) end
+  function o.progress(counters, seconds)
+    self:show(what, counters.finished, counters.n, "requests")
+    if observe then observe(counters, seconds) end
   end
   local run = assert(require("gdnmeta.sim").run(o))
   self.progress:clear()

@@ -8,31 +8,31 @@ local Service = {}
 Service.__index = Service
 
 -- Requests from `low` on may still change; counts what each got since last time.
-local function count(self, tally, seconds)
+local function count(self, counters, seconds)
   local second = math.floor(seconds)
   local given = self.given[second] or {}
   self.given[second] = given
   for u = 1, #self.names do self.busy[u] = 0 end
-  for i = self.low, tally.arrived do
+  for i = self.low, counters.arrived do
     local request, u = self.requests[i], self.user[i]
     local tokens = 0
-    if tally.start[i] >= 0 and not self.started[i] then
+    if counters.start[i] >= 0 and not self.started[i] then
       self.started[i], tokens = true, request.prompt
     end
-    tokens = tokens + 2 * (tally.got[i] - (self.got[i] or 0))
-    self.got[i] = tally.got[i]
+    tokens = tokens + 2 * (counters.got[i] - (self.got[i] or 0))
+    self.got[i] = counters.got[i]
     self.total[u], given[u] = self.total[u] + tokens, (given[u] or 0) + tokens
-    local is_running = tally.start[i] >= 0 and tally.waits[i] == 0 and tally.done[i] == 0
+    local is_running = counters.start[i] >= 0 and counters.waits[i] == 0 and counters.done[i] == 0
     if is_running then self.busy[u] = self.busy[u] + request.prompt + request.output end
-    if i == self.low and tally.done[i] == 1 then self.low = i + 1 end
+    if i == self.low and counters.done[i] == 1 then self.low = i + 1 end
   end
   for u = 1, #self.names do self.busiest = math.max(self.busiest, self.busy[u]) end
 end
 
 -- While somebody who waits is given nothing, what the one who is given most of the others takes.
-local function look_for_the_unserved(self, tally, seconds)
+local function look_for_the_unserved(self, counters, seconds)
   for u, name in ipairs(self.names) do
-    local account, since = tally.fairness.users[name], self.since[u]
+    local account, since = counters.fairness.users[name], self.since[u]
     if not account or account.waiting == 0 or not since or self.total[u] ~= since.own then
       if not since then
         since = { others = {} }
@@ -50,9 +50,9 @@ local function look_for_the_unserved(self, tally, seconds)
 end
 
 --- To be called after every step.
-function Service:observe(tally, seconds)
-  count(self, tally, seconds)
-  look_for_the_unserved(self, tally, seconds)
+function Service:observe(counters, seconds)
+  count(self, counters, seconds)
+  look_for_the_unserved(self, counters, seconds)
 end
 
 --- U of docs/policy.md: how far counters may be apart.

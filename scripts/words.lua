@@ -1,41 +1,45 @@
--- Words that names of files and identifiers of lua/ and src/ no longer have: `make lint` refuses them. Names
--- that gdnmeta.h declares are public and stay. Where a line says "still used", identifiers may have it until
--- they are renamed; "still used, also by files": names of files too. A line that need not say so is named.
+-- Words that names of files and identifiers no longer have: `make lint` refuses them. Names that gdnmeta.h
+-- declares are public and stay, and so do those of PUBLIC. "in src": of C alone, for Lua the word means
+-- something else. "still in src": C identifiers may have it until they are renamed.
 local WORDS = [[
 answers         results_in
 borrowed        lent
-cells           state_indices            -- still used
+cells           state_indices            -- still in src, in src
 checker         verifier
-conservation    token_accounting         -- still used
+conservation    token_accounting
 contents        read_file
 drafts_named    any_drafts_given
-face            public, control          -- still used
-forks           fork_count               -- still used
-high_cover      slots_to                 -- still used
+face            public, control          -- still in src
+forks           fork_count               -- still in src, in src
+high_cover      slots_to
 interpreted     uncompiled
-judge           validate                 -- still used
-knee            max_rate                 -- still used
-kv_cover        kv_reserved_to           -- still used
-lane            group                    -- still used
+judge           validate                 -- still in src
+knee            max_rate, bend
+kv_cover        kv_reserved_to
+lane            group
 legality        strict
-low_cover       slots_from               -- still used
-owed            pending_release          -- still used
-proof           verify_plan              -- still used
-propose         schedule                 -- still used
+low_cover       slots_from
+owed            coming
+proof           verify_plan
+propose         schedule, plan
 reads_named     any_reads_given
-receiver        methods                  -- still used
-region          row_order                -- still used
+receiver        methods
+region          row_order
 resident        device_inputs
-room            memory                   -- still used, also by files
-scratch         c_buffers                -- still used
-seat            table_row                -- still used
-sections        hook_loops               -- still used
-segments        payload_outputs          -- still used
-sizing          token_limits             -- still used
-staged          for_graph                -- still used
+room            memory, what is left     -- still in src
+scratch         c_buffers, work_arrays   -- still in src
+seat            table_row
+sections        loops
+segments        payload_outputs          -- still in src
+sizing          token_limits
+staged          for_graph                -- still in src
 tail_row        first_prefill
-tally           counters                 -- still used
+tally           counters
 ]]
+
+-- Of Lua: what users have in results and recordings, and methods of the release before.
+local PUBLIC = { conservation = "sim.run's result", seats = "why a request waited, in recordings",
+                 room = "plan:room()", lanes = "DLPack's" }
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -58,37 +62,44 @@ for name in read "src/gdnmeta.h":gmatch "[%a_][%w_]*" do public[name] = true end
 
 local words = {}
 for line in WORDS:gmatch "[^\n]+" do
-  local word, better = line:match "^(%S+)%s+(.-)%s*$"
-  local still = better:find("-- still used", 1, true) ~= nil
-  words[#words + 1] = { word = word, better = better:match "^(.-)%s*%-%-" or better, still = still,
-                        files = better:find("also by files", 1, true) ~= nil }
+  local word, better, scope = line:match "^(%S+)%s+(.-)%s*%-%-(.*)$"
+  if not word then word, better = line:match "^(%S+)%s+(.-)%s*$" end
+  scope = scope or ""
+  words[#words + 1] = { word = word, better = better, still = scope:find "still in src" ~= nil,
+                        only_c = scope:find ", in src" ~= nil or scope:find "^ in src" ~= nil }
 end
 
 -- A word stands in a name where whole parts of it do: `seat` in free_seats, not in seating.
 local function look(name, where, is_file)
-  if public[name] then return end
+  local is_c = not where:find "%.lua$"
+  if public[name] or not is_c and PUBLIC[name] and not is_file then return end
   local parts = ("_%s_"):format((name:lower():gsub("%.%w+$", "")))
   for _, w in ipairs(words) do
-    if parts:find("_" .. w.word .. "s?_") then
-      used[w.word] = used[w.word] or not is_file
-      if not w.still or is_file and not w.files then
+    if parts:find("_" .. w.word .. "s?_") and (is_c or not w.only_c) then
+      used[w.word] = used[w.word] or is_c and not is_file
+      if not w.still or is_file or not is_c then
         problems[("%s: %s has the retired word %s, say %s"):format(where, name, w.word, w.better)] = true
       end
     end
   end
 end
 
-local find = io.popen "find lua src '(' -name '*.lua' -o -name '*.[ch]' -o -name '*.cu' ')' -type f"
+local find = io.popen("find lua src spec bench examples -type f "
+  .. "'(' -name '*.lua' -o -name '*.[ch]' -o -name '*.cu' ')'")
 for path in find:lines() do
-  if not path:find "/cdef%.lua$" and not path:find "/schema%.lua$" and path ~= "src/gdnmeta.h" then
+  local is_ours = path:find "^lua/" or path:find "^src/" -- elsewhere C is not looked at
+  if not path:find "/cdef%.lua$" and not path:find "/schema%.lua$" and path ~= "src/gdnmeta.h"
+    and (is_ours or path:find "%.lua$") then
     for part in path:gmatch "[^/]+" do look(part, path, true) end
-    for name in bare(path, read(path)):gmatch "[%a_][%w_]*" do look(name, path) end
+    if not path:find "^spec/" then
+      for name in bare(path, read(path)):gmatch "[%a_][%w_]*" do look(name, path) end
+    end
   end
 end
 find:close()
 for _, w in ipairs(words) do
   if w.still and not used[w.word] then
-    print(("scripts/words.lua: %s is gone: its line need not say \"still used\""):format(w.word))
+    print(("scripts/words.lua: %s is gone: its line need not say \"still in src\""):format(w.word))
   end
 end
 

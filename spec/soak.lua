@@ -25,7 +25,7 @@ local function seconds()
   return tonumber(time.tv_sec) + tonumber(time.tv_nsec) * 1e-9
 end
 
-local function resident_kb()
+local function rss_kb()
   local file = assert(io.open "/proc/self/statm")
   local pages = file:read "*a":match "^%d+ (%d+)"
   file:close()
@@ -96,7 +96,7 @@ end
 
 -- The least of some rounds: what is above it comes and goes, with the collector or with other processes.
 local function least(samples, from, to)
-  local low = { us = math.huge, lua = math.huge, resident = math.huge }
+  local low = { us = math.huge, lua = math.huge, rss = math.huge }
   for i = from, to do
     for name, value in pairs(low) do low[name] = math.min(value, samples[i][name]) end
   end
@@ -104,16 +104,16 @@ local function least(samples, from, to)
 end
 
 -- What went wrong, in words.
-local function judge(samples, list)
+local function problem_of(samples, list)
   local n, problems = #samples, {}
   local warm = math.ceil(n * WARM) + 1
-  if n < 10 then return { ("%d rounds are too few to judge"):format(n) } end
+  if n < 10 then return { ("%d rounds are too few to problem_of"):format(n) } end
   local first = least(samples, warm, warm + math.floor(n / 4))
   local last = least(samples, n - math.floor(n / 4), n)
   print(("soak: after warming up and at the end: Lua %.0f and %.0f KB, resident %.0f and %.0f KB, "
-    .. "step %.0f and %.0f us"):format(first.lua, last.lua, first.resident, last.resident, first.us, last.us))
+    .. "step %.0f and %.0f us"):format(first.lua, last.lua, first.rss, last.rss, first.us, last.us))
   if last.lua > first.lua + MORE_KB then problems[#problems + 1] = "Lua's memory grows" end
-  if last.resident > first.resident + 4 * MORE_KB then problems[#problems + 1] = "the process grows" end
+  if last.rss > first.rss + 4 * MORE_KB then problems[#problems + 1] = "the process grows" end
   if last.us > SLOWER * first.us then problems[#problems + 1] = "steps get slower" end
   for name, sum in pairs(sums(list)) do
     if sum == 0 then problems[#problems + 1] = "nothing was counted as " .. name end
@@ -129,17 +129,17 @@ local function main(wanted)
     seed = seed + 1
     for _, e in ipairs(list) do round(e, seed) end
     local us, at = timed(list), seconds() - began
-    samples[#samples + 1] = { us = us, lua = lua_kb(), resident = resident_kb() }
+    samples[#samples + 1] = { us = us, lua = lua_kb(), rss = rss_kb() }
     if at >= said * wanted / LINES then
       local s, now = sums(list), samples[#samples]
       print(("soak: %5.0f s %9d steps, %d finished, %d cancelled, %d preempted, %d drafts accepted; "
         .. "Lua %.0f KB, resident %.0f KB, step %.0f us"):format(at, s.steps, s.finished, s.cancelled,
-        s.preemptions, s.accepted, now.lua, now.resident, us))
+        s.preemptions, s.accepted, now.lua, now.rss, us))
       io.stdout:flush()
       said = math.floor(at * LINES / wanted) + 1
     end
   until seconds() - began >= wanted
-  local problems = judge(samples, list)
+  local problems = problem_of(samples, list)
   print("soak: " .. (#problems == 0 and "ok" or table.concat(problems, "; ")))
   return #problems == 0 and 0 or 1
 end

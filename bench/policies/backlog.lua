@@ -20,7 +20,7 @@ return {
     local service = services.new(requests)
     local run = s:simulate("fair", {
       policy = "fair", requests = requests, max_num_seqs = 8, kv_tokens = 0, cost = { c0 = 12, c_pf = 0.07 },
-    }, function(tally, seconds) service:observe(tally, seconds) end)
+    }, function(counters, seconds) service:observe(counters, seconds) end)
     s:note(("a user who waited was given nothing for at most %.1f s"):format(service.longest_unserved))
     s:report("counter_gap", run.fairness.max_gap, "<=", service:bound())
     s:report("unserved_tokens", service.unserved, "<=", service:bound())

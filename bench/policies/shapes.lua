@@ -26,10 +26,10 @@ return {
         policy = policy, measure = true, preset = "h100-qwen3.6-35b-a3b-fp8", users = 30,
         workload = { seed = 5, requests = 6000, rate = 5.5, prompt_median = 356, prompt_sigma = 1.4,
                      prompt_max = 42000, output_median = 457, output_sigma = 1.1, output_max = 24000 },
-      }, function(tally)
-        if tally.finished < tally.n * (1 + stretch / STRETCHES) / 2 then return end
-        if stretch > 0 then best = math.min(best, tally.policy_us:percentile(99)) end
-        stretch, tally.policy_us = stretch + 1, histogram.new()
+      }, function(counters)
+        if counters.finished < counters.n * (1 + stretch / STRETCHES) / 2 then return end
+        if stretch > 0 then best = math.min(best, counters.policy_us:percentile(99)) end
+        stretch, counters.policy_us = stretch + 1, histogram.new()
       end)
       s:note(("%s: %d steps"):format(policy, run.steps))
       s:report(policy .. "_p99_us", best, "<=", 10)

@@ -11,7 +11,7 @@ local function run(s, requests, policy)
   local result = s:simulate(policy, {
     policy = policy, requests = requests, cost = { c0 = 30, c_seq = 0.4, c_pf = 0.15 }, kv_tokens = 10000,
     max_num_seqs = 256,
-  }, function(tally, seconds) service:observe(tally, seconds) end)
+  }, function(counters, seconds) service:observe(counters, seconds) end)
   return service, result
 end
 

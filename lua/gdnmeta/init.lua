@@ -17,15 +17,15 @@ for _, name in ipairs { "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE" } do
   M[name] = tonumber(lib["GDN_" .. name])
 end
 
--- Rooms that a host may never enter are opened on first use.
+-- Modules that most hosts never use are loaded on first use.
 local LAZY = { engine = true, metrics = true, policy = true, record = true, reference = true, sim = true }
 
 return setmetatable(M, {
   __index = function(self, name)
     if LAZY[name] then
-      local room = require("gdnmeta." .. name)
-      rawset(self, name, room)
-      return room
+      local module = require("gdnmeta." .. name)
+      rawset(self, name, module)
+      return module
     end
     if name == "on_deprecated" then return renamed.handler or nil end
     error("gdnmeta: no field " .. args.show(name), 2)

@@ -6,7 +6,7 @@ local args = require "gdnmeta.native.args"
 local nums_dict = require "gdnmeta.metadata.nums_dict"
 local draw = require "gdnmeta.metadata.draw"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
-local receiver = require "gdnmeta.native.methods"
+local methods = require "gdnmeta.native.methods"
 local tensor = require "gdnmeta.tensor"
 local clear = require "table.clear"
 
@@ -59,7 +59,7 @@ local tensor_t = ffi.typeof "gdn_tensor"
 ---@field token_class gdnmeta.Tensor|nil uint8 [T] 0 padding, 1 speculative, 2 decode, 3 prefill
 ---@field live_counts gdnmeta.Tensor|nil int32 [8] num_prefills .. num_actual_tokens, then real rows
 ---@field nums_dict table|nil the conv1d launch as its kernels know it, of steps with prefills
-local methods = {}
+local members = {}
 local metatable = {}
 
 -- core: { handle, stamp } of the builder. struct: gdn_metadata. group: false in the builder's own object.
@@ -71,8 +71,8 @@ end
 --- The step as a cache group sees it: an object like this one with the group's own state fields.
 ---@param group integer 0-based
 ---@return gdnmeta.Metadata metadata
-function methods:group(group)
-  if getmetatable(self) ~= metatable then receiver.colon("Metadata", "group") end
+function members:group(group)
+  if getmetatable(self) ~= metatable then methods.colon("Metadata", "group") end
   if not args.integer(group, 0, self.num_groups - 1) then
     error("gdnmeta.Metadata:group: " .. args.wrong_integer("group", group, 0, self.num_groups - 1), 2)
   end
@@ -110,7 +110,7 @@ local function look_up(self, name)
 end
 
 function metatable.__index(self, name)
-  if methods[name] then return methods[name] end
+  if members[name] then return members[name] end
   local step = self.core.stamp[0]
   if step < 0 then error("gdnmeta.Metadata: builder closed", 2) end
   if step ~= self.seen then refresh(self, step) end

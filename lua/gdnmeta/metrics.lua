@@ -5,21 +5,21 @@ local observer = require "gdnmeta.metrics.observer"
 local observers = require "gdnmeta.engine.observers"
 local options = require "gdnmeta.metrics.options"
 local page = require "gdnmeta.metrics.page"
-local receiver = require "gdnmeta.native.methods"
+local methods = require "gdnmeta.native.methods"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 
 ---@class gdnmeta.Metrics
 ---@field content_type string of an HTTP answer with the text
-local methods = {}
+local members = {}
 local metatable = {}
 
 local measured = setmetatable({}, { __mode = "k" }) -- engine -> its observer
 
-methods.content_type = "text/plain; version=0.0.4; charset=utf-8"
+members.content_type = "text/plain; version=0.0.4; charset=utf-8"
 
 local function engine_of(self, method)
-  if getmetatable(self) ~= metatable then receiver.colon("Metrics", method, 4) end
+  if getmetatable(self) ~= metatable then methods.colon("Metrics", method, 4) end
   local engine = self.observer.engine
   if engine.closed then error("gdnmeta.Engine: closed", 3) end
   return engine
@@ -28,20 +28,20 @@ end
 --- Everything that was counted so far. Counters of the engine's stats count from its start, the others from
 --- gdn.metrics on.
 ---@return string
-function methods:text()
+function members:text()
   engine_of(self, "text")
   return page(self.observer, self.labels)
 end
 
 --- Count no more; the engine may get other metrics.
-function methods:close()
+function members:close()
   local engine = engine_of(self, "close")
   observers.remove(engine, self.observer)
   if measured[engine] == self.observer then measured[engine] = nil end
 end
 
 function metatable.__index(_, name)
-  local method = methods[name]
+  local method = members[name]
   if method == nil then error("gdnmeta.Metrics: no field " .. args.word(name), 2) end
   return method
 end

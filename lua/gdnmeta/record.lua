@@ -50,7 +50,7 @@ local function finish(self, why, number)
   local document = { after = number }
   if self.requests:rest(document) or number > self.last then
     local line = format.line(self.json, format.AFTER, document)
-    local fits = self.bytes + #line + format.END_ROOM <= self.max_bytes and #line <= format.MAX_LINE
+    local fits = self.bytes + #line + format.END_BYTES <= self.max_bytes and #line <= format.MAX_LINE
     if fits then put(self, line) end
   end
   put(self, format.line(self.json, format.END, { ["end"] = why, steps = self.steps }))
@@ -66,7 +66,7 @@ end
 local function add_line(self, number, line, built)
   if #line > format.MAX_LINE then
     stop(self, ("step %.0f takes %d bytes, a line has at most %d"):format(number, #line, format.MAX_LINE))
-  elseif self.bytes + #line + format.END_ROOM > self.max_bytes then
+  elseif self.bytes + #line + format.END_BYTES > self.max_bytes then
     stop(self, ("max_bytes = %.0f reached before step %.0f"):format(self.max_bytes, number))
   else
     put(self, line)
@@ -170,12 +170,12 @@ function M.start(engine, path, options)
   if not json then return nil, message, EINVAL end
   local self = setmetatable({ engine = engine, path = path, json = json, steps = 0, bytes = 0,
                               last = engine.step_number, requests = false, builders = {},
-                              max_bytes = max_bytes, tables = engine.states.cells,
+                              max_bytes = max_bytes, tables = engine.states.tables,
                               facts = header.builder(engine.builder) }, Recording)
   local first = format.line(json, format.HEADER, header.of(engine))
-  if #first + format.END_ROOM > self.max_bytes then
+  if #first + format.END_BYTES > self.max_bytes then
     return nil, ("max_bytes = %.0f, want at least %d for header and end"):format(self.max_bytes,
-      #first + format.END_ROOM), EINVAL
+      #first + format.END_BYTES), EINVAL
   end
   self.file, message = io.open(path, "wb")
   if not self.file then return nil, shown.message(message), EINVAL end

@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local dlpack = require "gdnmeta.tensor.dlpack"
-local receiver = require "gdnmeta.native.methods"
+local methods = require "gdnmeta.native.methods"
 
 -- Anonymous, so that a module reloader may set another metatable. `_stamp` points to the builder's
 -- current step, -1 once it is closed; `_step` is the one that the view belongs to.
@@ -69,13 +69,13 @@ end
 ---@field shape integer[] one or two numbers, in a new table
 ---@field dtype string "int32", "int64", "bool" or "uint8"
 ---@field data ffi.cdata* pointer to the elements; on a GPU they are the device's
-local methods = {}
+local members = {}
 
 --- Elements as a Lua list: flat for one dimension, a list of rows for two.
 ---@param view ffi.cdata* the tensor: `v:totable()`
 ---@return table
-function methods.totable(view)
-  if not ffi.istype(view_t, view) then receiver.colon("Tensor", "totable") end
+function members.totable(view)
+  if not ffi.istype(view_t, view) then methods.colon("Tensor", "totable") end
   local why = expired(view)
   if why then error(why, 2) end
   local out, columns = {}, view._columns
@@ -100,8 +100,8 @@ end
 ---@param i integer 0-based
 ---@param j integer|nil 0-based; nil in one dimension
 ---@return number|boolean
-function methods.at(view, i, j)
-  if not ffi.istype(view_t, view) then receiver.colon("Tensor", "at") end
+function members.at(view, i, j)
+  if not ffi.istype(view_t, view) then methods.colon("Tensor", "at") end
   local why = expired(view)
   if why then error(why, 2) end
   local columns = view._columns
@@ -124,8 +124,8 @@ end
 ---@return ffi.cdata*|nil export gdn_dlpack *, which is laid out as a DLManagedTensorVersioned *
 ---@return string? message
 ---@return integer? code
-function methods.dlpack(view)
-  if not ffi.istype(view_t, view) then receiver.colon("Tensor", "dlpack") end
+function members.dlpack(view)
+  if not ffi.istype(view_t, view) then methods.colon("Tensor", "dlpack") end
   local why = expired(view)
   if why then error(why, 2) end
   local handle = anchors[view].handle
@@ -148,7 +148,7 @@ local function index(view, key)
     end
     return element(view, key)
   end
-  if methods[key] then return methods[key] end
+  if members[key] then return members[key] end
   if key == "rows" then return view._rows end
   if key == "columns" then return view._columns end
   if key == "shape" then return shape(view) end

@@ -1,9 +1,9 @@
 -- When a VM ends, cdata is finalized before userdata: a __gc of the host's still sees its builders.
 local program = [=[
-local ffi, gdn, scratch = require "ffi", require "gdnmeta", require "gdnmeta.native.c_buffers"
+local ffi, gdn, c_buffers = require "ffi", require "gdnmeta", require "gdnmeta.native.c_buffers"
 local order, what, ending = unpack(arg)
 local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4 })
-local batch, memory = builder:batch(), scratch.new()
+local batch, memory = builder:batch(), c_buffers.new()
 memory:int32("a", 4)
 builder:set_blocks(0, 0, { 3 })
 batch:push(0, 1, 10, true)
@@ -20,7 +20,7 @@ end
 local acts = {
   close = { builder = function() builder:close() builder:close() end,
             batch = function() batch:close() batch:close() end,
-            scratch = function() memory:close() end },
+            c_buffers = function() memory:close() end },
   use = {
     builder = function()
       refused("Builder", builder.build, builder, batch)
@@ -75,7 +75,7 @@ end
 describe("a __gc at the end of the VM", function()
   it("closes what is closed, in either order", function()
     for _, ending in ipairs { "return", "exit" } do
-      for _, order in ipairs { "builder batch scratch", "batch scratch builder" } do
+      for _, order in ipairs { "builder batch c_buffers", "batch c_buffers builder" } do
         assert.are.equal("fine\nrc 0\n", run(order, "close", ending))
       end
     end
@@ -89,6 +89,6 @@ describe("a __gc at the end of the VM", function()
 
   -- Among cdata the order is any: what this one closes may or may not have been finalized.
   it("of cdata closes what other finalizers free", function()
-    assert.matches("fine\nrc 0\n$", run("batch builder scratch", "close", "cdata"))
+    assert.matches("fine\nrc 0\n$", run("batch builder c_buffers", "close", "cdata"))
   end)
 end)

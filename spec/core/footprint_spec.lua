@@ -35,7 +35,7 @@ local function engine_of(seqs, given)
 end
 
 describe("Memory", function()
-  it("of an engine is so many bytes a seat, and so many besides", function()
+  it("of an engine is so many bytes per request, and so many besides", function()
     local parts = {}
     for _, given in ipairs { { policy = "fcfs" }, { policy = "fair", rekey_limit = 7 },
                              { policy = "deadline", rekey_limit = 9, capture_sizes = { 1, 2, 40 } },
@@ -43,9 +43,9 @@ describe("Memory", function()
       local small, large = engine_of(8, given), engine_of(72, given)
       local _, _, less = arrays(small)
       local list, columns, more = arrays(large)
-      local per_seat = (more - less) / 64
-      parts[#parts + 1] = ("%s%s: %g bytes a seat and %g, %d of requests"):format(given.policy,
-        given.async and ", async" or "", per_seat, more - 72 * per_seat, columns)
+      local per_request = (more - less) / 64
+      parts[#parts + 1] = ("%s%s: %g bytes per request and %g, %d of requests"):format(given.policy,
+        given.async and ", async" or "", per_request, more - 72 * per_request, columns)
       parts[#parts + 1] = "  " .. table.concat(list, " ")
       small:close()
       large:close()

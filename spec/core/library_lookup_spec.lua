@@ -95,7 +95,7 @@ describe('require "gdnmeta"', function()
     assert.are.equal("function", type(gdn.reorder))
   end)
 
-  it("opens a room on first use, once", function()
+  it("opens a module on first use, once", function()
     local gdn = require "gdnmeta"
     for _, name in ipairs { "engine", "policy", "sim" } do
       local module, opened = "gdnmeta." .. name, 0
@@ -105,11 +105,11 @@ describe('require "gdnmeta"', function()
         opened = opened + 1
         return { name }
       end
-      local room = gdn[name]
+      local got = gdn[name]
       local inside = rawget(gdn, name)
       gdn[name], package.loaded[module], package.preload[module] = kept, loaded, preload
-      assert.are.same({ name }, room)
-      assert.are.equal(room, inside)
+      assert.are.same({ name }, got)
+      assert.are.equal(got, inside)
       assert.are.equal(1, opened)
     end
   end)

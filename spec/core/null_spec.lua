@@ -123,7 +123,7 @@ describe("NULL", function()
   end)
 
   for _, name in ipairs(names) do
-    local arguments, judge = (CALLS[name] or {})[1] or {}, (CALLS[name] or {})[2]
+    local arguments, expect = (CALLS[name] or {})[1] or {}, (CALLS[name] or {})[2]
     for place, argument in ipairs(arguments) do
       if type(argument) ~= "number" then
         it(("in place %d of %s"):format(place, name), function()
@@ -135,9 +135,9 @@ describe("NULL", function()
           given[place] = NULL
           local got = lib[name](unpack(given, 1, #arguments))
           local allowed = type(argument) == "string" and argument:find "^%?"
-          if not allowed then assert.is_true(judge(got), tostring(got)) end
+          if not allowed then assert.is_true(expect(got), tostring(got)) end
           local noted = arguments[1] == "builder" and place > 1 and not CONST[name]
-          if judge == EINVAL and not allowed and noted then
+          if expect == EINVAL and not allowed and noted then
             assert.matches("%a", ffi.string(lib.gdn_last_error(t.builder)))
           end
           if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- made without `why`

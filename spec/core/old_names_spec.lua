@@ -38,6 +38,21 @@ local function shown(f)
   return list
 end
 
+-- What f(plan) returns in a step of one decode, before it and after it is taken.
+local function left(f)
+  local got = {}
+  local engine = engine_of { policy = { step = function(view, plan)
+    for _ = 1, 2 do
+      for _, value in ipairs { f(plan) } do got[#got + 1] = value end
+      for i in view:running() do plan:take(i) end
+    end
+    plan:fill()
+  end } }
+  decode(engine)
+  assert(#engine:failures() == 0 and #got > 8)
+  return got
+end
+
 -- The arrays of a batch that two rows were pushed to, by f(batch).
 local function pushed(f)
   local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, num_speculative_tokens = 3 })
@@ -154,6 +169,9 @@ local NAMES = {
   { "gdn.engine { drafts = }", "gdn.engine { default_drafts = }",
     function() return assert(engine_of { drafts = 1 }).default_drafts end,
     function() return assert(engine_of { default_drafts = 1 }).default_drafts end },
+  { "plan:room()", "plan:left()",
+    function() return left(function(plan) return plan:room() end) end,
+    function() return left(function(plan) return plan:left() end) end },
 }
 for old, new in pairs { prompt = "prompt_tokens", computed = "computed_tokens" } do
   NAMES[#NAMES + 1] = { "r." .. old, "r." .. new,

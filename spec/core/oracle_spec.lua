@@ -46,21 +46,21 @@ describe("The oracle #lua", function()
 end)
 
 -- What a step is for, so that a run which never meets one of them does not count.
-local KINDS = { "refused", "empty", "decodes", "staged decodes", "oversized decodes", "prefills", "mixed",
-  "speculative", "staged speculative", "oversized speculative" }
+local KINDS = { "refused", "empty", "decodes", "for a graph: decodes", "oversized decodes", "prefills",
+  "mixed", "speculative", "for a graph: speculative", "oversized speculative" }
 
 local function kind_of(record, config)
   if not record then return "refused" end
-  local cap, staged = oracle.builder(config).decode_cudagraph_max_bs, ""
+  local cap, graph = oracle.builder(config).decode_cudagraph_max_bs, ""
   if config.full_cuda_graph then
     local most = math.max(record.num_decodes, record.num_spec_decodes, record.num_spec_decode_tokens)
-    staged = most <= cap and "staged " or "oversized "
+    graph = most <= cap and "for a graph: " or "oversized "
   end
   if record.num_spec_decodes > 0 then
-    return record.num_prefills > 0 and "mixed" or staged .. "speculative"
+    return record.num_prefills > 0 and "mixed" or graph .. "speculative"
   end
   if record.num_prefills ~= 0 then return "prefills" end
-  return record.num_decodes == 0 and "empty" or staged .. "decodes"
+  return record.num_decodes == 0 and "empty" or graph .. "decodes"
 end
 
 describe("A build is what the oracle says", function()

@@ -119,13 +119,13 @@ describe("Under strict", function()
       non_spec_conv_shift = { 1 } }, meta:group(1))
   end)
 
-  it("padding exists only where a step is staged", function()
-    local staged = builder_of { full_cuda_graph = true, max_cudagraph_capture_size = 4 }
-    local meta = assert(build(staged, { decode(10, { accepted = 2 }) }, 3, 3))
+  it("padding exists only where a step is for a graph", function()
+    local for_graph = builder_of { full_cuda_graph = true, max_cudagraph_capture_size = 4 }
+    local meta = assert(build(for_graph, { decode(10, { accepted = 2 }) }, 3, 3))
     shows({ num_decodes = 1, num_decode_tokens = 1, num_actual_tokens = 3, num_rows = 3,
       non_spec_state_indices_tensor = { 10, 0, 0 }, non_spec_query_start_loc = { 0, 1, 1, 1 },
       non_spec_read_state_indices = { 11, 0, 0 }, non_spec_conv_shift = { 1, 0, 0 } }, meta)
-    meta = assert(build(staged, { spec(10, { accepted = 3 }) }, 4, 12))
+    meta = assert(build(for_graph, { spec(10, { accepted = 3 }) }, 4, 12))
     shows({ num_spec_decodes = 1, num_spec_decode_tokens = 3, num_actual_tokens = 12,
       spec_state_indices_tensor = { { 10, 11, 12 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 } },
       spec_read_state_indices = { 12, 0, 0, 0 }, spec_conv_shift = { 2, 0, 0, 0 },
@@ -134,17 +134,17 @@ describe("Under strict", function()
     shows({ num_decodes = 1, non_spec_state_indices_tensor = { 10 }, non_spec_query_start_loc = { 0, 1 } },
       assert(build(builder_of(), { decode(10) }, 3, 3)))
     shows({ num_decodes = 1, non_spec_state_indices_tensor = { 10 }, non_spec_conv_shift = { 0 } },
-      assert(build(staged, { decode(10) }, 5, 5)))
+      assert(build(for_graph, { decode(10) }, 5, 5)))
     shows({ num_prefills = 1, non_spec_state_indices_tensor = { 10 }, has_initial_state = { false },
-      num_actual_tokens = 16 }, assert(build(staged, { fresh(10) }, 3, 16)))
+      num_actual_tokens = 16 }, assert(build(for_graph, { fresh(10) }, 3, 16)))
   end)
 
   it("an empty step is a step", function()
     shows({ num_decodes = 0, num_prefills = 0, num_actual_tokens = 0, non_spec_state_indices_tensor = {},
       non_spec_query_start_loc = { 0 }, non_spec_conv_shift = {} }, assert(build(builder_of(), {})))
-    local staged = builder_of { full_cuda_graph = true }
+    local for_graph = builder_of { full_cuda_graph = true }
     shows({ num_decodes = 0, num_actual_tokens = 2, non_spec_state_indices_tensor = { 0, 0 },
-      non_spec_query_start_loc = { 0, 0, 0 } }, assert(build(staged, {}, 2, 2)))
+      non_spec_query_start_loc = { 0, 0, 0 } }, assert(build(for_graph, {}, 2, 2)))
   end)
 
   it("a capture touches no state", function()

@@ -201,7 +201,7 @@ end)
 describe("The books catch an engine that", function()
   it("drafts beyond the longest sequence: I6", function()
     expect("I6", { max_model_len = 48 }, nil, "step", function(_, engine)
-      engine.sizing.max_model_len = 60
+      engine.token_limits.max_model_len = 60
       return true
     end)
   end)

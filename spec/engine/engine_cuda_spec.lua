@@ -52,8 +52,8 @@ describe("An engine on a CUDA builder", function()
     engine:complete(engine:step(0), 0)
     local first = engine:step(1)
     assert.are.same({ "a", 3 }, { first:id(0), first.drafts[0] })
-    local seat, counts = first.table_row[0], { 1, 1, 1, 1 }
-    counts[seat + 1] = 3 -- the device is done with the step and accepted 2; the host does not know yet
+    local row, counts = first.table_row[0], { 1, 1, 1, 1 }
+    counts[row + 1] = 3 -- the device is done with the step and accepted 2; the host does not know yet
     driver:write(accepted, counts)
     local second = engine:step(2)
     assert.are.equal(1, second.num_rows)

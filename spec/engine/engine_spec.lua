@@ -70,7 +70,7 @@ describe("gdnmeta.engine", function()
     raises("chunked_prefill = false, want true with mamba_cache_mode align",
            { builder = align(), chunked_prefill = false })
     local engine = gdn.engine { builder = align() }
-    assert.are.equal(128, engine.sizing.max_model_len)
+    assert.are.equal(128, engine.token_limits.max_model_len)
     engine:close()
   end)
 

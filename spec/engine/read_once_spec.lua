@@ -81,7 +81,7 @@ describe("Engine:submit", function()
       assert.are.same(before, books(engine))
     end
     for _, part in ipairs { { engine.users, "hold" }, { engine.classes, "hold" }, { engine.requests, "take" },
-                            { engine.requests, "room" } } do
+                            { engine.requests, "next_number" } } do
       part[1][part[2]] = boom
       assert.are.same({ false, "boom" }, { pcall(engine.submit, engine, REQUEST) })
       part[1][part[2]] = nil
@@ -202,7 +202,7 @@ describe("Options", function()
     assert.are.equal(3, builder.max_rows)
     local engine = assert(gdn.engine(inherits { builder = builder, policy = "priority",
                                                 max_model_len = 99 }))
-    assert.are.same({ "priority", 99 }, { engine.policy.name, engine.sizing.max_model_len })
+    assert.are.same({ "priority", 99 }, { engine.policy.name, engine.token_limits.max_model_len })
     engine:close()
     for _, wrong in ipairs { { max_num_seqs = -1 }, { max_model_len = "x" }, { cost = 7 },
                              { breaker = 0 } } do
@@ -219,7 +219,7 @@ describe("Options", function()
     local engine = assert(gdn.engine(changes({ builder = builder, max_model_len = 50,
                                                capture_sizes = { 1, 2 } },
                                              { max_model_len = -1, capture_sizes = { 2, 1 } })))
-    assert.are.same({ 2, 50 }, { engine.largest_size, engine.sizing.max_model_len })
+    assert.are.same({ 2, 50 }, { engine.largest_size, engine.token_limits.max_model_len })
     engine:close()
     builder:close()
     local order = gdn.reorder(changes({ decode_threshold = 1, num_scheduled = { 1 }, num_computed = { 4 },

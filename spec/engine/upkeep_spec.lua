@@ -3,11 +3,11 @@ local gdn = require "gdnmeta"
 
 -- Serve 30 requests. What share of the tokens was computed again, how many ran on average while others
 -- waited, the longest time between two tokens of one in steps.
-local function serve(seats, slots, block, drafts, policy)
+local function serve(requests, slots, block, drafts, policy)
   local width = math.ceil(1000 / block) + drafts
   local engine = assert(gdn.engine {
     builder = assert(gdn.builder {
-      device = "cpu", max_num_seqs = seats, max_requests = seats, max_rows = seats * (drafts + 1),
+      device = "cpu", max_num_seqs = requests, max_requests = requests, max_rows = requests * (drafts + 1),
       max_num_batched_tokens = 256, num_speculative_tokens = drafts, mamba_cache_mode = "align",
       mamba_block_size = block, max_blocks_per_row = width, num_slots = slots + 1,
     }),
@@ -41,10 +41,10 @@ local function serve(seats, slots, block, drafts, policy)
 end
 
 -- Requests that `slots` keep running: each has the columns of a step, without drafts one in `block` moves.
-local function most(seats, slots, block, drafts)
+local function most(requests, slots, block, drafts)
   local n = 1
   while (n + 1) * (1 + drafts) + (drafts == 0 and math.ceil((n + 1) / block) or 0) <= slots do n = n + 1 end
-  return math.min(n, seats)
+  return math.min(n, requests)
 end
 
 describe("Few slots in mode align", function()
@@ -53,17 +53,17 @@ describe("Few slots in mode align", function()
       for _, case in ipairs { { 8, 8 }, { 8, 11 }, { 8, 16 }, { 16, 17 }, { 4, 5 } } do
         for _, block in ipairs { 4, 16, 256 } do
           for _, drafts in ipairs { 0, 1, 3 } do
-            local seats, slots = case[1], case[2]
-            local got = serve(seats, slots, block, drafts, policy)
-            local where = ("%s: %d seats, %d slots, blocks of %d, %d drafts: "):format(policy, seats, slots,
-                                                                                   block, drafts)
+            local requests, slots = case[1], case[2]
+            local got = serve(requests, slots, block, drafts, policy)
+            local where = ("%s: %d requests at once, %d slots, blocks of %d, %d drafts: "):format(policy,
+              requests, slots, block, drafts)
             assert.are.equal(30, got.finished, where)
             assert.are.equal(0, got.again, where .. "computed again")
             -- Long prompts keep one slot more; those that move wait where more come to a boundary than usual.
-            local least = 0.8 * most(seats, slots, block, drafts)
+            local least = 0.8 * most(requests, slots, block, drafts)
             assert.is_true(got.running >= least, where .. got.running .. " run, want " .. least)
             -- Who comes to a boundary waits for those who came before, at most a block's steps in all.
-            assert.is_true(got.gap <= 2 + seats, where .. got.gap .. " steps between two tokens")
+            assert.is_true(got.gap <= 2 + requests, where .. got.gap .. " steps between two tokens")
           end
         end
       end

@@ -2,15 +2,15 @@
 local gdn = require "gdnmeta"
 local server = require("spec.support.queueing").server
 
-local SEATS = { max_num_seqs = 2, max_requests = 4 }
+local FEW = { max_num_seqs = 2, max_requests = 4 }
 
 describe("A more important request", function()
   -- What is full: options of the engine, of the builder, and of the requests.
   local FULL = {
-    seats = { {}, SEATS, {} },
+    ["table rows"] = { {}, FEW, {} },
     slots = { {}, { num_slots = 3 }, {} },
     ["the attention cache"] = { { kv_tokens = 448, kv_block_size = 16, kv_headroom = 512 }, {}, {} },
-    ["seats, in align"] = { { max_model_len = 1000 }, { max_num_seqs = 2, mamba_cache_mode = "align",
+    ["table rows, in align"] = { { max_model_len = 1000 }, { max_num_seqs = 2, mamba_cache_mode = "align",
                                   mamba_block_size = 16, max_blocks_per_row = 64, num_slots = 40 }, {} },
   }
   for what, full in pairs(FULL) do
@@ -32,7 +32,7 @@ describe("A more important request", function()
 
   it("has to be more important, and may be so by little, and the policy's option says whether", function()
     local function waits(policy, running, arrives)
-      local s = server(policy, nil, SEATS)
+      local s = server(policy, nil, FEW)
       for n = 1, 2 do s.submit(n, { priority = running, max_tokens = 50, arrival = 100 }) end
       s.run(5)
       s.submit("new", { priority = arrives, arrival = 99 })
@@ -57,7 +57,7 @@ describe("A more important request", function()
 
   it("takes a place also where the policy held it before, and none while it does", function()
     local open = false
-    local s = server({ order = "priority", admit = function(r) return r.id ~= "vip" or open end }, nil, SEATS)
+    local s = server({ order = "priority", admit = function(r) return r.id ~= "vip" or open end }, nil, FEW)
     s.submit(1, { priority = 5, max_tokens = 100 })
     s.step()
     s.submit("vip", { priority = -1 })
@@ -77,7 +77,7 @@ describe("A more important request", function()
       { preempt_for = function(r, ctx) return ctx.now > 25 and r.priority * 1e9 or math.huge end },
     } do
       fields.order = "priority"
-      local s = server(fields, nil, SEATS)
+      local s = server(fields, nil, FEW)
       for n = 1, 2 do s.submit(n, { priority = 5, max_tokens = 300 }) end
       s.run(5)
       s.submit("vip", { priority = -1 })

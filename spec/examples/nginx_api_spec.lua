@@ -126,19 +126,19 @@ describe("the API of examples/nginx #lua #system", function()
     answer = other:post { prompt = "a", priority = -1000 }
     assert.are.equal(200, answer.status, answer.body)
     -- Who comes last and is the most important begins first.
-    local seat = nginx.start { SERVE_POLICY = "priority", SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e5 }
+    local full = nginx.start { SERVE_POLICY = "priority", SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e5 }
     local clients = {}
     for n, priority in ipairs { -1000, 5, 0 } do
-      clients[n] = socket.connect(seat.port)
+      clients[n] = socket.connect(full.port)
       clients[n]:send(socket.request("POST", "/v1/completions", nil, cjson.encode {
         prompt = "a", max_tokens = 90000, stream = true, priority = priority }))
-      assert.is_truthy(nginx.eventually(function() return seat:metrics().open_requests == n end))
+      assert.is_truthy(nginx.eventually(function() return full:metrics().open_requests == n end))
     end
     assert.is_true(clients[1]:read "data: ")
     clients[1]:close()
     assert.is_true(clients[3]:read "data: ")
     assert.is_false((clients[2]:read("data: ", 0)))
     for n = 2, 3 do clients[n]:close() end
-    assert.are.equal(3, seat:check_idle().requests_cancelled_total)
+    assert.are.equal(3, full:check_idle().requests_cancelled_total)
   end)
 end)

@@ -14,7 +14,7 @@ return {
     "A ramp that is not seen is packed element by element: bytes, not values." },
   { "src/verify/verify_rows.h", "int64_t written = spec ?", ": 2;",
     "Of one column, the first is below 1 and below 2." },
-  { "lua/gdnmeta/engine/decide/verify_plan.lua", "e.proof = e.proof + 1", "e.proof - 1",
+  { "lua/gdnmeta/engine/decide/verify_plan.lua", "e.verify_round = e.verify_round + 1", "e.verify_round - 1",
     "Any number will do that marks no request yet." },
   { "lua/gdnmeta/engine/decide/schedule.lua", '"gdnmeta.engine: internal: "', ", 1)",
     "Raised only if the built-in policy made an illegal plan, which nothing is known to bring about." },

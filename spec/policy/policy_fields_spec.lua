@@ -73,15 +73,15 @@ end)
 
 describe("plan:take of a decode", function()
   it("says that the attention cache is full", function()
-    local engine, answers = serve.engine("fcfs", { kv_tokens = 32, kv_block_size = 16, kv_headroom = 0 }), {}
+    local engine, said = serve.engine("fcfs", { kv_tokens = 32, kv_block_size = 16, kv_headroom = 0 }), {}
     for _, id in ipairs { "a", "b" } do engine:submit(request(id, { prompt_tokens = 16, max_tokens = 4 })) end
     engine:complete(engine:step(0), 0) -- a block of 16 each
     assert(engine:set_policy(function(view, plan)
-      for i in view:running() do answers[#answers + 1] = { plan:take(i) } end
+      for i in view:running() do said[#said + 1] = { plan:take(i) } end
       plan:fill()
     end))
     engine:complete(engine:step(1), 1)
-    assert.are.same({ {}, "kv" }, { { answers[1][1] }, answers[1][2] })
+    assert.are.same({ {}, "kv" }, { { said[1][1] }, said[1][2] })
     engine:close()
   end)
 end)
@@ -101,13 +101,13 @@ describe("A level 2 policy", function()
       note("reject c", answer(plan:reject(waiting.c, "too late")))
       note("admit d", answer(plan:admit(waiting.d)))
       note("admit e", answer(plan:admit(waiting.e)))
-      note("room", tostring((plan:room())))
+      note("left", tostring((plan:left())))
     end)
     for _, id in ipairs { "a", "b", "c", "d", "e" } do engine:submit(request(id, { prompt_tokens = 30 })) end
     local step = engine:step(1)
     assert.are.equal(0, #engine:failures(), engine:failures()[1] and engine:failures()[1].message)
     assert.are.same({ "admit a 30", "again nil taken", "take b nil waiting", "admit b 20 20", "reject c 0",
-                      "admit d 14", "admit e nil budget", "room 0" }, log)
+                      "admit d 14", "admit e nil budget", "left 0" }, log)
     assert.are.same({ "a", "b", "d" }, step.admitted)
     assert.are.same({ "c" }, step.rejected)
     assert.are.equal("too late", step.reasons.c)

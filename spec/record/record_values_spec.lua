@@ -32,7 +32,7 @@ end
 
 -- Lines: what is put to the value that set(document, value) sets, by the answer.
 local function sweep(parts, title, make, set, ask)
-  local answers, by = {}, {}
+  local replies, by = {}, {}
   for _, value in ipairs(VALUES) do
     local document = make()
     set(document, value)
@@ -40,11 +40,11 @@ local function sweep(parts, title, make, set, ask)
     local answer = not ok and "raises " .. problem or problem or "taken"
     answer = answer:gsub("table: 0x%x+", "a table"):gsub("^([%w_.%[%]]+) = .*, want", "%1: want")
     answer = answer:gsub("builder: ([%w_.%[%]]+) = .*, want", "builder: %1: want")
-    if not by[answer] then by[answer], answers[#answers + 1] = {}, answer end
+    if not by[answer] then by[answer], replies[#replies + 1] = {}, answer end
     table.insert(by[answer], shown(value))
   end
   parts[#parts + 1] = title
-  for _, answer in ipairs(answers) do
+  for _, answer in ipairs(replies) do
     local list = by[answer]
     local values = #list > #VALUES / 2 and ("%d values"):format(#list) or table.concat(list, ", ")
     parts[#parts + 1] = ("  %s: %s"):format(answer, values)

@@ -70,11 +70,11 @@ describe("States:", function()
       engine:submit(request(id, { prompt_tokens = 3 + id, max_tokens = 60 }))
     end
     while not engine:idle() do
-      local answers = {}
+      local results = {}
       for id = 1, 3 do
-        answers[id] = { accepted = (script.now * 5 + id) % 4, drafts = (script.now + id) % 4 }
+        results[id] = { accepted = (script.now * 5 + id) % 4, drafts = (script.now + id) % 4 }
       end
-      script:step(answers, function(step)
+      script:step(results, function(step)
         for row = 0, step.num_rows - 1 do
           local read = step.read_column[row]
           if read >= 0 and step.column[row] > read then moved = moved + 1 end
@@ -134,9 +134,9 @@ describe("States:", function()
     end
     engine:release(checkpoint)
     while not engine:idle() do
-      local answers = {}
-      for id = 1, 3 do answers[id] = { accepted = (script.now + id) % 3 } end
-      script:step(answers, in_range)
+      local results = {}
+      for id = 1, 3 do results[id] = { accepted = (script.now + id) % 3 } end
+      script:step(results, in_range)
     end
     assert.are.equal(0, engine:slots().used)
     engine:close()

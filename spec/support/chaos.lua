@@ -77,7 +77,7 @@ local PROPOSALS = {
   function(view, plan, draw) return draw(4) == 1 and plan:preempt(any_request(view, draw)) end,
   function(view, plan, draw) return draw(20) == 1 and plan:reject(any_request(view, draw), "chaos") end,
   function(_, plan) return plan:fill() end,
-  function(_, plan) return plan:room() end,
+  function(_, plan) return plan:left() end,
   function(view, _, draw) return view:request(any_request(view, draw)).known end,
 }
 

@@ -111,7 +111,7 @@ function Pair:close()
   for _, memory in pairs(self.device_tables) do self.driver:free(memory) end
 end
 
--- Kinds of rows for a step, in region order.
+-- Kinds of rows for a step, in the order of a batch.
 local function draw_row(rand, config, kind, limit)
   local S = config.num_speculative_tokens
   if kind == "spec" then
@@ -136,14 +136,14 @@ function Pair:draw(rand)
   local strict, align = config.rules == "strict", parts.is_windowed(config, config.rules)
   local windows = config.max_blocks_per_row - config.num_speculative_blocks
   local limit = align and windows * config.mamba_block_size or 5000
-  local shape, room = pick(rand, SHAPES), rand(0, config.max_rows)
+  local shape, left = pick(rand, SHAPES), rand(0, config.max_rows)
   local weight = 0
   for _, w in pairs(shape) do weight = weight + w end
   local kinds, tokens = {}, 0
   for _, kind in ipairs(ORDER) do
     local w = shape[kind]
     if kind == "spec" and config.num_speculative_tokens == 0 then kind = "decode" end
-    for _ = 1, w and math.floor(room * w / weight) or 0 do kinds[#kinds + 1] = kind end
+    for _ = 1, w and math.floor(left * w / weight) or 0 do kinds[#kinds + 1] = kind end
   end
   local first_request = rand(0, config.max_requests - 1)
   local n, mingle = 0, chance(rand, 50)

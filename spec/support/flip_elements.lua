@@ -38,11 +38,11 @@ local function snapshot(builder, config, rules, inputs)
   s.least_prefill = (strict or rules == "vllm-2026-11") and 1 or 2
   s.kept_grid, s.kept_every = config.prefill_checkpoint_alignment or 1, m.checkpoint_every_n_tokens
   local fits = rows <= cap and m.num_spec_decode_tokens <= cap
-  s.staged = config.full_cuda_graph and m.num_prefills == 0 and fits
+  s.for_graph = config.full_cuda_graph and m.num_prefills == 0 and fits
   s.tail = spec and 0 or m.num_decodes
   s.decodes = not spec and (strict or m.num_prefills ~= 0) and m.num_decodes or nil
   s.real = { spec = m.num_spec_decodes,
-    non_spec = s.staged and m.num_decodes or m.non_spec_query_start_loc.shape[0] - 1 }
+    non_spec = s.for_graph and m.num_decodes or m.non_spec_query_start_loc.shape[0] - 1 }
   return s, m
 end
 

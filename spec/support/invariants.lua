@@ -62,7 +62,7 @@ function Books:step(step, where)
     local q = self.live[step:id(row)]
     drafting = drafting or step.drafts[row] > 0 or q and q.was_speculative and checks.is_decode(q, step, row)
   end
-  local last_region = 0
+  local last_order = 0
   for row = 0, step.num_rows - 1 do
     local id = step:id(row)
     local q, at = self.live[id], ("%s row %d request %s"):format(where, row, id)
@@ -71,18 +71,18 @@ function Books:step(step, where)
     seen[id] = "scheduled"
     local used, is_decode = checks.row(self, at, step, row, q, drafting)
     q.was_speculative = q.was_speculative or is_decode and drafting
-    local here = checks.region(c, q, step.query_len[row])
-    check(here >= last_region, at, "I12: region %d behind %d", here, last_region)
-    last_region = here
+    local here = checks.row_order(c, q, step.query_len[row])
+    check(here >= last_order, at, "I12: a row of order %d after one of %d", here, last_order)
+    last_order = here
     local n = step.query_len[row]
     tokens = tokens + n
     lengths[is_decode and n or -1] = true
     rows[row + 1] = { id = id, n = n, drafts = step.drafts[row], computed = q.computed,
-                      last_accepted = q.accepted, seat = step.table_row[row],
+                      last_accepted = q.accepted, table_row = step.table_row[row],
                       used = used, epoch = q.epoch, samples = step.samples[row] }
     q.computed, q.flight, q.latest = q.computed + n, q.flight + 1, rows[row + 1]
     if step.samples[row] == 1 then q.placeholders = q.placeholders + 1 + used end
-    q.last_drafts, q.seat, q.reach = used, step.table_row[row], math.max(q.reach, q.computed)
+    q.last_drafts, q.table_row, q.reach = used, step.table_row[row], math.max(q.reach, q.computed)
     q.accepted = 1 + used -- unless results say otherwise
   end
   local running, waiting = 0, 0
@@ -130,7 +130,7 @@ function Books:complete(step, rows, where)
   for n, row in ipairs(rows) do
     local q, emitted = self.live[row.id], step.emitted[n - 1]
     local at = ("%s request %s"):format(where, row.id)
-    pools.landed(self, at, row.seat)
+    pools.landed(self, at, row.table_row)
     if not q or q.flight == 0 then -- cancelled, or finished by the step before
       check(emitted == 0, at, "emits %d tokens after it left", emitted)
     else
@@ -217,7 +217,7 @@ function M.new(engine, config)
   local before = {}
   for _, name in ipairs(COUNTS) do before[name] = engine.stats[name] end
   return setmetatable({ engine = engine, before = before, config = config, live = {}, done = {}, arrived = 0,
-                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0, owed = {},
+                        finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0, pending = {},
                         steps = 0, empty_steps = 0, padding = 0, preemptions = 0, tokens = 0, peak = 0 },
                       Books)
 end

@@ -35,11 +35,12 @@ end
 local function counts(row, k) return row.drafts < 0 or k <= row.accepted end
 
 local function gather(self, rows, num_tokens)
-  if num_tokens > self.room then
+  if num_tokens > self.capacity then
     local layer = self.layers[0]
-    self.room = 2 * num_tokens
-    self.x, self.out = doubles(self.room * layer.channels), doubles(self.room * layer.heads * layer.value_dim)
-    self.a, self.b = doubles(self.room * layer.heads), doubles(self.room * layer.heads)
+    self.capacity = 2 * num_tokens
+    self.x = doubles(self.capacity * layer.channels)
+    self.out = doubles(self.capacity * layer.heads * layer.value_dim)
+    self.a, self.b = doubles(self.capacity * layer.heads), doubles(self.capacity * layer.heads)
   end
   local t, layer = 0, self.layers[0]
   for _, row in ipairs(rows) do
@@ -134,7 +135,7 @@ end
 --- in place of the step's own; windows_in_first: rows leave their windows in the first slot that they write.
 function M.new(engine, tokens, opts)
   local builder = engine.builder
-  local self = setmetatable({ groups = builder.num_groups, width = builder.max_blocks_per_row, room = 0,
+  local self = setmetatable({ groups = builder.num_groups, width = builder.max_blocks_per_row, capacity = 0,
                               tokens = tokens, layers = {}, truths = {}, tables = {}, steps = 0, finished = 0,
                               tolerance = opts.tolerance or 0, corrupt = opts.corrupt,
                               windows_in_first = opts.windows_in_first,

@@ -26,7 +26,7 @@ function M.build(rules, config, inputs)
   return record, groups
 end
 
-local function region(threshold, scheduled, computed, prompt)
+local function row_order(threshold, scheduled, computed, prompt)
   if computed == 0 then return 3 end
   if scheduled > threshold then return 2 end
   return computed >= prompt and 0 or 1
@@ -34,22 +34,22 @@ end
 
 --- Section 11: { modified, order, swaps }.
 function M.reorder(case)
-  local n, regions, sorted = #case.num_scheduled, {}, {}
+  local n, orders, sorted = #case.num_scheduled, {}, {}
   for i = 1, n do
-    regions[i] = region(case.decode_threshold, case.num_scheduled[i], case.num_computed[i],
+    orders[i] = row_order(case.decode_threshold, case.num_scheduled[i], case.num_computed[i],
       case.num_prompt[i])
-    sorted[i] = regions[i]
+    sorted[i] = orders[i]
   end
   table.sort(sorted)
 
-  -- Position i belongs to the span of region sorted[i]; P are the misplaced positions, Q the same by region.
+  -- Position i belongs to the span of order sorted[i]; P are misplaced, Q the same by order.
   local P, Q = {}, {}
   for i = 1, n do
-    if regions[i] ~= sorted[i] then P[#P + 1] = i end
+    if orders[i] ~= sorted[i] then P[#P + 1] = i end
   end
   for wanted = 0, 3 do
     for _, i in ipairs(P) do
-      if regions[i] == wanted then Q[#Q + 1] = i end
+      if orders[i] == wanted then Q[#Q + 1] = i end
     end
   end
   local order, to, swaps = {}, {}, {}

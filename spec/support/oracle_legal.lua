@@ -31,7 +31,7 @@ local function refuse_padding(config, inputs, from, R, used)
   end
 end
 
-local function region(row, threshold)
+local function row_order(row, threshold)
   if row.fresh then return 3 end
   if row.q > threshold then return 2 end
   return row.prompt_done and 0 or 1
@@ -136,8 +136,8 @@ function M.rows(config, inputs)
     if row.drafts >= 0 and (row.q ~= row.drafts + 1 or not row.prompt_done or row.fresh) then
       return nil, "speculative row of another length, or with an unfinished prompt"
     end
-    if region(row, threshold) < last then return nil, "rows out of order" end
-    last = region(row, threshold)
+    if row_order(row, threshold) < last then return nil, "rows out of order" end
+    last = row_order(row, threshold)
     row.shift = row.fresh and 0 or row.accepted - 1
     local given = inputs.read_column and inputs.read_column[i]
     row.read_column, refusal = read_column(config, S, row, given, inputs.block_table_cols)

@@ -44,7 +44,7 @@ end
 local function stage_non_spec(out, groups, step)
   local d, R = out.num_decodes, #step.q
   if d > step.cap then return end
-  if d ~= R then return "rows and num_reqs differ in a staged step" end
+  if d ~= R then return "rows and num_reqs differ in a step for a graph" end
   local b = math.min(step.pad_size, step.cap)
   local loc = step.loc
   for _, group in ipairs(groups) do
@@ -87,7 +87,7 @@ local function non_spec(out, groups, step)
     add_checkpoints(out, groups, step, rows, tail)
   end
   if step.full_cg and out.num_prefills == 0 then
-    if d == 0 then return "an empty step cannot be staged" end
+    if d == 0 then return "an empty step cannot be for a graph" end
     return stage_non_spec(out, groups, step)
   end
 end
@@ -101,12 +101,12 @@ local function stage_spec(out, groups, step, masks)
     local have = step.tables[g].width
     if have < width and have ~= 1 then return "state table too narrow to stage" end
     local rows = group.spec_state_indices_tensor.data
-    local staged = {}
+    local for_graph = {}
     for i = 1, b do
-      staged[i] = {}
-      for k = 1, width do staged[i][k] = i <= n and rows[i][have == 1 and 1 or k] or 0 end
+      for_graph[i] = {}
+      for k = 1, width do for_graph[i][k] = i <= n and rows[i][have == 1 and 1 or k] or 0 end
     end
-    group.spec_state_indices_tensor = matrix("int32", staged, width)
+    group.spec_state_indices_tensor = matrix("int32", for_graph, width)
   end
   local starts = out.spec_query_start_loc.data
   out.spec_query_start_loc = vector("int32", parts.padded(starts, b + 1, starts[n + 1]))
@@ -145,8 +145,10 @@ local function spec(out, groups, step)
   if is_exact and #step.accepted ~= #q then return "accepted counts have another length" end
   if not is_exact then -- section 15.4: the first rows, whichever the mask names
     local n, cap = #spec_rows, step.cap
-    local staged = step.full_cg and n <= cap and #spec_at <= cap
-    if #step.accepted < n and not (staged and #step.accepted == 1) then return "too few accepted counts" end
+    local for_graph = step.full_cg and n <= cap and #spec_at <= cap
+    if #step.accepted < n and not (for_graph and #step.accepted == 1) then
+      return "too few accepted counts"
+    end
     for k = 1, n do spec_rows[k], accepted[k] = k, step.accepted[k] or step.accepted[1] end
   end
 

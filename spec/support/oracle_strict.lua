@@ -1,5 +1,5 @@
 -- Rules strict, second half: what a legal batch becomes. Real rows only; padding exists where a step is
--- staged. The states are read at *_read_state_indices and written at the ordinary indices.
+-- for a graph. The states are read at *_read_state_indices and written at the ordinary indices.
 local parts = require "spec.support.oracle_parts"
 local legal = require "spec.support.oracle_legal"
 
@@ -47,8 +47,8 @@ local function non_spec(out, groups, rows, step)
   out.num_decodes, out.num_decode_tokens = decodes, starts[decodes + 1]
   out.num_prefills, out.num_prefill_tokens = #rows - decodes, starts[#rows + 1] - starts[decodes + 1]
   out.num_spec_decodes, out.num_spec_decode_tokens = 0, 0
-  local staged = step.full_cg and decodes == #rows and step.padded_rows <= step.cap
-  add_non_spec(out, groups, rows, staged and step.padded_rows or #rows, decodes)
+  local for_graph = step.full_cg and decodes == #rows and step.padded_rows <= step.cap
+  add_non_spec(out, groups, rows, for_graph and step.padded_rows or #rows, decodes)
 end
 
 --- Fields of the speculative rows, padded to b rows.
@@ -84,11 +84,12 @@ local function spec(out, groups, rows, step)
   out.num_spec_decodes, out.num_spec_decode_tokens = #spec_rows, #spec_at
   out.uniform_spec_sequence_length = parts.common(lengths(spec_rows))
   local pure = #plain_rows == 0
-  local staged = pure and step.full_cg and step.padded_rows <= step.cap and #spec_at <= step.cap
+  local for_graph = pure and step.full_cg and step.padded_rows <= step.cap and #spec_at <= step.cap
   local index = pure and "int32" or "int64"
   out.spec_token_indx, out.non_spec_token_indx = vector(index, spec_at), vector(index, plain_at)
-  out.spec_sequence_masks = vector("bool", parts.padded(masks, staged and step.padded_rows or #rows, false))
-  add_spec(out, groups, spec_rows, staged and step.padded_rows or #spec_rows, step.S)
+  local masked, listed = for_graph and step.padded_rows or #rows, for_graph and step.padded_rows or #spec_rows
+  out.spec_sequence_masks = vector("bool", parts.padded(masks, masked, false))
+  add_spec(out, groups, spec_rows, listed, step.S)
   if not pure then add_non_spec(out, groups, plain_rows, #plain_rows, 0) end
 end
 

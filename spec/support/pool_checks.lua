@@ -24,22 +24,23 @@ end
 
 -- Seats whose rows may hold slots: of requests that run, and of those that left while a step names them.
 local function holders_of(self, where)
-  local seats = {}
-  for seat, owed in pairs(self.owed) do seats[seat] = owed.id end
+  local table_rows = {}
+  for table_row, pending in pairs(self.pending) do table_rows[table_row] = pending.id end
   for id, q in pairs(self.live) do
     if not q.waits then
-      check(not seats[q.seat], where, "I13: requests %s and %s have one seat", id, seats[q.seat])
-      seats[q.seat] = id
+      check(not table_rows[q.table_row], where, "I13: requests %s and %s have one table row", id,
+            table_rows[q.table_row])
+      table_rows[q.table_row] = id
     end
   end
-  return seats
+  return table_rows
 end
 
--- Slots of a seat's row in a group.
-local function slots_of(states, group, seat)
-  local slots, cells = {}, states.cells[group]
+-- Slots of a table row in a group.
+local function slots_of(states, group, table_row)
+  local slots, cells = {}, states.tables[group]
   for column = 0, states.width - 1 do
-    local slot = cells[seat * states.width + column]
+    local slot = cells[table_row * states.width + column]
     if slot ~= 0 then slots[#slots + 1] = slot end
   end
   return slots
@@ -54,14 +55,15 @@ local function check_count(self, where, q, group, slots)
         group, least, most)
 end
 
--- I13, I14, I23 of one group. Returns the slots of each seat.
-local function check_group(self, where, group, seats, pins)
+-- I13, I14, I23 of one group. Returns the slots of each table row.
+local function check_group(self, where, group, table_rows, pins)
   local e = self.engine
   local states, held, rows_of, used = e.states, {}, {}, 0
-  for seat = 0, e.config.max_requests - 1 do
-    local slots = slots_of(states, group, seat)
-    check(seats[seat] or #slots == 0, where, "I22, I23: seat %d holds %d slots and is nobody's", seat, #slots)
-    held[seat] = slots
+  for table_row = 0, e.config.max_requests - 1 do
+    local slots = slots_of(states, group, table_row)
+    check(table_rows[table_row] or #slots == 0, where,
+          "I22, I23: table row %d holds %d slots and belongs to no request", table_row, #slots)
+    held[table_row] = slots
     for _, slot in ipairs(slots) do
       check(slot > 0 and slot < e.config.num_slots[group], where, "I13, I14: slot %d", slot)
       rows_of[slot] = (rows_of[slot] or 0) + 1
@@ -73,8 +75,8 @@ local function check_group(self, where, group, seats, pins)
     if pins[slot] then
       want = want + pins[slot]
     else
-      check(want < 2 or next(self.owed), where, "I13: slot %d stands in %d rows, without a checkpoint", slot,
-            want)
+      check(want < 2 or next(self.pending), where, "I13: slot %d stands in %d rows, without a checkpoint",
+            slot, want)
     end
     check(holders == want, where, "I23: slot %d of group %d has %d holders, want %d", slot, group, holders,
           want)
@@ -88,7 +90,7 @@ end
 local function check_cache(self, where)
   local kv, used = self.engine:kv(), 0
   if not kv then return end
-  for _, owed in pairs(self.owed) do used = used + owed.blocks end
+  for _, pending in pairs(self.pending) do used = used + pending.blocks end
   for _, q in pairs(self.live) do
     if not q.waits then used = used + math.ceil(q.reach / self.config.kv_block) end
   end
@@ -107,13 +109,13 @@ end
 
 --- Everything that is held, after a step or after its results.
 function M.all(self, where)
-  local seats, pins = holders_of(self, where), pins_of(self)
+  local table_rows, pins = holders_of(self, where), pins_of(self)
   for group = 0, self.engine.states.groups - 1 do
-    local held = check_group(self, where, group, seats, pins[group + 1] or {})
+    local held = check_group(self, where, group, table_rows, pins[group + 1] or {})
     for _, q in pairs(self.live) do
       if not q.waits then
-        check_count(self, where, q, group, held[q.seat])
-        remember(self, q, held[q.seat], group)
+        check_count(self, where, q, group, held[q.table_row])
+        remember(self, q, held[q.table_row], group)
       end
     end
   end
@@ -132,26 +134,26 @@ local function check_returned(self, where, id, held)
   end
 end
 
---- A request runs no longer. What a step in flight still names is owed until that step completes.
+--- A request runs no longer. What a step in flight still names is pending until that step completes.
 function M.left(self, where, q)
-  if q.waits or not q.seat then return end
+  if q.waits or not q.table_row then return end
   if q.flight > 0 then
-    self.owed[q.seat] = { id = q.id, flight = q.flight, held = q.held,
+    self.pending[q.table_row] = { id = q.id, flight = q.flight, held = q.held,
                           blocks = math.ceil(q.reach / self.config.kv_block) }
   else
     check_returned(self, where, q.id, q.held)
   end
-  q.seat, q.held, q.reach = nil, {}, 0
+  q.table_row, q.held, q.reach = nil, {}, 0
 end
 
---- A step completed that names this seat.
-function M.landed(self, where, seat)
-  local owed = self.owed[seat]
-  if not owed then return end
-  owed.flight = owed.flight - 1
-  if owed.flight > 0 then return end
-  self.owed[seat] = nil
-  check_returned(self, where, owed.id, owed.held)
+--- A step completed that names this table row.
+function M.landed(self, where, table_row)
+  local pending = self.pending[table_row]
+  if not pending then return end
+  pending.flight = pending.flight - 1
+  if pending.flight > 0 then return end
+  self.pending[table_row] = nil
+  check_returned(self, where, pending.id, pending.held)
 end
 
 return M

@@ -26,7 +26,7 @@ local STEPS = {
   { "decode", "spec", "short", "long", "fresh" }, { "no_drafts", "long", "fresh" }, {},
 }
 
-local function region(row, threshold)
+local function row_order(row, threshold)
   if row.seq_len == row.q then return 3 end
   if row.q > threshold then return 2 end
   return row.prompt_done and 0 or 1
@@ -59,7 +59,7 @@ local function pool_of(rand, config, g)
   return pool
 end
 
---- Rows of a legal step under strict, in region order.
+--- Rows of a legal step under strict, in the order of a batch.
 function M.legal_rows(rand, config)
   local S, limit, threshold = config.num_speculative_tokens, longest(config), threshold_of(config)
   local kinds, rows, drafts = pick(rand, STEPS), {}, 0
@@ -77,7 +77,7 @@ function M.legal_rows(rand, config)
     end
   end
   table.sort(rows, function(a, b)
-    local x, y = region(a, threshold), region(b, threshold)
+    local x, y = row_order(a, threshold), row_order(b, threshold)
     if x ~= y then return x < y end
     return a.order < b.order
   end)

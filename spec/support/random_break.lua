@@ -150,7 +150,7 @@ function M.rows.window_outside_of_table(rand, config, rows)
   return true
 end
 
-function M.rows.padding_with_contents(rand, config, rows)
+function M.rows.padding_not_empty(rand, config, rows)
   if #rows == config.max_rows then return end
   local row = random.null_row(config)
   rows[#rows + 1] = row

@@ -110,7 +110,7 @@ local function whole_step(log, fails)
     local step = view.step
     see_ctx(view)
     if fails > 0 and mix(fails, salt, step) == 0 then error("on purpose", 0) end
-    local function propose(i)
+    local function act(i)
       local r = view:request(i)
       if reads then see_r(r) end
       local method = METHODS[mix(#METHODS, salt, r.id, step) + 1]
@@ -122,8 +122,8 @@ local function whole_step(log, fails)
       log(granted)
       log(why)
     end
-    for i in view:running() do propose(i) end
-    for i in view:waiting() do propose(i) end
+    for i in view:running() do act(i) end
+    for i in view:waiting() do act(i) end
     if fills or mix(3, step) == 0 then
       plan:fill()
       local tokens, seats, slots, kv = plan:room()

@@ -69,7 +69,7 @@ local function schedule_or_preempt(self, q, n, drafts)
     end
     local evicted = victim(self)
     preempt(self, evicted)
-    self.makes_room = true
+    self.frees_memory = true
     if evicted == q then return end
   end
   schedule(self, q, n, drafts)
@@ -186,8 +186,8 @@ local function may_admit(self)
   if #self.evicted > 0 and not self.c.admit_after_preemption or self.is_short or self.is_settling then
     return false
   end
-  local seats = #self.running + (self.passed and 1 or 0)
-  return seats < self.c.seqs or self.policy.bound ~= nil
+  local running = #self.running + (self.passed and 1 or 0)
+  return running < self.c.seqs or self.policy.bound ~= nil
 end
 
 -- Those of the queue that go before a running prompt, all of them without one. The queue stands as it was
@@ -204,7 +204,7 @@ local function admit(self, before)
 end
 
 -- Where a row stands in the batch: decodes, recomputed short stretches, short extends, long extends, fresh.
-local function region(self, entry)
+local function row_order(self, entry)
   local q = entry.q
   if q.computed == 0 then return 5 end
   if entry.n > 1 + self.c.num_spec then return 4 end
@@ -215,7 +215,8 @@ end
 --- The next step: rows { id, n, drafts } in order, admitted, preempted.
 function Reference:step()
   self.plan, self.preempted, self.admitted, self.evicted, self.left = {}, {}, {}, {}, self.c.budget
-  self.by_prompts, self.is_cut, self.is_short, self.was_late, self.makes_room = 0, false, false, false, false
+  self.by_prompts, self.is_cut, self.is_short, self.was_late = 0, false, false, false
+  self.frees_memory = false
   self.passed, self.starved, self.prompts, self.held_before, self.begun = nil, nil, #self.waiting, {}, {}
   self.is_settling = self.is_tight and #self.running > 0
   for _, q in ipairs(self.running) do
@@ -245,16 +246,16 @@ function Reference:step()
       if is_here then run_decode(self, q) end
     end
   end
-  self.is_tight = self.is_tight or self.makes_room
-  self.owed, self.is_hungry = self.starved, self.was_late
+  self.is_tight = self.is_tight or self.frees_memory
+  self.starved_before, self.is_hungry = self.starved, self.was_late
   for _, q in ipairs(self.evicted) do table.insert(self.waiting, q) end
   local rows, drafting = {}, false
   for _, entry in ipairs(self.plan) do
-    drafting = drafting or region(self, entry) == 1 and (entry.drafts > 0 or entry.q.was_speculative)
+    drafting = drafting or row_order(self, entry) == 1 and (entry.drafts > 0 or entry.q.was_speculative)
   end
   for wanted = 1, 5 do
     for _, entry in ipairs(self.plan) do
-      if region(self, entry) == wanted then
+      if row_order(self, entry) == wanted then
         local is_speculative = drafting and wanted == 1
         entry.q.was_speculative = entry.q.was_speculative or is_speculative
         table.insert(rows, { id = entry.q.id, n = entry.n, drafts = is_speculative and entry.drafts or -1 })

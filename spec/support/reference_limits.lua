@@ -135,13 +135,13 @@ end
 
 -- May a waiting request come in, beside those that run and one that it passes?
 function M.may_come(self, q, n)
-  local c, passed, seats, slots, blocks = self.c, self.passed, #self.running, M.free(self)
+  local c, passed, running, slots, blocks = self.c, self.passed, #self.running, M.free(self)
   local spare, alone = blocks, #self.running == 0 and not passed
   local first = #M.written(self, q, n, 0)
   if passed then
-    seats, slots = seats + 1, slots - #M.written(self, passed, M.least(self, passed), 0)
+    running, slots = running + 1, slots - #M.written(self, passed, M.least(self, passed), 0)
   end
-  if seats >= c.seqs or first > slots then return false end
+  if running >= c.seqs or first > slots then return false end
   if c.align and not alone and upkeep(self, q, n) > c.num_slots - 1 then return false end
   if not c.kv_tokens then return true end
   local total = math.floor(c.kv_tokens / c.kv_block)

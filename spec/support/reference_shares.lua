@@ -7,7 +7,7 @@ local M = {}
 -- Decodes left this prompt too little: they leave it in the next step.
 function M.starve(self, q)
   local by_decodes = self.c.budget - self.left - self.by_prompts
-  if not self.starved and not self.owed and not self.is_cut and by_decodes > 0
+  if not self.starved and not self.starved_before and not self.is_cut and by_decodes > 0
     and limits.least(self, q) <= self.left + by_decodes then
     self.starved = q
   end
@@ -21,9 +21,9 @@ function M.share_out(self)
     q.allowed = q.drafts
     if limits.is_decode(q) then table.insert(decodes, q) end
   end
-  local owed = self.owed
-  if owed and not owed.gone and not limits.is_decode(owed) then
-    kept = math.min(limits.share(self, owed), self.c.budget)
+  local starved_before = self.starved_before
+  if starved_before and not starved_before.gone and not limits.is_decode(starved_before) then
+    kept = math.min(limits.share(self, starved_before), self.c.budget)
   end
   local function tokens(most)
     local sum = 0

@@ -1,5 +1,5 @@
 -- A scripted run of an engine beside the kernel of the specs: what each request stands at is counted here,
--- from the answers alone, and every row must start from the state of exactly those tokens.
+-- from the results alone, and every row must start from the state of exactly those tokens.
 local kernels = require "spec.support.state_kernel"
 
 local M = {}
@@ -8,12 +8,12 @@ local Script = {}
 Script.__index = Script
 
 -- A request is known to stand at `computed` tokens, with `accepted` emitted by its last step.
-local function rows_of(self, step, answers)
+local function rows_of(self, step, results)
   local rows = {}
   for row = 0, step.num_rows - 1 do
     local id = step:id(row)
     local stands = self.stands[id] or { computed = self.cached[id] or 0, accepted = 1 }
-    local drafts, answer = math.max(step.drafts[row], 0), answers[id] or {}
+    local drafts, answer = math.max(step.drafts[row], 0), results[id] or {}
     assert(step.seq_len[row] == stands.computed + step.query_len[row], id)
     local accepted = math.min(answer.accepted or 0, drafts)
     rows[row + 1] = { id = id, family = self.families[id] or 1, n = step.query_len[row],
@@ -26,14 +26,14 @@ local function rows_of(self, step, answers)
 end
 
 --- One step from begin to end.
----@param answers table|nil by id: accepted drafts (default 0), drafts for the next step (default all)
+---@param results table|nil by id: accepted drafts (default 0), drafts for the next step (default all)
 ---@param look function|nil called with the step while its metadata stands
 ---@return table step, completed
-function Script:step(answers, look)
+function Script:step(results, look)
   self.now = self.now + 1
   local step = assert(self.engine:step(self.now))
   if step.num_rows > 0 then
-    local rows = rows_of(self, step, answers or {})
+    local rows = rows_of(self, step, results or {})
     self.kernel:run(step, rows, "step " .. step.number)
     if look then look(step) end
   end

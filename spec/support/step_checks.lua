@@ -23,7 +23,7 @@ local function check_chunk(self, where, q, n)
 end
 
 --- Where a row stands in the batch.
-function M.region(c, q, n)
+function M.row_order(c, q, n)
   if q.computed == 0 then return 3 end
   if n > c.reorder_threshold then return 2 end
   return q.computed >= q.prompt and 0 or 1

@@ -128,7 +128,7 @@ end
 
 function FIELDS.spec_sequence_masks(s, _, i, value)
   local start = s.spec_query_start_loc
-  local empty = not s.strict and s.staged and i < s.num_spec_decodes and start[i + 1] == start[i]
+  local empty = not s.strict and s.for_graph and i < s.num_spec_decodes and start[i + 1] == start[i]
   return empty and value <= 1 and "reference: the mask of an empty row" or nil
 end
 

@@ -23,7 +23,7 @@ function request()
     cases[sent].body)
 end
 
-local function judge(headers, body)
+local function problem_of(headers, body)
   local case = cases[tonumber(headers["X-Request-Id"])]
   local ok, stream = pcall(sse.read, body)
   if not ok then return stream end
@@ -37,7 +37,7 @@ function response(status, headers, body)
   if status == 429 and headers["Retry-After"] then
     busy = busy + 1
   else
-    local problem = status == 200 and judge(headers, body) or status ~= 200 and status .. " " .. body
+    local problem = status == 200 and problem_of(headers, body) or status ~= 200 and status .. " " .. body
     if problem then
       bad, example = bad + 1, tostring(problem)
     else

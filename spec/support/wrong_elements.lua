@@ -66,7 +66,7 @@ local function other_shift(v) return v == 0 and 1 or v - 1 end
 local function other_count(v, s) return v % (s.num_spec + 1) + 1 end
 local function slot_of_row_0(_, s) return s.meta.non_spec_state_indices_tensor[0] end
 
-local function is_staged(s) return s.meta.num_prefills == 0 end
+local function is_for_graph(s) return s.meta.num_prefills == 0 end
 local function spec_of(s) return s.spec end
 local function plain_of(s) return s.plain end
 local function prefills_of(s) return s.prefills end
@@ -85,7 +85,7 @@ M.SEEN = {
   { "non_spec_query_start_loc", over(plain_of, ends), one_less },
   { "non_spec_state_indices_tensor", over(plain_of, all), null },
   { "non_spec_state_indices_tensor", function(s)
-    return is_staged(s) and padding(s.plain, s.meta.non_spec_state_indices_tensor) or {}
+    return is_for_graph(s) and padding(s.plain, s.meta.non_spec_state_indices_tensor) or {}
   end, slot_of_row_0 },
   { "non_spec_token_indx", over(plain_of, tokens), other_token },
   { "non_spec_read_state_indices", over(plain_of, resumed), other_slot },
@@ -113,7 +113,7 @@ M.SEEN_UPSTREAM = {
 }
 
 local function spec_padding(s, tensor)
-  return is_staged(s) and range(#s.spec, #s.meta[tensor] - 1) or {}
+  return is_for_graph(s) and range(#s.spec, #s.meta[tensor] - 1) or {}
 end
 
 --- These change nothing, and why.
@@ -127,7 +127,7 @@ M.UNSEEN = {
   { "spec_read_state_indices", function(s) return spec_padding(s, "spec_read_state_indices") end, other_slot,
     why = "the mask leaves out rows of padding" },
   { "spec_query_start_loc", function(s)
-    return is_staged(s) and range(#s.spec + 1, #s.meta.spec_query_start_loc - 1) or {}
+    return is_for_graph(s) and range(#s.spec + 1, #s.meta.spec_query_start_loc - 1) or {}
   end, one_more, why = "the mask leaves out rows of padding" },
   { "non_spec_query_start_loc", function(s)
     local last = #s.meta.non_spec_query_start_loc - 1

@@ -44,7 +44,7 @@ local function array(self, name, value)
   local message
   n, message = args.list(name, value, INT32_MIN, INT32_MAX) -- before any allocation
   if not n then return nil, message end
-  local memory = self.scratch:int32(name, n)
+  local memory = self.buffers:int32(name, n)
   args.copy(name, value, memory, n)
   return memory, n
 end
@@ -94,7 +94,7 @@ local function table_of(self, name, value, cols, stride)
     if columns ~= cols then return nil, ("%s has %d columns, want %d"):format(row, columns, cols) end
   end
   cols = cols or 0
-  local memory = self.scratch:int32(name, rows * cols)
+  local memory = self.buffers:int32(name, rows * cols)
   for i = 1, rows do int32_memory.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
   return memory, rows, cols, cols
 end
@@ -116,7 +116,7 @@ local function block_tables(self, value, cols, stride)
   if nested and args.length(value) ~= groups then
     return ("block_table has %d elements, want %d, one table per group"):format(args.length(value), groups)
   end
-  local pointers = ffi.cast(tables_t, self.scratch:bytes("block_tables", groups * ffi.sizeof "void *"))
+  local pointers = ffi.cast(tables_t, self.buffers:bytes("block_tables", groups * ffi.sizeof "void *"))
   for group = 1, groups do
     local name = nested and ("block_table[%d]"):format(group) or "block_table"
     local given = value
@@ -206,14 +206,14 @@ end
 
 function Raw:close()
   self.inputs = nil
-  self.scratch:close()
+  self.buffers:close()
 end
 
 local M = {}
 
 ---@param num_groups integer
 function M.new(num_groups)
-  return setmetatable({ raw = raw_t(), groups = num_groups, scratch = c_buffers.new() }, Raw)
+  return setmetatable({ raw = raw_t(), groups = num_groups, buffers = c_buffers.new() }, Raw)
 end
 
 return M

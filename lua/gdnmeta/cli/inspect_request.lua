@@ -117,7 +117,7 @@ end
 
 local function nothing(self, step)
   extend(self, step, "nothing", function(run)
-    return ("held its seat and was given nothing for %s"):format(plural(run.steps, "step"))
+    return ("kept running and was given nothing for %s"):format(plural(run.steps, "step"))
   end)
 end
 

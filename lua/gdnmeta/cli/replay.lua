@@ -23,17 +23,17 @@ function M.describe(parser)
     .. "of the recording)."):argname "RULES"
 end
 
-local function say(tally, step, what)
-  tally.shown = tally.shown + 1
-  if tally.shown <= SHOWN then print(("step %.0f (line %d): %s"):format(step.step, step.line, what)) end
-  if tally.shown == SHOWN + 1 then print "..." end
+local function say(comparison, step, what)
+  comparison.shown = comparison.shown + 1
+  if comparison.shown <= SHOWN then print(("step %.0f (line %d): %s"):format(step.step, step.line, what)) end
+  if comparison.shown == SHOWN + 1 then print "..." end
 end
 
 -- A field once per step, however many groups it differs in.
-local function note(tally, step, difference)
+local function note(comparison, step, difference)
   local name, kind = difference.name, difference.only or "differ"
-  local seen = tally.fields[name] or { differ = 0, recorded = 0, built = 0 }
-  tally.fields[name] = seen
+  local seen = comparison.fields[name] or { differ = 0, recorded = 0, built = 0 }
+  comparison.fields[name] = seen
   if seen.last ~= step then seen[kind] = seen[kind] + 1 end
   seen.last = step
 end
@@ -44,31 +44,31 @@ local function words(difference)
   return difference.name
 end
 
-local function try(tally, rebuild, step, same_rules)
-  tally.steps = tally.steps + 1
+local function try(comparison, rebuild, step, same_rules)
+  comparison.steps = comparison.steps + 1
   local meta, message = rebuild:build(step)
   if not meta then
-    tally.refused = tally.refused + 1
-    return say(tally, step, "refused: " .. message)
+    comparison.refused = comparison.refused + 1
+    return say(comparison, step, "refused: " .. message)
   end
   local differ, compared = rebuild:differences(step, meta)
-  tally.compared = tally.compared + compared
+  comparison.compared = comparison.compared + compared
   if #differ == 0 then return end
-  tally.differ = tally.differ + 1
+  comparison.differ = comparison.differ + 1
   local list = {}
   for i, difference in ipairs(differ) do
-    note(tally, step, difference)
+    note(comparison, step, difference)
     list[i] = words(difference)
   end
-  if same_rules then say(tally, step, "other than recorded: " .. table.concat(list, ", ")) end
+  if same_rules then say(comparison, step, "other than recorded: " .. table.concat(list, ", ")) end
 end
 
 -- Steps in which a field has another value, and in which only one of the two rule sets has it.
-local function by_name(tally)
+local function by_name(comparison)
   local rows = { { "steps", "other value", "only recorded", "only built" } }
   for _, list in ipairs { fields.counts, fields.tensors } do
     for _, name in ipairs(list) do
-      local seen = tally.fields[name]
+      local seen = comparison.fields[name]
       if seen then
         rows[#rows + 1] = { name, numbers.count(seen.differ), numbers.count(seen.recorded),
                             numbers.count(seen.built) }
@@ -85,16 +85,17 @@ function M.run(args)
   local recorded = reader.header.builder
   local rebuild = recording_file.rebuild(reader.header, args.device or "cpu", args.rules)
   local builder = rebuild.builder
-  local tally = { steps = 0, compared = 0, differ = 0, refused = 0, shown = 0, fields = {} }
+  local comparison = { steps = 0, compared = 0, differ = 0, refused = 0, shown = 0, fields = {} }
   local same_rules = builder.rules == recorded.rules
-  local message = recording_file.each(reader, function(step) try(tally, rebuild, step, same_rules) end)
-  if not same_rules and tally.differ > 0 then print(by_name(tally)) end
+  local message = recording_file.each(reader, function(step) try(comparison, rebuild, step, same_rules) end)
+  if not same_rules and comparison.differ > 0 then print(by_name(comparison)) end
   print(("%s built under %s on %s, recorded under %s on %s: %s values compared, %s, %d refused"):format(
-    steps(tally.steps), builder.rules, builder.device, recorded.rules, recorded.device,
-    numbers.count(tally.compared),
-    tally.differ == 0 and "all alike" or steps(tally.differ) .. " with other values", tally.refused))
+    steps(comparison.steps), builder.rules, builder.device, recorded.rules, recorded.device,
+    numbers.count(comparison.compared),
+    comparison.differ == 0 and "all alike" or steps(comparison.differ) .. " with other values",
+    comparison.refused))
   recording_file.finish(reader, message)
-  return same_rules and tally.differ + tally.refused > 0 and 1 or 0
+  return same_rules and comparison.differ + comparison.refused > 0 and 1 or 0
 end
 
 return M

@@ -42,8 +42,8 @@ function M.runs(args)
   local policies, runs = flags.policies(args, true), {}
   flags.read_trace(base, progress)
   for i, policy in ipairs(policies) do
-    local o = { policy = policy, progress = function(tally)
-      progress:show(policy, tally.finished, tally.n, "requests")
+    local o = { policy = policy, progress = function(counters)
+      progress:show(policy, counters.finished, counters.n, "requests")
     end }
     for name, value in pairs(base) do o[name] = value end
     local run, message = require("gdnmeta.sim").run(o)

@@ -42,10 +42,10 @@ end
 ---@return string
 function M.bar(width, name, done, total, unit)
   local count = ("%s of %s"):format(numbers.count(done), numbers.count(total))
-  local room = math.min(WIDTH, width - 1 - #("%-14s [] %s %s"):format(name, count, unit))
-  if room >= LEAST then
-    local full = math.floor(room * math.min(done / math.max(total, 1), 1))
-    return ("%-14s [%s%s] %s %s"):format(name, ("#"):rep(full), ("."):rep(room - full), count, unit)
+  local length = math.min(WIDTH, width - 1 - #("%-14s [] %s %s"):format(name, count, unit))
+  if length >= LEAST then
+    local full = math.floor(length * math.min(done / math.max(total, 1), 1))
+    return ("%-14s [%s%s] %s %s"):format(name, ("#"):rep(full), ("."):rep(length - full), count, unit)
   end
   for _, line in ipairs { ("%s %s %s"):format(name, count, unit), ("%s %s"):format(count, unit), count } do
     if #line < width then return line end

@@ -25,7 +25,7 @@ local function write_decodes(e, step, speculative)
     local column = floor((ends - 1) / block)
     step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, n * spec - 1
     step.last_accepted[row], step.prompt_done[row] = r.accepted[i], 1
-    step.table_row[row], step.read_column[row] = r.seat[i], on_device and READ_DEFAULT or read
+    step.table_row[row], step.read_column[row] = r.table_row[i], on_device and READ_DEFAULT or read
     step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
     step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], 1, drafts
     step.accepted_drafts[row], step.stop[row], step.next_drafts[row] = 0, 0, next_drafts
@@ -44,7 +44,7 @@ local function write_chunk(e, step, row, i, n, block)
   local samples, column = ends >= r.known[i] and 1 or 0, floor((ends - 1) / block)
   step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, -1
   step.last_accepted[row], step.prompt_done[row] = r.accepted[i], computed >= r.prompt[i] and 1 or 0
-  step.table_row[row] = r.seat[i]
+  step.table_row[row] = r.table_row[i]
   step.read_column[row] = e.reads_accepted and computed > 0 and READ_DEFAULT or read
   step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
   step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], samples, 0
@@ -55,11 +55,11 @@ local function write_chunk(e, step, row, i, n, block)
   r.read_before[i], r.read_column[i] = read, column
 end
 
--- I12. Regions of the batch after the decodes: stretches of text that a preempted request computes again and
--- that are as short as a decode, short extends, long extends, first chunks.
-local REGIONS = 4
+-- I12. Places in the order of a batch, after the decodes: stretches of text that a preempted request computes
+-- again and that are as short as a decode, short extends, long extends, first chunks.
+local ORDERS = 4
 
-local function region(e, i, n)
+local function row_order(e, i, n)
   local computed = e.requests.computed[i]
   if computed == 0 then return 3 end
   if n > e.reorder_threshold then return 2 end
@@ -67,11 +67,11 @@ local function region(e, i, n)
 end
 
 local function write_chunks(e, step)
-  local plan, regions, row, block = e.plan, e.places, e.plan.num_decodes, block_of(e)
-  for p = 0, plan.num_chunks - 1 do regions[p] = region(e, plan.chunks[p], plan.tokens[p]) end
-  for wanted = 0, REGIONS - 1 do
+  local plan, orders, row, block = e.plan, e.places, e.plan.num_decodes, block_of(e)
+  for p = 0, plan.num_chunks - 1 do orders[p] = row_order(e, plan.chunks[p], plan.tokens[p]) end
+  for wanted = 0, ORDERS - 1 do
     for p = 0, plan.num_chunks - 1 do
-      if regions[p] == wanted then
+      if orders[p] == wanted then
         write_chunk(e, step, row, plan.chunks[p], plan.tokens[p], block)
         row = row + 1
       end

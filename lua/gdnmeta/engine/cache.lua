@@ -1,4 +1,4 @@
--- What requests own: a seat (row of the state tables), state slots in every cache group, and blocks of
+-- What requests own: a row of the state tables, state slots in every cache group, and blocks of
 -- the attention cache. Only a commit takes, so that a proposal that is thrown away leaks nothing.
 -- All groups hold blocks in the same columns: group 0 answers for all of them.
 local ffi = require "ffi"
@@ -7,7 +7,7 @@ local NONE = require("gdnmeta.engine.requests").NONE
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local BELOW_ALL = -math.huge
-local seats_t = ffi.typeof "int32_t[?]"
+local int32s = ffi.typeof "int32_t[?]"
 local pools_t = ffi.typeof "gdn_slots *[1]"
 local stats_t = ffi.typeof "gdn_slots_stats"
 
@@ -35,11 +35,11 @@ end
 
 --- Slots a group that the request lacks for such a step.
 function States:missing_slots(i, tokens, drafts)
-  local seat = self.requests.seat[i]
-  if not self.align then return seat < 0 and self.per_request or 0 end
+  local table_row = self.requests.table_row[i]
+  if not self.align then return table_row < 0 and self.per_request or 0 end
   local first, last = self:window(tokens, drafts)
-  if seat < 0 then return last - first + 1 end
-  local cells, base, missing = self.cells[0], seat * self.width, 0
+  if table_row < 0 then return last - first + 1 end
+  local cells, base, missing = self.tables[0], table_row * self.width, 0
   for column = first, last do
     if cells[base + column] == 0 then missing = missing + 1 end
   end
@@ -49,7 +49,7 @@ end
 --- Attention-cache blocks that the request lacks to hold `tokens`.
 function States:missing_kv(i, tokens)
   local r = self.requests
-  if not self.limited or tokens <= r.kv_cover[i] then return 0 end
+  if not self.limited or tokens <= r.kv_reserved_to[i] then return 0 end
   return ceil(tokens / self.kv_block) - r.kv_blocks[i]
 end
 
@@ -58,8 +58,8 @@ end
 ---@return boolean
 function States:covers(i, tokens, drafts)
   local r = self.requests
-  return tokens <= r.kv_cover[i] and tokens > r.low_cover[i]
-    and tokens - 1 + drafts * self.block < r.high_cover[i]
+  return tokens <= r.kv_reserved_to[i] and tokens > r.slots_from[i]
+    and tokens - 1 + drafts * self.block < r.slots_to[i]
 end
 
 --- What such a step takes of the pools.
@@ -72,9 +72,9 @@ end
 --- Slots a group that come back when the request leaves.
 function States:held_slots(i)
   local r = self.requests
-  if r.seat[i] == NONE then return 0 end
+  if r.table_row[i] == NONE then return 0 end
   if not self.align then return self.per_request end
-  local cells, base, held = self.cells[0], r.seat[i] * self.width, 0
+  local cells, base, held = self.tables[0], r.table_row[i] * self.width, 0
   for column = r.first_column[i], r.last_column[i] do
     if lib.gdn_slots_holders(self.pools, 0, cells[base + column]) == 1 then held = held + 1 end
   end
@@ -92,23 +92,23 @@ end
 ---@return integer
 function States:behind(i, column)
   local r = self.requests
-  if r.seat[i] == NONE then return 0 end
-  local cells, base, held = self.cells[0], r.seat[i] * self.width, 0
+  if r.table_row[i] == NONE then return 0 end
+  local cells, base, held = self.tables[0], r.table_row[i] * self.width, 0
   for at = r.first_column[i], min(column - 1, r.last_column[i]) do
     if lib.gdn_slots_holders(self.pools, 0, cells[base + at]) == 1 then held = held + 1 end
   end
   return held
 end
 
---- A seat, and what a request holds whatever it does: mode none all of its slots, align the checkpoint.
+--- A table row, and what a request holds whatever it does: mode none all of its slots, align the checkpoint.
 function States:enter(i)
-  local r, top = self.requests, self.free_seats - 1
-  local seat = self.seats[top]
-  self.free_seats = top
-  r.seat[i], r.first_column[i], r.last_column[i] = seat, 0, -1
-  local base, checkpoint = seat * self.width, r.checkpoint[i]
+  local r, top = self.requests, self.free_table_rows - 1
+  local table_row = self.table_rows[top]
+  self.free_table_rows = top
+  r.table_row[i], r.first_column[i], r.last_column[i] = table_row, 0, -1
+  local base, checkpoint = table_row * self.width, r.checkpoint[i]
   for group = 0, self.groups - 1 do
-    local cells = self.cells[group]
+    local cells = self.tables[group]
     if not self.align then
       must(lib.gdn_slots_take(self.pools, group, self.per_request, i, cells + base))
     elseif checkpoint then
@@ -118,8 +118,8 @@ function States:enter(i)
       r.first_column[i], r.last_column[i] = column, column
     end
   end
-  r.low_cover[i], r.high_cover[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
-  r.kv_cover[i] = self.limited and 0 or math.huge
+  r.slots_from[i], r.slots_to[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
+  r.kv_reserved_to[i] = self.limited and 0 or math.huge
 end
 
 --- Everything that a step needs which ends at `tokens`.
@@ -129,29 +129,29 @@ function States:reserve(i, tokens, drafts)
   if blocks > 0 then
     self.free_kv = self.free_kv - blocks
     r.kv_blocks[i] = r.kv_blocks[i] + blocks
-    r.kv_cover[i] = r.kv_blocks[i] * self.kv_block
+    r.kv_reserved_to[i] = r.kv_blocks[i] * self.kv_block
     self.peak_kv = max(self.peak_kv, self.total_kv - self.free_kv)
   end
   if not self.align then return end
   local first, last = self:window(tokens, drafts)
-  local base = r.seat[i] * self.width
+  local base = r.table_row[i] * self.width
   for column = first, last do
-    if self.cells[0][base + column] == 0 then
+    if self.tables[0][base + column] == 0 then
       for group = 0, self.groups - 1 do
-        must(lib.gdn_slots_take(self.pools, group, 1, i, self.cells[group] + base + column))
+        must(lib.gdn_slots_take(self.pools, group, 1, i, self.tables[group] + base + column))
       end
     end
   end
   if r.last_column[i] < r.first_column[i] then r.first_column[i] = first end
   r.first_column[i] = min(r.first_column[i], first)
   r.last_column[i] = max(r.last_column[i], last)
-  while last < r.last_column[i] and self.cells[0][base + last + 1] ~= 0 do last = last + 1 end
-  r.low_cover[i], r.high_cover[i] = first * self.block, (last + 1) * self.block
+  while last < r.last_column[i] and self.tables[0][base + last + 1] ~= 0 do last = last + 1 end
+  r.slots_from[i], r.slots_to[i] = first * self.block, (last + 1) * self.block
 end
 
 local function drop(self, at)
   for group = 0, self.groups - 1 do
-    local cells = self.cells[group]
+    local cells = self.tables[group]
     must(lib.gdn_slots_drop(self.pools, group, cells[at]))
     cells[at] = 0
   end
@@ -159,8 +159,8 @@ end
 
 --- Drop the blocks below the next window that no step reads any more. `tokens` are computed for sure.
 function States:settle(i, tokens)
-  local r, cells, next_window = self.requests, self.cells[0], floor(tokens / self.block)
-  local base, first = r.seat[i] * self.width, next_window
+  local r, cells, next_window = self.requests, self.tables[0], floor(tokens / self.block)
+  local base, first = r.table_row[i] * self.width, next_window
   local read, before = r.read_column[i], r.flight[i] > 0 and r.read_before[i] or NONE
   for column = r.first_column[i], min(next_window - 1, r.last_column[i]) do
     if cells[base + column] ~= 0 then
@@ -177,17 +177,17 @@ end
 --- Give everything back.
 function States:leave(i)
   local r = self.requests
-  local seat = r.seat[i]
-  if seat == NONE then return end
-  local base, last = seat * self.width, self.align and r.last_column[i] or self.per_request - 1
+  local table_row = r.table_row[i]
+  if table_row == NONE then return end
+  local base, last = table_row * self.width, self.align and r.last_column[i] or self.per_request - 1
   for column = self.align and r.first_column[i] or 0, last do
-    if self.cells[0][base + column] ~= 0 then drop(self, base + column) end
+    if self.tables[0][base + column] ~= 0 then drop(self, base + column) end
   end
   self.free_kv = self.free_kv + r.kv_blocks[i]
-  r.kv_blocks[i], r.kv_cover[i] = 0, 0
-  r.seat[i] = NONE
-  self.seats[self.free_seats] = seat
-  self.free_seats = self.free_seats + 1
+  r.kv_blocks[i], r.kv_reserved_to[i] = 0, 0
+  r.table_row[i] = NONE
+  self.table_rows[self.free_table_rows] = table_row
+  self.free_table_rows = self.free_table_rows + 1
 end
 
 --- Sums over the groups.
@@ -210,16 +210,16 @@ function M.new(requests, config, tables, kv_tokens, kv_block)
   local out = pools_t()
   local status = lib.gdn_slots_new(config.num_groups, config.num_slots, out)
   if status ~= 0 then return nil, ffi.string(lib.gdn_strstatus(status)), tonumber(status) end
-  local num_seats = config.max_requests
+  local num_table_rows = config.max_requests
   local total_kv = kv_tokens and floor(kv_tokens / kv_block) or 0
   local self = setmetatable({
-    requests = requests, pools = ffi.gc(out[0], slots_free), cells = tables, groups = config.num_groups,
+    requests = requests, pools = ffi.gc(out[0], slots_free), tables = tables, groups = config.num_groups,
     width = config.max_blocks_per_row, align = config.mamba_cache_mode == lib.GDN_CACHE_ALIGN,
     block = config.mamba_block_size, per_request = config.num_speculative_tokens + 1,
-    seats = seats_t(num_seats), free_seats = num_seats,
+    table_rows = int32s(num_table_rows), free_table_rows = num_table_rows,
     limited = kv_tokens ~= nil, kv_block = kv_block, total_kv = total_kv, free_kv = total_kv, peak_kv = 0,
   }, States)
-  for n = 0, num_seats - 1 do self.seats[n] = num_seats - 1 - n end
+  for n = 0, num_table_rows - 1 do self.table_rows[n] = num_table_rows - 1 - n end
   return self
 end
 

@@ -1,4 +1,4 @@
--- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a seat, and every
+-- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a table row, and every
 -- entry gets the slots and blocks that its step needs.
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut
@@ -15,17 +15,17 @@ function M.release(e, i)
     return
   end
   local slots, kv = states:held_slots(i), r.kv_blocks[i]
-  r.owed_slots[i], r.owed_kv[i] = slots, kv
+  r.slots_coming[i], r.kv_coming[i] = slots, kv
   e.slots_coming, e.kv_coming = e.slots_coming + slots, e.kv_coming + kv
-  e.seats_coming = e.seats_coming + 1
+  e.table_rows_coming = e.table_rows_coming + 1
 end
 
 --- The last step that names it is complete.
-function M.release_owed(e, i)
+function M.return_slots(e, i)
   local r = e.requests
-  e.slots_coming, e.kv_coming = e.slots_coming - r.owed_slots[i], e.kv_coming - r.owed_kv[i]
-  r.owed_slots[i], r.owed_kv[i] = 0, 0
-  e.seats_coming = e.seats_coming - 1
+  e.slots_coming, e.kv_coming = e.slots_coming - r.slots_coming[i], e.kv_coming - r.kv_coming[i]
+  r.slots_coming[i], r.kv_coming[i] = 0, 0
+  e.table_rows_coming = e.table_rows_coming - 1
   e.states:leave(i)
 end
 
@@ -97,13 +97,13 @@ local function commit_victims(e, step)
     step.preempted[told + v + 1] = r.id[i]
   end
   if plan.num_victims ~= 0 then M.compact_running(e) end
-  if plan.makes_room then e.is_tight = true end
+  if plan.frees_memory then e.is_tight = true end
 end
 
 -- What the next step has to know of this one.
 local function remember(e)
   local plan = e.plan
-  e.owed_to, e.is_hungry, e.stats.held = plan.starved, plan.is_hungry, plan.num_held
+  e.starved_before, e.is_hungry, e.stats.held = plan.starved, plan.is_hungry, plan.num_held
 end
 
 local function commit_rejects(e, step)

@@ -14,7 +14,7 @@ local function emitted_tokens(e, step, row, i)
   if step.stop[row] > 0 then n, finish = step.stop[row], M.STOP end
   local known = r.known[i]
   local left = r.max_tokens[i] - (known - r.prompt[i])
-  if e.sizing.max_model_len - known < left then left = e.sizing.max_model_len - known end
+  if e.token_limits.max_model_len - known < left then left = e.token_limits.max_model_len - known end
   if n >= left then
     if n > left or finish == 0 then finish = M.LENGTH end
     n = left
@@ -96,7 +96,7 @@ end
 local function let_go(e, i, had_left)
   local r = e.requests
   if r.flight[i] > 0 then return end
-  commits.release_owed(e, i)
+  commits.return_slots(e, i)
   if had_left then r:put(i) end
 end
 
@@ -116,7 +116,7 @@ end
 -- does for them, without a branch on what was accepted.
 local function complete_decodes(e, step)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
-  local length, block = e.sizing.max_model_len, e.align and e.block or math.huge
+  local length, block = e.token_limits.max_model_len, e.align and e.block or math.huge
   for row = 0, step.num_decodes - 1 do
     local i, accepted = step.request[row], step.accepted_drafts[row]
     local n, known = accepted + 1, r.known[i]

@@ -84,7 +84,7 @@ local function state_tables(o)
   return tables
 end
 
-local function scratch(self, n)
+local function work_arrays(self, n)
   self.running, self.items, self.work, self.places = int32s(n), int32s(n), int32s(n), int32s(n)
   self.leaving = int32s(n)
 end
@@ -124,13 +124,14 @@ end
 -- What changes from step to step.
 local function begin(self, r)
   self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), interned.new(), interned.new()
-  self.now, self.step_number, self.turn, self.proof, self.arrivals = 0, 0, 1, 0, 0
+  self.now, self.step_number, self.turn, self.verify_round, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
   -- Not nil: an unknown field of an engine is a mistake of the caller.
   self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
   self.policy, self.policy_source, self.hooks = false, false, false
-  self.slots_coming, self.kv_coming, self.seats_coming, self.policy_enabled = 0, 0, 0, true
-  self.owed_to, self.pause_turn, self.has_paused = -1, 0, false -- a prompt that decodes left too little for
+  self.slots_coming, self.kv_coming, self.table_rows_coming, self.policy_enabled = 0, 0, 0, true
+  self.starved_before = -1 -- a prompt that the decodes of the last step left too little for
+  self.pause_turn, self.has_paused = 0, false
   self.is_hungry = false -- a running request found no memory after the admissions
   self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with held requests only
   self.heard = 0 -- the last step that a policy of whole steps planned
@@ -145,7 +146,7 @@ local function begin(self, r)
   for _, name in ipairs(STATS) do self.stats[name] = 0 end
 end
 
-local function sizing(self, o)
+local function limits_of(self, o)
   return token_limits.new(self.requests, {
     max_model_len = o.max_model_len, chunked = o.chunked_prefill, threshold = o.long_prefill_token_threshold,
     align = self.align, block = self.block, num_spec = self.num_spec, optimistic = self.optimistic,
@@ -178,13 +179,13 @@ local function state(o)
   if not self.states then return nil, message, code end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
-  scratch(self, o.max_num_seqs)
+  work_arrays(self, o.max_num_seqs)
   padding(self, o)
-  self.sizing = sizing(self, o)
+  self.token_limits = limits_of(self, o)
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
                         outlooks.new(self, o.kv_headroom), upkeeps.new(self))
   self.view = views.new(self, o)
-  self.see, self.propose = whole_step.new(self, self.view)
+  self.policy_view, self.policy_plan = whole_step.new(self, self.view)
   engines[o.builder] = self
   hold(self, self.view.cursor)
   if o.second_builder then engines[o.second_builder] = self end

@@ -73,14 +73,14 @@ end
 -- Limits of the engine within those of the builder.
 local function limits_problem(o)
   local c = o.config
-  local seats, spec = math.min(c.max_rows, c.max_requests), c.num_speculative_tokens
-  o.max_num_seqs = o.max_num_seqs or math.min(c.max_num_seqs, seats)
+  local most_rows, spec = math.min(c.max_rows, c.max_requests), c.num_speculative_tokens
+  o.max_num_seqs = o.max_num_seqs or math.min(c.max_num_seqs, most_rows)
   o.max_num_batched_tokens = o.max_num_batched_tokens or c.max_num_batched_tokens
   o.default_drafts = o.default_drafts or spec
   if spec > 0 and o.builder.reorder_batch_threshold <= spec then
     return "decode_context_parallel_size > 1 with speculation: drafts would not stand among the decodes"
   end
-  return at_most(o, "max_num_seqs", seats, "the builder's rows and requests")
+  return at_most(o, "max_num_seqs", most_rows, "the builder's rows and requests")
     or at_most(o, "max_num_batched_tokens", c.max_num_batched_tokens, "the builder's")
     or at_least(o, "max_num_batched_tokens", o.max_num_seqs, "max_num_seqs")
     or at_most(o, "default_drafts", spec, "num_speculative_tokens")

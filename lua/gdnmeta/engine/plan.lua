@@ -3,9 +3,10 @@
 -- except the requests' `mark`, which says what the plan holds of them. Decodes have a list of their own,
 -- so that loops over them are one straight trace. A policy's budget may end anywhere in here: an entry is
 -- written before it is counted, and counted before it is marked, so that begin() finds every mark.
--- is_short: a running request waits for room that is on its way back, or that was admitted to others;
--- makes_room: somebody left for room, gives_way: for one that waits. starved: a prompt that decodes left too
--- little for, or -1; is_cut: a chunk took all that was left; num_held: waiting requests that the policy held;
+-- is_short: a running request waits for memory that is about to be freed, or that newcomers took;
+-- frees_memory: a request was evicted for memory, gives_way: for one that waits; is_cut: a chunk took all
+-- that was left; starved: a prompt that decodes left too little for, or -1; num_held: waiting requests that
+-- the policy held;
 -- is_tried: the policy was called for a prompt's chunk in an empty step.
 local ffi = require "ffi"
 
@@ -38,7 +39,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   clear(self)
   self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
   self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming
-  self.has_gaps, self.is_short, self.makes_room, self.gives_way = false, false, false, false
+  self.has_gaps, self.is_short, self.frees_memory, self.gives_way = false, false, false, false
   self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
   self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
   self.is_tried, self.slots_aside, self.kv_aside = false, 0, 0
@@ -146,7 +147,8 @@ function Plan:admit(i, n)
   return true
 end
 
---- Those that pass a waiting request, which wants more tokens than are left, leave its memory and its seat.
+--- Those that pass a waiting request, which wants more tokens than are left, leave its memory and a table
+--- row for it.
 --- Running requests do not: none is evicted for one that waits unless the policy says so.
 function Plan:set_aside(i, n)
   local states = self.states

@@ -4,7 +4,7 @@ local ffi = require "ffi"
 
 local int32s, doubles = ffi.typeof "int32_t[?]", ffi.typeof "double[?]"
 
-local NONE = -1 -- no request, seat or lane
+local NONE = -1 -- no request, table row or group
 
 local M = { FREE = 0, WAITING = 1, RUNNING = 2, LEAVING = 3, CANCELLED = 4, NONE = NONE }
 
@@ -26,16 +26,16 @@ local INTEGERS = {
   "ahead",        -- tokens in flight
   "pending",      -- rows in flight that will emit
   "placeholders", -- tokens those rows emit at most
-  "seat",         -- row of the state tables; NONE: waits
-  "first_column", -- lowest column of the seat that may hold a block
+  "table_row",    -- row of the state tables; NONE: waits
+  "first_column", -- lowest column of the table row that may hold a block
   "last_column",  -- highest
   "kv_blocks",    -- attention-cache blocks it holds
-  "owed_slots", "owed_kv", -- what comes back once no step in flight names it any more
+  "slots_coming", "kv_coming", -- what comes back once no step in flight names it any more
   "preemptions",
   "user", "class", -- numbers of names
   "next", "prev", -- queue by arrival; NONE: end
-  "lane_next", "lane_prev", -- queue of its lane
-  "lane",         -- NONE: in none
+  "group_next", "group_prev", -- queue of its group
+  "group",        -- NONE: in none
   "mark",         -- what the plan says: see plan.lua
   "parked",       -- what a look at it costs, where the queue keeps it apart until its turn; 0: it does not
   "yielded",      -- times that it was evicted for one that waited
@@ -51,9 +51,9 @@ local NUMBERS = {
   "arrival", "deadline", "ttft", "tpot", "priority", "weight", "last_emit", -- seconds, or plain
   "key",          -- by the policy
   "tie",          -- submission order
-  "kv_cover",     -- tokens that its attention-cache blocks hold
-  "low_cover",    -- a step may end at tokens in (low_cover, high_cover] without a new state block
-  "high_cover",
+  "kv_reserved_to", -- tokens that its attention-cache blocks hold
+  "slots_from",   -- a step may end at tokens in (slots_from, slots_to] without a new state block
+  "slots_to",
   "keyed",        -- step in which `key` was computed
   "held",         -- step in which the policy held it; 0: not at the last call
   "score",        -- scratch: victims by the policy
@@ -71,19 +71,19 @@ local function grow(self, capacity)
       self[name] = new
     end
   end
-  for i = self.capacity, capacity - 1 do self.seat[i], self.lane[i] = NONE, NONE end
+  for i = self.capacity, capacity - 1 do self.table_row[i], self.group[i] = NONE, NONE end
   self.capacity = capacity
 end
 
---- A number for a new request, with room in every column. Nothing is taken yet.
+--- A number for a new request, with a place in every column. Nothing is taken yet.
 ---@return integer
-function Requests:room()
+function Requests:next_number()
   local i = self.free[#self.free] or self.used
   if i >= self.capacity then grow(self, 2 * self.capacity) end
   return i
 end
 
---- Take the number that room() gave.
+--- Take the number that next_number() gave.
 ---@param i integer
 ---@param id number|string
 function Requests:take(i, id)

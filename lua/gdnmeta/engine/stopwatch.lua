@@ -3,7 +3,7 @@
 local no_yield = require "gdnmeta.policy.contained.no_yield"
 local args = require "gdnmeta.native.args"
 local raised = require "gdnmeta.policy.contained.raised"
-local stack_room = require "gdnmeta.policy.contained.stack_room"
+local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
 
 local pcall, type = pcall, type
 
@@ -12,7 +12,7 @@ local M = {}
 --- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (usable.lua).
 ---@return number|nil seconds, string? problem
 function M.read(stopwatch, cursor, bare)
-  if not pcall(stack_room) then return nil, "stack overflow" end
+  if not pcall(reserve_stack) then return nil, "stack overflow" end
   local hook = cursor.hook
   cursor.hook = hook or "stopwatch"
   local ok, seconds

@@ -48,13 +48,13 @@ end
 
 -- A request that could never run alone, or never again after a preemption, would block the queue forever.
 local function too_large(e, request)
-  local limit, states = e.sizing.max_model_len, e.states
+  local limit, states = e.token_limits.max_model_len, e.states
   if request.prompt_tokens >= limit then
     return ("prompt_tokens = %d, want at most %d (max_model_len - 1)"):format(request.prompt_tokens,
         limit - 1)
   end
   local longest = min(request.prompt_tokens + request.max_tokens - 1, limit - 1)
-  if not e.sizing.chunked and longest > e.max_num_batched_tokens then
+  if not e.token_limits.chunked and longest > e.max_num_batched_tokens then
     return ("has up to %d tokens, want at most %d (max_num_batched_tokens, without chunks)"):format(
       longest, e.max_num_batched_tokens)
   end
@@ -103,7 +103,7 @@ end
 ---@return integer|nil i, string? message, integer? code
 function M.add(e, request)
   local r = e.requests
-  local i = r:room() -- first what may find no memory: all of it or nothing
+  local i = r:next_number() -- first what may find no memory: all of it or nothing
   if e.queue and e.queue:reserve() ~= 0 then return nil, "no memory for a longer queue", ENOMEM end
   local user, class = request.user or "", request.class or ""
   local user_number = e.users:hold(user)
@@ -128,7 +128,7 @@ function M.add(e, request)
   end
   r.computed[i], r.drafts[i], r.speculative[i], r.preemptions[i] = r.cached[i], 0, 0, 0
   r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0
-  r.placeholders[i], r.mark[i], r.fix[i], r.owed_slots[i], r.owed_kv[i] = 0, 0, 0, 0, 0
+  r.placeholders[i], r.mark[i], r.fix[i], r.slots_coming[i], r.kv_coming[i] = 0, 0, 0, 0, 0
   r.parked[i], r.yielded[i], r.yields[i], r.held[i], r.allowed[i] = 0, 0, 0, 0, 0
   r.user[i], r.class[i] = user_number, class_number
   r.arrival[i], r.ttft[i], r.tpot[i] = arrival, ttft, request.tpot or e.tpot
@@ -185,7 +185,7 @@ function M.pin(e, i)
   end
   local pinned = { tokens = tokens, slots = {}, generations = {} }
   for group = 0, states.groups - 1 do
-    local slot = states.cells[group][r.seat[i] * states.width + column]
+    local slot = states.tables[group][r.table_row[i] * states.width + column]
     lib.gdn_slots_share(states.pools, group, slot)
     pinned.slots[group + 1] = slot
     pinned.generations[group + 1] = lib.gdn_slots_generation(states.pools, group, slot)

@@ -5,7 +5,7 @@ local OUTCOMES = require("gdnmeta.metrics.observer").OUTCOMES
 -- { name, kind, field of the engine's stats, help }
 local STATS = {
   { "requests_waiting", "gauge", "waiting", "Requests in the queue." },
-  { "requests_running", "gauge", "running", "Requests that hold a seat." },
+  { "requests_running", "gauge", "running", "Requests that hold a table row." },
   { "steps_total", "counter", "steps", "Steps that were planned, empty ones included." },
   { "empty_steps_total", "counter", "empty_steps", "Steps in which nothing could run." },
   { "scheduled_tokens_total", "counter", "scheduled", "Tokens of all steps, without padding." },

@@ -14,12 +14,12 @@ local function forget(self, dead)
   end
 end
 
-local Scratch = {}
-Scratch.__index = Scratch
+local CBuffers = {}
+CBuffers.__index = CBuffers
 
 --- A block of at least `bytes` bytes; what it held before is lost when it has to grow.
----@return ffi.cdata* pointer void *, valid until the name's block grows or the scratch is closed
-function Scratch:bytes(name, bytes)
+---@return ffi.cdata* pointer void *, valid until the name's block grows or the buffers are closed
+function CBuffers:bytes(name, bytes)
   local block = self.blocks[name]
   if block and self.sizes[name] >= bytes then return block end
   local grown = libc.libc_malloc(math.max(bytes, 1))
@@ -31,11 +31,11 @@ function Scratch:bytes(name, bytes)
 end
 
 ---@return ffi.cdata* pointer int32_t *
-function Scratch:int32(name, length)
+function CBuffers:int32(name, length)
   return ffi.cast(int32_t, self:bytes(name, 4 * length))
 end
 
-function Scratch:close()
+function CBuffers:close()
   for name, block in pairs(self.blocks) do
     self.releases[name](block)
   end
@@ -44,7 +44,7 @@ end
 local M = {}
 
 function M.new()
-  return setmetatable({ blocks = {}, sizes = {}, releases = {} }, Scratch)
+  return setmetatable({ blocks = {}, sizes = {}, releases = {} }, CBuffers)
 end
 
 return M

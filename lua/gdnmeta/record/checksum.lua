@@ -25,12 +25,12 @@ local function fold(sum, elements, n)
 end
 
 -- What is read of a device comes here. It is held, for a pointer into it is what is summed over.
-local copy, room = bytes_t(0), 0
+local copy, size = bytes_t(0), 0
 
 -- Host memory of a view's elements; on a device that waits for the build.
 local function readable(builder, view, bytes)
   if builder.device == "cpu" then return view.data end
-  if bytes > room then copy, room = bytes_t(bytes), bytes end
+  if bytes > size then copy, size = bytes_t(bytes), bytes end
   if lib.gdn_builder_read(builder.handle, copy, view.data, bytes) ~= 0 then
     error("gdnmeta.record: " .. ffi.string(lib.gdn_last_error(builder.handle)), 0)
   end
@@ -46,7 +46,7 @@ local M = {}
 function M.tensor(builder, view)
   local kind, shape, n = KINDS[view.dtype], view.shape, #view
   local sum = add(add(START, kind[1]), #shape)
-  for _, size in ipairs(shape) do sum = add(sum, size) end
+  for _, extent in ipairs(shape) do sum = add(sum, extent) end
   return tohex(fold(sum, ffi.cast(kind[2], readable(builder, view, n * kind[3])), n))
 end
 

@@ -22,7 +22,7 @@ local M = {
   VERSION = 2,
   OLDEST = 1, -- that is read
   MAX_LINE = 4 * 2 ^ 20, -- bytes; neither written nor read beyond
-  END_ROOM = 128,        -- bytes that the end line fits in
+  END_BYTES = 128,        -- bytes that the end line fits in
   HEADER = { "gdnmeta", "version", "library", "builder", "engine" },
   STEP = { "step", "now", "graph", "padded_rows", "padded_tokens", "query_len", "seq_len", "drafts",
            "accepted", "prompt_done", "table_row", "read_column", "blocks", "read_blocks", "counts",

@@ -80,7 +80,7 @@ local function missing(self)
 end
 
 local function finish(self, last)
-  if type(last["end"]) ~= "string" or #last["end"] > format.END_ROOM then
+  if type(last["end"]) ~= "string" or #last["end"] > format.END_BYTES then
     return refuse(self, validate.wrong("end", last["end"], "a reason"))
   end
   local problem = validate.unknown(last, format.END) or last.steps ~= self.steps

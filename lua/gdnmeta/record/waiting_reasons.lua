@@ -31,8 +31,8 @@ function M.of(e, i)
   if plan.seqs_left < 1 then return "seats" end
   if plan.is_short or e.is_tight and e.num_running > 0 then return "tight" end
   if plan.tokens_left < 1 then return "budget" end
-  local n, why = e.sizing:chunk(i, plan.tokens_left, plan.tokens_left)
-  if n == 0 then return why == "align" and "align" or e.sizing.chunked and "budget" or "whole" end
+  local n, why = e.token_limits:chunk(i, plan.tokens_left, plan.tokens_left)
+  if n == 0 then return why == "align" and "align" or e.token_limits.chunked and "budget" or "whole" end
   local fits
   fits, why = plan:fits(i, n)
   if fits then return held > 0 and "held" or "queue" end

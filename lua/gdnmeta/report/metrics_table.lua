@@ -30,7 +30,7 @@ local function speculation(field)
   return function(run) return run.speculation and run.speculation[field] end
 end
 
-M.sections = {
+M.parts = {
   { "Latency",
     ms("time to first token, p50", "ttft", "p50"),
     ms("time to first token, p90", "ttft", "p90"),
@@ -141,12 +141,12 @@ local function class_section(name)
   }
 end
 
---- The sections for these runs: those above, and one per class if requests have classes.
+--- The parts for these runs: those above, and one per class if requests have classes.
 ---@param runs table
----@return table sections
+---@return table parts
 function M.of(runs)
   local list, seen = {}, {}
-  for i, section in ipairs(M.sections) do list[i] = section end
+  for i, part in ipairs(M.parts) do list[i] = part end
   for _, run in ipairs(runs) do
     for _, class in ipairs(run.classes or {}) do
       if not seen[class.name] then list[#list + 1], seen[class.name] = class_section(class.name), true end
@@ -155,15 +155,15 @@ function M.of(runs)
   return list
 end
 
---- The section's rows that any of the runs has a figure for, as { label, unit, texts, best }: best[i]
+--- The part's rows that any of the runs has a figure for, as { label, unit, texts, best }: best[i]
 --- is true if run i has the best figure and another run has a worse one.
----@param section table one of M.sections
+---@param part table one of M.parts
 ---@param runs table
 ---@return table rows
-function M.filled(section, runs)
+function M.filled(part, runs)
   local list = {}
-  for k = 2, #section do
-    local row, values, best = section[k], {}, {}
+  for k = 2, #part do
+    local row, values, best = part[k], {}, {}
     local low, high = math.huge, -math.huge
     for i, run in ipairs(runs) do
       local value = row[3](run)

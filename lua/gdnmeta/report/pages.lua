@@ -77,7 +77,7 @@ function M.sweep(runs, share, command)
   return html.html {
     title = "Highest rates of " .. table.concat(max_rate.policies(runs), ", "), runs = at, figures = g.list,
     missing = g.missing(), command = command, facts = text.facts(runs[1], true), footer = footer(),
-    calibrated = runs[1].setup.calibrated, body = html.sweep(runs, text.knees(runs, share)),
+    calibrated = runs[1].setup.calibrated, body = html.sweep(runs, text.max_rates(runs, share)),
   }
 end
 

@@ -140,7 +140,7 @@ end
 ---@param runs table
 ---@param share number
 ---@return table sentences
-function M.knees(runs, share)
+function M.max_rates(runs, share)
   local sentences = {}
   for i, policy in ipairs(max_rate.policies(runs)) do
     local b = max_rate.bracket(runs, policy, share)
@@ -167,7 +167,7 @@ function M.sweep(runs, share)
   local notices = {}
   for i, notice in ipairs(runs[1].setup.notices or {}) do notices[i] = "note       " .. notice .. "\n" end
   return table.concat(notices) .. (#notices > 0 and "\n" or "") .. numbers.columns(rows)
-    .. "\n\nhighest rate\n  " .. table.concat(M.knees(runs, share), "\n  ")
+    .. "\n\nhighest rate\n  " .. table.concat(M.max_rates(runs, share), "\n  ")
 end
 
 return M

@@ -1,4 +1,4 @@
--- The figures of a run by class of its requests, from what the tally knows of each request.
+-- The figures of a run by class of its requests, from what the counters knows of each request.
 local ffi = require "ffi"
 local histogram = require "gdnmeta.sim.histogram"
 
@@ -77,20 +77,20 @@ function M.of(requests)
 end
 
 --- Figures by class, times in ms; nil where no request has a class.
----@param tally table closed
+---@param counters table closed
 ---@return table|nil list of { name, requests, finished, rejected, attainment, goodput, longest_wait_ms,
 ---  queue, ttft, itl, tpot, e2e }
-function M.figures(tally)
-  local classes, list = tally.classes, {}
+function M.figures(counters)
+  local classes, list = counters.classes, {}
   if not classes then return nil end
   for k, name in ipairs(classes.names) do list[k] = new(name) end
-  for i = 1, tally.n do add(list[classes.of[i]], tally, i) end
-  local seconds = math.max(tally.ended, 1) / 1e9
+  for i = 1, counters.n do add(list[classes.of[i]], counters, i) end
+  local seconds = math.max(counters.ended, 1) / 1e9
   for k, c in ipairs(list) do
     list[k] = { name = c.name, requests = c.requests, finished = c.finished, rejected = c.rejected,
                 attainment = c.met / math.max(1, c.requests), goodput = c.met / seconds,
                 longest_wait_ms = c.longest_wait / 1e6, queue = c.queue:summary(1e-6),
-                ttft = c.ttft:summary(1e-6), itl = tally.class_itl[k]:summary(1e-6),
+                ttft = c.ttft:summary(1e-6), itl = counters.class_itl[k]:summary(1e-6),
                 tpot = c.tpot:summary(1e-6), e2e = c.e2e:summary(1e-6) }
   end
   return list

@@ -14,8 +14,8 @@ local STALL = 10 -- times the target of the mean gap that a single one may take
 local STARVED = 10 -- times the target of the first token, in the queue
 local PROMPT, OUTPUT = 1, 2 -- prices of a token, as VTC has them
 
-local Tally = {}
-Tally.__index = Tally
+local Counters = {}
+Counters.__index = Counters
 
 local M = { STALL = STALL, KINDS = { "full", "piecewise", "eager" } }
 
@@ -41,7 +41,7 @@ function M.new(n, classes)
   for k = 1, classes and #classes.names or 0 do self.class_itl[k] = histogram.new() end
   for _, sum in ipairs(SUMS) do self[sum] = 0 end
   for _, kind in ipairs(M.KINDS) do self.kinds[kind] = { steps = 0, tokens = 0, padded = 0 } end
-  return setmetatable(self, Tally)
+  return setmetatable(self, Counters)
 end
 
 -- Request i waited until `now` for its first step.
@@ -52,7 +52,7 @@ local function waited(self, i, now)
 end
 
 --- Request i joins the waiting ones.
-function Tally:arrive(i, request, now)
+function Counters:arrive(i, request, now)
   self.arrived = self.arrived + 1
   self.arrival[i], self.first[i], self.start[i], self.got[i] = now, -1, -1, 0
   self.user[i], self.waits[i] = self.fairness:user(request.user or "nobody", request.weight), 1
@@ -60,7 +60,7 @@ function Tally:arrive(i, request, now)
 end
 
 --- It was scheduled while it waited: it runs from `now` on.
-function Tally:admit(i, request, now)
+function Counters:admit(i, request, now)
   local user = self.user[i]
   if self.start[i] < 0 then
     self.start[i] = now
@@ -72,7 +72,7 @@ function Tally:admit(i, request, now)
 end
 
 --- It was sent back to wait, and what it had computed is lost.
-function Tally:preempt(i, now)
+function Counters:preempt(i, now)
   self.preemptions, self.waits[i] = self.preemptions + 1, 1
   self.fairness:wait(self.user[i], now)
 end
@@ -98,7 +98,7 @@ local function flush(self)
 end
 
 --- It was given m tokens.
-function Tally:emit(i, m, now)
+function Counters:emit(i, m, now)
   self.emitted = self.emitted + m
   fairness.serve(self.user[i], m, OUTPUT, now)
   if self.got[i] == 0 then
@@ -124,7 +124,7 @@ end
 --- Its last token is out. All targets in ns; a request of one token has no time per token. However good the
 --- mean, a request with too long a gap between tokens has missed its targets.
 ---@param gap_target number|nil longest gap between tokens; default: STALL times the mean one
-function Tally:finish(i, now, ttft_target, tpot_target, gap_target)
+function Counters:finish(i, now, ttft_target, tpot_target, gap_target)
   local got, first, arrival = self.got[i], self.first[i], self.arrival[i]
   local tpot = 0
   self.finished, self.done[i] = self.finished + 1, 1
@@ -142,7 +142,7 @@ function Tally:finish(i, now, ttft_target, tpot_target, gap_target)
 end
 
 --- It was turned away; the first reason is kept.
-function Tally:reject(i, now, why)
+function Counters:reject(i, now, why)
   self.rejected, self.rejection = self.rejected + 1, self.rejection or why
   if self.start[i] < 0 then self.last[i] = now end -- for close
   if self.waits[i] == 1 then
@@ -152,13 +152,13 @@ function Tally:reject(i, now, why)
 end
 
 --- Of a speculative row's drafts, `accepted` were.
-function Tally:speculate(drafts, accepted)
+function Counters:speculate(drafts, accepted)
   self.spec_rows, self.drafts = self.spec_rows + 1, self.drafts + drafts
   self.accepted = self.accepted + accepted
 end
 
 --- A step ran: facts has kind, rows, tokens, padded, prefill, decode, waiting, running, slots.
-function Tally:step(facts, now, duration)
+function Counters:step(facts, now, duration)
   local kind, padding = self.kinds[facts.kind], facts.padded - facts.tokens
   kind.steps = kind.steps + 1
   kind.tokens, kind.padded = kind.tokens + facts.tokens, kind.padded + facts.padded
@@ -182,7 +182,7 @@ end
 --- The run is over. Requests that waited for STARVED times `ttft_target` (ns) are counted as starved.
 ---@param now number
 ---@param ttft_target number|nil
-function Tally:close(now, ttft_target)
+function Counters:close(now, ttft_target)
   flush(self)
   self.ended, self.patience = now, STARVED * (ttft_target or math.huge)
   for i = 1, self.n do

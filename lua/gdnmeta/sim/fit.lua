@@ -71,12 +71,12 @@ function M.parse(text, name)
   return steps
 end
 
--- c_w = c_tok * knee: below `knee` tokens a step is bound by the weights.
-local function solve(steps, knee)
+-- c_w = c_tok * bend: below `bend` tokens a step is bound by the weights.
+local function solve(steps, bend)
   local rows, ones = {}, {}
   for k, s in ipairs(steps) do
     local w = 1 / s.ms
-    rows[k] = { w, w * math.max(knee, s.tokens_padded), w * s.prefill_tokens, w * s.seqs, w * s.ctx_sum,
+    rows[k] = { w, w * math.max(bend, s.tokens_padded), w * s.prefill_tokens, w * s.seqs, w * s.ctx_sum,
                 w * s.att_sum }
     ones[k] = 1
   end
@@ -88,12 +88,12 @@ local function solve(steps, knee)
     squares = squares + sum^2
   end
   return {
-    c0 = x[1], c_w = x[2] * knee, c_tok = x[2], c_pf = x[3], c_seq = x[4], c_ctx = x[5], c_att = x[6],
+    c0 = x[1], c_w = x[2] * bend, c_tok = x[2], c_pf = x[3], c_seq = x[4], c_ctx = x[5], c_att = x[6],
   }, squares
 end
 
 -- Token counts where the floor may end: 0, and up to 32 of those that the log has.
-local function knees(steps)
+local function bends(steps)
   local seen, list, picked = {}, {}, { 0 }
   for _, s in ipairs(steps) do
     if not seen[s.tokens_padded] then
@@ -107,20 +107,20 @@ local function knees(steps)
   return picked
 end
 
--- The best of the knees, then a ternary search between its neighbours.
+-- The best of the bends, then a ternary search between its neighbours.
 local function search(steps)
-  local list, best, least, at = knees(steps), nil, math.huge, 1
+  local list, best, least, at = bends(steps), nil, math.huge, 1
   local overlapped, squares_of_it = fit_overlap.search(steps, list)
-  local function try(knee)
-    local coefficients, squares = solve(steps, knee)
+  local function try(bend)
+    local coefficients, squares = solve(steps, bend)
     if squares < least * (1 - 1e-9) then
       best, least = coefficients, squares
       return squares, true
     end
     return squares
   end
-  for i, knee in ipairs(list) do
-    local _, better = try(knee)
+  for i, bend in ipairs(list) do
+    local _, better = try(bend)
     if better then at = i end
   end
   local low, high = list[math.max(1, at - 1)], list[math.min(#list, at + 1)]

@@ -28,10 +28,10 @@ local function squares_of(steps, x)
   return squares
 end
 
--- From a guess: steps of more than `knee` tokens are bound by arithmetic. Classified again while that helps.
-local function descend(steps, knee)
+-- From a guess: steps of more than `bend` tokens are bound by arithmetic. Classified again while that helps.
+local function descend(steps, bend)
   local bound, best, least = {}, nil, math.huge
-  for k, s in ipairs(steps) do bound[k] = s.tokens_padded > knee end
+  for k, s in ipairs(steps) do bound[k] = s.tokens_padded > bend end
   while true do
     local x = solve(steps, bound)
     local squares = squares_of(steps, x)
@@ -44,13 +44,13 @@ end
 
 --- The best that is found.
 ---@param steps table as fit.parse gives them
----@param knees table token counts to begin with, ascending
+---@param bends table token counts to begin with, ascending
 ---@return table coefficients
 ---@return number squares sum of squared relative errors
-function M.search(steps, knees)
+function M.search(steps, bends)
   local best, least = nil, math.huge
   for i = 1, STARTS do
-    local x, squares = descend(steps, knees[math.ceil(i * #knees / STARTS)])
+    local x, squares = descend(steps, bends[math.ceil(i * #bends / STARTS)])
     if squares < least then best, least = x, squares end
   end
   return { c0 = best[1], c_w = best[2], c_tok = best[3], c_seq = best[4], c_ctx = best[5], c_att = best[6],

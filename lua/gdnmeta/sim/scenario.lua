@@ -57,7 +57,7 @@ M.OPTIONS = {
   -- How to run.
   device = { "cpu", text }, on_policy_error = { "fallback", text }, aging = { nil, MS },
   measure = { true, flag }, -- wall time of policy and builds
-  progress = { nil, of_type "function" }, -- progress(tally, simulated seconds) after every step
+  progress = { nil, of_type "function" }, -- progress(counters, simulated seconds) after every step
 }
 
 local function cost_model(o)

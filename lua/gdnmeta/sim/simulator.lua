@@ -21,7 +21,7 @@ local function new(s)
     o = s.o, name = s.name, held = 0, requests = s.requests, engine = s.engine, cost = s.cost,
     draw = s.draw, draws = {},
     max_tokens = s.max_tokens, max_model_len = s.max_model_len,
-    tally = counters.new(n, by_class.of(s.requests)),
+    counters = counters.new(n, by_class.of(s.requests)),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
     left = integers(n + 1), prompt = integers(n + 1), arrivals = arrivals.new(s.requests), now = 0,
   }
@@ -52,10 +52,10 @@ local function deliver(self)
     local r = requests[i]
     self.left[i], self.prompt[i] = r.output, r.prompt
     self.draws[i] = self.draw and self.draw(i)
-    self.tally:arrive(i, r, at)
+    self.counters:arrive(i, r, at)
     local ok, why = submit(self, i, r, r.after and at / 1e9 or r.arrival)
     if not ok then
-      self.tally:reject(i, self.now, why)
+      self.counters:reject(i, self.now, why)
       self.arrivals:ended(i, self.now)
     end
     i, at = self.arrivals:take(self.now)
@@ -64,7 +64,7 @@ end
 
 -- What became of requests when the step was planned.
 local function note_plan(self, step)
-  local t, requests, now = self.tally, self.requests, self.now
+  local t, requests, now = self.counters, self.requests, self.now
   for _, id in ipairs(step.preempted) do t:preempt(id, now) end
   for _, id in ipairs(step.admitted) do t:admit(id, requests[id], now) end
   for _, id in ipairs(step.rejected) do
@@ -77,7 +77,7 @@ local function note_plan(self, step)
   end
 end
 
--- The step's size for the cost model and the tally; learns which request a new row is of.
+-- The step's size for the cost model and the counters; learns which request a new row is of.
 local function measure(self, step)
   local context, attention, drafts, drafted = 0, 0, 0, 0
   for row = 0, step.num_rows - 1 do
@@ -113,7 +113,7 @@ local function fill_results(self, step)
     if step.samples[row] == 1 and self.left[i] > 0 then
       local drafts, accepted = step.drafts[row], 0
       if drafts > 0 then accepted = self.draws[i](drafts, step.seq_len[row]) end
-      if drafts >= 0 then self.tally:speculate(drafts, accepted) end
+      if drafts >= 0 then self.counters:speculate(drafts, accepted) end
       step.accepted_drafts[row] = accepted
       if self.left[i] <= accepted + 1 then step.stop[row] = self.left[i] end
     end
@@ -122,7 +122,7 @@ local function fill_results(self, step)
 end
 
 local function finish(self, step, facts)
-  local t, now, o, requests = self.tally, self.now, self.o, self.requests
+  local t, now, o, requests = self.counters, self.now, self.o, self.requests
   fill_results(self, step)
   self.engine:complete(step, now / 1e9)
   for row = 0, step.num_rows - 1 do
@@ -239,15 +239,16 @@ function M.run(opts)
     close(s)
     return nil, message
   end
-  self.tally:close(self.now, s.o.ttft_ms * 1e6)
+  self.counters:close(self.now, s.o.ttft_ms * 1e6)
   local slots = s.engine:slots()
-  local run = summary.figures(self.tally, {
+  local run = summary.figures(self.counters, {
     budget = s.o.max_num_batched_tokens, slots = slots.free + slots.used, stats = s.engine.stats,
     ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms, gap_ms = s.o.gap_ms or counters.STALL * s.o.tpot_ms,
   })
-  run.conservation = token_accounting.check(s.requests, self.tally, s.engine.stats)
-  run.policy, run.setup, run.per_request = s.name, scenario.describe(s), per_request(s.requests, self.tally)
-  run.classes = by_class.figures(self.tally)
+  run.conservation = token_accounting.check(s.requests, self.counters, s.engine.stats)
+  run.policy, run.setup = s.name, scenario.describe(s)
+  run.per_request = per_request(s.requests, self.counters)
+  run.classes = by_class.figures(self.counters)
   run.failure, run.switched_off = failure_of(s.engine), not s.engine.policy_enabled
   run.wall.seconds = (wall_clock() - start) / 1e9
   close(s)

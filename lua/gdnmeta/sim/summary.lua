@@ -1,4 +1,4 @@
--- The figures of a run, from its tally. Times are in milliseconds unless a name says otherwise.
+-- The figures of a run, from its counters. Times are in milliseconds unless a name says otherwise.
 --   ttft         arrival to first token
 --   tpot         (last token - first) / (tokens - 1), of requests with at least two
 --   itl          gaps between the bursts of a request: the pauses that a reader sees
@@ -30,62 +30,62 @@ local function curve(s)
   return points
 end
 
-local function padding(tally)
+local function padding(counters)
   local kinds = {}
-  for name, kind in pairs(tally.kinds) do
+  for name, kind in pairs(counters.kinds) do
     kinds[name] = {
-      steps = kind.steps, share = kind.steps / math.max(1, tally.steps), tokens = kind.tokens,
+      steps = kind.steps, share = kind.steps / math.max(1, counters.steps), tokens = kind.tokens,
       padded = kind.padded, waste = (kind.padded - kind.tokens) / math.max(1, kind.padded),
     }
   end
-  return { kinds = kinds, waste = (tally.padded - tally.tokens) / math.max(1, tally.padded) }
+  return { kinds = kinds, waste = (counters.padded - counters.tokens) / math.max(1, counters.padded) }
 end
 
 local function wall(s)
   return { p50 = s:percentile(50), p99 = s:percentile(99) }
 end
 
---- The figures of a tally.
----@param tally table closed
+--- The figures of a counters.
+---@param counters table closed
 ---@param setup table budget (tokens per step), slots (pool), stats (the engine's), ttft_ms, tpot_ms,
 --- gap_ms
 ---@return table figures plain numbers, strings and tables: fit for JSON
-function M.figures(tally, setup)
-  local seconds = math.max(tally.ended, 1) / 1e9
-  local steps, stats = math.max(1, tally.steps), setup.stats
+function M.figures(counters, setup)
+  local seconds = math.max(counters.ended, 1) / 1e9
+  local steps, stats = math.max(1, counters.steps), setup.stats
   local figures = {
-    requests = tally.n, finished = tally.finished, rejected = tally.rejected, rejection = tally.rejection,
-    seconds = seconds,
-    steps = tally.steps, busy = tally.busy / math.max(tally.ended, 1),
+    requests = counters.n, finished = counters.finished, rejected = counters.rejected,
+    rejection = counters.rejection, seconds = seconds,
+    steps = counters.steps, busy = counters.busy / math.max(counters.ended, 1),
     targets = { ttft_ms = setup.ttft_ms, tpot_ms = setup.tpot_ms, gap_ms = setup.gap_ms },
-    starved = tally.starved, stalled = tally.stalled,
-    attainment = tally.met / math.max(1, tally.arrived), goodput = tally.met / seconds,
-    prefill_tokens = tally.prefill, decode_tokens = tally.decode, emitted = tally.emitted,
+    starved = counters.starved, stalled = counters.stalled,
+    attainment = counters.met / math.max(1, counters.arrived), goodput = counters.met / seconds,
+    prefill_tokens = counters.prefill, decode_tokens = counters.decode, emitted = counters.emitted,
     scheduled = stats.scheduled,
-    tokens_in_per_second = tally.prefill / seconds, tokens_out_per_second = tally.emitted / seconds,
-    batch = { rows = tally.rows / steps, most_rows = tally.most_rows, tokens = tally.tokens / steps,
-              most_tokens = tally.most_tokens, fill = tally.tokens / steps / setup.budget },
-    padding = padding(tally),
-    slots = { pool = setup.slots, mean = tally.slots / steps, peak = tally.most_slots },
-    preemptions = tally.preemptions, recomputed = stats.discarded,
+    tokens_in_per_second = counters.prefill / seconds, tokens_out_per_second = counters.emitted / seconds,
+    batch = { rows = counters.rows / steps, most_rows = counters.most_rows, tokens = counters.tokens / steps,
+              most_tokens = counters.most_tokens, fill = counters.tokens / steps / setup.budget },
+    padding = padding(counters),
+    slots = { pool = setup.slots, mean = counters.slots / steps, peak = counters.most_slots },
+    preemptions = counters.preemptions, recomputed = stats.discarded,
     recompute_tax = stats.discarded / math.max(1, stats.scheduled),
     rejected_drafts = stats.rejected_drafts,
     wasted_rows = stats.wasted_rows, wasted_tokens = stats.wasted_tokens,
-    fairness = tally.fairness:figures(1e9, tally.ended),
-    longest_wait_ms = tally.longest_wait / NS_PER_MS, longest_waiter = tally.longest_waiter,
+    fairness = counters.fairness:figures(1e9, counters.ended),
+    longest_wait_ms = counters.longest_wait / NS_PER_MS, longest_waiter = counters.longest_waiter,
     fallbacks = stats.fallbacks, failures = stats.failures,
-    wall = { policy_us = wall(tally.policy_us), build_us = wall(tally.build_us) },
-    curves = {}, timeline = tally.timeline:points(),
+    wall = { policy_us = wall(counters.policy_us), build_us = wall(counters.build_us) },
+    curves = {}, timeline = counters.timeline:points(),
   }
-  if tally.spec_rows > 0 then
-    figures.speculation = { rows = tally.spec_rows, drafts = tally.drafts / tally.spec_rows,
-                            tokens = 1 + tally.accepted / tally.spec_rows,
-                            accepted = tally.accepted / math.max(1, tally.drafts) }
+  if counters.spec_rows > 0 then
+    figures.speculation = { rows = counters.spec_rows, drafts = counters.drafts / counters.spec_rows,
+                            tokens = 1 + counters.accepted / counters.spec_rows,
+                            accepted = counters.accepted / math.max(1, counters.drafts) }
   end
   for _, name in ipairs(DISTRIBUTIONS) do
-    figures[name] = tally[name]:summary(1 / NS_PER_MS)
+    figures[name] = counters[name]:summary(1 / NS_PER_MS)
   end
-  for _, name in ipairs { "ttft", "itl" } do figures.curves[name] = curve(tally[name]) end
+  for _, name in ipairs { "ttft", "itl" } do figures.curves[name] = curve(counters[name]) end
   return figures
 end
 

@@ -11,33 +11,34 @@ local function fail(...) error("the simulated run lost count: " .. string.format
 
 --- The sums of a run, or an error that says which request or sum is wrong.
 ---@param requests table
----@param tally table closed
+---@param counters table closed
 ---@param stats table the engine's
 ---@return table sums
-function M.check(requests, tally, stats)
+function M.check(requests, counters, stats)
   local once, outputs, finished, unfinished = 0, 0, 0, 0
   for i, r in ipairs(requests) do
-    if tally.done[i] == 1 then
-      if tally.got[i] ~= r.output then
-        fail("request %d was given %d tokens, its output is %d", i, tally.got[i], r.output)
+    if counters.done[i] == 1 then
+      if counters.got[i] ~= r.output then
+        fail("request %d was given %d tokens, its output is %d", i, counters.got[i], r.output)
       end
       once, outputs, finished = once + r.prompt + r.output - 1, outputs + r.output, finished + 1
-    elseif tally.got[i] >= r.output then
-      fail("request %d was given %d tokens and did not finish, its output is %d", i, tally.got[i], r.output)
+    elseif counters.got[i] >= r.output then
+      fail("request %d was given %d tokens and did not finish, its output is %d", i,
+        counters.got[i], r.output)
     else
-      unfinished = unfinished + tally.got[i]
+      unfinished = unfinished + counters.got[i]
     end
   end
-  if finished + tally.rejected ~= #requests then
-    fail("%d requests finished and %d were turned away, of %d", finished, tally.rejected, #requests)
+  if finished + counters.rejected ~= #requests then
+    fail("%d requests finished and %d were turned away, of %d", finished, counters.rejected, #requests)
   end
   local sums = { once = once, outputs = outputs, unfinished = unfinished, again = stats.discarded,
                  drafts = stats.rejected_drafts, wasted = stats.wasted_tokens, scheduled = stats.scheduled }
   local want = once + sums.again + sums.drafts + sums.wasted
   if stats.scheduled ~= want then fail("%.0f tokens scheduled, want %.0f", stats.scheduled, want) end
   want = outputs + unfinished
-  if tally.emitted ~= want or stats.emitted ~= want then
-    fail("%.0f tokens emitted, %.0f by the engine, want %.0f", tally.emitted, stats.emitted, want)
+  if counters.emitted ~= want or stats.emitted ~= want then
+    fail("%.0f tokens emitted, %.0f by the engine, want %.0f", counters.emitted, stats.emitted, want)
   end
   return sums
 end

@@ -47,7 +47,7 @@ end
 -- The same of one that cannot start in this step: if the policy holds it, it blocks no other. A chunk
 -- of 0 after others' tokens may be for lack of tokens.
 local function ask_ahead(e, hooks, i)
-  if e.sizing.chunked and hooks.policy.chunk and e.plan.prefill_taken == 0 then
+  if e.token_limits.chunked and hooks.policy.chunk and e.plan.prefill_taken == 0 then
     local limit = hooks:chunk(i, e.requests.known[i] - e.requests.computed[i])
     if not limit then return nil end
     if limit < 1 then return hold(e, i, ZERO_CHUNK) end
@@ -56,7 +56,7 @@ local function ask_ahead(e, hooks, i)
 end
 
 -- It lacks a table row or memory: so would those after it, sooner or later.
-local function lacks_room(e, hooks, i, n)
+local function lacks_memory(e, hooks, i, n)
   local verdict = ask_ahead(e, hooks, i)
   if verdict ~= true then return verdict end
   if preempt.claim(e, hooks, i, n) == false then return nil end
@@ -74,22 +74,22 @@ local function pass(e, hooks, i)
   local verdict = ask_ahead(e, hooks, i)
   if verdict ~= true then return verdict end
   starve(e, i)
-  plan:set_aside(i, e.sizing:least(i))
+  plan:set_aside(i, e.token_limits:least(i))
   return 0
 end
 
 -- What about the first of the queue? -1: none after it either; 0: done; above: the cost of looking
 -- past it, and whether it was only passed; nil: the policy failed.
 local function consider(e, hooks, i)
-  local plan, sizing, r = e.plan, e.sizing, e.requests
+  local plan, limits, r = e.plan, e.token_limits, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return 0 end
   if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then
     plan.num_held = plan.num_held + 1
     return 1
   end
-  local n = sizing:chunk(i, plan.tokens_left, plan.tokens_left)
-  local first = n > 0 and n or sizing:least(i)
-  if not plan:fits(i, first) then return lacks_room(e, hooks, i, first) end
+  local n = limits:chunk(i, plan.tokens_left, plan.tokens_left)
+  local first = n > 0 and n or limits:least(i)
+  if not plan:fits(i, first) then return lacks_memory(e, hooks, i, first) end
   if n == 0 then return pass(e, hooks, i) end
   n = chunks.size(e, hooks, i)
   if not n then return nil end

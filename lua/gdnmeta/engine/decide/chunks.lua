@@ -12,10 +12,10 @@ local M = {}
 -- it would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
 function M.starve(e, i)
   local plan, held = e.plan, e.requests.held[i]
-  if plan.starved >= 0 or e.owed_to >= 0 or plan.is_cut then return end
+  if plan.starved >= 0 or e.starved_before >= 0 or plan.is_cut then return end
   if held > 0 and e.step_number - held <= PATIENCE then return end
   local by_decodes = plan.budget - plan.prefill_taken - plan.tokens_left
-  if by_decodes > 0 and e.sizing:least(i) <= plan.tokens_left + by_decodes then plan.starved = i end
+  if by_decodes > 0 and e.token_limits:least(i) <= plan.tokens_left + by_decodes then plan.starved = i end
 end
 
 local function too_short(e, hooks, i, n)
@@ -40,21 +40,21 @@ end
 --- Tokens that the policy gives a chunk that something fits of; nil: the policy failed.
 ---@return integer|nil n
 function M.size(e, hooks, i)
-  local plan, sizing, r = e.plan, e.sizing, e.requests
+  local plan, limits, r = e.plan, e.token_limits, e.requests
   local rest = r.known[i] - r.computed[i]
-  if not sizing.chunked then return rest end
+  if not limits.chunked then return rest end
   local limit = hooks:chunk(i, rest)
   if not limit or limit < 1 then return limit end
-  local n = sizing:chunk(i, limit, plan.tokens_left)
-  if n == 0 and limit < sizing:least(i) then
+  local n = limits:chunk(i, limit, plan.tokens_left)
+  if n == 0 and limit < limits:least(i) then
     limit = most_of(e, hooks, i, rest, limit)
-    if limit and limit < sizing:least(i) then too_short(e, hooks, i, limit) end
-    if not limit or limit < sizing:least(i) then return nil end
+    if limit and limit < limits:least(i) then too_short(e, hooks, i, limit) end
+    if not limit or limit < limits:least(i) then return nil end
     return 0
   end
-  local wanted = min(limit, rest, sizing.limit)
+  local wanted = min(limit, rest, limits.limit)
   if wanted > plan.tokens_left then
-    if n < wanted and n < sizing:share(i, e.max_num_batched_tokens) then M.starve(e, i) end
+    if n < wanted and n < limits:share(i, e.max_num_batched_tokens) then M.starve(e, i) end
     plan.is_cut = true
   end
   return n
@@ -64,7 +64,7 @@ end
 ---@return boolean ok
 function M.take(e, hooks, i)
   local plan = e.plan
-  if e.sizing:chunk(i, plan.tokens_left, plan.tokens_left) == 0 then
+  if e.token_limits:chunk(i, plan.tokens_left, plan.tokens_left) == 0 then
     M.starve(e, i)
     return true
   end

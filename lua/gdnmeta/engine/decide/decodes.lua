@@ -46,17 +46,17 @@ end
 
 -- Tokens that decodes leave in this step: the share of a prompt that they left less to in the last one.
 local function reserve(e)
-  local i, sizing = e.owed_to, e.sizing
-  if i < 0 or not sizing:wants_text(i) then return 0 end
-  return min(sizing:share(i, e.max_num_batched_tokens), e.plan.tokens_left)
+  local i, limits = e.starved_before, e.token_limits
+  if i < 0 or not limits:wants_text(i) then return 0 end
+  return min(limits:share(i, e.max_num_batched_tokens), e.plan.tokens_left)
 end
 
 -- Tokens of n decodes with at most `most` drafts each, and how many of the decodes run at all.
 local function tokens_with(e, n, most)
-  local r, sizing, tokens, count = e.requests, e.sizing, 0, 0
+  local r, limits, tokens, count = e.requests, e.token_limits, 0, 0
   for k = 0, n - 1 do
     local i = e.items[k]
-    if r.mark[i] == 0 and sizing:may_run(i) then
+    if r.mark[i] == 0 and limits:may_run(i) then
       tokens, count = tokens + 1 + min(r.allowed[i], most), count + 1
     end
   end
@@ -65,11 +65,11 @@ end
 
 -- Leave out `count` of `running` decodes, others in every step.
 local function pause(e, n, running, count)
-  local r, sizing, at = e.requests, e.sizing, 0
+  local r, limits, at = e.requests, e.token_limits, 0
   local first = e.pause_turn % running
   for k = 0, n - 1 do
     local i = e.items[k]
-    if r.mark[i] == 0 and sizing:may_run(i) then
+    if r.mark[i] == 0 and limits:may_run(i) then
       if (at - first) % running < count then r.allowed[i] = -1 end
       at = at + 1
     end
@@ -98,7 +98,7 @@ end
 --- One decode with as many drafts as it may use. It drops some before a request is evicted for a slot.
 ---@return boolean ok
 function M.take(e, hooks, i)
-  local plan, drafts = e.plan, e.sizing:drafts(i, e.requests.allowed[i], e.plan.tokens_left)
+  local plan, drafts = e.plan, e.token_limits:drafts(i, e.requests.allowed[i], e.plan.tokens_left)
   if drafts < 0 then return true end
   local ok, why = plan:put_decode(i, drafts, drafts > 0)
   while not ok do
@@ -130,10 +130,10 @@ end
 --- The first n of e.items.
 ---@return boolean ok
 function M.take_all(e, hooks, n)
-  local r, sizing, items = e.requests, e.sizing, e.items
+  local r, limits, items = e.requests, e.token_limits, e.items
   for k = 0, n - 1 do
     local i = items[k]
-    if r.mark[i] == 0 and sizing:may_run(i) and not M.take(e, hooks, i) then return false end
+    if r.mark[i] == 0 and limits:may_run(i) and not M.take(e, hooks, i) then return false end
   end
   return true
 end

@@ -14,7 +14,7 @@ Outlook.__index = Outlook
 function Outlook:blocks(i)
   local r, e = self.requests, self.engine
   local known = r.known[i]
-  local most = min(r.prompt[i] + r.max_tokens[i] - 1, e.sizing.max_model_len - 1)
+  local most = min(r.prompt[i] + r.max_tokens[i] - 1, e.token_limits.max_model_len - 1)
   return ceil(max(known, min(known + self.headroom, most)) / e.states.kv_block)
 end
 

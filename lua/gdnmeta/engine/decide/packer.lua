@@ -22,7 +22,7 @@ end
 
 -- Prompts under way, in the order of their keys, with the waiting ones between them.
 local function take_chunks(e, hooks, queue, n)
-  local r, sizing, merge = e.requests, e.sizing, merges(e, hooks)
+  local r, limits, merge = e.requests, e.token_limits, merges(e, hooks)
   if hooks.policy.key and (n > 1 or merge) then
     if not key_chunks(e, hooks, n) then return false end
     lib.gdn_sort_by_key(n, r.key, e.work, e.places)
@@ -30,20 +30,20 @@ local function take_chunks(e, hooks, queue, n)
   for k = 0, n - 1 do
     local i = e.work[k]
     if merge and not admissions.admit(e, hooks, queue, i) then return false end
-    if r.mark[i] == 0 and sizing:may_run(i) and not chunks.take(e, hooks, i) then return false end
+    if r.mark[i] == 0 and limits:may_run(i) and not chunks.take(e, hooks, i) then return false end
   end
   return true
 end
 
 -- As they were admitted: an early prompt may leave nothing for later decodes.
 local function take_in_order(e, hooks, queue, n)
-  local r, sizing, merge = e.requests, e.sizing, merges(e, hooks)
+  local r, limits, merge = e.requests, e.token_limits, merges(e, hooks)
   if merge and not key_chunks(e, hooks, n) then return false end
   for at = 0, e.num_running - 1 do
     local i = e.running[at]
-    if r.mark[i] == 0 and sizing:may_run(i) then
+    if r.mark[i] == 0 and limits:may_run(i) then
       local ok
-      if sizing:is_decode(i) then
+      if limits:is_decode(i) then
         ok = decodes.take(e, hooks, i)
       else
         ok = not merge or admissions.admit(e, hooks, queue, i)

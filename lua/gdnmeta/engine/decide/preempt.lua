@@ -53,7 +53,7 @@ function M.make(e, hooks, i, tokens, drafts)
     return "skip"
   end
   plan:preempt(victim)
-  plan.makes_room = true
+  plan.frees_memory = true
   return victim == i and "skip" or "again"
 end
 
@@ -66,12 +66,13 @@ end
 -- 0 where those that left before suffice, nil where all of them would not.
 local function leavers(e, i, n, bound)
   local plan, r, states, gone = e.plan, e.requests, e.states, 0
-  local seats = math.min(e.max_num_seqs - e.num_running, states.free_seats + e.seats_coming) - plan.admitted
+  local rows = math.min(e.max_num_seqs - e.num_running, states.free_table_rows + e.table_rows_coming)
+  rows = rows - plan.admitted
   local slots, kv = plan.slots_left + plan.slots_coming, plan.kv_left + plan.kv_coming
   local spare = states.limited and plan:kv_spare() + plan.kv_coming or math.huge
   local free, upkeep = plan.slots_free + plan.slots_coming, plan.upkeep
   local others = e.num_running + plan.admitted
-  while seats < 1 or not plan:would_fit(i, n, slots, kv, gone < others and spare or math.huge)
+  while rows < 1 or not plan:would_fit(i, n, slots, kv, gone < others and spare or math.huge)
     or gone < others and not upkeep:suffices(i, n, free) do
     local worst
     for at = 0, e.num_running - 1 do
@@ -85,7 +86,7 @@ local function leavers(e, i, n, bound)
     r.yields[worst], e.leaving[gone] = e.step_number, worst
     local planned_slots, planned_kv = plan:taken(worst)
     local held = states:held_slots(worst)
-    seats, slots, free = seats + 1, slots + held + planned_slots, free + held
+    rows, slots, free = rows + 1, slots + held + planned_slots, free + held
     upkeep:leave(worst)
     kv = kv + r.kv_blocks[worst] + planned_kv
     spare = spare + r.kv_blocks[worst] + plan:kv_growth(worst)

@@ -7,8 +7,8 @@ local M = {}
 
 local function begin(e)
   local states = e.states
-  e.sizing:begin(e.running, e.num_running, e.fifo.size)
-  local seqs = math.min(e.max_num_seqs - e.num_running, states.free_seats)
+  e.token_limits:begin(e.running, e.num_running, e.fifo.size)
+  local seqs = math.min(e.max_num_seqs - e.num_running, states.free_table_rows)
   e.plan:begin(e.max_num_batched_tokens, seqs, states:free_slots(), states.free_kv, e.slots_coming,
                e.kv_coming)
 end
@@ -55,7 +55,11 @@ local function by_policy(e)
   local hooks, policy = e.hooks, e.hooks.policy
   begin(e)
   local ok
-  if policy.step then ok = hooks:full(e.see, e.propose) else ok = packer.fill(e, hooks, e.queue or e.fifo) end
+  if policy.step then
+    ok = hooks:full(e.policy_view, e.policy_plan)
+  else
+    ok = packer.fill(e, hooks, e.queue or e.fifo)
+  end
   if not ok then return false end
   e.plan:close()
   local problem, i = verify_plan.problem(e)

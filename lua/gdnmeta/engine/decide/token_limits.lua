@@ -4,12 +4,12 @@ local requests = require "gdnmeta.engine.requests"
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 local floor, min, max, huge = math.floor, math.min, math.max, math.huge
 
-local Sizing = {}
-Sizing.__index = Sizing
+local TokenLimits = {}
+TokenLimits.__index = TokenLimits
 
 --- Does it want one token and its drafts, rather than a stretch of text?
 ---@return boolean
-function Sizing:is_decode(i)
+function TokenLimits:is_decode(i)
   local r = self.requests
   local computed = r.computed[i]
   return computed >= r.prompt[i] and computed + 1 >= r.known[i] + r.placeholders[i]
@@ -18,7 +18,7 @@ end
 --- May it run while steps are in flight? Not if they alone may finish it, nor if nothing
 --- could say where its state lies.
 ---@return boolean
-function Sizing:may_run(i)
+function TokenLimits:may_run(i)
   local r = self.requests
   local pending, known = r.pending[i], r.known[i]
   if pending == 0 then return true end
@@ -30,9 +30,9 @@ end
 
 --- Drafts of a decode, at most `drafts`; below 0: not even its own token fits.
 ---@return integer drafts, string why
-function Sizing:drafts(i, drafts, tokens_left)
-  local room = self.max_model_len - 2 - self.requests.computed[i]
-  if room < drafts then drafts = room end
+function TokenLimits:drafts(i, drafts, tokens_left)
+  local most = self.max_model_len - 2 - self.requests.computed[i]
+  if most < drafts then drafts = most end
   if tokens_left <= drafts then return tokens_left - 1, "budget" end
   return drafts, "length"
 end
@@ -53,7 +53,7 @@ end
 
 --- Tokens of a prefill chunk, at most `wanted`; 0 when it cannot go on now.
 ---@return integer n, string? why
-function Sizing:chunk(i, wanted, tokens_left)
+function TokenLimits:chunk(i, wanted, tokens_left)
   local r = self.requests
   local computed, known = r.computed[i], r.known[i]
   local rest = known - computed
@@ -72,7 +72,7 @@ end
 
 --- The fewest tokens that chunk() ever gives it but 0.
 ---@return integer
-function Sizing:least(i)
+function TokenLimits:least(i)
   local r = self.requests
   local computed, known = r.computed[i], r.known[i]
   if not self.chunked then return known - computed end
@@ -82,14 +82,14 @@ end
 
 --- Tokens that decodes leave it at times: the fewest it can take, and an eighth of a step.
 ---@return integer
-function Sizing:share(i, budget)
+function TokenLimits:share(i, budget)
   local r = self.requests
   return max(self:least(i), min(r.known[i] - r.computed[i], floor(budget / 8)))
 end
 
 --- Does it wait or run, with text to compute?
 ---@return boolean
-function Sizing:wants_text(i)
+function TokenLimits:wants_text(i)
   local state = self.requests.state[i]
   return (state == RUNNING or state == WAITING) and not self:is_decode(i)
 end
@@ -98,7 +98,7 @@ end
 ---@param running ffi.cdata* numbers of the running requests
 ---@param num_running integer
 ---@param num_waiting integer
-function Sizing:begin(running, num_running, num_waiting)
+function TokenLimits:begin(running, num_running, num_waiting)
   self.limit = huge
   if self.threshold == 0 then return end
   local prompts = num_waiting
@@ -113,7 +113,7 @@ local M = {}
 ---@param limits table max_model_len, chunked, threshold, align, block, num_spec, optimistic
 function M.new(columns, limits)
   limits.requests, limits.limit = columns, huge
-  return setmetatable(limits, Sizing)
+  return setmetatable(limits, TokenLimits)
 end
 
 return M

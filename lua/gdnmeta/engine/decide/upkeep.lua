@@ -17,7 +17,7 @@ Upkeep.__index = Upkeep
 -- Tokens that it ever has a state of.
 local function length(self, i)
   local r = self.requests
-  return min(r.prompt[i] + r.max_tokens[i] - 1, self.engine.sizing.max_model_len - 1)
+  return min(r.prompt[i] + r.max_tokens[i] - 1, self.engine.token_limits.max_model_len - 1)
 end
 
 --- Slots a group that a request holds between two steps, never more than it ever needs.

@@ -18,21 +18,21 @@ end
 local function is_beside_others(e, i)
   local prompts = e.fifo.size
   for at = 0, e.num_running - 1 do
-    if not e.sizing:is_decode(e.running[at]) then prompts = prompts + 1 end
+    if not e.token_limits:is_decode(e.running[at]) then prompts = prompts + 1 end
   end
-  return prompts > (e.sizing:wants_text(i) and 1 or 0)
+  return prompts > (e.token_limits:wants_text(i) and 1 or 0)
 end
 
 -- I9, I10, I11: what a stretch of text may be.
 local function chunk_problem(e, i, n)
-  local sizing, computed, known = e.sizing, e.requests.computed[i], e.requests.known[i]
+  local limits, computed, known = e.token_limits, e.requests.computed[i], e.requests.known[i]
   if computed + n > known then return "I5", known - computed end
-  if sizing.threshold > 0 and n > sizing.threshold and is_beside_others(e, i) then
-    return "I9", sizing.threshold
+  if limits.threshold > 0 and n > limits.threshold and is_beside_others(e, i) then
+    return "I9", limits.threshold
   end
-  if not sizing.chunked and n ~= known - computed then return "I10", known - computed end
-  if not sizing.align then return nil end
-  local block = sizing.block
+  if not limits.chunked and n ~= known - computed then return "I10", known - computed end
+  if not limits.align then return nil end
+  local block = limits.block
   local last = max((floor(known / block) - (e.num_spec > 0 and 1 or 0)) * block, 0)
   local ends = computed + n
   if computed < last and (ends > last or n % block ~= 0) then
@@ -42,8 +42,8 @@ end
 
 -- I5, I6, I7: a decode takes one token and the drafts that were proposed first.
 local function prove_decodes(e, sum)
-  local plan, r, round, sizing = e.plan, e.requests, e.proof, e.sizing
-  local decodes, drafted, most, last = plan.decodes, plan.drafts, e.num_spec, sizing.max_model_len - 1
+  local plan, r, round, limits = e.plan, e.requests, e.verify_round, e.token_limits
+  local decodes, drafted, most, last = plan.decodes, plan.drafts, e.num_spec, limits.max_model_len - 1
   local tokens, slots, kv = 0, 0, 0
   for p = 0, plan.num_decodes - 1 do
     local i, drafts = decodes[p], drafted[p]
@@ -57,7 +57,7 @@ local function prove_decodes(e, sum)
       return problem_with(e, "I7", i, n, 1 + r.drafts[i])
     end
     if ends > last then return problem_with(e, "I6", i, n, last - r.computed[i]) end
-    if not sizing:may_run(i) then return problem_with(e, "I5", i, n, 0) end
+    if not limits:may_run(i) then return problem_with(e, "I5", i, n, 0) end
     r.seen[i] = round
     local more_slots, more_kv = e.states:needs(i, ends, drafts)
     tokens, slots, kv = tokens + n, slots + more_slots, kv + more_kv
@@ -66,7 +66,7 @@ local function prove_decodes(e, sum)
 end
 
 local function prove_chunks(e, sum)
-  local plan, r, round, sizing = e.plan, e.requests, e.proof, e.sizing
+  local plan, r, round, limits = e.plan, e.requests, e.verify_round, e.token_limits
   for p = 0, plan.num_chunks - 1 do
     local i, n = plan.chunks[p], plan.tokens[p]
     local waits, ends = r.state[i] == WAITING, r.computed[i] + n
@@ -75,7 +75,7 @@ local function prove_chunks(e, sum)
     if not waits and r.state[i] ~= RUNNING or waits and r.flight[i] > 0 then
       return problem_with(e, "I4", i, n, 0)
     end
-    if not sizing:may_run(i) then return problem_with(e, "I5", i, n, 0) end
+    if not limits:may_run(i) then return problem_with(e, "I5", i, n, 0) end
     local number, want = chunk_problem(e, i, n)
     if number then return problem_with(e, number, i, n, want) end
     r.seen[i] = round
@@ -90,14 +90,14 @@ local function prove_victims(e, sum)
   local plan, r = e.plan, e.requests
   for v = 0, plan.num_victims - 1 do
     local i = plan.victims[v]
-    if r.state[i] ~= RUNNING or r.seen[i] == e.proof then
+    if r.state[i] ~= RUNNING or r.seen[i] == e.verify_round then
       return ("%srequest %s is preempted, want one that runs, once, and is not scheduled"):format(
         rules.I22, tostring(r.id[i])), i
     end
-    r.seen[i] = e.proof
+    r.seen[i] = e.verify_round
     if r.flight[i] == 0 then
       sum.slots, sum.kv = sum.slots - e.states:held_slots(i), sum.kv - r.kv_blocks[i]
-      sum.seats = sum.seats + 1
+      sum.table_rows = sum.table_rows + 1
     end
   end
 end
@@ -109,7 +109,7 @@ local function prove_sums(e, sum)
                                                                  e.max_num_batched_tokens)
   end
   local running = e.num_running - plan.num_victims + sum.admitted
-  if running > e.max_num_seqs or sum.admitted > states.free_seats + sum.seats then
+  if running > e.max_num_seqs or sum.admitted > states.free_table_rows + sum.table_rows then
     return ("%s%d requests would run, want at most %d"):format(rules.I4, running, e.max_num_seqs)
   end
   if sum.admitted > 0 and plan.num_victims > 0 and not e.admit_after_preemption then
@@ -125,13 +125,13 @@ local function prove_sums(e, sum)
   end
 end
 
-local sum = {} -- tokens, slots, kv, admitted, seats
+local sum = {} -- tokens, slots, kv, admitted, table_rows
 
 --- nil, or what is wrong and with which request.
 ---@return string|nil problem, integer? i
 function M.problem(e)
-  e.proof = e.proof + 1
-  sum.admitted, sum.seats = 0, 0
+  e.verify_round = e.verify_round + 1
+  sum.admitted, sum.table_rows = 0, 0
   local problem, i = prove_decodes(e, sum)
   if not problem and e.plan.num_chunks ~= 0 then
     cut()

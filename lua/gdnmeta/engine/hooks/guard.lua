@@ -6,7 +6,7 @@ local charged = require "gdnmeta.policy.contained.charged"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local problem = require "gdnmeta.policy.contained.raised"
 local watch = require "gdnmeta.engine.stopwatch"
-local stack_room = require "gdnmeta.policy.contained.stack_room"
+local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
 local shown = require "gdnmeta.native.shown"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
@@ -90,7 +90,7 @@ local function count_down()
 end
 
 function call_with_budget(given, section, a, b, c, d)
-  stack_room()
+  reserve_stack()
   local hook, mask, count = gethook()
   local outer = limits
   limits, given.left, given.problem = given, given.budget, nil
@@ -200,7 +200,7 @@ jit.off(call)
 function Guard:call(section, a, b, c, d)
   local cursor = self.cursor
   trace, raised = nil, nil
-  local ok, x, y = pcall(stack_room)
+  local ok, x, y = pcall(reserve_stack)
   if ok then ok, x, y = call(self, section, a, b, c, d) end
   local i, hook = cursor.i, cursor.hook
   cursor.i, cursor.hook = -1, false

@@ -1,10 +1,10 @@
--- The loops that call a policy. Each section runs inside one guard and changes nothing but scratch
+-- The loops that call a policy. Each of them runs inside one guard and changes nothing but scratch
 -- columns, so that it may be cut off at any point. This file returns one function without upvalues:
 -- untrusted policies get a copy of it that is never compiled (hooks.lua), for jit.off is a property of
--- the code, not of the closure. Sections end with leave(), which does nothing and never compiles: no
+-- the code, not of the closure. They end with leave(), which does nothing and never compiles: no
 -- trace can follow a section out of its guard, and LuaJIT should not keep trying.
 return function(view)
-  local sections, cursor, r, ctx, requests = {}, view.cursor, view.r, view.ctx, view.requests
+  local loops, cursor, r, ctx, requests = {}, view.cursor, view.r, view.ctx, view.requests
   local leave = view.leave
   local floor, huge = math.floor, math.huge
 
@@ -13,7 +13,7 @@ return function(view)
     error(("%s returned %s, want %s"):format(hook, value ~= value and "nan" or shown, want), 0)
   end
 
-  function sections.keys(key, items, n, step)
+  function loops.keys(key, items, n, step)
     cursor.hook = "key"
     local keys, keyed = requests.key, requests.keyed
     for k = 0, n - 1 do
@@ -26,7 +26,7 @@ return function(view)
     leave()
   end
 
-  function sections.one_key(key, i, step)
+  function loops.one_key(key, i, step)
     cursor.hook, cursor.i = "key", i
     local value = key(r, ctx)
     if type(value) ~= "number" or value ~= value then wrong("key", value, "a number") end
@@ -34,7 +34,7 @@ return function(view)
     leave()
   end
 
-  function sections.scores(victim, items, n)
+  function loops.scores(victim, items, n)
     cursor.hook = "victim"
     local score = requests.score
     for k = 0, n - 1 do
@@ -47,7 +47,7 @@ return function(view)
     leave()
   end
 
-  function sections.drafts(drafts, items, n)
+  function loops.drafts(drafts, items, n)
     cursor.hook = "drafts"
     local allowed, offered = requests.allowed, requests.drafts
     for k = 0, n - 1 do
@@ -65,7 +65,7 @@ return function(view)
     leave()
   end
 
-  function sections.chunk(chunk, i, want)
+  function loops.chunk(chunk, i, want)
     cursor.hook, cursor.i = "chunk", i
     local value = chunk(r, want, ctx)
     if type(value) ~= "number" or value ~= value or value < 0 then wrong("chunk", value, "a number >= 0") end
@@ -73,7 +73,7 @@ return function(view)
     return value >= huge and want or floor(value)
   end
 
-  function sections.admit(admit, i)
+  function loops.admit(admit, i)
     cursor.hook, cursor.i = "admit", i
     local verdict, reason = admit(r, ctx)
     if verdict == nil and type(reason) ~= "string" then wrong("admit", reason, "a reason after nil") end
@@ -82,7 +82,7 @@ return function(view)
     return verdict, reason
   end
 
-  function sections.bound(preempt_for, i)
+  function loops.bound(preempt_for, i)
     cursor.hook, cursor.i = "preempt_for", i
     local value = preempt_for(r, ctx)
     if type(value) ~= "number" or value ~= value then wrong("preempt_for", value, "a number") end
@@ -90,13 +90,13 @@ return function(view)
     return value
   end
 
-  function sections.event(name, handler, i)
+  function loops.event(name, handler, i)
     cursor.hook, cursor.i = name, i
     handler(r, ctx)
     leave()
   end
 
-  function sections.emitted(handler, items, amounts, n)
+  function loops.emitted(handler, items, amounts, n)
     cursor.hook = "on_emit"
     for row = 0, n - 1 do
       if amounts[row] > 0 then
@@ -107,11 +107,11 @@ return function(view)
     leave()
   end
 
-  function sections.full(step, see, propose)
+  function loops.full(step, see, plan)
     cursor.hook = "step"
-    step(see, propose)
+    step(see, plan)
     leave()
   end
 
-  return sections
+  return loops
 end

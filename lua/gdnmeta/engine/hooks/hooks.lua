@@ -21,7 +21,7 @@ end
 --- The key of a request that joins the queue. A bad one puts it last; nothing else can fail then.
 function Hooks:key(i)
   local key, r = self.policy.key, self.requests
-  if not key or not enabled(self) or not self.guard:call(self.sections.one_key, key, i, -1) then
+  if not key or not enabled(self) or not self.guard:call(self.loops.one_key, key, i, -1) then
     r.key[i], r.keyed[i] = INFINITY, -1
   end
 end
@@ -29,19 +29,19 @@ end
 --- Of one request, as of a step.
 ---@return boolean ok
 function Hooks:key_now(i, step)
-  return (self.guard:call(self.sections.one_key, self.policy.key, i, step))
+  return (self.guard:call(self.loops.one_key, self.policy.key, i, step))
 end
 
 function Hooks:keys(items, n, step)
-  return self.guard:call(self.sections.keys, self.policy.key, items, n, step)
+  return self.guard:call(self.loops.keys, self.policy.key, items, n, step)
 end
 
 function Hooks:scores(items, n)
-  return self.guard:call(self.sections.scores, self.policy.victim, items, n)
+  return self.guard:call(self.loops.scores, self.policy.victim, items, n)
 end
 
 function Hooks:drafts(items, n)
-  return self.guard:call(self.sections.drafts, self.policy.drafts, items, n)
+  return self.guard:call(self.loops.drafts, self.policy.drafts, items, n)
 end
 
 --- Tokens of a chunk, at most `want`.
@@ -50,7 +50,7 @@ function Hooks:chunk(i, want)
   local policy = self.policy
   if policy.chunk_limit and want > policy.chunk_limit then want = policy.chunk_limit end
   if not policy.chunk then return want end
-  local ok, n = self.guard:call(self.sections.chunk, policy.chunk, i, want)
+  local ok, n = self.guard:call(self.loops.chunk, policy.chunk, i, want)
   if not ok then return nil end
   return n < want and n or want
 end
@@ -59,30 +59,30 @@ end
 function Hooks:admit(i)
   local admit = self.policy.admit
   if not admit then return true, true end
-  return self.guard:call(self.sections.admit, admit, i)
+  return self.guard:call(self.loops.admit, admit, i)
 end
 
 --- Running requests with a higher score than this may leave for the waiting request i; nil: it failed.
 function Hooks:bound(i)
-  local ok, bound = self.guard:call(self.sections.bound, self.policy.preempt_for, i)
+  local ok, bound = self.guard:call(self.loops.bound, self.policy.preempt_for, i)
   return ok and bound or nil
 end
 
 --- Something happened to a request: name is a policy's field on_*.
 function Hooks:event(name, i)
   local handler = self.policy[name]
-  if handler and enabled(self) then self.guard:call(self.sections.event, name, handler, i) end
+  if handler and enabled(self) then self.guard:call(self.loops.event, name, handler, i) end
 end
 
 --- Tokens came out: amounts[n] of the requests items[n].
 function Hooks:emitted(items, amounts, n)
   local handler = self.policy.on_emit
-  if handler and enabled(self) then self.guard:call(self.sections.emitted, handler, items, amounts, n) end
+  if handler and enabled(self) then self.guard:call(self.loops.emitted, handler, items, amounts, n) end
 end
 
 --- Level 2.
-function Hooks:full(see, propose)
-  return self.guard:call(self.sections.full, self.policy.step, see, propose)
+function Hooks:full(see, plan)
+  return self.guard:call(self.loops.full, self.policy.step, see, plan)
 end
 
 local M = {}
@@ -90,7 +90,7 @@ local M = {}
 function M.new(engine, view, policy, options)
   local factory = policy.trusted and hook_loops or uncompiled_copy()
   return setmetatable({
-    policy = policy, requests = engine.requests, sections = factory(view),
+    policy = policy, requests = engine.requests, loops = factory(view),
     guard = guards.new(engine, view.cursor, policy, options),
   }, Hooks)
 end

@@ -44,9 +44,9 @@ local function request_fields(e)
   function fields.class(i) return e.classes.name[r.class[i]] end
   function fields.want(i)
     local want = r.known[i] + r.placeholders[i] - r.computed[i]
-    return e.sizing:is_decode(i) and want + r.drafts[i] or want
+    return e.token_limits:is_decode(i) and want + r.drafts[i] or want
   end
-  function fields.is_decode(i) return e.sizing:is_decode(i) end
+  function fields.is_decode(i) return e.token_limits:is_decode(i) end
   function fields.age(i) return e.now - r.arrival[i] end
   function fields.emitted(i) return r.known[i] - r.prompt[i] end
   function fields.slots(i) return e.states:held_slots(i) end
@@ -61,7 +61,7 @@ local function min_slack(e)
   local r, slack = e.requests, huge
   for at = 0, e.num_running - 1 do
     local i = e.running[at]
-    if e.sizing:is_decode(i) then slack = min(slack, r.last_emit[i] + r.tpot[i] - e.now) end
+    if e.token_limits:is_decode(i) then slack = min(slack, r.last_emit[i] + r.tpot[i] - e.now) end
   end
   return slack
 end

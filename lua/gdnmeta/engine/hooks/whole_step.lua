@@ -4,6 +4,7 @@ local args = require "gdnmeta.native.args"
 local packer = require "gdnmeta.engine.decide.packer"
 local requests = require "gdnmeta.engine.requests"
 local views = require "gdnmeta.engine.hooks.view"
+local renamed = require "gdnmeta.native.renamed"
 local shown = require "gdnmeta.native.shown"
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
@@ -42,7 +43,7 @@ end
 local function take_decode(e, i, n, drafts)
   local offered = e.requests.drafts[i]
   drafts = math.min(drafts or n and n - 1 or offered, offered)
-  local granted, why = e.sizing:drafts(i, drafts, e.plan.tokens_left)
+  local granted, why = e.token_limits:drafts(i, drafts, e.plan.tokens_left)
   if granted < 0 then return nil, why end
   local ok, short = e.plan:put_decode(i, granted)
   if not ok then return nil, short end
@@ -51,7 +52,7 @@ end
 
 local function take_chunk(e, i, n)
   local plan, r = e.plan, e.requests
-  local granted, why = e.sizing:chunk(i, n or r.known[i] - r.computed[i], plan.tokens_left)
+  local granted, why = e.token_limits:chunk(i, n or r.known[i] - r.computed[i], plan.tokens_left)
   if granted == 0 then return nil, why end
   local ok
   if r.state[i] == WAITING then ok, why = plan:admit(i, granted) else ok, why = plan:put_chunk(i, granted) end
@@ -70,8 +71,8 @@ local function methods_of_plan(e)
     local ok, why = checked(e, "take", i, RUNNING)
     if not ok then return nil, why end
     if n == 0 then return nil, "budget" end
-    if not e.sizing:may_run(i) then return nil, "in flight" end
-    if e.sizing:is_decode(i) then return take_decode(e, i, n, drafts) end
+    if not e.token_limits:may_run(i) then return nil, "in flight" end
+    if e.token_limits:is_decode(i) then return take_decode(e, i, n, drafts) end
     return take_chunk(e, i, n)
   end
 
@@ -113,7 +114,13 @@ local function methods_of_plan(e)
   end
 
   --- Tokens, requests, slots a group and attention-cache blocks that are left.
-  function methods.room() return plan.tokens_left, plan.seqs_left, plan.slots_left, plan.kv_left end
+  function methods.left() return plan.tokens_left, plan.seqs_left, plan.slots_left, plan.kv_left end
+
+  --- The name of the release before.
+  function methods.room()
+    renamed.once("plan:room()", "plan:left()")
+    return methods.left()
+  end
 
   --- The rest by the built-in policy.
   function methods.fill()
@@ -159,7 +166,7 @@ local function methods_of_view(e, cursor, r_proxy)
 end
 
 --- view: of view.lua.
----@return table see, table propose
+---@return table see, table plan
 function M.new(e, view)
   local see_methods, plan_methods = methods_of_view(e, view.cursor, view.r), methods_of_plan(e)
   local see = views.read_only("view", function(_, name)
@@ -168,10 +175,10 @@ function M.new(e, view)
     if not field then error("view has no field " .. args.word(name), 2) end
     return field()
   end)
-  local propose = views.read_only("plan", function(_, name)
+  local plan = views.read_only("plan", function(_, name)
     return plan_methods[name] or error("plan has no method " .. args.word(name), 2)
   end)
-  return see, propose
+  return see, plan
 end
 
 return M

@@ -1,7 +1,7 @@
 -- Waiting requests that a queue keeps apart after a look at them, so that a step reaches those after
 -- them. Each says what a look at it costs, and a step takes back as many as it can look at and still have
 -- half of its looks for others: half of these by key, so that the first one is looked at in every step,
--- and half in turn, first in, first out. Links are the columns lane_next and lane_prev.
+-- and half in turn, first in, first out. Links are the columns group_next and group_prev.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 
@@ -25,8 +25,8 @@ function Parked:reserve(n) return lib.gdn_heap_reserve(self.heap, n) end
 
 function Parked:push(i, cost)
   local r, tail = self.requests, self.tail
-  r.parked[i], r.lane_next[i], r.lane_prev[i] = cost, -1, tail
-  if tail < 0 then self.head = i else r.lane_next[tail] = i end
+  r.parked[i], r.group_next[i], r.group_prev[i] = cost, -1, tail
+  if tail < 0 then self.head = i else r.group_next[tail] = i end
   self.tail = i
   local n = self.num_new + 1
   self.new[n], self.num_new = i, n -- it has no key here before the next step: none is looked at twice in one
@@ -34,9 +34,9 @@ end
 
 function Parked:remove(i)
   local r = self.requests
-  local next, prev = r.lane_next[i], r.lane_prev[i]
-  if prev < 0 then self.head = next else r.lane_next[prev] = next end
-  if next < 0 then self.tail = prev else r.lane_prev[next] = prev end
+  local next, prev = r.group_next[i], r.group_prev[i]
+  if prev < 0 then self.head = next else r.group_next[prev] = next end
+  if next < 0 then self.tail = prev else r.group_prev[next] = prev end
   r.parked[i] = 0
   lib.gdn_heap_remove(self.heap, i)
 end

@@ -3,8 +3,8 @@ local args = require "gdnmeta.native.args"
 local fields = require("gdnmeta.native.schema").fields
 
 local ENTRIES = {}
-for _, room in ipairs { "counts", "rows", "prefills", "checkpoints", "buckets" } do
-  for name, entry in pairs(require("gdnmeta.repl.explain." .. room)) do ENTRIES[name] = entry end
+for _, part in ipairs { "counts", "rows", "prefills", "checkpoints", "buckets" } do
+  for name, entry in pairs(require("gdnmeta.repl.explain." .. part)) do ENTRIES[name] = entry end
 end
 
 local WIDTH = 80 -- characters of a line

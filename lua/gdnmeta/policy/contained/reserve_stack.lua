@@ -1,10 +1,10 @@
--- Room on the Lua stack, before something that must not be cut off half way: an overflow in the middle of it
+-- Slots of the Lua stack, before something that must not be cut off half way: an overflow in the middle of it
 -- would leave a count hook on the VM, or an engine locked. The slots that a function needs at most are asked
 -- for as it is entered.
 
 --- Raises "stack overflow" where 200 slots are not there.
 ---@param call nil
-local function room(call)
+local function reserve_stack(call)
   if call then
     call(nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
          nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
@@ -20,6 +20,6 @@ local function room(call)
   end
 end
 
-jit.off(room) -- a trace has its own idea of how much stack it needs
+jit.off(reserve_stack) -- a trace has its own idea of how much stack it needs
 
-return room
+return reserve_stack

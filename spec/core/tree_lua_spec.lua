@@ -42,14 +42,14 @@ end
 local function floor_of(module)
   local name = module:find "^sim%." and "sim.parts" or module
   local floor, length = nil, 0
-  for i, room in ipairs(FLOORS) do
-    local is_in = name == room or name:sub(1, #room + 1) == room .. "."
-    if is_in and #room > length then floor, length = i, #room end
+  for i, owner in ipairs(FLOORS) do
+    local is_in = name == owner or name:sub(1, #owner + 1) == owner .. "."
+    if is_in and #owner > length then floor, length = i, #owner end
   end
   return assert(floor, module .. " has no floor: name it in FLOORS")
 end
 
-describe("The rooms of lua/gdnmeta #lua", function()
+describe("The files of lua/gdnmeta #lua", function()
   it("are required from above only", function()
     for _, path in ipairs(files()) do
       local module = module_of(path)
