@@ -16,7 +16,7 @@ return {
     "rows.accepted_index[row] = -1, row" },
   { "B6", "src/cuda/payload.c", "out[k] = i >= end ? -1 : index < 0 ? i : index;",
     "out[k] = i >= end ? -1 : index < 0 ? i : given[index];" },
-  { "B7", "src/cuda/fill_element.h", "if (!h->strict || (a >= 1 && a <= h->most_accepted)) return a;",
+  { "B7", "src/cuda/row_values.h", "if (!h->strict || (a >= 1 && a <= h->most_accepted)) return a;",
     "if (!h->strict || a >= 1) return a;" },
   { "B7", "src/strict/strict_rows.c", "if (a < 1 || a > l->spec + 1)", "if (a < 1)" },
   { "B8", "src/partition/state_indices.c", "(int32_t)((uint32_t)step->num_accepted_tokens[i] - 1);", "0;" },

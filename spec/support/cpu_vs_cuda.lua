@@ -9,7 +9,7 @@ local steps = require "spec.support.cpu_vs_cuda_steps"
 ffi.cdef "int memcmp(const void *a, const void *b, size_t n);"
 
 local chance, pick = random.chance, random.pick
-local SIZES = { [0] = 4, 8, 1 }
+local SIZES = { [0] = 4, 8, 1, 1 }
 
 local M = {}
 
@@ -40,7 +40,7 @@ local function shapes_differ(a, b)
   end
 end
 
-local POINTERS = { [0] = "int32_t *", "int64_t *", "uint8_t *" }
+local POINTERS = { [0] = "int32_t *", "int64_t *", "uint8_t *", "uint8_t *" }
 
 local function elements_differ(a, memory)
   local bytes = size_of(a)
@@ -91,9 +91,15 @@ local function step(self, rand)
     lib.gdn_builder_poison(pair.gpu.handle)
   end
   pair:copy(rand, chance(rand, 25) and pair:redraw(rand) or pair:draw(rand))
-  local before = lib.gdn_builder_metadata(pair.gpu.handle).step
-  local want = tonumber(lib.gdn_build(pair.cpu.handle, pair.a.rows, nil))
-  local got = tonumber(lib.gdn_build(pair.gpu.handle, pair.b.rows, self.stream))
+  local before, want, got = lib.gdn_builder_metadata(pair.gpu.handle).step
+  if pair.config.full_cuda_graph == "mixed" and chance(rand, 10) then
+    local rows, tokens = rand(0, pair.config.max_rows), rand(0, pair.config.max_num_batched_tokens)
+    want = tonumber(lib.gdn_capture_bucket(pair.cpu.handle, rows, tokens, nil))
+    got = tonumber(lib.gdn_capture_bucket(pair.gpu.handle, rows, tokens, self.stream))
+  else
+    want = tonumber(lib.gdn_build(pair.cpu.handle, pair.a.rows, nil))
+    got = tonumber(lib.gdn_build(pair.gpu.handle, pair.b.rows, self.stream))
+  end
   if want ~= got then
     local handle = want ~= 0 and pair.cpu.handle or pair.gpu.handle
     -- what only the device can see, it does not refuse
@@ -110,6 +116,7 @@ local function step(self, rand)
     local counted = lib.gdn_builder_metadata(pair.gpu.handle).step ~= before
     return counted and "a refused build counts as a step" or nil
   end
+  self.buckets = self.buckets + (pair.config.full_cuda_graph == "mixed" and 1 or 0)
   local reason = metadata_differ(self)
   if reason or not pair.config.check or pair.unseen then return reason end
   self.checked = self.checked + 1
@@ -122,7 +129,7 @@ end
 function M.run(driver, options)
   local seed = options.seed
   local self = { unseen = 0, refused = 0, bytes = 0, anchors = {}, rules = {}, launches = 0, ring = 0,
-    skipped = 0, checked = 0, stream = driver:stream(), each = options.each == 1 }
+    skipped = 0, buckets = 0, checked = 0, stream = driver:stream(), each = options.each == 1 }
   local case, per_pair = 0, options.per_pair or 40
   while case < options.cases do
     local number = math.floor(case / per_pair)

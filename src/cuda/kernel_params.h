@@ -8,7 +8,7 @@
 enum {
     GDN_THREADS = 256,        /* of a block; each writes one element */
     GDN_SHARED = 48 * 1024,   /* bytes of shared memory that every device gives a block unasked */
-    GDN_MAX_SEGMENTS = 21,
+    GDN_MAX_SEGMENTS = 29,
     /* Bytes of head and payload. A pointer and a 32-bit word follow, and ptxas stops at 32,764. */
     GDN_SMALL = 4080,
     GDN_MEDIUM = 12272,
@@ -73,16 +73,20 @@ enum {
     GDN_FILL_KEPT_OFFSETS,    /* int32 tokens in front of the row's checkpoint */
     GDN_FILL_KEPT_STATES,     /* int32 slots to keep it in, every group */
     GDN_FILL_KEPT_STARTS,     /* int64 */
-    GDN_FILL_KEPT_ROWS        /* int64 */
+    GDN_FILL_KEPT_ROWS,       /* int64 */
+    GDN_FILL_CLASSES,      /* uint8, class of each token */
+    GDN_FILL_COUNTS        /* int32 */
 };
 
-/* A run of blocks that fill one output. */
+/* A run of blocks that fill one output: of rows `first` .. first + live - 1 of a class, or of as many tokens, chunks or
+ * tiles, and then padding. */
 typedef struct gdn_segment {
     uint64_t out;
     uint32_t stride;       /* bytes from a group's array to the next, or to the second array */
     uint32_t per_group;    /* elements of one group's array */
     uint32_t elements;     /* of all */
     uint16_t kind, spec;   /* GDN_FILL_*, class of the rows */
+    uint32_t first, live;
 } gdn_segment;
 
 /* What a device found wrong with its own inputs: faults[k] is the row's number + 1, 0 for none. */
@@ -95,10 +99,13 @@ typedef struct gdn_head {
     int32_t block_size, last_column; /* tokens a block; last column of an `align` window */
     int32_t table_columns, repeat_column;
     int32_t most_accepted;        /* S + 1 */
-    int32_t num_decode_tokens, first_prefill;
-    uint32_t masked, tiles;       /* mask bits; tiles that exist */
+    int32_t num_decode_tokens;
     uint32_t chunk_rows;          /* rows that have chunks */
-    gdn_packed mask;              /* [masked] */
+    int32_t bucket_rows, bucket_tokens; /* what padding of pairs and of token lists names */
+    int32_t tokens, prefills_from; /* of the batch, padding not counted; token that the first prefill starts at */
+    int32_t unused;
+    int32_t live_counts[8];
+    gdn_packed mask;              /* of the rows that it speaks of */
     gdn_packed chunk_start;       /* first chunk of each row, then their number */
     gdn_packed chunk_owner;       /* the same without rows that have none */
     gdn_packed tile_start;
@@ -107,7 +114,7 @@ typedef struct gdn_head {
     gdn_packed kept_start;        /* [prefills + 1], with a plan */
     uint32_t kept_slots;          /* where the group's slots for checkpoints start among its slots */
     int32_t kept_every, kept_others; /* tokens, of the plan; rows in front of the prefills, may be below 0 */
-    int32_t unused;
+    int32_t unused_too;
     gdn_rows classes[GDN_CLASSES];
     uint32_t groups;              /* where the gdn_group records lie in the payload */
     uint32_t num_segments;

@@ -2,6 +2,7 @@
 #include "cuda/payload.h"
 
 #include "fill/output_rules.h"
+#include "partition/bucket.h"
 
 #include <string.h>
 
@@ -96,7 +97,8 @@ static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32
     c->rows = s->n;
     c->columns = c->emitted = spec ? (uint32_t)p->state_columns : 1;
     c->start = gdn_pack_ramp(&y->packer, start, s->n + 1);
-    if (p->mixed) c->first = gdn_pack_ramp(&y->packer, in_class_order(y, p->query_start, s->list, s->n), s->n);
+    if (p->mixed || (p->has_bucket && in->settings->config.num_speculative_tokens > 0))
+        c->first = gdn_pack_ramp(&y->packer, in_class_order(y, p->query_start, s->list, s->n), s->n);
     if (strict || (!spec && p->has_prefills)) c->computed = pack_computed(y, s);
     if (strict) plan_reads(y, c, s);
     if ((strict || spec) && step->device_accepted)
@@ -121,7 +123,6 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
 {
     uint32_t rows = (uint32_t)(p->num_non_spec - p->chunk_row);
     const int32_t *start = p->chunk_start;
-    h->tiles = (uint32_t)p->tiles;
     h->tile_start = gdn_pack_ramp(&y->packer, p->tile_start, (uint32_t)p->num_non_spec);
     h->chunk_start = gdn_pack_ramp(&y->packer, start, rows + 1);
 
@@ -131,6 +132,15 @@ static void plan_tables(gdn_payload *y, gdn_head *h, const gdn_partition *p)
         if (start[k + 1] > start[k]) owner[n++] = start[k];
     h->chunk_rows = n;
     h->chunk_owner = n == rows ? h->chunk_start : gdn_pack_ramp(&y->packer, owner, n);
+}
+
+static void plan_bucket(gdn_head *h, const gdn_partition *p)
+{
+    h->bucket_rows = p->bucket_rows;
+    h->bucket_tokens = p->bucket_tokens;
+    h->tokens = p->tokens;
+    h->prefills_from = p->prefills_from;
+    gdn_live_counts(p, h->live_counts);
 }
 
 static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_fill_inputs *in)
@@ -238,16 +248,14 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inp
     h->repeat_column = p->repeat_column;
     h->most_accepted = c->num_speculative_tokens + 1;
     h->num_decode_tokens = p->num_decode_tokens;
-    h->first_prefill = p->first_prefill;
     h->pad_slot = c->pad_slot_id;
 
-    if (p->speculative) {
-        plan_class(y, &h->classes[GDN_SPEC], &spec, p->spec_start);
-        /* For a captured graph, the mask speaks of the first rows only, as on the CPU. */
-        h->masked = (uint32_t)(p->for_graph ? p->num_spec : p->rows);
-        h->mask = pack_mask(y, step, h->masked);
-    }
-    if (!p->speculative || p->mixed) plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
+    if (p->has_bucket) plan_bucket(h, p);
+    if (p->speculative || p->has_bucket) plan_class(y, &h->classes[GDN_SPEC], &spec, p->spec_start);
+    if (p->speculative && !p->has_bucket)
+        h->mask = pack_mask(y, step, (uint32_t)(p->for_graph ? p->num_spec : p->rows));
+    if (!p->speculative || p->mixed || p->has_bucket)
+        plan_class(y, &h->classes[GDN_NON_SPEC], &rest, p->non_spec_start);
     if (p->has_prefills) plan_tables(y, h, p);
     if (p->has_checkpoints) plan_checkpoints(y, h, in);
     plan_groups(y, in, &rest);

@@ -5,7 +5,12 @@
 
 #include <string.h>
 
-static void add(gdn_payload *y, const gdn_tensor *view, int kind, int spec, uint32_t groups, size_t stride)
+/* What of an output is not padding: rows `first` .. first + live - 1 of a class, or as many tokens, chunks or tiles. */
+typedef struct part {
+    int32_t first, live;
+} part;
+
+static void add(gdn_payload *y, const gdn_tensor *view, int kind, int spec, uint32_t groups, size_t stride, part of)
 {
     gdn_head *h = &y->launch->head;
     uint32_t n = (uint32_t)view->shape[0] * (uint32_t)view->shape[1];
@@ -13,7 +18,8 @@ static void add(gdn_payload *y, const gdn_tensor *view, int kind, int spec, uint
     h->first_block[h->num_segments] = y->blocks;
     h->segments[h->num_segments++] =
         (gdn_segment){ .out = (uint64_t)(uintptr_t)view->data, .stride = (uint32_t)stride, .per_group = n,
-                       .elements = n * groups, .kind = (uint16_t)kind, .spec = (uint16_t)spec };
+                       .elements = n * groups, .kind = (uint16_t)kind, .spec = (uint16_t)spec,
+                       .first = (uint32_t)of.first, .live = (uint32_t)of.live };
     y->blocks += (n * groups + GDN_THREADS - 1) / GDN_THREADS;
 }
 
@@ -28,32 +34,40 @@ static uint32_t staged_room(const gdn_head *h)
     return room;
 }
 
-/* X(field, kind, class, groups, bytes to the next group's array or to the second array), in the order of the launch's
- * blocks: what takes most work comes first. The names below are those of gdn_payload_plan_outputs. */
-#define OUTPUTS(X)                                                                            \
-    X(spec_state_indices_tensor, GDN_FILL_STATES, GDN_SPEC, groups, STRIDE)                   \
-    X(non_spec_state_indices_tensor, GDN_FILL_STATES, GDN_NON_SPEC, groups, STRIDE)           \
-    X(spec_read_state_indices, GDN_FILL_READS, GDN_SPEC, groups, STRIDE)                      \
-    X(non_spec_read_state_indices, GDN_FILL_READS, GDN_NON_SPEC, groups, STRIDE)              \
-    X(spec_query_start_loc, bounds, GDN_SPEC, 1, NONE)                                        \
-    X(non_spec_query_start_loc, bounds, GDN_NON_SPEC, 1, NONE)                                \
-    X(spec_sequence_masks, GDN_FILL_MASK, GDN_SPEC, 1, NONE)                                  \
-    X(num_accepted_tokens, GDN_FILL_ACCEPTED, GDN_SPEC, 1, NONE)                              \
-    X(spec_conv_shift, GDN_FILL_SHIFT, GDN_SPEC, 1, NONE)                                     \
-    X(non_spec_conv_shift, GDN_FILL_SHIFT, GDN_NON_SPEC, 1, NONE)                             \
-    X(spec_token_indx, tokens, GDN_SPEC, 1, NONE)                                             \
-    X(non_spec_token_indx, GDN_FILL_TOKENS, GDN_NON_SPEC, 1, NONE)                            \
-    X(has_initial_state, GDN_FILL_INITIAL, GDN_NON_SPEC, 1, NONE)                             \
-    X(chunk_indices, GDN_FILL_CHUNKS, GDN_NON_SPEC, 1, NONE)                                  \
-    X(chunk_offsets, GDN_FILL_CHUNK_STARTS, GDN_NON_SPEC, 1, NONE)                            \
-    X(batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1, TO_TILES)                                   \
-    X(prefill_query_start_loc, prefill_bounds, GDN_NON_SPEC, 1, NONE)                         \
-    X(checkpoint_offsets, GDN_FILL_KEPT_OFFSETS, GDN_NON_SPEC, 1, NONE)                       \
-    X(checkpoint_state_indices, GDN_FILL_KEPT_STATES, GDN_NON_SPEC, groups, STRIDE)           \
-    X(checkpoint_cu_starts, GDN_FILL_KEPT_STARTS, GDN_NON_SPEC, 1, NONE)                      \
-    X(checkpoint_rows, GDN_FILL_KEPT_ROWS, GDN_NON_SPEC, 1, NONE)
+/* X(field, kind, class, groups, bytes to the next group's array or to the second array, part), in the order of the
+ * launch's blocks: what takes most work comes first. The names below are those of gdn_payload_plan_outputs. */
+#define OUTPUTS(X)                                                                        \
+    X(spec_state_indices_tensor, GDN_FILL_STATES, GDN_SPEC, groups, STRIDE, spec)         \
+    X(non_spec_state_indices_tensor, GDN_FILL_STATES, GDN_NON_SPEC, groups, STRIDE, rest) \
+    X(spec_read_state_indices, GDN_FILL_READS, GDN_SPEC, groups, STRIDE, spec)            \
+    X(non_spec_read_state_indices, GDN_FILL_READS, GDN_NON_SPEC, groups, STRIDE, rest)    \
+    X(decode_state_indices, GDN_FILL_STATES, GDN_NON_SPEC, groups, STRIDE, decodes)       \
+    X(decode_read_state_indices, GDN_FILL_READS, GDN_NON_SPEC, groups, STRIDE, decodes)   \
+    X(prefill_state_indices, GDN_FILL_STATES, GDN_NON_SPEC, groups, STRIDE, prefills)     \
+    X(prefill_read_state_indices, GDN_FILL_READS, GDN_NON_SPEC, groups, STRIDE, prefills) \
+    X(spec_query_start_loc, bounds, GDN_SPEC, 1, NONE, spec)                              \
+    X(non_spec_query_start_loc, bounds, GDN_NON_SPEC, 1, NONE, rest)                      \
+    X(decode_query_start_loc, bounds, GDN_NON_SPEC, 1, NONE, decodes)                     \
+    X(prefill_query_start_loc, prefill_bounds, GDN_NON_SPEC, 1, NONE, prefills)           \
+    X(spec_sequence_masks, GDN_FILL_MASK, GDN_SPEC, 1, NONE, masked)                      \
+    X(num_accepted_tokens, GDN_FILL_ACCEPTED, GDN_SPEC, 1, NONE, spec)                    \
+    X(spec_conv_shift, GDN_FILL_SHIFT, GDN_SPEC, 1, NONE, spec)                           \
+    X(non_spec_conv_shift, GDN_FILL_SHIFT, GDN_NON_SPEC, 1, NONE, rest)                   \
+    X(spec_token_indx, tokens, GDN_SPEC, 1, NONE, spec_tokens)                            \
+    X(non_spec_token_indx, GDN_FILL_TOKENS, GDN_NON_SPEC, 1, NONE, tokens_of_rest)        \
+    X(token_class, GDN_FILL_CLASSES, GDN_SPEC, 1, NONE, all)                              \
+    X(has_initial_state, GDN_FILL_INITIAL, GDN_NON_SPEC, 1, NONE, rest)                   \
+    X(prefill_has_initial_state, GDN_FILL_INITIAL, GDN_NON_SPEC, 1, NONE, prefills)       \
+    X(chunk_indices, GDN_FILL_CHUNKS, GDN_NON_SPEC, 1, NONE, chunks)                      \
+    X(chunk_offsets, GDN_FILL_CHUNK_STARTS, GDN_NON_SPEC, 1, NONE, with_chunks)           \
+    X(batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1, TO_TILES, tiles)                        \
+    X(live_counts, GDN_FILL_COUNTS, GDN_NON_SPEC, 1, NONE, all)                           \
+    X(checkpoint_offsets, GDN_FILL_KEPT_OFFSETS, GDN_NON_SPEC, 1, NONE, all)              \
+    X(checkpoint_state_indices, GDN_FILL_KEPT_STATES, GDN_NON_SPEC, groups, STRIDE, all)  \
+    X(checkpoint_cu_starts, GDN_FILL_KEPT_STARTS, GDN_NON_SPEC, 1, NONE, all)             \
+    X(checkpoint_rows, GDN_FILL_KEPT_ROWS, GDN_NON_SPEC, 1, NONE, all)
 
-#define ONE(name, kind, spec, groups, stride) +1
+#define ONE(name, kind, spec, groups, stride, part) +1
 _Static_assert(GDN_MAX_SEGMENTS == 0 OUTPUTS(ONE), "kernel_params.h: GDN_MAX_SEGMENTS is the number of OUTPUTS here");
 
 /* Every element of every view, and nothing else, is written: the views say how long the outputs are. */
@@ -63,18 +77,29 @@ void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_
     uint32_t groups = (uint32_t)in->settings->config.num_groups;
     gdn_head *head = &y->launch->head;
     int wide = in->settings->config.query_start_loc_dtype == GDN_INT64;
-    int bounds = wide ? GDN_FILL_WIDE_BOUNDS : GDN_FILL_BOUNDS,
-        tokens = p->mixed ? GDN_FILL_TOKENS : GDN_FILL_POSITIONS;
+    int bounds = wide ? GDN_FILL_WIDE_BOUNDS : GDN_FILL_BOUNDS;
+    int tokens = p->mixed || p->has_bucket ? GDN_FILL_TOKENS : GDN_FILL_POSITIONS;
     int prefill_bounds = wide ? GDN_FILL_WIDE_PREFILL_BOUNDS : GDN_FILL_PREFILL_BOUNDS;
+    if (p->has_bucket) prefill_bounds = bounds; /* positions in the non-spec tokens, not in the prefills' */
+    part all = { 0, 0 }, spec = { 0, p->num_spec }, rest = { 0, p->num_non_spec }, decodes = { 0, p->num_decodes };
+    part prefills = { p->first_prefill, p->num_non_spec - p->first_prefill };
+    /* For a captured graph, the mask speaks of the first rows only, as on the CPU. */
+    part masked = { 0, p->for_graph ? p->num_spec : p->rows };
+    part spec_tokens = { 0, p->num_spec_decode_tokens };
+    part tokens_of_rest = { 0, p->tokens - p->num_spec_decode_tokens };
+    part chunks = { 0, p->chunks }, with_chunks = { 0, p->num_non_spec - p->chunk_row }, tiles = { 0, p->tiles };
     gdn_metadata m = { 0 };
     gdn_metadata_set(&m, arena, in->settings, p);
-    if (p->first_prefill == 0) m.prefill_query_start_loc.data = NULL; /* the non-spec rows' own */
+    if (!p->has_bucket) { /* the rows' own, from the first prefill on */
+        m.prefill_state_indices.data = m.prefill_read_state_indices.data = m.prefill_has_initial_state.data = NULL;
+        if (p->first_prefill == 0) m.prefill_query_start_loc.data = NULL;
+    }
     y->blocks = 0;
     memset(head->first_block, 0xff, sizeof head->first_block);
 #define STRIDE(name) arena->group_stride[GDN_FIELD_##name]
 #define NONE(name) 0
 #define TO_TILES(name) arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_##name]
-#define ADD(name, kind, spec, groups, stride) add(y, &m.name, kind, spec, groups, stride(name));
+#define ADD(name, kind, spec, groups, stride, part) add(y, &m.name, kind, spec, groups, stride(name), part);
     OUTPUTS(ADD)
     y->room = staged_room(head);
 }

@@ -22,11 +22,6 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
     int absent = 0;
     if (wanted != GDN_DEVICE_CPU) {
         gdn_status status = gdn_device_cuda_open(settings, wanted, out, &absent, error);
-        if (!status && settings->has_buckets) {
-            gdn_device_drop(*out);
-            return gdn_fail(error, GDN_EDEVICE, "full_cuda_graph = %d (mixed) is not there yet on a CUDA device",
-                            GDN_GRAPH_MIXED);
-        }
         if (wanted != GDN_DEVICE_AUTO || !absent) return status;
     }
     gdn_status status = gdn_device_cpu_open(out);
