@@ -19,10 +19,12 @@ function M.builder(device, rows)
               rows = rows or random(14) }
   c.width = c.mode == "align" and COLUMNS + c.S or c.S + 1 + random(0, 2)
   c.num_slots = 1 + SHARED + c.rows * (c.S + 1)
+  c.mixed = device == "cpu" and chance(0.3)
   c.builder = assert(gdn.builder {
     device = device, num_speculative_tokens = c.S, num_groups = c.groups, max_num_seqs = c.rows,
     max_rows = c.rows * (c.S + 1), max_num_batched_tokens = 64 * c.rows + 64, mamba_cache_mode = c.mode,
-    mamba_block_size = BLOCK, max_blocks_per_row = c.width, num_slots = c.num_slots, full_cuda_graph = true,
+    mamba_block_size = BLOCK, max_blocks_per_row = c.width, num_slots = c.num_slots,
+    full_cuda_graph = c.mixed and "mixed" or true,
     pad_slot_id = -random(0, 1), query_start_loc_dtype = pick { "int32", "int64" },
   })
   c.batch = assert(c.builder:batch())
@@ -89,7 +91,7 @@ local function build(c, stream)
     for _ = 1, counts[kind] or 0 do add(c, kind, free) end
   end
   local rows = c.batch.num_rows
-  if chance(0.5) then assert(c.batch:pad(rows + random(0, c.rows - rows), 64 * c.rows)) end
+  if c.mixed or chance(0.5) then assert(c.batch:pad(rows + random(0, c.rows - rows), 64 * c.rows)) end
   return assert(c.builder:build(c.batch, stream))
 end
 
