@@ -62,7 +62,7 @@ extern "C" {
 
 /* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
  * no longer fit. gdn_abi() tells the library's. */
-enum { GDN_ABI = 4 }; /* 12784fa8aa8a9c34 */
+enum { GDN_ABI = 4 }; /* f8f02fa86917c2c5 */
 
 /* ---- 1. Status ---- */
 
@@ -542,7 +542,7 @@ enum {
     GDN_CHECK_SHAPE = 1,     /* a tensor is missing, or not as long as the counts say */
     GDN_CHECK_BOUNDARY = 2,  /* *_query_start_loc: from 0, never falling, rows of lengths that their class has, up
                                 to its tokens */
-    GDN_CHECK_PADDING = 3,   /* pad_slot_id, the last boundary, accepted 1, mask 0, shift 0 */
+    GDN_CHECK_PADDING = 3,   /* pad_slot_id, the last boundary, accepted 1, mask 0, shift 0; the table at gdn_bucket */
     GDN_CHECK_TOKENS = 4,    /* *_token_indx: rising, together every token once, each in its row */
     GDN_CHECK_MASK = 5,      /* as many ones as speculative rows, where the boundaries have them */
     GDN_CHECK_SLOT = 6,      /* strict: within the pool, and not null where a state is written or read */
@@ -551,10 +551,12 @@ enum {
     GDN_CHECK_INITIAL = 9,   /* 0 or 1; strict: 1 where a state is read, and for every decode */
     GDN_CHECK_CHUNKS = 10,   /* chunk_indices and chunk_offsets follow from the boundaries */
     GDN_CHECK_TILES = 11,    /* batch_ptr and token_chunk_offset_ptr likewise, then -1 */
-    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* after the decodes */
+    GDN_CHECK_TAIL = 12,     /* prefill_* are the non_spec_* after the decodes, decode_* those in front */
     GDN_CHECK_SHIFT = 13,    /* strict: *_conv_shift are accepted - 1, and 0 where nothing is read */
     GDN_CHECK_REFUSED = 14,  /* the device did not make the check */
-    GDN_CHECK_CHECKPOINT = 15 /* checkpoint_*: within their rows, slots for those alone, a plan that follows */
+    GDN_CHECK_CHECKPOINT = 15, /* checkpoint_*: within their rows, slots for those alone, a plan that follows */
+    GDN_CHECK_CLASS = 16,    /* token_class: by the boundaries, or the lists of tokens */
+    GDN_CHECK_LIVE = 17      /* live_counts: the step's */
 };
 
 typedef struct gdn_violation {
@@ -572,7 +574,8 @@ typedef struct gdn_violation {
  * What no check can see, for the outputs would be as good: a boundary that moves between its two rows and changes no
  * count of tiles or chunks and no copy of it; a slot in place of another that no other row uses or, where it is only
  * read or stands behind a row's drafts, that nobody else writes (without check_unique: any of the pool); a
- * non_spec_conv_shift within 0 .. S on a row with a state. Under the vLLM rule sets also: slots, accepted counts,
+ * non_spec_conv_shift within 0 .. S on a row with a state. Of a bucket's non-spec rows that shift alone: boundaries and
+ * slots have copies. Under the vLLM rule sets also: slots, accepted counts,
  * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
  * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step, and
  * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. */

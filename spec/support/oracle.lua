@@ -7,6 +7,7 @@
 -- group 0's state fields; groups[g + 1] has group g's.
 local parts = require "spec.support.oracle_parts"
 local reference = require "spec.support.oracle_reference"
+local buckets = require "spec.support.oracle_buckets"
 local strict = require "spec.support.oracle_strict"
 
 local M = {}
@@ -16,7 +17,9 @@ M.builder = parts.derive
 
 function M.build(rules, config, inputs)
   local record, groups
-  if rules == "strict" then
+  if rules == "strict" and config.full_cuda_graph == "mixed" then
+    record, groups = buckets.build(config, inputs)
+  elseif rules == "strict" then
     record, groups = strict.build(config, inputs)
   else
     record, groups = reference.build(rules, config, inputs)

@@ -11,6 +11,33 @@ local chance, pick = chances.chance, chances.pick
 
 local M = {}
 
+-- A bucket: mostly one of a few of this builder, so that steps of one bucket follow each other.
+local function bucket_of(rand, config, rows, tokens)
+  local part, most = rand(1, 3) / 3, config.max_num_batched_tokens
+  local R, T = math.ceil(config.max_rows * part), math.ceil(most * part)
+  if #rows > R or tokens > T then R, T = config.max_rows, math.max(tokens, most) end
+  if chance(rand, 25) then return random.padding(rand, config, rows) end
+  if chance(rand, 2) then R = config.max_rows + 1 end
+  if chance(rand, 2) then T = math.max(tokens, most + 1) end
+  return R, T
+end
+
+--- The same as M.draw for full_cuda_graph = "mixed", whose steps are batches and captures of buckets.
+function M.draw_bucket(rand, config)
+  local rows, must, tokens = random.legal_rows(rand, config), nil, 0
+  if chance(rand, 30) then
+    local name = pick(rand, breaks.names)
+    must = breaks.rows[name](rand, config, rows) and name or nil
+  end
+  for _, row in ipairs(rows) do tokens = tokens + row.q end
+  local R, T = bucket_of(rand, config, rows, tokens)
+  if chance(rand, 10) then return { capture = true, num_reqs = R, num_actual_tokens = T }, "bucket", rows end
+  local null_row = random.null_row(config)
+  local path = pick(rand, { "add", "push", "write" })
+  if not feed.plain(rows) then path = "write" end
+  return feed.inputs(config, rows, null_row, R, T), path, rows, must
+end
+
 -- Tables of another width than the builder's own.
 local function reshape_tables(rand, config, inputs)
   local cols = rand(1, inputs.block_table_cols + 2)

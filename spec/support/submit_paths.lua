@@ -95,6 +95,11 @@ end
 --- The ways to a build: paths[name](builder, batch, inputs, rows) returns metadata, or nil and a reason.
 M.paths = {}
 
+-- full_cuda_graph = "mixed".
+function M.paths.bucket(builder, _, inputs)
+  return builder:capture { rows = inputs.num_reqs, tokens = inputs.num_actual_tokens }
+end
+
 function M.paths.raw(builder, _, inputs)
   local arguments = {}
   for name, value in pairs(inputs) do arguments[name] = value end

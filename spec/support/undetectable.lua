@@ -27,10 +27,13 @@ end
 
 local function in_pool(s, group, slot, lowest) return slot >= lowest and slot < s.num_slots[group] end
 
+-- Buckets have copies of the non-spec rows' arrays, which would tell.
+local function copied(s, class) return s.bucket and class == "non_spec" end
+
 local function state(s, class, group, i, value)
   local columns = class == "spec" and s.columns or 1
   local row, column = math.floor(i / columns), i % columns
-  if row >= s.real[class] or s.capture then return end
+  if row >= s.real[class] or s.capture or copied(s, class) then return end
   local states, start = s.groups[group][class .. "_state_indices_tensor"], s[class .. "_query_start_loc"]
   local unmarked = value == 0 and s.pad_slot ~= 0 and start[row + 1] == start[row] -- -1 marks empty rows
   if not s.strict then return not unmarked and "reference: a slot" or nil end
@@ -46,13 +49,18 @@ end
 
 local function read(s, class, group, i, value)
   local now = s.groups[group][class .. "_read_state_indices"][i]
-  if i >= s.real[class] or s.capture or now == 0 or not in_pool(s, group, value, 1) then return end
+  if i >= s.real[class] or s.capture or copied(s, class) then return end
+  if now == 0 or not in_pool(s, group, value, 1) then return end
   if s.check_unique and used(s, group, value, class, i, false) then return end
   return "a slot to read that nobody else writes"
 end
 
 -- Does a row of the other class with tokens stand between rows k - 1 and k of this one?
 local function parted(s, class, k)
+  if s.bucket then
+    local at, list = s.spec_query_start_loc[k], s.spec_token_indx
+    return list[at] ~= list[at - 1] + 1
+  end
   local mine, before = class == "spec" and 1 or 0, -1
   local other = class == "spec" and "non_spec" or "spec"
   local start, seen = s[other .. "_query_start_loc"], { [0] = 0, 0 }
@@ -85,8 +93,8 @@ local function boundary(s, class, i, value)
   local start, real = s[class .. "_query_start_loc"], s.real[class]
   if i == 0 or i > real or start[i - 1] == nil then return end
   if class == "non_spec" and s.decodes and i == s.decodes then return end
-  local copied = class == "non_spec" and s.prefill_query_start_loc and s.tail > 0 and i >= s.tail
-  if copied then return end
+  local has_copy = class == "non_spec" and s.prefill_query_start_loc and s.tail > 0 and i >= s.tail
+  if has_copy or copied(s, class) then return end
   local before = start[i - 1]
   if value < before or not fits(s, class, i - 1, value - before, true) then return end
   if not counted_alike(s, class, start[i] - before, value - before) then return end
@@ -101,7 +109,7 @@ local function boundary(s, class, i, value)
     return cut and "reference: the last boundary of a cut array" or nil
   end
   if not counted_alike(s, class, after - start[i], after - value) then return end
-  if s.mixed and parted(s, class, i) then return end
+  if (s.mixed or s.bucket) and parted(s, class, i) then return end
   return "a boundary between its rows"
 end
 

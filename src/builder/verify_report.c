@@ -22,6 +22,8 @@ static const char *const WORDS[] = {
     [GDN_CHECK_TILES] = "or its token_chunk_offset_ptr contradicts the boundaries or the tile before",
     [GDN_CHECK_TAIL] = "differs from what the non-spec rows have there",
     [GDN_CHECK_SHIFT] = "contradicts the accepted tokens or the slot to read",
+    [GDN_CHECK_CLASS] = "is not the class that its token has",
+    [GDN_CHECK_LIVE] = "is not what the step counts",
     [GDN_CHECK_CHECKPOINT] = "contradicts the boundaries or the checkpoint's other fields",
 };
 
@@ -47,7 +49,7 @@ gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
     if (!word) return GDN_OK;
     gdn_violation v = { .step = k->noted_step, .field = FIELDS[word >> GDN_FOUND_FIELD & 63],
                         .group = (int32_t)(word >> GDN_FOUND_GROUP & 63),
-                        .element = (int32_t)(word >> GDN_FOUND_ELEMENT & 0xffffffffu), .code = (int32_t)(word & 15) };
+                        .element = (int32_t)(word >> GDN_FOUND_ELEMENT & INT32_MAX), .code = (int32_t)(word & 31) };
     if (out) *out = v;
     if (forget) k->noted = *b->device->found = 0;
     return describe(b, &v);

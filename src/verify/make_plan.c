@@ -53,6 +53,23 @@ static void plan_rows(gdn_verify_plan *p, const gdn_settings *settings, const gd
                                                                            : GDN_FIELD_prefill_query_start_loc;
 }
 
+/* Every class is there, decodes next to speculative rows too, and tensors do not tell how many rows are real. */
+static void plan_bucket(gdn_verify_plan *p, const gdn_metadata *m)
+{
+    const int32_t live[GDN_LIVE_COUNTS] = { m->num_prefills,           m->num_prefill_tokens,
+                                            m->num_decodes,            m->num_decode_tokens,
+                                            m->num_spec_decodes,       m->num_spec_decode_tokens,
+                                            m->num_actual_tokens,      m->num_prefills + m->num_decodes +
+                                                                           m->num_spec_decodes };
+    for (int i = 0; i < GDN_LIVE_COUNTS; i++) p->live[i] = live[i];
+    p->rows[0].real = m->num_decodes + m->num_prefills;
+    p->decodes = p->first_prefill = m->num_decodes;
+    p->tokens_before_prefills = 0;
+    p->has_lists = m->spec_token_indx.data != NULL;
+    p->bucket_rows = m->num_rows;
+    p->bucket_tokens = m->num_actual_tokens;
+}
+
 static void plan_fields(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *m)
 {
     uint32_t num_groups = (uint32_t)settings->config.num_groups;
@@ -102,6 +119,8 @@ uint32_t gdn_verify_plan_make(gdn_verify_plan *p, const gdn_settings *settings, 
     if (misshapen < GDN_NUM_FIELDS || !settings->config.check)
         for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) p->fields[f] = (gdn_verify_tensor){ 0 };
     plan_rows(p, settings, meta, &shapes);
+    p->has_bucket = shapes.has_bucket;
+    if (p->has_bucket) plan_bucket(p, meta);
     plan_blocks(p);
     return misshapen;
 }

@@ -18,16 +18,16 @@ GDN_RULE uint64_t gdn_swap(uint64_t *at, uint64_t was, uint64_t next)
 #endif
 }
 
-/* The word of a violation, most significant first: step 16 bits, field 6, group 6, element 32, code 4. */
-enum { GDN_FOUND_STEP = 48, GDN_FOUND_FIELD = 42, GDN_FOUND_GROUP = 36, GDN_FOUND_ELEMENT = 4 };
+/* The word of a violation, most significant first: step 16 bits, field 6, group 6, element 31, code 5. */
+enum { GDN_FOUND_STEP = 48, GDN_FOUND_FIELD = 42, GDN_FOUND_GROUP = 36, GDN_FOUND_ELEMENT = 5 };
 
 #ifndef __CUDACC__ /* C++ spells it otherwise, and one compiler is enough */
 _Static_assert(GDN_NUM_FIELDS <= 1 << (GDN_FOUND_STEP - GDN_FOUND_FIELD),
                "base/fields.h: a violation's word has 6 bits for a field");
 _Static_assert(GDN_MAX_GROUPS <= 1 << (GDN_FOUND_FIELD - GDN_FOUND_GROUP),
                "base/limits.h: a violation's word has 6 bits for a group");
-_Static_assert(GDN_CHECK_CHECKPOINT < 1 << GDN_FOUND_ELEMENT,
-               "gdnmeta.h: a violation's word has 4 bits for a GDN_CHECK_*");
+_Static_assert(GDN_CHECK_LIVE < 1 << GDN_FOUND_ELEMENT,
+               "gdnmeta.h: a violation's word has 5 bits for a GDN_CHECK_*");
 #endif
 
 /* Of one step's violations the lowest word stays, whatever the order of threads; of several steps', the first. */

@@ -12,7 +12,7 @@ GDN_RULE int32_t gdn_verify_chunk_start(const gdn_verify_plan *c, int64_t i)
     if (i == 0) return at == 0 ? 0 : GDN_CHECK_CHUNKS;
     uint64_t here = (uint64_t)at - (uint64_t)GDN_AT(chunk_offsets, i - 1);
     if (here != (uint64_t)gdn_parts(gdn_tokens_of(c, c->chunk_boundaries, i - 1), GDN_CHUNK)) return GDN_CHECK_CHUNKS;
-    return i + 1 == t->elements && at != chunks ? GDN_CHECK_CHUNKS : 0;
+    return !c->has_bucket && i + 1 == t->elements && at != chunks ? GDN_CHECK_CHUNKS : 0;
 }
 
 /* The row whose chunks contain chunk i, if chunk_offsets rise. */
@@ -58,7 +58,7 @@ GDN_RULE int32_t gdn_verify_tile(const gdn_verify_plan *c, int64_t i)
     int64_t last_row = GDN_AT(batch_ptr, i - 1), last_tile = GDN_AT(token_chunk_offset_ptr, i - 1);
     if (row == -1) {
         int32_t ends = i ? 1 : gdn_no_tokens(c, 0, rows);
-        return tile == -1 && ends && (i >= half || half == GDN_MIN_TILES) ? 0 : GDN_CHECK_TILES;
+        return tile == -1 && ends && (i >= half || half == GDN_MIN_TILES || c->has_bucket) ? 0 : GDN_CHECK_TILES;
     }
     if (i >= half || row < 0 || row >= rows || tile < 0 || tile >= gdn_tiles_of(c, row)) return GDN_CHECK_TILES;
     if (i == 0 && (tile != 0 || !gdn_no_tokens(c, 0, row))) return GDN_CHECK_TILES;

@@ -2,6 +2,7 @@
 #ifndef GDN_VERIFY_ELEMENT_H
 #define GDN_VERIFY_ELEMENT_H
 
+#include "verify/verify_bucket.h"
 #include "verify/verify_checkpoints.h"
 #include "verify/verify_chunks.h"
 
@@ -9,6 +10,8 @@
 GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i,
                                     int64_t spec_before)
 {
+    int32_t code = c->has_bucket ? gdn_verify_in_bucket(c, field, group, i) : -1;
+    if (code >= 0) return code;
     switch (field) {
     case GDN_FIELD_spec_query_start_loc: return gdn_verify_boundary(c, 1, i);
     case GDN_FIELD_non_spec_query_start_loc: return gdn_verify_boundary(c, 0, i);

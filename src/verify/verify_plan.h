@@ -51,6 +51,9 @@ typedef struct gdn_verify_plan {
     int32_t kept_others;     /* rows of the checkpoint_* in front of the prefills */
     uint32_t chunk_boundaries; /* GDN_FIELD_* whose rows the chunk tables number */
     int32_t pad_slot;
+    int32_t has_bucket, has_lists; /* flags; has_lists: of tokens */
+    int32_t bucket_rows, bucket_tokens;
+    int32_t live[GDN_LIVE_COUNTS]; /* what live_counts should be */
     gdn_verify_rows rows[2]; /* non-spec, spec */
     int32_t num_slots[GDN_MAX_GROUPS];
     gdn_verify_tensor fields[GDN_NUM_FIELDS];

@@ -11,7 +11,8 @@ static int is_for_graph(const gdn_settings *settings, const gdn_metadata *m, int
 {
     int64_t cap = settings->cap, rows = speculative ? m->num_spec_decodes : m->num_decodes;
     if (settings->config.rules == GDN_RULES_STRICT) rows = m->num_rows;
-    return settings->config.full_cuda_graph && m->num_prefills == 0 && rows <= cap && m->num_spec_decode_tokens <= cap;
+    int asked = settings->config.full_cuda_graph == GDN_GRAPH_DECODE;
+    return asked && m->num_prefills == 0 && rows <= cap && m->num_spec_decode_tokens <= cap;
 }
 
 #define WANT(name, length) (s->want[GDN_FIELD_##name] = (length))
@@ -54,6 +55,40 @@ static void expect_prefills(gdn_shapes *s, const gdn_settings *settings, const g
     WANT(checkpoint_rows, kept);
 }
 
+/* Of R rows and T tokens, whatever is in them. */
+static void expect_bucket(gdn_shapes *s, const gdn_settings *settings, int64_t R, int64_t T)
+{
+    int64_t states = settings->config.num_speculative_tokens + 1;
+    int64_t tiles = (T + GDN_TILE - 1) / GDN_TILE + R, length = 2 * (tiles < GDN_MIN_TILES ? GDN_MIN_TILES : tiles);
+    if (states > 1) {
+        WANT(spec_query_start_loc, R + 1);
+        WANT(spec_state_indices_tensor, R * states);
+        WANT(num_accepted_tokens, R);
+        WANT(spec_read_state_indices, R);
+        WANT(spec_conv_shift, R);
+        WANT(spec_token_indx, T);
+        WANT(non_spec_token_indx, T);
+    }
+    WANT(non_spec_query_start_loc, R + 2);
+    WANT(non_spec_state_indices_tensor, R + 1);
+    WANT(non_spec_read_state_indices, R + 1);
+    WANT(non_spec_conv_shift, R + 1);
+    WANT(has_initial_state, R + 1);
+    WANT(decode_query_start_loc, R + 1);
+    WANT(decode_state_indices, R);
+    WANT(decode_read_state_indices, R);
+    WANT(prefill_query_start_loc, R + 2);
+    WANT(prefill_state_indices, R + 1);
+    WANT(prefill_read_state_indices, R + 1);
+    WANT(prefill_has_initial_state, R + 1);
+    WANT(chunk_indices, 2 * ((T + GDN_CHUNK - 1) / GDN_CHUNK + R));
+    WANT(chunk_offsets, R + 2);
+    WANT(batch_ptr, length);
+    WANT(token_chunk_offset_ptr, length);
+    WANT(token_class, T);
+    WANT(live_counts, GDN_LIVE_COUNTS);
+}
+
 void gdn_shapes_expect(gdn_shapes *s, const gdn_settings *settings, const gdn_metadata *m)
 {
     int32_t rules = settings->config.rules;
@@ -67,6 +102,11 @@ void gdn_shapes_expect(gdn_shapes *s, const gdn_settings *settings, const gdn_me
     else if (rules == GDN_RULES_STRICT) n = (int64_t)m->num_decodes + m->num_prefills;
 
     for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) s->want[f] = GDN_NO_TENSOR;
+    s->has_bucket = settings->config.full_cuda_graph == GDN_GRAPH_MIXED;
+    if (s->has_bucket) {
+        expect_bucket(s, settings, m->num_rows, m->num_actual_tokens);
+        return;
+    }
     if (s->speculative) expect_spec(s, settings, m, spec, n);
     if (s->speculative && !s->mixed) return;
     WANT(non_spec_query_start_loc, n + 1);

@@ -6,7 +6,7 @@
 #include "base/fields.h"
 
 typedef struct gdn_shapes {
-    int32_t speculative, mixed, for_graph, has_prefills;
+    int32_t speculative, mixed, for_graph, has_prefills, has_bucket;
     int64_t want[GDN_NUM_FIELDS]; /* elements, or one of these: */
 } gdn_shapes;
 
