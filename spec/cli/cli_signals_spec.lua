@@ -15,6 +15,15 @@ describe("Guarded work #lua", function()
     assert.is_true(signals.set(signals.SIGINT, signals.DEFAULT) == signals.DEFAULT)
   end)
 
+  it("goes on at a signal that the program ignores, as under nohup, and leaves it ignored", function()
+    local HUP = 1
+    local kept = signals.set(HUP, signals.IGNORE)
+    local result = signals.guarded(function() return require("gdnmeta.native.libc").libc_raise(HUP) end,
+      function() end)
+    assert.are.equal(0, result)
+    assert.is_true(signals.set(HUP, kept) == signals.IGNORE)
+  end)
+
   it("is cleared where it fails, and the error goes on as it was", function()
     local cleared, err = {}, { message = "no" }
     local ok, raised = pcall(signals.guarded, function() error(err) end, function(done)

@@ -96,6 +96,13 @@ describe("gdnmeta sweep #lua", function()
       { gdnmeta "sweep --trace nowhere.csv --rates 1,2 --jobs 2" })
   end)
 
+  it("says so where a job is never heard of", function()
+    program.write("xargs", "#!/bin/sh\n")
+    os.execute(("chmod +x %s/xargs"):format(folder))
+    assert.are.same({ "", "gdnmeta: a job failed: xargs ended before it\n", 2 },
+      { gdnmeta("sweep --rates 1,2 --jobs 2 --quiet " .. SMALL, ("PATH=%s:$PATH"):format(folder)) })
+  end)
+
   -- The jobs wait for a pipe of a workload that nobody writes.
   local INTERRUPTED = [[
 unset LD_PRELOAD GDNMETA_LIB

@@ -89,6 +89,17 @@ describe("Metrics", function()
     engine:close()
   end)
 
+  it("say whether the policy plans", function()
+    local engine = engine_of { policy = { chunk = function() return -1 end }, breaker = 1 }
+    local metrics, seen = assert(gdn.metrics(engine)), {}
+    for now = 1, 2 do
+      seen[now] = metrics:text():match "\ngdnmeta_policy_disabled (%d+)\n"
+      play_one(engine, { id = 1, prompt_tokens = 7, max_tokens = 1 }, now)
+    end
+    assert.are.same({ "0", "1" }, seen)
+    engine:close()
+  end)
+
   it("are all in the guide", function()
     local guide = require("spec.support.blocks").read "docs/engine.md"
     local engine = engine_of { kv_tokens = 4096, stopwatch = function() return 0 end }

@@ -1,7 +1,9 @@
 -- What the bounded functions of string and table charge to a policy's budget, to the instruction, and where
 -- they refuse: right at the end of what is taken, and one behind it.
 local bounded = require "gdnmeta.policy.contained.charged"
+local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
+local serve = require "spec.support.run_engine"
 
 local charge, is_excused = bounded.charge, bounded.is_excused
 
@@ -180,6 +182,21 @@ describe("The libraries", function()
     end
     return n
   end
+
+  it("that a file has do the same where no budget is", function()
+    local calls = {
+      'string.find("xyz", "y*z")', 'string.match("xyz", "y")', 'string.gmatch("x", "y")',
+      'string.gsub("x", "x", "y")', 'string.rep("x", 640)', 'string.sub(string.rep("x", 6400), 1)',
+      "table.insert({ 1, 2 }, 1, 3)", "table.remove { 1 }", "table.concat({ 1, 2 })",
+      "table.sort { 3, 1, 2 }",
+    }
+    local source = ("return { on_arrival = function() %s end }"):format(
+      "local a, b, c, d, e, f, g, h, i, j = " .. table.concat(calls, ", "))
+    local engine = serve.engine(assert(gdn.policy("./file.lua", { trusted = true, source = source })))
+    assert(engine:submit(serve.request(1)))
+    serve.run(engine)
+    engine:close()
+  end)
 
   it("have the bounded functions until the outermost call is over", function()
     local seen, find = { replaced() }, string.find

@@ -121,6 +121,9 @@ describe("gdnmeta.policy", function()
     assert.matches("^policy FILE:1: ", problem("return {"))
     assert.matches("^policy FILE: FILE:1: broken", problem("error 'broken'"))
     assert.matches("^policy FILE: .*instruction budget spent", problem("while true do end"))
+    assert.are.equal("policy FILE: error object is a table", problem("error {}"))
+    assert.are.equal("policy FILE: in words", problem(
+      "error(setmetatable({}, { __tostring = function() return 'in words' end }))"))
     assert.are.equal("policy FILE: returns a number, want a table or a function", problem("return 1"))
     local fields = ", want one of admit, chunk, decode_first, drafts, group, key, name, on_admit, "
       .. "on_arrival, on_emit, on_finish, on_preempt, order, preempt_for, static, step, victim"

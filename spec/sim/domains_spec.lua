@@ -44,7 +44,8 @@ local DOORS = {
     "query_start_loc_dtype", "check", "poison" }, {}, options.parse },
   { "gdnmeta.engine", { "max_model_len", "max_num_seqs", "max_num_batched_tokens",
     "long_prefill_token_threshold", "chunked_prefill", "kv_tokens", "kv_block_size", "kv_watermark",
-    "admit_after_preemption", "async", "default_drafts", "aging", "ttft", "tpot", "cost", "rekey_limit",
+    "kv_headroom", "preempt_limit", "admit_after_preemption", "async", "default_drafts", "aging",
+    "ttft", "tpot", "cost", "rekey_limit",
     "policy_budget", "policy_seconds", "breaker", "on_policy_error", "stopwatch", "seed", "capture_sizes" },
     { stopwatch = draw }, engine_options.parse },
   { "submit", { "id", "prompt_tokens", "max_tokens", "arrival", "user", "class", "weight", "priority", "ttft",
@@ -60,7 +61,8 @@ local DOORS = {
   { "reference.layer", { "heads", "key_dim", "value_dim", "width", "num_spec", "num_slots", "form", "draw" },
     { num_slots = 2, draw = draw, heads = 1, key_dim = 1, value_dim = 1 }, quiet(reference.layer) },
   { "policy", { "name", "order", "decode_first", "static", "trusted", "group", "chunk", "drafts", "victim",
-    "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt" }, {}, quiet(gdn.policy) },
+    "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt", "on_admit",
+    "preempt_for" }, {}, quiet(gdn.policy) },
   { "metrics", { "classes", "labels" }, {}, require("gdnmeta.metrics.options").read },
   { "policy's options", { "trusted", "name", "source" }, {},
     quiet(function(o) return gdn.policy("fcfs", o) end) },
@@ -112,21 +114,24 @@ end
 
 -- Every value, and those at the ends of ranges that are named when others are refused.
 local function values_of(try)
-  local list, seen = {}, {}
+  local list, seen, in_list = {}, {}, {}
   local function add(value)
     if value ~= value or not seen[value] then list[#list + 1] = value end
     if value == value then seen[value] = true end
   end
   for _, value in ipairs(VALUES) do add(value) end
+  local is_list = try { 1 } ~= nil
   for _, value in ipairs(VALUES) do
     local _, message = try(value)
     local low, high = tostring(message):match "want an? [%a ]- in (%S+) %.%. (%S+)"
     for _, text in ipairs { low or "", high or "" } do
       local bound = tonumber(text)
       if bound and math.abs(bound) < 2 ^ 53 then
-        add(bound - 1)
-        add(bound)
-        add(bound + 1)
+        for _, near in ipairs { bound - 1, bound, bound + 1 } do
+          if is_list and near ~= 1 and not in_list[near] then list[#list + 1] = { near } end
+          in_list[near] = true
+          add(near)
+        end
       end
     end
   end

@@ -28,6 +28,8 @@ describe("recorded speculation #lua", function()
     { "a word", HEADER .. "1,x,1 two\n", "t:2: emitted_per_step has two, want integers in 0 .. 65" },
     { "more than drafts can give", HEADER .. "1,x,66\n",
       "t:2: emitted_per_step has 66, want integers in 0 .. 65" },
+    { "a line without an end", HEADER .. "1,x,1\n2,x,1" .. ("0"):rep(2 ^ 24),
+      "t:3: a line of more than 16777216 bytes" },
     { "an empty dialogue", HEADER .. "1,x,1\n2,x,\n", "t:3: emitted_per_step is empty" },
     { "no dialogue", HEADER, "t: no dialogue in it" },
   } do

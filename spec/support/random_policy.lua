@@ -126,7 +126,7 @@ local function whole_step(log, fails)
     for i in view:waiting() do act(i) end
     if fills or mix(3, step) == 0 then
       plan:fill()
-      local tokens, seats, slots, kv = plan:room()
+      local tokens, seats, slots, kv = plan:left()
       for _, left in ipairs { tokens, seats, slots, kv } do log(left) end
     end
   end

@@ -44,7 +44,7 @@ local function check_module(name, package)
     local ok, module = pcall(require, name)
     if ok then return type(module) == "table" and module._VERSION or "found" end
     local why = raised.text(module)
-    if not why:find(("module '%s' not found:"):format(name), 1, true) then
+    if not why:find(("module '%s' not found:"):format(name), nil, true) then
       return nil, "cannot be loaded: " .. why
     end
     return nil, "not found", ("luarocks install %s, or apt-get install %s"):format(package[1], package[2])

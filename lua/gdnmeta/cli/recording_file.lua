@@ -18,7 +18,7 @@ function M.open(args)
   values.read("file", args.file, values.text "a path")
   local reader, message = require("gdnmeta.record").open(args.file, mib * 2 ^ 20)
   if not reader then
-    local no_json = message:find(":1: Expected ", 1, true)
+    local no_json = message:find ":1: Expected "
     fail("%s%s", message, no_json and "; want a recording, which engine:record writes" or "")
   end
   return reader

@@ -17,7 +17,6 @@ function M.release(e, i)
   local slots, kv = states:held_slots(i), r.kv_blocks[i]
   r.slots_coming[i], r.kv_coming[i] = slots, kv
   e.slots_coming, e.kv_coming = e.slots_coming + slots, e.kv_coming + kv
-  e.table_rows_coming = e.table_rows_coming + 1
 end
 
 --- The last step that names it is complete.
@@ -25,7 +24,6 @@ function M.return_slots(e, i)
   local r = e.requests
   e.slots_coming, e.kv_coming = e.slots_coming - r.slots_coming[i], e.kv_coming - r.kv_coming[i]
   r.slots_coming[i], r.kv_coming[i] = 0, 0
-  e.table_rows_coming = e.table_rows_coming - 1
   e.states:leave(i)
 end
 

@@ -129,7 +129,7 @@ local function begin(self, r)
   -- Not nil: an unknown field of an engine is a mistake of the caller.
   self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
   self.policy, self.policy_source, self.hooks = false, false, false
-  self.slots_coming, self.kv_coming, self.table_rows_coming, self.policy_enabled = 0, 0, 0, true
+  self.slots_coming, self.kv_coming, self.policy_enabled = 0, 0, true
   self.starved_before = -1 -- a prompt that the decodes of the last step left too little for
   self.pause_turn, self.has_paused = 0, false
   self.is_hungry = false -- a running request found no memory after the admissions

@@ -11,7 +11,7 @@ local M = { INT32_MIN = -2147483648, INT32_MAX = 2147483647 }
 ---@return string|nil message
 function M.path_problem(name, value)
   if type(value) ~= "string" then return M.wrong(name, value, "a string") end
-  if value:find("\0", 1, true) then return M.wrong(name, value, "a path without NUL bytes") end
+  if value:find "%z" then return M.wrong(name, value, "a path without NUL bytes") end
 end
 
 --- Is `value` a whole number in low .. high? Both bounds lie within an int32, which is what makes

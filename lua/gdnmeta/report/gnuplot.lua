@@ -77,7 +77,7 @@ function M.svg(title, script, size)
   local text = pipe:read "*a"
   pipe:close()
   os.remove(path)
-  if not text:find("</svg>", 1, true) then return nil, "gnuplot: " .. text:gsub("%s+$", "") end
+  if not text:find "</svg>" then return nil, "gnuplot: " .. text:gsub("%s+$", "") end
   return dress(text, title)
 end
 

@@ -66,8 +66,7 @@ end
 -- 0 where those that left before suffice, nil where all of them would not.
 local function leavers(e, i, n, bound)
   local plan, r, states, gone = e.plan, e.requests, e.states, 0
-  local rows = math.min(e.max_num_seqs - e.num_running, states.free_table_rows + e.table_rows_coming)
-  rows = rows - plan.admitted
+  local rows = e.max_num_seqs - e.num_running - plan.admitted
   local slots, kv = plan.slots_left + plan.slots_coming, plan.kv_left + plan.kv_coming
   local spare = states.limited and plan:kv_spare() + plan.kv_coming or math.huge
   local free, upkeep = plan.slots_free + plan.slots_coming, plan.upkeep

@@ -169,7 +169,7 @@ function M.new(requests, fifo, policy, limit)
   local back, heap = parked.new(requests, true), heaps(requests.capacity)
   if not back or not heap then return nil end
   return setmetatable({
-    requests = requests, fifo = fifo, column = policy.group, hooks = false, limit = limit,
+    requests = requests, fifo = fifo, column = policy.group, limit = limit,
     heap = heap, items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
     count = 0, turn = 0, touched = 0, parked = back,

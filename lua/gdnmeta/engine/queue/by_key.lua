@@ -94,9 +94,9 @@ local M = {}
 function M.new(requests, fifo, policy, limit)
   local back, heap = parked.new(requests), heaps(requests.capacity)
   if not back or not heap then return nil end
-  return setmetatable({ requests = requests, fifo = fifo, static = policy.static, hooks = false,
-                        limit = limit, parked = back, heap = heap,
-                        items = items_t(limit), held = {}, popped = 0 }, ByKey)
+  return setmetatable({ requests = requests, fifo = fifo, static = policy.static,
+                        limit = limit, parked = back, heap = heap, items = items_t(limit), held = {},
+                        popped = 0 }, ByKey)
 end
 
 --- Take in who waits.

@@ -3,7 +3,7 @@
 -- anything. A coroutine would do it too, but takes memory, and would swallow what nginx yields for itself.
 local sort = table.sort
 
-local PAIR = { 1, 2 }
+local PAIR = { "", "" }
 
 local f, a, b, c, d, e, g -- the call under way; taken up before anything else can run
 local x, y, z -- what it gave

@@ -33,7 +33,7 @@ function M.module(name, rock)
   local ok, module = pcall(require, name)
   if ok then return module end
   local why = M.text(module)
-  if why:find(("module '%s' not found:"):format(name), 1, true) then
+  if why:find(("module '%s' not found:"):format(name), nil, true) then
     return nil, ("the Lua module %s is missing: `luarocks install %s`"):format(name, rock)
   end
   return nil, ("the Lua module %s cannot be loaded: %s"):format(name, why)

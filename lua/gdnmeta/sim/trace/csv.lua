@@ -53,7 +53,7 @@ end
 ---@param lines? table where the next ones come from
 ---@return integer|nil n fields; nil where no line closes the quote
 function M.fields(line, separator, list, lines)
-  if not find(line, '"', 1, true) then -- as nearly all are
+  if not find(line, '"') then -- as nearly all are
     local n, at = 0, 1
     while true do
       local stop = find(line, separator, at, true)
@@ -68,7 +68,7 @@ function M.fields(line, separator, list, lines)
     local more = lines:next()
     if not more then break end
     taken[#taken + 1], whole = more, whole .. "\n" .. more
-    if find(more, '"', 1, true) then n = split(whole, separator, list) end
+    if find(more, '"') then n = split(whole, separator, list) end
   end
   if not n then
     for i = #taken, 1, -1 do lines:push(taken[i]) end

@@ -31,7 +31,7 @@ function M.new(text, file, total)
   for _, magic in ipairs(MAGIC) do
     if find(text, "^" .. magic[1]) then return nil, "1: " .. magic[2] end
   end
-  local separator = not find(text, "\n", 1, true) and find(text, "\r", 1, true) and "\r" or "\n"
+  local separator = not find(text, "\n") and find(text, "\r") and "\r" or "\n"
   local at = find(text, "^\239\187\191") and 4 or 1
   return setmetatable({ text = text, file = file, total = total, bytes = #text, number = 0, at = at,
                         separator = separator, back = {} }, Lines)

@@ -47,7 +47,6 @@ end
 ---@param format string
 ---@return string|nil message
 function M.problem(seen, unit, format)
-  if seen.n == 0 then return nil end
   local epoch = since_1970(seen.low)
   if epoch and epoch[2] ~= unit and seen.low / unit >= LATE then return refusal(seen, unit, epoch) end
   if epoch and epoch[2] == unit or seen.n < 3 or seen.high <= seen.low then return nil end
