@@ -69,6 +69,8 @@ describe("examples/pytorch/gdnmeta #lua", function()
   it_runs("writes rows at once", function() suite("test_rows.py", 10) end)
   it_runs("has tensors that know their step", function() suite("test_tensors.py", 9) end)
   it_runs("has a page whose Python runs", function() suite("test_docs.py", 2) end)
+  it_runs("has buckets, whose shapes are known beforehand", function() suite("test_buckets.py", 4) end)
+  it_runs("brings states and windows in pools of any type", function() suite("test_bring.py", 5) end)
   it_runs("has every option by its name", function() suite("test_options.py", 4) end)
   it_runs("refuses what is wrong by name, value and what it wants", function() suite("test_misuse.py", 6) end)
   it_runs("takes tables and arrays on a device where they are", function()
@@ -86,6 +88,20 @@ describe("examples/pytorch/gdnmeta #lua", function()
   it_runs("has a bench that prints a line", function()
     assert.matches("^python%-bench decodes 256 set [%d.]+ build [%d.]+ both [%d.]+ median [%d.]+\n$",
                    (python.run "examples/pytorch/bench.py 2"))
+  end)
+
+  it_runs("feeds a layer whose requests are what they are alone", function()
+    if not python.has "torch" then
+      print "\nno torch: a layer of examples/pytorch/gdnlayer is not run"
+      return pending "skipped: no torch"
+    end
+    local text, code = python.run "examples/pytorch/kernels.py --naive --device cpu --steps 60"
+    assert.are.equal(0, code, text)
+    for _, drafts in ipairs { 0, 3 } do
+      for _, way in ipairs { "eager", "graphs" } do
+        assert.matches(("drafts %d, %s: ok, tokens %%d%%d%%d"):format(drafts, way), text)
+      end
+    end
   end)
 
   it_runs("says which library is not the header's", function()

@@ -92,6 +92,7 @@ class Docs(unittest.TestCase):
                 block_table_tensor=tensor([[3], [4]]),
                 num_actual_tokens=6,
                 max_query_len=5,
+                is_prefilling=np.array([False, True]).view(Array),
             )
             meta = builder.build(0, common)
         finally:

@@ -10,7 +10,8 @@ Names are those of the Lua module and of gdnmeta.h, which says what every option
 Needs numpy; torch is one of many that take the tensors."""
 from ._abi import CONSTANTS, STRUCTS, __version__
 from ._batch import READ_DEFAULT, Batch
-from ._builder import Builder, Violation, builder_bytes
+from ._bucket import Bucket, Shape
+from ._builder import Builder, Violation, bucket, builder_bytes
 from ._errors import ClosedError, Error, StaleError
 from ._metadata import Metadata
 from ._options import MODES, RULES, Options
@@ -22,6 +23,6 @@ from ._tensor import Tensor
 EINVAL, ENOMEM, ECAP = CONSTANTS["GDN_EINVAL"], CONSTANTS["GDN_ENOMEM"], CONSTANTS["GDN_ECAP"]
 EGUARD, EDEVICE = CONSTANTS["GDN_EGUARD"], CONSTANTS["GDN_EDEVICE"]
 
-__all__ = ["Batch", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order",
-           "READ_DEFAULT", "RULES", "Rows", "STRUCTS", "StaleError", "Tensor", "Violation", "builder_bytes",
-           "reorder", "__version__", "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]
+__all__ = ["Batch", "Bucket", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order",
+           "READ_DEFAULT", "RULES", "Rows", "STRUCTS", "Shape", "StaleError", "Tensor", "Violation", "bucket",
+           "builder_bytes", "reorder", "__version__", "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]

@@ -2,27 +2,22 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, overload
 
-import numpy as np
-
-from . import _device, _raw
+from . import _bucket, _pools, _raw
 from ._abi import CONSTANTS, STRUCTS, lib, text
-from ._arrays import int32s, is_scalar
 from ._batch import Batch
-from ._errors import ClosedError, Error, failed, integer, wrong
-from ._memory import Int32s, Owner, array_at
+from ._errors import ClosedError, Error, failed, wrong
+from ._memory import Owner
 from ._metadata import Metadata
-from ._options import RULES, Options, parse
+from ._options import RULES, Options, ask
 from ._raw import Stream
 from ._rows import TableRows
+from ._tables import Tables
 from ._tensor import Core
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-OPTIONAL_SIZE = 512  # bytes of a reason
-HIGH = 2**31 - 1
 
 
 class Violation(NamedTuple):
@@ -46,23 +41,20 @@ def _stream(stream: Stream) -> Optional[int]:
     return handle
 
 
-def _ask(call: Any, given: Dict[str, Any], out: Any) -> None:
-    config, alive = parse(given)
-    why = ctypes.create_string_buffer(OPTIONAL_SIZE)
-    status = call(ctypes.byref(config), ctypes.byref(out), why, OPTIONAL_SIZE)
-    del alive
-    if status:
-        raise Error(text(why.value), status)
-
-
 def builder_bytes(**options: Unpack[Options]) -> int:
     """How many bytes a builder of these options takes, on the host and the device together."""
     out = ctypes.c_int64()
-    _ask(lib.gdn_builder_bytes, dict(options), out)
+    ask(lib.gdn_builder_bytes, dict(options), out)
     return out.value
 
 
-class Builder:
+def bucket(rows: int, tokens: int, **options: Unpack[Options]) -> _bucket.Bucket:
+    """Shapes and types of every tensor of a bucket, for whoever allocates before there is a builder.
+    full_cuda_graph is "mixed" where it is not given."""
+    return _bucket.bucket(rows, tokens, dict(options))
+
+
+class Builder(Tables):
     """Made of options (see Options): Builder(rules="strict", device="cuda:0", max_num_seqs=256). Its facts
     are attributes, from `bytes` to `num_groups`. Closed by close() or a with statement; memory that arrays
     still show is kept until they are gone."""
@@ -79,7 +71,7 @@ class Builder:
 
     def __init__(self, **options: Unpack[Options]) -> None:
         out = ctypes.c_void_p()
-        _ask(lib.gdn_builder_new, dict(options), out)
+        ask(lib.gdn_builder_new, dict(options), out)
         assert out.value
         owner = Owner(out.value, lib.gdn_builder_free)
         info: Any = STRUCTS["gdn_builder_info"]()
@@ -96,7 +88,7 @@ class Builder:
         self._handle: Optional[int] = owner.handle
         self._token = object()
         self._table_rows = TableRows(info.max_requests)
-        self._foreign: Dict[int, int] = {}  # rows of tables that are not the builder's own
+        self._foreign = {}
         self.metadata = Metadata(self._core, info.num_groups)
 
     def _opened(self) -> int:
@@ -144,100 +136,44 @@ class Builder:
         """Build from the upstream builder's own arguments: see gdnmeta.Inputs."""
         return self._from_arguments(lib.gdn_build_raw, inputs, stream)
 
-    def capture(self, *, stream: Stream = None, **inputs: Unpack[_raw.Inputs]) -> Metadata:
-        """Build the step that a CUDA graph is captured with."""
-        return self._from_arguments(lib.gdn_capture, inputs, stream)
+    @overload
+    def capture(self, *, rows: int, tokens: int, stream: Stream = None) -> Metadata: ...
 
-    def _group(self, group: int) -> int:
-        return integer("group", group, 0, self.num_groups - 1)
+    @overload
+    def capture(self, *, stream: Stream = None, **inputs: Unpack[_raw.Inputs]) -> Metadata: ...
 
-    def table(self, group: int) -> Int32s:
-        """A group's state table, to be written: int32 [max_requests, max_blocks_per_row]."""
-        handle = self._opened()
-        address = lib.gdn_builder_table(handle, self._group(group))
-        if not address:
-            raise ValueError(f"group {group} borrows its table")
-        return array_at(self._core.owner, address, (self.max_requests, self.max_blocks_per_row))
+    def capture(self, *, stream: Stream = None, **inputs: Any) -> Metadata:
+        """Build the step that a CUDA graph is captured with: of uniform rows, see gdnmeta.Inputs; or, where
+        full_cuda_graph is "mixed", the step without rows of the bucket rows, tokens."""
+        if "rows" not in inputs and "tokens" not in inputs:
+            return self._from_arguments(lib.gdn_capture, inputs, stream)
+        for name in inputs:
+            if name not in ("rows", "tokens"):
+                raise TypeError(f"{name} is given, want rows and tokens of a bucket alone")
+        rows, tokens = _bucket.sizes(inputs.get("rows"), inputs.get("tokens"))
+        self._call(lib.gdn_capture_bucket, rows, tokens, _stream(stream))
+        self._core.step += 1
+        return self.metadata
 
-    def set_blocks(self, group: int, table_row: Any, blocks: Any) -> None:
-        """Write rows of a group's state table, zeros after what is given: one row and its list, or rows [n]
-        and blocks [n, up to max_blocks_per_row]."""
-        table, one = self.table(group), is_scalar(table_row)
-        if one:
-            rows = np.array([integer("table_row", table_row, 0, self.max_requests - 1)], np.int32)
-            cells = int32s("blocks", blocks)[np.newaxis]
-        else:
-            rows, cells = int32s("table_row", table_row), int32s("blocks", blocks, 2)
-            for at, row in enumerate(rows.tolist()):
-                integer(f"table_row[{at}]", row, 0, self.max_requests - 1)
-            if len(cells) != len(rows):
-                raise ValueError(f"blocks has {len(cells)} rows, want {len(rows)}, one for each table_row")
-        width = cells.shape[1]
-        if width > self.max_blocks_per_row:
-            raise ValueError(f"blocks has {width} elements, want at most {self.max_blocks_per_row}")
-        table[rows, :width] = cells
-        table[rows, width:] = 0
+    def bring_states(self, pools: Any, *, group: int = 0, spec_rows: str = "accepted",
+                     stream: Stream = None) -> None:
+        """Copy states of the last build's rows to the slots where kernels look that read where they write;
+        see gdn_bring_states. `pools` is a tensor [slots, ...] of the builder's device, or a list of such:
+        those of the group's layers. The launch reads the tables on the device, so a captured graph may
+        hold it."""
+        slots = self.num_slots[self._group(group)]
+        given, alive = _pools.states(pools, slots, group, spec_rows, self._core.device)
+        self._call(lib.gdn_bring_states, ctypes.byref(given), _stream(stream))
+        del alive
 
-    def _took_table(self, group: int, rows: Optional[int], alive: object) -> None:
-        self._core.borrowed[group] = alive
-        if rows is None:
-            self._foreign.pop(group, None)
-        else:
-            self._foreign[group] = rows
-        self._table_rows.least = min(self._foreign.get(g, self.max_requests) for g in range(self.num_groups))
-
-    def borrow_table(self, group: int, cells: Optional[Any]) -> None:
-        """Read the host's own table, int32 [rows, at least max_blocks_per_row], in place of the builder's. It
-        is kept alive, may be written between builds, and may have strided rows. None: the builder's."""
-        self._opened()
-        group = self._group(group)
-        if cells is None:
-            self._call(lib.gdn_builder_borrow_table, group, None, 0, 0)
-            return self._took_table(group, None, None)
-        array = int32s("cells", cells, 2)
-        dtype = getattr(cells, "dtype", type(cells).__name__)
-        if array is not cells and str(dtype).replace("torch.", "") != "int32":
-            raise TypeError(f"cells has dtype {dtype}, want int32, to be read in place")
-        (rows, columns), (row_step, step), width = array.shape, array.strides, self.max_blocks_per_row
-        if rows < 1 or columns < width:
-            raise ValueError(f"cells is {rows} x {columns}, want at least 1 x {width}")
-        if step != 4 and columns > 1 or row_step < 4 * columns or row_step % 4:
-            raise ValueError(f"cells has strides {list(array.strides)} bytes, want rows in a row")
-        self._call(lib.gdn_builder_borrow_table, group, array.ctypes.data, array.strides[0] // 4, len(array))
-        self._took_table(group, len(array), (cells, array))
-
-    def _ordinal(self) -> int:
-        self._opened()
-        if self.device == "cpu":
-            raise ValueError("the builder's device is the CPU, want a CUDA device")
-        return self._core.device[1]
-
-    def borrow_device_table(self, group: int, cells: Any, row_stride: Optional[int] = None,
-                            rows: Optional[int] = None) -> None:
-        """Read a group's state table where it is, on the device: an int32 CUDA tensor [rows, at least
-        max_blocks_per_row], or an address with row_stride and rows. None: back to the builder's own."""
-        ordinal, group = self._ordinal(), self._group(group)
-        if cells is None:
-            self._call(lib.gdn_builder_borrow_device_table, group, None, 0, 0)
-            return self._took_table(group, None, None)
-        at, stride, n = _device.table("cells", cells, row_stride, rows, self.max_blocks_per_row, ordinal)
-        self._call(lib.gdn_builder_borrow_device_table, group, at, stride, n)
-        self._took_table(group, n, cells)
-
-    def _borrow_vector(self, function: Any, key: str, memory: Any, n: Optional[int]) -> None:
-        ordinal = self._ordinal()
-        at, count = (None, 0) if memory is None else _device.vector("memory", memory, n, ordinal)
-        self._call(function, at, count)
-        self._core.borrowed[key] = memory
-
-    def borrow_device_seq_lens(self, memory: Any, n: Optional[int] = None) -> None:
-        """Read seq_len on the device: an int32 CUDA tensor [n], or an address; see Batch.index. None: back to
-        the host's. Rows with nothing computed are then told by read_column = -1."""
-        self._borrow_vector(lib.gdn_builder_borrow_device_seq_lens, "seq_lens", memory, n)
-
-    def borrow_device_accepted(self, memory: Any, n: Optional[int] = None) -> None:
-        """Read num_accepted_tokens on the device, likewise."""
-        self._borrow_vector(lib.gdn_builder_borrow_device_accepted, "accepted", memory, n)
+    def bring_windows(self, pools: Any, *, group: int = 0, spec_rows: str = "accepted",
+                      windows_in: Optional[str] = None, stream: Stream = None) -> None:
+        """The same for conv windows [slots, channels, length], of any strides, which also move within a slot.
+        windows_in: "first" or "every" slot that a row wrote has its window; default by mamba_cache_mode."""
+        slots = self.num_slots[self._group(group)]
+        given, alive = _pools.windows(pools, slots, group, spec_rows, windows_in, self._core.device)
+        self._call(lib.gdn_bring_windows, ctypes.byref(given), _stream(stream))
+        del alive
 
     def device_error(self, forget: bool = False) -> Optional[Error]:
         """Did a build that the device has finished find a bad value among its device inputs?"""

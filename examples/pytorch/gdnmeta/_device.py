@@ -32,18 +32,18 @@ def _from_dlpack(name: str, value: Any, ordinal: int) -> Memory:
     strides = tuple((ctypes.c_int64 * t.ndim).from_address(t.strides)) if t.ndim and t.strides else None
     if (t.code, t.bits, t.lanes) != (0, 32, 1):
         raise TypeError(f"{name} has dtype {getattr(value, 'dtype', (t.code, t.bits))}, want int32")
-    return Memory((t.data or 0) + t.byte_offset, shape, strides or _contiguous(shape))
+    return Memory((t.data or 0) + t.byte_offset, shape, strides or contiguous(shape))
 
 
 def _from_interface(name: str, interface: Any) -> Memory:
     if interface["typestr"] not in ("<i4", "=i4"):
         raise TypeError(f"{name} has dtype {interface['typestr']}, want int32")
     shape, strides = tuple(interface["shape"]), interface.get("strides")
-    elements = tuple(step // 4 for step in strides) if strides else _contiguous(shape)
+    elements = tuple(step // 4 for step in strides) if strides else contiguous(shape)
     return Memory(interface["data"][0] or 0, shape, elements)
 
 
-def _contiguous(shape: Tuple[int, ...]) -> Tuple[int, ...]:
+def contiguous(shape: Tuple[int, ...]) -> Tuple[int, ...]:
     strides, step = [], 1
     for length in reversed(shape):
         strides.append(step)

@@ -59,6 +59,11 @@ class Metadata:
     checkpoint_state_indices: Optional[Tensor]
     checkpoint_cu_starts: Optional[Tensor]
     checkpoint_rows: Optional[Tensor]
+    decode_query_start_loc: Optional[Tensor]
+    decode_state_indices: Optional[Tensor]
+    decode_read_state_indices: Optional[Tensor]
+    token_class: Optional[Tensor]
+    live_counts: Optional[Tensor]
 
     def __init__(self, core: Core, num_groups: int, group: Optional[int] = None) -> None:
         own = STRUCTS["gdn_metadata"]

@@ -5,9 +5,9 @@ import ctypes
 import re
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, TypedDict, Union
 
-from ._abi import CONSTANTS, STRUCTS, lib, names_of
+from ._abi import CONSTANTS, STRUCTS, lib, names_of, text
 from ._arrays import int32s
-from ._errors import flag, integer, one_of, wrong
+from ._errors import Error, flag, integer, one_of, wrong
 from ._memory import Int32s
 
 
@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
 RULES, MODES, BACKENDS = names_of("RULES"), names_of("CACHE"), names_of("PREFILL")
 DTYPES = {"int32": CONSTANTS["GDN_INT32"], "int64": CONSTANTS["GDN_INT64"]}
 FIELDS = {name: kind for name, kind in getattr(STRUCTS["gdn_config"], "_fields_") if name not in ("size", "reserved")}
+WHY_SIZE = 512  # bytes of a reason
 DEVICES = '"auto", "cpu", "cuda", "cuda:N" or an ordinal'
 
 
@@ -119,3 +120,13 @@ def parse(given: Mapping[str, Any]) -> Tuple[ctypes.Structure, object]:
         slots = _slots(given["num_slots"], max(1, min(64, config.num_groups)))
         config.num_slots = slots.ctypes.data
     return config, slots
+
+
+def ask(call: Any, given: Mapping[str, Any], out: Any) -> None:
+    """What the core says of a configuration, into `out`; or raises what is wrong with it."""
+    config, alive = parse(given)
+    why = ctypes.create_string_buffer(WHY_SIZE)
+    status = call(ctypes.byref(config), ctypes.byref(out), why, WHY_SIZE)
+    del alive
+    if status:
+        raise Error(text(why.value), status)

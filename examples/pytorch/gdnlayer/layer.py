@@ -1,0 +1,130 @@
+"""A Gated DeltaNet layer of a bucket: convolution, gates and delta rule, without its projections.
+
+All shapes follow from the bucket, nothing waits for the device, and padded rows write the null slot: the
+same code runs eagerly and in a captured graph. States are read where most kernels look for them, which is
+where they write, and for speculative rows in the column of the last token accepted. Whoever runs the layer
+brings them there first."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .pools import Pool
+from .sizes import Sizes
+from .tables import Derived
+
+BRANCHES = ("speculative", "decode", "prefill")
+
+
+def row(values, like):
+    """[rows] as a mask over [rows, ...]."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+class Layer:
+    def __init__(self, sizes: Sizes, ops, pool: Pool, seed: int, device, dtype) -> None:
+        random = torch.Generator().manual_seed(seed)
+        self.sizes, self.ops, self.pool = sizes, ops, pool
+        self.weight = (torch.randn(sizes.channels, sizes.width, generator=random) / 2).to(device, dtype)
+        self.decay = torch.rand(sizes.value_heads, generator=random).to(device) / 4  # before its gate
+        self.bias = torch.randn(sizes.value_heads, generator=random).to(device) / 4
+
+    def gates(self, a, b):
+        """Logarithm of the decay, and the share of a change that is made; float32."""
+        return -self.decay * F.softplus(a.float() + self.bias), torch.sigmoid(b.float())
+
+    def forward(self, d: Derived, x, a, b, out, branches=BRANCHES) -> None:
+        """Tokens x [T + 1, channels], gates a, b [T + 1, value_heads], into out [T + 1, value_heads,
+        value_dim]. The last element of each belongs to no token."""
+        t = d.t
+        g, beta = self.gates(a, b)
+        if t.drafts and "speculative" in branches:
+            self.speculative(d, *(tokens.index_select(0, t.spec_token_indx) for tokens in (x, g, beta)), out)
+        if "decode" not in branches and "prefill" not in branches:
+            return
+        if t.drafts:
+            x, g, beta = (tokens.index_select(0, t.non_spec_token_indx) for tokens in (x, g, beta))
+        part = torch.empty(t.tokens, *out.shape[1:], dtype=out.dtype, device=out.device)
+        if "prefill" in branches:
+            part = self.prefill(d, x[: t.tokens], g[: t.tokens], beta[: t.tokens])
+        if "decode" in branches:
+            n = min(t.rows, t.tokens)
+            decoded = self.decode(d, x[:n], g[:n], beta[:n])
+            part[:n] = torch.where(row(d.is_decode[:n], decoded), decoded, part[:n])
+        if t.drafts:
+            out.index_copy_(0, t.non_spec_token_indx, part)
+        else:
+            out[: t.tokens] = part
+
+    def window(self, slots):
+        """Windows as the kernels want them: of `width` inputs, the first of which counts no more."""
+        return F.pad(self.pool.windows.index_select(0, slots)[:, :, : self.sizes.width - 1], (1, 0))
+
+    def keep_window(self, slots, windows) -> None:
+        self.pool.windows[:, :, : self.sizes.width - 1].index_copy_(0, slots, windows[:, :, 1:])
+
+    def decode(self, d: Derived, x, g, beta):
+        """Row i is token i: decodes stand in front."""
+        slots, pool = d.decode_slots[: len(x)], self.pool
+        y, windows = self.ops.conv_update(x, self.window(slots), self.weight)
+        self.keep_window(slots, windows)
+        out, states = self.ops.recurrent(*self.sizes.split(y), g, beta, pool.states.index_select(0, slots))
+        pool.states.index_copy_(0, slots, states)
+        return out
+
+    def prefill(self, d: Derived, x, g, beta):
+        t, slots, pool = d.t, d.prefill_slots, self.pool
+        window = self.window(slots)
+        y, windows = self.ops.conv(
+            x, self.weight, window.masked_fill(row(d.fresh, window), 0), d.prefill_bounds, t.chunk_indices
+        )
+        self.keep_window(slots, windows)
+        state = pool.states.index_select(0, slots)
+        out, states = self.ops.chunk(
+            *self.sizes.split(y),
+            g,
+            beta,
+            state.masked_fill(row(d.fresh, state), 0),
+            d.prefill_bounds,
+            t.chunk_indices,
+            t.chunk_offsets,
+        )
+        pool.states.index_copy_(0, slots, states)
+        return out
+
+    def speculative(self, d: Derived, x, g, beta, out) -> None:
+        """The state after each token of a row goes to a slot of its own, for any number of drafts may be
+        accepted."""
+        t, pool, sizes = d.t, self.pool, self.sizes
+        window = self.spec_window(d)
+        y, _ = self.ops.conv(x, self.weight, F.pad(window, (1, 0)), d.spec_bounds, d.spec_chunks)
+        self.keep_spec_window(d, window, x)
+        state = pool.states.index_select(0, self.spec_source(d))
+        q, k, v = sizes.split(y)
+        for column in range(t.drafts + 1):
+            live = d.live[:, column]
+            places = d.spec_places[:, column].clamp(max=t.tokens - 1)
+            o, after = self.ops.recurrent(
+                *(part.index_select(0, places) for part in (q, k, v, g, beta)), state
+            )
+            state = torch.where(row(live, after), after, state)
+            pool.states.index_copy_(0, d.spec_slots[:, column], state)
+            to = torch.where(live, t.spec_token_indx.index_select(0, places), t.tokens)
+            out.index_copy_(0, to, o)
+
+    def spec_source(self, d: Derived):
+        """Slots of the states after the tokens that the last step had accepted."""
+        return d.t.spec_state_indices_tensor.gather(1, d.accepted[:, None] - 1)[:, 0].long()
+
+    def spec_window(self, d: Derived):
+        """The inputs in front of each row, [R, channels, width - 1]: accepted - 1 inputs into the window."""
+        kept = self.pool.windows.index_select(0, d.t.spec_state_indices_tensor[:, 0].long())
+        at = d.accepted[:, None] - 1 + torch.arange(self.sizes.width - 1, device=kept.device)
+        return kept.gather(2, at[:, None].expand(-1, self.sizes.channels, -1))
+
+    def keep_spec_window(self, d: Derived, window, x) -> None:
+        """All inputs of the row, whichever of them are accepted, in the first slot that the row writes."""
+        tokens = x.index_select(0, d.spec_places.clamp(max=d.t.tokens - 1).flatten())
+        tokens = tokens.unflatten(0, d.spec_places.shape).transpose(1, 2)  # [R, channels, S + 1]
+        self.pool.windows.index_copy_(0, d.spec_slots[:, 0], torch.cat([window, tokens], 2)[:, :, 1:])

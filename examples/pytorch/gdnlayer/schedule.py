@@ -1,0 +1,143 @@
+"""Random requests, and the steps that serve them: rows for a builder, and which tokens they are.
+Everything is drawn here, on the host, so that one schedule can be run in several ways.
+
+Tokens are numbered over all requests: those of request r from `first` on, then tokens that stand for wrong
+drafts, then one that stands for padding."""
+
+from __future__ import annotations
+
+from typing import Iterator, List, NamedTuple
+
+import numpy as np
+
+from gdnmeta import READ_DEFAULT, reorder
+
+KINDS = ("speculative", "decode", "prefill")
+COLUMNS = ("query_len", "seq_len", "drafts", "accepted", "prompt_done", "read_column", "table_row")
+WRONG = 64  # tokens that stand for wrong drafts
+
+
+class Request:
+    """One seat of the state tables: columns 0 .. S are its own slots, column S + 1 the shared prefix's."""
+
+    def __init__(self, first: int, prompt: int, total: int, seat: int, shared: int) -> None:
+        self.first, self.prompt, self.total, self.seat = first, prompt, total, seat
+        self.computed, self.accepted = shared, 1
+        self.fresh_from_shared = shared > 0
+        self.start = shared  # tokens before are the shared prefix's
+
+    @property
+    def decodes(self) -> bool:
+        return self.computed >= self.prompt
+
+
+class Step(NamedTuple):
+    kinds: tuple  # of KINDS: what is in it
+    rows: dict  # arguments of Batch.set
+    tokens: np.ndarray  # [n] numbers of the tokens, in the batch's order
+    accepted: np.ndarray  # [n] does the token become part of its request
+    bucket: tuple  # rows and tokens with padding
+
+
+class Schedule:
+    """`steps` are drawn from `seed`; requests come and go, up to `seats` at a time."""
+
+    def __init__(self, *, drafts: int, seats: int, steps: int, buckets, longest: int, seed: int) -> None:
+        self.drafts, self.seats, self.buckets = drafts, seats, sorted(buckets)
+        self.random, self.longest = np.random.default_rng(seed), longest
+        self.requests: List[Request] = []
+        self.num_tokens, self.prefix = 0, int(self.random.integers(3, max(4, longest // 4)))
+        self.live = [self._request(seat, prefix=seat == 0) for seat in range(seats)]
+        self.steps = list(self._steps(steps))
+        self.wrong = self.num_tokens
+        self.padding = self.wrong + WRONG
+        for step in self.steps:
+            drafted = step.tokens < 0
+            step.tokens[drafted] = self.wrong + self.random.integers(0, WRONG, drafted.sum())
+
+    @property
+    def num_slots(self) -> int:
+        return 1 + self.seats * (self.drafts + 1)
+
+    @property
+    def tables(self) -> np.ndarray:
+        """[seats, S + 2] blocks. Seat 0 is the prefix's: its first slot is read by many, and written no
+        more."""
+        own = 1 + np.arange(self.seats * (self.drafts + 1)).reshape(self.seats, -1)
+        return np.concatenate([own, np.full((self.seats, 1), own[0, 0])], 1).astype(np.int32)
+
+    def _request(self, seat: int, prefix: bool = False) -> Request:
+        draw = self.random.integers
+        shared = 0 if prefix or not self.requests or draw(3) else self.prefix
+        prompt = self.prefix if prefix else shared + int(draw(1, self.longest))
+        total = prompt if prefix else prompt + int(draw(1, 40))
+        request = Request(self.num_tokens, prompt, total, seat, shared)
+        self.num_tokens += total
+        self.requests.append(request)
+        return request
+
+    def _steps(self, count: int) -> Iterator[Step]:
+        yield self._step([(self.live[0], "prefill", self.prefix)], self.buckets[-1])
+        while count > 1:
+            step = self._draw()
+            if step:
+                count -= 1
+                yield step
+
+    def _draw(self):
+        """A step of a random mix: of one, two or three kinds."""
+        random = self.random
+        kinds = [kind for kind in KINDS if random.random() < 0.6 and (self.drafts or kind != "speculative")]
+        most_rows, most_tokens = self.buckets[random.integers(len(self.buckets))]
+        chosen, left = [], most_tokens
+        for request in random.permutation(self.live[1:]).tolist():
+            take = self._take(request, kinds, left)
+            if take and len(chosen) < most_rows:
+                chosen.append(take)
+                left -= take[2]
+        return self._step(chosen, (most_rows, most_tokens)) if chosen else None
+
+    def _take(self, request: Request, kinds, left: int):
+        """(request, kind, tokens), or None."""
+        remaining = request.total - request.computed
+        if request.decodes:
+            options = [kind for kind in kinds if kind != "prefill"]
+            kind = options[self.random.integers(len(options))] if options else None
+            n = 1 + int(self.random.integers(self.drafts + 1)) if kind == "speculative" else 1
+            n = min(n, remaining) if kind == "speculative" else n
+        else:
+            kind = "prefill" if "prefill" in kinds else None
+            n = int(min(request.prompt - request.computed, self.random.integers(1, self.longest + 1)))
+            n = min(n, left)
+        return (request, kind, n) if kind and 0 < n <= left else None
+
+    def _ordered(self, chosen):
+        given = {
+            "num_scheduled": [tokens for _, _, tokens in chosen],
+            "num_computed": [request.computed for request, _, _ in chosen],
+            "num_prompt": [request.prompt for request, _, _ in chosen],
+        }
+        return [chosen[i] for i in reorder(decode_threshold=self.drafts + 1, **given).order]
+
+    def _step(self, chosen, bucket) -> Step:
+        chosen = self._ordered(chosen)
+        lines, tokens, kept = [], [], []
+        for request, kind, n in chosen:
+            good = int(self.random.integers(1, n + 1)) if kind == "speculative" else n
+            drafts, column = n - 1 if kind == "speculative" else -1, self._column(request)
+            seq_len = request.computed + n
+            lines.append((n, seq_len, drafts, request.accepted, request.decodes, column, request.seat))
+            first = request.first + request.computed
+            tokens += [*range(first, first + good), *[-1] * (n - good)]
+            kept += [True] * good + [False] * (n - good)
+            request.computed += good
+            request.accepted = good if kind == "speculative" else 1
+            request.fresh_from_shared = False
+            if request.computed == request.total and request.seat:
+                self.live[request.seat] = self._request(request.seat)
+        kinds = tuple(kind for kind in KINDS if any(kind == taken for _, taken, _ in chosen))
+        rows = dict(zip(COLUMNS, np.array(lines, np.int32).T.copy()))
+        return Step(kinds, rows, np.array(tokens), np.array(kept), bucket)
+
+    def _column(self, request: Request) -> int:
+        return self.drafts + 1 if request.fresh_from_shared else READ_DEFAULT

@@ -1,0 +1,58 @@
+"""A bucket's tensors as torch has them, without a copy, and what a step derives from them for all of its
+layers."""
+
+from __future__ import annotations
+
+import torch
+
+NON_SPEC = (
+    "decode_state_indices",
+    "prefill_query_start_loc",
+    "prefill_state_indices",
+    "prefill_has_initial_state",
+    "chunk_indices",
+    "chunk_offsets",
+    "live_counts",
+)
+SPEC = (
+    "spec_query_start_loc",
+    "spec_state_indices_tensor",
+    "spec_token_indx",
+    "non_spec_token_indx",
+    "num_accepted_tokens",
+)
+DECODE_TOKENS = 3  # of live_counts: num_decode_tokens
+
+
+class Tables:
+    """Made once for a bucket: the builder writes other contents into the same memory step after step."""
+
+    def __init__(self, meta, drafts: int) -> None:
+        self.rows, self.tokens, self.drafts = meta.num_rows, meta.num_actual_tokens, drafts
+        for name in NON_SPEC + (SPEC if drafts else ()):
+            setattr(self, name, torch.from_dlpack(getattr(meta, name)))
+
+
+class Derived:
+    """What one pass over a bucket's tables needs once. In a captured graph these launches are part of the
+    graph."""
+
+    def __init__(self, t: Tables) -> None:
+        self.t, device = t, t.live_counts.device
+        # FLA keeps what it derives from boundaries for as long as it is given the same object. The contents
+        # of ours change, so each pass has an object of its own.
+        self.prefill_bounds = t.prefill_query_start_loc.view(-1)
+        self.decode_slots, self.prefill_slots = t.decode_state_indices.long(), t.prefill_state_indices.long()
+        self.fresh = t.prefill_has_initial_state.logical_not()
+        places = torch.arange(t.tokens, device=device)
+        self.is_decode = places < t.live_counts[DECODE_TOKENS]
+        if not t.drafts:
+            return
+        # Row i of the speculative tokens: a chunk of its own, since it has at most S + 1 tokens.
+        rows = torch.arange(t.rows, device=device, dtype=torch.int32)
+        self.spec_bounds, self.spec_chunks = t.spec_query_start_loc.view(-1), torch.stack([rows, rows * 0], 1)
+        first, columns = self.spec_bounds[:-1, None].long(), torch.arange(t.drafts + 1, device=device)
+        self.live = columns < self.spec_bounds[1:, None] - first  # [R, S + 1]
+        self.spec_places = torch.where(self.live, first + columns, t.tokens)  # in the speculative tokens
+        self.spec_slots = torch.where(self.live, t.spec_state_indices_tensor, 0).long()  # 0: the null slot
+        self.accepted = t.num_accepted_tokens.long()
