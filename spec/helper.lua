@@ -16,7 +16,7 @@ for _, name in ipairs { "typeof", "metatype" } do
 end
 
 -- Nothing of ours says an old name: where a spec does not take the warning, it is a mistake, every time.
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 
 function renamed.handler(message, old)
   renamed.seen[old] = nil

@@ -6,8 +6,8 @@ local args = require "gdnmeta.native.args"
 local draw = require "gdnmeta.metadata.draw"
 local owned = require "gdnmeta.native.owned"
 local methods = require "gdnmeta.native.methods"
-local renamed = require "gdnmeta.native.renamed"
-local row_writer = require "gdnmeta.batch.row"
+local renamed = require "gdnmeta.native.old_names"
+local row_writer = require "gdnmeta.batch.write_row"
 
 local opened = methods.batch
 local integer, INT32_MAX = args.integer, args.INT32_MAX

@@ -1,7 +1,7 @@
 --- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 
 local M = {
   _VERSION = require "gdnmeta.native.version",

@@ -7,13 +7,13 @@ local checksum = require "gdnmeta.record.checksum"
 local domains = require "gdnmeta.native.domains"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
-local usable = require "gdnmeta.engine.usable"
+local usable = require "gdnmeta.engine.change_rules"
 local options_of = require "gdnmeta.native.options"
 local reader = require "gdnmeta.record.reader"
 local request_events = require "gdnmeta.record.request_events"
 local methods = require "gdnmeta.native.methods"
 local step_line = require "gdnmeta.record.step_line"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20

@@ -1,7 +1,7 @@
 -- Every name of the release before works for this one and warns once, and the name of today does the same
 -- without a word.
 local gdn = require "gdnmeta"
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 
 local function engine_of(options)
   local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64,

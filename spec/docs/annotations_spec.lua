@@ -4,7 +4,7 @@ local fields = require("gdnmeta.native.schema").fields
 
 -- Where a class and its methods stand.
 local CLASSES = {
-  Builder = { "builder", "builder/tables", "builder/device_inputs", "builder/verify" },
+  Builder = { "builder", "builder/state_tables", "builder/device_inputs", "builder/verify" },
   Batch = { "batch" }, Metadata = { "metadata" }, Tensor = { "tensor" },
   Engine = { "engine", "engine/control" }, Step = { "engine/step" }, Policy = { "policy" },
   Metrics = { "metrics" }, Recording = { "record" }, Reader = { "record/reader" }, Layer = { "reference" },

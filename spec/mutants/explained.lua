@@ -29,6 +29,6 @@ return {
     "A byte more is allocated for each." },
   { "lua/gdnmeta/sim/requests.lua", "(seed + 2^31) % 2^32", "(seed - 2^31) % 2^32",
     "The same, modulo 2^32." },
-  { "lua/gdnmeta/engine/interned.lua", "self.size = number + 1", "self.size = number + 2",
+  { "lua/gdnmeta/engine/name_numbers.lua", "self.size = number + 1", "self.size = number + 2",
     "Numbers may have gaps: they are keys, and are told to nobody." },
 }

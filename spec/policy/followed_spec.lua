@@ -1,7 +1,7 @@
--- How far uncompiled.lua follows a policy's code, and how far shown.lua shows what others say: right at the
--- end of each limit, and one behind it.
+-- How far uncompiled.lua follows a policy's code, and how far foreign_text.lua shows what comes from outside:
+-- right at the end of each limit, and one after it.
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
-local words = require "gdnmeta.native.shown"
+local words = require "gdnmeta.native.foreign_text"
 
 -- A function of this file, and one of another: would either be compiled?
 local function spin()

@@ -125,7 +125,7 @@ describe("Words from outside", function()
   end)
 
   it("are shown as they are where they are harmless", function()
-    local words = require "gdnmeta.native.shown"
+    local words = require "gdnmeta.native.foreign_text"
     assert.are.equal("caf\195\169", words.clean "caf\195\169")
     assert.are.equal("a\\n\\27\\0001\\255", words.clean "a\n\27\0001\255")
     assert.are.equal(("x"):rep(60) .. "...", words.clean(("x"):rep(61)))

@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
-local failed = require "gdnmeta.builder.failed"
+local failed = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
 local options = require "gdnmeta.native.options"
 

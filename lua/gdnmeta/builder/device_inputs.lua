@@ -3,9 +3,9 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local failed = require "gdnmeta.builder.failed"
+local failed = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
-local table_readers = require "gdnmeta.builder.table_readers"
+local table_readers = require "gdnmeta.builder.tables_in_use"
 
 local int32_p = ffi.typeof "const int32_t *"
 local counters_t = ffi.typeof "gdn_counters"

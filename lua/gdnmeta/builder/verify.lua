@@ -2,7 +2,7 @@
 -- the builder; gdnmeta.h lists what is checked and what nothing can see.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local failed = require "gdnmeta.builder.failed"
+local failed = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
 
 local M, old = {}, {} -- old: methods of the release before

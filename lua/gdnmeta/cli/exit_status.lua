@@ -1,6 +1,6 @@
 -- Exit status of commands that try policies: figures of a policy that failed are not its own.
 local numbers = require "gdnmeta.sim.numbers"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

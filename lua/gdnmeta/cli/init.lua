@@ -1,7 +1,7 @@
 -- The command line: `gdnmeta <command> ...`. A command is a module of gdnmeta/cli/ with `describe`,
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
 local values = require "gdnmeta.cli.values"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

@@ -10,7 +10,7 @@ local inspect_request = require "gdnmeta.cli.inspect_request"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local BAR = 32 -- characters
 

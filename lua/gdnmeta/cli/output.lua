@@ -3,7 +3,7 @@ local fail = require("gdnmeta.cli.values").fail
 local run_files = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
 local libc = require "gdnmeta.native.libc"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- What inspect and replay share: opening a recording, walking its steps, and saying what it lacks.
 local fail = require("gdnmeta.cli.values").fail
 local values = require "gdnmeta.cli.values"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

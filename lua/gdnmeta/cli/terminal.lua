@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local libc = require "gdnmeta.native.libc"
 local wall_clock = require "gdnmeta.sim.wall_clock"
 local numbers = require "gdnmeta.sim.numbers"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local STDOUT, STDERR = 1, 2
 local TIOCGWINSZ = 0x5413

@@ -2,10 +2,10 @@
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local submit = require "gdnmeta.engine.submit"
-local hooks = require "gdnmeta.engine.hooks.hooks"
+local hooks = require "gdnmeta.engine.hooks"
 local construct = require "gdnmeta.engine.construct"
-local usable = require "gdnmeta.engine.usable"
-local renamed = require "gdnmeta.native.renamed"
+local usable = require "gdnmeta.engine.change_rules"
+local renamed = require "gdnmeta.native.old_names"
 local requests = require "gdnmeta.engine.requests"
 
 local EINVAL, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ENOMEM)

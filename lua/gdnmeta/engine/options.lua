@@ -2,7 +2,7 @@
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local range = require("gdnmeta.native.ranges").of
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 
 local INT32_MAX = args.INT32_MAX
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type

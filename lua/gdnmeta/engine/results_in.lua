@@ -1,6 +1,6 @@
 -- What a host says about a step that has run, and whether it can have happened.
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 
 local MIN, MAX = args.INT32_MIN, args.INT32_MAX - 1
 

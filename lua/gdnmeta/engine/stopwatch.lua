@@ -9,7 +9,7 @@ local pcall, type = pcall, type
 
 local M = {}
 
---- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (usable.lua).
+--- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (change_rules.lua).
 ---@return number|nil seconds, string? problem
 function M.read(stopwatch, cursor, bare)
   if not pcall(reserve_stack) then return nil, "stack overflow" end

@@ -1,7 +1,7 @@
 -- Requests come and go: what submit takes, what cancel gives back.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local commits = require "gdnmeta.engine.commit"
+local commits = require "gdnmeta.engine.commit_plan"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
 local requests = require "gdnmeta.engine.requests"

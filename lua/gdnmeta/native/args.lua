@@ -1,7 +1,7 @@
 -- Checks of arguments. A message names the thing, its value and the wanted range; the public
 -- function that was called raises it at its caller's line.
 local ffi = require "ffi"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local tobit = bit.tobit
 

@@ -1,7 +1,7 @@
 -- The object of a method call. If it is not of the class, the call had `.` instead of `:`. That,
 -- and a closed object, raise at the line of the method's caller; methods themselves call these functions.
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 
 local Builder, Batch, Engine, Step = {}, {}, {}, {}
 

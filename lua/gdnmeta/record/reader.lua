@@ -9,7 +9,7 @@ local validate = require "gdnmeta.record.validate"
 local methods = require "gdnmeta.native.methods"
 local validate_requests = require "gdnmeta.record.validate_requests"
 local step_line = require "gdnmeta.record.step_line"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once

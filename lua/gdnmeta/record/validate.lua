@@ -1,6 +1,6 @@
 -- Checks of values read from a file: the usual messages, but short, whatever the file contains.
 local args = require "gdnmeta.native.args"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local SHOWN = 60 -- bytes of a value
 

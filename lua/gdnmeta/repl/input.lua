@@ -1,7 +1,7 @@
 -- Lines from a person or a pipe. A person has history and completion where the readline module is
 -- installed (Debian's lua-readline), a plain prompt otherwise; a pipe has no prompt.
 local libc = require "gdnmeta.native.libc"
-local complete = require "gdnmeta.repl.complete"
+local complete = require "gdnmeta.repl.tab_completion"
 local signals = require "gdnmeta.native.signals"
 
 local STDIN = 0

@@ -2,7 +2,7 @@
 -- colour in all of them.
 local max_rate = require "gdnmeta.report.max_rate"
 local gnuplot = require "gdnmeta.report.gnuplot"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

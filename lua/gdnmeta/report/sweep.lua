@@ -5,7 +5,7 @@ local given = require "gdnmeta.native.options"
 local max_rate = require "gdnmeta.report.max_rate"
 local load = require "gdnmeta.sim.requests"
 local scenario = require "gdnmeta.sim.scenario"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local number, of_type = domains.number, domains.of_type
 

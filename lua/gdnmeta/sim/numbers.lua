@@ -1,5 +1,5 @@
 -- Figures as people read them.
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 -- All of a file.
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 ---@param path string
 ---@return string|nil text, string? message names the path

@@ -8,7 +8,7 @@ local given = require "gdnmeta.native.options"
 local load = require "gdnmeta.sim.requests"
 local presets = require "gdnmeta.sim.presets"
 local range = require("gdnmeta.native.ranges").of
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
 local text, list = of_type "string", of_type "table"

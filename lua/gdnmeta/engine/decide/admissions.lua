@@ -2,7 +2,7 @@
 -- Functions return false when the policy failed: the plan is then thrown away.
 local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local starve = chunks.starve
 

@@ -7,7 +7,7 @@ local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local problem = require "gdnmeta.policy.contained.raised"
 local watch = require "gdnmeta.engine.stopwatch"
 local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, setlocal, xpcall = debug.traceback, debug.setlocal, xpcall
@@ -196,7 +196,7 @@ jit.off(note)
 jit.off(call)
 
 --- Call a section. First result false: it failed, and that has been recorded. Where nothing can yield
---- (usable.lua), a trusted one needs no boundary.
+--- (change_rules.lua), a trusted one needs no boundary.
 function Guard:call(section, a, b, c, d)
   local cursor = self.cursor
   trace, raised = nil, nil

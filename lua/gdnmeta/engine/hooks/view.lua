@@ -1,7 +1,7 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
 -- the engine's columns on access and refuse writing; no cdata ever leaves them.
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.renamed"
+local renamed = require "gdnmeta.native.old_names"
 local bit = require "bit"
 
 local huge, min = math.huge, math.min

@@ -1,7 +1,7 @@
 -- What was raised, in words. It may be anything: an exception of Python's is a userdata that knows its text.
 local no_yield = require "gdnmeta.policy.contained.no_yield"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
-local shown = require "gdnmeta.native.shown"
+local shown = require "gdnmeta.native.foreign_text"
 
 local M = {}
 

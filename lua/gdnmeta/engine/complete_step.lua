@@ -1,5 +1,5 @@
 -- A step has run: what its rows emitted, who is finished, what is free again.
-local commits = require "gdnmeta.engine.commit"
+local commits = require "gdnmeta.engine.commit_plan"
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut
 

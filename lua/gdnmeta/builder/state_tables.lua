@@ -2,10 +2,10 @@
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local failed = require "gdnmeta.builder.failed"
+local failed = require "gdnmeta.builder.status_message"
 local int32_memory = require "gdnmeta.native.int32_memory"
 local opened = require("gdnmeta.native.methods").builder
-local table_readers = require "gdnmeta.builder.table_readers"
+local table_readers = require "gdnmeta.builder.tables_in_use"
 
 local M = {}
 

@@ -4,8 +4,8 @@ local args = require "gdnmeta.native.args"
 local packer = require "gdnmeta.engine.decide.packer"
 local requests = require "gdnmeta.engine.requests"
 local views = require "gdnmeta.engine.hooks.view"
-local renamed = require "gdnmeta.native.renamed"
-local shown = require "gdnmeta.native.shown"
+local renamed = require "gdnmeta.native.old_names"
+local shown = require "gdnmeta.native.foreign_text"
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 

@@ -1,7 +1,7 @@
 -- A policy's hooks as the engine calls them: guarded, with a default for each hook that is not there.
 -- Results that start with nil or false mean: the policy failed, and that has been recorded.
 local guards = require "gdnmeta.engine.hooks.guard"
-local hook_loops = require "gdnmeta.engine.hooks.hook_loops"
+local hook_loops = require "gdnmeta.engine.hooks.call_hooks"
 
 local INFINITY = math.huge
 

@@ -1,6 +1,6 @@
 -- The loops that call a policy. Each of them runs inside one guard and changes nothing but scratch
 -- columns, so that it may be cut off at any point. This file returns one function without upvalues:
--- untrusted policies get a copy of it that is never compiled (hooks.lua), for jit.off is a property of
+-- untrusted policies get a copy of it that is never compiled (hooks/init.lua), for jit.off is a property of
 -- the code, not of the closure. They end with leave(), which does nothing and never compiles: no
 -- trace can follow a section out of its guard, and LuaJIT should not keep trying.
 return function(view)
