@@ -16,9 +16,9 @@ for _, name in ipairs { "typeof", "metatype" } do
 end
 
 -- Nothing of ours says an old name: where a spec does not take the warning, it is a mistake, every time.
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 
-function renamed.handler(message, old)
-  renamed.seen[old] = nil
+function old_names.handler(message, old)
+  old_names.seen[old] = nil
   error(message, 0)
 end

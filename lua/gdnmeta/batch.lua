@@ -6,7 +6,7 @@ local args = require "gdnmeta.native.args"
 local draw = require "gdnmeta.metadata.draw"
 local owned = require "gdnmeta.native.owned"
 local methods = require "gdnmeta.native.methods"
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 local row_writer = require "gdnmeta.batch.write_row"
 
 local opened = methods.batch
@@ -44,7 +44,7 @@ end
 ---@return integer? code
 function Batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted, read_column)
   if type(drafts) == "boolean" and type(prompt_done) ~= "boolean" then -- the order of the release before
-    renamed.once("batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)",
+    old_names.once("batch:push(query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)",
                  "batch:push(table_row, query_len, seq_len, prompt_done, drafts, accepted, read_column)")
     query_len, seq_len, drafts, accepted, prompt_done, table_row =
       table_row, query_len, seq_len, prompt_done, drafts, accepted

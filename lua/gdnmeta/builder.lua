@@ -7,14 +7,14 @@ local args = require "gdnmeta.native.args"
 local bucket = require "gdnmeta.builder.bucket"
 local verify = require "gdnmeta.builder.verify"
 local device_inputs = require "gdnmeta.builder.device_inputs"
-local failed = require "gdnmeta.builder.status_message"
+local status_message = require "gdnmeta.builder.status_message"
 local metadata = require "gdnmeta.metadata"
 local options = require "gdnmeta.builder.options"
 local owned = require "gdnmeta.native.owned"
 local vllm_arguments = require "gdnmeta.builder.vllm_arguments"
 local methods = require "gdnmeta.native.methods"
 local schema = require "gdnmeta.native.schema"
-local tables = require "gdnmeta.builder.state_tables"
+local state_tables = require "gdnmeta.builder.state_tables"
 
 local config_t = ffi.typeof "gdn_config"
 local info_t = ffi.typeof "gdn_builder_info"
@@ -49,7 +49,7 @@ methods.strict("Builder", Builder, nil, {
   check_result = { "take_check_result", function() return verify.old.check_result end },
   device_error = { "take_device_error", function() return device_inputs.old.device_error end },
 })
-for name, method in pairs(tables) do Builder[name] = method end
+for name, method in pairs(state_tables) do Builder[name] = method end
 for name, method in pairs(device_inputs.methods) do Builder[name] = method end
 for name, method in pairs(verify.methods) do Builder[name] = method end
 for name, method in pairs(bring.methods) do Builder[name] = method end
@@ -99,7 +99,7 @@ function Builder:build(batch, stream)
   if not rows or rawget(batch, "owner") ~= self.token then not_a_batch(self, batch) end
   if stream ~= nil and not args.pointer(stream) then stream_error("build", stream) end
   local status = lib.gdn_build(handle, rows, stream)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return succeeded(self)
 end
 
@@ -112,7 +112,7 @@ local function from_arguments(method, build)
     if not arguments then error(("gdnmeta.Builder:%s: %s"):format(method, message), 2) end
     local handle = opened(self, method) -- `inputs` may have closed it
     local status = build(handle, arguments, stream)
-    if status ~= 0 then return failed(handle, status) end
+    if status ~= 0 then return status_message(handle, status) end
     return succeeded(self)
   end
 end
@@ -147,7 +147,7 @@ function Builder:capture(inputs, stream)
   if not rows then error("gdnmeta.Builder:capture: " .. tokens, 2) end
   local handle = opened(self, "capture") -- `inputs` may have closed it
   local status = lib.gdn_capture_bucket(handle, rows, tokens, stream)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return succeeded(self)
 end
 

@@ -3,17 +3,17 @@
 local args = require "gdnmeta.native.args"
 local results_in = require "gdnmeta.engine.results_in"
 local submit = require "gdnmeta.engine.submit"
-local commits = require "gdnmeta.engine.commit_plan"
+local commit_plan = require "gdnmeta.engine.commit_plan"
 local control = require "gdnmeta.engine.control"
 local guards = require "gdnmeta.engine.hooks.guard"
-local batch_rows = require "gdnmeta.engine.plan_to_rows"
+local plan_to_rows = require "gdnmeta.engine.plan_to_rows"
 local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
-local usable = require "gdnmeta.engine.change_rules"
+local change_rules = require "gdnmeta.engine.change_rules"
 local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
-local renamed = require "gdnmeta.native.old_names"
-local complete = require "gdnmeta.engine.complete_step"
+local old_names = require "gdnmeta.native.old_names"
+local complete_step = require "gdnmeta.engine.complete_step"
 local watch = require "gdnmeta.engine.stopwatch"
 
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
@@ -68,11 +68,11 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:submit(request)
-  usable.change(self, "submit")
+  change_rules.change(self, "submit")
   local problem
   request, problem = submit.read(request)
   if not request then error("gdnmeta.Engine:submit: " .. problem, 2) end
-  usable.change(self, "submit") -- a metamethod of the request may have closed it
+  change_rules.change(self, "submit") -- a metamethod of the request may have closed it
   local observer, i = self.observer, nil
   local refusal, code = submit.refusal(self, request)
   if not refusal then i, refusal, code = submit.add(self, request) end
@@ -82,7 +82,7 @@ function Engine:submit(request)
   end
   if observer then observer:arrived(i) end
   self.hooks:event("on_arrival", i)
-  commits.enqueue(self, i, false)
+  commit_plan.enqueue(self, i, false)
   count(self)
   self.hooks.guard:raise_failure()
   return true
@@ -95,7 +95,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:cancel(id)
-  usable.change(self, "cancel")
+  change_rules.change(self, "cancel")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(args.word(id)), EINVAL end
   submit.cancel(self, i)
@@ -134,10 +134,10 @@ end
 local function build(self, step, stream)
   local stopwatch = self.stopwatch
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
-  batch_rows.write(self, step)
+  plan_to_rows.write(self, step)
   local metadata, message, code = ask_builder(self, step, stream)
   if not metadata then
-    batch_rows.undo(self, step)
+    plan_to_rows.undo(self, step)
     step.untold = true
     return nil, message, code
   end
@@ -160,7 +160,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  usable.change(self, "step")
+  change_rules.change(self, "step")
   check_now("step", now)
   check_stream(stream)
   if self.in_flight >= #self.steps then
@@ -173,7 +173,7 @@ function Engine:step(now, stream)
   step.fallback = schedule.plan(self)
   if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   local told = #step.admitted
-  commits.commit(self, step)
+  commit_plan.commit(self, step)
   announce(self, step, told)
   count(self)
   stats.steps = stats.steps + 1
@@ -204,7 +204,7 @@ end
 
 -- A later step in flight was built on drafts that were then rejected: build it again, before it runs.
 local function correct(self, step)
-  complete.correct(self, step)
+  complete_step.correct(self, step)
   if self.device_accepted then return true end
   local metadata, message, code = ask_builder(self, step)
   if code == EGUARD then ask_builder(self, step) end -- on the fresh batch: what it read from the old is stale
@@ -223,10 +223,10 @@ end
 ---@return integer? code
 function Engine:complete(step, now, results)
   if type(results) == "number" and type(now) ~= "number" then
-    renamed.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
+    old_names.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
     now, results = results, now
   end
-  usable.change(self, "complete")
+  change_rules.change(self, "complete")
   check_now("complete", now)
   if type(step) == "table" and step.num_rows == 0 then return true end
   check_step(self, step)
@@ -239,8 +239,10 @@ function Engine:complete(step, now, results)
   if results then
     local number = step.number
     numbers, problem = results_in.read(step, results, self.default_drafts)
-    usable.change(self, "complete") -- metamethods of the results may have closed or completed something,
-    check_step(self, step, number) -- and the object may be that of a later step by now
+    -- Metamethods of the results may have closed or completed something, and the object may be that of a
+    -- later step by now.
+    change_rules.change(self, "complete")
+    check_step(self, step, number)
   end
   problem = problem or results_in.problem(step, numbers, self.num_spec)
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
@@ -248,7 +250,7 @@ function Engine:complete(step, now, results)
   self.now = now
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest
-  complete.apply(self, step)
+  complete_step.apply(self, step)
   if self.observer then self.observer:completed(step) end
   self.hooks:emitted(step.request, step.emitted, step.num_rows)
   if #self.gone > 0 then bury(self) end

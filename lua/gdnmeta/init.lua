@@ -1,7 +1,7 @@
 --- Metadata of Gated-DeltaNet layers, step by step: the face of the library.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 
 local M = {
   _VERSION = require "gdnmeta.native.version",
@@ -27,7 +27,7 @@ return setmetatable(M, {
       rawset(self, name, module)
       return module
     end
-    if name == "on_deprecated" then return renamed.handler or nil end
+    if name == "on_deprecated" then return old_names.handler or nil end
     error("gdnmeta: no field " .. args.show(name), 2)
   end,
   -- on_deprecated = f(message, old, new) takes the warnings about old names, one each, instead of stderr.
@@ -36,6 +36,6 @@ return setmetatable(M, {
     if value ~= nil and type(value) ~= "function" then
       error("gdnmeta.on_deprecated = " .. args.show(value) .. ", want a function or nil", 2)
     end
-    renamed.handler = value or false
+    old_names.handler = value or false
   end,
 })

@@ -7,7 +7,7 @@ local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local options_of = require "gdnmeta.native.options"
 local methods = require "gdnmeta.native.methods"
 local sandbox = require "gdnmeta.policy.contained.sandbox"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it
@@ -102,7 +102,7 @@ local function assemble(fields, name, trusted)
     policy[field] = value
     has_code = has_code or type(value) == "function"
   end
-  policy.name = shown.clean(fields.name or name or fields.order or "anonymous", LONGEST_NAME)
+  policy.name = foreign_text.clean(fields.name or name or fields.order or "anonymous", LONGEST_NAME)
   policy.order = nil
   if type(policy.chunk) == "number" then policy.chunk, policy.chunk_limit = nil, math.floor(policy.chunk) end
   if type(policy.drafts) == "number" then
@@ -156,10 +156,10 @@ end
 
 local function read(path)
   local file, why = io.open(path, "rb")
-  if not file then return nil, "policy " .. shown.message(why) end
+  if not file then return nil, "policy " .. foreign_text.message(why) end
   local source = file:read "*a"
   file:close()
-  if not source then return nil, ("policy %s: cannot be read"):format(shown.clean(path, 200)) end
+  if not source then return nil, ("policy %s: cannot be read"):format(foreign_text.clean(path, 200)) end
   return source
 end
 
@@ -170,13 +170,13 @@ local function from_file(path, name, trusted, source)
   if not source then source, problem = read(path) end
   if not source then return nil, problem end
   local chunk, message = sandbox.load(source, path)
-  if not chunk then return nil, "policy " .. shown.message(message) end
+  if not chunk then return nil, "policy " .. foreign_text.message(message) end
   if not trusted then jit.off(chunk, true) end
   local ok, value = guards.run(LOAD_BUDGET, chunk)
-  if not ok then return nil, ("policy %s: %s"):format(shown.clean(path, 200), value) end
+  if not ok then return nil, ("policy %s: %s"):format(foreign_text.clean(path, 200), value) end
   local policy
   policy, problem = from_value(value, name, trusted, true)
-  if not policy then return nil, ("policy %s: %s"):format(shown.clean(path, 200), problem) end
+  if not policy then return nil, ("policy %s: %s"):format(foreign_text.clean(path, 200), problem) end
   return policy
 end
 

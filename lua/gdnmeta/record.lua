@@ -7,13 +7,13 @@ local checksum = require "gdnmeta.record.checksum"
 local domains = require "gdnmeta.native.domains"
 local format = require "gdnmeta.record.format"
 local header = require "gdnmeta.record.header"
-local usable = require "gdnmeta.engine.change_rules"
+local change_rules = require "gdnmeta.engine.change_rules"
 local options_of = require "gdnmeta.native.options"
 local reader = require "gdnmeta.record.reader"
 local request_events = require "gdnmeta.record.request_events"
 local methods = require "gdnmeta.native.methods"
 local step_line = require "gdnmeta.record.step_line"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MAX_BYTES = 64 * 2 ^ 20
@@ -123,8 +123,8 @@ function Recording:close()
 end
 
 function Recording:__tostring()
-  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(shown.clean(self.path, 200), self.steps,
-    self.bytes, self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
+  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(foreign_text.clean(self.path, 200),
+    self.steps, self.bytes, self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
 end
 
 local M = { open = reader.open }
@@ -144,7 +144,9 @@ end
 
 -- Why the engine's steps cannot be recorded, or nil.
 local function refusal(engine)
-  if engine.recording then return "already recording to " .. shown.clean(engine.recording.path, 200) end
+  if engine.recording then
+    return "already recording to " .. foreign_text.clean(engine.recording.path, 200)
+  end
   if engine.device_accepted then
     return "accepted counts are given on the device, want them on the host to record them"
   end
@@ -163,7 +165,7 @@ function M.start(engine, path, options)
   options = options or {}
   local problem, max_bytes = options_problem(path, options)
   if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
-  usable.change(engine, "record", 4) -- a metamethod of the options may have closed it
+  change_rules.change(engine, "record", 4) -- a metamethod of the options may have closed it
   problem = refusal(engine)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()
@@ -178,7 +180,7 @@ function M.start(engine, path, options)
       #first + format.END_BYTES), EINVAL
   end
   self.file, message = io.open(path, "wb")
-  if not self.file then return nil, shown.message(message), EINVAL end
+  if not self.file then return nil, foreign_text.message(message), EINVAL end
   local ok, why = pcall(put, self, first)
   if not ok then
     self.file:close()

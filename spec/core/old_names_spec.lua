@@ -1,7 +1,7 @@
 -- Every name of the release before works for this one and warns once, and the name of today does the same
 -- without a word.
 local gdn = require "gdnmeta"
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 
 local function engine_of(options)
   local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64,
@@ -200,11 +200,11 @@ describe("A name of the release before #lua", function()
   local strict, seen, warnings
 
   before_each(function()
-    strict, seen, warnings = renamed.handler, renamed.seen, {}
-    renamed.seen = {}
+    strict, seen, warnings = old_names.handler, old_names.seen, {}
+    old_names.seen = {}
     gdn.on_deprecated = function(message, old, new) warnings[#warnings + 1] = { message, old, new } end
   end)
-  after_each(function() renamed.handler, renamed.seen = strict, seen end)
+  after_each(function() old_names.handler, old_names.seen = strict, seen end)
 
   for _, name in ipairs(NAMES) do
     local old, new, use_old, use_new = unpack(name)

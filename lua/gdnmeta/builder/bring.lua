@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
-local failed = require "gdnmeta.builder.status_message"
+local status_message = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
 local options = require "gdnmeta.native.options"
 
@@ -115,7 +115,7 @@ local function bringer(method, spec, struct, names, bring)
     if problem then refuse(problem) end
     local handle = opened(self, method) -- `given` may have closed it
     local status = bring(handle, c, stream)
-    if status ~= 0 then return failed(handle, status) end
+    if status ~= 0 then return status_message(handle, status) end
     return true
   end
 end

@@ -3,9 +3,9 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local failed = require "gdnmeta.builder.status_message"
+local status_message = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
-local table_readers = require "gdnmeta.builder.tables_in_use"
+local tables_in_use = require "gdnmeta.builder.tables_in_use"
 
 local int32_p = ffi.typeof "const int32_t *"
 local counters_t = ffi.typeof "gdn_counters"
@@ -44,8 +44,8 @@ function M:borrow_device_table(group, cells, row_stride, rows)
   if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_device_table(handle, group, pointer(cells), row_stride or 0,
                                                      rows or 0)
-  if status ~= 0 then return failed(handle, status) end
-  table_readers(self, group, nil, rows)
+  if status ~= 0 then return status_message(handle, status) end
+  tables_in_use(self, group, nil, rows)
   return true
 end
 
@@ -56,7 +56,7 @@ local function borrower(method, borrow)
     local problem = problem_of("memory", memory, "n", n)
     if problem then error(("gdnmeta.Builder:%s: %s"):format(method, problem), 2) end
     local status = borrow(handle, pointer(memory), n or 0)
-    if status ~= 0 then return failed(handle, status) end
+    if status ~= 0 then return status_message(handle, status) end
     return true
   end
 end
@@ -88,7 +88,7 @@ M.borrow_device_accepted = borrower("borrow_device_accepted", lib.gdn_builder_bo
 function M:peek_device_error()
   local handle = opened(self, "peek_device_error")
   local status = lib.gdn_device_error(handle, 0)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return true
 end
 
@@ -99,7 +99,7 @@ end
 function M:take_device_error()
   local handle = opened(self, "take_device_error")
   local status = lib.gdn_device_error(handle, 1)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return true
 end
 
@@ -107,7 +107,7 @@ end
 function old:device_error(forget)
   local handle = opened(self, "device_error")
   local status = lib.gdn_device_error(handle, forget and 1 or 0)
-  if status ~= 0 then return select(2, failed(handle, status)) end
+  if status ~= 0 then return select(2, status_message(handle, status)) end
 end
 
 --- Counters of the builder's device calls: launches, ring_launches, ring_waits, reads, skipped.

@@ -2,10 +2,10 @@
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local failed = require "gdnmeta.builder.status_message"
+local status_message = require "gdnmeta.builder.status_message"
 local int32_memory = require "gdnmeta.native.int32_memory"
 local opened = require("gdnmeta.native.methods").builder
-local table_readers = require "gdnmeta.builder.tables_in_use"
+local tables_in_use = require "gdnmeta.builder.tables_in_use"
 
 local M = {}
 
@@ -80,8 +80,8 @@ function M:borrow_table(group, cells, row_stride, rows)
   if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
   if cells == nil then row_stride, rows = nil, nil end
   local status = lib.gdn_builder_borrow_table(handle, group, pointer, row_stride or 0, rows or 0)
-  if status ~= 0 then return failed(handle, status) end
-  table_readers(self, group, cells, rows)
+  if status ~= 0 then return status_message(handle, status) end
+  tables_in_use(self, group, cells, rows)
   return true
 end
 

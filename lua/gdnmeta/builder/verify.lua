@@ -2,7 +2,7 @@
 -- the builder; gdnmeta.h lists what is checked and what nothing can see.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local failed = require "gdnmeta.builder.status_message"
+local status_message = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
 
 local M, old = {}, {} -- old: methods of the release before
@@ -15,7 +15,7 @@ local M, old = {}, {} -- old: methods of the release before
 function M:peek_check_result()
   local handle = opened(self, "peek_check_result")
   local status = lib.gdn_check_result(handle, 0, nil)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return true
 end
 
@@ -26,7 +26,7 @@ end
 function M:take_check_result()
   local handle = opened(self, "take_check_result")
   local status = lib.gdn_check_result(handle, 1, nil)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return true
 end
 
@@ -34,7 +34,7 @@ end
 function old:check_result(forget)
   local handle = opened(self, "check_result")
   local status = lib.gdn_check_result(handle, forget and 1 or 0, nil)
-  if status ~= 0 then return select(2, failed(handle, status)) end
+  if status ~= 0 then return select(2, status_message(handle, status)) end
 end
 
 --- Check the outputs of the last build once more, as they are once what is enqueued on the stream is done.
@@ -48,7 +48,7 @@ function M:check(stream)
     error("gdnmeta.Builder:check: " .. args.wrong("stream", stream, "nil or a pointer"), 2)
   end
   local status = lib.gdn_check(handle, stream)
-  if status ~= 0 then return failed(handle, status) end
+  if status ~= 0 then return status_message(handle, status) end
   return true
 end
 

@@ -1,6 +1,6 @@
 -- Exit status of commands that try policies: figures of a policy that failed are not its own.
 local numbers = require "gdnmeta.sim.numbers"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -24,7 +24,7 @@ function M.status(runs)
   for _, run in ipairs(runs) do
     local line = problem(run)
     if line then
-      io.stderr:write("gdnmeta: ", shown.lines(line, 2000), "\n")
+      io.stderr:write("gdnmeta: ", foreign_text.lines(line, 2000), "\n")
       status = 1
     end
   end

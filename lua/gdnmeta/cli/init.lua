@@ -1,7 +1,7 @@
 -- The command line: `gdnmeta <command> ...`. A command is a module of gdnmeta/cli/ with `describe`,
 -- which declares its options, and `run`, which gets them; run returns an exit status or nothing.
 local values = require "gdnmeta.cli.values"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -98,7 +98,7 @@ function M.main(argv)
   end)
   if ok then return status or 0 end
   local message = contains(argv, "--debug") and traceback:gsub("\t", "  ") or plain(status)
-  io.stderr:write("gdnmeta: ", shown.lines(message, LINE), "\n")
+  io.stderr:write("gdnmeta: ", foreign_text.lines(message, LINE), "\n")
   return 2
 end
 

@@ -10,7 +10,7 @@ local inspect_request = require "gdnmeta.cli.inspect_request"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local BAR = 32 -- characters
 
@@ -75,8 +75,8 @@ local function tensors(meta)
 end
 
 local function draw(reader, rebuild, step, paint)
-  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, shown.clean(reader.path, 200), step.now,
-    step.graph))
+  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, foreign_text.clean(reader.path, 200),
+    step.now, step.graph))
   local meta, message = rebuild:build(step)
   print(tostring(rebuild.batch))
   if not meta then return print("refused: " .. message) end

@@ -3,7 +3,7 @@ local fail = require("gdnmeta.cli.values").fail
 local run_files = require "gdnmeta.cli.run_files"
 local values = require "gdnmeta.cli.values"
 local libc = require "gdnmeta.native.libc"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -87,7 +87,7 @@ end
 
 --- Print a report. Names in it come from files, which may hold what a terminal would obey.
 ---@param text string
-function M.say(text) print(shown.lines(text, 20000)) end
+function M.say(text) print(foreign_text.lines(text, 20000)) end
 
 --- Is stdout taken by one of the files?
 ---@param args table json, csv, report: paths, or nil

@@ -1,7 +1,7 @@
 -- What inspect and replay share: opening a recording, walking its steps, and saying what it lacks.
 local fail = require("gdnmeta.cli.values").fail
 local values = require "gdnmeta.cli.values"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -43,7 +43,7 @@ function M.finish(reader, message)
   io.stdout:flush()
   if message then fail("%s", message) end
   if not reader.missing then return end
-  io.stderr:write("gdnmeta: ", shown.clean(reader.path, 200), ": ", reader.missing, "\n")
+  io.stderr:write("gdnmeta: ", foreign_text.clean(reader.path, 200), ": ", reader.missing, "\n")
 end
 
 --- The builder of a step, or why it cannot be made.

@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local libc = require "gdnmeta.native.libc"
 local wall_clock = require "gdnmeta.sim.wall_clock"
 local numbers = require "gdnmeta.sim.numbers"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local STDOUT, STDERR = 1, 2
 local TIOCGWINSZ = 0x5413
@@ -72,7 +72,7 @@ function Progress:show(name, done, total, unit)
   local now = wall_clock()
   if now < self.due then return end
   self.due = now + 1e8
-  io.stderr:write("\r\27[K", M.bar(columns(), shown.clean(name), done, total, unit))
+  io.stderr:write("\r\27[K", M.bar(columns(), foreign_text.clean(name), done, total, unit))
   io.stderr:flush()
 end
 
@@ -80,7 +80,7 @@ end
 ---@param line string
 function Progress:say(line)
   if self.quiet then return end
-  io.stderr:write(self.watched and "\r\27[K" or "", shown.clean(line, 1000), "\n")
+  io.stderr:write(self.watched and "\r\27[K" or "", foreign_text.clean(line, 1000), "\n")
   self.due = 0
 end
 

@@ -1,5 +1,5 @@
 -- A step has run: what its rows emitted, who is finished, what is free again.
-local commits = require "gdnmeta.engine.commit_plan"
+local commit_plan = require "gdnmeta.engine.commit_plan"
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
@@ -26,9 +26,9 @@ end
 local function leave(e, step, i)
   local r = e.requests
   if r.state[i] == WAITING then
-    commits.dequeue(e, i)
+    commit_plan.dequeue(e, i)
   else
-    commits.release(e, i)
+    commit_plan.release(e, i)
     e.any_left = true
   end
   r.state[i] = LEAVING
@@ -96,7 +96,7 @@ end
 local function let_go(e, i, had_left)
   local r = e.requests
   if r.flight[i] > 0 then return end
-  commits.return_slots(e, i)
+  commit_plan.return_slots(e, i)
   if had_left then r:put(i) end
 end
 
@@ -149,7 +149,7 @@ function M.apply(e, step)
   e.stats.emitted = e.stats.emitted + emitted
   if emitted > 0 then e.is_tight = false end
   if e.any_left then
-    commits.compact_running(e)
+    commit_plan.compact_running(e)
     e.any_left = false
   end
 end

@@ -5,12 +5,12 @@ local by_key = require "gdnmeta.engine.queue.by_key"
 local option_rules = require "gdnmeta.engine.option_rules"
 local fifo = require "gdnmeta.engine.queue.fifo"
 local by_group = require "gdnmeta.engine.queue.by_group"
-local interned = require "gdnmeta.engine.name_numbers"
+local name_numbers = require "gdnmeta.engine.name_numbers"
 local option = require "gdnmeta.engine.options"
 local outlooks = require "gdnmeta.engine.decide.outlook"
 local plans = require "gdnmeta.engine.plan"
 local policy = require "gdnmeta.policy"
-local whole_step = require "gdnmeta.engine.hooks.step_hook"
+local step_hook = require "gdnmeta.engine.hooks.step_hook"
 local requests = require "gdnmeta.engine.requests"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
@@ -123,7 +123,7 @@ end
 
 -- What changes from step to step.
 local function begin(self, r)
-  self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), interned.new(), interned.new()
+  self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), name_numbers.new(), name_numbers.new()
   self.now, self.step_number, self.turn, self.verify_round, self.arrivals = 0, 0, 1, 0, 0
   self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
   -- Not nil: an unknown field of an engine is a mistake of the caller.
@@ -185,7 +185,7 @@ local function state(o)
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
                         outlooks.new(self, o.kv_headroom), upkeeps.new(self))
   self.view = views.new(self, o)
-  self.policy_view, self.policy_plan = whole_step.new(self, self.view)
+  self.policy_view, self.policy_plan = step_hook.new(self, self.view)
   engines[o.builder] = self
   hold(self, self.view.cursor)
   if o.second_builder then engines[o.second_builder] = self end

@@ -2,7 +2,7 @@
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local range = require("gdnmeta.native.ranges").of
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 
 local INT32_MAX = args.INT32_MAX
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
@@ -96,7 +96,7 @@ local function take_old(options)
   if type(options.default_drafts) ~= "nil" then
     return "drafts and default_drafts, want default_drafts alone"
   end
-  renamed.once("gdn.engine { drafts = }", "gdn.engine { default_drafts = }")
+  old_names.once("gdn.engine { drafts = }", "gdn.engine { default_drafts = }")
   options.default_drafts, options.drafts = options.drafts, nil
 end
 

@@ -1,6 +1,6 @@
 -- What a host says about a step that has run, and whether it can have happened.
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 
 local MIN, MAX = args.INT32_MIN, args.INT32_MAX - 1
 
@@ -33,7 +33,7 @@ local function take_old(id, result)
       if type(result[new]) ~= "nil" then
         return ("results[%s] has %s and %s, want %s alone"):format(args.word(id), old, new, new)
       end
-      renamed.once("results[id]." .. old, "results[id]." .. new)
+      old_names.once("results[id]." .. old, "results[id]." .. new)
       result[new] = result[old]
     end
   end

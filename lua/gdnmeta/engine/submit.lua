@@ -1,7 +1,7 @@
 -- Requests come and go: what submit takes, what cancel gives back.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
-local commits = require "gdnmeta.engine.commit_plan"
+local commit_plan = require "gdnmeta.engine.commit_plan"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
 local requests = require "gdnmeta.engine.requests"
@@ -161,13 +161,13 @@ function M.cancel(e, i)
   local ran = r.state[i] == requests.RUNNING
   if ran then
     e.stats.abandoned = e.stats.abandoned + r.computed[i] - r.cached[i]
-    commits.release(e, i)
+    commit_plan.release(e, i)
   else
-    commits.dequeue(e, i)
+    commit_plan.dequeue(e, i)
   end
   r.state[i] = requests.CANCELLED
   r:outdate(i)
-  if ran then commits.compact_running(e) end
+  if ran then commit_plan.compact_running(e) end
   e.stats.cancelled = e.stats.cancelled + 1
 end
 

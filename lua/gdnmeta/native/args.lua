@@ -1,7 +1,7 @@
 -- Checks of arguments. A message names the thing, its value and the wanted range; the public
 -- function that was called raises it at its caller's line.
 local ffi = require "ffi"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local tobit = bit.tobit
 
@@ -28,7 +28,7 @@ function M.show(value)
   if kind == "number" then
     return value ~= value and "nan" or ("%.14g"):format(value)
   elseif kind == "string" then
-    return shown.quoted(value)
+    return foreign_text.quoted(value)
   elseif kind == "nil" or kind == "boolean" then
     return tostring(value)
   elseif kind == "cdata" then
@@ -40,7 +40,7 @@ end
 --- An id or a name as it stands in a sentence, without quotes.
 ---@return string
 function M.word(value)
-  return type(value) == "string" and shown.clean(value) or M.show(value)
+  return type(value) == "string" and foreign_text.clean(value) or M.show(value)
 end
 
 ---@return string message

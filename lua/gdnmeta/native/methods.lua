@@ -1,7 +1,7 @@
 -- The object of a method call. If it is not of the class, the call had `.` instead of `:`. That,
 -- and a closed object, raise at the line of the method's caller; methods themselves call these functions.
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 
 local Builder, Batch, Engine, Step = {}, {}, {}, {}
 
@@ -25,7 +25,7 @@ function M.strict(class, metatable, optional, old)
       if value ~= nil then return value end
       local found = old[name]
       if not found then return missing(self, name) end
-      renamed.once(("%s.%s"):format(class:lower(), name), ("%s.%s"):format(class:lower(), found[1]))
+      old_names.once(("%s.%s"):format(class:lower(), name), ("%s.%s"):format(class:lower(), found[1]))
       return found[2](self)
     end
   else -- methods are then found without a call

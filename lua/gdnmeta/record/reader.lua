@@ -9,7 +9,7 @@ local validate = require "gdnmeta.record.validate"
 local methods = require "gdnmeta.native.methods"
 local validate_requests = require "gdnmeta.record.validate_requests"
 local step_line = require "gdnmeta.record.step_line"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once
@@ -50,7 +50,7 @@ local function line(self)
 end
 
 local function refuse(self, message)
-  self.failed = ("%s:%d: %s"):format(shown.clean(self.path, 200), self.number, message)
+  self.failed = ("%s:%d: %s"):format(foreign_text.clean(self.path, 200), self.number, message)
   return nil, self.failed, EINVAL
 end
 
@@ -171,7 +171,7 @@ function M.open(path, max_memory)
   if not json then return nil, message, EINVAL end
   local file
   file, message = io.open(path, "rb")
-  if not file then return nil, shown.message(message), EINVAL end
+  if not file then return nil, foreign_text.message(message), EINVAL end
   local self = setmetatable({ path = path, file = file, json = json, buffer = "", at = 1, rest = 0,
                               number = 0, steps = 0 }, Reader)
   local value

@@ -1,6 +1,6 @@
 -- Checks of values read from a file: the usual messages, but short, whatever the file contains.
 local args = require "gdnmeta.native.args"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local SHOWN = 60 -- bytes of a value
 
@@ -9,7 +9,7 @@ local M = {}
 --- A message that quotes a file.
 ---@return string
 function M.short(message)
-  return shown.clean(message, 4 * SHOWN)
+  return foreign_text.clean(message, 4 * SHOWN)
 end
 
 ---@return string

@@ -1,7 +1,7 @@
 -- Lines from a person or a pipe. A person has history and completion where the readline module is
 -- installed (Debian's lua-readline), a plain prompt otherwise; a pipe has no prompt.
 local libc = require "gdnmeta.native.libc"
-local complete = require "gdnmeta.repl.tab_completion"
+local tab_completion = require "gdnmeta.repl.tab_completion"
 local signals = require "gdnmeta.native.signals"
 
 local STDIN = 0
@@ -23,7 +23,7 @@ function M.complete(word, env)
     value = found
   end
   local list, seen = {}, {}
-  for _, name in ipairs(complete(value, path:sub(-1) == ":")) do
+  for _, name in ipairs(tab_completion(value, path:sub(-1) == ":")) do
     if name:sub(1, #start) == start and not seen[name] then
       seen[name] = true
       list[#list + 1] = path .. name

@@ -2,7 +2,7 @@
 -- colour in all of them.
 local max_rate = require "gdnmeta.report.max_rate"
 local gnuplot = require "gdnmeta.report.gnuplot"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -16,9 +16,9 @@ local LEGEND = 44 -- characters of a name, of which a picture has room for some 
 -- Without gnuplot's syntax, including line ends, and without what its SVG would not escape. A long name keeps
 -- both its ends: paths differ in the last part, and `(same as x)` is there.
 local function quote(text)
-  text = shown.clean(text, 200)
+  text = foreign_text.clean(text, 200)
   if #text > LEGEND then
-    text = shown.clean(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2), 200)
+    text = foreign_text.clean(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2), 200)
   end
   return '"' .. text:gsub('[\\"$`<>&]', " ") .. '"'
 end

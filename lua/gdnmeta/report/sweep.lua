@@ -5,7 +5,7 @@ local given = require "gdnmeta.native.options"
 local max_rate = require "gdnmeta.report.max_rate"
 local load = require "gdnmeta.sim.requests"
 local scenario = require "gdnmeta.sim.scenario"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local number, of_type = domains.number, domains.of_type
 
@@ -58,7 +58,7 @@ function M.labels(policies, runs)
   for i = 1, #policies do count[runs[i].policy] = (count[runs[i].policy] or 0) + 1 end
   for i, policy in ipairs(policies) do
     local name = runs[i].policy
-    local told = type(policy) == "string" and shown.clean(policy, 200) or ("%s %d"):format(name, i)
+    local told = type(policy) == "string" and foreign_text.clean(policy, 200) or ("%s %d"):format(name, i)
     label[policy] = count[name] == 1 and name or told
   end
   return label

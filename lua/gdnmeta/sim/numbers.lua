@@ -1,5 +1,5 @@
 -- Figures as people read them.
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -57,7 +57,7 @@ local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&qu
 ---@param text string
 ---@return string
 function M.html(text)
-  return (shown.lines(text, math.huge):gsub('[&<>"]', ENTITIES))
+  return (foreign_text.lines(text, math.huge):gsub('[&<>"]', ENTITIES))
 end
 
 --- Text in columns: the first to the left, the others to the right, two blanks between. A row of one

@@ -8,7 +8,7 @@ local given = require "gdnmeta.native.options"
 local load = require "gdnmeta.sim.requests"
 local presets = require "gdnmeta.sim.presets"
 local range = require("gdnmeta.native.ranges").of
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local integer, number, flag, of_type = domains.integer, domains.number, domains.flag, domains.of_type
 local text, list = of_type "string", of_type "table"
@@ -109,7 +109,7 @@ end
 
 -- A policy is called by its own name, else by that of its file.
 local function policy_name(what, policy)
-  if type(what) == "string" then return shown.clean(what:match "([^/]*)%.lua$" or what, 200) end
+  if type(what) == "string" then return foreign_text.clean(what:match "([^/]*)%.lua$" or what, 200) end
   return type(policy) == "table" and policy.name or "policy"
 end
 

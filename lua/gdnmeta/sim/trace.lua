@@ -16,7 +16,7 @@ local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
 local request = require "gdnmeta.sim.trace.request"
 local rows_of = require "gdnmeta.sim.trace.rows"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 local turns = require "gdnmeta.sim.trace.turns"
 local units = require "gdnmeta.sim.trace.units"
 local values = require "gdnmeta.sim.trace.values"
@@ -201,7 +201,7 @@ function M.read(path, o)
   o = options.parse("trace.read", o, OPTIONS)
   check_unit("read", o.time_unit)
   local file, why = io.open(path, "rb")
-  if not file then return nil, shown.message(why) end
+  if not file then return nil, foreign_text.message(why) end
   local lines, message, requests
   lines, message, why = lines_of.of(file)
   if lines then requests, message = parse(lines, o) end

@@ -2,7 +2,7 @@
 -- Functions return false when the policy failed: the plan is then thrown away.
 local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local starve = chunks.starve
 
@@ -38,7 +38,7 @@ local function ask(e, hooks, i)
   if verdict == false then return hold(e, i, 1) end
   e.requests.held[i] = 0
   if verdict == nil then
-    e.plan:reject(i, shown.message(reason))
+    e.plan:reject(i, foreign_text.message(reason))
     return 1
   end
   return true

@@ -7,7 +7,7 @@ local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local problem = require "gdnmeta.policy.contained.raised"
 local watch = require "gdnmeta.engine.stopwatch"
 local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local sethook, gethook, getinfo = debug.sethook, debug.gethook, debug.getinfo
 local traceback, setlocal, xpcall = debug.traceback, debug.setlocal, xpcall
@@ -181,7 +181,7 @@ end
 -- A section failed: `trace` and `raised` say how, or `why` where nothing could be called.
 local function note(self, i, hook, why)
   local stack, message = trace, raised == nil and not trace and why or problem.text(raised, run_briefly)
-  if stack then stack = shown.message(message .. stack, true) end
+  if stack then stack = foreign_text.message(message .. stack, true) end
   if not hook then hook = message == OVERFLOW and "call" or "stopwatch" end -- neither came to the hook
   self:fail(hook, message, stack, i >= 0 and self.engine.requests.id[i] or nil)
 end

@@ -1,12 +1,12 @@
 -- A policy's hooks as the engine calls them: guarded, with a default for each hook that is not there.
 -- Results that start with nil or false mean: the policy failed, and that has been recorded.
 local guards = require "gdnmeta.engine.hooks.guard"
-local hook_loops = require "gdnmeta.engine.hooks.call_hooks"
+local call_hooks = require "gdnmeta.engine.hooks.call_hooks"
 
 local INFINITY = math.huge
 
 local function uncompiled_copy()
-  local copy = loadstring(string.dump(hook_loops))
+  local copy = loadstring(string.dump(call_hooks))
   jit.off(copy, true)
   return copy
 end
@@ -88,7 +88,7 @@ end
 local M = {}
 
 function M.new(engine, view, policy, options)
-  local factory = policy.trusted and hook_loops or uncompiled_copy()
+  local factory = policy.trusted and call_hooks or uncompiled_copy()
   return setmetatable({
     policy = policy, requests = engine.requests, loops = factory(view),
     guard = guards.new(engine, view.cursor, policy, options),

@@ -4,8 +4,8 @@ local args = require "gdnmeta.native.args"
 local packer = require "gdnmeta.engine.decide.packer"
 local requests = require "gdnmeta.engine.requests"
 local views = require "gdnmeta.engine.hooks.view"
-local renamed = require "gdnmeta.native.old_names"
-local shown = require "gdnmeta.native.foreign_text"
+local old_names = require "gdnmeta.native.old_names"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 
@@ -109,7 +109,7 @@ local function methods_of_plan(e)
     if type(reason) ~= "string" then error("plan:reject: want a reason", 2) end
     local ok, why = checked(e, "reject", i, WAITING)
     if not ok then return nil, why end
-    plan:reject(i, shown.message(reason))
+    plan:reject(i, foreign_text.message(reason))
     return 0
   end
 
@@ -118,7 +118,7 @@ local function methods_of_plan(e)
 
   --- The name of the release before.
   function methods.room()
-    renamed.once("plan:room()", "plan:left()")
+    old_names.once("plan:room()", "plan:left()")
     return methods.left()
   end
 

@@ -1,7 +1,7 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
 -- the engine's columns on access and refuse writing; no cdata ever leaves them.
 local args = require "gdnmeta.native.args"
-local renamed = require "gdnmeta.native.old_names"
+local old_names = require "gdnmeta.native.old_names"
 local bit = require "bit"
 
 local huge, min = math.huge, math.min
@@ -25,7 +25,7 @@ local OLD_CTX = { budget_left = "tokens_left", seqs_left = "requests_left", free
 local function old_field(what, fields, old, name)
   local new = old[name]
   if not new then return nil end
-  renamed.once(what .. "." .. name, what .. "." .. new)
+  old_names.once(what .. "." .. name, what .. "." .. new)
   fields[name] = fields[new]
   return fields[name]
 end

@@ -1,7 +1,7 @@
 -- What was raised, in words. It may be anything: an exception of Python's is a userdata that knows its text.
 local no_yield = require "gdnmeta.policy.contained.no_yield"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
-local shown = require "gdnmeta.native.foreign_text"
+local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
@@ -13,14 +13,14 @@ local function call(f, value) return no_yield(pcall, f, value) end
 ---@return string of bounded length, on one line
 function M.text(raised, run)
   local kind = type(raised)
-  if kind == "string" then return shown.message(raised) end
+  if kind == "string" then return foreign_text.message(raised) end
   if kind == "number" then return ("%.14g"):format(raised) end
   local mt = kind ~= "boolean" and kind ~= "nil" and debug.getmetatable(raised)
   local own = type(mt) == "table" and rawget(mt, "__tostring")
   if own then
     if type(own) == "function" then uncompiled.keep(own) end
     local ok, text = (run or call)(tostring, raised)
-    if ok and type(text) == "string" then return shown.message(text) end
+    if ok and type(text) == "string" then return foreign_text.message(text) end
   end
   return kind == "nil" and "error object is nil" or "error object is a " .. kind
 end
