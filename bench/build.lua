@@ -92,7 +92,7 @@ end
 --- Rules strict: its checks against the same build without them, then uniqueness on top.
 local function bench_strict(workload)
   local step = workloads.prepare(workload, { rules = "strict", check_unique = false })
-  local unique = workloads.prepare(workload, { rules = "strict" })
+  local unique = workloads.prepare(workload, { rules = "strict", check_unique = true })
   local pair, unique_pair = pair_of(step), pair_of(unique)
   local function with(rounds)
     loops.bench_skip_strict(step.builder.handle, 0)
@@ -104,9 +104,9 @@ local function bench_strict(workload)
   end
   local function uniquely(rounds) return loops.bench_build(unique_pair, rounds) end
   local checked, over, all = measure(with, without, uniquely)
-  local cells = 0
+  local cells, groups = 0, step.builder.num_groups
   for _, rows in ipairs(step.rows) do
-    for _, row in ipairs(rows) do cells = cells + math.max(row[3], 0) + 1 end
+    for _, row in ipairs(rows) do cells = cells + groups * (math.max(row[3], 0) + 1) end
   end
   print(("bench strict-%s c %.0f ns over %.0f ns percent %.1f"):format(workload.name, checked, over,
     100 * (checked - over) / over))

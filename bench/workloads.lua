@@ -1,9 +1,10 @@
 -- The workloads whose cost we publish. Each makes a builder and fills two batches of different sizes:
--- the named one, and one of seven eighths, padded to the same size where the step is staged.
+-- the named one, and one of seven eighths, padded to the same size where the step is for a captured graph.
 local gdn = require "gdnmeta"
 
 local WIDTH = 64       -- columns of the state tables, as a server with long contexts has them
 local MAX_ROWS = 512
+local BUCKET = { 256, 8192 } -- rows and tokens of G256: many decodes; and of G256p: long prompts
 
 --- A row: query_len, seq_len, drafts (-1: none), accepted.
 local function decode(i) return 1, 2000 + i, -1, 1 end
@@ -18,7 +19,13 @@ local WORKLOADS = {
   { name = "P8", parts = { { 8, prefill(4096) } } },
   { name = "M", parts = { { 200, decode }, { 4, prefill(2048) } } },
   { name = "SM", drafts = 3, parts = { { 96, spec, 24, decode }, { 4, prefill(1024) } } },
+  { name = "G256", drafts = 3, bucket = BUCKET, parts = { { 200, spec, 50, decode }, { 4, prefill(300) } } },
+  { name = "G256p", drafts = 3, bucket = BUCKET, parts = { { 16, spec, 4, decode }, { 16, prefill(500) } } },
 }
+
+-- Buckets are of strict alone, and serve several groups. That slots are unique is the unique- line's.
+local IN_BUCKETS = { rules = "strict", full_cuda_graph = "mixed", num_groups = 3, check_unique = false,
+                     max_rows = BUCKET[1], max_num_batched_tokens = BUCKET[2], max_requests = MAX_ROWS }
 
 local function rows_of(workload, eighths)
   local rows = {}
@@ -54,6 +61,7 @@ local function prepare(workload, options)
     num_speculative_tokens = workload.drafts or 0, max_blocks_per_row = workload.width or WIDTH,
     num_slots = MAX_ROWS * states + 1,
   }
+  for key, value in pairs(workload.bucket and IN_BUCKETS or {}) do config[key] = value end
   for key, value in pairs(options or {}) do config[key] = value end
   local builder = assert(gdn.builder(config))
   for group = 0, (config.num_groups or 1) - 1 do
@@ -70,7 +78,11 @@ local function prepare(workload, options)
     fill(batches[i], rows[i])
   end
   local meta = assert(builder:build(batches[1]))
-  if meta.num_prefills == 0 then batches[2]:pad(#rows[1], meta.num_actual_tokens) end
+  if workload.bucket then
+    for i = 1, 2 do assert(batches[i]:pad(unpack(workload.bucket))) end
+  elseif meta.num_prefills == 0 then
+    batches[2]:pad(#rows[1], meta.num_actual_tokens)
+  end
   assert(builder:build(batches[2]))
   return { builder = builder, batches = batches, rows = rows }
 end

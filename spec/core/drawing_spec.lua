@@ -197,6 +197,25 @@ describe("metadata", function()
     builder:close()
   end)
 
+  it("prints all classes of a bucket, whose rows it knows by their tokens", function()
+    local builder = make { full_cuda_graph = "mixed", num_speculative_tokens = 3, max_rows = 8,
+                           max_blocks_per_row = 4 }
+    local batch = builder:batch()
+    batch:add { query_len = 1, seq_len = 5, blocks = { 1, 2, 3, 4 }, prompt_done = true }
+    batch:add { query_len = 2, seq_len = 9, blocks = { 5, 6, 7, 8 }, prompt_done = true, drafts = 1 }
+    batch:add { query_len = 9, seq_len = 9, blocks = { 9, 10, 11, 12 } }
+    batch:pad(5, 16)
+    assert.are.equal(lines(
+      "gdnmeta.Metadata: step 1, 5 rows, 16 tokens",
+      "      row  class        tokens  positions       reads  writes",
+      "        0  decode            1  0               1      1",
+      "        1  spec decode       2  1 .. 2          5      5 6 7 8",
+      "        2  prefill           9  3 .. 11         fresh  9",
+      "     3..4  padding           4  12 .. 15"
+    ), tostring(assert(builder:build(batch))))
+    builder:close()
+  end)
+
   it("prints the rows that vLLM's rules let through, and that their sums are others", function()
     local builder = make { rules = "vllm-2026-08" }
     local meta = assert(builder:build_raw { query_start_loc = { 0, 1, 6 }, seq_lens = { 9, 9 },

@@ -4,6 +4,7 @@ local colors = require "gdnmeta.metadata.colors"
 
 local ROWS = 24  -- that are shown
 local SLOTS = 6  -- of a row that are shown
+local SPEC = 1   -- GDN_TOKEN_SPEC
 
 local M = {}
 
@@ -34,18 +35,21 @@ end
 ---@return boolean agrees the rows have no more tokens than the step, as they may under rules of vLLM
 function M.list(meta, most)
   local masks, speculative, rows = meta.spec_sequence_masks, meta.num_spec_decodes > 0, meta.num_rows
+  local classes = meta.token_class -- of a bucket, which has no masks
   local spec, plain = meta.spec_query_start_loc, meta.non_spec_query_start_loc
   local list, at, num_spec, num_plain = {}, 0, 0, 0
   for number = 0, rows - 1 do
     local row = { row = number, first = at, tokens = 0 }
     local is_wanted = not most or number < most or number == rows - 1
-    if speculative and number < #masks and masks[number] then
+    local is_spec = speculative and masks and number < #masks and masks[number]
+    if classes then is_spec = at < #classes and classes[at] == SPEC end
+    if is_spec then
       row.mark, row.tokens = "s", length(spec, num_spec)
       if is_wanted then state(row, meta, "spec", num_spec) end
       num_spec = num_spec + 1
     elseif plain and num_plain < #plain - 1 then
       row.tokens = length(plain, num_plain)
-      row.mark = (speculative or number >= meta.num_decodes) and "p" or "d"
+      row.mark = (speculative and not classes or num_plain >= meta.num_decodes) and "p" or "d"
       if is_wanted then state(row, meta, "non_spec", num_plain) end
       num_plain = num_plain + 1
     end
