@@ -19,7 +19,7 @@ function M.builder(device, rows)
               rows = rows or random(14) }
   c.width = c.mode == "align" and COLUMNS + c.S or c.S + 1 + random(0, 2)
   c.num_slots = 1 + SHARED + c.rows * (c.S + 1)
-  c.mixed = device == "cpu" and chance(0.3)
+  c.mixed = chance(0.3)
   c.builder = assert(gdn.builder {
     device = device, num_speculative_tokens = c.S, num_groups = c.groups, max_num_seqs = c.rows,
     max_rows = c.rows * (c.S + 1), max_num_batched_tokens = 64 * c.rows + 64, mamba_cache_mode = c.mode,
