@@ -58,10 +58,10 @@ GDN_RULE int32_t gdn_verify_listed(const gdn_verify_plan *c, uint32_t field, int
 /* With lists, they ask for the class of each token that they name, and together name every one. */
 GDN_RULE int32_t gdn_verify_class(const gdn_verify_plan *c, int64_t i)
 {
-    int64_t class = GDN_AT(token_class, i);
-    if (i >= c->tokens) return class == GDN_TOKEN_PADDING ? 0 : GDN_CHECK_PADDING;
-    if (!c->has_lists) return class == gdn_listed_class(c, 0, i) ? 0 : GDN_CHECK_CLASS;
-    return class >= GDN_TOKEN_SPEC && class <= GDN_TOKEN_PREFILL ? 0 : GDN_CHECK_CLASS;
+    int64_t told = GDN_AT(token_class, i);
+    if (i >= c->tokens) return told == GDN_TOKEN_PADDING ? 0 : GDN_CHECK_PADDING;
+    if (!c->has_lists) return told == gdn_listed_class(c, 0, i) ? 0 : GDN_CHECK_CLASS;
+    return told >= GDN_TOKEN_SPEC && told <= GDN_TOKEN_PREFILL ? 0 : GDN_CHECK_CLASS;
 }
 
 GDN_RULE int32_t gdn_verify_live(const gdn_verify_plan *c, int64_t i)
