@@ -10,6 +10,8 @@ local plan_to_rows = require "gdnmeta.engine.plan_to_rows"
 local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
 local change_rules = require "gdnmeta.engine.change_rules"
+local idle_step = require "gdnmeta.engine.idle_step"
+local pad_step = require "gdnmeta.engine.pad_step"
 local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
 local old_names = require "gdnmeta.native.old_names"
@@ -33,6 +35,7 @@ methods.strict("Engine", Engine, nil, {
   policy_disabled = { "policy_enabled", function(self) return not self.policy_enabled end },
 })
 for name, method in pairs(control) do Engine[name] = method end
+for name, method in pairs(idle_step) do Engine[name] = method end
 
 local function check_now(method, now)
   if type(now) ~= "number" or now - now ~= 0 then -- nan - nan and inf - inf are no 0
@@ -143,7 +146,7 @@ local function build(self, step, stream)
   end
   if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   rawset(step, "metadata", metadata)
-  step.in_flight = true
+  step.in_flight, step.branches = true, pad_step.branches(metadata)
   self.in_flight, self.newest = self.in_flight + 1, step
   if self.in_flight == 1 then self.oldest = step end
   self.turn = self.turn % #self.steps + 1

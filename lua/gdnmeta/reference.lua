@@ -6,6 +6,7 @@
 -- are double arrays in the order of the batch; state is in a pool with a slot for every slot of the group.
 local ffi = require "ffi"
 local args = require "gdnmeta.native.args"
+local bucket = require "gdnmeta.reference.bucket"
 local conv1d = require "gdnmeta.reference.conv1d"
 local delta_rule = require "gdnmeta.reference.delta_rule"
 local domains = require "gdnmeta.native.domains"
@@ -30,7 +31,7 @@ local NAN = 0 / 0
 ---@field dt_bias ffi.cdata* double [heads]
 local Layer = {}
 methods.strict("Layer", Layer, { between = true, y = true, g = true, beta = true, spec_at = true,
-                                 non_spec_at = true })
+                                 non_spec_at = true, scratch = true })
 
 -- Scratch for a step of n tokens. What no kernel writes stays NaN.
 local function reserve(self, n, out)
@@ -55,7 +56,8 @@ function Layer:reserve_between(chunks)
   for i = 0, size - 1 do self.between[i] = NAN end
 end
 
---- Run a step. Tokens of padding have no outputs: NaN.
+--- Run a step. Tokens of padding have no outputs: NaN. A step of a bucket (full_cuda_graph = "mixed") runs as
+-- a captured graph would.
 ---@param meta table a builder's metadata, or its group() whose pool this is
 ---@param x ffi.cdata* double[num_actual_tokens * channels]
 ---@param a ffi.cdata* double[num_actual_tokens * heads]
@@ -65,6 +67,7 @@ function Layer:forward(meta, x, a, b, out)
   if getmetatable(self) ~= Layer then methods.colon("Layer", "forward") end
   local n = meta.num_actual_tokens
   reserve(self, n, out)
+  if meta.token_class then return bucket.forward(self, meta, x, a, b, out) end
   local spec = meta.num_spec_decodes > 0 and row_map.spec(meta, self.spec_at)
   local half = row_map.non_spec(meta, self.non_spec_at)
   local has_prefills = meta.num_prefills > 0

@@ -70,6 +70,23 @@ engine    4 sequences, 64 tokens per step, sequences of up to 200 tokens
       .. "%d+ values compared, all alike, 0 refused\n$", out)
   end)
 
+  it("replay builds the steps of buckets, and those of idle ranks are not among them", function()
+    local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64,
+                                         num_speculative_tokens = 1, full_cuda_graph = "mixed" })
+    local engine = assert(gdn.engine { builder = builder, max_model_len = 200 })
+    local recording = assert(engine:record(program.folder .. "/buckets.jsonl"))
+    for now = 1, 5 do
+      if now < 4 then engine:submit { id = now, prompt_tokens = 10, max_tokens = 20 } end
+      engine:complete(assert(engine:step(now)), now)
+      assert(engine:idle_step(4, 8))
+    end
+    assert(recording:close())
+    engine:close()
+    local out, err, status = gdnmeta("replay " .. program.folder .. "/buckets.jsonl")
+    assert.are.same({ "", 0 }, { err, status })
+    assert.matches("^5 steps built under strict on cpu, .* all alike, 0 refused\n$", out)
+  end)
+
   it("replay builds them on a GPU as well", function()
     local fake = "GDNMETA_LIBCUDA=" .. drivers.fake
     local out, err, status = gdnmeta("replay " .. path .. " --device cuda", fake)

@@ -97,7 +97,7 @@ describe("The guides", function()
         end
       end
     end
-    assert.are.equal(26, seen)
+    assert.are.equal(27, seen)
     for number, rule in pairs(require "gdnmeta.engine.decide.rules") do
       local row = ("\n| %s | *%s*: "):format(number, rule:match "^%w+, (.+): $")
       assert.is_truthy(text:find(row, 1, true), rule)

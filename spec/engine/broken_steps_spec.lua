@@ -169,6 +169,22 @@ describe("The books catch a step with", function()
     expect("I16", nil, nil, "step", poke("prefill_has_initial_state", fresh_of_speculative, true))
   end)
 
+  it("another bucket, or no graph where a bucket holds it: I27", function()
+    local buckets = { full_cuda_graph = "mixed" }
+    for _, spoil in ipairs {
+      function(step) step.padded_rows = step.padded_rows - 1 end,
+      function(step) step.padded_tokens = step.padded_tokens * 2 end,
+      function(step) step.graph = "piecewise" end,
+      function(step) step.branches = "none" end,
+    } do
+      expect("I27", buckets, nil, "step", function(step)
+        if step.num_rows == 0 then return false end
+        spoil(step)
+        return true
+      end)
+    end
+  end)
+
   it("a length on padding: I18", function()
     expect("I18", nil, nil, "step", function(step)
       if step.padded_rows == step.num_rows then return false end

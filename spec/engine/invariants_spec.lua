@@ -44,6 +44,14 @@ describe("Random traffic", function()
     end)
   end)
 
+  it("keeps them in buckets, one step at a time or two", function()
+    each_case(CASES, function(c, where)
+      c.async = math.random() < 0.3
+      play.in_buckets(c)
+      run(c, where, SHIPPED[math.random(#SHIPPED)], { cancel = math.random() < 0.5 and 0.05 or 0 })
+    end)
+  end)
+
   it("keeps them without chunked prefill", function()
     each_case(math.ceil(CASES / 4), function(c, where)
       c.chunked, c.threshold, c.align, c.block, c.budget = false, 0, false, 16, c.max_model_len

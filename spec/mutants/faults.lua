@@ -9,7 +9,7 @@ return {
   { "B3", "src/partition/classify.c",
     "if (settings->config.rules == GDN_RULES_STRICT) return find_one(step->seq_len, ones, 1);",
     "if (settings->config.rules == GDN_RULES_STRICT) return ones;" },
-  { "B4", "lua/gdnmeta/engine/plan_to_rows.lua",
+  { "B4", "lua/gdnmeta/engine/pad_step.lua",
     "if not e.full_graphs or step.prefill_tokens > 0 then return end",
     "if not e.full_graphs then return end" },
   { "B5", "lua/gdnmeta/engine/plan_to_rows.lua", "rows.accepted_index[row] = -1, step.table_row[row]",

@@ -56,7 +56,8 @@ end
 describe("A wrong element #lua", function()
   it("is tried in every tensor of the metadata", function()
     local tried, header = {}, assert(io.open "src/gdnmeta.h"):read "*a"
-    for _, list in ipairs { corruptions.SEEN, corruptions.SEEN_UPSTREAM } do
+    for _, list in ipairs { corruptions.SEEN, corruptions.SEEN_UPSTREAM, corruptions.SEEN_BUCKET,
+                            corruptions.UNSEEN_BUCKET } do
       for _, entry in ipairs(list) do tried[entry[1]] = true end
     end
     local struct, n = header:match "typedef struct gdn_metadata {(.-)\n} gdn_metadata", 0
@@ -67,7 +68,7 @@ describe("A wrong element #lua", function()
         n = n + 1
       end
     end
-    assert.are.equal(21, n)
+    assert.are.equal(26, n)
   end)
 
   for _, entry in ipairs(corruptions.SEEN) do

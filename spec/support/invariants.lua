@@ -69,8 +69,9 @@ function Books:step(step, where)
     check(q and not q.waits, at, "does not run")
     check(not seen[id], at, "I1, I22: %s before", tostring(seen[id]))
     seen[id] = "scheduled"
-    local used, is_decode = checks.row(self, at, step, row, q, drafting)
-    q.was_speculative = q.was_speculative or is_decode and drafting
+    local is_spec = drafting and not c.has_buckets or q.was_speculative or step.drafts[row] > 0
+    local used, is_decode = checks.row(self, at, step, row, q, is_spec)
+    q.was_speculative = q.was_speculative or is_decode and is_spec
     local here = checks.row_order(c, q, step.query_len[row])
     check(here >= last_order, at, "I12: a row of order %d after one of %d", here, last_order)
     last_order = here
@@ -212,7 +213,7 @@ local COUNTS = { "arrived", "finished", "cancelled", "rejected", "scheduled", "r
 
 --- Books of an engine that may have worked before, and is idle.
 --- config: budget, max_num_seqs, max_model_len, threshold, chunked, align, block, kv_block, num_spec,
---- sizes, reorder_threshold, admit_after_preemption.
+--- sizes, buckets, has_buckets, reorder_threshold, admit_after_preemption.
 function M.new(engine, config)
   local before = {}
   for _, name in ipairs(COUNTS) do before[name] = engine.stats[name] end

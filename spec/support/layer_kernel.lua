@@ -34,7 +34,13 @@ end
 -- A token counts unless it is a draft that turned out wrong.
 local function counts(row, k) return row.drafts < 0 or k <= row.accepted end
 
-local function gather(self, rows, num_tokens)
+-- A captured graph runs over whatever its buffers hold behind the step's tokens.
+local function poison(self, layer, t)
+  for c = t * layer.channels, (t + 1) * layer.channels - 1 do self.x[c] = 0 / 0 end
+  for h = t * layer.heads, (t + 1) * layer.heads - 1 do self.a[h], self.b[h] = 0 / 0, 0 / 0 end
+end
+
+local function gather(self, rows, num_tokens, is_bucket)
   if num_tokens > self.capacity then
     local layer = self.layers[0]
     self.capacity = 2 * num_tokens
@@ -51,7 +57,11 @@ local function gather(self, rows, num_tokens)
     end
   end
   for padding = t, num_tokens - 1 do
-    alone.inputs(layer, GARBAGE, padding, self.x, self.a, self.b, padding)
+    if is_bucket then
+      poison(self, layer, padding)
+    else
+      alone.inputs(layer, GARBAGE, padding, self.x, self.a, self.b, padding)
+    end
   end
 end
 
@@ -86,7 +96,7 @@ end
 function Kernel:run(step, rows, where)
   note_slots(self, step, rows)
   local meta = self.metadata(step, rows, self)
-  gather(self, rows, meta.num_actual_tokens)
+  gather(self, rows, meta.num_actual_tokens, meta.token_class ~= nil)
   for g = 0, self.groups - 1 do
     local group = meta:group(g)
     local undo = self.corrupt and self.corrupt(group, step, rows, g)

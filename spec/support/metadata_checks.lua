@@ -72,9 +72,48 @@ function M.rows(where, step, rows, config)
   end
 end
 
---- I19, I20. lengths: a set, of the query lengths of decodes and -1 for anything else.
+-- I27. The smallest bucket, by tokens and then by rows, from the list as the host gave it; nil: too small.
+local function bucket_of(buckets, rows, tokens)
+  local best
+  for _, bucket in ipairs(buckets) do
+    if bucket.rows >= rows and bucket.tokens >= tokens and (not best or bucket.tokens < best.tokens
+      or bucket.tokens == best.tokens and bucket.rows < best.rows) then
+      best = bucket
+    end
+  end
+  return best
+end
+
+local SHAPES = { -- of tensors whose length is the bucket's rows and something, or its tokens
+  non_spec_query_start_loc = 2, non_spec_state_indices_tensor = 1, has_initial_state = 1,
+  decode_query_start_loc = 1, decode_state_indices = 0,
+  prefill_query_start_loc = 2, prefill_state_indices = 1, chunk_offsets = 2,
+}
+
+-- I27: sizes are the bucket's, and the layer's branches are the classes that have rows.
+local function check_bucket(where, step, bucket)
+  local rows, tokens = step.padded_rows, step.padded_tokens
+  check(step.graph == "full" and rows == bucket.rows and tokens == bucket.tokens, where,
+        "I27: %s, %d rows, %d tokens, want the bucket of %d, %d", step.graph, rows, tokens, bucket.rows,
+        bucket.tokens)
+  local meta = step.metadata
+  for name, more in pairs(SHAPES) do
+    check(#meta[name] == bucket.rows + more, where, "I27: #%s = %d", name, #meta[name])
+  end
+  check(#meta.token_class == bucket.tokens, where, "I27: #token_class = %d", #meta.token_class)
+  local counts = meta.live_counts
+  check(counts[7] == step.num_rows, where, "I27: live_counts says %d rows", counts[7])
+  for name, has in pairs { speculative = meta.num_spec_decodes > 0, decode = meta.num_decodes > 0,
+                           prefill = meta.num_prefills > 0 } do
+    check((step.branches:find(name, 1, true) ~= nil) == has, where, "I27: branches = %s", step.branches)
+  end
+end
+
+--- I19, I20, I27. lengths: a set, of the query lengths of decodes and -1 for anything else.
 function M.padding(self, where, step, lengths)
   local c, smallest = self.config, nil
+  local bucket = bucket_of(c.buckets, step.num_rows, step.num_tokens)
+  if bucket then return check_bucket(where, step, bucket) end
   for _, size in ipairs(c.sizes) do
     if size >= step.num_tokens then
       smallest = size
@@ -96,7 +135,8 @@ function M.padding(self, where, step, lengths)
           step.padded_rows)
   end
   local meta = step.metadata
-  check(meta.num_decodes == 0 or meta.num_spec_decodes == 0, where, "I20: plain and speculative decodes")
+  check(c.has_buckets or meta.num_decodes == 0 or meta.num_spec_decodes == 0, where,
+        "I20: plain and speculative decodes")
 end
 
 return M

@@ -31,6 +31,16 @@ function M.configuration()
   return c
 end
 
+--- Make it one whose steps are buckets, the usual ones or a few of any size.
+function M.in_buckets(c)
+  c.full_cuda_graph, c.check = "mixed", false
+  if chance(0.3) then return end
+  c.buckets = {}
+  for n = 1, random(0, 6) do
+    c.buckets[n] = { rows = random(1, c.seqs), tokens = random(1, c.budget + 64) }
+  end
+end
+
 local function builder_of(c)
   return assert(gdn.builder {
     device = c.device or "cpu", num_groups = c.num_groups, num_speculative_tokens = c.num_spec,
@@ -50,7 +60,7 @@ function M.engine(c, policy)
     async = c.async, policy = policy, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
     max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
     kv_tokens = c.kv_tokens, kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
-    kv_headroom = c.kv_headroom,
+    kv_headroom = c.kv_headroom, mixed_capture_sizes = c.buckets,
     admit_after_preemption = c.admit_after_preemption,
     preempt_limit = c.preempt_limit, rekey_limit = c.rekey_limit, capture_sizes = c.capture_sizes,
     default_drafts = c.default_drafts, aging = c.aging, ttft = c.ttft, tpot = c.tpot, cost = c.cost,
@@ -193,6 +203,7 @@ function M.run(c, opts)
     budget = c.budget, max_num_seqs = c.seqs, max_model_len = c.max_model_len, threshold = c.threshold,
     chunked = c.chunked, align = c.align, block = c.block, num_spec = c.num_spec,
     kv_block = c.kv_block, sizes = e.options.capture_sizes,
+    buckets = e.options.mixed_capture_sizes, has_buckets = c.full_cuda_graph == "mixed",
     reorder_threshold = 1 + c.num_spec, admit_after_preemption = c.admit_after_preemption,
   })
   self.kernel = opts.kernel or kernels.new(c.num_groups, c.num_spec)

@@ -33,7 +33,7 @@ function M.once(engine, entry, turn)
     local view = meta[tensor]
     if record.done or not view then return nil end
     local s = describe_step(engine, meta, rows, step)
-    local list = elements(s)
+    local list = elements(s, tensor)
     if #list == 0 then return nil end
     record.seen = record.seen + 1
     if record.seen < turn then return nil end

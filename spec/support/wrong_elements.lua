@@ -145,4 +145,104 @@ M.UNSEEN = {
     why = "behind the first -1 there are no programs" },
 }
 
+local function decodes_of(s) return { unpack(s.plain, 1, #s.plain - #s.prefills) } end
+local function padded(half, more)
+  return function(s, tensor) return range(#half(s) + (more or 0), #s.meta[tensor] - 1) end
+end
+
+-- Inner boundaries of padding: the last one has no row behind it.
+local function padded_ends(half)
+  return function(s, tensor) return range(#half(s) + 1, #s.meta[tensor] - 2) end
+end
+
+local function first_of(list) return function(_, s) return s.meta[list][0] end end
+local function listed(list)
+  return function(s, tensor)
+    local count = 0
+    for _, row in ipairs(list(s)) do count = count + row.n end
+    return count > 0 and range(count, #s.meta[tensor] - 1) or {}
+  end
+end
+
+local function real_chunks(s)
+  local n = 0
+  for _, row in ipairs(s.prefills) do n = n + math.ceil(row.n / 64) end
+  return range(0, 2 * n - 1)
+end
+
+local function real_tokens(half)
+  return function(s)
+    local list, places = s.meta.non_spec_token_indx, tokens(half(s))
+    for n, at in ipairs(places) do places[n] = list and list[at] or at end
+    return places
+  end
+end
+
+--- A bucket: the layer runs over whole arrays, so that padding counts, too.
+M.SEEN_BUCKET = {
+  { "spec_query_start_loc", over(spec_of, ends), one_less },
+  { "spec_query_start_loc", padded_ends(spec_of), one_more },
+  { "spec_state_indices_tensor", function(s) return columns(s, true) end, null },
+  { "spec_token_indx", over(spec_of, tokens), other_token },
+  { "spec_token_indx", listed(spec_of), first_of "spec_token_indx" },
+  { "spec_read_state_indices", over(spec_of, all), other_slot },
+  { "spec_conv_shift", over(spec_of, all), other_shift },
+  { "non_spec_query_start_loc", over(plain_of, ends), one_less },
+  { "non_spec_state_indices_tensor", over(plain_of, all), null },
+  { "non_spec_token_indx", over(plain_of, tokens), other_token },
+  { "non_spec_token_indx", listed(plain_of), first_of "non_spec_token_indx" },
+  { "non_spec_read_state_indices", over(plain_of, resumed), other_slot },
+  { "non_spec_conv_shift", over(plain_of, resumed), other_shift },
+  { "has_initial_state", over(plain_of, all), flipped },
+  { "decode_query_start_loc", over(decodes_of, ends), one_less },
+  { "decode_query_start_loc", padded_ends(decodes_of), one_more },
+  { "decode_state_indices", over(decodes_of, all), null },
+  { "decode_state_indices", function(s, tensor)
+    return #decodes_of(s) > 0 and padded(decodes_of)(s, tensor) or {}
+  end, first_of "decode_state_indices" },
+  { "decode_read_state_indices", over(decodes_of, all), other_slot },
+  { "prefill_query_start_loc", over(prefills_of, ends), one_less },
+  { "prefill_query_start_loc", padded_ends(prefills_of), one_more },
+  { "prefill_state_indices", over(prefills_of, all), null },
+  { "prefill_state_indices", function(s, tensor)
+    return #s.prefills > 0 and padded(prefills_of)(s, tensor) or {}
+  end, first_of "prefill_state_indices" },
+  { "prefill_has_initial_state", over(prefills_of, all), flipped },
+  { "prefill_read_state_indices", over(prefills_of, resumed), other_slot },
+  { "chunk_indices", real_chunks, one_more },
+  { "chunk_offsets", over(prefills_of, all), one_more },
+  { "batch_ptr", function(s) return range(0, tiles(s.plain) - 1) end, no_program },
+  { "batch_ptr", function(s)
+    return range(tiles(s.plain), math.ceil(#s.meta.token_class / 8) + #s.meta.decode_state_indices - 1)
+  end, null },
+  { "token_chunk_offset_ptr", function(s) return range(0, tiles(s.plain) - 1) end, one_more },
+  { "token_class", real_tokens(plain_of), function(v) return v == 2 and 3 or 2 end },
+  { "token_class", real_tokens(plain_of), null },
+}
+
+local EMPTY = "a row of padding has no tokens"
+
+--- These change nothing in a bucket, and why.
+M.UNSEEN_BUCKET = {
+  { "num_accepted_tokens", over(spec_of, all), other_count,
+    why = "read indices and conv shifts say it already" },
+  { "spec_state_indices_tensor", function(s, tensor)
+    return range((s.num_spec + 1) * #s.spec, #s.meta[tensor] - 1)
+  end, slot_of_row_0, why = EMPTY },
+  { "spec_read_state_indices", padded(spec_of), other_slot, why = EMPTY },
+  { "non_spec_state_indices_tensor", padded(plain_of), slot_of_row_0, why = EMPTY },
+  { "has_initial_state", padded(plain_of), flipped, why = EMPTY },
+  { "decode_read_state_indices", padded(decodes_of), other_slot,
+    why = "what it reads goes to the null slot" },
+  { "prefill_read_state_indices", padded(prefills_of), other_slot,
+    why = "prefill_has_initial_state keeps it from reading" },
+  { "chunk_offsets", padded(prefills_of, 2), one_more, why = "what it reads goes to the null slot" },
+  { "token_chunk_offset_ptr", function(s) return range(tiles(s.plain), #s.meta.batch_ptr - 1) end, one_more,
+    why = "batch_ptr is -1 there" },
+  { "token_class", function(s) return range(s.tokens, #s.meta.token_class - 1) end, function() return 2 end,
+    why = "outputs of padding are of no interest" },
+  { "live_counts", function() return range(0, 7) end, one_more,
+    why = "it is for hosts, and the layer does not read it" },
+}
+
 return M

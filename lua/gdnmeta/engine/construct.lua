@@ -12,6 +12,7 @@ local plans = require "gdnmeta.engine.plan"
 local policy = require "gdnmeta.policy"
 local step_hook = require "gdnmeta.engine.hooks.step_hook"
 local requests = require "gdnmeta.engine.requests"
+local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
 local cache = require "gdnmeta.engine.cache"
@@ -92,7 +93,9 @@ end
 local function padding(self, o)
   local padded, largest = capture_sizes.table(o.capture_sizes)
   self.padded_size, self.largest_size = padded, largest
-  self.full_graphs = o.config.full_cuda_graph == 1
+  self.full_graphs = o.config.full_cuda_graph == lib.GDN_GRAPH_DECODE
+  self.buckets = buckets.new(o.mixed_capture_sizes)
+  self.in_buckets = o.config.full_cuda_graph == lib.GDN_GRAPH_MIXED
   self.max_rows, self.max_graph_tokens = o.config.max_rows, o.builder.decode_cudagraph_max_bs
   function self.pad(tokens)
     if not (type(tokens) == "number" and tokens >= 0) then error("ctx.pad: want a number of tokens", 2) end
@@ -179,6 +182,7 @@ local function state(o)
   if not self.states then return nil, message, code end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
+  self.rowless = steps.new(o.builder, self.steps[1].batch) -- of idle_step
   work_arrays(self, o.max_num_seqs)
   padding(self, o)
   self.token_limits = limits_of(self, o)

@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local schema = require "gdnmeta.native.schema"
+local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 
 local config_t = ffi.typeof "gdn_config"
@@ -121,13 +122,40 @@ local function mode_problem(o)
     or threshold and at_least(o, threshold, block, "mamba_block_size") or nil
 end
 
+local function is_mixed(o) return o.config.full_cuda_graph == lib.GDN_GRAPH_MIXED end
+
+-- A bucket fits into the builder. Without a list the usual ones, if the builder's steps are buckets.
+local function buckets_problem(o)
+  local c, list = o.config, o.mixed_capture_sizes
+  if not is_mixed(o) then
+    o.mixed_capture_sizes = {}
+    return list and #list > 0 and 'mixed_capture_sizes is for a builder with full_cuda_graph = "mixed"' or nil
+  end
+  o.mixed_capture_sizes = list
+    or buckets.usual(o.max_num_seqs, c.num_speculative_tokens, o.max_num_batched_tokens)
+  local name = "mixed_capture_sizes"
+  for _, bucket in ipairs(o.mixed_capture_sizes) do
+    if bucket.rows > c.max_rows then
+      return ("%s has %d rows, want at most %d, the builder's max_rows"):format(name, bucket.rows, c.max_rows)
+    elseif bucket.tokens > c.max_num_batched_tokens then
+      return ("%s has %d tokens, want at most %d, the builder's max_num_batched_tokens"):format(
+        name, bucket.tokens, c.max_num_batched_tokens)
+    end
+  end
+end
+
+local function usual_sizes(o)
+  local c = o.config
+  if is_mixed(o) then return buckets.token_sizes(o.mixed_capture_sizes) end
+  if c.full_cuda_graph == lib.GDN_GRAPH_NONE then return {} end
+  local largest = c.max_cudagraph_capture_size > 0 and c.max_cudagraph_capture_size or nil
+  return capture_sizes.usual(o.max_num_seqs, c.num_speculative_tokens, o.max_num_batched_tokens, largest)
+end
+
 local function sizes_problem(o)
   local c, list = o.config, o.capture_sizes
   if not list then
-    local largest = c.max_cudagraph_capture_size > 0 and c.max_cudagraph_capture_size or nil
-    list = c.full_cuda_graph == 1
-      and capture_sizes.usual(o.max_num_seqs, c.num_speculative_tokens, o.max_num_batched_tokens, largest)
-      or {}
+    list = usual_sizes(o)
     o.capture_sizes = list
   end
   local largest = list[#list] or 0
@@ -144,7 +172,8 @@ function M.problem(o)
   local problem = builder_problem("builder", o.builder)
   if problem then return problem end
   o.config = config_of(o.builder)
-  return second_problem(o) or limits_problem(o) or mode_problem(o) or sizes_problem(o)
+  return second_problem(o) or limits_problem(o) or mode_problem(o) or buckets_problem(o)
+    or sizes_problem(o)
 end
 
 return M

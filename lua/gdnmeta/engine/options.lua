@@ -1,5 +1,6 @@
 -- The options of gdnmeta.engine: names, domains, defaults.
 local args = require "gdnmeta.native.args"
+local buckets = require "gdnmeta.engine.decide.buckets"
 local domains = require "gdnmeta.native.domains"
 local range = require("gdnmeta.native.ranges").of
 local old_names = require "gdnmeta.native.old_names"
@@ -42,7 +43,8 @@ local DEFAULTS = {
   breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }
 
-local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true, accepted = true,
+local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true,
+                 mixed_capture_sizes = true, accepted = true,
                  drafts = true } -- drafts: the name of the release before
 
 local KNOWN = {}
@@ -128,6 +130,10 @@ function M.parse(given)
     sizes, message = capture_sizes(copy.capture_sizes)
     if not sizes then return nil, message end
     options.capture_sizes = sizes
+  end
+  if type(copy.mixed_capture_sizes) ~= "nil" then
+    options.mixed_capture_sizes, message = buckets.parse(copy.mixed_capture_sizes)
+    if not options.mixed_capture_sizes then return nil, message end
   end
   if options.policy_seconds and not options.stopwatch then return nil, "policy_seconds wants a stopwatch" end
   if not options.chunked_prefill and options.long_prefill_token_threshold > 0 then

@@ -1,10 +1,11 @@
 -- From plan to batch: decodes in front as the plan lists them, then the chunks by a stable partition into
--- the order that a build wants, then padding to a size that graphs were captured at. Writing a row also
+-- the order that a build wants. Writing a row also
 -- moves its request on, to where it will be when the step is complete and every draft accepted.
 local lib = require "gdnmeta.native"
+local pad_step = require "gdnmeta.engine.pad_step"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
-local floor, max, huge = math.floor, math.max, math.huge
+local floor, max, min, huge = math.floor, math.max, math.min, math.huge
 local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
 
 local M = {}
@@ -13,14 +14,15 @@ local M = {}
 local function block_of(e) return e.align and e.block or huge end
 
 -- A decode always emits. I8: it is a speculative row where any row drafts, or has been speculative: kernels
--- apply what a row's last step accepted in speculative rows alone. Nothing here branches on a row.
+-- apply what a row's last step accepted in speculative rows alone. In a bucket plain decodes have a branch of
+-- their own: there only rows that draft, or have, are speculative. Nothing here branches on a row.
 local function write_decodes(e, step, speculative)
   local plan, r, block, on_device = e.plan, e.requests, block_of(e), e.reads_accepted
-  local decodes, drafted, spec, next_drafts = plan.decodes, plan.drafts, speculative and 1 or 0,
-    e.default_drafts
+  local decodes, drafted, next_drafts = plan.decodes, plan.drafts, e.default_drafts
+  local all = speculative and not e.in_buckets and 1 or 0
   for row = 0, plan.num_decodes - 1 do
     local i, drafts = decodes[row], drafted[row]
-    local n, read = 1 + drafts, r.read_column[i]
+    local n, read, spec = 1 + drafts, r.read_column[i], max(all, min(1, drafts + r.speculative[i]))
     local ends = r.computed[i] + n
     local column = floor((ends - 1) / block)
     step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, n * spec - 1
@@ -79,31 +81,6 @@ local function write_chunks(e, step)
   end
 end
 
--- Query length of all rows when they are decodes of one length that graphs were captured for, else 0.
-local function uniform_length(e, step)
-  local least, most = huge, 0
-  for row = 0, step.num_rows - 1 do
-    local n = step.query_len[row]
-    least, most = math.min(least, n), max(most, n)
-  end
-  return least == most and (most == 1 or most == e.num_spec + 1) and most or 0
-end
-
--- I19, I20. A full graph wants rows of one length; any other step up to the largest size has its tokens
--- padded alone; beyond, it runs without graphs as it is.
-local function pad(e, step)
-  local tokens, rows = step.num_tokens, step.num_rows
-  step.padded_rows, step.padded_tokens, step.graph = rows, tokens, "eager"
-  if tokens > e.largest_size then return end
-  local padded = e.padded_size[tokens]
-  step.padded_tokens, step.graph = padded, "piecewise"
-  if not e.full_graphs or step.prefill_tokens > 0 then return end
-  local length = uniform_length(e, step)
-  if length == 0 or padded % length ~= 0 then return end
-  if padded > e.max_graph_tokens or padded / length > e.max_rows then return end
-  step.padded_rows, step.graph = padded / length, "full"
-end
-
 -- Returns whether the decodes are speculative rows.
 local function sums(e, step)
   local plan, speculative, drafts, before, prefill = e.plan, e.requests.speculative, 0, 0, 0
@@ -133,7 +110,7 @@ function M.write(e, step)
   if e.plan.num_chunks > 0 then write_chunks(e, step) end
   cut()
   if e.device_accepted then index_accepted(step) end
-  pad(e, step)
+  pad_step.pad(e, step)
   rows.num_rows, rows.padded_rows, rows.padded_tokens = step.num_rows, step.padded_rows, step.padded_tokens
 end
 

@@ -12,6 +12,8 @@ local int32s = ffi.typeof "int32_t[?]"
 ---@field number integer of the step, from 1
 ---@field now number seconds, as given to engine:step
 ---@field graph string "full", "piecewise" or "eager": how the model is to run it
+---@field branches string the classes with rows: "none", or those of "speculative", "decode" and "prefill",
+--- joined by "+"
 ---@field num_rows integer 0: nothing can run, and the step need not be completed
 ---@field num_decodes integer rows in front that decode
 ---@field num_tokens integer
@@ -64,7 +66,7 @@ local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished" }
 function Step:begin(number, now)
   self.number, self.now, self.metadata, self.fallback = number, now, nil, false
   self.num_rows, self.num_decodes, self.num_tokens, self.prefill_tokens, self.decode_tokens = 0, 0, 0, 0, 0
-  self.padded_rows, self.padded_tokens, self.graph = 0, 0, "eager"
+  self.padded_rows, self.padded_tokens, self.graph, self.branches = 0, 0, "eager", "none"
   for n = 1, #LISTS do
     local list = self[LISTS[n]]
     if next(list) ~= nil and not self.untold then clear(list) end

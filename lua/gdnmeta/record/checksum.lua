@@ -13,6 +13,7 @@ local KINDS = {
   int32 = { 0, ffi.typeof "const int32_t *", 4 },
   int64 = { 1, ffi.typeof "const int64_t *", 8 },
   bool = { 2, ffi.typeof "const uint8_t *", 1 },
+  uint8 = { 3, ffi.typeof "const uint8_t *", 1 },
 }
 
 local function add(sum, number)

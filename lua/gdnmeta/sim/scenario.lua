@@ -50,7 +50,7 @@ M.OPTIONS = {
   -- The model.
   num_groups = { 3, integer(range "num_groups") },
   mamba_cache_mode = { "none", text }, mamba_block_size = { 544, integer(range "mamba_block_size") },
-  full_cuda_graph = { true, flag },
+  full_cuda_graph = { true, domains.either(flag, domains.one_of { "mixed" }) },
   max_cudagraph_capture_size = { 512, integer(range "max_cudagraph_capture_size") },
   num_speculative_tokens = { 0, integer(range "num_speculative_tokens") },
   acceptance = { nil }, -- options of acceptance.new, or a model; default: mean = 1 + 0.6 drafts
