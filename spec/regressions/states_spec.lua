@@ -39,9 +39,9 @@ describe("States:", function()
           wrote = step.metadata.spec_state_indices_tensor[accepted]
         end)
         script:step({ a = { drafts = 3 } }, function(step)
-          assert.are.equal(0, step.metadata.num_spec_decodes)
-          assert.are.same({ wrote, accepted }, { step.metadata.non_spec_read_state_indices[0],
-                                                 step.metadata.non_spec_conv_shift[0] })
+          assert.are.equal(1, step.metadata.uniform_spec_sequence_length)
+          assert.are.same({ wrote, accepted }, { step.metadata.spec_read_state_indices[0],
+                                                 step.metadata.spec_conv_shift[0] })
         end)
       end
       -- the same beside a request that does draft
