@@ -5,8 +5,6 @@ return {
   { "src/cuda/payload.c", "if (strict || (!spec && p->has_prefills)) c->computed",
     "(!spec || p->has_prefills)",
     "An array is packed that nothing reads: bytes, not values." },
-  { "src/cuda/payload_outputs.c", "if (p->first_prefill == 0)", "removed",
-    "The non-spec rows' boundaries are then written twice, with the same numbers." },
   { "lua/gdnmeta/sim/read_file.lua", "file:close()", "removed", "The file was only read, and is collected." },
   { "src/input/vllm_arguments.c", "raw->max_query_len > 0 ?", "raw->max_query_len > 1 ?",
     "0 and 1 say the same: no row is longer than a decode." },

@@ -27,13 +27,15 @@ end
 
 local function in_pool(s, group, slot, lowest) return slot >= lowest and slot < s.num_slots[group] end
 
--- Buckets have copies of the non-spec rows' arrays, which would tell.
-local function copied(s, class) return s.bucket and class == "non_spec" end
+-- Buckets have copies of the non-spec rows' arrays, other steps of the prefills' rows, which would tell.
+local function copied(s, class, i)
+  return class == "non_spec" and (s.bucket or s.prefill_query_start_loc ~= nil and i >= s.tail)
+end
 
 local function state(s, class, group, i, value)
   local columns = class == "spec" and s.columns or 1
   local row, column = math.floor(i / columns), i % columns
-  if row >= s.real[class] or s.capture or copied(s, class) then return end
+  if row >= s.real[class] or s.capture or copied(s, class, i) then return end
   local states, start = s.groups[group][class .. "_state_indices_tensor"], s[class .. "_query_start_loc"]
   local unmarked = value == 0 and s.pad_slot ~= 0 and start[row + 1] == start[row] -- -1 marks empty rows
   if not s.strict then return not unmarked and "reference: a slot" or nil end
@@ -49,7 +51,7 @@ end
 
 local function read(s, class, group, i, value)
   local now = s.groups[group][class .. "_read_state_indices"][i]
-  if i >= s.real[class] or s.capture or copied(s, class) then return end
+  if i >= s.real[class] or s.capture or copied(s, class, i) then return end
   if now == 0 or not in_pool(s, group, value, 1) then return end
   if s.check_unique and used(s, group, value, class, i, false) then return end
   return "a slot to read that nobody else writes"
@@ -93,8 +95,7 @@ local function boundary(s, class, i, value)
   local start, real = s[class .. "_query_start_loc"], s.real[class]
   if i == 0 or i > real or start[i - 1] == nil then return end
   if class == "non_spec" and s.decodes and i == s.decodes then return end
-  local has_copy = class == "non_spec" and s.prefill_query_start_loc and s.tail > 0 and i >= s.tail
-  if has_copy or copied(s, class) then return end
+  if copied(s, class, i) then return end
   local before = start[i - 1]
   if value < before or not fits(s, class, i - 1, value - before, true) then return end
   if not counted_alike(s, class, start[i] - before, value - before) then return end
@@ -125,8 +126,8 @@ function FIELDS.num_accepted_tokens(s, _, i)
   return not s.strict and i < s.real.spec and "reference: an accepted count" or nil
 end
 
-function FIELDS.has_initial_state(s, _, _, value)
-  return not s.strict and value <= 1 and "reference: an initial state" or nil
+function FIELDS.has_initial_state(s, _, i, value)
+  return not s.strict and not copied(s, "non_spec", i) and value <= 1 and "reference: an initial state" or nil
 end
 
 function FIELDS.non_spec_conv_shift(s, _, i, value)

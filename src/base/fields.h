@@ -5,7 +5,6 @@
  *
  * capacity, with ROWS = row_capacity, S = num_speculative_tokens:
  *   ROWS, BOUNDS = ROWS + 1, STATES = ROWS * (S + 1), TOKENS, CHUNKS = pairs, TILES,
- *   TAIL: 0, a window of another field's buffer; ROWS in buckets,
  *   BUCKET_ROWS, BUCKET_BOUNDS, BUCKET_TOKENS: ROWS, BOUNDS and TOKENS in buckets, else 0; LIVE = 8 there,
  *   KEPT, KEPT_BOUNDS: ROWS and BOUNDS where prefills may have checkpoints, else 0
  * BOUND is query_start_loc_dtype.
@@ -30,11 +29,11 @@
     X(batch_ptr, GDN_INT32, TILES, 0)                             \
     X(token_chunk_offset_ptr, GDN_INT32, TILES, 0)                \
     X(prefill_query_start_loc, BOUND, BOUNDS, 0)                  \
-    X(prefill_state_indices, GDN_INT32, TAIL, 1)                  \
-    X(prefill_has_initial_state, GDN_BOOL, TAIL, 0)               \
+    X(prefill_state_indices, GDN_INT32, ROWS, 1)                  \
+    X(prefill_has_initial_state, GDN_BOOL, ROWS, 0)               \
     X(spec_read_state_indices, GDN_INT32, ROWS, 1)                \
     X(non_spec_read_state_indices, GDN_INT32, ROWS, 1)            \
-    X(prefill_read_state_indices, GDN_INT32, TAIL, 1)             \
+    X(prefill_read_state_indices, GDN_INT32, ROWS, 1)             \
     X(spec_conv_shift, GDN_INT32, ROWS, 0)                        \
     X(non_spec_conv_shift, GDN_INT32, ROWS, 0)                    \
     X(checkpoint_offsets, GDN_INT32, KEPT, 0)                     \

@@ -90,10 +90,6 @@ void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_
     part chunks = { 0, p->chunks }, with_chunks = { 0, p->num_non_spec - p->chunk_row }, tiles = { 0, p->tiles };
     gdn_metadata m = { 0 };
     gdn_metadata_set(&m, arena, in->settings, p);
-    if (!p->has_bucket) { /* the rows' own, from the first prefill on */
-        m.prefill_state_indices.data = m.prefill_read_state_indices.data = m.prefill_has_initial_state.data = NULL;
-        if (p->first_prefill == 0) m.prefill_query_start_loc.data = NULL;
-    }
     y->blocks = 0;
     memset(head->first_block, 0xff, sizeof head->first_block);
 #define STRIDE(name) arena->group_stride[GDN_FIELD_##name]

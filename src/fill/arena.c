@@ -15,7 +15,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     int64_t KEPT = settings->has_checkpoints ? ROWS : 0, KEPT_BOUNDS = settings->has_checkpoints ? BOUNDS : 0;
 
     int32_t in_buckets = settings->has_buckets;
-    int64_t TAIL = in_buckets ? ROWS : 0, BUCKET_ROWS = TAIL, BUCKET_BOUNDS = in_buckets ? BOUNDS : 0;
+    int64_t BUCKET_ROWS = in_buckets ? ROWS : 0, BUCKET_BOUNDS = in_buckets ? BOUNDS : 0;
     int64_t BUCKET_TOKENS = in_buckets ? TOKENS : 0, LIVE = in_buckets ? GDN_LIVE_COUNTS : 0;
 
     size_t at = 0;
@@ -35,16 +35,6 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
                         "max_num_batched_tokens = %d with max_rows = %d needs arrays past 2^31-1 elements",
                         c->max_num_batched_tokens, c->max_rows);
 
-    /* Windows into the rows' buffers: the same memory, moved on to the first prefill. Buckets have none. */
-    static const gdn_field WINDOWS[][2] = {
-        { GDN_FIELD_prefill_state_indices, GDN_FIELD_non_spec_state_indices_tensor },
-        { GDN_FIELD_prefill_has_initial_state, GDN_FIELD_has_initial_state },
-        { GDN_FIELD_prefill_read_state_indices, GDN_FIELD_non_spec_read_state_indices },
-    };
-    for (size_t i = 0; !TAIL && i < sizeof WINDOWS / sizeof *WINDOWS; i++) {
-        arena->offset[WINDOWS[i][0]] = arena->offset[WINDOWS[i][1]];
-        arena->group_stride[WINDOWS[i][0]] = arena->group_stride[WINDOWS[i][1]];
-    }
     arena->bytes = at;
     gdn_arena_forget(arena);
     return GDN_OK;

@@ -66,14 +66,24 @@ static void fill_token_lists(gdn_arena *arena, const gdn_partition *p)
                 p->num_non_spec);
 }
 
-static void fill_prefill_bounds(gdn_arena *arena, const gdn_partition *p, int32_t dtype)
+/* The rows from the first prefill on, once more: kernels for prefills alone find them at fixed addresses. */
+static void fill_prefills(gdn_arena *arena, const gdn_fill_inputs *in)
 {
-    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc), from = p->first_prefill, n = p->num_non_spec;
+    const gdn_partition *p = in->partition;
+    int32_t dtype = in->settings->config.query_start_loc_dtype, from = p->first_prefill, n = p->num_non_spec;
+    int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc);
     int64_t *wide = gdn_arena_at(arena, GDN_FIELD_prefill_query_start_loc, 0);
+    const uint8_t *initial = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
+    size_t skip = (size_t)from;
     for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++)
         out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
     for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++)
         wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
+    memcpy(gdn_arena_at(arena, GDN_FIELD_prefill_has_initial_state, 0), initial + skip, (size_t)(n - from));
+    copy_slots(arena, in, GDN_FIELD_prefill_state_indices, in->indices->non_spec + skip, n - from, n - from, 1);
+    if (in->settings->config.rules == GDN_RULES_STRICT)
+        copy_slots(arena, in, GDN_FIELD_prefill_read_state_indices, in->indices->non_spec_read + skip, n - from,
+                   n - from, 1);
 }
 
 static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
@@ -108,6 +118,6 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
     fill_initial_states(arena, p, in->step);
     if (in->settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) fill_chunks(arena, p);
     fill_tiles(arena, p);
-    if (p->first_prefill > 0) fill_prefill_bounds(arena, p, in->settings->config.query_start_loc_dtype);
+    fill_prefills(arena, in);
     if (p->has_checkpoints) fill_checkpoints(arena, in);
 }

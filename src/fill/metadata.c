@@ -5,17 +5,17 @@
 
 #include <string.h>
 
-/* A view of a field's buffer, `skip_bytes` into it. */
-#define VIEW(name, type, rows, columns, dimensions, skip_bytes)                                                     \
-    (meta->name = (gdn_tensor){ .data = (char *)gdn_arena_at(arena, GDN_FIELD_##name, 0) + (skip_bytes),        \
-                                .shape = { (rows), (columns) }, .dtype = (type), .ndim = (dimensions) })
-#define VECTOR(name, type, length) VIEW(name, type, length, 1, 1, 0)
+/* A view of a field's buffer, from its start: addresses are fixed, whatever the step. */
+#define VIEW(name, type, rows, columns, dimensions)                                                          \
+    (meta->name = (gdn_tensor){ .data = gdn_arena_at(arena, GDN_FIELD_##name, 0), .shape = { (rows), (columns) }, \
+                                .dtype = (type), .ndim = (dimensions) })
+#define VECTOR(name, type, length) VIEW(name, type, length, 1, 1)
 
 static void set_spec(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings, const gdn_partition *p)
 {
     int32_t n = p->num_spec, rows = p->for_graph ? p->padded_rows : n;
     VECTOR(spec_query_start_loc, settings->config.query_start_loc_dtype, p->for_graph ? p->padded_bounds : n + 1);
-    VIEW(spec_state_indices_tensor, GDN_INT32, rows, p->state_columns, 2, 0);
+    VIEW(spec_state_indices_tensor, GDN_INT32, rows, p->state_columns, 2);
     VECTOR(num_accepted_tokens, GDN_INT32, rows);
     VECTOR(spec_sequence_masks, GDN_BOOL, p->for_graph ? rows : p->rows);
     if (p->mixed) {
@@ -48,21 +48,17 @@ static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
                          const gdn_partition *p)
 {
     int32_t n = p->num_non_spec, prefills = n - p->first_prefill;
-    size_t skip = (size_t)p->first_prefill * sizeof(int32_t);
     VECTOR(has_initial_state, GDN_BOOL, n);
     if (settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) {
-        VIEW(chunk_indices, GDN_INT32, p->chunks, 2, 2, 0);
+        VIEW(chunk_indices, GDN_INT32, p->chunks, 2, 2);
         VECTOR(chunk_offsets, GDN_INT64, n - p->chunk_row + 1);
     }
     VECTOR(batch_ptr, GDN_INT32, p->tile_length);
     VECTOR(token_chunk_offset_ptr, GDN_INT32, p->tile_length);
-    if (p->first_prefill > 0)
-        VECTOR(prefill_query_start_loc, settings->config.query_start_loc_dtype, prefills + 1);
-    else
-        meta->prefill_query_start_loc = meta->non_spec_query_start_loc;
-    VIEW(prefill_state_indices, GDN_INT32, prefills, 1, 1, skip);
-    VIEW(prefill_has_initial_state, GDN_BOOL, prefills, 1, 1, (size_t)p->first_prefill);
-    if (settings->config.rules == GDN_RULES_STRICT) VIEW(prefill_read_state_indices, GDN_INT32, prefills, 1, 1, skip);
+    VECTOR(prefill_query_start_loc, settings->config.query_start_loc_dtype, prefills + 1);
+    VECTOR(prefill_state_indices, GDN_INT32, prefills);
+    VECTOR(prefill_has_initial_state, GDN_BOOL, prefills);
+    if (settings->config.rules == GDN_RULES_STRICT) VECTOR(prefill_read_state_indices, GDN_INT32, prefills);
 }
 
 static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gdn_partition *p)
