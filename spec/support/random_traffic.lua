@@ -33,7 +33,7 @@ end
 
 --- Make it one whose steps are buckets, the usual ones or a few of any size.
 function M.in_buckets(c)
-  c.full_cuda_graph, c.check = "mixed", false
+  c.full_cuda_graph = "mixed"
   if chance(0.3) then return end
   c.buckets = {}
   for n = 1, random(0, 6) do
