@@ -114,6 +114,37 @@ static gdn_raw raw_step(int32_t rows, int32_t *qsl, int32_t *seq, int32_t *table
                       .block_table_cols = S + 1, .block_table_stride = S + 1 };
 }
 
+typedef struct pair {
+    gdn_builder *builder;
+    gdn_batch *batch;
+} pair;
+
+static pair pair_new(gdn_config config, int32_t full_cuda_graph)
+{
+    pair b;
+    char why[256];
+    config.full_cuda_graph = full_cuda_graph;
+    if (gdn_builder_new(&config, &b.builder, why, sizeof why) != GDN_OK) die("gdn_builder_new", why);
+    if (gdn_batch_new(b.builder, &b.batch) != GDN_OK) die("gdn_batch_new", gdn_last_error(b.builder));
+    int32_t *table = gdn_builder_table(b.builder, 0);
+    for (int32_t i = 0; i < ROWS * (S + 1); i++) table[i] = i + 1;
+    return b;
+}
+
+/* A step of a bucket, or its empty one; what the build must say. */
+static int32_t build_in_bucket(pair *b, const gdn_raw *raw, int32_t kind, int32_t salt, int32_t *want)
+{
+    *want = GDN_OK;
+    if (kind == KINDS + 1) return gdn_capture_bucket(b->builder, ROWS, 1 + salt, NULL);
+    if (kind == KINDS) {
+        *want = GDN_EINVAL;
+        return gdn_build_raw(b->builder, raw, NULL);
+    }
+    *want = fill(b->batch, kind, salt);
+    if (salt % 2) b->batch->padded_rows = ROWS, b->batch->padded_tokens = salt % 4 == 1 ? 512 : 1024;
+    return gdn_build(b->builder, b->batch, NULL);
+}
+
 int main(int argc, char **argv)
 {
     long builds = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
@@ -121,14 +152,9 @@ int main(int argc, char **argv)
     char why[256];
     gdn_config config = { .size = sizeof config, .rules = GDN_RULES_STRICT, .device = GDN_DEVICE_CPU,
                           .max_num_seqs = ROWS, .max_num_batched_tokens = 8192, .num_speculative_tokens = S,
-                          .full_cuda_graph = 1, .max_cudagraph_capture_size = 512, .mamba_block_size = 544,
+                          .max_cudagraph_capture_size = 512, .mamba_block_size = 544,
                           .num_groups = 1, .check_unique = 1, .check = checked, .poison = checked };
-    gdn_builder *b = NULL;
-    gdn_batch *batch = NULL;
-    if (gdn_builder_new(&config, &b, why, sizeof why) != GDN_OK) die("gdn_builder_new", why);
-    if (gdn_batch_new(b, &batch) != GDN_OK) die("gdn_batch_new", gdn_last_error(b));
-    int32_t *table = gdn_builder_table(b, 0);
-    for (int32_t i = 0; i < ROWS * (S + 1); i++) table[i] = i + 1;
+    pair decodes = pair_new(config, GDN_GRAPH_DECODE), buckets = pair_new(config, GDN_GRAPH_MIXED);
 
     static int32_t qsl[ROWS + 1], seq[ROWS], own_table[ROWS * (S + 1)];
     const int32_t *tables[1];
@@ -137,11 +163,13 @@ int main(int argc, char **argv)
     for (long n = 0; n < builds; n++) {
         int32_t kind = (int32_t)(n % (KINDS + 2)), salt = (int32_t)(n / (KINDS + 2) % 31);
         int32_t want = GDN_OK, got;
-        if (kind == KINDS) got = gdn_build_raw(b, &raw, NULL);
+        gdn_builder *b = n % 2 ? buckets.builder : decodes.builder;
+        if (n % 2) got = build_in_bucket(&buckets, &raw, kind, salt, &want);
+        else if (kind == KINDS) got = gdn_build_raw(b, &raw, NULL);
         else if (kind == KINDS + 1) got = gdn_capture(b, &raw, NULL);
         else {
-            want = fill(batch, kind, salt);
-            got = gdn_build(b, batch, NULL);
+            want = fill(decodes.batch, kind, salt);
+            got = gdn_build(b, decodes.batch, NULL);
         }
         if (got != want) {
             snprintf(why, sizeof why, "build %ld of kind %d gave %s, want %s: %s", n, kind, gdn_strstatus(got),
@@ -155,8 +183,10 @@ int main(int argc, char **argv)
             syscall(SYS_getppid);
         }
     }
-    gdn_batch_free(batch);
-    gdn_builder_free(b);
+    gdn_batch_free(decodes.batch);
+    gdn_batch_free(buckets.batch);
+    gdn_builder_free(decodes.builder);
+    gdn_builder_free(buckets.builder);
     char line[32];
     int length = snprintf(line, sizeof line, "%lld\n", (long long)calls);
     return length == (int)write(STDOUT_FILENO, line, (size_t)length) ? 0 : 2;
