@@ -185,6 +185,20 @@ describe("int32 memory", function()
     builder:close()
   end)
 
+  it("is copied whole and filled up with zeros, as a list is", function()
+    local memory = require "gdnmeta.native.int32_memory"
+    local list, target = {}, ffi.new "int32_t[10]"
+    for n = 0, 9 do
+      each_way(list, function(value, way)
+        for k = 0, 9 do target[k] = -1 end
+        assert.is_nil(memory.copy("it", value, target, 9))
+        for k = 0, 8 do assert.are.equal(list[k + 1] or 0, target[k], way) end
+        assert.are.equal(-1, target[9], way)
+      end)
+      list[n + 1] = -2 ^ 31 + 77 * n
+    end
+  end)
+
   it("of no elements may lead nowhere", function()
     local builder = make { rules = "vllm-2026-08" }
     local meta = assert(builder:build_raw { query_start_loc = { 0 }, block_table_cols = 1,

@@ -102,7 +102,7 @@ local MAP = {
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
     "policy_fields policy containment shipped_policies" },
   { "engine.lua", "callers engine engine_step engine_async events invariants decisions transcripts" },
-  { "policy/fair", "fair shipped_policies" },
+  { "policy/fair", "fair_books fair shipped_policies" },
   { "policy/", "transcripts shipped_policies fair policy" },
   { "native/trace_cuts", "traces" },
   { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw list_arguments" },

@@ -160,6 +160,18 @@ describe("A callback that yields", function()
     end
   end)
 
+  it("leaves nothing of its arguments and results behind", function()
+    local no_yield = require "gdnmeta.policy.contained.no_yield"
+    local left = setmetatable({}, { __mode = "v" })
+    for n = 1, 9 do left[n] = {} end
+    no_yield(function(_, ...)
+      assert.are.equal(5, select("#", ...))
+      return left[7], left[8], left[9]
+    end, left[1], left[2], left[3], left[4], left[5], left[6])
+    collectgarbage()
+    assert.is_nil(next(left))
+  end)
+
   it("may run coroutines of its own", function()
     local engine = serve_all(policy_with("chunk", false, function()
       local inner = coroutine.wrap(function() coroutine.yield(7) end)

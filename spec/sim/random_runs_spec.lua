@@ -3,6 +3,7 @@
 local flat = require "spec.support.flat"
 local golden = require "spec.support.golden"
 local sim = require("gdnmeta").sim
+local wall_clock = require "gdnmeta.sim.wall_clock"
 local texts = require "spec.support.step_texts"
 
 local random = math.random
@@ -83,6 +84,13 @@ describe("Runs #lua", function()
     local lines = {}
     for case = 1, CASES do lines[case] = line_of(case) end
     golden("random-runs", table.concat(lines, "\n") .. "\n")
+  end)
+
+  it("are timed by a clock that goes as fast as the processor's, in nanoseconds", function()
+    local clock, wall = os.clock(), wall_clock()
+    repeat until os.clock() - clock > 0.02 -- seconds
+    local passed = wall_clock() - wall
+    assert.is_true(passed > 0.015e9 and passed < 100e9, passed)
   end)
   teardown(function() math.randomseed(os.time()) end)
 end)

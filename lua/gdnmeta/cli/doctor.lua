@@ -78,16 +78,16 @@ local CHECKS = {
 }
 
 function M.run()
-  local missing = 0
+  local is_missing = false
   for _, c in ipairs(CHECKS) do
     local name, needed, check = c[1], c[2], c[3]
     local text, why, how = check()
     local mark = text and "ok" or needed and "MISSING" or "-"
     print(("%-8s %-9s %s"):format(mark, name, text or why))
     if not text and how then print(("%-8s %-9s   %s"):format("", "", how)) end
-    if not text and needed then missing = missing + 1 end
+    if not text and needed then is_missing = true end
   end
-  return missing > 0 and 1 or 0
+  return is_missing and 1 or 0
 end
 
 return M

@@ -124,26 +124,33 @@ local function facts(o)
   }
 end
 
+-- Fields that begin as false, for nil would be an unknown field of an engine, a mistake of the caller.
+local UNSET = {
+  "oldest", "newest", "queue", "closed", "recording", "policy", "policy_source", "hooks", "observer",
+  "any_left", "has_paused",
+  "is_hungry", -- a running request found no memory after the admissions
+  "is_tight", -- a request was preempted for memory, and no token was emitted since
+  "bare", -- nothing that it calls can yield, see change_rules.lua
+  "is_open", "is_opened", "obeys_holds", -- of one packing
+}
+-- Fields that begin as 0.
+local COUNTS = {
+  "now", "step_number", "verify_round", "arrivals", "num_running", "in_flight", "num_fixes",
+  "slots_coming", "kv_coming", "pause_turn", "looks",
+  "roster", "held_steps", -- changes of the running list; steps with held requests only
+  "heard", -- the last step that a policy of whole steps planned
+}
+
 -- What changes from step to step.
 local function begin(self, r)
   self.requests, self.fifo, self.users, self.classes = r, fifo.new(r), name_numbers.new(), name_numbers.new()
-  self.now, self.step_number, self.turn, self.verify_round, self.arrivals = 0, 0, 1, 0, 0
-  self.num_running, self.in_flight, self.num_fixes, self.any_left = 0, 0, 0, false
-  -- Not nil: an unknown field of an engine is a mistake of the caller.
-  self.oldest, self.newest, self.queue, self.closed, self.recording = false, false, false, false, false
-  self.policy, self.policy_source, self.hooks = false, false, false
-  self.slots_coming, self.kv_coming, self.policy_enabled = 0, 0, true
+  for _, name in ipairs(UNSET) do self[name] = false end
+  for _, name in ipairs(COUNTS) do self[name] = 0 end
+  self.turn, self.policy_enabled = 1, true
   self.starved_before = -1 -- a prompt that the decodes of the last step left too little for
-  self.pause_turn, self.has_paused = 0, false
-  self.is_hungry = false -- a running request found no memory after the admissions
-  self.roster, self.held_steps = 0, 0 -- changes of the running list; steps with held requests only
-  self.heard = 0 -- the last step that a policy of whole steps planned
   self.claimant, self.claim_roster = -1, 0 -- no request may be evicted for it, while those run
-  self.is_open, self.is_opened, self.looks, self.obeys_holds = false, false, 0, false -- of one packing
-  self.bare = false -- nothing that it calls can yield, see change_rules.lua
-  self.is_tight = false -- a request was preempted for memory, and no token was emitted since
   self.gone, self.announced, self.stats = {}, {}, {}
-  self.observer, self.observers = false, {}
+  self.observers = {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
   self.checkpoints, self.pinned = setmetatable({}, { __mode = "k" }), {}
   for _, name in ipairs(STATS) do self.stats[name] = 0 end

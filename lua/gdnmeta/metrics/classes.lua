@@ -2,24 +2,24 @@
 -- client can make the page grow by inventing names.
 local LONGEST = 64 -- bytes of a label
 
--- UTF-8 by Unicode's table 3-7, for a scraper refuses a page that is not: lead byte, least and most of the
--- second byte, continuation bytes.
+-- UTF-8 by Unicode's table 3-7, for a scraper refuses a page that is not: lead byte, continuation bytes,
+-- least and most of the first of them.
 local function sequence(lead)
-  if lead < 0x80 then return 0, 0, 0 end
-  if lead >= 0xC2 and lead <= 0xDF then return 0x80, 0xBF, 1 end
+  if lead < 0x80 then return 0 end
+  if lead >= 0xC2 and lead <= 0xDF then return 1, 0x80, 0xBF end
   if lead >= 0xE0 and lead <= 0xEF then
-    return lead == 0xE0 and 0xA0 or 0x80, lead == 0xED and 0x9F or 0xBF, 2
+    return 2, lead == 0xE0 and 0xA0 or 0x80, lead == 0xED and 0x9F or 0xBF
   end
   if lead >= 0xF0 and lead <= 0xF4 then
-    return lead == 0xF0 and 0x90 or 0x80, lead == 0xF4 and 0x8F or 0xBF, 3
+    return 3, lead == 0xF0 and 0x90 or 0x80, lead == 0xF4 and 0x8F or 0xBF
   end
 end
 
 local function is_utf8(text)
   local at = 1
   while at <= #text do
-    local least, most, more = sequence(text:byte(at))
-    if not least then return false end
+    local more, least, most = sequence(text:byte(at))
+    if not more then return false end
     for k = 1, more do
       local byte = text:byte(at + k)
       local low, high = k == 1 and least or 0x80, k == 1 and most or 0xBF

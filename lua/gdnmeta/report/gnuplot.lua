@@ -44,7 +44,7 @@ end
 
 -- Colours become variables; what gnuplot writes and a page does not need goes.
 local function dress(svg, title)
-  svg = svg:gsub("^.-<svg", "<svg", 1):gsub("<title>Gnuplot</title>%s*<desc>.-</desc>", "")
+  svg = svg:gsub("^.-<svg", "<svg"):gsub("<title>Gnuplot</title>%s*<desc>.-</desc>", "")
   -- Dots are references to an id, and a page would hold it many times.
   local dot = "<use xlink:href='#gpPt6' transform='translate%(([%d.]+),([%d.]+)%) scale%(([%d.]+)%)' color="
   svg = svg:gsub(dot, "<circle cx='%1' cy='%2' r='%3' stroke='none' fill=")

@@ -5,13 +5,11 @@ local sort = table.sort
 
 local PAIR = { "", "" }
 
-local f, a, b, c, d, e, g -- the call under way; taken up before anything else can run
+local f, a, b, c, d, e, g -- the call under way; read before anything else can run
 local x, y, z -- what it gave
 
 local function compare()
-  local call = f
-  f = nil
-  x, y, z = call(a, b, c, d, e, g)
+  x, y, z = f(a, b, c, d, e, g)
 end
 
 --- call(...) in a place where a yield is an error like any other. What `call` raises is raised.
@@ -22,7 +20,7 @@ local function bounded(call, ...)
   a, b, c, d, e, g = ...
   sort(PAIR, compare)
   local first, second, third = x, y, z
-  a, b, c, d, e, g, x, y, z = nil, nil, nil, nil, nil, nil, nil, nil, nil
+  f, a, b, c, d, e, g, x, y, z = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
   return first, second, third
 end
 
