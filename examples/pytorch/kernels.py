@@ -72,7 +72,7 @@ class World:
         self.args, small = args, args.tiny or args.device == "cpu"
         self.sizes = (TINY if small else SERVED)._replace(drafts=drafts)
         self.dtype = getattr(torch, args.dtype or ("float32" if small else "bfloat16"))
-        steps = args.steps or (40 if args.quick else 1000)
+        steps = args.steps or (150 if args.quick else 1000)
         self.schedule = Schedule(
             drafts=drafts,
             seats=6 if small else 48,
@@ -89,7 +89,7 @@ class World:
     def run(self, graphs: bool, brings: bool):
         runner = Runner(self.schedule, [self.layer], self.inputs, self.args.device, graphs, brings)
         out, served = runner.run(self.schedule)
-        ran = " ".join(f"{name} {count}" for name, count in sorted(runner.ran.items()))
+        ran = ", ".join(f"{name} {count}" for name, count in [*sorted(runner.ran.items()), *runner.asked.items()])
         return compare.difference(out, self.alone, served), ran
 
     def compared(self, graphs: bool):

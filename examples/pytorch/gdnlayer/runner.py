@@ -75,6 +75,7 @@ class Runner:
     def __init__(self, schedule, layers, inputs, device: str, graphs: bool, brings: bool = True) -> None:
         self.layers, self.inputs, self.graphs, self.brings = layers, inputs, graphs, brings
         drafts = layers[0].sizes.drafts
+        self.checks = not graphs  # checked builds are never skipped, so graphs do without
         self.builder = Builder(
             device=device,
             max_num_seqs=schedule.seats,
@@ -85,13 +86,13 @@ class Runner:
             max_requests=schedule.seats,
             max_blocks_per_row=drafts + 2,
             num_slots=schedule.num_slots,
+            check=self.checks,
         )
         self.builder.set_blocks(0, range(schedule.seats), schedule.tables)
         self.batch = self.builder.batch()
         self.ran = Counter()
-        self.memory = (
-            torch.cuda.graph_pool_handle() if graphs and inputs.x.is_cuda else None
-        )  # graphs never run side by side
+        # One for all graphs, which never run side by side.
+        self.memory = torch.cuda.graph_pool_handle() if graphs and inputs.x.is_cuda else None
         self.buckets = {}
         for rows, tokens in schedule.buckets:
             bucket = self.buckets[rows, tokens] = Bucket(self, rows, tokens)
@@ -137,5 +138,11 @@ class Runner:
             bucket, n = self.step(step.rows, step.tokens, step.bucket), len(step.tokens)
             out.index_copy_(0, bucket.numbers[:n], bucket.out[:n])
             served[step.tokens[step.accepted]] = True
+        if out.is_cuda:
+            torch.cuda.synchronize()
+        violation = self.builder.check_result() if self.checks else None
+        if violation:
+            raise AssertionError(violation.message)
+        self.asked = {name: count for name, count in self.builder.counters().items() if count}
         self.builder.close()
         return out, served.to(out.device)
