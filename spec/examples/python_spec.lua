@@ -74,7 +74,7 @@ describe("examples/pytorch/gdnmeta #lua", function()
   it_runs("has every option by its name", function() suite("test_options.py", 4) end)
   it_runs("refuses what is wrong by name, value and what it wants", function() suite("test_misuse.py", 6) end)
   it_runs("takes tables and arrays on a device where they are", function()
-    suite("test_device.py", 5, "GDNMETA_LIBCUDA=$PWD/build/libfakecuda.so")
+    suite("test_device.py", 6, "GDNMETA_LIBCUDA=$PWD/build/libfakecuda.so")
   end)
 
   it_runs("tells mypy its types", function()

@@ -74,6 +74,14 @@ class Exporter(Interface):
         return gdnmeta._tensor._new(ctypes.addressof(out), b"dltensor", None)
 
 
+def read(array):
+    values = np.empty(array.shape, array.dtype)
+    at, size = ctypes.c_void_p(values.ctypes.data), ctypes.c_size_t(values.nbytes)
+    call("cuMemcpyDtoHAsync_v2", at, array.memory, size, None)
+    call("cuStreamSynchronize", None)
+    return values
+
+
 def make(**options):
     return gdnmeta.Builder(
         **{**dict(device="cuda", max_num_seqs=4, num_speculative_tokens=2, num_slots=100), **options}
@@ -189,6 +197,39 @@ class Devices(unittest.TestCase):
         for refused, kind, message in refusals:
             with self.subTest(message), self.assertRaisesRegex(kind, message):
                 refused()
+
+    def test_pools_are_brought_where_they_are(self):
+        values = np.arange(100 * 6, dtype=np.float32).reshape(100, 2, 3)
+        brought, shifted = values.copy(), values.copy()
+        brought[1] = values[3]
+        shifted[1, :, :1] = values[1, :, 2:]
+        with make(full_cuda_graph="mixed", max_rows=6) as builder, builder.batch() as batch:
+            address = builder.capture(rows=6, tokens=16).decode_state_indices.data
+            columns = dict(drafts=[-1, 2], accepted=[3, 2], prompt_done=True, blocks=[[1, 2, 3], [4, 5, 6]])
+            batch.set(query_len=[1, 3], seq_len=[41, 43], **columns)
+            batch.pad(6, 16)
+            meta = builder.build(batch)
+            self.assertEqual(meta.decode_state_indices.data, address)
+            self.assertEqual(meta.token_class.tolist(), [2, 1, 1, 1] + [0] * 12)
+            for form in (Exporter, Interface):
+                pools = [form(values, np.float32), form(values + 1, np.float32)]
+                builder.bring_states(pools)
+                np.testing.assert_array_equal([read(pool) for pool in pools], [brought, brought + 1])
+                builder.bring_windows(pool := form(values, np.float32))
+                np.testing.assert_array_equal(read(pool), shifted)
+            elsewhere = Exporter(values, np.float32)
+            elsewhere.ordinal = 1
+            for message, pool in (
+                ("pools is on the CPU, want cuda:0", values),
+                ("pools is on device .*, want cuda:0", elsewhere),
+                ("pools has 99 slots, want at least 100", Exporter(values[:99], np.float32)),
+            ):
+                with self.assertRaisesRegex(ValueError, message):
+                    builder.bring_states(pool)
+        with gdnmeta.Builder(device="cpu", num_slots=100) as builder:
+            for pool in (Interface(values, np.float32), Exporter(values, np.float32)):
+                with self.assertRaisesRegex(ValueError, "pools is on .*, want the CPU"):
+                    builder.bring_states(pool)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Pools of states and windows, as arguments: tensors of a builder's device by DLPack, of any type, or
-numpy arrays."""
+"""Pools of states and windows, as arguments: tensors of a builder's device, of any type, by DLPack or
+__cuda_array_interface__, or numpy arrays."""
 
 from __future__ import annotations
 
@@ -56,11 +56,22 @@ def _from_dlpack(name: str, value: Any, device: Device) -> Pool:
     return Pool((t.data or 0) + t.byte_offset, shape, strides, t.bits * t.lanes // 8)
 
 
+def _from_interface(name: str, interface: Any, device: Device) -> Pool:
+    if device[0] == CONSTANTS["GDN_DL_CPU"]:
+        raise ValueError(f"{name} is on a CUDA device, want the CPU")
+    shape, size = tuple(interface["shape"]), np.dtype(interface["typestr"]).itemsize
+    steps = interface.get("strides")
+    strides = tuple(step // size for step in steps) if steps else contiguous(shape)
+    return Pool(interface["data"][0] or 0, shape, strides, size)
+
+
 def _pool(name: str, value: Any, ndim: int, slots: int, device: Device) -> Pool:
     if isinstance(value, np.ndarray):
         pool = _from_array(name, value, device)
     elif hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         pool = _from_dlpack(name, value, device)
+    elif hasattr(value, "__cuda_array_interface__"):
+        pool = _from_interface(name, value.__cuda_array_interface__, device)
     else:
         raise TypeError(wrong(name, value, "a tensor or a list of tensors"))
     shape, least = list(pool.shape), "[slots, ...]" if ndim == 2 else "[slots, channels, length]"
