@@ -49,7 +49,7 @@ def fastest(run, seconds: float) -> float:
 def measure(sizes, ops, device: str, dtype, layers: int, seconds: float):
     """(eager, graph) in microseconds."""
     rows, count = step_of(sizes.drafts)
-    seats, exact, padded = len(rows["seq_len"]), (len(rows["seq_len"]), count), (32, 512)
+    seats, exact, padded = len(rows["seq_len"]), (len(rows["seq_len"]), count), (24, 512)
     own = 1 + np.arange(seats * (sizes.drafts + 1)).reshape(seats, -1)
     case = SimpleNamespace(
         seats=seats,

@@ -95,7 +95,7 @@ class Layer:
 
     def speculative(self, d: Derived, x, g, beta, out) -> None:
         """The state after each token of a row goes to a slot of its own, for any number of drafts may be
-        accepted."""
+        accepted. A row that has ended goes on with a token that is not its own, into the null slot."""
         t, pool, sizes = d.t, self.pool, self.sizes
         window = self.spec_window(d)
         y, _ = self.ops.conv(x, self.weight, F.pad(window, (1, 0)), d.spec_bounds, d.spec_chunks)
@@ -105,10 +105,9 @@ class Layer:
         for column in range(t.drafts + 1):
             live = d.live[:, column]
             places = d.spec_places[:, column].clamp(max=t.tokens - 1)
-            o, after = self.ops.recurrent(
+            o, state = self.ops.recurrent(
                 *(part.index_select(0, places) for part in (q, k, v, g, beta)), state
             )
-            state = torch.where(row(live, after), after, state)
             pool.states.index_copy_(0, d.spec_slots[:, column], state)
             to = torch.where(live, t.spec_token_indx.index_select(0, places), t.tokens)
             out.index_copy_(0, to, o)
