@@ -306,7 +306,11 @@ typedef struct gdn_tensor {
  * padding, for rows without tokens whose block is the null slot, for every row of a strict capture, and in
  * place of a bad value found on the device. A fresh row reads 0 in either case. Where pad_slot_id is -1, a
  * kernel can thus tell the two apart: it skips -1, and 0 is a row of the pool that no row writes, so that
- * zeros kept there are what a fresh row starts from. */
+ * zeros kept there are what a fresh row starts from.
+ *
+ * With full_cuda_graph, no buffer of state or read indices has slots of an earlier step, behind a tensor or where the
+ * step has none: a graph that is replayed out of turn finds slots of the last build, pad_slot_id, or on a new CPU
+ * builder 0. (poison writes over them instead.) */
 typedef struct gdn_metadata {
     int64_t step;                  /* successful builds so far; a view of another step is stale */
     int32_t num_prefills;          /* rows from the first on that has more tokens than one, or (strict) nothing

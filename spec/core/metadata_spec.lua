@@ -1,5 +1,6 @@
 -- Whole steps, their fields worked out by hand from the rules, as a Lua host reads them.
 local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
 local raises = require "spec.support.raises"
 
 local FIELDS = { "num_prefills", "num_prefill_tokens", "num_decodes", "num_decode_tokens",
@@ -68,6 +69,8 @@ describe("metadata", function()
       non_spec_conv_shift = { 0, 0, 0 },
     }, contents(meta))
     assert.are.same({ 2048 }, meta.batch_ptr.shape)
+    local c = lib.gdn_builder_metadata(builder.handle) -- C has nums_dict's tot as num_tiles
+    assert.are.same({ 11, 11, 11 }, { c.num_tiles, meta.num_tiles, meta.nums_dict[8].tot })
     assert.are.same({ 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2 }, head(meta.batch_ptr))
     assert.are.same({ 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0 }, head(meta.token_chunk_offset_ptr))
     builder:close()

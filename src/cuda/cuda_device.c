@@ -92,6 +92,7 @@ static gdn_status allocate(gdn_device *device, gdn_arena *arena, gdn_error *erro
     gdn_cu r = d->driver.cuMemAlloc(&d->arena, arena->bytes);
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemAlloc of %zu bytes of outputs", arena->bytes);
     arena->base = (char *)(uintptr_t)d->arena;
+    gdn_arena_doubt(arena); /* the memory is whatever it was */
     return gdn_cuda_leave(d, pushed, status, error);
 }
 

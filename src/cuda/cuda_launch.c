@@ -106,6 +106,7 @@ gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_in
     if (!status) status = gdn_cuda_refuse_capturing(d, stream, "build before the capture begins", error);
     if (!status) status = fill(d, arena, inputs, stream, error);
     if (status) d->payload.filled_from = NULL; /* a context that is lost takes the outputs with it */
+    if (status && !entered) gdn_arena_doubt(arena);
     if (!entered) (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
     return status;
 }

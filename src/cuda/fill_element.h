@@ -143,7 +143,7 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
         break;
     case GDN_FILL_PREFILL_BOUNDS: out[e] = gdn_unpack(payload, c->start, row) - h->num_decode_tokens; break;
     case GDN_FILL_KEPT_OFFSETS: out[e] = gdn_unpack(payload, h->kept_offset, e); break;
-    case GDN_FILL_KEPT_STATES: out[e] = gdn_kept_state(h, g, c, payload, e); break;
+    case GDN_FILL_KEPT_STATES: out[e] = is_live ? gdn_kept_state(h, g, c, payload, e) : h->pad_slot; break;
     case GDN_FILL_KEPT_STARTS: wide[e] = gdn_unpack(payload, h->kept_start, e); break;
     case GDN_FILL_KEPT_ROWS: wide[e] = gdn_kept_row(h, payload, e); break;
     case GDN_FILL_CLASSES:

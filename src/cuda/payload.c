@@ -225,7 +225,7 @@ static void plan_groups(gdn_payload *y, const gdn_fill_inputs *in, const source 
     }
 }
 
-void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in)
+void gdn_payload_plan(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_config *c = &in->settings->config;
     const gdn_partition *p = in->partition;
@@ -235,6 +235,8 @@ void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inp
            rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
 
     memset(h, 0, offsetof(gdn_head, segments));
+    h->classes[GDN_SPEC].emitted = 1; /* where the class has no rows, its old slots may have to be cleared */
+    h->classes[GDN_NON_SPEC].emitted = 1;
     y->packer.num_pieces = 0;
     y->free = y->scratch;
     y->packer.bytes = gdn_up16((size_t)c->num_groups * sizeof *y->groups);

@@ -45,10 +45,10 @@ static inline int32_t *gdn_payload_take(gdn_payload *y, uint32_t n)
 }
 
 /* Decides on the payload and fills the launch's head, but for head.faults. */
-void gdn_payload_plan(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in);
+void gdn_payload_plan(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *in);
 
 /* Part of the plan: the outputs, the launch's blocks and what they stage. */
-void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in);
+void gdn_payload_plan_outputs(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *in);
 
 /* Writes packer.bytes bytes. */
 void gdn_payload_write(const gdn_payload *y, unsigned char *to);

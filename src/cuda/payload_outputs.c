@@ -10,15 +10,22 @@ typedef struct part {
     int32_t first, live;
 } part;
 
-static void add(gdn_payload *y, const gdn_tensor *view, int kind, int spec, uint32_t groups, size_t stride, part of)
+/* Slots are written as far as those of the last step reach: what stands behind the view, or where there is none, is
+ * padding then. */
+static void add(gdn_payload *y, gdn_arena *arena, gdn_field field, const gdn_tensor *view, int kind, int spec,
+                uint32_t groups, size_t stride, part of)
 {
     gdn_head *h = &y->launch->head;
-    uint32_t n = (uint32_t)view->shape[0] * (uint32_t)view->shape[1];
-    if (!view->data || !n) return;
+    int32_t length = view->data ? view->shape[0] * view->shape[1] : 0;
+    int32_t columns = length ? view->shape[1] : 1, holds_slots = arena->live[field] >= 0;
+    if (!length) of = (part){ 0, 0 };
+    if (holds_slots && of.live > length / columns) of.live = length / columns; /* vLLM cuts such arrays */
+    uint32_t n = (uint32_t)gdn_arena_reach(arena, field, of.live * columns, length);
+    if (!n) return;
     h->first_block[h->num_segments] = y->blocks;
     h->segments[h->num_segments++] =
-        (gdn_segment){ .out = (uint64_t)(uintptr_t)view->data, .stride = (uint32_t)stride, .per_group = n,
-                       .elements = n * groups, .kind = (uint16_t)kind, .spec = (uint16_t)spec,
+        (gdn_segment){ .out = (uint64_t)(uintptr_t)gdn_arena_at(arena, field, 0), .stride = (uint32_t)stride,
+                       .per_group = n, .elements = n * groups, .kind = (uint16_t)kind, .spec = (uint16_t)spec,
                        .first = (uint32_t)of.first, .live = (uint32_t)of.live };
     y->blocks += (n * groups + GDN_THREADS - 1) / GDN_THREADS;
 }
@@ -63,15 +70,16 @@ static uint32_t staged_room(const gdn_head *h)
     X(batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1, TO_TILES, tiles)                        \
     X(live_counts, GDN_FILL_COUNTS, GDN_NON_SPEC, 1, NONE, all)                           \
     X(checkpoint_offsets, GDN_FILL_KEPT_OFFSETS, GDN_NON_SPEC, 1, NONE, all)              \
-    X(checkpoint_state_indices, GDN_FILL_KEPT_STATES, GDN_NON_SPEC, groups, STRIDE, all)  \
+    X(checkpoint_state_indices, GDN_FILL_KEPT_STATES, GDN_NON_SPEC, groups, STRIDE, kept) \
     X(checkpoint_cu_starts, GDN_FILL_KEPT_STARTS, GDN_NON_SPEC, 1, NONE, all)             \
     X(checkpoint_rows, GDN_FILL_KEPT_ROWS, GDN_NON_SPEC, 1, NONE, all)
 
 #define ONE(name, kind, spec, groups, stride, part) +1
 _Static_assert(GDN_MAX_SEGMENTS == 0 OUTPUTS(ONE), "kernel_params.h: GDN_MAX_SEGMENTS is the number of OUTPUTS here");
 
-/* Every element of every view, and nothing else, is written: the views say how long the outputs are. */
-void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_fill_inputs *in)
+/* Every element of every view is written, and nothing else but slots of the last step: the views say how long the
+ * outputs are. */
+void gdn_payload_plan_outputs(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     uint32_t groups = (uint32_t)in->settings->config.num_groups;
@@ -88,6 +96,7 @@ void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_
     part spec_tokens = { 0, p->num_spec_decode_tokens };
     part tokens_of_rest = { 0, p->tokens - p->num_spec_decode_tokens };
     part chunks = { 0, p->chunks }, with_chunks = { 0, p->num_non_spec - p->chunk_row }, tiles = { 0, p->tiles };
+    part kept = { 0, p->num_kept_rows };
     gdn_metadata m = { 0 };
     gdn_metadata_set(&m, arena, in->settings, p);
     y->blocks = 0;
@@ -95,7 +104,8 @@ void gdn_payload_plan_outputs(gdn_payload *y, const gdn_arena *arena, const gdn_
 #define STRIDE(name) arena->group_stride[GDN_FIELD_##name]
 #define NONE(name) 0
 #define TO_TILES(name) arena->offset[GDN_FIELD_token_chunk_offset_ptr] - arena->offset[GDN_FIELD_##name]
-#define ADD(name, kind, spec, groups, stride, part) add(y, &m.name, kind, spec, groups, stride(name), part);
+#define ADD(name, kind, spec, groups, stride, part) \
+    add(y, arena, GDN_FIELD_##name, &m.name, kind, spec, groups, stride(name), part);
     OUTPUTS(ADD)
     y->room = staged_room(head);
 }

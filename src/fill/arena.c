@@ -26,6 +26,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
         arena->capacity[GDN_FIELD_##name] = (int32_t)count;                                                            \
         arena->offset[GDN_FIELD_##name] = at;                                                                          \
         arena->group_stride[GDN_FIELD_##name] = per_group ? size : 0;                                                  \
+        arena->live[GDN_FIELD_##name] = per_group && c->full_cuda_graph ? 0 : -1;                                      \
         at += count ? (per_group ? (size_t)c->num_groups : 1) * size : 0;                                              \
     }
     GDN_FIELDS(X)
@@ -43,13 +44,33 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
 void gdn_arena_forget(gdn_arena *arena)
 {
     for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) arena->used[f] = arena->capacity[f];
+    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) arena->live[f] = arena->live[f] < 0 ? -1 : 0; /* no slots, either */
+}
+
+void gdn_arena_doubt(gdn_arena *arena)
+{
+    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++)
+        if (arena->live[f] >= 0) arena->live[f] = arena->capacity[f];
+}
+
+int32_t gdn_arena_reach(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length)
+{
+    int32_t live = arena->live[field], reach = live > length ? live : length;
+    if (live < 0) return length;
+    if (filled == live && length == arena->shown[field] && reach < arena->reached[field])
+        reach = arena->reached[field];
+    arena->live[field] = filled;
+    arena->shown[field] = length;
+    arena->reached[field] = reach;
+    return reach;
 }
 
 int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length)
 {
-    int32_t *used = &arena->used[field], end = *used < length ? *used : length;
+    int32_t reach = gdn_arena_reach(arena, field, filled, length);
+    int32_t *used = &arena->used[field], end = *used < reach ? *used : reach;
     if (end < filled) end = filled;
-    if (*used <= length || *used < filled) *used = filled;
+    if (*used <= reach || *used < filled) *used = filled;
     return end;
 }
 

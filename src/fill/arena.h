@@ -23,6 +23,9 @@ typedef struct gdn_arena {
     size_t group_stride[GDN_NUM_FIELDS]; /* bytes from group to group; 0: the groups share one buffer */
     int32_t capacity[GDN_NUM_FIELDS];  /* elements of one buffer */
     int32_t used[GDN_NUM_FIELDS];      /* elements from here on are known to hold the padding */
+    int32_t live[GDN_NUM_FIELDS];      /* elements in front that may name slots of the last step, of fields whose slots
+                                          a captured graph may read; -1: of others */
+    int32_t shown[GDN_NUM_FIELDS], reached[GDN_NUM_FIELDS]; /* what gdn_arena_reach was told and told for it */
     int64_t padding[GDN_NUM_FIELDS];   /* which, of fields whose padding is not the same in every step */
 } gdn_arena;
 
@@ -32,8 +35,16 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
 /* Nothing is known to be padded: after allocation, or when someone wrote over the arena. */
 void gdn_arena_forget(gdn_arena *arena);
 
+/* A step writes `filled` elements and hands out `length`: how far those reach that must not stay as they are, for a
+ * graph may read slots of the last step behind them, or where this step has no view at all. Takes note. A step as
+ * long as the last one gets the same answer: it may be the same step, which a device need not be given again. */
+int32_t gdn_arena_reach(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length);
+
+/* Nothing is known of what was written: slots may lie anywhere. */
+void gdn_arena_doubt(gdn_arena *arena);
+
 /* Elements [0, filled) were just written, a view of `length` elements is handed out: returns the end
- * of the stretch [filled, end) that must be padded now, and takes note. */
+ * of the stretch [filled, end) that must be padded now, which reaches as far as gdn_arena_reach, and takes note. */
 int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length);
 
 /* The same where padding is `value`, which may be another than that of the step before. */

@@ -102,6 +102,29 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
                                                   p->checkpoint_every);
 }
 
+/* A graph may read slots that this step has no tensor of: they are nobody's now. */
+static void clear_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field)
+{
+    pad32(arena, field, in->settings->config.num_groups, 0, 0, in->settings->config.pad_slot_id);
+}
+
+static void clear_absent(gdn_arena *arena, const gdn_fill_inputs *in)
+{
+    const gdn_partition *p = in->partition;
+    if (!p->speculative) {
+        clear_slots(arena, in, GDN_FIELD_spec_state_indices_tensor);
+        clear_slots(arena, in, GDN_FIELD_spec_read_state_indices);
+    } else if (!p->mixed) {
+        clear_slots(arena, in, GDN_FIELD_non_spec_state_indices_tensor);
+        clear_slots(arena, in, GDN_FIELD_non_spec_read_state_indices);
+    }
+    if (!p->has_prefills) {
+        clear_slots(arena, in, GDN_FIELD_prefill_state_indices);
+        clear_slots(arena, in, GDN_FIELD_prefill_read_state_indices);
+    }
+    if (!p->has_checkpoints) clear_slots(arena, in, GDN_FIELD_checkpoint_state_indices);
+}
+
 void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
@@ -109,6 +132,7 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
         gdn_fill_bucket(arena, in);
         return;
     }
+    if (in->settings->config.full_cuda_graph) clear_absent(arena, in);
     if (p->speculative) {
         fill_spec(arena, in);
         fill_token_lists(arena, p);
