@@ -11,12 +11,13 @@ local EINVAL = -1
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 local open, collect = exported.open, exported.collect
 
-local TYPES = { int32 = { 0, 32, "int32_t *" }, int64 = { 0, 64, "int64_t *" }, bool = { 6, 8, "uint8_t *" } }
+local TYPES = { int32 = { 0, 32, "int32_t *" }, int64 = { 0, 64, "int64_t *" }, bool = { 6, 8, "uint8_t *" },
+                uint8 = { 1, 8, "uint8_t *" } }
 
 local function elements(export, read)
   local t, out = export.dl_tensor, {}
   local n = tonumber(t.shape[0] * (t.ndim == 2 and t.shape[1] or 1))
-  local type_ = t.code == 6 and "uint8_t" or ("int%d_t"):format(t.bits)
+  local type_ = t.bits == 8 and "uint8_t" or ("int%d_t"):format(t.bits)
   local memory = read and read(t.data, n * t.bits / 8) or t.data
   local values = ffi.cast(type_ .. " *", memory)
   for i = 0, n - 1 do
@@ -71,7 +72,8 @@ describe("An exported tensor", function()
 
       it("is the view's memory, element by element, whichever it is", function()
         local seen = {}
-        for _, made in ipairs { { open, true }, { open, false }, { exported.open_kept } } do
+        for _, made in ipairs { { open, true }, { open, false }, { exported.open_kept },
+                           { exported.open_bucket } } do
           batch:close()
           builder:close()
           builder, batch = made[1](device, made[2])

@@ -32,6 +32,20 @@ function M.open_kept(device)
   return builder, batch
 end
 
+--- A step of a bucket, which has every tensor: a decode, a speculative row, a prompt, and padding.
+function M.open_bucket(device)
+  local builder = assert(gdn.builder { device = device, max_num_seqs = 4, max_num_batched_tokens = 400,
+    num_groups = 2, num_speculative_tokens = 1, full_cuda_graph = "mixed" })
+  local batch = assert(builder:batch())
+  for n, row in ipairs { { 1, 9, -1 }, { 2, 9, 1 }, { 130, 130, -1 } } do
+    batch:add { query_len = row[1], seq_len = row[2], drafts = row[3], prompt_done = n < 3,
+                blocks = { { 2 * n, 2 * n + 1 }, { 2 * n, 2 * n + 1 } } }
+  end
+  batch:pad(4, 200)
+  assert(builder:build(batch))
+  return builder, batch
+end
+
 function M.collect()
   collectgarbage()
   collectgarbage()
