@@ -116,8 +116,8 @@ function Batch:pad(rows, tokens)
   return true
 end
 
---- Say which elements of the device's arrays belong to a row (see borrow_device_seq_lens). Rows that are
---- not told about take the elements of their own number.
+--- Say which elements of the device's arrays belong to a row (see borrow_device_seq_lens). Rows
+--- without an index take the elements of their own number.
 ---@param row integer 0-based, as push and add returned it
 ---@param seq_index integer 0-based; -1: the row's number
 ---@param accepted_index integer|nil likewise, default -1

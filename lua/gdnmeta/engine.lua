@@ -49,7 +49,7 @@ local function check_stream(stream)
   end
 end
 
--- Announce who left, then let go of them.
+-- Announce the requests that left, then let go of them.
 local function bury(self)
   local gone = self.gone
   for n = 1, #gone do

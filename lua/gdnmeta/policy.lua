@@ -87,7 +87,7 @@ end
 
 local load_shipped
 
--- The policy of checked fields; strings and numbers become what the engine asks for.
+-- The policy of checked fields; strings and numbers become what the engine calls.
 local function assemble(fields, name, trusted)
   local policy, has_code = {}, false
   if fields.order then

@@ -44,7 +44,7 @@ local function put(self, line)
   self.bytes = self.bytes + #line
 end
 
--- The end line is reserved in max_bytes; what came after the last line is told if there is more: news, and
+-- The end line is reserved in max_bytes; what came after the last line is written if there is more: news, and
 -- steps up to `number` in which nothing ran.
 local function finish(self, why, number)
   local document = { after = number }

@@ -1,35 +1,21 @@
 -- Parts of the simulator by themselves, over grids of small inputs: what comes of each, against
 -- spec/goldens/texts.
-local acceptance = require "gdnmeta.sim.acceptance"
 local identical_runs = require "gdnmeta.report.identical_runs"
-local classes = require "gdnmeta.sim.classes"
 local compare = require "gdnmeta.report.compare"
 local cost = require "gdnmeta.sim.cost"
 local fairness = require "gdnmeta.sim.fairness"
 local fit = require "gdnmeta.sim.fit"
-local flat = require "spec.support.flat"
 local numbers = require "gdnmeta.sim.numbers"
-local golden = require "spec.support.golden"
+local noted = require "spec.support.noted"
 local max_rate = require "gdnmeta.report.max_rate"
-local load = require "gdnmeta.sim.requests"
 local nnls = require "gdnmeta.sim.nnls"
 local histogram = require "gdnmeta.sim.histogram"
 local sweep = require "gdnmeta.report.sweep"
 local timeline = require "gdnmeta.sim.timeline"
 local workload = require "gdnmeta.sim.workload"
 
-local parts
-local function note(name, ...)
-  local n, list = select("#", ...), {}
-  for i = 1, n do
-    local value = select(i, ...)
-    list[i] = type(value) == "table" and "{ " .. flat("", value):gsub("\n", ", "):gsub("^ ", "") .. " }"
-      or type(value) == "number" and ("%.9g"):format(value) or tostring(value)
-  end
-  parts[#parts + 1] = name .. " " .. table.concat(list, " ")
-end
-
-local function check(name) golden("sim-" .. name, table.concat(parts, "\n") .. "\n") end
+local notes = noted.new "sim-"
+local note, check = notes.note, notes.check
 
 -- Steps as a server would log them, from a planted model.
 local function logged(planted, n, noise, attends)
@@ -47,7 +33,7 @@ local function logged(planted, n, noise, attends)
 end
 
 describe("Of the simulator #lua", function()
-  before_each(function() parts = {} end)
+  before_each(notes.clear)
 
   it("the fit of step costs", function()
     local models = {
@@ -242,65 +228,5 @@ describe("Of the simulator #lua", function()
       if t % 8 == 0 then note("fairness at " .. t, f:figures(10, t)) end
     end
     check "numbers"
-  end)
-
-  it("what is drawn at random", function()
-    local model = acceptance.new { drafts = 4, mean = 3, spread = 0.8, seed = 5, half_context = 1000 }
-    local shares = acceptance.new { drafts = 3, rates = { 0.9, 0.6, 0 }, seed = 2 ^ 32 - 1 }
-    local recorded = acceptance.new { recorded = { { 1, 3, 9 }, { 2 } } }
-    for ordinal = 1, 5 do
-      local draws, list = { model(ordinal), shares(ordinal), recorded(ordinal) }, {}
-      for i = 1, 12 do
-        list[#list + 1] = ("%d%d%d"):format(draws[1](4, 100 * i), draws[2](i % 4, 0), draws[3](4))
-      end
-      note("accepted " .. ordinal, table.concat(list, " "))
-    end
-    for _, mean in ipairs { 1, 1.5, 3, 4.9, 5 } do
-      local rates = acceptance.rates_of_mean(mean, 4)
-      for i = 1, 4 do rates[i] = tonumber(("%.6f"):format(rates[i])) end
-      note("rates of " .. mean, rates)
-    end
-    for _, o in ipairs { { drafts = 2, rates = { 1, 0 } }, { drafts = 2, rates = { 0.5, 0.6 } },
-                         { drafts = 2, rates = { 1.1, 0 } }, { drafts = 2, rates = { 1, -0.1 } },
-                           { mean = 2 },
-                         { drafts = 2, rates = { 1 } }, { drafts = 2, rates = { 1, "x" } }, { drafts = 1,
-                           mean = 2 },
-                         { drafts = 1, mean = 2.01 }, {}, { mean = 1, rates = {}, drafts = 1 },
-                           { recorded = {} },
-                         { recorded = { {} } }, { recorded = { { 1 }, 3 } }, { recorded = { { 1, 0 } } },
-                         { recorded = { { 1.5 } } }, { recorded = { { "1" } } }, { drafts = 0,
-                           rates = {} } } do
-      local ok, message = pcall(function() acceptance.new(o) end)
-      note("acceptance", o, ok or message:gsub("^[^:]*:%d+: ", ""))
-    end
-    local random = workload.random(9)
-    for _ = 1, 5 do note("random", ("%.10f"):format(random())) end
-    for i, o in ipairs { { users = 3 }, { sessions = 2 }, { sessions = 3, think = 2, users = 2 },
-      { rate = 9 },
-                         { classes = { { name = "a", share = 1, ttft = 1 }, { name = "b", share = 2,
-                           deadline = 3 } } },
-                         { skip = 2, limit = 3 }, { skip = 7 }, { skip = 8 }, { limit = 1 } } do
-      o.seed, o.workload = i, { requests = 8, rate = 2 }
-      local requests, message = load.requests(o)
-      note("load " .. i, message or requests.name, requests and requests.rate,
-        requests and requests.rate_unit,
-        requests and table.concat(requests.notices, "; "))
-      for k, r in ipairs(requests or {}) do
-        local after = r.after
-        r.after = nil
-        for j, other in ipairs(requests) do r.after = other == after and j or r.after end
-        note("  " .. k, r)
-        r.after = after
-      end
-    end
-    for _, list in ipairs { { { name = "a" } }, { { name = "a", share = 0 } }, { { name = "" } }, { 5 },
-                            { { name = "a", share = -1 } }, { { name = "a", share = 1, ttft = 0 / 0 } },
-                            { { name = "a", x = 1 } }, { { name = "a", share = 1 }, { name = "b",
-                              priority = "x" } },
-                            { { name = 5 } }, {}, { { name = "a", share = 0 }, { name = "b" } } } do
-      local ok, message = pcall(classes.assign, workload.generate { requests = 3 }, list, 1)
-      note("classes", list, ok, message)
-    end
-    check "random"
   end)
 end)

@@ -33,7 +33,7 @@ end
 
 --- Append a row. push and add both come here, so that what they take cannot differ.
 ---@param batch table open, with room for a row
----@param method string who is called, for messages
+---@param method string the one called, for messages
 ---@param table_row integer|nil nil: the batch's own
 ---@return integer row
 function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)

@@ -9,7 +9,7 @@ local SIZES = { rows = true, tokens = true }
 
 local M = {}
 
---- What is wrong with the sizes of a bucket, before the core is asked.
+--- What is wrong with the sizes of a bucket, before the core is called.
 ---@param rows any
 ---@param tokens any
 ---@return string|nil message

@@ -23,7 +23,7 @@ end
 jit.off(is_bare) -- coroutine.running does not compile
 
 --- For methods that change nothing. Raises at the line of the method's caller, as the others do.
----@param method string who is called, for the message
+---@param method string the one called, for the message
 function M.look(self, method)
   if getmetatable(self) ~= Engine then methods.colon("Engine", method, 4) end
   if self.closed then error("gdnmeta.Engine: closed", 3) end

@@ -118,7 +118,7 @@ local function reserve(e, i, tokens, drafts)
   if not e.states:covers(i, tokens, drafts) then e.states:reserve(i, tokens, drafts) end
 end
 
---- Write down who came and went in the step's lists.
+--- Write requests that came and went into the step's lists.
 function M.commit(e, step)
   local plan, r = e.plan, e.requests
   remember(e)

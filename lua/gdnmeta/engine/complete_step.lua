@@ -1,4 +1,4 @@
--- A step has run: what its rows emitted, who is finished, what is free again.
+-- A step has run: what its rows emitted, which requests finished, what is free again.
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut

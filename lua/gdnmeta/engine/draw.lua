@@ -1,4 +1,4 @@
--- An engine as a table of its requests: who runs, who waits, and how far each has come.
+-- An engine as a table of its requests: which run, which wait, and how far each has come.
 local colors = require "gdnmeta.metadata.colors"
 
 local ROWS = 16 -- requests that are shown

@@ -287,7 +287,7 @@ function M.new(requests, states, capacity, watermark, outlook, upkeep)
     decodes = int32s(n), drafts = int32s(n), chunks = int32s(n), tokens = int32s(n),
     victims = int32s(capacity),
     skipped = {}, rejects = {}, reasons = {},
-    -- What a policy sees that is asked before the first step.
+    -- What a policy sees that is called before the first step.
     slots_left = states:free_slots(), slots_aside = 0, kv_left = states.free_kv, kv_aside = 0,
     tokens_left = 0, seqs_left = 0, prefill_taken = 0,
   }, Plan)

@@ -1,5 +1,5 @@
---- One step, as the host sees it: rows as C arrays in the order of the batch, lists of who came and went.
--- The object and its arrays are reused.
+--- One step, as the host sees it: rows as C arrays in the order of the batch, lists of requests that came and
+-- went. The object and its arrays are reused.
 local ffi = require "ffi"
 local args = require "gdnmeta.native.args"
 local guarded_arrays = require "gdnmeta.engine.guarded_arrays"

@@ -53,7 +53,7 @@ function M.caller(hook)
   return hook == "stopwatch" and "the stopwatch" or "the policy's hook " .. hook
 end
 
----@param method string who is called, for the message
+---@param method string the one called, for the message
 ---@return ffi.cdata* handle gdn_builder
 function M.builder(self, method)
   if getmetatable(self) ~= Builder then M.colon("Builder", method, 4) end

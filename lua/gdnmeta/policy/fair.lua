@@ -14,7 +14,7 @@ local floor = math.floor
 local served, level, last = {}, 0, nil -- level: the least counter of the active, never less than before
 
 -- Active users, as a heap: the smallest counter first as far as `mark` knows, which lags where one was
--- served since. Counters only grow, so it is enough to look again at who comes first.
+-- served since. Counters only grow, so it is enough to look again at the first one.
 local heap, size, at, mark = {}, 0, {}, {}
 
 local function place(user, n)
@@ -77,7 +77,7 @@ local function leave(user)
   end
 end
 
--- Users with nothing here, in a ring: the one who left first is forgotten first.
+-- Users with nothing here, in a ring: the first to leave is forgotten first.
 local ring, next_in_ring, ring_place = {}, 1, {}
 
 local function forget(user)

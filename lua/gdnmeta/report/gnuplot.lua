@@ -60,7 +60,7 @@ local function dress(svg, title)
 end
 
 --- Run a script; data blocks are part of it.
----@param title string what the picture shows, for those who cannot see it
+---@param title string what the picture shows, for readers who cannot see it
 ---@param script string gnuplot commands, less the terminal
 ---@param size? table { width, height }
 ---@return string|nil svg

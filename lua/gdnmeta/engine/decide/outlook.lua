@@ -38,7 +38,7 @@ end
 local M = {}
 
 ---@param engine table
----@param headroom integer tokens a request
+---@param headroom integer tokens per request
 function M.new(engine, headroom)
   return setmetatable({ engine = engine, requests = engine.requests, headroom = headroom }, Outlook)
 end

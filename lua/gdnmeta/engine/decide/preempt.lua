@@ -103,7 +103,7 @@ local function has_leavers(e, policy, i, bound)
   return false
 end
 
---- Let running requests leave for one that waits and does not fit, where the policy says so.
+--- Evict running requests for one that waits and does not fit, if the policy says so.
 ---@return boolean ok false: the policy failed
 function M.claim(e, hooks, i, n)
   local plan, policy, r = e.plan, hooks.policy, e.requests

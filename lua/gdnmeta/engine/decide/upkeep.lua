@@ -1,6 +1,6 @@
--- State slots that those who run will need before they can go on, in mode align: each of them the columns of
--- a step with all its drafts, for a new block besides the one that it leaves. An admission leaves them to
--- those that run, who would else evict one another in turn and compute all over again.
+-- State slots that running requests will need before they can go on, in mode align: each of them the columns
+-- of a step with all its drafts, for a new block besides the one that it leaves. An admission leaves them to
+-- those that run, which would else evict one another in turn and compute all over again.
 -- With drafts a request needs no slot beyond these to come into a new block: it goes there with one draft
 -- less. Without, it holds two for a step, so that some are kept for those that move: one for each prompt of
 -- which a step can hold a chunk, and as many as decodes come to a boundary in a step on average, ends of
@@ -71,7 +71,7 @@ end
 --- One of those that run would leave. forget() follows.
 function Upkeep:leave(i)
   if not self.align then return end
-  if not self.is_counted then count_running(self) end -- nothing may have asked yet: i is among those that run
+  if not self.is_counted then count_running(self) end -- this may be the first call: i is among those that run
   count(self, self.sums, i, 0, -1)
 end
 

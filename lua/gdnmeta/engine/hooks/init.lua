@@ -62,7 +62,7 @@ function Hooks:admit(i)
   return self.guard:call(self.loops.admit, admit, i)
 end
 
---- Running requests with a higher score than this may leave for the waiting request i; nil: it failed.
+--- Running requests with a higher score than this may be evicted for the waiting request i; nil: it failed.
 function Hooks:bound(i)
   local ok, bound = self.guard:call(self.loops.bound, self.policy.preempt_for, i)
   return ok and bound or nil

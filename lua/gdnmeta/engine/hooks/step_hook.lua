@@ -1,5 +1,5 @@
 -- What a level 2 policy gets: `view`, the step with its running and waiting requests, and `plan`, to
--- say who runs. Requests are numbers; each method of plan grants, or says in a word why not.
+-- choose what runs. Requests are numbers; a method of plan grants, or returns nil and the reason as a word.
 local args = require "gdnmeta.native.args"
 local packer = require "gdnmeta.engine.decide.packer"
 local requests = require "gdnmeta.engine.requests"

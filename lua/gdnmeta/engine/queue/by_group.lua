@@ -117,7 +117,7 @@ function ByGroup:candidate()
   return self:candidate()
 end
 
---- The best group's first request is dealt with: its next one stands for it. It goes to the top, where
+--- The best group's first request is planned or passed: its next one stands for it. It goes to the top, where
 --- candidate() gives it the key that it has by now.
 function ByGroup:advance()
   local group = lib.gdn_heap_first(self.heap)
@@ -176,7 +176,7 @@ function M.new(requests, fifo, policy, limit)
   }, ByGroup)
 end
 
---- Take in who waits.
+--- Take in the waiting requests.
 function ByGroup:fill(hooks)
   self.hooks = hooks
   local requests, i = self.requests, self.fifo.head

@@ -99,7 +99,7 @@ function M.new(requests, fifo, policy, limit)
                         popped = 0 }, ByKey)
 end
 
---- Take in who waits.
+--- Take in the waiting requests.
 function ByKey:fill(hooks)
   self.hooks = hooks
   local requests, i = self.requests, self.fifo.head
