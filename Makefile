@@ -72,7 +72,7 @@ all: lib $(CDEF) $(NUMBER) $(SCHEMA)
 lib: $(LIB)
 	@:
 
-# nodelete: whoever took a tensor may call its deleter long after the VM that loaded the library has ended.
+# nodelete: a consumer of a tensor may call its deleter long after the VM that loaded the library has ended.
 $(LIB): $(OBJ)
 	@$(CC) $(CFLAGS) $(OPT) $(LIBFLAG) $(LINK) -Wl,-z,nodelete -Wl,-soname,$(SONAME) -o $@.$$$$ $(OBJ) && mv $@.$$$$ $@
 	@ln -sf libgdnmeta.so $(BUILD)/$(SONAME)

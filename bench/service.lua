@@ -29,7 +29,7 @@ local function count(self, counters, seconds)
   for u = 1, #self.names do self.busiest = math.max(self.busiest, self.busy[u]) end
 end
 
--- While somebody who waits is given nothing, what the one who is given most of the others takes.
+-- While a waiting user is given nothing: what the most served of the others takes.
 local function look_for_the_unserved(self, counters, seconds)
   for u, name in ipairs(self.names) do
     local account, since = counters.fairness.users[name], self.since[u]
@@ -76,8 +76,8 @@ local function sum(by_second, u, from, to)
   return total
 end
 
---- The published comparison: over all users, how much less than the one who was given most, or than he asked
---- for, each was given around a second; tokens a second; the largest while requests came.
+--- The published comparison: over all users, how much less each was given around a second than the most
+--- served one, or than it asked for, in tokens per second; the largest while requests came.
 ---@return number
 function Service:difference()
   local ask, largest = asked(self), 0

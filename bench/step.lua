@@ -30,7 +30,7 @@ local function engine_of(case)
   return assert(gdn.engine { builder = builder, policy = policy, max_model_len = 2 ^ 30 })
 end
 
--- Everybody runs and decodes; `waiting` more requests wait, of 100 users.
+-- Every request runs and decodes; `waiting` more requests wait, of 100 users.
 local function prepare(case)
   local engine = engine_of(case)
   for id = 1, case.running + (case.waiting or 0) do
@@ -98,7 +98,7 @@ local function percentile(sorted, p)
   return sorted[math.max(1, math.ceil(#sorted * p))]
 end
 
--- NYI aborts and flushes of the first WARM_UP + STEPS steps, and KB left behind by the latter.
+-- NYI aborts and flushes of the first WARM_UP + STEPS steps, and KB that the latter leave.
 local function count(engine, feed)
   local nyi, flushes = 0, 0
   jit.attach(function(what, _, _, _, code)

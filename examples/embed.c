@@ -1,4 +1,4 @@
-/* A C host: one step of a decode and a prompt, read in place, and one tensor handed to someone else.
+/* A C host: one step of a decode and a prompt, read in place, and one tensor handed to another library.
  *   cc examples/embed.c -Isrc -Lbuild -lgdnmeta -o build/embed && LD_LIBRARY_PATH=build build/embed */
 #include "gdnmeta.h"
 

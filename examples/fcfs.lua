@@ -26,7 +26,7 @@ local function push(batch, r, left)
 end
 
 --- Fill the batch; the requests of its rows are running[1] .. running[n], each with its `take`.
--- Nobody is admitted past an unfinished prompt, so that at most one prompt is under way and it is
+-- No request is admitted past an unfinished prompt, so that at most one prompt is under way and it is
 -- the last of `running`: rows come out as decodes, that one, first chunks - the order a build wants.
 function Fcfs:schedule(batch)
   local running, free, left, n = self.running, self.free, Fcfs.BUDGET, 0

@@ -123,7 +123,7 @@ local function replay(requests, policy_class, progress)
       now = now + STEP
       if progress then progress(run) end
     else
-      check(arrived < #requests, "the policy runs nobody, and %d requests wait", #requests - run.finished)
+      check(arrived < #requests, "the policy runs no request, and %d wait", #requests - run.finished)
       now = requests[arrived + 1].arrival
     end
   end
@@ -159,7 +159,7 @@ local function report(s)
   }, "\n")
 end
 
--- A line rewritten ten times a second on a terminal, a line every tenth of the work in a pipe.
+-- A line rewritten ten times per second on a terminal, a line every tenth of the work in a pipe.
 local function show_progress(requests)
   local terminal, tenth = ffi.C.gdn_replay_isatty(1) == 1, math.ceil(#requests / 10)
   local due = terminal and 0 or tenth

@@ -28,5 +28,5 @@ end
 
 for _, policy in ipairs { "fcfs", "fair" } do
   local last = serve(policy)
-  print(("%-5s bob has his answers after %5.2f s, acme after %5.2f s"):format(policy, last.bob, last.acme))
+  print(("%-5s bob has all answers after %5.2f s, acme after %5.2f s"):format(policy, last.bob, last.acme))
 end

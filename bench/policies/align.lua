@@ -1,5 +1,5 @@
 -- What blocks cost: time to first token in mode align against mode none, and leftovers of a step that are
--- smaller than a block, which decodes must not take for ever.
+-- smaller than a block, which decodes must not always take.
 local scenario = require "bench.scenario"
 local steps = require "bench.steps"
 
@@ -25,7 +25,7 @@ local function leftovers(s)
   server:close()
 end
 
--- Steps in a row without an admission, while somebody waits and seats and memory are free.
+-- Steps in a row without an admission, while a request waits and table rows and memory are free.
 local function longest_wait()
   local server = steps.new({ policy = "fcfs", max_model_len = 16000 }, {
     max_num_batched_tokens = 1100, mamba_cache_mode = "align", mamba_block_size = 1056,

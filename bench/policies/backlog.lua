@@ -1,5 +1,5 @@
 -- Three users of a small machine: ada has one long answer under way and nothing waiting, bob always has, cid
--- comes back after a minute and always has from then on. Nobody who waits goes without.
+-- comes back after a minute and always has from then on. Every waiting user is served.
 local services = require "bench.service"
 
 local function workload()

@@ -1,4 +1,4 @@
--- Requests that matter little hold every seat, or all of the attention cache, and one that matters comes.
+-- Unimportant requests hold every table row, or all of the attention cache, and an important one comes.
 local steps = require "bench.steps"
 
 local function wait(options, of_builder)
@@ -13,7 +13,7 @@ local function wait(options, of_builder)
   return waited, evicted
 end
 
--- Evictions of one request by ever more important ones, each of which would need its seat.
+-- Evictions of one request by ever more important ones, each of which would need its table row.
 local function most_evictions()
   local server = steps.new({ policy = "priority" }, { max_num_seqs = 1, max_requests = 1 })
   server:submit("low", 10, 50, { priority = 0 })
@@ -30,7 +30,7 @@ local function most_evictions()
 end
 
 return {
-  about = "an important request where less important ones hold the seats or the attention cache",
+  about = "an important request where less important ones hold the table rows or the attention cache",
   light = true,
   run = function(s)
     local waited, evicted = wait({}, { max_num_seqs = 2, max_requests = 2 })

@@ -9,7 +9,7 @@ local FIELDS = {
 }
 
 return {
-  about = "a short prompt that goes first by the policy's key, behind a long one that runs",
+  about = "a short prompt that goes first by the policy's key, after a long one that runs",
   light = true,
   run = function(s)
     for _, case in ipairs(FIELDS) do

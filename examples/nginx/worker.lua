@@ -171,7 +171,7 @@ function M.submit(request)
   return stream
 end
 
---- Nobody listens any more: what has not finished is cancelled, and its slots are free.
+--- The server stops: what has not finished is cancelled, and its slots are free.
 function M.close(stream)
   if not open[stream.id] then return end
   open[stream.id], num_open = nil, num_open - 1

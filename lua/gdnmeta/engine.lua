@@ -5,7 +5,7 @@ local results_in = require "gdnmeta.engine.results_in"
 local submit = require "gdnmeta.engine.submit"
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local control = require "gdnmeta.engine.control"
-local guards = require "gdnmeta.engine.hooks.guard"
+local budget = require "gdnmeta.policy.contained.budget"
 local plan_to_rows = require "gdnmeta.engine.plan_to_rows"
 local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
@@ -264,7 +264,7 @@ function Engine:complete(step, now, results)
   return ok, message, code
 end
 
-guards.protect(Engine)
+budget.protect(Engine)
 
 --- gdn.engine: make an engine. docs/engine.md lists the options.
 ---@param options table builder, and what differs from the defaults

@@ -2,7 +2,7 @@
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
-local guards = require "gdnmeta.engine.hooks.guard"
+local budget = require "gdnmeta.policy.contained.budget"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local options_of = require "gdnmeta.native.options"
 local methods = require "gdnmeta.native.methods"
@@ -137,7 +137,7 @@ local function read_fields(value)
     for _, name in ipairs(names) do fields[name] = value[name] end
   end
   jit.off(inherit)
-  local ok, message = guards.run(LOAD_BUDGET, inherit)
+  local ok, message = budget.run(LOAD_BUDGET, inherit)
   if not ok then return nil, message end
   return fields
 end
@@ -172,7 +172,7 @@ local function from_file(path, name, trusted, source)
   local chunk, message = sandbox.load(source, path)
   if not chunk then return nil, "policy " .. foreign_text.message(message) end
   if not trusted then jit.off(chunk, true) end
-  local ok, value = guards.run(LOAD_BUDGET, chunk)
+  local ok, value = budget.run(LOAD_BUDGET, chunk)
   if not ok then return nil, ("policy %s: %s"):format(foreign_text.clean(path, 200), value) end
   local policy
   policy, problem = from_value(value, name, trusted, true)

@@ -132,7 +132,7 @@ engine    4 sequences, 64 tokens per step, sequences of up to 200 tokens
     assert.are.equal(4 + 4, select(2, out:gsub("\n", "")))
   end)
 
-  it("both refuse a file that was tampered with, behind the steps before that", function()
+  it("both refuse a corrupt file, after the steps before the fault", function()
     local bad = edited(3, '"graph":"%a+"', '"graph":"\\u001b[2J"')
     local why = ([[gdnmeta: %s:3: graph = "\27[2J", want "eager", "piecewise" or "full"]]):format(bad) .. "\n"
     local out, err, status = gdnmeta("replay " .. bad)

@@ -1,4 +1,4 @@
--- Work that is cleared away behind: in a process that has luajit's handler, and in one that has the system's.
+-- Work that is cleared away at the end, in a process with luajit's handler and in one with the system's.
 local signals = require "gdnmeta.native.signals"
 
 describe("Guarded work #lua", function()

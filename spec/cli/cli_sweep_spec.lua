@@ -103,7 +103,7 @@ describe("gdnmeta sweep #lua", function()
       { gdnmeta("sweep --rates 1,2 --jobs 2 --quiet " .. SMALL, ("PATH=%s:$PATH"):format(folder)) })
   end)
 
-  -- The jobs wait for a pipe of a workload that nobody writes.
+  -- The jobs wait for a pipe of a workload that is never written.
   local INTERRUPTED = [[
 unset LD_PRELOAD GDNMETA_LIB
 mkfifo FOLDER/fifo

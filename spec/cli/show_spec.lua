@@ -22,7 +22,7 @@ describe("show.text", function()
     end
     assert.are.equal("int32[3] {1, 2, 3}", shown "non_spec_state_indices_tensor")
     batch:clear()
-    for _, n in ipairs { 7, 8, 9 } do -- in a row, and others behind them
+    for _, n in ipairs { 7, 8, 9 } do -- in a row, and others after them
       for row = 1, n + 2 do
         batch:add { query_len = 2, seq_len = row > n and 2 or 9, blocks = { row, 0 } }
       end

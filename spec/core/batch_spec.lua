@@ -95,7 +95,7 @@ describe("a batch", function()
       assert.are.same({ 7, 8, 9, 0, 0, 0, 0, 0, 0, 17, 0, 0, 18, 19, 0 }, first(batch.rows.blocks, 15))
     end)
 
-    it("leaves nothing of an earlier step behind short lists", function()
+    it("leaves nothing of an earlier step after short lists", function()
       batch:add { query_len = 1, seq_len = 1, blocks = { { 7, 8, 9 }, { 17, 18, 19 } } }
       batch:clear()
       batch:add { query_len = 1, seq_len = 1, blocks = { { 6 }, {} } }
@@ -156,7 +156,7 @@ describe("a batch", function()
   end)
 
   describe("pad", function()
-    it("says the totals, behind which no row may come before clear", function()
+    it("returns the totals, after which no row may come before clear", function()
       batch:push(0, 2, 2, false)
       assert.is_true(batch:pad(3, 9))
       assert.are.same({ 1, 3, 9 }, { batch.rows.num_rows, batch.rows.padded_rows, batch.rows.padded_tokens })

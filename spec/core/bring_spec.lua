@@ -169,7 +169,7 @@ describe("Bringing states refuses,", function()
 
   it("with a message, pools that overlap each other or the builder's tensors", function()
     local overlap = "^pools%[1%] = .* overlaps pools%[0%] = .*: slots of %d+ bytes, %d+ from one to the next$"
-    for _, offset in ipairs { 0, 15, 16, 127 } do -- one pool behind the other begins at 128
+    for _, offset in ipairs { 0, 15, 16, 127 } do -- one pool after the other begins at 128
       is_refused(overlap, "bring_states", states { pool = { pool, pool + offset } })
       is_refused(overlap, "bring_states", states { pool = { pool + offset, pool } })
     end

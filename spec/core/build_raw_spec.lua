@@ -20,7 +20,7 @@ describe("builder:build_raw", function()
     assert.are.same({ true, false }, meta.has_initial_state:totable())
   end
 
-  it("takes lists, and sizes the step by them where nobody says", function()
+  it("takes lists, and sizes the step by them by default", function()
     check_step(assert(builder:build_raw(inputs())))
     check_step(assert(builder:build_raw(inputs {
       num_reqs = 2, num_actual_tokens = 3, max_query_len = 2, block_table_cols = 1,
@@ -50,7 +50,7 @@ describe("builder:build_raw", function()
     assert.are.same({ 0, 2, 3 }, { meta.num_decodes, meta.num_prefills, meta.num_prefill_tokens })
   end)
 
-  it("keeps arrays alive that nobody else holds", function()
+  it("keeps arrays alive that nothing else holds", function()
     local alive = setmetatable({}, { __mode = "k" })
     local function step()
       local starts = ffi.new("int32_t[?]", 3, { 0, 1, 3 })
@@ -121,7 +121,7 @@ describe("builder:build_raw", function()
     assert.is_nil(meta)
     assert.are.equal("rows[0].prompt_done = 2, want 0 or 1", message)
     assert.are.equal(INVALID, code)
-    -- A prompt that is not done makes a one-token row a short extend, which stands behind decodes.
+    -- A prompt that is not done makes a one-token row a short extend, which comes after decodes.
     local pair = { query_start_loc = { 0, 1, 2 }, seq_lens = { 9, 9 }, block_table = { { 5, 6 }, { 7, 8 } } }
     pair.prompt_done = { true, false }
     assert(strict:build_raw(pair))
@@ -156,7 +156,7 @@ describe("builder:capture", function()
     builder:close()
   end)
 
-  it("touches nobody's state under strict", function()
+  it("touches no state under strict", function()
     local builder = make { rules = "strict", num_speculative_tokens = 1, full_cuda_graph = true }
     local meta = assert(builder:capture { query_start_loc = { 0, 2, 4 } })
     assert.are.same({ { 0, 0 }, { 0, 0 } }, meta.spec_state_indices_tensor:totable())

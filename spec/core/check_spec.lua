@@ -95,7 +95,7 @@ describe("A builder with poison", function()
     builder:close()
   end)
 
-  it("leaves nothing of an earlier step behind the tensors of a later one", function()
+  it("leaves nothing of an earlier step after the tensors of a later one", function()
     for row = 0, 7 do assert(batch:push(row, 100, 100, false)) end
     local meta = assert(builder:build(batch))
     local tiles, chunks = meta.batch_ptr.data, meta.chunk_indices.data

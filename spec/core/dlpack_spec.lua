@@ -114,7 +114,7 @@ describe("An exported tensor", function()
         assert.are.same(want, elements(export, read))
       end)
 
-      it("lives on when nobody holds its builder", function()
+      it("lives on when its builder is not held", function()
         local exports, want = {}, {}
         local function make()
           local b, rows = open(device, false)

@@ -159,7 +159,7 @@ describe("Emitters", function()
       builder:close()
     end)
 
-    it("move 64-bit boundaries of the prefills behind the decodes, on " .. device, function()
+    it("move 64-bit boundaries of the prefills after the decodes, on " .. device, function()
       local builder = builder_of { query_start_loc_dtype = "int64", max_num_batched_tokens = 200 }
       local batch = assert(builder:batch())
       batch:add { query_len = 1, seq_len = 9, blocks = { 1 }, prompt_done = true }

@@ -91,7 +91,7 @@ describe("a metamethod", function()
     assert.are.same({ 2, 1 }, { batch.rows.query_len[0], batch.rows.query_len[1] })
   end)
 
-  it("of inputs may hand out arrays that nobody else holds, once each", function()
+  it("of inputs may hand out arrays that nothing else holds, once each", function()
     local alive, asked = setmetatable({}, { __mode = "k" }), {}
     local inputs = setmetatable({}, { __index = function(_, name)
       asked[name] = (asked[name] or 0) + 1

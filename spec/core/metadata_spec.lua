@@ -26,7 +26,7 @@ local function head(view)
   local all, out = view:totable(), {}
   for i, value in ipairs(all) do
     if value ~= -1 then
-      assert(#out == i - 1, "an entry behind the padding")
+      assert(#out == i - 1, "an entry after the padding")
       out[i] = value
     end
   end

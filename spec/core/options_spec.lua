@@ -60,7 +60,7 @@ describe("gdnmeta.builder", function()
     plain:close()
   end)
 
-  it("gives as many speculative blocks as speculative tokens where nobody says", function()
+  it("gives as many speculative blocks as speculative tokens by default", function()
     local builder = make { mamba_cache_mode = "align", num_speculative_tokens = 3 }
     assert.are.equal(4, builder.max_blocks_per_row)
     builder:close()

@@ -1,4 +1,4 @@
--- The ends of every range: right there, refused behind them, and what they cost told before.
+-- The ends of every range: legal there, refused after them, and their memory known before.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"

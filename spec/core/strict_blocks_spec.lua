@@ -93,7 +93,7 @@ describe("Among many rows the bad one is found:", function()
     end
   end
 
-  it("but nothing that stands behind them", function()
+  it("but nothing that comes after them", function()
     for _, drafts in ipairs { 0, 2 } do
       local builder, batch = decodes(2, drafts, false)
       batch.rows.num_rows = 20

@@ -47,7 +47,7 @@ describe("What strict calls legal", function()
     assert.are.same(walked, stated)
   end)
 
-  -- A refusal that no case meets is one that nobody has read.
+  -- A refusal that no case meets is one that no spec has read.
   it("has no refusal in the code that no step here meets", function()
     local reasons, count = {}, 0
     for _, clause in ipairs(clauses.all) do

@@ -50,7 +50,7 @@ describe("Under strict", function()
       prefill_read_state_indices = { 0 } }, meta)
   end)
 
-  it("a speculative step reads behind the accepted token and writes one state a token", function()
+  it("a speculative step reads after the accepted token and writes one state per token", function()
     local meta = assert(build(builder_of(), { spec(10, { accepted = 2 }), spec(20, { accepted = 3 }) }))
     shows({ num_spec_decodes = 2, num_spec_decode_tokens = 6, spec_query_start_loc = { 0, 3, 6 },
       spec_state_indices_tensor = { { 10, 11, 12 }, { 20, 21, 22 } }, spec_read_state_indices = { 11, 22 },

@@ -18,7 +18,7 @@ describe("the state tables", function()
     return assert(builder:build(batch)):group(group).non_spec_state_indices_tensor:totable()
   end
 
-  it("are written by row, with null blocks behind the list", function()
+  it("are written by row, with null blocks after the list", function()
     builder:set_blocks(0, 1, { 4, 5, 6 })
     builder:set_blocks(1, 1, { 7, 8 })
     local cells = builder:table(0)

@@ -2,9 +2,9 @@
 -- owner, and a file requires only what lies below it. What only tools need stands at the top, so that a
 -- server never loads it.
 local FLOORS = { -- from the ground up; a name is a file, or a folder with all that no longer name covers
-  "version", "native", "tensor", "metadata", "batch", "builder", "reorder", "policy.contained",
+  "version", "native", "tensor", "metadata", "batch", "builder", "reorder", "policy.contained", "policy",
   "engine.stopwatch", "engine.requests", "engine.plan", "engine.queue", "engine.decide", "engine.hooks",
-  "policy", "engine", "metrics", "record", "reference", "gdnmeta", "sim.parts", "report", "sim",
+  "engine", "metrics", "record", "reference", "gdnmeta", "sim.parts", "report", "sim",
   "repl", "cli",
 }
 -- Opened when a host first asks for it, not when the module is loaded.
@@ -77,7 +77,7 @@ describe("The files of lua/gdnmeta #lua", function()
     for module in pairs(needs) do visit(module, "") end
   end)
 
-  it("stand behind files of the root, one per public module, each with pages of its own", function()
+  it("have one file in the root per public module, each with pages of its own", function()
     local pages = slurp "config.ld"
     for _, path in ipairs(files()) do
       local name = path:match "^lua/gdnmeta/([%w_]+)%.lua$"

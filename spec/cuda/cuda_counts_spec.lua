@@ -128,7 +128,7 @@ describe("A build on a CUDA device", function()
     builder:close()
   end)
 
-  it("leaves nothing behind", function()
+  it("leaves no work", function()
     local before = driver:count "live"
     local builder = builder_of(3, "strict")
     assert.is_true(driver:count "live" > before)

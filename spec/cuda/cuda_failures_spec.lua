@@ -54,7 +54,7 @@ describe("When a driver call fails", function()
       local calls = each_call(function()
         local builder, message, code = open()
         if builder then builder:close() end
-        -- what closing was told is nobody's concern
+        -- what closing returned does not matter
         if builder and ffi.string(driver.lib.fake_failed_call()) ~= "" then return true, "closed" end
         if not builder then assert.is_truthy(names(message), message) end
         return builder, message, code

@@ -30,7 +30,7 @@ describe("A payload", function()
     builder:close()
   end)
 
-  -- Speculative rows of 1 .. 3 tokens with a plain one behind every third: no array of theirs is a ramp.
+  -- Speculative rows of 1 .. 3 tokens with a plain one after every third: no array of theirs is a ramp.
   local function step(device, rows)
     local builder = assert(gdn.builder { device = device, rules = "vllm-2026-08", num_speculative_tokens = 2,
       max_num_seqs = rows, max_rows = rows, max_num_batched_tokens = 4 * rows + 100 })

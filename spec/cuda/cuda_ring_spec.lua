@@ -1,5 +1,5 @@
 -- Payloads that do not fit into a launch, and what may still be on its way when the host goes on. The
--- fake holds work back until someone waits, so a buffer that is reused too soon would show.
+-- fake holds work back until a call waits, so a buffer that is reused too soon would show.
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
 

@@ -93,7 +93,7 @@ describe("make install #system", function()
     assert.matches("^decodes 1, prefills 1\n", shell.output(("LD_LIBRARY_PATH=%s %s"):format(out, program)))
   end)
 
-  it("leaves no module of another version, and touches nobody else's files", function()
+  it("leaves no module of another version, and touches no other files", function()
     local folder = shell.quote(prefix .. "/share/lua/5.1/gdnmeta")
     shell.output(("mkdir %s/gone && touch %s/gone/old.lua %s/notes.txt"):format(folder, folder, folder))
     shell.output(MAKE .. "install PREFIX=" .. shell.quote(prefix))

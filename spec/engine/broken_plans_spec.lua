@@ -1,5 +1,5 @@
 -- The proof of a plan, invariant by invariant: a plan that was just filled is spoilt, and the engine must say
--- by which number it is not legal, plan the step anew, and serve everybody to the end.
+-- by which number it is not legal, plan the step again, and serve every request to the end.
 local serve = require "spec.support.run_engine"
 
 local AGAIN = { "a", "b", "c" }
@@ -66,7 +66,7 @@ local CASES = {
   I3 = { "more tokens than the budget", lengthen(1), { max_num_batched_tokens = 16 } },
   I4 = { "more requests than may run", function(plan, e) return add_chunk(plan, of_index(e, "b"), 1) end,
          { max_num_seqs = 1 } },
-  I5 = { "tokens that nobody knows", lengthen(1) },
+  I5 = { "tokens that are not known yet", lengthen(1) },
   I6 = { "drafts beyond the longest sequence", function(plan, e)
     if plan.num_decodes == 0 or e.requests.drafts[plan.decodes[0]] < 2 then return false end
     plan.drafts[0] = 2
@@ -109,7 +109,7 @@ describe("A plan that is not legal is refused by number:", function()
     end)
   end
 
-  it("I4, a chunk of nobody", function()
+  it("I4, a chunk of no request", function()
     local failures = failures_of(function(plan) return add_chunk(plan, 3, 1) end) -- three requests: 0 .. 2
     assert.matches("^I4, running requests: ", failures[1].message)
   end)

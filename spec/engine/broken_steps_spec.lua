@@ -88,8 +88,8 @@ local function poke(name, index, value)
   end
 end
 
--- Behind the rows of a padded step that is speculative, or of one that is not.
-local function behind(speculative, width)
+-- After the rows of a padded step that is speculative, or of one that is not.
+local function after(speculative, width)
   return function(step)
     local is_speculative = step.metadata.num_spec_decodes > 0
     return is_speculative == speculative and step.padded_rows > step.num_rows and step.num_rows * width
@@ -118,7 +118,7 @@ local STEPS = {
   I7 = { "fewer drafts than it has", add("drafts", -1, is_draft) },
   I8 = { "a speculative row that says it is none", add("drafts", -3, is_draft) },
   I12 = { "a first chunk in front of the decodes", swap },
-  I14 = { "padding that writes a slot", poke("non_spec_state_indices_tensor", behind(false, 1), 1),
+  I14 = { "padding that writes a slot", poke("non_spec_state_indices_tensor", after(false, 1), 1),
           { num_spec = 0 } },
   I15 = { "an accepted count of its own", add("last_accepted", 1) },
   I16 = { "a fresh row that has a state", poke("has_initial_state", function(step)
@@ -139,7 +139,7 @@ local STEPS = {
     local lib = require "gdnmeta.native"
     return lib.gdn_slots_share(engine.states.pools, 1, 1) == 0
   end },
-  I24 = { "nothing, while somebody waits", function(step)
+  I24 = { "nothing, while a request waits", function(step)
     step.num_rows, step.num_tokens = 0, 0
     return true
   end },
@@ -154,12 +154,12 @@ describe("The books catch a step with", function()
 
   it("speculative padding that writes or reads a slot: I14", function()
     for name, width in pairs { spec_state_indices_tensor = 3, spec_read_state_indices = 1 } do
-      expect("I14", ROOMY, nil, "step", poke(name, behind(true, width), 1))
+      expect("I14", ROOMY, nil, "step", poke(name, after(true, width), 1))
     end
   end)
 
   it("accepted counts on padding: I15", function()
-    expect("I15", ROOMY, nil, "step", poke("num_accepted_tokens", behind(true, 1), 2))
+    expect("I15", ROOMY, nil, "step", poke("num_accepted_tokens", after(true, 1), 2))
   end)
 
   it("wrong boundaries or initial states beside speculative rows: I16, I17", function()

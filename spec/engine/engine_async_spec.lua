@@ -76,7 +76,7 @@ describe("Two steps in flight", function()
     engine:close()
   end)
 
-  it("schedule nobody whom the steps in flight may bring to the end", function()
+  it("schedule no request that the steps in flight may finish", function()
     local engine = async()
     engine:submit(request(1, { max_tokens = 2 }))
     local first, second = engine:step(0), engine:step(0)

@@ -33,7 +33,7 @@ describe("An engine on a CUDA builder", function()
   it("keeps every invariant, with one launch a step, unless it is skipped, and one a check",
      function() random_play(false) end)
 
-  -- A request whose drafts are in flight waits: nobody could say where its state lies.
+  -- A request whose drafts are in flight waits: nothing could say where its state lies.
   it("keeps them with two steps in flight", function() random_play(true) end)
 
   local function async(with_counts)
@@ -45,7 +45,7 @@ describe("An engine on a CUDA builder", function()
                                accepted = with_counts and accepted or nil }), builder, accepted
   end
 
-  it("lets a step run behind unverified drafts where the device holds the accepted counts", function()
+  it("lets a step run after unverified drafts where the device holds the accepted counts", function()
     local engine, builder, accepted = async(true)
     engine:submit { id = "other", prompt_tokens = 3, max_tokens = 1 }
     engine:submit { id = "a", prompt_tokens = 5, max_tokens = 50 }

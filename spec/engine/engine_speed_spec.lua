@@ -2,7 +2,7 @@
 local gdn = require "gdnmeta"
 local traceerr = require("jit.vmdef").traceerr
 
--- Everybody decodes; `waiting` more requests of ten users stand in the queue.
+-- Every request decodes; `waiting` more requests of ten users stand in the queue.
 local function prepare(policy, drafts, waiting, options, max_model_len)
   local b = { device = "cpu", max_num_seqs = 32, max_requests = 32, max_num_batched_tokens = 1024,
               num_groups = 3,

@@ -5,7 +5,7 @@ local EINVAL = -1
 local request = serve.request
 
 describe("Preemption", function()
-  it("recomputes short stretches behind the decodes and before the extends", function()
+  it("recomputes short stretches after the decodes and before the extends", function()
     local engine = serve.engine({ chunk = 8 }, nil,
                                 { num_speculative_tokens = 2 })
     local function finish(step, now)
@@ -104,7 +104,7 @@ describe("Checkpoints", function()
   end)
   after_each(function() engine:close() end)
 
-  it("start a request behind the text that it shares", function()
+  it("start a request after the text that it shares", function()
     engine:submit(request(1, { prompt_tokens = 70 }))
     engine:complete(engine:step(0), 0) -- 64 tokens: the last whole block
     local checkpoint = assert(engine:checkpoint(1))

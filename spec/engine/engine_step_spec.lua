@@ -71,7 +71,7 @@ describe("A step", function()
     assert.are.equal(-4, code)
     assert.are.same({ 5, 0 }, { engine:request("a").computed_tokens, engine:request("b").computed_tokens })
     step = assert(engine:step(3))
-    assert.are.same({ "b" }, step.admitted) -- in the step that nobody saw
+    assert.are.same({ "b" }, step.admitted) -- in the step that was not returned
     assert.are.same({ 3, 61, 2, 1 }, { step.query_len[0], step.query_len[1], step.last_accepted[0],
                                        step.read_column[0] })
     engine:complete(step, 3)
@@ -258,7 +258,7 @@ describe("Speculation", function()
     assert.are.same({ 2, 0 }, { step.drafts[0], step.drafts[1] })
     assert.are.equal(2, step.metadata.num_spec_decodes)
     engine:complete(step, 1, { [1] = { accepted_drafts = 2, next_drafts = 0 }, [2] = { next_drafts = 0 } })
-    step = engine:step(2) -- nobody drafts, and kernels apply what the last step accepted all the same
+    step = engine:step(2) -- no row drafts, and kernels apply what the last step accepted all the same
     assert.are.same({ 0, 0 }, { step.drafts[0], step.drafts[1] })
     assert.are.equal(2, step.metadata.num_spec_decodes)
     assert.are.equal(1, step.metadata.uniform_spec_sequence_length)

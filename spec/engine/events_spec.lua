@@ -1,4 +1,4 @@
--- What policies hear of requests: on_admit once for each admission, whoever planned it, and how many of the
+-- What policies hear of requests: on_admit once per admission, however it was planned, and how many of the
 -- request's user wait and are here.
 local serve = require "spec.support.run_engine"
 
@@ -43,7 +43,7 @@ describe("A policy", function()
     assert.are.same({ "arrival a 0/1", "admit a 0/1" }, heard)
   end)
 
-  it("that is set later hears of those who run as admitted, and of nobody twice", function()
+  it("that is set later hears of running requests as admitted, and of none twice", function()
     engine = serve.engine("fcfs", nil, { max_num_seqs = 1 })
     submit("a")
     submit("b")

@@ -41,7 +41,7 @@ describe("An engine whose batch was written beside", function()
         assert.are.equal(6, engine.stats.finished)
         assert.are.equal(0, engine:slots().used)
         assert.are_not.equal(first, engine.steps[1].batch)
-        first:close() -- it is nobody's any more
+        first:close() -- no object owns it any more
         engine:close()
       end
     end)

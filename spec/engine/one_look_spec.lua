@@ -2,7 +2,7 @@
 local server = require("spec.support.queueing").server
 
 describe("A request that is held", function()
-  it("is looked at once a step, also where another of its queue is admitted behind it", function()
+  it("is looked at once per step, also where a later one of its queue is admitted", function()
     local asked = {}
     local s = server({ name = "holds", key = function(r) return r.arrival end,
                        admit = function(r)

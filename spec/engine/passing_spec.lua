@@ -52,7 +52,7 @@ describe("A request that the policy holds", function()
       local policy = { name = "holds", [how] = hook }
       for name, value in pairs(fields) do policy[name] = value end
 
-      it(("by %s is in nobody's way, %s: memory"):format(how, kind), function()
+      it(("by %s holds up no other request, %s: memory"):format(how, kind), function()
         local s = server(policy, { kv_tokens = 640, kv_block_size = 16, max_model_len = 600 },
                          { max_num_seqs = 8, max_num_batched_tokens = 256 })
         s.submit("run", { user = "b", prompt_tokens = 200, max_tokens = 300 })
@@ -64,7 +64,7 @@ describe("A request that the policy holds", function()
         s.engine:close()
       end)
 
-      it(("by %s is in nobody's way, %s: tokens and seats"):format(how, kind), function()
+      it(("by %s holds up no other request, %s: tokens and table rows"):format(how, kind), function()
         local s = server(policy, { max_model_len = 8000 }, { max_num_batched_tokens = 2048, num_slots = 200,
           mamba_cache_mode = "align", mamba_block_size = 2048, max_blocks_per_row = 8, max_num_seqs = 2,
           max_requests = 2 })

@@ -1,4 +1,4 @@
--- I24 beyond a single step: however tight the pools and whoever has to leave, tokens keep coming.
+-- I24 beyond a single step: however tight the pools and whatever is evicted, tokens keep coming.
 local gdn = require "gdnmeta"
 local play = require "spec.support.random_traffic"
 
@@ -69,7 +69,7 @@ describe("Tokens keep coming", function()
     serve(start({ 8, 21, 23, 4, 12 }, 7, 3, TWO), 5, 4, 9)
   end)
 
-  it("and nobody is admitted into what a running request waits for", function()
+  it("and no request is admitted into what a running request waits for", function()
     serve(start({ 23, 17, 15, 15, 15, 5 }, 7, 3, TWO), 6, 4, 6)
   end)
 

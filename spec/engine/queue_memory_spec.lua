@@ -49,7 +49,7 @@ local PROGRAM = [[
 
 describe("A queue without memory", function()
   for _, policy in ipairs { "priority", "fair", "shortest_prefill", "deadline" } do
-    it("refuses by name and loses nobody: " .. policy, function()
+    it("refuses by name and loses no request: " .. policy, function()
       local path = os.tmpname()
       local file = assert(io.open(path, "w"))
       file:write(PROGRAM)

@@ -1,5 +1,5 @@
--- Who waits behind whom, in steps: leftovers of align, short prompts behind long ones, priorities behind
--- full seats, requests behind those that a policy holds.
+-- How long requests wait for others, in steps: leftovers of align, short prompts after long ones, priorities
+-- and full table rows, requests after those that a policy holds.
 local server = require("spec.support.queueing").server
 
 local function align(budget, block, more)
@@ -64,7 +64,7 @@ describe("Leftovers of a step in mode align", function()
     s.close()
   end)
 
-  it("do not go to one that takes the seat or the memory of the first who waits", function()
+  it("do not go to one that takes the table row or the memory of the first in the queue", function()
     local s = server("fcfs", { max_model_len = 8000 }, align(2048, 2048, { max_num_seqs = 2 }))
     s.submit("decode", { prompt_tokens = 20, max_tokens = 1000 })
     s.step()
@@ -90,7 +90,7 @@ describe("Leftovers of a step in mode align", function()
 end)
 
 describe("A chunk of less than a block", function()
-  it("is named also where short prompts use up the step: no prompt waits for ever without a word", function()
+  it("is named also where short prompts use up the step: no prompt waits without end unreported", function()
     for _, chunk in ipairs { 512, function(_, want) return math.min(want, 512) end } do
       for _, order in ipairs { "shortest_prefill", "priority" } do
         local s = server({ order = order, chunk = chunk }, { max_model_len = 8000 }, align(2048, 544))
@@ -199,11 +199,11 @@ describe("A long prefill threshold", function()
   end)
 end)
 
-describe("In random traffic with seats and memory enough", function()
+describe("In random traffic with table rows and memory enough", function()
   local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
 
   -- Every second step at least gives a prompt its share: in mode align a block as far as the last boundary
-  -- that chunks end on, behind that, and everywhere in mode none, an eighth of a step. What is left behind
+  -- that chunks end on, after that, and everywhere in mode none, an eighth of a step. What is left after
   -- the boundary may be two blocks less a token: it goes with what decodes leave where that is its share.
   local function bound(prompts, budget, block, drafts)
     local grants, eighth = 0, math.max(1, math.floor(budget / 8))

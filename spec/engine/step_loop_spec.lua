@@ -60,7 +60,7 @@ describe("the step loop #jit", function()
     builder:close()
   end)
 
-  -- KB that `steps` steps leave behind. Traces compiled on the way count as memory too, but only once:
+  -- KB that `steps` steps leave. Traces compiled on the way count as memory too, but only once:
   -- garbage shows in every window.
   local function grown_over(steps)
     local builder, batch = make()

@@ -1,5 +1,5 @@
 -- Steps of ever changing shapes fit what LuaJIT keeps by default: machine code is not thrown away, and made
--- anew, all the time. In processes of their own, so that only the engine's code is counted.
+-- again, all the time. In processes of their own, so that only the engine's code is counted.
 local LIMIT = 2 -- flushes in 20,000 steps
 
 describe("The code of a step #jit", function()

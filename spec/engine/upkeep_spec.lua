@@ -1,4 +1,4 @@
--- Mode align with few state slots: those who run do not evict one another in turn, and nobody starves.
+-- Mode align with few state slots: running requests do not evict one another in turn, and none starves.
 local gdn = require "gdnmeta"
 
 -- Serve 30 requests. What share of the tokens was computed again, how many ran on average while others
@@ -49,7 +49,7 @@ end
 
 describe("Few slots in mode align", function()
   for _, policy in ipairs { "fcfs", "decode_first", "shortest_prefill" } do
-    it("make nobody compute again, and keep as many running as they hold: " .. policy, function()
+    it("make no request compute again, and keep as many running as they hold: " .. policy, function()
       for _, case in ipairs { { 8, 8 }, { 8, 11 }, { 8, 16 }, { 16, 17 }, { 4, 5 } } do
         for _, block in ipairs { 4, 16, 256 } do
           for _, drafts in ipairs { 0, 1, 3 } do

@@ -1,5 +1,5 @@
 -- What verify_plan.lua says of a plan, in whole sentences: right at the end of what is legal, and one
--- behind it.
+-- after it.
 local verify_plan = require "gdnmeta.engine.decide.verify_plan"
 local serve = require "spec.support.run_engine"
 
@@ -112,7 +112,7 @@ describe("A proof", function()
     legal(nil, { { "a", 9 } })
   end)
 
-  it("of steps in flight knows who may come to an end in them, and whose seat is not free yet", function()
+  it("of steps in flight knows which requests may end, and which table rows are not free yet", function()
     local function async(max_tokens)
       local small = { max_num_seqs = 1, max_requests = 1 }
       start({ async = true, second_builder = serve.builder(small), admit_after_preemption = true }, small,
@@ -157,7 +157,7 @@ describe("A proof", function()
     for tokens = 1, 7 do legal(nil, { { "short", tokens } }) end
   end)
 
-  it("of sums knows tokens, slots, blocks and seats", function()
+  it("of sums knows tokens, slots, blocks and table rows", function()
     start({ kv_tokens = 64, kv_block_size = 8, max_num_seqs = 3, max_num_batched_tokens = 32 },
           { num_slots = 4 }, serve.request("a", { prompt_tokens = 30 }),
           serve.request("b", { prompt_tokens = 30 }), serve.request "c")

@@ -87,7 +87,7 @@ describe("A more important request", function()
     end
   end)
 
-  it("makes nobody leave where that would not be enough", function()
+  it("evicts no request where that would not be enough", function()
     local s = server("priority", { kv_tokens = 480, kv_block_size = 16 })
     s.submit("low", { priority = 5, max_tokens = 100 })
     s.submit("high", { priority = -5, prompt_tokens = 200, max_tokens = 200 })

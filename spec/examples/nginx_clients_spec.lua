@@ -47,7 +47,7 @@ describe("clients of examples/nginx #lua #system", function()
     end)
   end
 
-  it("are noticed when they leave while they wait, with a request behind that they sent ahead", function()
+  it("are noticed when they leave while they wait, also with a second request sent ahead", function()
     local server = nginx.start { SERVE_MAX_MODEL_LEN = 1e5, SERVE_MAX_NUM_SEQS = 1 }
     local clients = {}
     for n = 1, 6 do
@@ -146,7 +146,7 @@ describe("clients of examples/nginx #lua #system", function()
     server:check_idle()
   end)
 
-  it("may read slowly: nobody else waits for them", function()
+  it("may read slowly: no other client waits for them", function()
     local server = nginx.start { SERVE_MAX_MODEL_LEN = 20000 }
     local slow = socket.connect(server.port, 2048)
     slow:send(post { prompt = "slow", max_tokens = 3000, stream = true })

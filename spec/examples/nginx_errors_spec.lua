@@ -1,4 +1,4 @@
--- Errors of examples/nginx are JSON whoever finds them, and ids come back only where they are ids.
+-- Errors of examples/nginx are JSON wherever they are found, and ids come back only where they are ids.
 local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local socket = require "spec.support.socket"
@@ -55,7 +55,7 @@ describe("errors of examples/nginx #lua #system", function()
   end
   after_each(nginx.stop_all)
 
-  it("are JSON in the API's shape, whoever finds them", function()
+  it("are JSON in the API's shape, wherever they are found", function()
     local server = nginx.start()
     for _, case in ipairs(CASES) do
       local shown = case[2]:sub(1, 80)

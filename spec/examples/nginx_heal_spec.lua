@@ -159,7 +159,7 @@ describe("examples/nginx after a fault #lua #system", function()
     end
     os.execute(("rm -rf %s/nginx.pid"):format(folder))
     for _, pid in ipairs { stranger, pretender, good } do
-      assert.is_true(select(2, nginx.run("kill -0 " .. pid)), "it stopped somebody else")
+      assert.is_true(select(2, nginx.run("kill -0 " .. pid)), "it stopped another process")
     end
     os.execute(("kill %s %s"):format(stranger, pretender))
     nginx.write(folder .. "/nginx.pid", good .. "\n")

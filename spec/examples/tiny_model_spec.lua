@@ -1,4 +1,4 @@
--- The toy model behind the engine says in every batch what it says alone.
+-- The toy model under the engine says in every batch what it says alone.
 local gdn = require "gdnmeta"
 local serving = require "examples.serving"
 local tiny = require "examples.tiny_model"
@@ -124,7 +124,7 @@ describe("examples/serving.lua #lua", function()
     assert.are.equal(table.concat(heard), record.output)
   end)
 
-  it("ends an answer behind its stop byte", function()
+  it("ends an answer after its stop byte", function()
     local h, alone = host(), tiny.alone(SEED, "one", 30)
     local stop = alone:sub(9, 9)
     local record = h:submit { id = 1, prompt = "one", max_tokens = 30, stop = stop }

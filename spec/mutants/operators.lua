@@ -31,7 +31,7 @@ local function is_extreme(code, from, to)
   return x == a and y == b or x == b and y == a
 end
 
--- Behind `if a ~= b then return`, `a < b` and `a <= b` are the same.
+-- After `if a ~= b then return`, `a < b` and `a <= b` are the same.
 local function is_tie(code, from, to)
   local a, b = code:match "if ([%w_.%[%]]+) ~= ([%w_.%[%]]+) then return "
   return a ~= nil and code:find("then return " .. a, 1, true) ~= nil

@@ -58,6 +58,7 @@ local MAP = {
   { "gdnmeta/reference", "reference_texts domains reference reference_layer reference_tensors" },
   { "engine/options", "domains engine" },
   { "engine/hooks/guard", "contained containment yields problems nested" },
+  { "policy/contained/budget", "contained containment yields problems nested" },
   { "policy/contained/no_yield", "yields contained" },
   { "policy/contained/reserve_stack", "nested" },
   { "engine/guarded_arrays", "guarded_engine" },

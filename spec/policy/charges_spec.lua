@@ -1,5 +1,5 @@
 -- What the bounded functions of string and table charge to a policy's budget, to the instruction, and where
--- they refuse: right at the end of what is taken, and one behind it.
+-- they refuse: right at the end of what is taken, and one after it.
 local bounded = require "gdnmeta.policy.contained.charged"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"

@@ -164,7 +164,7 @@ describe("A policy that fails", function()
     assert.matches("key returned nan, want a number", engine:failures()[1].message)
   end)
 
-  it("cannot loop for ever, whatever catches the interruption", function()
+  it("cannot loop without end, whatever catches the interruption", function()
     local function spin() while true do pcall(function() while true do end end) end end
     start({ chunk = spin }, { policy_budget = 10000 })
     local step = engine:step(1)
@@ -209,7 +209,7 @@ describe("A policy that fails", function()
     end
   end)
 
-  it("cannot loop for ever in a helper, in a table of helpers or once it was hot", function()
+  it("cannot loop without end in a helper, in a table of helpers or once it was hot", function()
     local helpers = { spin = function(n) for _ = 1, n do end end }
     local limit = 10
     start({ chunk = function(_, want)

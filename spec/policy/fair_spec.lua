@@ -27,7 +27,7 @@ describe("fair", function()
 
   -- ada has one long answer under way and nothing waiting; bob always has; cid comes back late. What ada was
   -- not given while she waited for nothing is no credit, for her or for cid.
-  it("lets nobody who comes back starve those who wait, whatever else runs", function()
+  it("lets no user who comes back starve those who wait, whatever else runs", function()
     local engine = serve.engine("fair", { max_model_len = 10000 }, { max_num_seqs = 3 })
     local served, waiting, next_id = { ada = 0, bob = 0, cid = 0 }, { bob = 0, cid = 0 }, 0
     local user_of = {}
@@ -149,10 +149,10 @@ describe("fair", function()
       local ada, bob = request "ada", request "bob"
       policy.on_arrival(ada, ctx)
       policy.on_admit(ada, ctx) -- 10
-      policy.on_arrival(bob, ctx) -- nobody is active: 10
+      policy.on_arrival(bob, ctx) -- no user is active: 10
       policy.on_admit(bob, ctx)
       policy.on_emit(bob, 100, ctx) -- 220
-      policy.on_preempt(ada, ctx) -- nobody is active: lifted to bob's, who was last
+      policy.on_preempt(ada, ctx) -- no user is active: lifted to bob's, who was last
       assert.are.equal(220, counter "ada")
       policy.on_emit(bob, 100, ctx) -- 420
       policy.on_arrival(request "cid", ctx) -- ada is
@@ -209,7 +209,7 @@ describe("fair", function()
     end)
   end)
 
-  it("forgets users: 120,000 who come once leave no more behind than a thousand", function()
+  it("forgets users: 120,000 who come once leave no more memory in use than a thousand", function()
     local engine, id = serve.engine("fair", nil, { max_num_seqs = 16, max_requests = 16 }), 0
     local function visit(users)
       local last = id + users

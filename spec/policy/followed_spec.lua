@@ -63,7 +63,7 @@ describe("A policy's code", function()
         names[k] = "x = h.f" .. k
         fields["f" .. k] = fresh(stranger)
       end
-      local h = setmetatable(fields, { last = reached }) -- a metatable's fields come behind its table's
+      local h = setmetatable(fields, { last = reached }) -- a metatable's fields come after its table's
       local f = assert(loadstring("local h, x = ... return function() " .. table.concat(names, " ") .. " end",
                                   "@policy.lua"))(h)
       uncompiled.keep(f)
@@ -138,7 +138,7 @@ describe("Words of others", function()
     assert.are.equal("\\226\\128\\168z", words.clean "\226\128\168z")
   end)
 
-  it("are cut behind so many bytes, and not within a character", function()
+  it("are cut after so many bytes, and not within a character", function()
     for n, shown in pairs { [60] = ("x"):rep(60), [61] = ("x"):rep(60) .. "..." } do
       assert.are.equal(shown, words.clean(("x"):rep(n)))
       assert.are.equal('"' .. shown .. '"', words.quoted(("x"):rep(n)))

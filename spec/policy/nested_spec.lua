@@ -1,5 +1,5 @@
 -- A policy's hook that calls another engine, and a host that calls one where the stack is nearly used up: the
--- hook is stopped, the other engine is whole, and nothing is left behind in the VM.
+-- hook is stopped, the other engine is whole, and nothing of it is left in the VM.
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
@@ -55,14 +55,14 @@ local OTHERS = {
 }
 
 describe("A hook that calls another engine", function()
-  it("for ever is stopped", function()
+  it("that never ends is stopped", function()
     for _, method in ipairs { "cancel", "submit", "set_policy", "slots" } do
       local calls = 0
       local other = serve.engine { on_arrival = function() end, on_finish = function() end }
       local failure = asked(function()
         while true do
           calls = calls + 1
-          if calls > 1e5 then error "for ever" end
+          if calls > 1e5 then error "never ends" end
           if method == "submit" then assert(other:submit(serve.request(calls))) end
           if method == "submit" or method == "cancel" then other:cancel(calls) end
           if method == "set_policy" then assert(other:set_policy { key = function() return 1 end }) end
@@ -137,7 +137,7 @@ describe("Where the stack is nearly used up", function()
     engine:close()
   end
 
-  it("a call of a hook fails, and leaves nothing behind", function()
+  it("a call of a hook fails, and leaves nothing of it", function()
     calls_deep_down(false)
     calls_deep_down(true)
   end)

@@ -149,7 +149,7 @@ describe("The queue", function()
     return step.admitted
   end
 
-  it("does not send first whoever had a good key long ago", function()
+  it("does not send a request first for a key that was good long ago", function()
     local keys = {}
     local engine = serve.engine({ key = function(r) return keys[r.id] end }, { rekey_limit = 2 },
                                 { max_num_seqs = 1 })
@@ -169,7 +169,7 @@ describe("The queue", function()
       return r.arrival
     end, admit = function(r) return r.id == 0 end }, { rekey_limit = 2 })
     for id = 0, 6 do engine:submit(request(id, { arrival = id, max_tokens = 20 })) end
-    assert.are.same({ 0 }, first_admitted(engine, 0)) -- keys of 0 and 1 anew, then it is 2's turn
+    assert.are.same({ 0 }, first_admitted(engine, 0)) -- keys of 0 and 1 again, then it is 2's turn
     assert(engine:cancel(2))
     asked = {}
     engine:complete(engine:step(1), 1)
@@ -177,7 +177,7 @@ describe("The queue", function()
     engine:close()
   end)
 
-  it("brings back whoever is held", function()
+  it("brings back requests that are held", function()
     for _, kind in ipairs { {}, { static = true }, { group = "user" } } do
       local engine = serve.engine { static = kind.static, group = kind.group,
                                     key = function(r) return r.arrival end,

@@ -32,7 +32,7 @@ describe("gdnmeta.policy", function()
     end
   end)
 
-  it("loads anew each time, so that counters are not shared", function()
+  it("loads again each time, so that counters are not shared", function()
     assert.are_not.equal(gdn.policy("fair").on_emit, gdn.policy("fair").on_emit)
   end)
 

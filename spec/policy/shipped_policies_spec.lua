@@ -28,7 +28,7 @@ describe("priority", function()
     assert.are.same({ "d", "c", "b", "a" }, order)
   end)
 
-  it("evicts whoever matters least", function()
+  it("evicts the least important request", function()
     local engine = serve.engine("priority", { kv_tokens = 64, kv_block_size = 16 })
     engine:submit(request("low", { priority = 9, prompt_tokens = 16, max_tokens = 30 }))
     engine:complete(engine:step(0), 0)
@@ -63,7 +63,7 @@ describe("shortest_prefill", function()
     assert.is_true(fcfs - default > 0.9 * (fcfs - unaged), ("%g, %g, %g"):format(fcfs, unaged, default))
   end)
 
-  it("lets nobody starve: waiting makes a prompt shorter", function()
+  it("lets no request starve: waiting makes a prompt shorter", function()
     local aging = 2 -- tokens a second: 60 tokens are worth 25 s of waiting against prompts of 10
     local engine = serve.engine("shortest_prefill", { aging = aging }, { max_num_seqs = 1 })
     engine:submit(request("long", { prompt_tokens = 60, max_tokens = 1 }))
@@ -88,7 +88,7 @@ describe("shortest_prefill", function()
 end)
 
 describe("fair", function()
-  -- Service by user (prompt 1, output 2 a token) while everybody always has something waiting.
+  -- Service by user (prompt 1, output 2 per token) while every user always has something waiting.
   local function served(users, steps, late)
     local engine = serve.engine("fair", nil, { max_num_seqs = 2 })
     local next_id, user_of = 0, {}

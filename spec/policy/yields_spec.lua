@@ -1,5 +1,5 @@
 -- A callback that yields: the engine is in the middle of a step, and has to come back. It fails where it
--- yields, like any other failure, whoever calls it and whatever it calls on the way.
+-- yields, like any other failure, whatever calls it and whatever it calls on the way.
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 

@@ -62,7 +62,7 @@ class Exporter(Interface):
         return 2, self.ordinal
 
     def __dlpack__(self, *, stream):
-        assert stream == -1, "the builder waits for nobody's stream"
+        assert stream == -1, "the builder waits for no stream"
         out = STRUCTS["gdn_dlpack_unversioned"]()
         t, n = out.dl_tensor, len(self.shape)
         strides = self.strides or tuple(int(np.prod(self.shape[d + 1 :])) for d in range(n))

@@ -24,7 +24,7 @@ class Device:
         return 2, 3
 
     def __dlpack__(self, **_):
-        raise AssertionError("nobody may ask for this memory")
+        raise AssertionError("nothing may ask for this memory")
 
 
 ROWS = [

@@ -35,7 +35,7 @@ class Rows(unittest.TestCase):
         self.assertEqual(meta.non_spec_query_start_loc.tolist(), [0, 1, 2])
 
     def test_numbers_shared_by_rows_do_not_outlast_what_else_writes(self):
-        """A number that stays is not written again; whoever else wrote the rows meanwhile must not be kept."""
+        """A number that stays is not written again; what was written into the rows meanwhile must not be kept."""
         builder = make(rules="vllm-2026-08", num_speculative_tokens=2, max_blocks_per_row=3)
         shared = dict(query_len=2, accepted=2, drafts=0, prompt_done=True, read_column=1, table_row=3)
         fields = {"query_len": 2, "num_accepted_tokens": 2, "num_draft_tokens": 0, "prompt_done": 1}

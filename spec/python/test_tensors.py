@@ -86,7 +86,7 @@ class Tensors(unittest.TestCase):
             other.batch().set(query_len=1, seq_len=[9], blocks=[[1]])
             other.poison()
         self.assertEqual([array.tolist() for array in arrays], [[0, 1], [0, 1]])
-        table[:], rows[:] = 7, 8  # still memory, though nobody's
+        table[:], rows[:] = 7, 8  # still memory, though without an owner
 
     def test_capsules_that_nobody_takes_are_deleted(self):
         tensor, deleted = self.prefill().chunk_offsets, []

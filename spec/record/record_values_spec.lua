@@ -58,7 +58,7 @@ local function sorted(t)
   return names
 end
 
--- The field itself, and, where it is a list, its first element, its last, and one behind that.
+-- The field itself, and, where it is a list, its first element, its last, and one after that.
 local function sweep_field(parts, path, make, at, ask)
   local function parent(document)
     for n = 1, #at - 1 do document = document[at[n]] end

@@ -120,12 +120,12 @@ describe("a policy that is wrong is found out:", function()
         if request.id == 2 then request.output = 9 end
         fcfs.submit(self, request)
       end) },
-    { "it stops a request early", "the policy runs nobody, and 1 requests wait",
+    { "it stops a request early", "the policy runs no request, and 1 wait",
       broken("submit", function(self, request)
         if request.id == 2 then request.output = 1 end
         fcfs.submit(self, request)
       end) },
-    { "it loses a request", "the policy runs nobody, and 1 requests wait",
+    { "it loses a request", "the policy runs no request, and 1 wait",
       broken("submit", function(self, request)
         if request.id == 1 then fcfs.submit(self, request) end
       end) },

@@ -1,4 +1,4 @@
--- The reference layer behind the engine: for every schedule that a policy makes, outputs and final states
+-- The reference layer under the engine: for every schedule that a policy makes, outputs and final states
 -- are those of each request alone, bit for bit.   GDN_SEED=N replays a run
 local drivers = require "spec.support.driver"
 local layer_play = require "spec.support.layer_play"

@@ -7,7 +7,7 @@ local play = require "spec.support.random_traffic"
 
 local first_seed, SHIPPED = layer_play.first_seed, layer_play.SHIPPED
 
--- Traffic in which a wrong element cannot be forgiven: nobody is preempted or gives up, no two texts are
+-- Traffic in which a wrong element cannot be forgiven: no request is preempted or cancelled, no two texts are
 -- alike, and all of the kinds of rows meet.
 local function unforgiving(align, num_spec)
   local c = { align = align, num_spec = num_spec, num_groups = 2, seqs = 6, block = align and 8 or 16,

@@ -30,7 +30,7 @@ describe("Counts:", function()
     return memory, #values
   end
 
-  -- A builder whose rows 0 .. 2 of the table hold slots 10, 20, 30 and those behind them.
+  -- A builder whose rows 0 .. 2 of the table hold slots 10, 20, 30 and later rows more.
   local function with_tables()
     local builder = cuda()
     for row = 0, 2 do builder:set_blocks(0, row, { 10 * row + 10, 10 * row + 11, 10 * row + 12 }) end

@@ -37,7 +37,7 @@ describe("Limits:", function()
     end
   end)
 
-  it("B31 (flashinfer): a slot stands once in a launch, whoever writes it", function()
+  it("B31 (flashinfer): a slot stands once in a launch, whichever row writes it", function()
     local builder = strict.builder_of()
     for _, case in ipairs { { decode(10), decode(10) }, { decode(11), spec(10) }, { spec(10), spec(12) },
                             { spec(10, { blocks = { 10, 11, 10 } }) },

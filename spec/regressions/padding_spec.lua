@@ -1,4 +1,4 @@
--- Faults of other builders in what stands behind the real rows.
+-- Faults of other builders in what comes after the real rows.
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
 local lib = require "gdnmeta.native"
@@ -50,8 +50,8 @@ describe("Padding:", function()
     end
   end)
 
-  it("B12 (vLLM-2080Ti #93; tokenspeed #700; vllm-gaudi #1431): the null slot is nobody's, and stays " ..
-     "null on every way", function()
+  it("B12 (vLLM-2080Ti #93; tokenspeed #700; vllm-gaudi #1431): the null slot is never assigned, and " ..
+     "stays null on every way", function()
     local engine = serve.engine("fcfs", nil, { num_slots = 5 })
     for id = 1, 4 do engine:submit(serve.request(id)) end
     local meta, seen = engine:step(0).metadata, {}
@@ -79,7 +79,7 @@ describe("Padding:", function()
     driver:close()
   end)
 
-  it("B13 (ascend #12040): rows behind the real ones come from no table", function()
+  it("B13 (ascend #12040): rows after the real ones come from no table", function()
     local builder = strict.builder_of(GRAPHS)
     lib.gdn_builder_poison(builder.handle)
     for g = 0, 16 * 5 - 1 do builder:table(0)[g] = 90 end
@@ -110,7 +110,7 @@ describe("Padding:", function()
     batch:close()
   end)
 
-  it("B19 (sglang #32555): views have the rows of their step, and nothing behind them", function()
+  it("B19 (sglang #32555): views have the rows of their step, and nothing after them", function()
     local builder = strict.builder_of()
     assert(strict.build(builder, { spec(10), spec(20), spec(30), spec(40) }))
     local meta = assert(strict.build(builder, { spec(50), decode(60) }))
@@ -153,7 +153,7 @@ describe("Padding:", function()
     assert.are.same({ 0, 3, 5, 5, 5, 5, 5, 5, 5 }, meta.spec_query_start_loc:totable())
   end)
 
-  it("B25 (TRT-LLM #13278): rows of padding stand for nobody who is parked", function()
+  it("B25 (TRT-LLM #13278): rows of padding stand for no parked request", function()
     local engine = serve.engine("fcfs", { capture_sizes = { 4 } }, { full_cuda_graph = true })
     for id = 1, 4 do engine:submit(serve.request(id, { max_tokens = 20 })) end
     for _ = 1, 2 do engine:complete(engine:step(0), 0) end

@@ -109,7 +109,7 @@ describe("States:", function()
     engine:close()
   end)
 
-  it("B18 (vllm #56736; club-3090 #1052): drafts behind a resumed prefix name slots of the pool " ..
+  it("B18 (vllm #56736; club-3090 #1052): drafts after a resumed prefix name slots of the pool " ..
      "alone", function()
     local engine = serve.engine("fcfs", { max_model_len = 150 },
                                 with(ALIGN, { num_speculative_tokens = 2, num_groups = 2, num_slots = 30 }))

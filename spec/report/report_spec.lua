@@ -34,7 +34,7 @@ describe("a comparison #lua", function()
 end)
 
 describe("a report #lua", function()
-  it("marks the best of several, and nobody where all are alike", function()
+  it("marks the best of several, and none where all are alike", function()
     local section = { "S", { "x", "ms", function(r) return r.x end, tostring, better = "low" },
                       { "y", "", function(r) return r.y end, tostring, better = "high" },
                       { "z", "", function(r) return r.z end, tostring } }

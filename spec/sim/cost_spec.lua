@@ -15,7 +15,7 @@ describe("the cost of a step #lua", function()
     assert.are.equal(1 + 12 + 3, model:ms(1200, 0, 0, 0, 0, 0, true))
   end)
 
-  it("has the host's time on top, or behind the device's when the host is a step ahead", function()
+  it("has the host's time on top, or hidden by the device's when the host is a step ahead", function()
     assert.are.equal(12, cost.new { c0 = 10, c_cpu = 2 }:ms(1, 0, 1, 0, 0, 0, false))
     assert.are.equal(10, cost.new { c0 = 10, c_cpu = 2, async = true }:ms(1, 0, 1, 0, 0, 0, false))
     assert.are.equal(2, cost.new { c0 = 1, c_cpu = 2, async = true }:ms(1, 0, 1, 0, 0, 0, false))

@@ -189,7 +189,7 @@ describe("Options", function()
     golden("domains", table.concat(parts, "\n") .. "\n")
   end)
 
-  it("that nobody knows are named, and so is what is no table", function()
+  it("that do not exist are named, and so is what is no table", function()
     local parts = {}
     for _, door in ipairs(DOORS) do
       for _, wrong in ipairs { { no_such_option = 1 }, "text", 5 } do

@@ -26,7 +26,7 @@ describe("fairness #lua", function()
     assert.are.equal(0, f:figures(1, 10).max_gap)
   end)
 
-  it("lifts who comes to the least of those who wait, and to the last of them when nobody does", function()
+  it("lifts a newcomer to the least of those who wait, or to the last of them when no user waits", function()
     f:wait(ada, 0)
     fairness.serve(ada, 50, 1, 0)
     f:wait(bob, 5)
@@ -46,7 +46,7 @@ describe("fairness #lua", function()
     fairness.serve(bob, 20, 1, 0) -- 20 / 2 in 5 s
     f:leave(bob, 5)
     f:leave(ada, 10)
-    fairness.serve(bob, 1e6, 1, 0) -- nobody waits: no matter of fairness
+    fairness.serve(bob, 1e6, 1, 0) -- no user waits: no matter of fairness
     assert.is_true(math.abs(f:figures(1, 10).jain - (3 + 2)^2 / (2 * (3^2 + 2^2))) < 1e-12)
   end)
 

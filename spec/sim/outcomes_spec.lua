@@ -76,7 +76,7 @@ describe("Requests that starve #lua", function()
     assert.is_true(r.fairness.longest_without > 5)
   end)
 
-  it("are none where nobody waits long", function()
+  it("are none where no request waits long", function()
     local r = run()
     assert.are.equal(0, r.starved)
     assert.is_nil(report.report(r):find("10 times the target", 1, true))

@@ -36,7 +36,7 @@ end
 
 describe("Arrivals #lua", function()
   -- Against a list that is searched from end to end.
-  it("come by time, then by number, whoever made them known", function()
+  it("come by time, then by number, in whatever order they became known", function()
     for seed = 1, 60 do
       local random, requests, last = workload.random(seed), {}, {}
       local function draw(n) return math.floor(random() * n) end

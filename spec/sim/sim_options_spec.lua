@@ -121,7 +121,7 @@ describe("Options of the simulator #lua", function()
     assert.are.same(DEFAULTS, found)
   end)
 
-  it("reach the engine: reserved cache saves work, and without a limit above 0 nobody leaves", function()
+  it("reach the engine: reserved cache saves work, and a limit of 0 evicts no request", function()
     local function run(options)
       options.measure, options.workload = false, { requests = 150, output_median = 400 }
       options.rate, options.kv_tokens, options.max_num_seqs = 20, 12000, 24

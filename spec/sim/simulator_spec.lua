@@ -171,7 +171,7 @@ describe("the simulator #lua", function()
     assert.are.same({ 10, 10, 0.5 }, { r.finished, r.rejected, r.attainment })
   end)
 
-  it("comes to an end under a policy that only turns away, or preempts everybody", function()
+  it("comes to an end under a policy that only turns away, or preempts every request", function()
     local function served(step)
       local r = run { workload = { requests = 20, rate = 1000 }, policy = step, measure = true }
       assert.are.equal(20, r.finished + r.rejected)
@@ -217,14 +217,14 @@ describe("the simulator #lua", function()
     assert.are.equal("request 2: prompt_tokens = 100, want at most 59 (max_model_len - 1)", r.rejection)
   end)
 
-  it("comes to an end under a policy that runs nobody, and says so", function()
+  it("comes to an end under a policy that runs no request, and says so", function()
     local r, message = sim.run { workload = { requests = 3 },
                                  policy = { name = "idler", admit = function() return false end } }
     assert.is_nil(r)
     assert.are.equal("policy idler holds 3 requests, and nothing else runs or arrives", message)
   end)
 
-  it("goes on where a policy holds everybody for a while", function()
+  it("goes on where a policy holds every request for a while", function()
     local r = run { workload = { requests = 20 },
                     policy = { name = "late", admit = function(q) return q.age > 0.5 end } }
     assert.are.equal(20, r.finished)

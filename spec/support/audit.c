@@ -57,7 +57,7 @@ static void push(gdn_batch *batch, int32_t query, int32_t computed, int32_t draf
     batch->read_column[i] = GDN_READ_DEFAULT;
 }
 
-/* `salt` changes lengths from step to step, so that tails are padded anew. Returns what the build
+/* `salt` changes lengths from step to step, so that tails are padded again. Returns what the build
  * must say. */
 static int32_t fill(gdn_batch *batch, int32_t kind, int32_t salt)
 {
@@ -178,7 +178,7 @@ int main(int argc, char **argv)
         }
         if (gdn_check_result(b, 0, NULL) != GDN_OK) die("gdn_check_result", gdn_last_error(b));
         if (faulty) {
-            void *volatile p = malloc(1); /* volatile: compilers drop a malloc that nobody uses */
+            void *volatile p = malloc(1); /* volatile: compilers drop an unused malloc */
             free(p);
             syscall(SYS_getppid);
         }

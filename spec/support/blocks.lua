@@ -1,4 +1,4 @@
--- The Lua blocks of a Markdown page: what stands behind `-->` is what a block prints, line by line. Runs of
+-- The Lua blocks of a Markdown page: what stands after `-->` is what a block prints, line by line. Runs of
 -- blanks count as one, so that tabs may be drawn as spaces.
 local M = {}
 

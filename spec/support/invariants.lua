@@ -104,7 +104,7 @@ function Books:step(step, where)
     metadata.padding(self, where, step, lengths)
   elseif #step.preempted == 0 and #step.rejected == 0 and self.in_flight == 0 then
     check(next(self.live) == nil or running == 0 and stats.held > 0, where,
-          "I24: nothing is scheduled, though somebody waits or runs")
+          "I24: nothing is scheduled, though a request waits or runs")
   end
   self.steps, self.peak = self.steps + 1, math.max(self.peak, running)
   self.empty_steps = self.empty_steps + (step.num_rows == 0 and 1 or 0)
@@ -150,7 +150,7 @@ function Books:complete(step, rows, where)
         q.computed, q.drafts = q.computed - rejected, step.next_drafts[n - 1]
         if q.flight == 0 then
           q.accepted = accepted + 1
-        elseif rejected > 0 then -- the step behind this one moves back
+        elseif rejected > 0 then -- the step after this one moves back
           q.latest.computed, q.latest.last_accepted = q.latest.computed - rejected, accepted + 1
         end
       end

@@ -108,7 +108,7 @@ function Kernel:run(step, rows, where)
   end
 end
 
---- After the engine has completed the step: the states that finished requests leave behind.
+--- After the engine has completed the step: the states that finished requests leave.
 function Kernel:check_states(step, where)
   for n, noted in ipairs(self.noted) do
     local row, emitted = noted.row, step.emitted[n - 1]

@@ -135,12 +135,12 @@ case(on({ 99 }, { 49 }), on({ 50 }, { 50 }),
      "rows[0] group 1 block 0 = 50, want 1 .. 49 (num_slots - 1)", TWO_GROUPS)
 
 clause "a block of a speculative row after its drafts, which is not written, is in 0 .. num_slots - 1"
-local function behind(block)
+local function after(block)
   return { spec(10, { query_len = 2, drafts = 1, blocks = { 10, 11, block } }) }
 end
 refused = "rows[0] group 0 block 2 = %d, want 0 .. 99 (num_slots - 1)"
-case(behind(0), behind(-1), refused:format(-1))
-case(behind(99), behind(100), refused:format(100))
+case(after(0), after(-1), refused:format(-1))
+case(after(99), after(100), refused:format(100))
 
 clause "the block at read_column is in 1 .. num_slots - 1"
 refused = "rows[0] group 0 block at read_column %d = %d, want 1 .. 99 (num_slots - 1)"

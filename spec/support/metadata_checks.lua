@@ -28,7 +28,7 @@ local function check_initial(where, name, initial, rows, first)
   end
 end
 
--- Elements behind those of n rows, `width` a row.
+-- Elements after those of n rows, `width` per row.
 local function check_tail(where, number, name, tensor, n, width, want)
   for at = n * width, tensor and #tensor - 1 or -1 do
     check(tensor[at] == want, where, "%s: %s[%d] = %d on padding", number, name, at, tensor[at])

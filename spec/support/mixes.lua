@@ -9,7 +9,7 @@ local random = math.random
 local function chance(p) return random() < p end
 local function pick(list) return list[random(#list)] end
 
--- Service by user, as seen from outside: { total, waiting, busy (tokens that his running requests come to) }.
+-- Service by user, as seen from outside: { total, waiting, busy (tokens of the user's running requests) }.
 local Books = {}
 Books.__index = Books
 

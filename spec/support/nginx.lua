@@ -1,5 +1,5 @@
 -- Starts examples/nginx on a free port of loopback, and talks to it with curl. What it starts ends after two
--- minutes at the latest, also when nobody stops it.
+-- minutes at the latest, also when it is not stopped.
 local cjson = require "cjson"
 local assert = require "luassert"
 local sse = require "spec.support.sse"
@@ -18,7 +18,7 @@ function M.run(command)
   return output, status == "0"
 end
 
---- At one stroke: nobody sees half of it.
+--- At one stroke: no reader sees half of it.
 function M.write(path, text)
   local file = assert(io.open(path .. ".part", "wb"))
   file:write(text)

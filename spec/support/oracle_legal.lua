@@ -6,7 +6,7 @@ local parts = require "spec.support.oracle_parts"
 
 local M = {}
 
-local DEFAULT = -2 -- read_column where nobody says
+local DEFAULT = -2 -- read_column, when not given
 
 --- Rows before the trailing padding.
 function M.real_rows(q)
@@ -85,7 +85,7 @@ local function take_blocks(config, S, row, i, inputs, spec_step, written)
   end
 end
 
--- A block that one row reads while another writes it. `written` is empty where nobody checks.
+-- A block that one row reads while another writes it. `written` is empty where that is not checked.
 local function refuse_races(rows, written)
   for i, row in ipairs(rows) do
     for g, block in ipairs(row.read) do

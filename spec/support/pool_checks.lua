@@ -1,5 +1,5 @@
--- Who holds what: every slot and every block of the attention cache, counted anew after each step from the
--- state tables, the checkpoints and the books of invariants.lua. A slot that nobody answers for, or that
+-- Who holds what: every slot and every block of the attention cache, counted again after each step from the
+-- state tables, the checkpoints and the books of invariants.lua. A slot without an owner, or that
 -- is back too early, is found in the step that lost it.
 local lib = require "gdnmeta.native"
 local check = require("spec.support.step_checks").check

@@ -1,4 +1,4 @@
--- Servers of one-second steps, for specs about who waits behind whom.
+-- Servers of one-second steps, for specs about the order of waiting requests.
 local serve = require "spec.support.run_engine"
 
 local M = {}

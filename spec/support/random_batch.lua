@@ -138,7 +138,7 @@ function M.null_row(config)
   return row
 end
 
---- Null rows behind the rows, as a host may write them itself.
+--- Null rows after the rows, as a host may write them itself.
 function M.add_null_rows(rand, config, rows)
   for i = #rows + 1, rand(#rows, math.max(#rows, config.max_rows)) do
     rows[i] = M.null_row(config)

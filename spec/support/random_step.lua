@@ -65,7 +65,7 @@ local function twist(rand, config, inputs)
   if chance(rand, 10) then reshape_tables(rand, config, inputs) end
 end
 
--- Arguments of a capture: mostly uniform rows, sometimes with zero-length rows behind them.
+-- Arguments of a capture: mostly uniform rows, sometimes with zero-length rows after them.
 local function capture_inputs(rand, config, rows, null_row)
   local S = config.num_speculative_tokens
   local q = chance(rand, 50) and S + 1 or 1

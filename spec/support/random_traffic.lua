@@ -154,7 +154,7 @@ function Play:complete()
   if self.on_complete then self.on_complete(flying.step) end
 end
 
--- Now and then somebody gives up, or a state is kept for others, or not any longer.
+-- Now and then a request is cancelled, or a state is kept for others, or not any longer.
 function Play:disturb()
   local live = {}
   for id in pairs(self.books.live) do live[#live + 1] = id end

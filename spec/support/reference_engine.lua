@@ -1,4 +1,4 @@
--- What the engine must schedule, the slow and obvious way: plain tables, everything counted anew when it
+-- What the engine must schedule, the slow and obvious way: plain tables, everything counted again when it
 -- is asked for, one step at a time (no step in flight while the next is planned). For level 0 policies:
 -- { decode_first, chunk, rank(request) or nil: by arrival, bound(request): whose rank is
 -- above it may leave for that one, has_key = false: prompts that run go before all that wait }.
@@ -155,7 +155,7 @@ local function make_way(self, q, n)
   end
 end
 
--- One of the queue: false where nobody behind it is looked at.
+-- One of the queue: false where no later one is looked at.
 local function consider(self, q)
   local n = limits.chunk(self, q)
   if not limits.may_come(self, q, n > 0 and n or limits.least(self, q)) then

@@ -11,7 +11,7 @@ function M.remove(list, q)
   end
 end
 
--- Slots a group and attention-cache blocks that nobody holds.
+-- Slots per group and attention-cache blocks that no request holds.
 function M.free(self)
   local slots, blocks = self.c.num_slots - 1, self.c.kv_tokens
     and math.floor(self.c.kv_tokens / self.c.kv_block)
@@ -47,7 +47,7 @@ function M.fits(self, q, n, drafts, more)
   return slots >= 0 and blocks >= 0, slots < 0
 end
 
--- Do drafts reach into another block at the cost of a slot that somebody may need who has no row yet?
+-- Do drafts reach into another block at the cost of a slot that a request without a row yet may need?
 function M.is_greedy(self, q, n, drafts)
   local held, more, left = 0, 0, M.free(self)
   for _ in pairs(q.columns) do held = held + 1 end
@@ -115,7 +115,7 @@ function M.outlook(self, q)
 end
 
 -- Slots a group that those who run, one that is passed and one that comes will need to go on: the columns of
--- a step with drafts each; where nobody drafts, one for each that moves to another block, as far as a step
+-- a step with drafts each; where none drafts, one for each that moves to another block, as far as a step
 -- computes whole blocks of them, but on average one decode a block's tokens.
 local function upkeep(self, newcomer, n)
   local c, slots, blocks, ends = self.c, 0, 0, 0

@@ -52,10 +52,10 @@ local function row_of(b, row, extra)
   return row
 end
 
---- One token behind 50 computed ones.
+--- One token after 50 computed ones.
 function M.decode(b, extra) return row_of(b, { query_len = 1, seq_len = 51, prompt_done = true }, extra) end
 
---- Two drafts behind 50 computed tokens.
+--- Two drafts after 50 computed tokens.
 function M.spec(b, extra)
   return row_of(b, { query_len = 3, seq_len = 53, prompt_done = true, drafts = 2 }, extra)
 end

@@ -27,7 +27,7 @@ function M.inputs(config, rows, null_row, padded_rows, padded_tokens)
   return inputs
 end
 
--- Blocks without the zeros behind them, which are what a short list means.
+-- Blocks without the zeros after them, which are what a short list means.
 local function trimmed(blocks)
   local out, n = {}, #blocks
   while n > 0 and blocks[n] == 0 do n = n - 1 end

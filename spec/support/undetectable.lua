@@ -40,13 +40,13 @@ local function state(s, class, group, i, value)
   local unmarked = value == 0 and s.pad_slot ~= 0 and start[row + 1] == start[row] -- -1 marks empty rows
   if not s.strict then return not unmarked and "reference: a slot" or nil end
   local written = class == "spec" and start[row + 1] - start[row] or 1
-  if column >= written then return in_pool(s, group, value, 0) and "a slot behind the drafts" or nil end
+  if column >= written then return in_pool(s, group, value, 0) and "a slot after the drafts" or nil end
   if not in_pool(s, group, value, 1) then return end
   if not s.check_unique then return "a slot of the pool" end
   for c = 0, written - 1 do
     if c ~= column and states[row * columns + c] == value then return end
   end
-  return not used(s, group, value, class, row, true) and "a slot that nobody else uses" or nil
+  return not used(s, group, value, class, row, true) and "a slot that no other row uses" or nil
 end
 
 local function read(s, class, group, i, value)
@@ -54,7 +54,7 @@ local function read(s, class, group, i, value)
   if i >= s.real[class] or s.capture or copied(s, class, i) then return end
   if now == 0 or not in_pool(s, group, value, 1) then return end
   if s.check_unique and used(s, group, value, class, i, false) then return end
-  return "a slot to read that nobody else writes"
+  return "a slot to read that no other row writes"
 end
 
 -- Does a row of the other class with tokens stand between rows k - 1 and k of this one?

@@ -1,5 +1,5 @@
 -- The metadata that upstream's rules give for an engine's steps, and the situations in which kernels then
--- read a wrong state. B3: a first chunk of one token taken for a decode. B8: a plain step behind a
+-- read a wrong state. B3: a first chunk of one token taken for a decode. B8: a plain step after a
 -- speculative one. moved: a window of mode align that the state is not in yet, where upstream's runner would
 -- copy it.
 local gdn = require "gdnmeta"

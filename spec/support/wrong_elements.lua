@@ -13,10 +13,10 @@ local function range(first, last, keep)
   return list
 end
 
--- Tokens of a row that count: drafts that turn out wrong are nobody's.
+-- Tokens of a row that count: drafts that turn out wrong do not.
 local function counted(row) return row.drafts >= 0 and row.accepted + 1 or row.n end
 
--- Ends of rows whose last token counts, and is then given to the row behind.
+-- Ends of rows whose last token counts, and is then given to the next row.
 local function ends(half)
   return range(1, #half, function(n) return counted(half[n]) == half[n].n end)
 end
@@ -140,9 +140,9 @@ M.UNSEEN = {
   { "prefill_read_state_indices", over(prefills_of, fresh), other_slot,
     why = "prefill_has_initial_state keeps a fresh row from reading" },
   { "batch_ptr", function(s) return range(tiles(s.plain) + 1, #s.meta.batch_ptr - 1) end, null,
-    why = "behind the first -1 there are no programs" },
+    why = "after the first -1 there are no programs" },
   { "token_chunk_offset_ptr", function(s) return range(tiles(s.plain), #s.meta.batch_ptr - 1) end, one_more,
-    why = "behind the first -1 there are no programs" },
+    why = "after the first -1 there are no programs" },
 }
 
 local function decodes_of(s) return { unpack(s.plain, 1, #s.plain - #s.prefills) } end

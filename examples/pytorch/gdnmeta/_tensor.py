@@ -47,7 +47,7 @@ class _Form:
         self.export, self.delete, self.name = export, delete, name
         # A consumer renames the capsule and owns the tensor. A capsule that was never consumed deletes it.
         self.destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(self._dropped)
-        # For ever: a capsule may be the last thing that an interpreter drops.
+        # Never freed: a capsule may be the last thing that an interpreter drops.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.destructor))
 
     def _dropped(self, capsule: int) -> None:

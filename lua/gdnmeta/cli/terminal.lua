@@ -62,7 +62,7 @@ function M.progress(quiet)
   return setmetatable({ watched = not quiet and M.watched(), quiet = quiet, due = 0 }, Progress)
 end
 
---- Redraw the bar, ten times a second at most.
+--- Redraw the bar, at most ten times per second.
 ---@param name string what is running
 ---@param done number
 ---@param total number

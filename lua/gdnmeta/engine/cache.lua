@@ -63,7 +63,7 @@ function States:covers(i, tokens, drafts)
 end
 
 --- What such a step takes of the pools.
----@return integer slots a group, integer blocks of attention cache
+---@return integer slots per group, integer blocks of attention cache
 function States:needs(i, tokens, drafts)
   if self:covers(i, tokens, drafts) then return 0, 0 end
   return self:missing_slots(i, tokens, drafts), self:missing_kv(i, tokens)

@@ -102,7 +102,7 @@ local function take_old(options)
   options.default_drafts, options.drafts = options.drafts, nil
 end
 
-local M = {}
+local M = { DOMAINS = DOMAINS, DEFAULTS = DEFAULTS } -- what the table of docs/engine.md says
 
 --- Options with their defaults, where those do not depend on the builder.
 ---@param given table

@@ -1,4 +1,4 @@
--- Ranges of a builder's options, for whoever has an option that means the same. Loads no library.
+-- Ranges of a builder's options, for modules with an option of the same meaning. Loads no library.
 local schema = require "gdnmeta.native.schema"
 
 local M = {}

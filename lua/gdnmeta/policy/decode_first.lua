@@ -1,9 +1,9 @@
 -- Decodes first, every step; prompts share what is left of a small budget (after Sarathi-Serve), so that
 -- a long prompt slows every next token a little instead of blocking it. A prompt moves back by a
 -- second for each 100 tokens that it has got: one that comes later need not wait for all of a long one,
--- which goes on by 100 tokens a second at least.
+-- which goes on by at least 100 tokens per second.
 local BUDGET = 512 -- prompt tokens per step
-local PACE = 100 -- tokens a second
+local PACE = 100 -- tokens per second
 
 return {
   decode_first = true,

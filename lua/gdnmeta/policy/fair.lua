@@ -50,7 +50,7 @@ local function least()
   return mark[heap[1]]
 end
 
--- Everybody the same amount less: only differences count.
+-- The same amount less for every user: only differences count.
 local function sink()
   for user, counter in pairs(served) do served[user] = math.max(counter - level, 0) end
   for user in pairs(mark) do mark[user] = served[user] end

@@ -1,4 +1,4 @@
--- The smallest priority number first, then by arrival. Whoever matters least makes room when the caches
+-- The smallest priority number first, then by arrival. The least important one is evicted when the caches
 -- are full, and leaves for a waiting request whose priority number is smaller (preempt_for = false: it does
 -- not). Nothing ages here: as long as more important requests keep coming, the others wait.
 local YEARS = 1e9 -- seconds: more than arrivals can differ by

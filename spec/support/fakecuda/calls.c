@@ -5,7 +5,7 @@
  * Memory of the device is out of the host's reach but while a kernel or a copy runs: who reads it directly
  * crashes here as on a real device.
  *
- * Work on a stream runs when it is enqueued or, held back, when someone waits for it: then a payload that
+ * Work on a stream runs when it is enqueued or, held back, when a call waits for it: then a payload that
  * was not copied, or a buffer that is reused too soon, shows. */
 #include "fakecuda.h"
 

@@ -1,4 +1,4 @@
-/* Streams, events and graphs: lists of work, which runs when it is enqueued or, held back, when someone waits. */
+/* Streams, events and graphs: lists of work, which runs when it is enqueued or, held back, when a call waits. */
 #include "fakecuda.h"
 
 #include <stdlib.h>
@@ -91,7 +91,7 @@ int enqueue(void *handle, operation o)
 API int cuEventCreate(void **out, unsigned flags)
 {
     ENTER();
-    if (flags != EVENT_DISABLE_TIMING) return INVALID_VALUE; /* nobody here takes times */
+    if (flags != EVENT_DISABLE_TIMING) return INVALID_VALUE; /* times are not taken here */
     *out = calloc(1, sizeof(event));
     count.live++;
     return OK;

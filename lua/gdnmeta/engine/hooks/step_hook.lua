@@ -113,7 +113,7 @@ local function methods_of_plan(e)
     return 0
   end
 
-  --- Tokens, requests, slots a group and attention-cache blocks that are left.
+  --- Tokens, requests, slots per group and attention-cache blocks that are left.
   function methods.left() return plan.tokens_left, plan.seqs_left, plan.slots_left, plan.kv_left end
 
   --- The name of the release before.

@@ -101,7 +101,7 @@ local function step_fields(e, options)
   function fields.kv_left() return math.max(plan.kv_left - plan.kv_aside, 0) end
   function fields.running() return e.num_running end
   function fields.waiting() return e.fifo.size end
-  -- Whoever asks, asks for every chunk; nothing that it depends on changes within a step.
+  -- A hook that asks does so for every chunk; nothing that it depends on changes within a step.
   local seen, slack = -1, huge
   function fields.min_slack()
     if seen ~= e.step_number then seen, slack = e.step_number, min_slack(e) end

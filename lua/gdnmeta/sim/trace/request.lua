@@ -16,12 +16,12 @@ function M.unit(t, field)
 end
 
 -- What files write where a row has no session, chat or parent.
-local NOBODY = { ["-1"] = true, nan = true, NaN = true, null = true, None = true, NULL = true }
+local NONE = { ["-1"] = true, nan = true, NaN = true, null = true, None = true, NULL = true }
 
 local function forget_nobody(row)
-  if NOBODY[tostring(row.session)] then row.session = nil end
-  if NOBODY[tostring(row.chat)] then row.chat = nil end
-  if NOBODY[tostring(row.parent)] then row.parent = "-1" end -- none: the chat begins
+  if NONE[tostring(row.session)] then row.session = nil end
+  if NONE[tostring(row.chat)] then row.chat = nil end
+  if NONE[tostring(row.parent)] then row.parent = "-1" end -- none: the chat begins
 end
 
 -- Seconds on the clock of the file: a number in its unit, or a date.

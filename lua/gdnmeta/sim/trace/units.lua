@@ -1,5 +1,5 @@
--- Are times in the unit that the format has? Nobody can tell for sure; a trace that would have a thousand
--- times too many or too few requests per second is refused, with what to pass instead.
+-- Are times in the unit that the format has? That cannot be known for sure; a trace that would have a
+-- thousand times too many or too few requests per second is refused, with what to pass instead.
 local M = {}
 
 local YEAR_2001, YEAR_2100 = 1e9, 4.1e9 -- seconds since 1970
