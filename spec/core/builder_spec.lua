@@ -10,13 +10,7 @@ local function make(options)
   return assert(gdn.builder(options))
 end
 
--- A strict step of one decode row in a table that holds slot `slot`.
-local function decode(builder, batch, slot)
-  builder:set_blocks(0, 0, { slot })
-  batch:clear()
-  batch:push(0, 1, 10, true)
-  return builder:build(batch)
-end
+local decode = require "spec.support.decode_step"
 
 describe("builder:close", function()
   it("may be called twice, and whatever comes after it is an error", function()

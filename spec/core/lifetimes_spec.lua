@@ -5,13 +5,7 @@ local function make()
   return assert(gdn.builder { device = "cpu", max_num_seqs = 4 })
 end
 
--- A strict step of one decode row in a table that holds slot `slot`.
-local function decode(builder, batch, slot)
-  builder:set_blocks(0, 0, { slot })
-  batch:clear()
-  batch:push(0, 1, 10, true)
-  return builder:build(batch)
-end
+local decode = require "spec.support.decode_step"
 
 describe("lifetimes", function()
   local function collect()

@@ -34,7 +34,7 @@ return {
   { "B12", "src/scheduler/slot_pool.c", "p->stack[i] = size - 1 - i;", "p->stack[i] = size - 2 - i;" },
   { "B12", "src/cuda/payload.c", "out[k] = i >= end ? -1 : index < 0 ? i : index;",
     "out[k] = i >= end ? 0 : index < 0 ? i : index;" },
-  { "B13", "src/input/batch.c", ".table_rows = face->num_rows,", ".table_rows = rows," },
+  { "B13", "src/input/batch.c", ".table_rows = public->num_rows,", ".table_rows = rows," },
   { "B14", "src/partition/partition.c",
     "p->for_graph = p->num_reqs <= cap && p->num_spec_decode_tokens <= cap;",
     "p->for_graph = p->num_decodes <= cap && p->num_spec_decode_tokens <= cap;" },

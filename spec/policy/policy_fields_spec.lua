@@ -1,11 +1,7 @@
 -- Policies of names and numbers, of whole steps, and the queue that keys order.
 local serve = require "spec.support.run_engine"
 
-local function request(id, fields)
-  local r = serve.request(id, fields)
-  r.max_tokens = fields.max_tokens or 2
-  return r
-end
+local request = serve.short_request
 
 describe("A level 0 policy", function()
   it("takes its order, chunk, drafts and victim from names and numbers", function()

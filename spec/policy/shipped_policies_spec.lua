@@ -1,11 +1,7 @@
 -- What the six shipped policies do, against closed forms where there are any.
 local serve = require "spec.support.run_engine"
 
-local function request(id, fields)
-  local r = serve.request(id, fields)
-  r.max_tokens = fields.max_tokens or 2
-  return r
-end
+local request = serve.short_request
 
 describe("fcfs", function()
   it("serves one queue of constant service in closed form", function()

@@ -26,6 +26,13 @@ function M.request(id, fields)
   return r
 end
 
+--- The same that says 2, unless fields say otherwise.
+function M.short_request(id, fields)
+  local r = M.request(id, fields)
+  r.max_tokens = fields.max_tokens or 2
+  return r
+end
+
 --- Steps until nothing is left, `feed(now)` before each. When each request was admitted and finished, by
 --- id, and the number of steps.
 function M.run(engine, feed)

@@ -16,7 +16,7 @@ typedef struct export {
     union {
         gdn_dlpack versioned;
         gdn_dlpack_unversioned unversioned;
-    } face; /* first: what consumers hold is an export * */
+    } public; /* first: what consumers hold is an export * */
     int64_t shape[2], strides[2];
 } export;
 
@@ -88,10 +88,10 @@ gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpac
         return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
     gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
-    e->face.versioned = (gdn_dlpack){ .major = GDN_DL_MAJOR, .minor = GDN_DL_MINOR, .manager_ctx = b->device,
+    e->public.versioned = (gdn_dlpack){ .major = GDN_DL_MAJOR, .minor = GDN_DL_MINOR, .manager_ctx = b->device,
                                       .deleter = delete_versioned, .flags = GDN_DL_READ_ONLY,
                                       .dl_tensor = describe(e, b->device, tensor) };
-    *out = &e->face.versioned;
+    *out = &e->public.versioned;
     return GDN_OK;
 }
 
@@ -103,9 +103,9 @@ gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tenso
         return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
     gdn_status status = gdn_done(b, export_new(b, tensor, &e));
     if (status) return status;
-    e->face.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor),
+    e->public.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor),
                                                     .manager_ctx = b->device,
                                                     .deleter = delete_unversioned };
-    *out = &e->face.unversioned;
+    *out = &e->public.unversioned;
     return GDN_OK;
 }

@@ -11,7 +11,7 @@
 enum { ALIGNMENT = 64 };
 
 typedef struct cpu {
-    gdn_device face; /* first: a gdn_device * is a cpu * */
+    gdn_device public; /* first: a gdn_device * is a cpu * */
     char *origin;    /* of the block that the arena lies in */
     void *reserved;
     uint64_t found;
@@ -100,11 +100,11 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
 {
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
-    d->face = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
+    d->public = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
                             .verify = verify, .check_pool = check_pool, .bring = bring, .poison = poison,
                             .release = release, .holders = 1,
                             .ordinal = GDN_DEVICE_CPU, .found = &d->found };
-    *out = &d->face;
+    *out = &d->public;
     return GDN_OK;
 }
 

@@ -24,10 +24,10 @@ enum { HOST_ARRAYS(X) NUM_HOST_ARRAYS, LAST_OF_HOST = NUM_HOST_ARRAYS - 1, DEVIC
 #undef X
 
 typedef struct batch {
-    gdn_batch face; /* first: a gdn_batch * is a batch * */
+    gdn_batch public; /* first: a gdn_batch * is a batch * */
     uint64_t owner;
     size_t blocks_bytes;
-    int32_t *arrays[NUM_ARRAYS]; /* the originals of face's pointers, which are only const to well-behaved code */
+    int32_t *arrays[NUM_ARRAYS]; /* the originals of public's pointers, which are only const to well-behaved code */
     int32_t *blocks;
     gdn_table own[GDN_MAX_GROUPS];
 } batch;
@@ -50,25 +50,25 @@ gdn_status gdn_batch_make(const gdn_settings *settings, uint64_t owner, gdn_batc
     missing |= !(b->blocks = gdn_guarded_new(b->blocks_bytes));
 
 #define X(name, padding) .name = b->arrays[AT_##name],
-    gdn_batch face = { HOST_ARRAYS(X) DEVICE_ARRAYS(X) .blocks = b->blocks, .max_rows = c->max_rows,
+    gdn_batch public = { HOST_ARRAYS(X) DEVICE_ARRAYS(X) .blocks = b->blocks, .max_rows = c->max_rows,
                        .max_blocks_per_row = c->max_blocks_per_row, .num_groups = c->num_groups };
 #undef X
-    memcpy(&b->face, &face, sizeof face);
+    memcpy(&b->public, &public, sizeof public);
     if (missing) {
-        gdn_batch_free(&b->face);
+        gdn_batch_free(&b->public);
         return GDN_ENOMEM;
     }
     b->owner = owner;
     for (int32_t g = 0; g < c->num_groups; g++)
         b->own[g] = (gdn_table){ .data = b->blocks + (size_t)g * rows * cols, .stride = c->max_blocks_per_row,
                                  .rows = c->max_rows, .cols = c->max_blocks_per_row };
-    *out = &b->face;
+    *out = &b->public;
     return GDN_OK;
 }
 
-void gdn_batch_free(gdn_batch *face)
+void gdn_batch_free(gdn_batch *public)
 {
-    batch *b = (batch *)face;
+    batch *b = (batch *)public;
     if (!b) return;
     for (int i = 0; i < NUM_ARRAYS; i++) gdn_guarded_free(b->arrays[i]);
     gdn_guarded_free(b->blocks);
@@ -77,12 +77,12 @@ void gdn_batch_free(gdn_batch *face)
 
 static gdn_status check_guards(const batch *b, gdn_error *error)
 {
-    size_t bytes = (size_t)b->face.max_rows * sizeof(int32_t);
-    int arrays = b->face.indexed && b->arrays[NUM_HOST_ARRAYS] ? NUM_ARRAYS : NUM_HOST_ARRAYS;
+    size_t bytes = (size_t)b->public.max_rows * sizeof(int32_t);
+    int arrays = b->public.indexed && b->arrays[NUM_HOST_ARRAYS] ? NUM_ARRAYS : NUM_HOST_ARRAYS;
     for (int i = 0; i < arrays; i++)
         if (!gdn_guarded_intact(b->arrays[i], bytes))
             return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.%s[0 .. %d]", ARRAY_NAMES[i],
-                            b->face.max_rows - 1);
+                            b->public.max_rows - 1);
     if (!gdn_guarded_intact(b->blocks, b->blocks_bytes))
         return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.blocks[0 .. %zu]",
                         b->blocks_bytes / sizeof(int32_t) - 1);
@@ -109,22 +109,22 @@ static void make_padding_rows(const batch *b, int32_t from, int32_t to)
         for (int32_t i = from; i < to; i++) b->arrays[a][i] = PADDING[a];
 }
 
-gdn_status gdn_batch_step(gdn_batch *face, uint64_t owner, const gdn_table *tables, gdn_step *out, gdn_error *error)
+gdn_status gdn_batch_step(gdn_batch *public, uint64_t owner, const gdn_table *tables, gdn_step *out, gdn_error *error)
 {
-    const batch *b = (const batch *)face;
+    const batch *b = (const batch *)public;
     if (b->owner != owner) return gdn_fail(error, GDN_EINVAL, "the batch belongs to another builder");
     gdn_status status = check_guards(b, error);
-    if (!status) status = check_counts(face, error);
+    if (!status) status = check_counts(public, error);
     if (status) return status;
 
-    int32_t rows = face->padded_rows ? face->padded_rows : face->num_rows;
-    make_padding_rows(b, face->num_rows, rows);
+    int32_t rows = public->padded_rows ? public->padded_rows : public->num_rows;
+    make_padding_rows(b, public->num_rows, rows);
 #define X(name, padding) .name = b->arrays[AT_##name],
-    *out = (gdn_step){ HOST_ARRAYS(X) .tables = tables, .own = b->own, .rows = rows, .table_rows = face->num_rows,
+    *out = (gdn_step){ HOST_ARRAYS(X) .tables = tables, .own = b->own, .rows = rows, .table_rows = public->num_rows,
                        .num_reqs = rows, .from_batch = 1, .accepted_rows = rows, .max_query_len = -1,
-                       .num_actual_tokens = face->padded_tokens ? face->padded_tokens : -1 };
+                       .num_actual_tokens = public->padded_tokens ? public->padded_tokens : -1 };
 #undef X
-    if (!face->indexed) return GDN_OK;
+    if (!public->indexed) return GDN_OK;
     out->seq_index = b->arrays[AT_seq_index];
     out->accepted_index = b->arrays[AT_accepted_index];
     return GDN_OK;

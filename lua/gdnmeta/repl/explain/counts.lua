@@ -8,6 +8,14 @@ local function tokens(name)
   end
 end
 
+-- A total with its padding: the rest of it are the three counts.
+local function padded(what, prefills, decodes, spec_decodes)
+  return function(value, meta)
+    local real = meta[prefills] + meta[decodes] + meta[spec_decodes]
+    return ("Here %d: %d of %s, %d of padding."):format(value, real, what, math.max(value - real, 0))
+  end
+end
+
 local function rows(value, meta)
   return ("Here %d of the step's %d rows."):format(value, meta.num_rows)
 end
@@ -41,18 +49,12 @@ return {
   num_actual_tokens = {
     "Tokens of the batch with its padding: how much of the layer's input counts.",
     "The layer, on the host: it cuts its input and its output to this length.",
-    function(value, meta)
-      local real = meta.num_prefill_tokens + meta.num_decode_tokens + meta.num_spec_decode_tokens
-      return ("Here %d: %d of rows, %d of padding."):format(value, real, math.max(value - real, 0))
-    end,
+    padded("rows", "num_prefill_tokens", "num_decode_tokens", "num_spec_decode_tokens"),
   },
   num_rows = {
     "Rows of the batch with its padding: the size that a captured graph was made for.",
     "The layer, on the host.",
-    function(value, meta)
-      local real = meta.num_prefills + meta.num_decodes + meta.num_spec_decodes
-      return ("Here %d: %d of requests, %d of padding."):format(value, real, math.max(value - real, 0))
-    end,
+    padded("requests", "num_prefills", "num_decodes", "num_spec_decodes"),
   },
   num_tiles = {
     "Tiles of 8 tokens that the convolution of prefills works on: tot of nums_dict, without making that.",
