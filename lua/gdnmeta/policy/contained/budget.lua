@@ -13,7 +13,8 @@ local BRIEF = 100000 -- instructions of an error object's text
 local SLICE = 10000 -- instructions between two looks at what is left
 local NESTED = 1000 -- instructions that a call into another engine's policy costs the one that makes it
 
-local M = { failure = {} } -- failure: trace and raised of the failure under way
+-- failure: of the one under way. Both fields are there from the start, so that the handler adds none.
+local M = { failure = { trace = "", raised = "" } }
 local failure = M.failure
 
 --- The handler for xpcall.
