@@ -109,7 +109,7 @@ class Layer:
                 *(part.index_select(0, places) for part in (q, k, v, g, beta)), state
             )
             pool.states.index_copy_(0, d.spec_slots[:, column], state)
-            to = torch.where(live, t.spec_token_indx.index_select(0, places), t.tokens)
+            to = t.spec_token_indx.index_select(0, places).masked_fill(live.logical_not(), t.tokens)
             out.index_copy_(0, to, o)
 
     def spec_source(self, d: Derived):

@@ -53,6 +53,7 @@ class Derived:
         self.spec_bounds, self.spec_chunks = t.spec_query_start_loc.view(-1), torch.stack([rows, rows * 0], 1)
         first, columns = self.spec_bounds[:-1, None].long(), torch.arange(t.drafts + 1, device=device)
         self.live = columns < self.spec_bounds[1:, None] - first  # [R, S + 1]
-        self.spec_places = torch.where(self.live, first + columns, t.tokens)  # in the speculative tokens
-        self.spec_slots = torch.where(self.live, t.spec_state_indices_tensor, 0).long()  # 0: the null slot
+        none = self.live.logical_not()
+        self.spec_places = (first + columns).masked_fill(none, t.tokens)  # in the speculative tokens
+        self.spec_slots = t.spec_state_indices_tensor.masked_fill(none, 0).long()  # 0: the null slot
         self.accepted = t.num_accepted_tokens.long()
