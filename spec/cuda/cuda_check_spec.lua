@@ -165,7 +165,8 @@ describe("A check on a device and one on the CPU", function()
   setup(function() driver = drivers.open(os.getenv "GDN_CUDA_SPECS" or "fake") end)
   teardown(function() driver:close() end)
 
-  local POINTERS, SIZES = { [0] = "int32_t[1]", "int64_t[1]", "uint8_t[1]" }, { [0] = 4, 8, 1 }
+  local POINTERS = { [0] = "int32_t[1]", "int64_t[1]", "uint8_t[1]", "uint8_t[1]" }
+  local SIZES = { [0] = 4, 8, 1, 1 }
 
   -- Element i of a tensor, on both sides.
   local function set(cpu, gpu, i, value)
@@ -183,6 +184,8 @@ describe("A check on a device and one on the CPU", function()
     for case = 1, CASES do
       local rules = random.pick(rand, { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" })
       local config = random.config(rand, rules)
+      local in_bucket = rules == "strict" and random.chance(rand, 60)
+      if in_bucket then config.full_cuda_graph = "mixed" end
       local builders, batches, metas = {}, {}, {}
       local options = vectors.without_nulls(config)
       options.rules, options.check, options.poison = rules, true, random.chance(rand, 50)
@@ -194,7 +197,9 @@ describe("A check on a device and one on the CPU", function()
         batches[i] = assert(builders[i]:batch())
       end
       for _ = 1, 8 do
-        local inputs, path, rows = step.draw(rand, rules, config)
+        local inputs, path, rows
+        if in_bucket then inputs, path, rows = step.draw_bucket(rand, config)
+        else inputs, path, rows = step.draw(rand, rules, config) end
         for i = 1, 2 do
           local ok, meta = pcall(feed.paths[path], builders[i], batches[i], inputs, rows)
           metas[i] = ok and meta and lib.gdn_builder_metadata(builders[i].handle)
