@@ -28,7 +28,8 @@ local WANTED = {
   trusted = "true or false", requests = "a table", trace = "a string", workload = "a table",
   preset = "a string", cost = "a table", calibrated = "true or false", async = "true or false",
   chunked_prefill = "true or false",
-  mamba_cache_mode = "a string", full_cuda_graph = "true or false", device = "a string",
+  mamba_cache_mode = "a string", full_cuda_graph = 'true, false or "mixed"',
+  device = "a string",
   on_policy_error = "a string", measure = "true or false", progress = "a function",
   known_lengths = "true or false",
 }
