@@ -39,6 +39,26 @@ describe("Bringing states", function()
     return builder
   end
 
+  it("reads and writes nothing for a slot that is null or outside the pool", function()
+    local builder, pool = reader(2, 3, 8), ffi.new "uint8_t[64]"
+    pool[16] = 1
+    local tensors = builder.metadata
+    local written = tensors.non_spec_state_indices_tensor.data
+    local read = tensors.non_spec_read_state_indices.data
+    for _, slot in ipairs { 0, -1, 8, 9, 2 ^ 31 - 1, -2 ^ 31 } do
+      for _, memory in ipairs { read, written } do
+        local was = memory[0]
+        memory[0] = slot
+        assert(builder:bring_states { pool = pool, slot_bytes = 8 })
+        memory[0] = was
+        for i = 0, 63 do assert.are.equal(i == 16 and 1 or 0, pool[i]) end
+      end
+    end
+    assert(builder:bring_states { pool = pool, slot_bytes = 8 })
+    assert.are.equal(1, pool[24])
+    builder:close()
+  end)
+
   it("of 64 MiB, and beyond 2^32 bytes of a pool", function()
     local far = 5 * 2 ^ 30 -- reserved, not used
     for _, case in ipairs { { 90, 3, 64 * 2 ^ 20 }, { 2, 85, 64 * 2 ^ 20 }, { 1, 2, 4096, 2 ^ 32 + 4096 } } do

@@ -191,11 +191,14 @@ describe("Bringing states asks of the driver", function()
     end
     assert(builder:build(batch, stream))
     local pool = driver:int32(1024 * 64)
+    local launches = builder:counters().launches
     local function counted(call, o, blocks)
       driver.lib.fake_reset()
       assert(builder[call](builder, o, stream))
       assert.are.same({ 1, 0, 0, 0, blocks }, { driver:count "launches", driver:count "copies",
         driver:count "waits", driver:count "allocations", driver:count "blocks" })
+      launches = launches + 1
+      assert.are.equal(launches, builder:counters().launches)
     end
     counted("bring_states", { pool = pool, slot_bytes = 16, slot_stride = 256 }, 64)
     counted("bring_states", { pool = { pool, pool + 8, pool + 16, pool + 24, pool + 32 }, slot_bytes = 16,
