@@ -1,6 +1,7 @@
 -- A policy's hook that calls another engine, and a host that calls one where the stack is nearly used up: the
 -- hook is stopped, the other engine is whole, and nothing of it is left in the VM.
 local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
 local serve = require "spec.support.run_engine"
 
 local LIBRARIES = { string = { "find", "match", "gmatch", "gsub", "rep", "sub", "upper" },
@@ -94,6 +95,22 @@ describe("A hook that calls another engine", function()
       end
     end)
   end
+
+  it("leaves it whole, wherever the budget ends", function()
+    local policy = { key = function(r) return r.arrival end, on_arrival = function() end }
+    for budget = 1000, 1600, 7 do
+      local other, n = serve.engine(policy), 0
+      asked(function()
+        while true do
+          n = n + 1
+          other:submit(serve.request(n))
+        end
+      end, { policy_budget = budget })
+      assert.are.same({}, other:failures())
+      assert.is_true(other.fifo.size > 0)
+      assert.are.equal(0, tonumber(lib.gdn_heap_first(other.queue.heap)))
+    end
+  end)
 
   it("is stopped in what the other engine calls of it", function()
     local other = serve.engine "fcfs"

@@ -147,6 +147,9 @@ describe("An engine with a step cost", function()
           assert.is_true(most >= tokens and seconds >= before and seconds < math.huge, where)
           assert.is_true(model.predict(rows + most, rows) <= seconds, where)
           assert.is_true(most == 2^24 or model.predict(rows + most + 1, rows) > seconds, where)
+          for _, limit in ipairs { 1, tokens, most, 2^24 } do
+            assert.are.equal(math.min(most, limit), model.tokens_within(seconds, rows, limit), where)
+          end
           before = seconds
         end
       end

@@ -11,6 +11,8 @@ return {
   key = due,
   victim = due,
   chunk = function(_, want, ctx)
-    return math.min(want, math.max(ctx.cost.tokens_within(ctx.min_slack), LEAST, ctx.chunk_multiple))
+    local fit = ctx.cost.tokens_within(ctx.min_slack, ctx.running, want)
+    local n = math.min(want, math.max(fit, LEAST, ctx.chunk_multiple))
+    return n
   end,
 }

@@ -82,8 +82,8 @@ function Cost:predict(tokens, rows)
 end
 
 -- The time is compared in its own unit: a value of predict must fit to the last digit.
-local function most_within(self, time, rows, parts)
-  local low, high = 0, MOST
+local function most_within(self, time, rows, parts, most)
+  local low, high = 0, most
   if self:predict(rows + high, rows) / parts <= time then return high end
   while high - low > 1 do -- predict grows with tokens
     local middle = math.floor((low + high) / 2)
@@ -96,14 +96,16 @@ end
 ---@param ms number
 ---@param rows? integer default 0
 ---@return integer tokens 0 when the decodes alone take longer
-function Cost:tokens_within(ms, rows) return most_within(self, ms, rows or 0, 1) end
+function Cost:tokens_within(ms, rows) return most_within(self, ms, rows or 0, 1, MOST) end
 
 --- The same questions in seconds, as gdn.engine takes them for `cost`.
----@return table functions predict(tokens, rows), tokens_within(seconds, rows)
+---@return table functions predict(tokens, rows), tokens_within(seconds, rows, most)
 function Cost:in_seconds()
   return {
     predict = function(tokens, rows) return self:predict(tokens, rows or 0) / 1000 end,
-    tokens_within = function(seconds, rows) return most_within(self, seconds, rows or 0, 1000) end,
+    tokens_within = function(seconds, rows, most)
+      return most_within(self, seconds, rows or 0, 1000, most or MOST)
+    end,
   }
 end
 
@@ -139,7 +141,7 @@ end
 
 --- gdn.sim.cost: the `cost` of an engine, from a preset's name or from coefficients.
 ---@param what string|table
----@return table|nil cost predict(tokens, rows), tokens_within(seconds, rows)
+---@return table|nil cost predict(tokens, rows), tokens_within(seconds, rows, most)
 ---@return string? message
 local function call(_, what)
   if type(what) ~= "string" then

@@ -78,26 +78,40 @@ local function pass(e, hooks, i)
   return 0
 end
 
--- What about the first of the queue? -1: none after it either; 0: done; above: the cost of looking
--- past it, and whether it was only passed; nil: the policy failed.
-local function consider(e, hooks, i)
+-- What a look at a waiting request finds before the policy is called.
+local DONE, HELD, NO_MEMORY, NO_TOKENS, READY = 0, 1, 2, 3, 4
+
+---@return integer what it finds, integer? first tokens that it would begin with
+local function look(e, hooks, i)
   local plan, limits, r = e.plan, e.token_limits, e.requests
-  if r.mark[i] ~= 0 or r.flight[i] > 0 then return 0 end
-  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then
-    plan.num_held = plan.num_held + 1
-    return 1
-  end
+  if r.mark[i] ~= 0 or r.flight[i] > 0 then return DONE end
+  if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then return HELD end
   local n = limits:chunk(i, plan.tokens_left, plan.tokens_left)
   local first = n > 0 and n or limits:least(i)
-  if not plan:fits(i, first) then return lacks_memory(e, hooks, i, first) end
-  if n == 0 then return pass(e, hooks, i) end
-  n = chunks.size(e, hooks, i)
+  if not plan:fits(i, first) then return NO_MEMORY, first end
+  if n == 0 then return NO_TOKENS, first end
+  return READY, first
+end
+
+-- It fits: what the policy says of it.
+local function call_policy(e, hooks, i)
+  local n = chunks.size(e, hooks, i)
   if not n then return nil end
   if n < 1 then return hold(e, i, ZERO_CHUNK) end
   local verdict = ask(e, hooks, i)
   if verdict ~= true then return verdict end
-  plan:admit(i, n)
+  e.plan:admit(i, n)
   return 0
+end
+
+-- What about the first of the queue, by what look() found? -1: none after it either; 0: done; above: the cost
+-- of looking past it, and whether it was only passed; nil: the policy failed.
+local function consider(e, hooks, i, found, first)
+  if found == READY then return call_policy(e, hooks, i) end
+  if found == NO_MEMORY then return lacks_memory(e, hooks, i, first) end
+  if found == NO_TOKENS then return pass(e, hooks, i) end
+  if found == HELD then e.plan.num_held = e.plan.num_held + 1 end
+  return found
 end
 
 -- Does a waiting request go before a running one? Of equals the running one goes first; but where keys are
@@ -111,31 +125,42 @@ end
 
 -- Begin with the queue, as late as can be: a running request that left in this step may have made room.
 local function open(e, hooks, queue)
-  e.looks, e.is_open, e.is_opened = LOOKS, false, true
-  if not may_admit(e, hooks) then return true end
-  e.is_open = true
-  return queue:begin(e.step_number) ~= false
+  e.looks, e.is_open, e.is_opened = LOOKS, may_admit(e, hooks) and true or false, true
+  if e.is_open then queue:begin(e.step_number) end
+end
+
+-- The first of the queue, or -1; nil: the policy failed.
+local function first_of(e, hooks, queue, running)
+  if e.looks < 1 or not may_admit(e, hooks) then return -1 end
+  return queue:candidate(running >= 0)
+end
+
+-- Past one that does not come in: it is done with, was only passed, or is held.
+local function go_past(e, queue, cost, is_passed)
+  if cost == 0 then return queue:advance() end
+  e.looks = cost < 0 and 0 or e.looks - cost
+  if cost < 0 then return end
+  if is_passed then queue:pass(cost) else queue:hold(cost) end
 end
 
 --- Admit those of the queue that go before a running prompt; -1: all that fit. After the first call
---- close() must follow.
+--- close() must follow. Functions that call no hook are compiled, each as a whole; this one calls some.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
-  if not e.is_opened and not open(e, hooks, queue) then return false end
-  while e.is_open and e.looks > 0 and may_admit(e, hooks) do
-    local i = queue:candidate()
+  if e.fifo.size == 0 then return true end
+  if not e.is_opened then open(e, hooks, queue) end
+  while e.is_open do
+    local i = first_of(e, hooks, queue, running)
     if i == nil then return false end
-    if i < 0 then break end
-    if running >= 0 and not goes_before(e, hooks, i, running) then return true end
-    local cost, is_passed = consider(e, hooks, i)
-    if cost == nil then return false end
-    if cost < 0 then break end
-    e.looks = e.looks - cost
-    if cost == 0 then queue:advance() elseif is_passed then queue:pass(cost) else queue:hold(cost) end
-  end
-  if e.is_open then
-    e.is_open = false
-    queue:finish()
+    if i < 0 then
+      M.close(e, queue)
+    elseif running >= 0 and not goes_before(e, hooks, i, running) then
+      return true
+    else
+      local cost, is_passed = consider(e, hooks, i, look(e, hooks, i))
+      if cost == nil then return false end
+      go_past(e, queue, cost, is_passed)
+    end
   end
   return true
 end

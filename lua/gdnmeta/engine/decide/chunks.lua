@@ -37,27 +37,34 @@ local function most_of(e, hooks, i, rest, limit)
   return limit
 end
 
---- Tokens that the policy gives a chunk that something fits of; nil: the policy failed.
----@return integer|nil n
-function M.size(e, hooks, i)
-  local plan, limits, r = e.plan, e.token_limits, e.requests
-  local rest = r.known[i] - r.computed[i]
-  if not limits.chunked then return rest end
-  local limit = hooks:chunk(i, rest)
-  if not limit or limit < 1 then return limit end
+-- Those of `limit` tokens that fit; nil: less than it can take. A function of its own, for what calls a hook
+-- is not compiled.
+local function cut_to(e, i, rest, limit)
+  local plan, limits = e.plan, e.token_limits
   local n = limits:chunk(i, limit, plan.tokens_left)
-  if n == 0 and limit < limits:least(i) then
-    limit = most_of(e, hooks, i, rest, limit)
-    if limit and limit < limits:least(i) then too_short(e, hooks, i, limit) end
-    if not limit or limit < limits:least(i) then return nil end
-    return 0
-  end
+  if n == 0 and limit < limits:least(i) then return nil end
   local wanted = min(limit, rest, limits.limit)
   if wanted > plan.tokens_left then
     if n < wanted and n < limits:share(i, e.max_num_batched_tokens) then M.starve(e, i) end
     plan.is_cut = true
   end
   return n
+end
+
+--- Tokens that the policy gives a chunk that something fits of; nil: the policy failed.
+---@return integer|nil n
+function M.size(e, hooks, i)
+  local limits, r = e.token_limits, e.requests
+  local rest = r.known[i] - r.computed[i]
+  if not limits.chunked then return rest end
+  local limit = hooks:chunk(i, rest)
+  if not limit or limit < 1 then return limit end
+  local n = cut_to(e, i, rest, limit)
+  if n then return n end
+  limit = most_of(e, hooks, i, rest, limit)
+  if limit and limit < limits:least(i) then too_short(e, hooks, i, limit) end
+  if not limit or limit < limits:least(i) then return nil end
+  return 0
 end
 
 --- The next chunk of a running prompt.

@@ -78,8 +78,8 @@ end
 -- The host's functions. tokens_within defaults to the requests that run.
 local function cost_of(e, given)
   local functions = { predict = given.predict }
-  function functions.tokens_within(seconds, rows)
-    return given.tokens_within(seconds, rows or e.num_running)
+  function functions.tokens_within(seconds, rows, most)
+    return given.tokens_within(seconds, rows or e.num_running, most)
   end
   return read_only("ctx.cost", function(_, name) return functions[name] end)
 end

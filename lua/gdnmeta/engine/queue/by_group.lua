@@ -1,6 +1,6 @@
 -- Waiting requests by group (all requests of a user, say): the group with the least key goes first, and
 -- within a group they go by arrival. A group's key is that of its first request, computed again in every
--- step for at most `rekey_limit` groups in turn, and after every admission from the group.
+-- step that has a choice for at most `rekey_limit` groups in turn, and after every admission from the group.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local NONE = require("gdnmeta.engine.requests").NONE
@@ -71,8 +71,14 @@ function ByGroup:remove(i)
   if not self.head[group] then close(self, group) end
 end
 
--- The keys of groups, by the requests that they would send next: items[0 .. n-1].
-local function rekey(self, n)
+-- The keys of groups, by the requests that they would send next.
+local function rekey(self)
+  local n = math.min(self.count, self.limit)
+  for k = 0, n - 1 do
+    if self.turn >= self.count then self.turn = 0 end
+    self.items[k] = self.head[self.active[self.turn]]
+    self.turn = self.turn + 1
+  end
   if not self.hooks:keys(self.items, n, self.step) then return false end
   local r = self.requests
   for k = 0, n - 1 do set(self, r.group[self.items[k]]) end
@@ -96,25 +102,30 @@ local function unpark(self, i)
 end
 
 function ByGroup:begin(step)
-  self.step, self.touched = step, 0
+  self.step, self.touched, self.is_keyed = step, 0, false
   self.parked:give_back(self, unpark)
-  local n = math.min(self.count, self.limit)
-  for k = 0, n - 1 do
-    if self.turn >= self.count then self.turn = 0 end
-    self.items[k] = self.head[self.active[self.turn]]
-    self.turn = self.turn + 1
-  end
-  return rekey(self, n)
 end
 
-function ByGroup:candidate()
-  local group = lib.gdn_heap_first(self.heap)
-  if group == NONE then return NONE end
-  local i = self.at[group]
-  if self.requests.keyed[i] == self.step then return i end
-  if not self.hooks:key_now(i, self.step) then return nil end
-  set(self, self.requests.group[i])
-  return self:candidate()
+-- The best group's, when its key is that of this step.
+local function freshest(self)
+  while true do
+    local group = lib.gdn_heap_first(self.heap)
+    if group == NONE then return NONE end
+    local i = self.at[group]
+    if self.requests.keyed[i] == self.step then return i end
+    if not self.hooks:key_now(i, self.step) then return nil end
+    set(self, self.requests.group[i])
+  end
+end
+
+--- As in by_key.lua.
+function ByGroup:candidate(compares)
+  if not self.is_keyed then
+    if not compares and self.count == 1 then return self.at[lib.gdn_heap_first(self.heap)] or NONE end
+    if not rekey(self) then return nil end
+    self.is_keyed = true
+  end
+  return freshest(self)
 end
 
 --- The best group's first request is planned or passed: its next one stands for it. It goes to the top, where
@@ -172,7 +183,7 @@ function M.new(requests, fifo, policy, limit)
     requests = requests, fifo = fifo, column = policy.group, limit = limit,
     heap = heap, items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
-    count = 0, turn = 0, touched = 0, parked = back,
+    count = 0, turn = 0, touched = 0, parked = back, is_keyed = false,
   }, ByGroup)
 end
 

@@ -1,5 +1,6 @@
 -- Waiting requests by the policy's key. It is computed when the request joins the queue; one that is not
--- static also again in every step, for at most `rekey_limit` requests in turn and for the first one.
+-- static also again in every step that has a choice, for at most `rekey_limit` requests in turn and for the
+-- first one.
 -- (Same face as fifo.lua and by_group.lua: begin, candidate, advance or hold ..., finish; finish puts back
 -- what was passed, and what was held comes back at its turn. Those of the best keys come back in every step,
 -- so that a look without effect costs no request its place.)
@@ -46,16 +47,25 @@ local function rekey(self)
   return true
 end
 
---- Candidates of a step from here on, in order. False: the policy failed.
+--- Candidates of a step from here on, in order.
 function ByKey:begin(step)
-  self.popped, self.step, self.fresh = 0, step, 0
+  self.popped, self.step, self.fresh, self.is_keyed = 0, step, 0, self.static
   self.parked:give_back(self, set)
-  return self.static or rekey(self)
 end
 
 --- The best one, or -1; nil: the policy failed.
-function ByKey:candidate()
+---@param compares boolean its key is compared with that of a running request
+---@return integer|nil i
+function ByKey:candidate(compares)
   local r = self.requests
+  if not self.is_keyed then
+    if not compares and self.fifo.size == 1 then
+      local only = lib.gdn_heap_first(self.heap)
+      return only -- not `return` of the call itself: that would not be compiled
+    end
+    if not rekey(self) then return nil end
+    self.is_keyed = true
+  end
   while true do
     local i = lib.gdn_heap_first(self.heap)
     if i < 0 or self.static or r.keyed[i] == self.step or self.fresh >= self.limit then return i end
@@ -96,7 +106,7 @@ function M.new(requests, fifo, policy, limit)
   if not back or not heap then return nil end
   return setmetatable({ requests = requests, fifo = fifo, static = policy.static,
                         limit = limit, parked = back, heap = heap, items = items_t(limit), held = {},
-                        popped = 0 }, ByKey)
+                        popped = 0, is_keyed = false }, ByKey)
 end
 
 --- Take in the waiting requests.

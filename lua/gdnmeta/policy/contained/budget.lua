@@ -27,6 +27,7 @@ local caught = M.caught
 
 local call_with_budget
 local limits -- of the call under way
+local is_crossing = false -- into such a call or out of it: cut off there, it would leave something behind
 local methods = {} -- of engines, as a set; see M.protect
 
 -- Why time is over: it is, or the stopwatch failed. The latter stays, or a policy could wait it out.
@@ -79,7 +80,7 @@ end
 local function count_down()
   limits.left = limits.left - limits.slice
   local late = overtime(limits)
-  if limits.left > 0 and not late or getinfo(2, "f").func == call_with_budget then return end
+  if limits.left > 0 and not late or is_crossing or getinfo(2, "f").func == call_with_budget then return end
   if is_busy(3) then return sethook(count_down, "", 1) end
   sethook(count_down, "", 1)
   disarm()
@@ -90,24 +91,30 @@ end
 --- and read(stopwatch, cursor).
 ---@return boolean ok, any x, any y
 function call_with_budget(given, section, a, b, c, d)
-  reserve_stack()
+  is_crossing = true
+  if not pcall(reserve_stack) then
+    is_crossing = false
+    error("stack overflow", 0)
+  end
   local hook, mask, count = gethook()
   local outer = limits
   limits, given.left, given.problem = given, given.budget, nil
   if given.stopwatch then
     local now, why = given.read(given.stopwatch, given.cursor)
     if not now then
-      limits = outer
+      limits, is_crossing = outer, false
       return false, why
     end
     given.ends = now + given.seconds
   end
   charged.enter()
+  is_crossing = false
   sethook(count_down, "", given.slice)
   local ok, x, y = xpcall(section, caught, a, b, c, d)
+  is_crossing = true
   sethook(hook, mask, count)
   charged.leave()
-  limits = outer
+  limits, is_crossing = outer, false
   if outer then -- its count restarts: without a charge it could call forever
     outer.left = outer.left - (given.budget - given.left) - NESTED
     if outer.left <= 0 then sethook(count_down, "", 1) end
