@@ -148,13 +148,11 @@ describe("Where the stack is nearly used up", function()
     for left = 20000, 20010 do assert.matches("stack overflow", select(2, pcall(deep, left)), 1, true) end
     assert.is_true(refused > 0)
     assert.are.same(before, globals())
-    local reasons = {}
-    for _, failure in ipairs(engine:failures()) do reasons[failure.message] = true end
-    assert.are.same({ ["stack overflow"] = true }, reasons)
+    assert.are.same({}, engine:failures()) -- what begins has what it needs
     engine:close()
   end
 
-  it("a call of a hook fails, and leaves nothing of it", function()
+  it("a method is refused, and leaves nothing of it", function()
     calls_deep_down(false)
     calls_deep_down(true)
   end)

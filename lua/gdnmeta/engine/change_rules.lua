@@ -2,6 +2,8 @@
 -- nor in the middle of a change, which is where a policy's hooks and the host's stopwatch run.
 local methods = require "gdnmeta.native.methods"
 
+local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
+
 local running = coroutine.running
 
 local Engine = methods.Engine
@@ -22,6 +24,11 @@ local function is_bare()
 end
 jit.off(is_bare) -- coroutine.running does not compile
 
+-- What a method takes of the stack, the calls of hooks and the record of a failure among it: without it
+-- nothing begins, for an overflow would cut it off half way.
+local function reserve_more() reserve_stack(reserve_stack) end
+jit.off(reserve_more)
+
 --- For methods that change nothing. Raises at the line of the method's caller, as the others do.
 ---@param method string the one called, for the message
 function M.look(self, method)
@@ -34,6 +41,7 @@ function M.idle(self, method)
   if getmetatable(self) ~= Engine then methods.colon("Engine", method, 4) end
   local why = busy(self)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
+  reserve_stack(reserve_more)
 end
 
 --- For methods that change requests, slots or tables. Check again after code that may be the host's, such
@@ -49,6 +57,7 @@ function M.change(self, method, level)
     error(("gdnmeta.Engine:%s: %s is closed"):format(
       method, self.builder.handle and "second_builder" or "builder"), level)
   end
+  reserve_stack(reserve_more)
   self.bare = is_bare()
 end
 
