@@ -84,7 +84,10 @@ API int cuDevicePrimaryCtxRetain(void **out, int device)
 }
 static void release_primary(int device)
 {
-    if (--primaries[device].references == 0) give_back_all_of(&primaries[device]);
+    if (--primaries[device].references == 0) {
+        drain_all();
+        give_back_all_of(&primaries[device]);
+    }
     count.live--;
 }
 API int cuDevicePrimaryCtxRelease_v2(int device) { ENTER_AND_DO(release_primary(device)); return OK; }

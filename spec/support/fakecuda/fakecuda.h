@@ -69,6 +69,7 @@ typedef struct operation {
 } operation;
 
 int enqueue(void *stream, operation o); /* takes o.launch */
+void drain_stream(void *stream); /* not while it is captured */
 void drain_all(void);
 
 /* ---- launch.c ---- */

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include "fakecuda.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -29,6 +31,10 @@ static int num_opened;
 void reach(uint64_t p)
 {
     memory *m = p ? find(p, 1) : NULL;
+    if (p && !m) { /* by now it may be memory of the VM, which no sanitizer watches */
+        (void)fprintf(stderr, "fakecuda: work names memory that is gone: %#llx\n", (unsigned long long)p);
+        abort();
+    }
     for (int i = 0; i < num_opened; i++)
         if (opened[i] == m) return;
     if (!m || m->on_host || num_opened == 256) return;
@@ -123,11 +129,17 @@ API int cuMemHostGetDevicePointer_v2(uint64_t *out, void *host, unsigned flags)
     *out = (uint64_t)(uintptr_t)host;
     return OK;
 }
+static int is_known(const void *p, size_t bytes) { return find((uint64_t)(uintptr_t)p, bytes) != NULL; }
+
+/* A copy from or to the host's pageable memory is over when the call returns: that memory may be the VM's, which
+ * frees it once the caller is done with it. */
 static int copy(void *to, const void *from, size_t bytes, uint64_t device, void *s)
 {
     count.copies++;
     if (!find(device, bytes)) return INVALID_VALUE;
-    return enqueue(s, (operation){ .kind = COPY, .to = to, .from = from, .bytes = bytes });
+    int r = enqueue(s, (operation){ .kind = COPY, .to = to, .from = from, .bytes = bytes });
+    if (!r && !(is_known(to, bytes) && is_known(from, bytes))) drain_stream(s);
+    return r;
 }
 API int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *s)
 {

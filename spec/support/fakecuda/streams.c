@@ -33,8 +33,8 @@ static void run(operation *o)
         reach((uint64_t)(uintptr_t)o->to);
         memset(o->to, o->kernel, o->bytes);
     } else if (o->kind == COPY) {
-        reach((uint64_t)(uintptr_t)o->to);
-        reach((uint64_t)(uintptr_t)o->from);
+        if (find((uint64_t)(uintptr_t)o->to, 1)) reach((uint64_t)(uintptr_t)o->to);
+        if (find((uint64_t)(uintptr_t)o->from, 1)) reach((uint64_t)(uintptr_t)o->from);
         memcpy(o->to, o->from, o->bytes);
     } else if (o->kind == RECORD) {
         o->event->done++;
@@ -67,6 +67,12 @@ static stream *stream_of(void *handle)
     for (int i = 0; i < 64; i++)
         if (known[i] == handle) return handle;
     return NULL;
+}
+
+void drain_stream(void *handle)
+{
+    stream *s = stream_of(handle);
+    if (s && !s->capturing) drain(s, NULL);
 }
 
 int enqueue(void *handle, operation o)
