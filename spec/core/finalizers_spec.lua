@@ -44,7 +44,7 @@ local acts = {
 }
 local function last()
   local chosen, failed = acts[what], false
-  for name in order:gmatch "%a+" do
+  for name in order:gmatch "[%a_]+" do
     local ok, why = pcall(chosen[name])
     if not ok then failed = true print(why) end
   end
