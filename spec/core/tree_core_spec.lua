@@ -82,8 +82,8 @@ describe("src", function()
       files[path] = { ... }
       return faults(files)
     end
-    assert.are.same({ "strict/strict.h: includes cuda/pack.h, which comes after it" },
-      with("strict/strict.h", '#include "cuda/pack.h"'))
+    assert.are.same({ "strict/strict.h: includes cuda/packed_arrays.h, which comes after it" },
+      with("strict/strict.h", '#include "cuda/packed_arrays.h"'))
     local circle = with("base/status.h", '#include "base/config.h"')
     assert.are.equal(1, #circle)
     assert.matches("^base/[a-z]+.h: a circle, by way of base/[a-z]+.h$", circle[1])

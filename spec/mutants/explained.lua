@@ -2,13 +2,13 @@
 -- or "removed", why }; above: text of the two lines below, where one text stands on several lines. They are
 -- counted as survivors. An entry whose line is gone from its file is an error.
 return {
-  { "src/cuda/payload.c", "if (strict || (!spec && p->has_prefills)) c->computed",
+  { "src/cuda/pack_launch.c", "if (strict || (!spec && p->has_prefills)) c->computed",
     "(!spec || p->has_prefills)",
     "An array is packed that nothing reads: bytes, not values." },
   { "lua/gdnmeta/sim/read_file.lua", "file:close()", "removed", "The file was only read, and is collected." },
   { "src/input/vllm_arguments.c", "raw->max_query_len > 0 ?", "raw->max_query_len > 1 ?",
     "0 and 1 say the same: no row is longer than a decode." },
-  { "src/cuda/pack.c", "step = values[1] - values[0], odd", "step = values[0] - values[0], odd",
+  { "src/cuda/packed_arrays.c", "step = values[1] - values[0], odd", "step = values[0] - values[0], odd",
     "A ramp that is not seen is packed element by element: bytes, not values." },
   { "src/verify/verify_rows.h", "int64_t written = spec ?", ": 2;",
     "Of one column, the first is below 1 and below 2." },

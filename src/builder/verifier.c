@@ -2,7 +2,7 @@
 #include "builder/verifier.h"
 
 #include "verify/verify_atomic.h"
-#include "verify/make_plan.h"
+#include "verify/make_verify_input.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef GDN_VERIFIER_H
 #define GDN_VERIFIER_H
 
-#include "verify/verify_plan.h"
+#include "verify/verify_input.h"
 #include "device/device.h"
 
 typedef struct gdn_verifier {

@@ -5,7 +5,7 @@
 #include "cuda/cuda_driver.h"
 #include "cuda/cuda_ring.h"
 #include "device/device.h"
-#include "cuda/payload.h"
+#include "cuda/pack_launch.h"
 
 enum { GDN_CUDA_KERNELS = 3 }; /* one a size of parameters */
 

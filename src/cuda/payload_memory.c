@@ -1,12 +1,13 @@
 /* Memory of a payload: what the largest step of a configuration needs. */
-#include "cuda/payload.h"
+#include "cuda/pack_launch.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 _Static_assert(sizeof(gdn_launch) == GDN_LARGE, "ptxas takes no more");
 
-/* Arrays that payload.c packs of a class and of the step, at most; pack.c and gdn_payload_take hold it to them. */
+/* Arrays that pack_launch.c packs of a class and of the step, at most; packed_arrays.c and gdn_payload_take hold it
+ * to them. */
 enum { CLASS_ARRAYS = 9, STEP_ARRAYS = 7, PIECES = GDN_CLASSES * CLASS_ARRAYS + STEP_ARRAYS };
 
 gdn_payload_sizes gdn_payload_sizes_of(const gdn_settings *settings)

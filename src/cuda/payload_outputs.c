@@ -1,7 +1,7 @@
 /* Which outputs a step has, and which blocks of the launch fill them. */
 #include "cuda/fill_element.h"
 #include "fill/metadata.h"
-#include "cuda/payload.h"
+#include "cuda/pack_launch.h"
 
 #include <string.h>
 

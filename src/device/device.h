@@ -3,7 +3,7 @@
 #define GDN_DEVICE_H
 
 #include "fill/arena.h"
-#include "verify/verify_plan.h"
+#include "verify/verify_input.h"
 #include "fill/fill_inputs.h"
 #include "bring/bring_plan.h"
 

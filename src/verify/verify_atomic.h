@@ -3,7 +3,7 @@
 #ifndef GDN_VERIFY_ATOMIC_H
 #define GDN_VERIFY_ATOMIC_H
 
-#include "verify/verify_plan.h"
+#include "verify/verify_input.h"
 #include "base/rule.h"
 
 /* *at becomes `next` if it is `was`; what it held. */
@@ -49,7 +49,7 @@ enum { GDN_CLAIM_STAMP = 34, GDN_CLAIM_WRITER = 17, GDN_CLAIM_MANY = 0x1ffff };
 #ifndef __CUDACC__
 _Static_assert((int)GDN_MAX_ROWS < (int)GDN_CLAIM_MANY && GDN_CLAIM_MANY < 1 << GDN_CLAIM_WRITER,
                "base/limits.h: a slot's word has 17 bits for a row");
-_Static_assert(64 - GDN_CLAIM_STAMP == 30, "verify_plan.h: a slot's word has 30 bits for a stamp");
+_Static_assert(64 - GDN_CLAIM_STAMP == 30, "verify_input.h: a slot's word has 30 bits for a stamp");
 #endif
 
 /* Row `number` writes or reads the slot. Writers and readers come in any order, and the later one sees the earlier:

@@ -2,7 +2,7 @@
 #ifndef GDN_VERIFY_CPU_H
 #define GDN_VERIFY_CPU_H
 
-#include "verify/verify_plan.h"
+#include "verify/verify_input.h"
 
 void gdn_verify_cpu(const gdn_verify_plan *checks);
 

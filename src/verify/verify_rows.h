@@ -4,7 +4,7 @@
 #ifndef GDN_VERIFY_ROWS_H
 #define GDN_VERIFY_ROWS_H
 
-#include "verify/verify_plan.h"
+#include "verify/verify_input.h"
 #include "verify/verify_atomic.h"
 
 enum { GDN_VERIFY_NON_SPEC, GDN_VERIFY_SPEC };

@@ -1,7 +1,7 @@
 /* Arrays as narrow as their values allow, back to back: sizes are decided first, for they say
  * where the bytes will lie. */
-#ifndef GDN_PACK_H
-#define GDN_PACK_H
+#ifndef GDN_PACKED_ARRAYS_H
+#define GDN_PACKED_ARRAYS_H
 
 #include "base/bound.h"
 #include "cuda/kernel_params.h"

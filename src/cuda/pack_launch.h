@@ -1,11 +1,11 @@
 /* A step as what a launch carries: which arrays, how narrow, and where. Planning finds sizes, writing
  * fills the memory that they decided on. Nothing is allocated after construction. */
-#ifndef GDN_PAYLOAD_H
-#define GDN_PAYLOAD_H
+#ifndef GDN_PACK_LAUNCH_H
+#define GDN_PACK_LAUNCH_H
 
 #include "fill/arena.h"
 #include "fill/fill_inputs.h"
-#include "cuda/pack.h"
+#include "cuda/packed_arrays.h"
 
 enum { GDN_GROUP_PIECES = 5 }; /* arrays of slots of a group: to write and to read of either class, to keep */
 

@@ -1,5 +1,5 @@
 /* Partition and slots in, launch out: which arrays the elements of this step need. */
-#include "cuda/payload.h"
+#include "cuda/pack_launch.h"
 
 #include "fill/output_rules.h"
 #include "partition/bucket.h"

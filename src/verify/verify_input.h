@@ -1,7 +1,7 @@
 /* What a check of a step's outputs carries: the tensors as they were handed out and the step's scalars, nothing
  * that the fill was told. Compiles as C and as CUDA. */
-#ifndef GDN_VERIFY_PLAN_H
-#define GDN_VERIFY_PLAN_H
+#ifndef GDN_VERIFY_INPUT_H
+#define GDN_VERIFY_INPUT_H
 
 #include "base/fields.h"
 #include "base/limits.h"

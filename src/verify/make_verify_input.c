@@ -1,5 +1,5 @@
 /* From the metadata of a step to the questions about it: this sees what a caller sees, and no partition. */
-#include "verify/make_plan.h"
+#include "verify/make_verify_input.h"
 
 #include "verify/verify_element.h"
 #include "verify/verify_shapes.h"

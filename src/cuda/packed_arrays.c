@@ -1,5 +1,5 @@
 /* Packing: each array is looked at twice and no more, once for its range, once to be written. */
-#include "cuda/pack.h"
+#include "cuda/packed_arrays.h"
 
 typedef struct range {
     int32_t low, high;
