@@ -28,7 +28,7 @@ static void choose(gdn_config *config, int32_t *num_slots, fuzz_bytes *in)
     config->max_rows = fuzz_once_in(in, 4) ? fuzz_between(in, 1, 40) : 0;
     config->max_num_batched_tokens = fuzz_between(in, 1, 1000);
     config->num_groups = fuzz_between(in, 1, FUZZ_MAX_GROUPS);
-    config->full_cuda_graph = fuzz_between(in, 0, 1);
+    config->full_cuda_graph = fuzz_between(in, 0, config->rules == GDN_RULES_STRICT ? 2 : 1);
     config->max_cudagraph_capture_size = fuzz_once_in(in, 4) ? fuzz_between(in, 1, 40) : 0;
     config->mamba_block_size = fuzz_between(in, 1, 16);
     config->num_speculative_blocks = config->num_speculative_tokens;
@@ -106,7 +106,7 @@ struct fuzz_seen {
     unsigned char contents[];
 };
 
-static const size_t ELEMENT[] = { [GDN_INT32] = 4, [GDN_INT64] = 8, [GDN_BOOL] = 1 };
+static const size_t ELEMENT[] = { [GDN_INT32] = 4, [GDN_INT64] = 8, [GDN_BOOL] = 1, [GDN_UINT8] = 1 };
 
 /* gdnmeta.h lists the tensors from the one to the other, with nothing between them. */
 enum { NUM_TENSORS = (offsetof(gdn_metadata, non_spec_conv_shift) - offsetof(gdn_metadata, spec_query_start_loc))

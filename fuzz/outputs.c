@@ -130,6 +130,26 @@ static void check_strict_scalars(const fuzz_case *c, const gdn_metadata *m)
               "%d spec tokens of %d rows", m->num_spec_decode_tokens, m->num_spec_decodes);
 }
 
+/* Shapes are those that gdn_bucket tells, and padding names nothing beyond the bucket. */
+static void check_bucket(const fuzz_case *c, const gdn_metadata *m)
+{
+    gdn_metadata told;
+    int64_t rows = m->num_rows, tokens = m->num_actual_tokens;
+    FUZZ_WANT(!gdn_bucket(&c->config, m->num_rows, m->num_actual_tokens, &told, NULL, 0), "no such bucket");
+    const gdn_tensor *want = &told.spec_query_start_loc, *got = &m->spec_query_start_loc;
+    for (; got <= &m->live_counts; want++, got++)
+        FUZZ_WANT(!got->data == !want->ndim && got->shape[0] == want->shape[0] && got->shape[1] == want->shape[1],
+                  "tensor %d is [%d, %d], want [%d, %d]", (int)(got - &m->spec_query_start_loc), got->shape[0],
+                  got->shape[1], want->shape[0], want->shape[1]);
+    within(NAME(spec_token_indx), 0, tokens);
+    within(NAME(non_spec_token_indx), 0, tokens);
+    within(NAME(prefill_query_start_loc), 0, tokens);
+    within(NAME(chunk_indices), 0, rows > tokens ? rows : tokens);
+    within(NAME(token_class), GDN_TOKEN_PADDING, GDN_TOKEN_PREFILL);
+    bounds(NAME(decode_query_start_loc), c);
+    check_tiles(m);
+}
+
 void fuzz_check_outputs(const fuzz_case *c, const gdn_metadata *m, int32_t group)
 {
     int64_t tokens = c->config.max_num_batched_tokens;
@@ -138,13 +158,17 @@ void fuzz_check_outputs(const fuzz_case *c, const gdn_metadata *m, int32_t group
               m->num_actual_tokens);
     bounds(NAME(spec_query_start_loc), c);
     bounds(NAME(non_spec_query_start_loc), c);
-    bounds(NAME(prefill_query_start_loc), c);
     within(NAME(spec_sequence_masks), 0, 1);
     within(NAME(has_initial_state), 0, 1);
     within(NAME(prefill_has_initial_state), 0, 1);
-    check_token_lists(m);
-    check_chunks(m);
-    check_tiles(m);
+    if (c->config.full_cuda_graph == GDN_GRAPH_MIXED) {
+        check_bucket(c, m);
+    } else {
+        bounds(NAME(prefill_query_start_loc), c);
+        check_token_lists(m);
+        check_chunks(m);
+        check_tiles(m);
+    }
     if (c->config.rules != GDN_RULES_STRICT) return;
     check_slots(c, m, group);
     check_strict_scalars(c, m);
