@@ -4,6 +4,8 @@ local flat = require "spec.support.flat"
 local golden = require "spec.support.golden"
 local sim = require("gdnmeta").sim
 local wall_clock = require "gdnmeta.sim.wall_clock"
+local policies = require "spec.support.random_policy"
+local PRESETS = require("gdnmeta.sim.presets").names
 local texts = require "spec.support.step_texts"
 
 local random = math.random
@@ -35,6 +37,7 @@ end
 local function options_of(case)
   local is_tiny = case <= TINY
   local o = { policy = pick(POLICIES), measure = false, seed = random(0, 9) }
+  if chance(0.3) then o.policy = policies.draw(function() end) end
   o.requests = requests_of(is_tiny and random(1, 4) or random(8, 40), is_tiny and pick { 1, 2, 5 } or 900)
   o.rate = chance(0.3) and pick { 0.5, 7, 200 } or nil
   o.users = chance(0.3) and random(1, 4) or nil
@@ -61,8 +64,8 @@ local function options_of(case)
     o.chunked_prefill, o.long_prefill_token_threshold, o.max_num_batched_tokens = false, 0, 8192
   end
   o.full_cuda_graph, o.async, o.known_lengths = chance(0.7), chance(0.3), chance(0.3)
-  o.preset = pick { "constant-20ms", nil }
-  o.ttft_ms, o.tpot_ms, o.gap_ms = pick { 50, 2000 }, pick { 15, 100 }, pick { 30, nil }
+  o.preset = chance(0.3) and "constant-20ms" or pick(PRESETS)
+  o.ttft_ms, o.tpot_ms, o.gap_ms = pick { 50, 2000 }, pick { 15, 100 }, chance(0.5) and 30 or nil
   o.skip, o.limit = chance(0.1) and 1 or nil, chance(0.2) and 3 or nil
   return o
 end
@@ -74,8 +77,8 @@ local function line_of(case)
   if not ok or not run then return ("%3d %s"):format(case, run or message) end
   local text = sim.report(run)
   run.wall, run.version = nil, nil
-  return ("%3d %s: %d of %d, %d steps, %d tokens, %d preempted: figures %08x, text %08x"):format(case,
-    run.policy, run.finished, run.requests, run.steps, run.emitted, run.preemptions,
+  return ("%3d %s: %d of %d, %d steps, %d tokens, %d preempted, %d rejected: figures %08x, text %08x"):format(case,
+    run.policy, run.finished, run.requests, run.steps, run.emitted, run.preemptions, run.rejected,
     texts.sum(7, flat("", run)), texts.sum(7, text))
 end
 
