@@ -118,6 +118,14 @@ describe("gdnmeta merge #lua", function()
     assert.matches("/d%.json:2: runs%[1%]%.classes%[%d%]%.name = 7, want a string\n$", err)
   end)
 
+  it("looks for 90 % within the targets, where nothing else is said", function()
+    local path = program.write("90.json", text)
+    local function asked(more)
+      return (program.run(("merge %s%s"):format(path, more))):match "least ([%d.]+) %%"
+    end
+    assert.are.same({ "90.0", "89.0" }, { asked "", asked " --attainment 89" })
+  end)
+
   it("names the line where a file is cut", function()
     local _, err, status = merge(text:sub(1, -10))
     assert.matches("^:3: Expected .* but found .* at character %d+\n$", err)

@@ -77,9 +77,10 @@ local function line_of(case)
   if not ok or not run then return ("%3d %s"):format(case, run or message) end
   local text = sim.report(run)
   run.wall, run.version = nil, nil
-  return ("%3d %s: %d of %d, %d steps, %d tokens, %d preempted, %d rejected: figures %08x, text %08x"):format(case,
-    run.policy, run.finished, run.requests, run.steps, run.emitted, run.preemptions, run.rejected,
-    texts.sum(7, flat("", run)), texts.sum(7, text))
+  local what = ("%d of %d, %d steps, %d tokens, %d preempted, %d rejected"):format(run.finished, run.requests,
+    run.steps, run.emitted, run.preemptions, run.rejected)
+  return ("%3d %s: %s: figures %08x, text %08x"):format(case, run.policy, what, texts.sum(7, flat("", run)),
+    texts.sum(7, text))
 end
 
 describe("Runs #lua", function()

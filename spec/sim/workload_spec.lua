@@ -101,3 +101,17 @@ describe("workload.generate #lua", function()
     refused(3, "workload.generate: options = 3, want a table or nil")
   end)
 end)
+
+describe("A workload by default #lua", function()
+  it("is long enough for its limits to count, and was always the same", function()
+    local sum = { prompt = 0, output = 0 }
+    local most, requests = { prompt = 0, output = 0 }, workload.generate { requests = 20000 }
+    for _, r in ipairs(requests) do
+      for name in pairs(sum) do sum[name], most[name] = sum[name] + r[name], math.max(most[name], r[name]) end
+    end
+    assert.are.same({ prompt = 16384, output = 2048 }, most)
+    assert.are.same({ prompt = 22827549, output = 4159541 }, sum)
+    assert.are.equal(3595.056, math.floor(requests[20000].arrival * 1000) / 1000)
+    assert.are.equal(2000, #workload.generate {})
+  end)
+end)
