@@ -24,6 +24,11 @@ local function configuration(is_scarce)
   if is_scarce and random() < 0.6 then
     c.num_slots = 1 + (c.align and c.num_spec + 2 or c.num_spec + 1) + 2 + random(0, 2 * c.seqs)
   end
+  if not is_scarce and c.num_groups > 1 and random() < 0.3 then -- pools of many sizes, the least one anywhere
+    local sizes = {}
+    for group = 1, c.num_groups do sizes[group] = c.num_slots + random(0, 4) end
+    c.num_slots = sizes
+  end
   c.preempt_limit, c.rekey_limit = pick { 0, 1, 3 }, pick { 1, 3, 128 }
   c.aging, c.ttft, c.tpot = pick { 0, 5, 20 }, pick { 5, 1e3, math.huge }, pick { 2, 1e3, math.huge }
   c.capture_sizes = pick { false, { 2, 5, 8, 40 } } or nil

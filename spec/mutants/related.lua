@@ -77,6 +77,7 @@ local MAP = {
   { "engine/decide/chunks", "starvation holding invariants decisions" },
   { "engine/queue/parked", "holding passing one_look" },
   { "engine/queue/by_", "queue_memory policy fair passing invariants decisions" },
+  { "engine/decide/token_limits", "token_limits starvation invariants decisions engine_step" },
   { "engine/decide/preempt", "yielding invariants decisions progress one_look" },
   { "engine/decide/outlook", "yielding invariants decisions" },
   { "engine/decide/upkeep", "upkeep invariants decisions progress" },

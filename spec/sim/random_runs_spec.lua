@@ -87,6 +87,12 @@ describe("Runs #lua", function()
   it("of every make come to what they did", function()
     local lines = {}
     for case = 1, CASES do lines[case] = line_of(case) end
+    local nobody = { name = "nobody", admit = function() return nil, "closed" end }
+    for _, n in ipairs { 1, 3 } do
+      local run = assert(sim.run { policy = nobody, requests = requests_of(n, 5), measure = false })
+      lines[#lines + 1] = run.finished .. " of " .. n .. " " .. flat("", { run.seconds, run.busy, run.goodput,
+        run.attainment, run.rejected, run.tokens_in_per_second }) .. " " .. texts.sum(7, sim.report(run))
+    end
     golden("random-runs", table.concat(lines, "\n") .. "\n")
   end)
 
