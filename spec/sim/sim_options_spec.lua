@@ -140,3 +140,19 @@ describe("Options of the simulator #lua", function()
     assert.is_true(leave(1) > 0)
   end)
 end)
+
+describe("A simulation #lua", function()
+  it("of a single request has the slots that its engine wants, in every mode", function()
+    local requests = { { arrival = 0, prompt = 20, output = 5 } }
+    for _, mode in ipairs { "none", "align" } do
+      for drafts = 0, 2 do
+        for _, async in ipairs { false, true } do
+          local run = sim.run { requests = requests, policy = "fcfs", max_num_seqs = 1,
+                                mamba_cache_mode = mode, mamba_block_size = 8,
+                                num_speculative_tokens = drafts, async = async }
+          assert.are.equal(1, run.finished, ("%s, %d drafts, async %s"):format(mode, drafts, tostring(async)))
+        end
+      end
+    end
+  end)
+end)

@@ -90,6 +90,12 @@ local function lengths(requests)
   return sequence, output
 end
 
+-- What max_num_seqs requests need, and a single one that goes on alone (engine/option_rules.lua).
+local function slots_of(o, per_request)
+  local one = o.mamba_cache_mode == "align" and o.num_speculative_tokens + 2 + (o.async and 2 or 0) or 0
+  return 1 + math.max(o.max_num_seqs * per_request, one)
+end
+
 local function builder_options(o, max_model_len)
   local drafts, blocks = o.num_speculative_tokens, nil
   local per_request = 1 + drafts
@@ -102,7 +108,7 @@ local function builder_options(o, max_model_len)
     num_speculative_tokens = drafts, full_cuda_graph = o.full_cuda_graph,
     max_cudagraph_capture_size = o.full_cuda_graph and o.max_cudagraph_capture_size or nil,
     mamba_cache_mode = o.mamba_cache_mode, mamba_block_size = o.mamba_block_size, num_groups = o.num_groups,
-    num_slots = o.num_slots or o.max_num_seqs * per_request + 1, max_requests = o.max_num_seqs,
+    num_slots = o.num_slots or slots_of(o, per_request), max_requests = o.max_num_seqs,
     max_blocks_per_row = blocks, check_unique = false, -- the engine's pool guarantees it
   }
 end
