@@ -50,6 +50,10 @@ static void choose(gdn_config *config, int32_t *num_slots, fuzz_bytes *in)
         config->num_hash_lookahead_tokens = fuzz_between(in, 0, 2);
         config->drop_eagle_block = fuzz_once_in(in, 4);
     }
+    if (config->rules == GDN_RULES_STRICT) {
+        config->gdn_prefill_backend = fuzz_between(in, 0, 1);
+        config->checkpoint_any = fuzz_between(in, 0, 1);
+    }
     for (int32_t g = 0; g < config->num_groups; g++) num_slots[g] = fuzz_between(in, 1, 1000);
     config->num_slots = fuzz_once_in(in, 4) ? num_slots : NULL;
 }
@@ -62,7 +66,8 @@ static void spoil(gdn_config *config, fuzz_bytes *in)
                               &config->mamba_block_size, &config->parallel_drafting,
                               &config->decode_context_parallel_size, &config->check_unique, &config->pad_slot_id,
                               &config->query_start_loc_dtype, &config->gdn_prefill_backend,
-                              &config->num_prefill_checkpoint_blocks, &config->drop_eagle_block, &config->reserved };
+                              &config->num_prefill_checkpoint_blocks, &config->drop_eagle_block,
+                              &config->checkpoint_any };
     int32_t *const SIZES[] = { &config->max_num_seqs, &config->max_num_batched_tokens, &config->max_rows,
                                &config->num_groups, &config->max_requests, &config->max_blocks_per_row };
     enum { NUM_FREE = sizeof FREE / sizeof *FREE, NUM_SIZES = sizeof SIZES / sizeof *SIZES };

@@ -45,7 +45,6 @@ int main(void)
 {
     puts("-- Generated from src/base/config_fields.h and fields.h by make. Do not edit.\nreturn {\n  options = {");
     for (size_t i = 0; i < sizeof OPTIONS / sizeof *OPTIONS; i++) {
-        if (!strcmp(OPTIONS[i].kind, "UNUSED")) continue;
         printf("    { name = \"%s\", low = %" PRId64 ", high = %" PRId64 ", default = %" PRId64
                ", rules = \"%s\", kind = \"%s\" },\n",
                OPTIONS[i].name, OPTIONS[i].low, OPTIONS[i].high, OPTIONS[i].value, OPTIONS[i].rules, OPTIONS[i].kind);

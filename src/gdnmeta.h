@@ -62,7 +62,7 @@ extern "C" {
 
 /* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
  * no longer fit. gdn_abi() tells the library's. */
-enum { GDN_ABI = 4 }; /* f8f02fa86917c2c5 */
+enum { GDN_ABI = 5 }; /* 2081a41a7db3f8b4 */
 
 /* ---- 1. Status ---- */
 
@@ -146,15 +146,16 @@ typedef struct gdn_config {
     int32_t check;                      /* 0 or 1: each build checks its outputs where they are, see gdn_check_result */
     int32_t poison;                     /* 0 or 1: each build then fills with 0xA5 what its tensors leave of their
                                            buffers */
+    int32_t gdn_prefill_backend;          /* GDN_PREFILL_*; strict and vllm-2026-11. flashinfer has no chunk tables, but
+                                             in buckets, where this changes nothing */
     /* Rules vllm-2026-11 alone; under others each must be what gdn_config_init sets, 0. */
-    int32_t gdn_prefill_backend;          /* GDN_PREFILL_*; flashinfer has no chunk tables */
     int32_t num_prefill_checkpoint_blocks; /* 0: prefills keep no state before their end */
     int32_t prefill_checkpoint_alignment; /* tokens; 0: not given, and no row has a checkpoint */
     int32_t hash_block_size;              /* tokens; 0: not given, no checkpoints */
     int32_t cache_hit_alignment_tokens;   /* tokens; 0: not given, no checkpoints */
     int32_t num_hash_lookahead_tokens;    /* tokens, >= 0 */
     int32_t drop_eagle_block;             /* 0 or 1; counts only with S > 0 and without lookahead */
-    int32_t reserved;                     /* 0 */
+    int32_t checkpoint_any;               /* 0 or 1, strict alone: checkpoints may stand within a chunk of 64 tokens */
 } gdn_config;
 
 /* The defaults: strict on the CPU, 256 requests, 8,192 tokens, one group, no speculation, no graphs, slots
@@ -185,7 +186,7 @@ GDN_API void gdn_builder_describe(const gdn_builder *b, gdn_builder_info *out);
 /* How many bytes a builder's allocations will come to, on the host and the device together, without those of a
  * driver. AUTO is counted as CUDA, which takes more than the CPU. On the CPU, pages that nothing writes cost no
  * memory, whatever the sizes: of tables and outputs a builder uses what its steps use. A batch takes another
- * 4 * max_rows * (7 + num_groups * max_blocks_per_row) bytes; 9 instead of 7 on CUDA.
+ * 4 * max_rows * (8 + num_groups * (1 + max_blocks_per_row)) bytes; 10 instead of 8 on CUDA.
  * Errors: GDN_EINVAL, where gdn_builder_new would give it; *out is then untouched. */
 GDN_API gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, GDN_NULL_OK char *why, size_t why_size);
 
@@ -231,6 +232,9 @@ typedef struct gdn_batch {
     int32_t *const read_column;         /* [max_rows] absolute column holding the current state, -1: fresh, or
                                            GDN_READ_DEFAULT */
     int32_t *const blocks;              /* [num_groups, max_rows, max_blocks_per_row] table rows of the batch's own */
+    int32_t *const checkpoint_len;      /* [max_rows] strict: the state after so many tokens of the row's sequence is
+                                           kept as well, seq_len - query_len < it < seq_len; 0: none */
+    int32_t *const checkpoint_slot;     /* [num_groups, max_rows] slot that it goes to; not looked at without one */
     int32_t *const seq_index;           /* [max_rows] the row's element of device seq_lens; -1: the row's number.
                                            NULL on the CPU */
     int32_t *const accepted_index;      /* [max_rows] likewise of device num_accepted_tokens */
@@ -281,6 +285,11 @@ GDN_API void gdn_batch_free(GDN_OWN GDN_NULL_OK gdn_batch *batch);
  *   - the block at read_column is in 1 .. num_slots - 1;
  *   - a written block is written once, and no other row of the group reads it; one that no row writes
  *     may be read by many (check_unique = 0 leaves this out, for hosts whose pool guarantees it);
+ *   - checkpoint_len is 0, or in seq_len - query_len + 1 .. seq_len - 1 of a row that is not speculative, so that no
+ *     decode has one, and without checkpoint_any a multiple of 64 tokens from the row's first one; seq_lens are on the
+ *     host then;
+ *   - its checkpoint_slot is in 1 .. num_slots - 1, and with check_unique neither written nor read by any row nor the
+ *     slot of another checkpoint;
  *   - padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row.
  * The vLLM rule sets accept everything that vLLM accepts.
  * Errors: GDN_EINVAL, GDN_ECAP, GDN_EGUARD, GDN_EDEVICE. */
@@ -362,12 +371,16 @@ typedef struct gdn_metadata {
                                                where fresh */
     gdn_tensor non_spec_conv_shift;         /* int32 [b] */
 
-    /* Rules vllm-2026-11, mode align: states that prefills keep at a position before their end. n counts the rows
-     * of the request, padded ones too; in a speculative step the non-spec rows. */
+    /* States that prefills keep at a position before their end, in steps where some row does. Rules strict: as
+     * checkpoint_len asks, and n counts the rows of prefill_*. Rules vllm-2026-11, mode align: n counts the rows of the
+     * request, padded ones too; in a speculative step the non-spec rows. */
     gdn_tensor checkpoint_offsets;       /* int32 [n] tokens of the row in front of it; 0: the row keeps none */
     gdn_tensor checkpoint_state_indices; /* int32 [n] * slot to write it to; pad_slot_id where there is none */
-    /* flashinfer's plan, where prefill_checkpoint_alignment is a multiple of 64. Its kernel keeps a state every
-     * checkpoint_every_n_tokens tokens of each prefill, num_checkpoints in all. */
+    gdn_tensor checkpoint_chunk;         /* int32 [n] strict, where chunk_offsets are: chunk that the state enters, a
+                                            row of the states that chunked kernels keep, chunk_offsets[row] + offset /
+                                            64; -1 without checkpoint, or where it stands within a chunk */
+    /* flashinfer's plan, where prefill_checkpoint_alignment (strict: each offset) is a multiple of 64. Its kernel keeps
+     * a state every checkpoint_every_n_tokens tokens of each prefill, num_checkpoints in all. */
     gdn_tensor checkpoint_cu_starts;     /* int64 [prefills + 1] states kept of the prefills in front */
     gdn_tensor checkpoint_rows;          /* int64 [n] which of them is the row's; 0 where there is none */
 
@@ -407,13 +420,17 @@ GDN_API gdn_status gdn_metadata_group(const gdn_builder *b, int32_t group, gdn_m
  *   prefill_has_initial_state                        [R + 1]    then 0
  *   chunk_indices                                    [ceil(T / 64) + R, 2] then (R, 0)
  *   chunk_offsets                                    [R + 2]    then the last value
+ *   checkpoint_offsets                               [R + 1]    0 where there is none, and then
+ *   checkpoint_state_indices                         [R + 1]    pad_slot_id likewise
+ *   checkpoint_chunk                                 [R + 1]    -1 likewise
  *   batch_ptr, token_chunk_offset_ptr                [2 * max(1024, num_tiles)] then -1
  *   token_class                                      [T]        then GDN_TOKEN_PADDING
  *   live_counts                                      [8]
  *
  * Row R of the arrays of non-spec rows and of prefills is always empty: what is padding may name it. num_tiles is
  * ceil(T / 8) + R, which a launch covers. Without speculation (S = 0) there are neither spec_* tensors nor lists of
- * tokens: the non-spec tokens are the batch. There is no spec_sequence_masks. Decodes are the non-spec rows in front of
+ * tokens: the non-spec tokens are the batch. There is no spec_sequence_masks, and no
+ * plan of checkpoints, whose length follows from the step. Decodes are the non-spec rows in front of
  * the first prefill, next to speculative rows, too. gdn_build_raw and gdn_capture have no such steps. */
 enum { GDN_TOKEN_PADDING = 0, GDN_TOKEN_SPEC = 1, GDN_TOKEN_DECODE = 2, GDN_TOKEN_PREFILL = 3 };
 
@@ -582,7 +599,8 @@ typedef struct gdn_violation {
  * slots have copies. Under the vLLM rule sets also: slots, accepted counts,
  * has_initial_state of either value, the end of a batch whose prefills have no decodes in front, or that has none,
  * the last boundary where num_reqs cuts the arrays short, the mask of a row without tokens in a padded step, and
- * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. */
+ * without a plan a checkpoint elsewhere in its row, or in a row that keeps none. Under strict a checkpoint elsewhere in
+ * its row where neither checkpoint_chunk nor a plan says where. */
 GDN_API gdn_status gdn_check_result(gdn_builder *b, int32_t forget, GDN_NULL_OK gdn_violation *out);
 
 /* Check the last build's outputs again, as they are once what is enqueued on `stream` is done.

@@ -12,9 +12,10 @@ local row_writer = require "gdnmeta.batch.write_row"
 local opened = methods.batch
 local integer, INT32_MAX = args.integer, args.INT32_MAX
 local write, write_blocks, keep_arrays = row_writer.write, row_writer.write_blocks, row_writer.keep_arrays
+local write_checkpoint = row_writer.write_checkpoint
 local ECAP = tonumber(lib.GDN_ECAP)
 local FIELDS = { query_len = true, seq_len = true, blocks = true, drafts = true, accepted = true,
-                 prompt_done = true, read_column = true }
+                 prompt_done = true, read_column = true, checkpoint_len = true, checkpoint_slot = true }
 
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function batch_free(rows) lib.gdn_batch_free(rows) end
@@ -61,7 +62,9 @@ end
 
 --- Append a row with its own blocks.
 ---@param row table query_len, seq_len, blocks (one list per group), prompt_done, drafts, read_column and
---- accepted, the tokens that the previous step emitted (1 or more)
+--- accepted, the tokens that the previous step emitted (1 or more). A prefill may have checkpoint_len, after
+--- how many tokens of its sequence its state is kept as well (nil or 0: it is not), and checkpoint_slot,
+--- where: an integer, or a list with one per group.
 ---@return integer|nil row its 0-based number; nil when the batch is full
 ---@return string? message
 ---@return integer? code
@@ -74,12 +77,18 @@ function Batch:add(row)
   -- Metamethods of `row` may close the batch or write into it; none runs from here on.
   local query_len, seq_len, blocks, drafts = row.query_len, row.seq_len, row.blocks, row.drafts
   local accepted, prompt_done, read_column = row.accepted, row.prompt_done, row.read_column
+  local checkpoint_len, checkpoint_slot = row.checkpoint_len, row.checkpoint_slot
   local rows = opened(self, "add")
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
   local message = write_blocks(rows, blocks)
   if message then error("gdnmeta.Batch:add: " .. message, 2) end
+  if checkpoint_slot ~= nil or checkpoint_len ~= nil and checkpoint_len ~= 0 then
+    message = write_checkpoint(rows, checkpoint_slot)
+    if message then error("gdnmeta.Batch:add: " .. message, 2) end
+  end
   if prompt_done == nil then prompt_done = false end
-  local number = write(self, "add", query_len, seq_len, drafts, accepted, prompt_done, nil, read_column)
+  local number = write(self, "add", query_len, seq_len, drafts, accepted, prompt_done, nil, read_column,
+                       checkpoint_len)
   return number
 end
 

@@ -51,6 +51,7 @@ local tensor_t = ffi.typeof "gdn_tensor"
 ---@field non_spec_conv_shift gdnmeta.Tensor|nil int32 [b]
 ---@field checkpoint_offsets gdnmeta.Tensor|nil int32 [n]
 ---@field checkpoint_state_indices gdnmeta.Tensor|nil int32 [n]
+---@field checkpoint_chunk gdnmeta.Tensor|nil int32 [n]
 ---@field checkpoint_cu_starts gdnmeta.Tensor|nil int64 [prefills + 1]
 ---@field checkpoint_rows gdnmeta.Tensor|nil int64 [n]
 ---@field decode_query_start_loc gdnmeta.Tensor|nil int32 or int64 [R + 1]; this and on: buckets

@@ -126,7 +126,13 @@ describe("Checkpoints of prefills", function()
       assert.are.same({ name .. " = 1, want 0 but under vllm-2026-11", gdn.EINVAL }, { message, code })
     end
     assert.is_nil((gdn.builder { device = "cpu", drop_eagle_block = true }))
-    assert.is_nil((gdn.builder { device = "cpu", gdn_prefill_backend = "flashinfer" }))
+    local _, message = gdn.builder { device = "cpu", rules = "vllm-2026-08",
+                                     gdn_prefill_backend = "flashinfer" }
+    assert.are.equal("gdn_prefill_backend = 1, want 0 but under strict and vllm-2026-11", message)
+    for _, rules in ipairs { "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
+      _, message = gdn.builder { device = "cpu", rules = rules, checkpoint_any = true }
+      assert.are.equal("checkpoint_any = 1, want 0 but under strict", message)
+    end
   end)
 
   it("are seen by a check, whatever changes", function()

@@ -188,9 +188,9 @@ describe("An exported tensor", function()
     refused "4611686014132420609 elements at 0x"
     tensor.data = ffi.cast("char *", tensor.data) - builder.bytes
     refused "are not within the builder's tensors"
-    ffi.copy(tensor, lib.gdn_builder_metadata(builder.handle).non_spec_conv_shift, ffi.sizeof(tensor))
-    tensor.dtype, tensor.shape[0] = 1, 40 -- the last one there is: 40 bytes would fit
-    refused "40 elements at 0x"
+    ffi.copy(tensor, good, ffi.sizeof(tensor))
+    tensor.ndim, tensor.shape[0], tensor.shape[1], tensor.dtype = 1, builder.bytes, 1, 1
+    refused(("%d elements at 0x"):format(builder.bytes))
     tensor.data = ffi.cast("char *", tensor.data) + 2
     refused "want a multiple of 4 bytes"
     local other, rows = open("cpu", true)

@@ -48,7 +48,7 @@ OPTIONS = [
 
 class Options(unittest.TestCase):
     def test_are_the_fields_of_the_configuration(self):
-        fields = {name for name, _ in gdnmeta.STRUCTS["gdn_config"]._fields_ if name not in ("size", "reserved")}
+        fields = {name for name, _ in gdnmeta.STRUCTS["gdn_config"]._fields_ if name != "size"}
         self.assertEqual(fields, set(gdnmeta.Options.__annotations__))
         metadata = {name for name, _ in gdnmeta.STRUCTS["gdn_metadata"]._fields_}
         self.assertEqual(metadata, set(gdnmeta.Metadata.__annotations__))

@@ -16,7 +16,8 @@ M.STATE = { "spec_state_indices_tensor", "non_spec_state_indices_tensor", "prefi
 M.TENSORS = { "spec_query_start_loc", "non_spec_query_start_loc", "spec_sequence_masks", "spec_token_indx",
   "non_spec_token_indx", "num_accepted_tokens", "has_initial_state", "chunk_indices", "chunk_offsets",
   "batch_ptr", "token_chunk_offset_ptr", "prefill_query_start_loc", "prefill_has_initial_state",
-  "spec_conv_shift", "non_spec_conv_shift", "checkpoint_offsets", "checkpoint_cu_starts", "checkpoint_rows",
+  "spec_conv_shift", "non_spec_conv_shift", "checkpoint_offsets", "checkpoint_chunk",
+  "checkpoint_cu_starts", "checkpoint_rows",
   "decode_query_start_loc", "token_class", "live_counts" }
 
 local function absent(value) return value == nil or type(value) == "userdata" end -- cjson.null

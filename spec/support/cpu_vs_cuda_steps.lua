@@ -34,6 +34,10 @@ local function config_of(rand, rules)
   }
   if rules == "strict" and chance(rand, 45) then config.full_cuda_graph = "mixed" end
   if rules == "vllm-2026-11" then random.add_checkpoints(rand, config) end
+  if rules == "strict" then
+    config.checkpoint_any = chance(rand, 40)
+    config.gdn_prefill_backend = pick(rand, { "triton", "triton", "flashinfer" })
+  end
   return config
 end
 
@@ -131,6 +135,24 @@ local SHAPES = { { decode = 1 }, { decode = 1 }, { spec = 1 }, { spec = 1 }, { s
   { long = 1 } }
 local ORDER = { "spec", "decode", "long", "fresh" }
 
+-- Slots above those of tables: a step of some keeps states, of the rows that may.
+local function keep_states(self, rand, n)
+  local config, c = self.config, self.a.rows
+  local keeps = config.rules == "strict" and chance(rand, 40)
+  local top = config.num_slots - 1
+  for i = 0, config.rules == "strict" and n - 1 or -1 do
+    local q, offset = c.query_len[i], 0
+    if keeps and c.num_draft_tokens[i] < 0 and q > 1 and not self.seq_lens then
+      offset = config.checkpoint_any and rand(1, q - 1) or q > 64 and 64 or 0
+    end
+    c.checkpoint_len[i] = offset > 0 and c.seq_len[i] - q + offset or 0
+    for g = 0, config.num_groups - 1 do
+      local slot = top - (i * 7 + g) % c.max_rows
+      c.checkpoint_slot[g * c.max_rows + i] = chance(rand, 1) and rand(0, top) or slot
+    end
+  end
+end
+
 -- Writes the step into the CPU's batch; returns its rows. Now and then it is one to be refused.
 function Pair:draw(rand)
   local config, c = self.config, self.a.rows
@@ -168,6 +190,7 @@ function Pair:draw(rand)
     end
     n = n + 1
   end
+  keep_states(self, rand, n)
   c.num_rows, c.padded_rows, c.padded_tokens = n, 0, 0
   if chance(rand, 40) and n > 0 then
     c.padded_rows = rand(n, config.max_rows)
@@ -196,9 +219,10 @@ end
 function Pair:copy(rand, n)
   local a, b, spare = self.a.rows, self.b.rows, self.spare
   for _, name in ipairs { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
-    "table_row", "read_column" } do
+    "table_row", "read_column", "checkpoint_len" } do
     ffi.copy(b[name], a[name], n * 4)
   end
+  ffi.copy(b.checkpoint_slot, a.checkpoint_slot, self.config.num_groups * a.max_rows * 4)
   b.num_rows, b.padded_rows, b.padded_tokens = n, a.padded_rows, a.padded_tokens
   b.indexed = chance(rand, 50) and 1 or 0
   local length = self.config.max_rows + 8

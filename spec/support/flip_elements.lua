@@ -37,6 +37,7 @@ local function snapshot(builder, config, rules, inputs)
   s.mixed = spec and m.num_prefills > 0
   s.least_prefill = (strict or rules == "vllm-2026-11") and 1 or 2
   s.kept_grid, s.kept_every = config.prefill_checkpoint_alignment or 1, m.checkpoint_every_n_tokens
+  if strict then s.kept_grid = config.checkpoint_any and 1 or 64 end
   local fits = rows <= cap and m.num_spec_decode_tokens <= cap
   s.for_graph = config.full_cuda_graph and m.num_prefills == 0 and fits
   s.tail = spec and 0 or m.num_decodes

@@ -169,6 +169,47 @@ case({ decode(10), decode(20, { blocks = { 20, 30, 31 }, accepted = 2 }),
 case({ decode(10, { accepted = 1 }) }, { decode(10, { blocks = { 10, 20, 12 }, accepted = 2 }), decode(20) },
      "rows[0] group 0 reads block 20, want one that rows[1] does not write")
 
+clause("checkpoint_len is 0, or in seq_len - query_len + 1 .. seq_len - 1 of a row that is not speculative, "
+  .. "so that no decode has one, and without checkpoint_any a multiple of 64 tokens from the row's first "
+  .. "one; seq_lens are on the host then")
+local function keeping(len, slot, extra)
+  local row = { query_len = 200, seq_len = 240, checkpoint_len = len, checkpoint_slot = slot or 90 }
+  for name, value in pairs(extra or {}) do row[name] = value end
+  return decode(10, row)
+end
+local within = "rows[0].checkpoint_len = %d, want 41 .. 239 (within the row's tokens), or 0"
+local ANY = { checkpoint_any = true }
+case({ keeping(104) }, { keeping(40) }, within:format(40))
+case({ keeping(41) }, { keeping(240) }, within:format(240), ANY)
+case({ keeping(239) }, { keeping(1) }, within:format(1), ANY)
+case({ keeping(232) }, { keeping(105) }, "rows[0].checkpoint_len = 105, which is 65 tokens into the row, " ..
+     "want a multiple of 64 (checkpoint_any = 0)")
+case({ decode(10, { checkpoint_len = 0, checkpoint_slot = 90 }) },
+     { decode(10, { checkpoint_len = 51, checkpoint_slot = 90 }) },
+     "rows[0].checkpoint_len = 51, want 0 in a row of one token")
+case({ spec(10), keeping(104, 90, { blocks = { 20 } }) },
+     { spec(10, { checkpoint_len = 51, checkpoint_slot = 90 }) },
+     "rows[0].checkpoint_len = 51, want 0 in a speculative row")
+case({ decode(10), empty { checkpoint_slot = 90 } }, { decode(10), empty { poke = { checkpoint_len = 1 } } },
+     "rows[1].checkpoint_len = 1, want 0 in a padding row")
+
+clause("its checkpoint_slot is in 1 .. num_slots - 1, and with check_unique neither written nor read by any "
+  .. "row nor the slot of another checkpoint")
+refused = "rows[0] group %d checkpoint_slot = %d, want 1 .. %d (num_slots - 1)"
+case({ keeping(104, 1) }, { keeping(104, 0) }, refused:format(0, 0, 99))
+case({ keeping(104, 99) }, { keeping(104, 100) }, refused:format(0, 100, 99))
+case({ keeping(104, { 99, 49 }, { blocks = { { 1 }, { 2 } } }) },
+     { keeping(104, { 99, 50 }, { blocks = { { 1 }, { 2 } } }) }, refused:format(1, 50, 49), TWO_GROUPS)
+case({ decode(20), keeping(104, 21) }, { decode(20), keeping(104, 20) },
+     "rows[1] group 0 checkpoint_slot = 20, want one that rows[0] does not write")
+case({ keeping(104, 11) }, { keeping(104, 10) },
+     "rows[0] group 0 checkpoint_slot = 10, want one that rows[0] does not write")
+case({ decode(20, { accepted = 2 }), keeping(104, 22) }, { decode(20, { accepted = 2 }), keeping(104, 21) },
+     "rows[1] group 0 checkpoint_slot = 21, want one that rows[0] does not read")
+case({ keeping(104, 80), keeping(104, 81, { blocks = { 20 } }) },
+     { keeping(104, 80), keeping(104, 80, { blocks = { 20 } }) },
+     "rows[1] group 0 checkpoint_slot = 80, want another than rows[0] has")
+
 clause "padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row"
 case({ decode(10), empty(), empty() }, { decode(10), empty(), empty { seq_len = 1 } },
      "rows[2].seq_len = 1, want 0 in a padding row")

@@ -1,5 +1,6 @@
 -- Rules strict with full_cuda_graph = "mixed": the table of buckets, tensor by tensor.
 local parts = require "spec.support.oracle_parts"
+local checkpoints = require "spec.support.oracle_checkpoints"
 local legal = require "spec.support.oracle_legal"
 
 local vector, matrix, padded = parts.vector, parts.matrix, parts.padded
@@ -153,6 +154,7 @@ function M.build(config, inputs)
   add_decodes(out, groups, config, decodes, R, pad)
   add_prefills(out, groups, config, prefills, out.num_decode_tokens, R, T, pad)
   add_tiles(out, plain, R, T)
+  checkpoints.add_asked(out, groups, config, prefills, R + 1)
   return out, groups
 end
 

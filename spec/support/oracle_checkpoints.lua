@@ -1,4 +1,5 @@
--- Section 15.8: where prefills keep a state before their end, and the plan of the kernel that keeps it.
+-- Where prefills keep a state before their end, and the plan of the kernel that keeps it: section 15.8, and
+-- as rows ask under strict.
 local parts = require "spec.support.oracle_parts"
 
 local vector = parts.vector
@@ -28,6 +29,19 @@ local function checkpoint(config, seq_len, query_len)
   if valid then return position - start, column end
 end
 
+-- The plan of flashinfer's kernel; lengths: of the rows of prefill_query_start_loc, the last of those rows.
+local function add_plan(out, offsets, every, lengths)
+  local kept = {}
+  for i, length in ipairs(lengths) do kept[i] = floor(length / every) end
+  local starts, at = parts.boundaries(kept), {}
+  for i, offset in ipairs(offsets) do
+    local prefill = i - (#offsets - #lengths)
+    at[i] = offset > 0 and prefill >= 1 and starts[prefill] + offset / every - 1 or 0
+  end
+  out.checkpoint_every_n_tokens, out.num_checkpoints = every, starts[#starts]
+  out.checkpoint_cu_starts, out.checkpoint_rows = vector("int64", starts), vector("int64", at)
+end
+
 --- Adds the fields to a record. rows: those that may have a checkpoint, { q, seq_len, cells[g] }; lengths: of
 --- the rows of prefill_query_start_loc.
 function M.add(out, groups, config, rows, lengths)
@@ -44,18 +58,33 @@ function M.add(out, groups, config, rows, lengths)
   if every == 0 then return end
   out.checkpoint_offsets = vector("int32", offsets)
   for g, group in ipairs(groups) do group.checkpoint_state_indices = vector("int32", slots[g]) end
-
   local align = config.prefill_checkpoint_alignment
   if config.gdn_prefill_backend ~= "flashinfer" or align % 64 ~= 0 then return end
-  local kept = {}
-  for i, length in ipairs(lengths) do kept[i] = floor(length / every) end
-  local starts, at = parts.boundaries(kept), {}
-  for i, offset in ipairs(offsets) do
-    local prefill = i - (#rows - #lengths)
-    at[i] = offset > 0 and prefill >= 1 and starts[prefill] + offset / every - 1 or 0
+  add_plan(out, offsets, every, lengths)
+end
+
+--- The same under strict: rows say where. rows: prefills, { q, keep = offset or 0, keep_slots[g] }. n: rows
+--- of the outputs in a bucket; nil: without one there are no outputs where no row keeps a state.
+function M.add_asked(out, groups, config, rows, n)
+  local offsets, chunks, lengths, every, chunk = {}, {}, {}, 0, 0
+  local pad = n and config.pad_slot_id or 0
+  for i, row in ipairs(rows) do
+    offsets[i], lengths[i], every = row.keep, row.q, gcd(every, row.keep)
+    chunks[i] = row.keep > 0 and row.keep % 64 == 0 and chunk + row.keep / 64 or -1
+    chunk = chunk + ceil(row.q / 64)
   end
-  out.checkpoint_every_n_tokens, out.num_checkpoints = every, starts[#starts]
-  out.checkpoint_cu_starts, out.checkpoint_rows = vector("int64", starts), vector("int64", at)
+  if every == 0 and not n then return end
+  n = n or #rows
+  local triton = config.gdn_prefill_backend ~= "flashinfer"
+  out.checkpoint_offsets = vector("int32", parts.padded(offsets, n, 0))
+  if triton or out.token_class then out.checkpoint_chunk = vector("int32", parts.padded(chunks, n, -1)) end
+  for g, group in ipairs(groups) do
+    local slots = {}
+    for i, row in ipairs(rows) do slots[i] = row.keep > 0 and row.keep_slots[g] or pad end
+    group.checkpoint_state_indices = vector("int32", parts.padded(slots, n, pad))
+  end
+  if triton or out.token_class or every % 64 ~= 0 then return end
+  add_plan(out, offsets, every, lengths)
 end
 
 return M

@@ -1,6 +1,7 @@
 -- Rules strict, first half: which batches are legal, clause by clause. `M.rows` turns inputs into one
 -- record a real row, which is all that the second half (oracle_strict) looks at:
 --   q, fresh, drafts, accepted, shift        tokens, nothing computed, drafts or -1, counts
+--   keep, keep_slots[g]                      tokens before a state that is kept, 0: none; where it goes
 --   window[g], read[g]                       state blocks from the first written one; block to read
 local parts = require "spec.support.oracle_parts"
 
@@ -95,6 +96,37 @@ local function refuse_races(rows, written)
   end
 end
 
+-- The position of a checkpoint in a row; or a reason.
+local function take_checkpoint(config, row, i, inputs, spec_step)
+  local len = inputs.checkpoint_len and inputs.checkpoint_len[i] or 0
+  row.keep, row.keep_slots = 0, {}
+  if len == 0 then return end
+  if spec_step and row.drafts >= 0 then return "a checkpoint in a speculative row" end
+  if len <= row.computed or len >= row.seq_len then return "a checkpoint outside of its row" end
+  row.keep = len - row.computed
+  if row.keep % 64 ~= 0 and not config.checkpoint_any then return "a checkpoint within a chunk" end
+  for g = 1, config.num_groups or 1 do
+    local slots = type(config.num_slots) == "table" and config.num_slots[g] or config.num_slots
+    row.keep_slots[g] = inputs.checkpoint_slot[g][i]
+    if row.keep_slots[g] < 1 or row.keep_slots[g] >= slots then return "a checkpoint outside of the pool" end
+  end
+end
+
+-- Slots of checkpoints are nobody else's.
+local function refuse_shared(rows, written)
+  for g = 1, #written do
+    local taken = {}
+    for _, row in ipairs(rows) do
+      local slot = row.keep > 0 and row.keep_slots[g]
+      if slot and (taken[slot] or written[g][slot]) then return "a checkpoint over another state" end
+      if slot then taken[slot] = true end
+    end
+    for _, row in ipairs(rows) do
+      if not row.fresh and taken[row.read[g]] then return "a checkpoint over a state that is read" end
+    end
+  end
+end
+
 --- One record a real row and whether the step is speculative; or nil and a reason.
 function M.rows(config, inputs)
   local refusal = parts.refuse_shapes(config, inputs)
@@ -142,10 +174,11 @@ function M.rows(config, inputs)
     local given = inputs.read_column and inputs.read_column[i]
     row.read_column, refusal = read_column(config, S, row, given, inputs.block_table_cols)
     refusal = refusal or take_blocks(config, S, row, i, inputs, spec_step, written)
+      or take_checkpoint(config, row, i, inputs, spec_step)
     if refusal then return nil, refusal end
     rows[i] = row
   end
-  refusal = refuse_races(rows, written)
+  refusal = refuse_races(rows, written) or config.check_unique ~= false and refuse_shared(rows, written)
   if refusal then return nil, refusal end
   return rows, spec_step
 end
@@ -171,7 +204,7 @@ function M.capture_rows(config, inputs)
       return nil, "capture of uneven drafts"
     end
     rows[i] = { q = q[i], fresh = false, drafts = drafts, accepted = q[i], shift = q[i] - 1,
-      window = {}, read = {} }
+      window = {}, read = {}, keep = 0 }
     for g = 1, config.num_groups or 1 do rows[i].window[g], rows[i].read[g] = null, 0 end
   end
   return rows, S > 0 and #rows > 0 and rows[1].drafts >= 0

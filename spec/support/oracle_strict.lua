@@ -1,6 +1,7 @@
 -- Rules strict, second half: what a legal batch becomes. Real rows only; padding exists where a step is
 -- for a graph. The states are read at *_read_state_indices and written at the ordinary indices.
 local parts = require "spec.support.oracle_parts"
+local checkpoints = require "spec.support.oracle_checkpoints"
 local legal = require "spec.support.oracle_legal"
 
 local vector, matrix = parts.vector, parts.matrix
@@ -20,7 +21,7 @@ local function reads(rows, g, from) return collect(rows, function(row) return ro
 local function writes(rows, g, from) return collect(rows, function(row) return row.window[g][1] end, from) end
 
 --- Fields of the rows that are not speculative, padded to b rows. Rows after `decodes` are prefills.
-local function add_non_spec(out, groups, rows, b, decodes)
+local function add_non_spec(out, groups, rows, b, decodes, config)
   local starts = parts.boundaries(lengths(rows))
   out.non_spec_query_start_loc = vector("int32", parts.padded(starts, b + 1, starts[#starts]))
   out.non_spec_conv_shift = vector("int32", parts.padded(shifts(rows), b, 0))
@@ -32,7 +33,10 @@ local function add_non_spec(out, groups, rows, b, decodes)
       group.prefill_read_state_indices = vector("int32", reads(rows, g, decodes + 1))
     end
   end
-  if decodes < #rows then parts.add_prefill_fields(out, lengths(rows), initial(rows), decodes) end
+  if decodes == #rows then return end
+  parts.add_prefill_fields(out, lengths(rows), initial(rows), decodes)
+  if config.gdn_prefill_backend == "flashinfer" then out.chunk_indices, out.chunk_offsets = nil, nil end
+  checkpoints.add_asked(out, groups, config, collect(rows, function(row) return row end, decodes + 1))
 end
 
 local function non_spec(out, groups, rows, step)
@@ -48,7 +52,7 @@ local function non_spec(out, groups, rows, step)
   out.num_prefills, out.num_prefill_tokens = #rows - decodes, starts[#rows + 1] - starts[decodes + 1]
   out.num_spec_decodes, out.num_spec_decode_tokens = 0, 0
   local for_graph = step.full_cg and decodes == #rows and step.padded_rows <= step.cap
-  add_non_spec(out, groups, rows, for_graph and step.padded_rows or #rows, decodes)
+  add_non_spec(out, groups, rows, for_graph and step.padded_rows or #rows, decodes, step.config)
 end
 
 --- Fields of the speculative rows, padded to b rows.
@@ -90,7 +94,7 @@ local function spec(out, groups, rows, step)
   local masked, listed = for_graph and step.padded_rows or #rows, for_graph and step.padded_rows or #spec_rows
   out.spec_sequence_masks = vector("bool", parts.padded(masks, masked, false))
   add_spec(out, groups, spec_rows, listed, step.S)
-  if not pure then add_non_spec(out, groups, plain_rows, #plain_rows, 0) end
+  if not pure then add_non_spec(out, groups, plain_rows, #plain_rows, 0, step.config) end
 end
 
 --- The record of a build, and the state fields of each group; or nil and a reason.
@@ -99,7 +103,7 @@ function M.build(config, inputs)
   if not rows then return nil, spec_step end
   local derived = parts.derive(config)
   local step = { S = derived.num_spec, cap = derived.decode_cudagraph_max_bs,
-    full_cg = config.full_cuda_graph, padded_rows = inputs.num_reqs }
+    full_cg = config.full_cuda_graph, padded_rows = inputs.num_reqs, config = config }
   local out, groups = { num_actual_tokens = inputs.num_actual_tokens, num_rows = inputs.num_reqs,
     num_tiles = 0 }, {}
   for g = 1, config.num_groups or 1 do groups[g] = {} end;

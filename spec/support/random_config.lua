@@ -72,6 +72,10 @@ function M.config(rand, rules)
   config.num_slots = config.num_groups == 1 and slots[1] or slots
   if chance(rand, 20) then config.check_unique = false end
   if rules == "vllm-2026-11" then M.add_checkpoints(rand, config) end
+  if strict then
+    config.checkpoint_any = chance(rand, 40)
+    config.gdn_prefill_backend = pick(rand, { "triton", "triton", "flashinfer" })
+  end
   return config
 end
 
@@ -83,7 +87,8 @@ end
 --- The longest sequence whose window lies within a table row.
 function M.longest(config)
   local mode = config.mamba_cache_mode
-  if mode ~= "align" and not (mode == "all" and config.gdn_prefill_backend) then return 2147483647 end
+  local is_2026_11 = config.gdn_prefill_backend and config.checkpoint_any == nil
+  if mode ~= "align" and not (mode == "all" and is_2026_11) then return 2147483647 end
   return (config.max_blocks_per_row - config.num_speculative_blocks) * config.mamba_block_size
 end
 

@@ -5,6 +5,7 @@ local broken = require "spec.support.random_break_raw"
 local chances = require "spec.support.random_config"
 local feed = require "spec.support.submit_paths"
 local parts = require "spec.support.oracle_parts"
+local keeps = require "spec.support.random_keeps"
 local random = require "spec.support.random_batch"
 
 local chance, pick = chances.chance, chances.pick
@@ -25,6 +26,7 @@ end
 --- The same as M.draw for full_cuda_graph = "mixed", whose steps are batches and captures of buckets.
 function M.draw_bucket(rand, config)
   local rows, must, tokens = random.legal_rows(rand, config), nil, 0
+  if chance(rand, 50) then keeps.add(rand, config, rows) end
   if chance(rand, 30) then
     local name = pick(rand, breaks.names)
     must = breaks.rows[name](rand, config, rows) and name or nil
@@ -35,6 +37,7 @@ function M.draw_bucket(rand, config)
   local null_row = random.null_row(config)
   local path = pick(rand, { "add", "push", "write" })
   if not feed.plain(rows) then path = "write" end
+  if path == "push" and keeps.any(rows) then path = "add" end
   return feed.inputs(config, rows, null_row, R, T), path, rows, must
 end
 
@@ -89,19 +92,22 @@ function M.draw(rand, rules, config)
   local strict, null_row = rules == "strict", random.null_row(config)
   local make = (strict or chance(rand, 40)) and random.legal_rows or random.odd_rows
   local rows = make(rand, config)
+  if strict and chance(rand, 50) then keeps.add(rand, config, rows) end
   local must
   if strict and chance(rand, 30) then
     local name = pick(rand, breaks.names)
     must = breaks.rows[name](rand, config, rows) and name or nil
   end
   if chance(rand, 12) then
+    keeps.drop(rows)
     local inputs = capture_inputs(rand, config, rows, null_row)
     if strict and chance(rand, 40) then inputs.block_table, inputs.seq_lens = nil, nil end
     return inputs, "raw", rows
   end
   if chance(rand, 15) then random.add_null_rows(rand, config, rows) end
-  local inputs = feed.inputs(config, rows, null_row, random.padding(rand, config, rows))
   local path = pick(rand, { "raw", "raw", "add", "push", "write" })
+  if keeps.any(rows) and (path == "push" or path == "raw") then path = "add" end
+  local inputs = feed.inputs(config, rows, null_row, random.padding(rand, config, rows))
   if path ~= "raw" and path ~= "write" and not feed.plain(rows) then path = "write" end
   if path == "raw" and strict and not must then
     local name = chance(rand, 20) and pick(rand, broken.names)

@@ -1,5 +1,7 @@
 -- Rows of random_batch as what the API takes: arguments of build_raw, or a batch filled in one of the
 -- three ways that a host can fill it.
+local keeps = require "spec.support.random_keeps"
+
 local M = {}
 
 --- Arguments of build_raw for rows and their padding (`null_row` repeated).
@@ -21,6 +23,16 @@ function M.inputs(config, rows, null_row, padded_rows, padded_tokens)
       for k = 1, width do tables[g][i][k] = row.blocks[g][k] end
     end
     longest = math.max(longest, row.q)
+  end
+  if keeps.any(rows) then
+    inputs.checkpoint_len, inputs.checkpoint_slot = {}, {}
+    for i = 1, padded_rows do inputs.checkpoint_len[i] = rows[i] and rows[i].checkpoint_len or 0 end
+    for g = 1, config.num_groups do
+      inputs.checkpoint_slot[g] = {}
+      for i, row in ipairs(rows) do
+        inputs.checkpoint_slot[g][i] = row.checkpoint_slots and row.checkpoint_slots[g] or 0
+      end
+    end
   end
   inputs.block_table = config.num_groups == 1 and tables[1] or tables
   inputs.max_query_len = longest
@@ -49,7 +61,8 @@ function M.add(_, batch, rows)
     if #blocks == 1 and i % 2 == 0 then blocks = blocks[1] end
     assert(batch:add { query_len = row.q, seq_len = row.seq_len, blocks = blocks,
       drafts = sometimes(i, row.drafts, -1), accepted = sometimes(i, row.accepted, 1),
-      prompt_done = sometimes(i, row.prompt_done, false), read_column = row.read_column })
+      prompt_done = sometimes(i, row.prompt_done, false), read_column = row.read_column,
+      checkpoint_len = row.checkpoint_len, checkpoint_slot = row.checkpoint_slots })
   end
 end
 
@@ -80,6 +93,10 @@ function M.write(builder, batch, rows)
     c.query_len[k], c.seq_len[k], c.table_row[k] = row.q, row.seq_len, at[i]
     c.num_draft_tokens[k], c.num_accepted_tokens[k] = row.drafts, row.accepted
     c.prompt_done[k], c.read_column[k] = row.prompt_done and 1 or 0, row.read_column or -2
+    c.checkpoint_len[k] = row.checkpoint_len or 0
+    for g, slot in ipairs(row.checkpoint_slots or {}) do
+      c.checkpoint_slot[(g - 1) * c.max_rows + k] = slot
+    end
   end
   c.num_rows = #rows
 end

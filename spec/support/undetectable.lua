@@ -22,6 +22,11 @@ local function used(s, group, slot, class, row, reads)
       end
     end
   end
+  local kept = s.strict and s.groups[group].checkpoint_state_indices
+  for k = 0, kept and #kept or -1 do
+    local own = class == "kept" and row == k
+    if kept[k] == slot and s.checkpoint_offsets[k] ~= 0 and not own then return true end
+  end
   return false
 end
 
@@ -143,7 +148,14 @@ end
 
 -- Within the row and on the grid, where no plan says which of the kept states it is. A row that keeps none
 -- must have no slot for it, but the table may have named none.
+-- Under strict the chunk, where there are chunk tables, and the slot tell otherwise.
 function FIELDS.checkpoint_offsets(s, _, i, value)
+  if s.strict then
+    local was, start, chunks = s.checkpoint_offsets[i], s.prefill_query_start_loc, s.checkpoint_chunk
+    if was == 0 or value <= 0 or value >= start[i + 1] - start[i] or s.kept_every ~= 0 then return end
+    if value % s.kept_grid ~= 0 or chunks and (was % 64 == 0 or value % 64 == 0) then return end
+    return "a checkpoint elsewhere in its row"
+  end
   local start, inside = s.non_spec_query_start_loc, value == 0
   for group = 0, #s.groups do
     inside = inside and s.groups[group].checkpoint_state_indices[i] == s.pad_slot
@@ -152,7 +164,11 @@ function FIELDS.checkpoint_offsets(s, _, i, value)
   return inside and s.kept_every == 0 and "a checkpoint elsewhere in its row" or nil
 end
 
-function FIELDS.checkpoint_state_indices(s, _, i)
+function FIELDS.checkpoint_state_indices(s, group, i, value)
+  if s.strict then
+    if s.checkpoint_offsets[i] == 0 or not in_pool(s, group, value, 1) then return end
+    if s.check_unique and used(s, group, value, "kept", i, true) then return end
+  end
   return s.checkpoint_offsets[i] ~= 0 and "a slot for a checkpoint" or nil
 end
 

@@ -17,7 +17,7 @@ void gdn_config_init(gdn_config *config)
 #undef X
 }
 
-enum { EVERY, LATEST };
+enum { EVERY, LATEST, STRICT, NEWER };
 
 static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
 {
@@ -33,10 +33,11 @@ static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
 {
     if (c->full_cuda_graph == GDN_GRAPH_MIXED && c->rules != GDN_RULES_STRICT)
         GDN_REFUSE(error, "full_cuda_graph = %d (mixed), want 0 or 1 but under strict", c->full_cuda_graph);
-    if (c->rules == GDN_RULES_VLLM_2026_11) return GDN_OK;
+    int latest = c->rules == GDN_RULES_VLLM_2026_11, strict = c->rules == GDN_RULES_STRICT;
+    int allowed[] = { [EVERY] = 1, [LATEST] = latest, [STRICT] = strict, [NEWER] = latest || strict };
+    static const char *const NAMES[] = { "any", "vllm-2026-11", "strict", "strict and vllm-2026-11" };
 #define X(name, low, high, value, rules, kind) \
-    if ((rules) == LATEST && c->name)          \
-        GDN_REFUSE(error, #name " = %d, want 0 but under vllm-2026-11", c->name);
+    if (!allowed[rules] && c->name) GDN_REFUSE(error, #name " = %d, want 0 but under %s", c->name, NAMES[rules]);
     GDN_CONFIG_FIELDS(X)
 #undef X
     return GDN_OK;
@@ -104,8 +105,9 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
     int32_t is_2026_11 = c->rules == GDN_RULES_VLLM_2026_11, align = c->mamba_cache_mode == GDN_CACHE_ALIGN;
     s.windowed = align || (is_2026_11 && c->mamba_cache_mode == GDN_CACHE_ALL);
     s.window = s.windowed ? c->num_speculative_blocks + 1 : (int32_t)states;
-    s.has_checkpoints =
-        align && c->num_prefill_checkpoint_blocks && c->hash_block_size && c->cache_hit_alignment_tokens;
+    s.takes_checkpoints = c->rules == GDN_RULES_STRICT;
+    s.has_checkpoints = s.takes_checkpoints || (align && c->num_prefill_checkpoint_blocks && c->hash_block_size &&
+                                                c->cache_hit_alignment_tokens);
     s.drop_eagle_block = c->drop_eagle_block && c->num_speculative_tokens && !c->num_hash_lookahead_tokens;
     if (!c->max_blocks_per_row) c->max_blocks_per_row = s.window;
 

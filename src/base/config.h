@@ -14,6 +14,7 @@ typedef struct gdn_settings {
     int32_t window;         /* columns a step sees of a table row: all of them, or that window */
     int32_t has_buckets;    /* full_cuda_graph is GDN_GRAPH_MIXED: every step fills a bucket */
     int32_t has_checkpoints; /* prefills may keep states before their end */
+    int32_t takes_checkpoints; /* and rows say where, under strict */
     int32_t drop_eagle_block; /* as it counts: config.drop_eagle_block with S > 0 and without lookahead */
     int32_t num_slots[GDN_MAX_GROUPS];
 } gdn_settings;

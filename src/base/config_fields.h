@@ -3,12 +3,12 @@
  *
  * X(name, lowest, highest, default, rules, kind)
  *
- * rules: EVERY, or LATEST: under other rules than vllm-2026-11 it must be 0.
+ * rules: EVERY; or those where it may be other than 0: LATEST vllm-2026-11, STRICT strict, NEWER both.
  * kind, for bindings, which read this as lua/gdnmeta/native/schema.lua:
  *   NUMBER  a number                  OR_NONE  a number from 1 on; 0 says that none was given
  *   FLAG    0 or 1                    CODE     one of the names of an enum
  *   GRAPH   GDN_GRAPH_*: false, true or "mixed"
- *   DEVICE  a place, see gdnmeta.h    UNUSED   not for bindings */
+ *   DEVICE  a place, see gdnmeta.h */
 #ifndef GDN_CONFIG_FIELDS_H
 #define GDN_CONFIG_FIELDS_H
 
@@ -37,13 +37,13 @@
     X(query_start_loc_dtype, GDN_INT32, GDN_INT64, GDN_INT32, EVERY, CODE)                     \
     X(check, 0, 1, 0, EVERY, FLAG)                                                             \
     X(poison, 0, 1, 0, EVERY, FLAG)                                                            \
-    X(gdn_prefill_backend, GDN_PREFILL_TRITON, GDN_PREFILL_FLASHINFER, 0, LATEST, CODE)        \
+    X(gdn_prefill_backend, GDN_PREFILL_TRITON, GDN_PREFILL_FLASHINFER, 0, NEWER, CODE)         \
     X(num_prefill_checkpoint_blocks, 0, INT32_MAX, 0, LATEST, NUMBER)                          \
     X(prefill_checkpoint_alignment, 0, INT32_MAX, 0, LATEST, OR_NONE)                          \
     X(hash_block_size, 0, INT32_MAX, 0, LATEST, OR_NONE)                                       \
     X(cache_hit_alignment_tokens, 0, INT32_MAX, 0, LATEST, OR_NONE)                            \
     X(num_hash_lookahead_tokens, 0, INT32_MAX, 0, LATEST, NUMBER)                              \
     X(drop_eagle_block, 0, 1, 0, LATEST, FLAG)                                                 \
-    X(reserved, 0, 0, 0, EVERY, UNUSED)
+    X(checkpoint_any, 0, 1, 0, STRICT, FLAG)
 
 #endif

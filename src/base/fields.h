@@ -6,7 +6,7 @@
  * capacity, with ROWS = row_capacity, S = num_speculative_tokens:
  *   ROWS, BOUNDS = ROWS + 1, STATES = ROWS * (S + 1), TOKENS, CHUNKS = pairs, TILES,
  *   BUCKET_ROWS, BUCKET_BOUNDS, BUCKET_TOKENS: ROWS, BOUNDS and TOKENS in buckets, else 0; LIVE = 8 there,
- *   KEPT, KEPT_BOUNDS: ROWS and BOUNDS where prefills may have checkpoints, else 0
+ *   KEPT, KEPT_BOUNDS: ROWS and BOUNDS where prefills may have checkpoints, else 0; ASKED: ROWS under strict, else 0
  * BOUND is query_start_loc_dtype.
  * The token lists hold int32 in a purely speculative step. Shapes and meanings stand in gdnmeta.h. */
 #ifndef GDN_FIELDS_H
@@ -38,6 +38,7 @@
     X(non_spec_conv_shift, GDN_INT32, ROWS, 0)                    \
     X(checkpoint_offsets, GDN_INT32, KEPT, 0)                     \
     X(checkpoint_state_indices, GDN_INT32, KEPT, 1)               \
+    X(checkpoint_chunk, GDN_INT32, ASKED, 0)                      \
     X(checkpoint_cu_starts, GDN_INT64, KEPT_BOUNDS, 0)            \
     X(checkpoint_rows, GDN_INT64, KEPT, 0)                        \
     X(decode_query_start_loc, BOUND, BUCKET_BOUNDS, 0)            \

@@ -142,8 +142,13 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
         ((int32_t *)(array + s->stride))[e] = is_live ? (int32_t)e - gdn_unpack(memory, x.start, k) : GDN_NO_TILE;
         break;
     case GDN_FILL_PREFILL_BOUNDS: out[e] = gdn_unpack(payload, c->start, row) - h->num_decode_tokens; break;
-    case GDN_FILL_KEPT_OFFSETS: out[e] = gdn_unpack(payload, h->kept_offset, e); break;
+    case GDN_FILL_KEPT_OFFSETS: out[e] = is_live ? gdn_unpack(payload, h->kept_offset, e) : 0; break;
     case GDN_FILL_KEPT_STATES: out[e] = is_live ? gdn_kept_state(h, g, c, payload, e) : h->pad_slot; break;
+    case GDN_FILL_KEPT_CHUNKS:
+        out[e] = is_live ? gdn_checkpoint_chunk(gdn_unpack(payload, h->chunk_start, e),
+                                                gdn_unpack(payload, h->kept_offset, e))
+                         : GDN_NO_CHUNK_STATE;
+        break;
     case GDN_FILL_KEPT_STARTS: wide[e] = gdn_unpack(payload, h->kept_start, e); break;
     case GDN_FILL_KEPT_ROWS: wide[e] = gdn_kept_row(h, payload, e); break;
     case GDN_FILL_CLASSES:

@@ -8,7 +8,7 @@
 enum {
     GDN_THREADS = 256,        /* of a block; each writes one element */
     GDN_SHARED = 48 * 1024,   /* bytes of shared memory that every device gives a block unasked */
-    GDN_MAX_SEGMENTS = 29,
+    GDN_MAX_SEGMENTS = 30,
     /* Bytes of head and payload. A pointer and a 32-bit word follow, and ptxas stops at 32,764. */
     GDN_SMALL = 4080,
     GDN_MEDIUM = 12272,
@@ -48,7 +48,7 @@ typedef struct gdn_group {
     uint64_t table;            /* int32 [rows, stride] on the device, or 0: the slots are packed */
     int64_t stride;
     int32_t num_slots, reserved;
-    gdn_packed slots;
+    gdn_packed slots;          /* with a table: of checkpoints alone, under strict */
 } gdn_group;
 
 enum { GDN_NON_SPEC, GDN_SPEC, GDN_CLASSES };
@@ -72,6 +72,7 @@ enum {
     GDN_FILL_WIDE_PREFILL_BOUNDS, /* int64 */
     GDN_FILL_KEPT_OFFSETS,    /* int32 tokens in front of the row's checkpoint */
     GDN_FILL_KEPT_STATES,     /* int32 slots to keep it in, every group */
+    GDN_FILL_KEPT_CHUNKS,     /* int32 chunks that they enter */
     GDN_FILL_KEPT_STARTS,     /* int64 */
     GDN_FILL_KEPT_ROWS,       /* int64 */
     GDN_FILL_CLASSES,      /* uint8, class of each token */
@@ -114,7 +115,6 @@ typedef struct gdn_head {
     gdn_packed kept_start;        /* [prefills + 1], with a plan */
     uint32_t kept_slots;          /* where the group's slots for checkpoints start among its slots */
     int32_t kept_every, kept_others; /* tokens, of the plan; rows in front of the prefills, may be below 0 */
-    int32_t unused_too;
     gdn_rows classes[GDN_CLASSES];
     uint32_t groups;              /* where the gdn_group records lie in the payload */
     uint32_t num_segments;

@@ -153,7 +153,7 @@ static void plan_checkpoints(gdn_payload *y, gdn_head *h, const gdn_fill_inputs 
     if (p->checkpoint_every)
         h->kept_start =
             gdn_pack_ramp(&y->packer, p->checkpoint_start, (uint32_t)(p->num_non_spec - p->first_prefill) + 1);
-    if (!any_table(in, 1)) return;
+    if (in->settings->takes_checkpoints || !any_table(in, 1)) return;
     int32_t *column = gdn_payload_take(y, n);
     for (uint32_t k = 0; k < n; k++) column[k] = p->checkpoint_offset[k] ? p->checkpoint_column[k] : -1;
     h->kept_column = gdn_pack(&y->packer, column, n);
@@ -216,6 +216,11 @@ static void plan_groups(gdn_payload *y, const gdn_fill_inputs *in, const source 
         if (t->on_device) {
             record->table = (uint64_t)(uintptr_t)t->data;
             record->stride = t->stride;
+            if (in->settings->takes_checkpoints && in->partition->has_checkpoints)
+                record->slots = gdn_pack(&y->packer,
+                                         in->indices->slots + (size_t)g * in->indices->group_stride +
+                                             in->indices->checkpoint,
+                                         (uint32_t)in->partition->num_kept_rows);
             continue;
         }
         if (!total) continue;

@@ -69,8 +69,9 @@ static uint32_t staged_room(const gdn_head *h)
     X(chunk_offsets, GDN_FILL_CHUNK_STARTS, GDN_NON_SPEC, 1, NONE, with_chunks)           \
     X(batch_ptr, GDN_FILL_TILES, GDN_NON_SPEC, 1, TO_TILES, tiles)                        \
     X(live_counts, GDN_FILL_COUNTS, GDN_NON_SPEC, 1, NONE, all)                           \
-    X(checkpoint_offsets, GDN_FILL_KEPT_OFFSETS, GDN_NON_SPEC, 1, NONE, all)              \
+    X(checkpoint_offsets, GDN_FILL_KEPT_OFFSETS, GDN_NON_SPEC, 1, NONE, kept)             \
     X(checkpoint_state_indices, GDN_FILL_KEPT_STATES, GDN_NON_SPEC, groups, STRIDE, kept) \
+    X(checkpoint_chunk, GDN_FILL_KEPT_CHUNKS, GDN_NON_SPEC, 1, NONE, kept)                \
     X(checkpoint_cu_starts, GDN_FILL_KEPT_STARTS, GDN_NON_SPEC, 1, NONE, all)             \
     X(checkpoint_rows, GDN_FILL_KEPT_ROWS, GDN_NON_SPEC, 1, NONE, all)
 

@@ -134,11 +134,12 @@ GDN_RULE uint8_t gdn_initial(const gdn_head *h, const gdn_rows *c, const unsigne
     return computed;
 }
 
-/* Slot that row k keeps its checkpoint in. */
+/* Slot that row k keeps its checkpoint in. Under strict the host gives it, wherever the tables are. */
 GDN_RULE int32_t gdn_kept_state(const gdn_head *h, const gdn_group *g, const gdn_rows *c, const unsigned char *payload,
                                 uint32_t k)
 {
     if (!g->table) return gdn_unpack(payload, g->slots, h->kept_slots + k);
+    if (h->strict) return gdn_unpack(payload, g->slots, k);
     int32_t column = gdn_unpack(payload, h->kept_column, k);
     return column < 0 ? h->pad_slot : gdn_table_cell(h, g, c, payload, k, column);
 }

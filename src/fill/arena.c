@@ -13,6 +13,7 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     int64_t CHUNKS = 2 * (TOKENS / GDN_CHUNK + ROWS), TILES = TOKENS / GDN_TILE + ROWS;
     TILES = 2 * (TILES > GDN_MIN_TILES ? TILES : GDN_MIN_TILES);
     int64_t KEPT = settings->has_checkpoints ? ROWS : 0, KEPT_BOUNDS = settings->has_checkpoints ? BOUNDS : 0;
+    int64_t ASKED = settings->takes_checkpoints ? ROWS : 0;
 
     int32_t in_buckets = settings->has_buckets;
     int64_t BUCKET_ROWS = in_buckets ? ROWS : 0, BUCKET_BOUNDS = in_buckets ? BOUNDS : 0;

@@ -58,6 +58,9 @@ static void shape_prefills(gdn_metadata *m, const gdn_config *c, int32_t rows, i
     VECTOR(prefill_has_initial_state, GDN_BOOL, rows + 1);
     SHAPE(chunk_indices, GDN_INT32, gdn_bucket_chunks(rows, tokens), 2, 2);
     VECTOR(chunk_offsets, GDN_INT64, rows + 2);
+    VECTOR(checkpoint_offsets, GDN_INT32, rows + 1);
+    VECTOR(checkpoint_state_indices, GDN_INT32, rows + 1);
+    VECTOR(checkpoint_chunk, GDN_INT32, rows + 1);
 }
 
 void gdn_bucket_shapes(gdn_metadata *m, const gdn_settings *settings, int32_t rows, int32_t tokens)

@@ -96,6 +96,7 @@ static void fill_prefills(gdn_arena *arena, const gdn_fill_inputs *in)
     fill_flags(arena, GDN_FIELD_prefill_has_initial_state, initial + first, n, rows + 1);
     fill_chunks(arena, p);
     pad_chunks(arena, p);
+    fill_kept(arena, in, rows + 1);
 }
 
 /* Non-spec tokens in two stretches, then the speculative rows among them. */

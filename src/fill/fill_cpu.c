@@ -90,8 +90,7 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     int32_t n = p->num_kept_rows, prefills = p->num_non_spec - p->first_prefill, others = n - prefills;
-    memcpy(buffer32(arena, GDN_FIELD_checkpoint_offsets), p->checkpoint_offset, (size_t)n * sizeof(int32_t));
-    copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->indices->checkpoint, n, n, 1);
+    fill_kept(arena, in, n);
     if (!p->checkpoint_every) return;
     int64_t *starts = gdn_arena_at(arena, GDN_FIELD_checkpoint_cu_starts, 0);
     int64_t *rows = gdn_arena_at(arena, GDN_FIELD_checkpoint_rows, 0);

@@ -107,6 +107,20 @@ static inline void fill_chunks(gdn_arena *arena, const gdn_partition *p)
     }
 }
 
+/* Which rows keep a state, where it goes and, under strict, where it comes from; then nothing up to `padded` rows. */
+static inline void fill_kept(gdn_arena *arena, const gdn_fill_inputs *in, int32_t padded)
+{
+    const gdn_partition *p = in->partition;
+    int32_t n = p->num_kept_rows, *offsets = buffer32(arena, GDN_FIELD_checkpoint_offsets);
+    memcpy(offsets, p->checkpoint_offset, (size_t)n * sizeof *offsets);
+    pad32(arena, GDN_FIELD_checkpoint_offsets, 1, n, padded, 0);
+    copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->indices->checkpoint, n, padded, 1);
+    if (!in->settings->takes_checkpoints) return;
+    int32_t *chunks = buffer32(arena, GDN_FIELD_checkpoint_chunk);
+    for (int32_t k = 0; k < n; k++) chunks[k] = gdn_checkpoint_chunk(p->chunk_start[k], p->checkpoint_offset[k]);
+    pad32(arena, GDN_FIELD_checkpoint_chunk, 1, n, padded, GDN_NO_CHUNK_STATE);
+}
+
 /* conv1d tiles of every non-spec row: (row, tile of the row), then -1 to the end. */
 static inline void fill_tiles(gdn_arena *arena, const gdn_partition *p)
 {

@@ -61,10 +61,13 @@ static void set_prefills(gdn_metadata *meta, const gdn_arena *arena, const gdn_s
     if (settings->config.rules == GDN_RULES_STRICT) VECTOR(prefill_read_state_indices, GDN_INT32, prefills);
 }
 
-static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gdn_partition *p)
+static void set_checkpoints(gdn_metadata *meta, const gdn_arena *arena, const gdn_settings *settings,
+                            const gdn_partition *p)
 {
     VECTOR(checkpoint_offsets, GDN_INT32, p->num_kept_rows);
     VECTOR(checkpoint_state_indices, GDN_INT32, p->num_kept_rows);
+    if (settings->takes_checkpoints && settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON)
+        VECTOR(checkpoint_chunk, GDN_INT32, p->num_kept_rows);
     if (!p->checkpoint_every) return;
     VECTOR(checkpoint_cu_starts, GDN_INT64, p->num_non_spec - p->first_prefill + 1);
     VECTOR(checkpoint_rows, GDN_INT64, p->num_kept_rows);
@@ -102,7 +105,7 @@ void gdn_metadata_set(gdn_metadata *meta, const gdn_arena *arena, const gdn_sett
     if (p->speculative) set_spec(meta, arena, settings, p);
     if (!p->speculative || p->mixed) set_non_spec(meta, arena, settings, p);
     if (p->has_prefills) set_prefills(meta, arena, settings, p);
-    if (p->has_checkpoints) set_checkpoints(meta, arena, p);
+    if (p->has_checkpoints) set_checkpoints(meta, arena, settings, p);
 }
 
 void gdn_metadata_move(gdn_metadata *meta, const gdn_arena *arena, int32_t group)

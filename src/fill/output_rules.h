@@ -5,11 +5,11 @@
 #ifndef GDN_OUTPUT_RULES_H
 #define GDN_OUTPUT_RULES_H
 
-#include "gdnmeta.h"
+#include "base/fields.h"
 #include "partition/row_rules.h"
 
 /* Padding, and what stands for "none". */
-enum { GDN_PAD_ACCEPTED = 1, GDN_NO_TILE = -1 };
+enum { GDN_PAD_ACCEPTED = 1, GDN_NO_TILE = -1, GDN_NO_CHUNK_STATE = -1 };
 
 /* The boundary that element e of a class's *_query_start_loc or chunk_offsets is: the class starts at `first` of `last`
  * + 1 boundaries, and padding repeats the last. */
@@ -52,6 +52,12 @@ GDN_RULE int32_t gdn_conv_shift(int32_t num_accepted_tokens, int32_t fresh)
 GDN_RULE int64_t gdn_checkpoint_row(int32_t start, int32_t offset, int32_t every)
 {
     return offset ? (int64_t)start + offset / every - 1 : 0;
+}
+
+/* Chunk that a checkpoint's state enters, of a row whose first one is `start`. */
+GDN_RULE int32_t gdn_checkpoint_chunk(int32_t start, int32_t offset)
+{
+    return offset && offset % GDN_CHUNK == 0 ? start + offset / GDN_CHUNK : GDN_NO_CHUNK_STATE;
 }
 
 #endif

@@ -14,7 +14,8 @@
     X(num_accepted_tokens, 1) \
     X(prompt_done, 0)         \
     X(table_row, 0)           \
-    X(read_column, -1)
+    X(read_column, -1)        \
+    X(checkpoint_len, 0)
 #define DEVICE_ARRAYS(X) \
     X(seq_index, -1)     \
     X(accepted_index, -1)
@@ -28,7 +29,8 @@ typedef struct batch {
     uint64_t owner;
     size_t blocks_bytes;
     int32_t *arrays[NUM_ARRAYS]; /* the originals of public's pointers, which are only const to well-behaved code */
-    int32_t *blocks;
+    int32_t *blocks, *checkpoint_slot;
+    size_t slots_bytes;
     gdn_table own[GDN_MAX_GROUPS];
 } batch;
 
@@ -48,9 +50,12 @@ gdn_status gdn_batch_make(const gdn_settings *settings, uint64_t owner, gdn_batc
     for (int i = 0; i < arrays; i++) missing |= !(b->arrays[i] = gdn_guarded_new(rows * sizeof *b->arrays[i]));
     b->blocks_bytes = (size_t)c->num_groups * rows * cols * sizeof *b->blocks;
     missing |= !(b->blocks = gdn_guarded_new(b->blocks_bytes));
+    b->slots_bytes = (size_t)c->num_groups * rows * sizeof *b->checkpoint_slot;
+    missing |= !(b->checkpoint_slot = gdn_guarded_new(b->slots_bytes));
 
 #define X(name, padding) .name = b->arrays[AT_##name],
-    gdn_batch public = { HOST_ARRAYS(X) DEVICE_ARRAYS(X) .blocks = b->blocks, .max_rows = c->max_rows,
+    gdn_batch public = { HOST_ARRAYS(X) DEVICE_ARRAYS(X) .blocks = b->blocks, .checkpoint_slot = b->checkpoint_slot,
+                       .max_rows = c->max_rows,
                        .max_blocks_per_row = c->max_blocks_per_row, .num_groups = c->num_groups };
 #undef X
     memcpy(&b->public, &public, sizeof public);
@@ -72,6 +77,7 @@ void gdn_batch_free(gdn_batch *public)
     if (!b) return;
     for (int i = 0; i < NUM_ARRAYS; i++) gdn_guarded_free(b->arrays[i]);
     gdn_guarded_free(b->blocks);
+    gdn_guarded_free(b->checkpoint_slot);
     free(b);
 }
 
@@ -86,6 +92,9 @@ static gdn_status check_guards(const batch *b, gdn_error *error)
     if (!gdn_guarded_intact(b->blocks, b->blocks_bytes))
         return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.blocks[0 .. %zu]",
                         b->blocks_bytes / sizeof(int32_t) - 1);
+    if (!gdn_guarded_intact(b->checkpoint_slot, b->slots_bytes))
+        return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.checkpoint_slot[0 .. %zu]",
+                        b->slots_bytes / sizeof(int32_t) - 1);
     return GDN_OK;
 }
 
@@ -120,7 +129,8 @@ gdn_status gdn_batch_step(gdn_batch *public, uint64_t owner, const gdn_table *ta
     int32_t rows = public->padded_rows ? public->padded_rows : public->num_rows;
     make_padding_rows(b, public->num_rows, rows);
 #define X(name, padding) .name = b->arrays[AT_##name],
-    *out = (gdn_step){ HOST_ARRAYS(X) .tables = tables, .own = b->own, .rows = rows, .table_rows = public->num_rows,
+    *out = (gdn_step){ HOST_ARRAYS(X) .tables = tables, .own = b->own, .checkpoint_slot = b->checkpoint_slot,
+                       .rows = rows, .table_rows = public->num_rows,
                        .num_reqs = rows, .from_batch = 1, .accepted_rows = rows, .max_query_len = -1,
                        .num_actual_tokens = public->padded_tokens ? public->padded_tokens : -1 };
 #undef X

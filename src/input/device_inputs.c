@@ -53,7 +53,7 @@ gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_setting
     if (step->null_slots) return GDN_OK;
     gdn_status status = r->tables ? check_table_rows(settings, step, error) : GDN_OK;
     if (!status && r->seq_lens) {
-        if (settings->has_checkpoints)
+        if (settings->has_checkpoints && !settings->takes_checkpoints)
             GDN_REFUSE(
                 error,
                 "seq_lens are on the device, want them on the host: where prefills keep a state follows from them");

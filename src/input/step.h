@@ -17,6 +17,8 @@ typedef struct gdn_step {
     const int32_t *query_len, *seq_len, *num_draft_tokens, *num_accepted_tokens, *prompt_done;
     const int32_t *table_row;   /* >= 0: row of `tables`; ~k: row k of `own` */
     const int32_t *read_column;
+    const int32_t *checkpoint_len;  /* strict: see gdn_batch; NULL: no row has one */
+    const int32_t *checkpoint_slot; /* [num_groups, max_rows] */
     const gdn_table *tables;    /* [num_groups] */
     const gdn_table *own;       /* [num_groups] a batch's own rows; unused by raw steps */
     /* Device memory, or NULL: then the host's arrays above hold the values, and not stand-ins for them. */

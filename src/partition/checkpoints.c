@@ -48,28 +48,79 @@ static int32_t gcd(int32_t a, int32_t b)
     return a;
 }
 
-void gdn_checkpoints_find(gdn_partition *p, const gdn_settings *settings, const gdn_step *step)
+/* The plan of a kernel that keeps a state every checkpoint_every tokens of each prefill. */
+static void plan(gdn_partition *p)
 {
-    const gdn_config *c = &settings->config;
-    int32_t every = 0, rows = p->speculative || p->num_reqs > p->num_non_spec ? p->num_non_spec : p->num_reqs;
+    int32_t n = p->num_non_spec - p->first_prefill, kept = 0;
+    const int32_t *start = p->non_spec_start + p->first_prefill;
+    for (int32_t k = 0; k < n; k++) {
+        p->checkpoint_start[k] = kept;
+        kept += (start[k + 1] - start[k]) / p->checkpoint_every;
+    }
+    p->checkpoint_start[n] = kept;
+    p->num_checkpoints = kept;
+}
+
+/* Offsets of vLLM's rows; the gcd of those that are not 0. */
+static int32_t find_offsets(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, int32_t rows)
+{
+    int32_t every = 0;
     for (int32_t k = 0; k < rows; k++) {
         int32_t i = p->non_spec_rows ? p->non_spec_rows[k] : k;
         p->checkpoint_offset[k] =
             checkpoint_of(settings, step->seq_len[i], step->query_len[i], &p->checkpoint_column[k]);
         every = gcd(every, p->checkpoint_offset[k]);
     }
+    return every;
+}
+
+/* As the rows ask. Nothing is checked yet: what is not within its row is no checkpoint, and will be refused. */
+static int32_t take_offsets(gdn_partition *p, const gdn_step *step, int32_t rows)
+{
+    int32_t every = 0;
+    for (int32_t k = 0; k < rows; k++) {
+        int32_t at = p->first_kept + k, i = p->non_spec_rows ? p->non_spec_rows[at] : at;
+        int64_t offset = (int64_t)step->checkpoint_len[i] - ((int64_t)step->seq_len[i] - step->query_len[i]);
+        int inside = step->checkpoint_len[i] && offset > 0 && offset < step->query_len[i];
+        p->checkpoint_offset[k] = inside ? (int32_t)offset : 0;
+        every = gcd(every, p->checkpoint_offset[k]);
+    }
+    return every;
+}
+
+/* The first row that asks for one, or -1. */
+static int32_t find_asked(const gdn_step *step)
+{
+    int32_t any = 0, i = 0;
+    for (int32_t k = 0; step->checkpoint_len && k < step->table_rows; k++) any |= step->checkpoint_len[k];
+    if (!any) return -1;
+    while (!step->checkpoint_len[i]) i++;
+    return i;
+}
+
+gdn_status gdn_checkpoints_find(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, gdn_error *error)
+{
+    const gdn_config *c = &settings->config;
+    int32_t rows, every, grid = c->prefill_checkpoint_alignment, asked = find_asked(step);
+    p->has_checkpoints = p->num_kept_rows = p->checkpoint_every = p->num_checkpoints = p->first_kept = 0;
+    p->checkpoints_asked = asked >= 0;
+    if (p->checkpoints_asked && !settings->takes_checkpoints)
+        GDN_REFUSE(error, "rows[%d].checkpoint_len = %d, want 0 but under strict", asked, step->checkpoint_len[asked]);
+    if (!p->has_prefills || !settings->has_checkpoints) return GDN_OK;
+    if (settings->takes_checkpoints) {
+        if (!p->checkpoints_asked) return GDN_OK;
+        p->first_kept = p->first_prefill;
+        rows = p->num_non_spec - p->first_kept;
+        grid = every = take_offsets(p, step, rows);
+    } else {
+        rows = p->speculative || p->num_reqs > p->num_non_spec ? p->num_non_spec : p->num_reqs;
+        every = find_offsets(p, settings, step, rows);
+    }
     p->has_checkpoints = every > 0;
     p->num_kept_rows = p->has_checkpoints ? rows : 0;
-    int planned = c->gdn_prefill_backend == GDN_PREFILL_FLASHINFER && c->prefill_checkpoint_alignment % GDN_CHUNK == 0;
-    if (!p->has_checkpoints || !planned) return;
-
-    int32_t n = p->num_non_spec - p->first_prefill, kept = 0;
-    const int32_t *start = p->non_spec_start + p->first_prefill;
-    for (int32_t k = 0; k < n; k++) {
-        p->checkpoint_start[k] = kept;
-        kept += (start[k + 1] - start[k]) / every;
-    }
-    p->checkpoint_start[n] = kept;
+    int planned = c->gdn_prefill_backend == GDN_PREFILL_FLASHINFER && grid % GDN_CHUNK == 0 && !p->has_bucket;
+    if (!p->has_checkpoints || !planned) return GDN_OK;
     p->checkpoint_every = every;
-    p->num_checkpoints = kept;
+    plan(p);
+    return GDN_OK;
 }

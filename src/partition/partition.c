@@ -114,7 +114,5 @@ gdn_status gdn_partition_make(gdn_partition *p, const gdn_settings *settings, co
     if (status) return status;
     p->has_prefills = p->num_prefills > 0 || p->has_bucket;
     if (p->has_prefills) sum_chunks_and_tiles(p, settings);
-    p->has_checkpoints = p->num_kept_rows = p->checkpoint_every = p->num_checkpoints = 0;
-    if (p->has_prefills && settings->has_checkpoints) gdn_checkpoints_find(p, settings, step);
-    return GDN_OK;
+    return gdn_checkpoints_find(p, settings, step, error);
 }

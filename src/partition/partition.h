@@ -48,10 +48,12 @@ typedef struct gdn_partition {
     int32_t uniform_spec_length;    /* tokens of every spec row, 0: they differ */
 
     /* Prefills that keep a state before their end. Allocated where settings allow any, [max_rows + 1] each */
-    int32_t *checkpoint_offset;     /* [num_kept_rows] of the non-spec rows in front; 0: none */
+    int32_t *checkpoint_offset;     /* [num_kept_rows] of the non-spec rows from first_kept on; 0: none */
     int32_t *checkpoint_column;     /* likewise */
     int32_t *checkpoint_start;      /* [prefill rows + 1] states kept of the rows in front, where there is a plan */
+    int32_t checkpoints_asked;      /* strict: some row names one, be it legal or not */
     int32_t has_checkpoints, num_kept_rows;
+    int32_t first_kept;             /* first non-spec row of the checkpoint_* outputs */
     int32_t checkpoint_every;       /* 0: no plan */
     int32_t num_checkpoints;
 } gdn_partition;

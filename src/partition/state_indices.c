@@ -185,6 +185,17 @@ static void gather_checkpoints(const source *s, const gdn_partition *p, int32_t 
     }
 }
 
+/* strict: the slots that the rows ask for, which need no table. */
+static void take_checkpoints(const gdn_settings *settings, const gdn_partition *p, const gdn_step *step, int32_t group,
+                             int32_t *out)
+{
+    const int32_t *given = step->checkpoint_slot + (size_t)group * (size_t)settings->config.max_rows;
+    for (int32_t k = 0; k < p->num_kept_rows; k++) {
+        int32_t at = p->first_kept + k, row = p->non_spec_rows ? p->non_spec_rows[at] : at;
+        out[k] = p->checkpoint_offset[k] ? given[row] : settings->config.pad_slot_id;
+    }
+}
+
 /* Rows without tokens whose block is null are padding, whatever made them; strict has none among its rows. */
 static void mark_padding(int32_t *slots, const int32_t *start, int32_t n, int32_t columns, int32_t pad)
 {
@@ -205,8 +216,9 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
         return;
     }
     for (int32_t g = 0; g < c->num_groups; g++) {
-        if (step->tables[g].on_device) continue;
         int32_t *slots = indices->slots + (size_t)g * indices->group_stride;
+        if (p->checkpoints_asked) take_checkpoints(settings, p, step, g, slots + indices->checkpoint);
+        if (step->tables[g].on_device) continue;
         source s = { &step->tables[g], step->own ? &step->own[g] : NULL, step->table_row,
                      settings->windowed ? indices->window : NULL };
         if (!p->speculative) {

@@ -125,5 +125,7 @@ gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings 
     while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills with speculative rows */
     int32_t ordinary = count_ordinary(&l, step, indices->read_column, decodes);
     gdn_status status = judge_rows(&l, step, ordinary, p->rows, indices->read_column, error);
-    return status ? status : judge_padding(p, step, error);
+    if (!status) status = judge_padding(p, step, error);
+    if (!status && p->checkpoints_asked) status = gdn_strict_checkpoints(settings, p, step, error);
+    return status;
 }

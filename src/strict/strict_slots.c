@@ -71,25 +71,44 @@ static gdn_status check_padding(const gdn_table *table, const gdn_table *own, in
     return GDN_OK;
 }
 
+static gdn_status check_group(const gdn_slot_users users[2], gdn_uniqueness *u, const gdn_state_indices *indices,
+                              const gdn_settings *settings, const gdn_partition *p, const gdn_step *step, int32_t g,
+                              gdn_error *error)
+{
+    gdn_status status = GDN_OK;
+    for (int32_t n = 0; !status && n < 2; n++)
+        status = check_slots(&users[n], step, indices->read_column, settings->num_slots[g], g, error);
+    const gdn_table *own = step->own ? &step->own[g] : NULL;
+    if (!status) status = check_padding(&step->tables[g], own, settings->window, p, step, g, error);
+    if (!status && u->seen) status = gdn_uniqueness_check(u, users, step, indices->read_column, g, error);
+    return status;
+}
+
+static gdn_status check_kept(const gdn_slot_users users[2], gdn_uniqueness *u, const gdn_state_indices *indices,
+                             const gdn_settings *settings, const gdn_step *step, int32_t g, gdn_error *error)
+{
+    const int32_t *slots = step->checkpoint_slot + (size_t)g * (size_t)settings->config.max_rows;
+    gdn_status status = gdn_strict_kept_slots(step, slots, settings->num_slots[g], g, error);
+    if (!status && u->seen) status = gdn_uniqueness_check_kept(u, users, step, indices->read_column, slots, g, error);
+    return status;
+}
+
 gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u, const gdn_settings *settings,
                               const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
     /* Without speculation column 0 is both the current state and the next, unless the host says otherwise. */
     int32_t reads_back = settings->config.num_speculative_tokens == 0 && !indices->any_reads_given;
     for (int32_t g = 0; g < settings->config.num_groups; g++) {
-        if (step->tables[g].on_device) continue; /* the device checks what only it can see */
         const int32_t *slots = indices->slots + (size_t)g * indices->group_stride;
         gdn_slot_users users[2] = {
             { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1, 0,
               reads_back },
             { slots + indices->spec, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 1, 0 },
         };
-        gdn_status status = GDN_OK;
-        for (int32_t n = 0; !status && n < 2; n++)
-            status = check_slots(&users[n], step, indices->read_column, settings->num_slots[g], g, error);
-        const gdn_table *own = step->own ? &step->own[g] : NULL;
-        if (!status) status = check_padding(&step->tables[g], own, settings->window, p, step, g, error);
-        if (!status && u->seen) status = gdn_uniqueness_check(u, users, step, indices->read_column, g, error);
+        int on_device = step->tables[g].on_device; /* the device checks what only it can see */
+        if (on_device) users[0].rows = users[1].rows = 0;
+        gdn_status status = on_device ? GDN_OK : check_group(users, u, indices, settings, p, step, g, error);
+        if (!status && p->checkpoints_asked) status = check_kept(users, u, indices, settings, step, g, error);
         if (status) return status;
     }
     return GDN_OK;

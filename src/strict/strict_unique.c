@@ -76,13 +76,19 @@ static gdn_status check_reads(const gdn_uniqueness *u, const gdn_slot_users user
     return GDN_OK;
 }
 
+/* Generations are even, the number after each is for its checkpoints. */
+static void next_generation(gdn_uniqueness *u)
+{
+    u->generation += 2;
+    if (u->generation) return;
+    memset(u->seen, 0, (size_t)u->slots * sizeof *u->seen);
+    u->generation = 2;
+}
+
 gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
                                 const int32_t *read_column, int32_t group, gdn_error *error)
 {
-    if (++u->generation == 0) {
-        memset(u->seen, 0, (size_t)u->slots * sizeof *u->seen);
-        u->generation = 1;
-    }
+    next_generation(u);
     int32_t taken = mark_written(u, &users[0], step);
     if (!taken) taken = mark_written(u, &users[1], step);
     if (taken) return refuse_second_writer(users, step, group, taken, error);
@@ -90,4 +96,37 @@ gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2]
     for (int32_t n = 0; n < 2; n++)
         if (!status && !users[n].reads_back) status = check_reads(u, users, &users[n], step, read_column, group, error);
     return status;
+}
+
+static int32_t find_checkpoint(const gdn_step *step, const int32_t *slots, int32_t slot)
+{
+    for (int32_t i = 0; i < step->table_rows; i++)
+        if (step->checkpoint_len[i] && slots[i] == slot) return i;
+    return -1;
+}
+
+gdn_status gdn_uniqueness_check_kept(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
+                                     const int32_t *read_column, const int32_t *slots, int32_t group, gdn_error *error)
+{
+    if (!users[0].rows && !users[1].rows) next_generation(u);
+    uint32_t written = u->generation, kept = written + 1;
+    for (int32_t i = 0; i < step->table_rows; i++) {
+        if (!step->checkpoint_len[i]) continue;
+        uint32_t *seen = &u->seen[slots[i]];
+        if (*seen == written)
+            GDN_REFUSE(error, "rows[%d] group %d checkpoint_slot = %d, want one that rows[%d] does not write", i, group,
+                       slots[i], find_writer(users, step, slots[i], -1));
+        if (*seen == kept)
+            GDN_REFUSE(error, "rows[%d] group %d checkpoint_slot = %d, want another than rows[%d] has", i, group,
+                       slots[i], find_checkpoint(step, slots, slots[i]));
+        *seen = kept;
+    }
+    for (int32_t n = 0; n < 2; n++)
+        for (int32_t k = 0; k < users[n].rows; k++) {
+            int32_t row = gdn_slot_users_row(&users[n], k), slot = users[n].read[k];
+            if (read_column[row] < 0 || u->seen[slot] != kept) continue;
+            GDN_REFUSE(error, "rows[%d] group %d checkpoint_slot = %d, want one that rows[%d] does not read",
+                       find_checkpoint(step, slots, slot), group, slot, row);
+        }
+    return GDN_OK;
 }

@@ -46,6 +46,8 @@ static void plan_rows(gdn_verify_plan *p, const gdn_settings *settings, const gd
     p->columns = (uint32_t)m->spec_state_indices_tensor.shape[1];
     p->least_prefill = p->strict || settings->config.rules == GDN_RULES_VLLM_2026_11 ? 1 : 2;
     p->kept_grid = settings->config.prefill_checkpoint_alignment ? settings->config.prefill_checkpoint_alignment : 1;
+    if (p->strict) p->kept_grid = settings->config.checkpoint_any ? 1 : GDN_CHUNK;
+    p->kept_boundaries = p->strict ? GDN_FIELD_prefill_query_start_loc : GDN_FIELD_non_spec_query_start_loc;
     p->kept_every = m->checkpoint_every_n_tokens;
     p->num_checkpoints = m->num_checkpoints;
     p->kept_others = m->checkpoint_offsets.shape[0] - (m->prefill_query_start_loc.shape[0] - 1);

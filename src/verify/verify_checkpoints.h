@@ -10,14 +10,27 @@ GDN_RULE int32_t gdn_verify_kept_offset(const gdn_verify_plan *c, int64_t i)
 {
     int64_t offset = GDN_AT(checkpoint_offsets, i);
     if (offset == 0) return 0;
-    if (offset < 0 || offset >= gdn_tokens_of(c, GDN_FIELD_non_spec_query_start_loc, i)) return GDN_CHECK_CHECKPOINT;
+    if (offset < 0 || offset >= gdn_tokens_of(c, c->kept_boundaries, i)) return GDN_CHECK_CHECKPOINT;
     return offset % c->kept_grid == 0 && (!c->kept_every || offset % c->kept_every == 0) ? 0 : GDN_CHECK_CHECKPOINT;
 }
 
 GDN_RULE int32_t gdn_verify_kept_state(const gdn_verify_plan *c, uint32_t group, int64_t i)
 {
     int64_t slot = gdn_at(c, GDN_FIELD_checkpoint_state_indices, group, i);
-    return GDN_AT(checkpoint_offsets, i) != 0 || slot == c->pad_slot ? 0 : GDN_CHECK_CHECKPOINT;
+    if (GDN_AT(checkpoint_offsets, i) == 0) return slot == c->pad_slot ? 0 : GDN_CHECK_CHECKPOINT;
+    if (!c->strict) return 0;
+    if (slot < 1 || slot >= c->num_slots[group]) return GDN_CHECK_SLOT;
+    /* A number of no row, for no row may use the slot, not even the one whose checkpoint it is. */
+    uint32_t none = (uint32_t)c->rows[GDN_VERIFY_SPEC].real + (uint32_t)c->rows[GDN_VERIFY_NON_SPEC].real;
+    return gdn_claim_slot(c, group, (uint64_t)slot, none, 1) ? 0 : GDN_CHECK_SHARED;
+}
+
+/* The chunk that begins at the offset, of all prefills' chunks. */
+GDN_RULE int32_t gdn_verify_kept_chunk(const gdn_verify_plan *c, int64_t i)
+{
+    int64_t offset = GDN_AT(checkpoint_offsets, i), want = -1;
+    if (offset != 0 && offset % GDN_CHUNK == 0) want = gdn_plus(GDN_AT(chunk_offsets, i), offset / GDN_CHUNK);
+    return GDN_AT(checkpoint_chunk, i) == want ? 0 : GDN_CHECK_CHECKPOINT;
 }
 
 GDN_RULE int32_t gdn_verify_kept_start(const gdn_verify_plan *c, int64_t i)

@@ -39,6 +39,7 @@ GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, ui
     case GDN_FIELD_non_spec_conv_shift: return gdn_verify_shift(c, 0, i);
     case GDN_FIELD_checkpoint_offsets: return gdn_verify_kept_offset(c, i);
     case GDN_FIELD_checkpoint_state_indices: return gdn_verify_kept_state(c, group, i);
+    case GDN_FIELD_checkpoint_chunk: return gdn_verify_kept_chunk(c, i);
     case GDN_FIELD_checkpoint_cu_starts: return gdn_verify_kept_start(c, i);
     case GDN_FIELD_checkpoint_rows: return gdn_verify_kept_row(c, i);
     default: return 0; /* token_chunk_offset_ptr: with batch_ptr */

@@ -48,6 +48,7 @@ typedef struct gdn_verify_plan {
     int32_t least_prefill;   /* tokens of the first prefill */
     int32_t kept_grid;       /* tokens: offsets of checkpoints are multiples */
     int32_t kept_every, num_checkpoints; /* of the plan; 0: none */
+    uint32_t kept_boundaries; /* GDN_FIELD_* of the rows of the checkpoint_* */
     int32_t kept_others;     /* rows of the checkpoint_* in front of the prefills */
     uint32_t chunk_boundaries; /* GDN_FIELD_* whose rows the chunk tables number */
     int32_t pad_slot;

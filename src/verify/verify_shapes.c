@@ -48,8 +48,11 @@ static void expect_prefills(gdn_shapes *s, const gdn_settings *settings, const g
     if (settings->config.rules == GDN_RULES_STRICT) WANT(prefill_read_state_indices, prefills);
     if (!m->checkpoint_offsets.data) return;
     int64_t kept = s->mixed ? n : smaller(m->num_rows, n);
+    int strict = settings->config.rules == GDN_RULES_STRICT;
+    if (strict) kept = prefills;
     WANT(checkpoint_offsets, kept);
     WANT(checkpoint_state_indices, kept);
+    if (strict && settings->config.gdn_prefill_backend == GDN_PREFILL_TRITON) WANT(checkpoint_chunk, kept);
     if (!m->checkpoint_every_n_tokens) return;
     WANT(checkpoint_cu_starts, prefills + 1);
     WANT(checkpoint_rows, kept);
@@ -83,6 +86,9 @@ static void expect_bucket(gdn_shapes *s, const gdn_settings *settings, int64_t R
     WANT(prefill_has_initial_state, R + 1);
     WANT(chunk_indices, 2 * ((T + GDN_CHUNK - 1) / GDN_CHUNK + R));
     WANT(chunk_offsets, R + 2);
+    WANT(checkpoint_offsets, R + 1);
+    WANT(checkpoint_state_indices, R + 1);
+    WANT(checkpoint_chunk, R + 1);
     WANT(batch_ptr, length);
     WANT(token_chunk_offset_ptr, length);
     WANT(token_class, T);

@@ -19,7 +19,7 @@ Ints = Union[int, Sequence[int], Int32s, Any]  # an int32 array, or one number f
 # Arguments of set, the array of gdn_batch that each becomes, and its default.
 FIELDS = (("query_len", "query_len", None), ("seq_len", "seq_len", None), ("drafts", "num_draft_tokens", -1),
           ("accepted", "num_accepted_tokens", 1), ("prompt_done", "prompt_done", 0),
-          ("read_column", "read_column", READ_DEFAULT))
+          ("read_column", "read_column", READ_DEFAULT), ("checkpoint_len", "checkpoint_len", 0))
 TABLE_ROW = len(FIELDS)
 UNKNOWN = object()
 
@@ -70,7 +70,8 @@ class Batch:
 
     def set(self, *, query_len: Ints, seq_len: Ints, drafts: Optional[Ints] = None,
             accepted: Optional[Ints] = None, prompt_done: Optional[Ints] = None,
-            read_column: Optional[Ints] = None, table_row: Optional[Ints] = None, blocks: Any = None) -> None:
+            read_column: Optional[Ints] = None, table_row: Optional[Ints] = None, blocks: Any = None,
+            checkpoint_len: Optional[Ints] = None, checkpoint_slot: Any = None) -> None:
         """Replace the rows by n others, all at once; nothing changes where anything is refused. Each argument
         is an int32 array [n], or a number that all rows share; at least one is an array.
 
@@ -83,10 +84,13 @@ class Batch:
         table_row    row of the state tables; or else
         blocks       rows of the batch's own: int32 [n, up to max_blocks_per_row] where there is one group,
                      else [num_groups, n, ...], zeros after what is given
+        checkpoint_len   after how many tokens of its sequence a prefill's state is kept as well; default 0: it is not
+        checkpoint_slot  where: int32 [n] where there is one group, else [num_groups, n]
         """
         if self._owner is None:
             self._opened()
-        values: List[Any] = [query_len, seq_len, drafts, accepted, prompt_done, read_column, table_row]
+        values: List[Any] = [query_len, seq_len, drafts, accepted, prompt_done, read_column, checkpoint_len,
+                             table_row]
         n = len(seq_len) if type(seq_len) is np.ndarray and seq_len.ndim else self._length(values, blocks)
         if n > self.max_rows:
             raise Error(f"{n} rows, the batch holds {self.max_rows}", ECAP)
@@ -109,6 +113,8 @@ class Batch:
         if blocks is not None:
             self._set_blocks(table_row, blocks, n)
             writes[-1] = (TABLE_ROW, self._own[:n])
+        if checkpoint_len is not None or checkpoint_slot is not None:
+            self._set_checkpoints(checkpoint_len, checkpoint_slot, n)
         self._write(n, values, writes, scalars)
 
     def _write(self, n: int, given: List[Any], writes: List[Tuple[int, Any]], scalars: bool) -> None:
@@ -180,16 +186,31 @@ class Batch:
         target[:, :n, :width] = array
         target[:, :n, width:] = 0
 
+    def _set_checkpoints(self, lengths: Any, slots: Any, n: int) -> None:
+        if slots is None:
+            if np.any(lengths):
+                raise TypeError("checkpoint_slot is not given, want where the states at checkpoint_len go")
+            return
+        target = self._rows.checkpoint_slot
+        shape = (n,) if np.ndim(slots) == 1 and len(target) == 1 else (len(target), n)
+        array = int32s("checkpoint_slot", np.reshape(slots, -1)) if np.shape(slots) == shape else None
+        if array is None:
+            want = "[num_groups, n]" if len(target) > 1 else "[n]"
+            raise ValueError(f"checkpoint_slot has shape {list(np.shape(slots))}, want {list(shape)}: {want}")
+        target[:, :n] = array.reshape(len(target), n)
+
     def push(self, query_len: int, seq_len: int, drafts: Optional[int], accepted: Optional[int],
              prompt_done: bool, table_row: int, read_column: Optional[int] = None) -> int:
         """Append a row whose blocks stand in the state tables; its number."""
         row = integer("table_row", table_row, 0, self._table_rows.least - 1)
-        return self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column), row)
+        return self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column, None), row)
 
     def add(self, query_len: int, seq_len: int, blocks: Any, drafts: Optional[int] = None,
             accepted: Optional[int] = None, prompt_done: bool = False,
-            read_column: Optional[int] = None) -> int:
-        """Append a row with its own blocks: a list, or one per group; its number."""
+            read_column: Optional[int] = None, checkpoint_len: Optional[int] = None,
+            checkpoint_slot: Any = None) -> int:
+        """Append a row with its own blocks: a list, or one per group; its number. checkpoint_slot is a number, or one
+        per group."""
         i, target = self.num_rows, self._rows.blocks
         groups, width = target.shape[0], target.shape[2]
         nested = groups > 1 or len(blocks) > 0 and not is_scalar(blocks[0])
@@ -203,8 +224,15 @@ class Batch:
             if len(array) > width:
                 raise ValueError(f"{name} has {len(array)} elements, want at most {width}")
             new[group, :len(array)] = array
-        row = self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column), ~i)
+        kept = None
+        if checkpoint_len or checkpoint_slot is not None:
+            kept = int32s("checkpoint_slot", [checkpoint_slot] if is_scalar(checkpoint_slot) else checkpoint_slot)
+            if len(kept) != groups:
+                raise ValueError(f"checkpoint_slot has {len(kept)} elements, want {groups}, one per group")
+        row = self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column, checkpoint_len), ~i)
         target[:, i] = new
+        if kept is not None:
+            self._rows.checkpoint_slot[:, i] = kept
         return row
 
     def _append(self, values: Tuple[Any, ...], table_row: int) -> int:
@@ -214,7 +242,7 @@ class Batch:
             raise ValueError("the batch is padded; clear() it first, or add rows before pad()")
         if i >= self.max_rows:
             raise Error(f"{i + 1} rows, the batch holds {self.max_rows}", ECAP)
-        lows = (0, LOW, -1, LOW, 0, READ_DEFAULT)
+        lows = (0, LOW, -1, LOW, 0, READ_DEFAULT, 0)
         numbers = []
         for (name, _, default), value, low in zip(FIELDS, values, lows):
             if value is None and default is not None:

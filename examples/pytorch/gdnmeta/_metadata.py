@@ -57,6 +57,7 @@ class Metadata:
     non_spec_conv_shift: Optional[Tensor]
     checkpoint_offsets: Optional[Tensor]
     checkpoint_state_indices: Optional[Tensor]
+    checkpoint_chunk: Optional[Tensor]
     checkpoint_cu_starts: Optional[Tensor]
     checkpoint_rows: Optional[Tensor]
     decode_query_start_loc: Optional[Tensor]

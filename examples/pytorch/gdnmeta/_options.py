@@ -36,8 +36,9 @@ class Options(TypedDict, total=False):
     query_start_loc_dtype: Any  # "int32", "int64", or what numpy or torch call so
     check: Optional[bool]
     poison: Optional[bool]
-    gdn_prefill_backend: Optional[str]  # "triton", "flashinfer"; this and the rest: vllm-2026-11
-    num_prefill_checkpoint_blocks: Optional[int]
+    gdn_prefill_backend: Optional[str]  # "triton", "flashinfer"; strict and vllm-2026-11
+    checkpoint_any: Optional[bool]  # strict
+    num_prefill_checkpoint_blocks: Optional[int]  # this and the rest: vllm-2026-11
     prefill_checkpoint_alignment: Optional[int]
     hash_block_size: Optional[int]
     cache_hit_alignment_tokens: Optional[int]
@@ -47,7 +48,7 @@ class Options(TypedDict, total=False):
 
 RULES, MODES, BACKENDS = names_of("RULES"), names_of("CACHE"), names_of("PREFILL")
 DTYPES = {"int32": CONSTANTS["GDN_INT32"], "int64": CONSTANTS["GDN_INT64"]}
-FIELDS = {name: kind for name, kind in getattr(STRUCTS["gdn_config"], "_fields_") if name not in ("size", "reserved")}
+FIELDS = {name: kind for name, kind in getattr(STRUCTS["gdn_config"], "_fields_") if name != "size"}
 WHY_SIZE = 512  # bytes of a reason
 DEVICES = '"auto", "cpu", "cuda", "cuda:N" or an ordinal'
 

@@ -13,7 +13,7 @@ local M = {}
 -- A pointer read out of a struct is a new object wherever the loop is not compiled, so a batch keeps the
 -- pointers to its arrays.
 local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
-                 "table_row", "read_column" }
+                 "table_row", "read_column", "checkpoint_len" }
 
 --- Keep, or drop, the pointers to the row arrays in `batch`.
 ---@param batch table
@@ -35,8 +35,10 @@ end
 ---@param batch table open, with room for a row
 ---@param method string the one called, for messages
 ---@param table_row integer|nil nil: the batch's own
+---@param checkpoint_len integer|nil position of a state to keep, nil: none; its slots are written already
 ---@return integer row
-function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column)
+function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_done, table_row, read_column,
+                 checkpoint_len)
   local rows = batch.rows
   if rows.padded_rows ~= 0 or rows.padded_tokens ~= 0 then
     refuse(method, "the batch is padded; clear() it first, or add rows before pad()")
@@ -61,6 +63,11 @@ function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_don
   elseif not integer(read_column, -1, INT32_MAX) then
     refuse_integer(method, "read_column", read_column, -1, INT32_MAX)
   end
+  if checkpoint_len == nil then
+    checkpoint_len = 0
+  elseif not integer(checkpoint_len, 0, INT32_MAX) then
+    refuse_integer(method, "checkpoint_len", checkpoint_len, 0, INT32_MAX)
+  end
   local i = rows.num_rows
   if i < 0 then refuse(method, args.wrong_integer("num_rows", i, 0, rows.max_rows)) end
   if table_row == nil then
@@ -72,8 +79,34 @@ function M.write(batch, method, query_len, seq_len, drafts, accepted, prompt_don
   batch.num_draft_tokens[i], batch.num_accepted_tokens[i] = drafts, accepted
   batch.prompt_done[i] = prompt_done and 1 or 0
   batch.table_row[i], batch.read_column[i] = table_row, read_column
+  batch.checkpoint_len[i] = checkpoint_len
   rows.num_rows = i + 1
   return i
+end
+
+--- The slots that a checkpoint of the row that comes next goes to: an integer where there is one group, else
+--- a list with one per group.
+---@param rows ffi.cdata* gdn_batch with room for a row
+---@param slots integer|table
+---@return string|nil message
+function M.write_checkpoint(rows, slots)
+  local i, groups = rows.num_rows, rows.num_groups
+  if i < 0 then return args.wrong_integer("num_rows", i, 0, rows.max_rows) end
+  if type(slots) == "number" and groups == 1 then
+    if not integer(slots, INT32_MIN, INT32_MAX) then
+      return args.wrong_integer("checkpoint_slot", slots, INT32_MIN, INT32_MAX)
+    end
+    rows.checkpoint_slot[i] = slots
+    return
+  elseif type(slots) ~= "table" and not (args.int32_array(slots) or args.int32_pointer(slots)) then
+    return args.wrong("checkpoint_slot", slots, groups == 1 and "an integer" or "a list with one per group")
+  end
+  local list, message = int32_memory.list("checkpoint_slot", slots, INT32_MIN, INT32_MAX)
+  if not list then return message end
+  if args.length(list) ~= groups then
+    return ("checkpoint_slot has %d elements, want %d, one per group"):format(args.length(list), groups)
+  end
+  for group = 0, groups - 1 do rows.checkpoint_slot[group * rows.max_rows + i] = rawget(list, group + 1) end
 end
 
 local function is_list(first, is_memory) return is_memory or type(first) == "table" end

@@ -1,6 +1,7 @@
 -- The layer over a bucket, as a captured CUDA graph runs it: every loop is as long as the bucket's arrays,
 -- all three branches run, and nothing is read but tensors. What a step has less than the bucket is padding.
 local ffi = require "ffi"
+local checkpoints = require "gdnmeta.reference.checkpoints"
 local conv1d = require "gdnmeta.reference.conv1d"
 local delta_rule = require "gdnmeta.reference.delta_rule"
 local row_map = require "gdnmeta.reference.row_map"
@@ -8,6 +9,7 @@ local row_map = require "gdnmeta.reference.row_map"
 local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 local TILE = 8 -- tokens of a conv1d program
 local DECODE, PREFILL = 2, 3 -- token_class
+local NUM_DECODES = 2 -- of live_counts
 local NAN = 0 / 0
 local ceil, min = math.ceil, math.min
 local check = row_map.check
@@ -101,6 +103,7 @@ local function convolve(l, meta, s, n, programs)
   local row_of, tile_of = meta.batch_ptr, meta.token_chunk_offset_ptr
   local slots = meta.non_spec_state_indices_tensor
   local reads, shifts = meta.non_spec_read_state_indices, meta.non_spec_conv_shift
+  local num_decodes = meta.live_counts[NUM_DECODES]
   check(programs, #row_of, "programs of", "conv1d")
   for program = 0, programs - 1 do
     local row, tile = row_of[program], tile_of[program]
@@ -113,7 +116,10 @@ local function convolve(l, meta, s, n, programs)
         l.pool.fresh(l)
       end
       for k = tile * TILE, min(tile * TILE + TILE, last - first) - 1 do conv1d.token(l, x, at, first, k) end
-      if tile == 0 then l.pool:write_window(l, slots[row], x, at, first, last - first, l.width - 1) end
+      if tile == 0 then
+        l.pool:write_window(l, slots[row], x, at, first, last - first, l.width - 1)
+        checkpoints.window(l, meta, row - num_decodes, x, at, first)
+      end
     end
   end
 end
@@ -139,6 +145,9 @@ local function prefills(l, meta, s, n)
   local function enter_row(row)
     if initial[row] then l.pool:read_state(l, reads[row]) else l.pool.fresh(l) end
   end
+  local function enter_chunk(row, chunk, place)
+    if chunk == 0 then enter_row(row) else ffi.copy(l.state, l.between + (place - 1) * size, 8 * size) end
+  end
   l:reserve_between(count)
   for program = 0, count - 1 do
     local row = check(chunks:at(program, 0), rows - 1, "chunk_indices[:, 0]", program)
@@ -147,12 +156,11 @@ local function prefills(l, meta, s, n)
     if last > first then
       check(chunk, ceil((last - first) / delta_rule.CHUNK) - 1, "chunk_indices[:, 1]", program)
       local place = check(offsets[row] + chunk, count - 1, "place of chunk", program)
-      if chunk == 0 then
-        enter_row(row)
-      else
-        ffi.copy(l.state, l.between + (place - 1) * size, 8 * size)
-      end
       local from = first + chunk * delta_rule.CHUNK
+      enter_chunk(row, chunk, place)
+      if checkpoints.state(l, meta, row, chunk, place, s.at, from, s.out_prefill) then
+        enter_chunk(row, chunk, place)
+      end
       l.form(l, s.at, from, min(from + delta_rule.CHUNK, last), s.out_prefill)
       ffi.copy(l.between + place * size, l.state, 8 * size)
     end

@@ -1,5 +1,6 @@
 -- The kernels of a layer as loops over their programs: each takes from the metadata what the kernel of that
 -- kind takes on a GPU. A step runs the convolutions first, then the delta rule.
+local checkpoints = require "gdnmeta.reference.checkpoints"
 local conv1d = require "gdnmeta.reference.conv1d"
 local delta_rule = require "gdnmeta.reference.delta_rule"
 local row_map = require "gdnmeta.reference.row_map"
@@ -56,6 +57,7 @@ function M.conv_tiles(l, meta, half, x)
   local row_of, tile_of, slots = meta.batch_ptr, meta.token_chunk_offset_ptr,
     meta.non_spec_state_indices_tensor
   local initial = meta.has_initial_state
+  local first_prefill = half.rows - #meta.prefill_state_indices
   for program = 0, #row_of - 1 do
     local row, tile = row_of[program], tile_of[program]
     if row < 0 then break end -- -1: no more programs
@@ -69,6 +71,7 @@ function M.conv_tiles(l, meta, half, x)
     convolve(l, x, half, first, tile * TILE, min(tile * TILE + TILE, last - first))
     if tile == 0 then
       l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
+      checkpoints.window(l, meta, row - first_prefill, x, half.at, first)
     end
   end
 end
@@ -99,6 +102,17 @@ function M.delta_decodes(l, meta, half, count, out)
   end
 end
 
+local function enter_chunk(l, half, row, chunk, place)
+  local size = l.state_size
+  if chunk > 0 then
+    for i = 0, size - 1 do l.state[i] = l.between[(place - 1) * size + i] end
+  elseif half.has_initial_state[row] then
+    l.pool:read_state(l, half.read[row])
+  else
+    l.pool.fresh(l)
+  end
+end
+
 --- Prefills: a program for each chunk of a row. The state that a chunk leaves stands at
 --- chunk_offsets[row] + chunk of l.between, where the next chunk finds it.
 function M.delta_chunks(l, meta, half, out)
@@ -110,14 +124,11 @@ function M.delta_chunks(l, meta, half, out)
     local place, first, last = offsets[row] + chunk, row_map.bounds(half, row)
     row_map.check(chunk, ceil((last - first) / delta_rule.CHUNK) - 1, "chunk_indices[:, 1]", program)
     row_map.check(place, count - 1, "place of chunk", program)
-    if chunk > 0 then
-      for i = 0, size - 1 do l.state[i] = l.between[(place - 1) * size + i] end
-    elseif half.has_initial_state[row] then
-      l.pool:read_state(l, half.read[row])
-    else
-      l.pool.fresh(l)
-    end
     local from = first + chunk * delta_rule.CHUNK
+    enter_chunk(l, half, row, chunk, place)
+    if checkpoints.state(l, meta, row, chunk, place, half.at, half.base + from, out) then
+      enter_chunk(l, half, row, chunk, place)
+    end
     l.form(l, half.at, half.base + from, half.base + min(from + delta_rule.CHUNK, last), out)
     for i = 0, size - 1 do l.between[place * size + i] = l.state[i] end
     if place + 1 == offsets[row + 1] then l.pool:write_state(l, half.write[row]) end
