@@ -58,10 +58,10 @@ describe("tostring #lua", function()
       "gdnmeta.Step(number=1, rows=1, tokens=10, padded=1x10, graph=eager)" },
     { "a step of the built-in policy", function()
       local e = serve.engine({ key = function() error "broken" end }, { on_policy_error = "fallback" })
-      e:submit(serve.request(1))
+      for id = 1, 2 do e:submit(serve.request(id)) end -- a key is asked for where there is a choice
       return assert(e:step(0)), function() e:close() end
-    end, "gdnmeta.Step(number=1, rows=1, tokens=10, padded=1x10, graph=eager, fallback)",
-      "gdnmeta.Step(number=1, rows=1, tokens=10, padded=1x10, graph=eager, fallback)" },
+    end, "gdnmeta.Step(number=1, rows=2, tokens=20, padded=2x20, graph=eager, fallback)",
+      "gdnmeta.Step(number=1, rows=2, tokens=20, padded=2x20, graph=eager, fallback)" },
     { "a policy", function()
       return assert(gdn.policy { name = "mine", key = function() return 1 end }), function() end
     end,
