@@ -71,8 +71,7 @@ class Upstream:
     @staticmethod
     def arguments(backend, rows, drafts, device):
         start = torch.from_numpy(np.concatenate([[0], np.cumsum(rows.query)]).astype(np.int32))
-        names = ("seq", "accepted", "drafts", "blocks")
-        host = {name: torch.from_numpy(getattr(rows, name)) for name in names}
+        host = {name: torch.from_numpy(array) for name, array in vars(rows).items() if name != "n"}
         tokens, longest = int(rows.query.sum()), int(rows.query.max())
         common = backend.CommonAttentionMetadata(
             query_start_loc=start.to(device), query_start_loc_cpu=start, seq_lens=host["seq"].to(device),
@@ -113,6 +112,10 @@ def array(value):
     return value.cpu().numpy() if hasattr(value, "cpu") else np.asarray(value)
 
 
+def equal(a, b):
+    return np.array_equal(a, b) and a.dtype == b.dtype
+
+
 def differences(theirs, ours):
     """Names of the fields that differ, and how many were compared."""
     wrong, names = [], [name for name in theirs.__dataclass_fields__ if name not in THEIRS_ALONE]
@@ -122,10 +125,8 @@ def differences(theirs, ours):
         if name == "nums_dict" and a and b:
             pairs = [(value, b[8][key]) for key, value in a[8].items()]
         for x, y in pairs:
-            same = x is y
-            if x is not None and y is not None:
-                same = np.array_equal(array(x), array(y)) and array(x).dtype == array(y).dtype
-            if not same:
+            given = x is not None and y is not None
+            if not (equal(array(x), array(y)) if given else x is y):
                 wrong.append(name)
     return wrong, len(names)
 
@@ -178,8 +179,7 @@ def main():
         for turn in (0, 1, 0):
             wrong, compared = differences(theirs.step(turn), ours.step(turn))
             failed += len(wrong)
-            line = ["upstream-values", name, f"fields {compared} wrong {len(wrong)}"] + wrong
-            print(*line, flush=True)
+            print("upstream-values", name, f"fields {compared} wrong {len(wrong)}", *wrong, flush=True)
         if device != "cpu":
             ours.fields = [field for field in type(theirs.step(0)).__dataclass_fields__
                            if field not in THEIRS_ALONE + ("nums_dict",)]

@@ -11,7 +11,8 @@ import types
 UNUSED = ("vllm._aiter_ops", "vllm.config", "vllm.distributed.kv_transfer", "vllm.env_override",
           "vllm.model_executor.layers.mamba.gdn", "vllm.multimodal", "transformers")
 PACKAGES = ("cachetools", "cbor2", "cloudpickle", "msgspec", "psutil", "pydantic", "requests",
-            "urllib3", "uvloop", "zmq", "vllm._C", "vllm._C_stable_libtorch", "vllm._moe_C", "vllm._moe_C_stable_libtorch")
+            "urllib3", "uvloop", "zmq", "vllm._C", "vllm._C_stable_libtorch", "vllm._moe_C",
+            "vllm._moe_C_stable_libtorch")
 BACKEND = ("vllm.model_executor.layers.mamba.gdn.qwen_gdn_linear_attn", "_resolve_gdn_prefill_backend")
 
 
