@@ -110,6 +110,30 @@ class Rows(unittest.TestCase):
         self.batch.clear()
         self.assertEqual(self.batch.num_rows, 0)
 
+    def test_checkpoints(self):
+        prompt = dict(query_len=[1, 200], seq_len=[20, 200], table_row=[2, 1], prompt_done=[True, False])
+        with make(num_slots=100, max_num_batched_tokens=300) as builder, builder.batch() as batch:
+            builder.set_blocks(0, [0, 1, 2, 3], [[7], [8], [9], [10]])
+            batch.set(**prompt, checkpoint_len=[0, 128], checkpoint_slot=[0, 50])
+            meta = builder.build(batch)
+            self.assertEqual(meta.checkpoint_offsets.tolist(), [128])
+            self.assertEqual(meta.checkpoint_state_indices.tolist(), [50])
+            self.assertEqual(meta.checkpoint_chunk.tolist(), [2])
+            batch.set(**prompt)
+            self.assertIsNone(builder.build(batch).checkpoint_offsets)
+            batch.clear()
+            batch.add(query_len=100, seq_len=100, blocks=[5], checkpoint_len=64, checkpoint_slot=60)
+            self.assertEqual(builder.build(batch).checkpoint_state_indices.tolist(), [60])
+            for given, reason in (
+                (dict(checkpoint_len=[0, 128]), TypeError),
+                (dict(checkpoint_len=[0, 128], checkpoint_slot=[1]), ValueError),
+            ):
+                with self.assertRaises(reason):
+                    batch.set(**prompt, **given)
+            with self.assertRaises(gdnmeta.Error):
+                batch.set(**prompt, checkpoint_len=[0, 100], checkpoint_slot=[0, 50])
+                builder.build(batch)
+
     def test_the_arrays_themselves(self):
         rows = self.batch.rows
         rows.query_len[:2], rows.seq_len[:2], rows.table_row[:2] = 1, [20, 30], [0, 3]

@@ -160,6 +160,12 @@ def rows_of(case):
         "accepted": accepted,
         "read_column": inputs.get("read_column"),
     }
+    if inputs.get("checkpoint_len"):
+        slots = np.zeros((groups, n), np.int32)
+        for group, given in enumerate(inputs["checkpoint_slot"]):
+            slots[group, : len(given)] = given
+        rows["checkpoint_len"] = np.asarray(inputs["checkpoint_len"], np.int32)
+        rows["checkpoint_slot"] = slots if groups > 1 else slots[0]
     done = inputs.get("prompt_done")
     if done is None and case["rules"] == "strict":  # it then looks at the rows
         return None
@@ -198,6 +204,9 @@ def run(case, way):
     if "decode_threshold" in case:
         return run_reorder(case, way), False
     refused = case["expect"].get("error")
+    if case["inputs"].get("checkpoint_len"):  # raw arguments have none
+        rows = rows_of(case)
+        return (run_rows(case, *rows) if rows else "rows that cannot be set"), bool(rows)
     try:
         reason = run_raw(case, way)
     except (gdnmeta.Error, ValueError, TypeError) as error:

@@ -89,7 +89,8 @@ def _full_cuda_graph(name: str, value: Any) -> int:
 DOMAINS: Dict[str, Callable[[str, Any], int]] = {
     "rules": _named(RULES), "mamba_cache_mode": _named(MODES), "query_start_loc_dtype": _dtype,
     "device": _device, "full_cuda_graph": _full_cuda_graph, "parallel_drafting": flag, "check_unique": flag,
-    "check": flag, "poison": flag, "gdn_prefill_backend": _named(BACKENDS), "drop_eagle_block": flag,
+    "check": flag, "poison": flag, "checkpoint_any": flag, "drop_eagle_block": flag,
+    "gdn_prefill_backend": _named(BACKENDS),
 }
 
 
