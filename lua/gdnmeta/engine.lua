@@ -29,6 +29,7 @@ local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), t
 ---@field policy_name string
 ---@field policy_enabled boolean false: it failed too often in a row, and the built-in policy plans
 ---@field async boolean the option
+---@field mixed_capture_sizes table[] buckets, { rows, tokens } each, ascending; empty where steps are none
 ---@field recording gdnmeta.Recording|boolean false: none
 local Engine = methods.Engine
 methods.strict("Engine", Engine, nil, {

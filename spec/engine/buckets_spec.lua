@@ -88,6 +88,18 @@ describe("A step in a bucket", function()
     engine:close()
   end)
 
+  it("comes from a list that an engine shows, also the usual one", function()
+    local engine = serve.engine("fcfs", nil, MIXED)
+    assert.are.equal("1x1 2x2 4x4 4x8 4x16 4x32 4x64", sizes(engine.mixed_capture_sizes))
+    engine:close()
+    engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
+    assert.are.equal("2x4 4x8 3x48", sizes(engine.mixed_capture_sizes))
+    engine:close()
+    engine = serve.engine "fcfs"
+    assert.are.same({}, engine.mixed_capture_sizes)
+    engine:close()
+  end)
+
   it("has three branches with drafts", function()
     local engine = serve.engine("fcfs", nil, { full_cuda_graph = "mixed", num_speculative_tokens = 2 })
     engine:submit(request(1, { prompt_tokens = 3 }))

@@ -82,6 +82,9 @@ class Buckets(unittest.TestCase):
                     self.assertEqual((classes == 2).sum(), meta.num_decode_tokens)
                     self.assertEqual((classes == 3).sum(), meta.num_prefill_tokens)
                     self.assertEqual(meta.live_counts.tolist()[-1], len(blocks))
+                    record, live = meta.nums_dict[8], int(meta.nums_dict[8]["nums"].sum())
+                    self.assertEqual((record["tot"], len(record["mlist"])), (meta.num_tiles,) * 2)
+                    self.assertEqual((record["mlist"][live:] == -1).all(), True)
                     if drafts:
                         lists = [meta.spec_token_indx.numpy(), meta.non_spec_token_indx.numpy()]
                         live = np.sort(np.concatenate([one[one < 280] for one in lists]))

@@ -52,12 +52,15 @@ def server(fields):
 
 
 class Docs(unittest.TestCase):
-    def test_the_program_prints_what_it_says(self):
-        block, out = next(b for b in BLOCKS if "# plug-in" not in b), io.StringIO()
-        with contextlib.redirect_stdout(out):
-            exec(block, {})
-        claimed = "".join(line[3:] + "\n" for line in block.splitlines() if line.startswith("#> "))
-        self.assertEqual(out.getvalue(), claimed)
+    def test_programs_print_what_they_say(self):
+        programs = [block for block in BLOCKS if "# plug-in" not in block]
+        self.assertEqual(len(programs), 2)
+        for block in programs:
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(block, {})
+            claimed = "".join(line[3:] + "\n" for line in block.splitlines() if line.startswith("#> "))
+            self.assertEqual(out.getvalue(), claimed)
 
     def test_the_plug_in_serves_a_servers_shape(self):
         fields = (

@@ -113,7 +113,8 @@ class Metadata:
     def nums_dict(self) -> Optional[Dict[int, Dict[str, Any]]]:
         """The host's record of the conv1d launch of a step with prefills, by tokens a tile, 8: nums int32 [n]
         tiles of each non-spec row, tot their sum, mlist int64 [tot] row of each tile, offsetlist int32 [tot]
-        tile of the row, and the two tables that the device reads. Made when first asked for."""
+        tile of the row, and the two tables that the device reads. In a bucket tot is what a launch covers: -1
+        after the tiles. Made when first asked for."""
         self._refresh()
         if "nums_dict" not in self._views:
             self._views["nums_dict"] = self._conv_record()
@@ -129,6 +130,10 @@ class Metadata:
         total = int(ends[-1]) if len(ends) else 0
         offsets = np.arange(total, dtype=np.int64) - np.repeat(ends - nums, nums)
         rows = np.repeat(np.arange(len(nums), dtype=np.int64), nums)
+        if self.token_class is not None:
+            padding = np.full(self.num_tiles - total, -1, np.int64)
+            offsets, rows = np.concatenate([offsets, padding]), np.concatenate([rows, padding])
+            total = self.num_tiles
         return {TILE: {"nums": nums, "tot": total, "mlist": rows, "mlist_len": total,
                        "offsetlist": offsets.astype(np.int32), "batch_ptr": self.batch_ptr,
                        "token_chunk_offset_ptr": self.token_chunk_offset_ptr}}

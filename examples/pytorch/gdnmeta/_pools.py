@@ -74,6 +74,9 @@ def _pool(name: str, value: Any, ndim: int, slots: int, device: Device) -> Pool:
         pool = _from_interface(name, value.__cuda_array_interface__, device)
     else:
         raise TypeError(wrong(name, value, "a tensor or a list of tensors"))
+    # An axis of one element may have any stride: that of a contiguous array stands for it.
+    steps = zip(pool.shape, pool.strides, contiguous(pool.shape))
+    pool = pool._replace(strides=tuple(own if n == 1 else step for n, step, own in steps))
     shape, least = list(pool.shape), "[slots, ...]" if ndim == 2 else "[slots, channels, length]"
     if len(shape) < 2 or ndim == 3 and len(shape) != 3:
         raise ValueError(f"{name} has shape {shape}, want {least}")

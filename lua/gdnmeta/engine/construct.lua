@@ -94,7 +94,7 @@ local function padding(self, o)
   local padded, largest = capture_sizes.table(o.capture_sizes)
   self.padded_size, self.largest_size = padded, largest
   self.full_graphs = o.config.full_cuda_graph == lib.GDN_GRAPH_DECODE
-  self.buckets = buckets.new(o.mixed_capture_sizes)
+  self.buckets, self.mixed_capture_sizes = buckets.new(o.mixed_capture_sizes), o.mixed_capture_sizes
   self.in_buckets = o.config.full_cuda_graph == lib.GDN_GRAPH_MIXED
   self.max_rows, self.max_graph_tokens = o.config.max_rows, o.builder.decode_cudagraph_max_bs
   function self.pad(tokens)
