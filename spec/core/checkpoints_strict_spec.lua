@@ -228,6 +228,15 @@ describe("Checkpoints that rows ask for", function()
     assert.are.equal("rows[1].checkpoint_len = 104, want 0 but under strict", message)
   end)
 
+  it("are shown with their rows", function()
+    open()
+    for _, row in ipairs(rows()) do assert(batch:add(row)) end
+    local text = tostring(batch)
+    assert.is_truthy(text:find("  keeps 104 in 50 60\n", 1, true), text)
+    assert.is_truthy(text:find("  keeps 128 in 51 61", 1, true), text)
+    assert.are.equal(2, select(2, text:gsub("keeps", "")))
+  end)
+
   it("are asked for in words that are checked", function()
     open()
     local function says(message, len, slots)

@@ -95,12 +95,22 @@ end
 
 local HEAD = "   row  query_len   seq_len  drafts  accepted  prompt_done  table_row  read_column"
 
+-- Where a row asks for its state to be kept, and in which slots; most rows do not.
+local function checkpoint(rows, i)
+  if rows.checkpoint_len[i] == 0 then return "" end
+  local slots = {}
+  for group = 0, rows.num_groups - 1 do
+    slots[group + 1] = ("%d"):format(rows.checkpoint_slot[group * rows.max_rows + i])
+  end
+  return ("  keeps %d in %s"):format(rows.checkpoint_len[i], table.concat(slots, " "))
+end
+
 local function row_line(rows, i, paint)
   local table_row, mark = rows.table_row[i], mark_of(rows, i)
   return paint(mark, ("%s %4d %10d %9d %7s %9d %12s %10s %12s"):format(mark, i, rows.query_len[i],
     rows.seq_len[i], cell(rows.num_draft_tokens[i], -1), rows.num_accepted_tokens[i],
     rows.prompt_done[i] ~= 0 and "yes" or "no", table_row < 0 and "~" .. -1 - table_row or table_row,
-    cell(rows.read_column[i], -2)))
+    cell(rows.read_column[i], -2)) .. checkpoint(rows, i))
 end
 
 --- A batch, its first rows as a table: decodes, speculative ones and prefills by their mark; "-" where the
