@@ -36,9 +36,12 @@ end
 function M.add(rand, config, rows)
   for _, row in ipairs(rows) do
     local offset = row.drafts < 0 and chance(rand, 60) and offset_in(rand, config, row.q)
-    local slots = {}
-    for g = 1, offset and config.num_groups or 0 do slots[g] = free_slot(rand, config, rows, g) end
-    if offset and #slots == config.num_groups then
+    local slots, has_room = {}, offset
+    for g = 1, offset and config.num_groups or 0 do
+      slots[g] = free_slot(rand, config, rows, g)
+      has_room = has_room and slots[g]
+    end
+    if has_room then
       row.checkpoint_len, row.checkpoint_slots = row.seq_len - row.q + offset, slots
     end
   end
