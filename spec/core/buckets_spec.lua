@@ -39,6 +39,8 @@ describe("A bucket", function()
     assert.are.same({ shape = { 65 }, dtype = "uint8", per_group = false }, b.token_class)
     assert.are.same({ 4, 65, 9 + 4 }, { b.num_rows, b.num_actual_tokens, b.num_tiles })
     assert.is_nil(b.spec_sequence_masks)
+    local base = { num_speculative_tokens = 2, query_start_loc_dtype = "int64" }
+    assert.are.same(gdn.bucket(4, 65, base), gdn.bucket(4, 65, setmetatable({}, { __index = base })))
     local large = assert(gdn.bucket(1000, 8192, { num_speculative_tokens = 0, max_num_seqs = 1000 }))
     assert.are.same({ 2 * (1024 + 1000) }, large.batch_ptr.shape)
     for _, name in ipairs(schema.fields.tensors) do

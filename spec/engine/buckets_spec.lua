@@ -1,4 +1,5 @@
 -- An engine whose steps are buckets: which one a step takes, what runs it, and the step of an idle rank.
+local drivers = require "spec.support.driver"
 local gdn = require "gdnmeta"
 local buckets = require "gdnmeta.engine.decide.buckets"
 local serve = require "spec.support.run_engine"
@@ -19,6 +20,7 @@ describe("Buckets", function()
     assert.are.equal("1x4 2x8 4x16 6x24 6x48 6x64", sizes(buckets.usual(6, 3, 64)))
     assert.are.equal("1x3", sizes(buckets.usual(1, 2, 3)))
     assert.are.equal("1x3 2x6 3x8", sizes(buckets.usual(3, 2, 8)))
+    assert.are.equal("3x1 3x2", sizes(buckets.usual(3, 2, 2))) -- not even a row with its drafts
   end)
 
   it("are taken by the smallest that holds tokens and rows, in any order given", function()
@@ -95,6 +97,9 @@ describe("A step in a bucket", function()
     engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
     assert.are.equal("2x4 4x8 3x48", sizes(engine.mixed_capture_sizes))
     engine:close()
+    engine = serve.engine("fcfs", nil, { full_cuda_graph = "mixed", max_cudagraph_capture_size = 8 })
+    assert.are.equal("1x1 2x2 4x4 4x8", sizes(engine.mixed_capture_sizes))
+    engine:close()
     engine = serve.engine "fcfs"
     assert.are.same({}, engine.mixed_capture_sizes)
     engine:close()
@@ -108,6 +113,28 @@ describe("A step in a bucket", function()
     local step = engine:step(1)
     assert.are.same({ "full", "speculative+prefill" }, { step.graph, step.branches })
     engine:complete(step, 1)
+    engine:close()
+  end)
+end)
+
+describe("A policy in buckets", function()
+  it("pads to a bucket's tokens, whatever capture_sizes are", function()
+    local padded = {}
+    local policy = { key = function(_, ctx)
+      for n = 1, 6 do padded[n] = ctx.pad(8 * n - 6) end
+      return 0
+    end }
+    local engine = serve.engine(policy, { capture_sizes = { 8, 60 }, mixed_capture_sizes = {
+      { rows = 4, tokens = 4 }, { rows = 1, tokens = 32 } } }, MIXED)
+    for id = 1, 2 do engine:submit(request(id)) end
+    engine:complete(engine:step(0), 0)
+    assert.are.same({ 4, 32, 32, 32, 60, 60 }, padded)
+    engine:close()
+  end)
+
+  it("of an engine for very large steps has its sizes", function()
+    local engine = serve.engine("fcfs", nil, { full_cuda_graph = "mixed", max_num_batched_tokens = 2 ^ 26 })
+    assert.are.equal(2 ^ 26, engine.mixed_capture_sizes[#engine.mixed_capture_sizes].tokens)
     engine:close()
   end)
 end)
@@ -174,6 +201,18 @@ describe("The step of an idle rank", function()
     local plain = serve.engine "fcfs"
     assert.is_nil((plain:idle_step(2, 4)))
     plain:close()
+  end)
+
+  it("is refused while a step of the only builder is in flight", function()
+    local driver = drivers.open(os.getenv "GDN_CUDA_SPECS" or "fake")
+    local engine = assert(gdn.engine { builder = serve.builder { device = "cuda", full_cuda_graph = "mixed" },
+                                       async = true, mixed_capture_sizes = LIST })
+    engine:submit(request(1, { prompt_tokens = 9 }))
+    local running = assert(engine:step(0))
+    assert.are.same({ nil, "step 1 is in flight, complete it first", ECAP }, { engine:idle_step(4, 64) })
+    engine:complete(running, 1)
+    engine:close()
+    driver:close()
   end)
 
   it("leaves a step in flight alone, with a builder of its own", function()

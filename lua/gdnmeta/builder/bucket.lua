@@ -35,14 +35,16 @@ function M.sizes(inputs)
   return given.rows, given.tokens
 end
 
---- The options, with full_cuda_graph as buckets want it. Others are left for the parser to judge.
+--- The options, with full_cuda_graph as buckets want it. Others are for the parser to judge, which also
+--- reads those that a metatable has.
 ---@param given any
 ---@return any
 function M.options(given)
   if given == nil then return { full_cuda_graph = "mixed" } end
-  if type(given) ~= "table" or given.full_cuda_graph ~= nil then return given end
-  local options = { full_cuda_graph = "mixed" }
+  if type(given) ~= "table" or not args.absent(given.full_cuda_graph) then return given end
+  local options = setmetatable({}, { __index = given })
   for name, value in next, given do options[name] = value end
+  options.full_cuda_graph = "mixed"
   return options
 end
 

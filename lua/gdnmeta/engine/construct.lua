@@ -100,6 +100,8 @@ local function padding(self, o)
   function self.pad(tokens)
     if not (type(tokens) == "number" and tokens >= 0) then error("ctx.pad: want a number of tokens", 2) end
     tokens = math.ceil(tokens)
+    local bucket = buckets.pad(self.buckets, tokens)
+    if bucket then return bucket end
     return tokens <= largest and padded[tokens] or tokens
   end
 end

@@ -34,7 +34,7 @@ function Engine:idle_step(rows, tokens, stream)
   if not buckets.has(self.buckets, rows, tokens) then
     return nil, ("idle_step: rows = %d and tokens = %d, want a bucket of mixed_capture_sizes"):format(
       rows, tokens), EINVAL
-  elseif self.in_flight >= #self.steps then
+  elseif self.in_flight > (self.second_builder and 1 or 0) then -- its outputs would be overwritten
     return nil, ("step %d is in flight, complete it first"):format(self.oldest.number), ECAP
   end
   -- By the builder of the next step: outputs of a step in flight are another builder's.

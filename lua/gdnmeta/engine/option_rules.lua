@@ -131,8 +131,9 @@ local function buckets_problem(o)
     o.mixed_capture_sizes = {}
     return list and #list > 0 and 'mixed_capture_sizes is for a builder with full_cuda_graph = "mixed"' or nil
   end
-  o.mixed_capture_sizes = list
-    or buckets.usual(o.max_num_seqs, c.num_speculative_tokens, o.max_num_batched_tokens)
+  local largest = c.max_cudagraph_capture_size > 0 and c.max_cudagraph_capture_size or math.huge
+  o.mixed_capture_sizes = list or buckets.usual(o.max_num_seqs, c.num_speculative_tokens,
+                                                math.min(o.max_num_batched_tokens, largest))
   local name = "mixed_capture_sizes"
   for _, bucket in ipairs(o.mixed_capture_sizes) do
     if bucket.rows > c.max_rows then

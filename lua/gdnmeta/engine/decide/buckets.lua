@@ -8,6 +8,7 @@ local int32s = ffi.typeof "int32_t[?]"
 local M = {}
 
 local MOST = 1024 -- buckets
+local MOST_TOKENS = 65536 -- of a size to pad to where no bucket holds a step, as capture_sizes
 local FIELDS = { rows = true, tokens = true }
 
 -- Powers of two below `most`, then `most`.
@@ -32,10 +33,11 @@ local function ascending(a, b) return a.tokens < b.tokens or a.tokens == b.token
 function M.usual(max_num_seqs, num_spec, max_tokens)
   local list, last = {}, 0
   for _, rows in ipairs(doubling(1, max_num_seqs)) do
-    last = math.min(rows * (1 + num_spec), max_tokens)
+    if rows * (1 + num_spec) > max_tokens then break end
+    last = rows * (1 + num_spec)
     list[#list + 1] = { rows = rows, tokens = last }
   end
-  for _, tokens in ipairs(doubling(2 * last, max_tokens)) do
+  for _, tokens in ipairs(doubling(math.max(1, 2 * last), max_tokens)) do
     if tokens > last then list[#list + 1] = { rows = max_num_seqs, tokens = tokens } end
   end
   return list
@@ -86,13 +88,14 @@ function M.parse(value)
   return kept
 end
 
---- What the list says of tokens alone: each T once, ascending.
+--- What the list says of tokens alone: each T once, ascending, without very large ones.
 ---@param list table[] ascending
 ---@return integer[]
 function M.token_sizes(list)
   local sizes = {}
   for _, bucket in ipairs(list) do
-    if bucket.tokens ~= sizes[#sizes] then sizes[#sizes + 1] = bucket.tokens end
+    local tokens = bucket.tokens
+    if tokens ~= sizes[#sizes] and tokens <= MOST_TOKENS then sizes[#sizes + 1] = tokens end
   end
   return sizes
 end
@@ -117,6 +120,16 @@ function M.find(self, rows, tokens)
     if self.tokens[k] >= tokens and self.rows[k] >= rows then return k end
   end
   return -1
+end
+
+--- The fewest tokens of a bucket that holds so many; nil: none does.
+---@param self table
+---@param tokens number
+---@return integer|nil
+function M.pad(self, tokens)
+  for k = 0, self.n - 1 do
+    if self.tokens[k] >= tokens then return self.tokens[k] end
+  end
 end
 
 --- Whether a bucket is in the list, as it is.
