@@ -65,6 +65,12 @@ local function stream_error(method, stream)
   error(("gdnmeta.Builder:%s: %s"):format(method, args.wrong("stream", stream, "nil or a pointer")), 3)
 end
 
+-- Callbacks of an engine that works on the builder run in the middle of its step, whose metadata this is.
+local function refuse_callback(self, method)
+  local hook = self.cursor and self.cursor.hook
+  if hook then error(("gdnmeta.Builder:%s: called by %s"):format(method, methods.caller(hook)), 3) end
+end
+
 --- An empty batch for this builder.
 ---@return gdnmeta.Batch|nil batch
 ---@return string? message
@@ -95,6 +101,7 @@ end
 ---@return integer? code
 function Builder:build(batch, stream)
   local handle = opened(self, "build")
+  refuse_callback(self, "build")
   local rows = type(batch) == "table" and rawget(batch, "rows")
   if not rows or rawget(batch, "owner") ~= self.token then not_a_batch(self, batch) end
   if stream ~= nil and not args.pointer(stream) then stream_error("build", stream) end
@@ -107,6 +114,7 @@ end
 local function from_arguments(method, build)
   return function(self, inputs, stream)
     opened(self, method)
+    refuse_callback(self, method)
     if stream ~= nil and not args.pointer(stream) then stream_error(method, stream) end
     local arguments, message = self.raw:fill(inputs)
     if not arguments then error(("gdnmeta.Builder:%s: %s"):format(method, message), 2) end
@@ -141,6 +149,7 @@ local capture = from_arguments("capture", lib.gdn_capture)
 ---@return integer? code
 function Builder:capture(inputs, stream)
   opened(self, "capture")
+  refuse_callback(self, "capture")
   if self.full_cuda_graph ~= "mixed" then return capture(self, inputs, stream) end
   if stream ~= nil and not args.pointer(stream) then stream_error("capture", stream) end
   local rows, tokens = bucket.sizes(inputs)
@@ -154,8 +163,7 @@ end
 --- Free everything now. The collector frees a builder that is unreachable.
 function Builder:close()
   if getmetatable(self) ~= Builder then methods.colon("Builder", "close") end
-  local hook = self.cursor and self.cursor.hook -- of the engine that works on it
-  if hook then error("gdnmeta.Builder:close: called by " .. methods.caller(hook), 2) end
+  refuse_callback(self, "close")
   if self.handle then
     self.core.release(self.handle)
     self.raw:close()

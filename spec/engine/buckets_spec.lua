@@ -229,3 +229,24 @@ describe("The step of an idle rank", function()
     engine:close()
   end)
 end)
+
+describe("A builder that an engine works on", function()
+  it("does not build for the engine's callbacks, whose step it would replace", function()
+    local builder, says = serve.builder(MIXED), {}
+    local attempts = {
+      function() builder:capture { rows = 4, tokens = 64 } end,
+      function() builder:build(assert(builder:batch())) end,
+      function() builder:build_raw {} end,
+    }
+    local engine = assert(gdn.engine { builder = builder, stopwatch = function()
+      for n, attempt in ipairs(attempts) do says[n] = select(2, pcall(attempt)) end
+      return 0
+    end })
+    engine:submit(request(1))
+    assert.are.equal(1, assert(engine:step(0)).metadata.num_prefills)
+    for n, method in ipairs { "capture", "build", "build_raw" } do
+      assert.matches("gdnmeta.Builder:" .. method .. ": called by the stopwatch$", says[n])
+    end
+    engine:close()
+  end)
+end)
