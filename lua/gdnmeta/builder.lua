@@ -261,10 +261,11 @@ end
 function M.bucket(rows, tokens, given)
   local message = bucket.wrong(rows, tokens)
   if message then error("gdnmeta.bucket: " .. message, 2) end
-  local function call(config, out, why, size) return lib.gdn_bucket(config, rows, tokens, out, why, size) end
-  local shapes, why, code = ask("bucket", bucket.options(given), call, shapes_t())
-  if not shapes then return nil, why, code end
-  return bucket.shapes(shapes)
+  local function call(config, to, why, size) return lib.gdn_bucket(config, rows, tokens, to, why, size) end
+  local out = shapes_t() -- what out[0] refers to lives as long as this
+  local asked, why, code = ask("bucket", bucket.options(given), call, out)
+  if not asked then return nil, why, code end
+  return bucket.shapes(out)
 end
 
 return M

@@ -17,6 +17,20 @@ local function shape_of(tensor)
 end
 
 describe("A bucket", function()
+  it("is read while its memory lives, however busy the collector is", function()
+    local pause, steps = collectgarbage("setpause", 1), collectgarbage("setstepmul", 10000)
+    local filler, missing = {}, 0
+    for n = 1, 150 do
+      local b = assert(gdn.bucket(4, 65))
+      if not b.live_counts or b.live_counts.shape[1] ~= 8 or b.num_tiles ~= 13 then missing = missing + 1 end
+      filler[n % 50] = ("x"):rep(n * 20)
+    end
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", steps)
+    assert.are.equal(0, missing)
+    assert.are.equal(101 * 20, #filler[1]) -- what took the place of memory that was freed
+  end)
+
   it("says every shape before there is a builder", function()
     local b = assert(gdn.bucket(4, 65, { num_speculative_tokens = 2, query_start_loc_dtype = "int64" }))
     local function are(dtype, lengths)

@@ -49,13 +49,13 @@ function M.options(given)
 end
 
 --- A gdn_metadata without data as a table: numbers by name, { shape, dtype, per_group } for each tensor.
----@param struct ffi.cdata*
+---@param out ffi.cdata* gdn_metadata[1]; a reference to its element would not keep it alive
 ---@return table
-function M.shapes(struct)
+function M.shapes(out)
   local bucket = {}
-  for _, name in ipairs(NUMBERS) do bucket[name] = struct[name] end
+  for _, name in ipairs(NUMBERS) do bucket[name] = out[0][name] end
   for _, name in ipairs(schema.fields.tensors) do
-    local t = struct[name]
+    local t = out[0][name]
     if t.ndim > 0 then
       bucket[name] = { shape = t.ndim == 1 and { t.shape[0] } or { t.shape[0], t.shape[1] },
                        dtype = tensor.DTYPES[t.dtype], per_group = schema.fields.per_group[name] }
