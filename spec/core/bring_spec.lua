@@ -68,6 +68,7 @@ describe("Bringing states", function()
       local size = stride > bytes and 3 * stride or 100 * bytes
       assert.is_true(size > far)
       local pool = ffi.cast("uint8_t *", ffi.C.mmap(nil, size, 3, 0x4022, -1, 0)) -- private, no reserve
+      assert(pool ~= ffi.cast("uint8_t *", -1), "no addresses for a pool of that size")
       local source, target = pool + from * stride, pool + to * stride
       for _, at in ipairs { 0, 1, bytes / 2, bytes - 1 } do source[at] = 100 + at % 101 end
       local o = { pool = pool, slot_bytes = bytes, slot_stride = stride }

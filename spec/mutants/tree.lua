@@ -4,7 +4,7 @@ local related = require "spec.mutants.related"
 
 local ROOT = "build/mutants"
 local WHOLE, TIMES, SUM = ROOT .. "/whole", ROOT .. "/times", ROOT .. "/sum"
-local KILOBYTES = 8e6 -- of a spec's memory: what is past them grows
+local KILOBYTES = 16e6 -- of a spec's addresses: what is past them grows
 local ENVIRONMENT = "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH='./build/?.so;;' " ..
   "GDN_SEED=7 GDN_CASES=300"
 local GOLDENS = "spec/goldens"
