@@ -1,5 +1,7 @@
 /* Bringing states: one launch, which a stream that is being captured takes as well. And whose memory a pool is. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* dl_iterate_phdr */
+#endif
 #include "cuda/cuda_device.h"
 
 #include <dlfcn.h>
