@@ -1,19 +1,19 @@
 -- Words that names of files and identifiers no longer have: `make lint` refuses them. Names that gdnmeta.h
 -- declares are public and stay, and so do those of PUBLIC. "in src": of C alone, for Lua the word means
--- something else. "still in src": C identifiers may have it until they are renamed.
+-- something else.
 local WORDS = [[
 answers         results_in
 borrowed        lent
-cells           state_indices            -- still in src, in src
+cells           slots, state_indices     -- in src
 checker         verifier
 conservation    token_accounting
 contents        read_file
 drafts_named    any_drafts_given
-face            public, control          -- still in src
-forks           fork_count               -- still in src, in src
+face            public, control
+forks           fork_count               -- in src
 high_cover      slots_to
 interpreted     uncompiled
-judge           validate                 -- still in src
+judge           validate
 knee            max_rate, bend
 kv_cover        kv_reserved_to
 lane            group
@@ -26,13 +26,13 @@ reads_named     any_reads_given
 receiver        methods
 region          row_order
 resident        device_inputs
-room            memory, what is left     -- still in src
-scratch         c_buffers, work_arrays   -- still in src
+room            memory, what is left
+scratch         c_buffers, work_arrays
 seat            table_row
 sections        loops
-segments        payload_outputs          -- still in src
+segments        outputs
 sizing          token_limits
-staged          for_graph                -- still in src
+staged          for_graph
 tail_row        first_prefill
 tally           counters
 ]]
@@ -57,7 +57,7 @@ local function bare(path, text)
   return (text:gsub("/%*.-%*/", ""):gsub('\\.', ""):gsub('"[^"\n]*"', ""))
 end
 
-local public, used, problems = {}, {}, {}
+local public, problems = {}, {}
 for name in read "src/gdnmeta.h":gmatch "[%a_][%w_]*" do public[name] = true end
 
 local words = {}
@@ -65,8 +65,7 @@ for line in WORDS:gmatch "[^\n]+" do
   local word, better, scope = line:match "^(%S+)%s+(.-)%s*%-%-(.*)$"
   if not word then word, better = line:match "^(%S+)%s+(.-)%s*$" end
   scope = scope or ""
-  words[#words + 1] = { word = word, better = better, still = scope:find "still in src" ~= nil,
-                        only_c = scope:find ", in src" ~= nil or scope:find "^ in src" ~= nil }
+  words[#words + 1] = { word = word, better = better, only_c = scope:find "in src" ~= nil }
 end
 
 -- A word stands in a name where whole parts of it do: `seat` in free_seats, not in seating.
@@ -76,10 +75,7 @@ local function look(name, where, is_file)
   local parts = ("_%s_"):format((name:lower():gsub("%.%w+$", "")))
   for _, w in ipairs(words) do
     if parts:find("_" .. w.word .. "s?_") and (is_c or not w.only_c) then
-      used[w.word] = used[w.word] or is_c and not is_file
-      if not w.still or is_file or not is_c then
-        problems[("%s: %s has the retired word %s, say %s"):format(where, name, w.word, w.better)] = true
-      end
+      problems[("%s: %s has the retired word %s, say %s"):format(where, name, w.word, w.better)] = true
     end
   end
 end
@@ -97,11 +93,6 @@ for path in find:lines() do
   end
 end
 find:close()
-for _, w in ipairs(words) do
-  if w.still and not used[w.word] then
-    print(("scripts/words.lua: %s is gone: its line need not say \"still in src\""):format(w.word))
-  end
-end
 
 local list = {}
 for text in pairs(problems) do list[#list + 1] = text end

@@ -53,7 +53,7 @@ return {
   { "B20", "src/partition/partition.c",
     "p->chunk_row = first = settings->config.rules == GDN_RULES_VLLM_2026_04 ? 0 : p->first_prefill;",
     "p->chunk_row = first = 0;" },
-  { "B21", "src/cuda/cuda_launch.c", "room, stream, arguments, NULL);", "room, NULL, arguments, NULL);" },
+  { "B21", "src/cuda/cuda_launch.c", "shared_bytes, stream,\n", "shared_bytes, NULL,\n" },
   { "B22", "src/input/vllm_arguments.c", "out->null_slots = strict;", "out->null_slots = 0;" },
   { "B23", "src/partition/classify.c", "int32_t total = strict ? p->tokens : p->num_actual_tokens;",
     "int32_t total = p->num_actual_tokens;" },

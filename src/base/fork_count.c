@@ -4,12 +4,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-static _Atomic uint32_t forks;
+static _Atomic uint32_t fork_count;
 static int refused; /* there was no memory to watch with */
 
 static void in_child(void)
 {
-    atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
 }
 
 static void watch(void)
@@ -19,7 +19,7 @@ static void watch(void)
 
 uint32_t gdn_fork_count(void)
 {
-    return atomic_load_explicit(&forks, memory_order_relaxed);
+    return atomic_load_explicit(&fork_count, memory_order_relaxed);
 }
 
 int gdn_fork_count_watch(void)

@@ -22,13 +22,13 @@ size_t gdn_verifier_bytes(const gdn_settings *settings)
     return (size_t)largest_pool(settings) * (size_t)c->num_groups * sizeof(uint64_t);
 }
 
-gdn_status gdn_verifier_new(gdn_verifier *k, const gdn_settings *settings, const gdn_arena *arena, gdn_device *device,
-                           gdn_error *error)
+gdn_status gdn_verifier_new(gdn_verifier *verifier, const gdn_settings *settings, const gdn_arena *arena,
+                            gdn_device *device, gdn_error *error)
 {
     const gdn_config *c = &settings->config;
-    gdn_verify_plan *p = &k->plan;
+    gdn_verify_input *p = &verifier->input;
     int32_t BOUND = c->query_start_loc_dtype;
-    k->wanted = c->check || c->poison;
+    verifier->wanted = c->check || c->poison;
     p->pad_slot = c->pad_slot_id;
     p->strict = c->rules == GDN_RULES_STRICT;
     p->most_accepted = c->num_speculative_tokens + 1;
@@ -46,28 +46,28 @@ gdn_status gdn_verifier_new(gdn_verifier *k, const gdn_settings *settings, const
     return device->reserve(device, bytes, &p->claims, error);
 }
 
-void gdn_verifier_note(gdn_verifier *k, const gdn_device *device, int64_t step)
+void gdn_verifier_note(gdn_verifier *verifier, const gdn_device *device, int64_t step)
 {
-    uint64_t word = k->noted ? 0 : *device->found;
+    uint64_t word = verifier->noted ? 0 : *device->found;
     if (!word) return;
-    k->noted = word;
-    k->noted_step = step - ((step - (int64_t)(word >> GDN_FOUND_STEP)) & 0xffff);
+    verifier->noted = word;
+    verifier->noted_step = step - ((step - (int64_t)(word >> GDN_FOUND_STEP)) & 0xffff);
 }
 
-static void note_here(gdn_verifier *k, int64_t step, uint32_t field, int32_t code)
+static void note_here(gdn_verifier *verifier, int64_t step, uint32_t field, int32_t code)
 {
-    if (k->noted) return;
-    k->noted = (uint64_t)(step & 0xffff) << GDN_FOUND_STEP | (uint64_t)field << GDN_FOUND_FIELD | (uint64_t)code;
-    k->noted_step = step;
+    if (verifier->noted) return;
+    verifier->noted = (uint64_t)(step & 0xffff) << GDN_FOUND_STEP | (uint64_t)field << GDN_FOUND_FIELD | (uint64_t)code;
+    verifier->noted_step = step;
 }
 
-gdn_status gdn_verifier_run(gdn_verifier *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
-                           const gdn_metadata *meta, int32_t capture, void *stream, gdn_error *error)
+gdn_status gdn_verifier_run(gdn_verifier *verifier, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+                            const gdn_metadata *meta, int32_t capture, void *stream, gdn_error *error)
 {
-    gdn_verify_plan *p = &k->plan;
-    gdn_verifier_note(k, device, meta->step);
-    uint32_t misshapen = gdn_verify_plan_make(p, settings, arena, meta);
-    if (misshapen < GDN_NUM_FIELDS) note_here(k, meta->step, misshapen, GDN_CHECK_SHAPE);
+    gdn_verify_input *p = &verifier->input;
+    gdn_verifier_note(verifier, device, meta->step);
+    uint32_t misshapen = gdn_make_verify_input(p, settings, arena, meta);
+    if (misshapen < GDN_NUM_FIELDS) note_here(verifier, meta->step, misshapen, GDN_CHECK_SHAPE);
     p->capture = capture;
     p->step = (uint32_t)meta->step;
     p->stamp = (p->stamp + 1) & ((1u << (64 - GDN_CLAIM_STAMP)) - 1);
@@ -75,11 +75,12 @@ gdn_status gdn_verifier_run(gdn_verifier *k, const gdn_settings *settings, gdn_a
     return device->verify(device, p, stream, error);
 }
 
-void gdn_verifier_follow(gdn_verifier *k, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
-                        const gdn_metadata *meta, int32_t capture, void *stream)
+void gdn_verifier_follow(gdn_verifier *verifier, const gdn_settings *settings, gdn_arena *arena, gdn_device *device,
+                         const gdn_metadata *meta, int32_t capture, void *stream)
 {
     gdn_error refusal;
-    if (!gdn_verifier_run(k, settings, arena, device, meta, capture, stream, &refusal) || k->noted) return;
-    k->refusal = refusal;
-    note_here(k, meta->step, 0, GDN_CHECK_REFUSED);
+    if (!gdn_verifier_run(verifier, settings, arena, device, meta, capture, stream, &refusal) || verifier->noted)
+        return;
+    verifier->refusal = refusal;
+    note_here(verifier, meta->step, 0, GDN_CHECK_REFUSED);
 }

@@ -43,23 +43,26 @@ static gdn_status describe(gdn_builder *b, const gdn_violation *v)
 gdn_status gdn_check_result(gdn_builder *b, int32_t forget, gdn_violation *out)
 {
     if (!b) return GDN_EINVAL;
-    gdn_verifier *k = &b->verifier;
-    gdn_verifier_note(k, b->device, b->metadata.step);
-    uint64_t word = k->noted;
+    gdn_verifier *verifier = &b->verifier;
+    gdn_verifier_note(verifier, b->device, b->metadata.step);
+    uint64_t word = verifier->noted;
     if (!word) return GDN_OK;
-    gdn_violation v = { .step = k->noted_step, .field = FIELDS[word >> GDN_FOUND_FIELD & 63],
+    gdn_violation v = { .step = verifier->noted_step,
+                        .field = FIELDS[word >> GDN_FOUND_FIELD & 63],
                         .group = (int32_t)(word >> GDN_FOUND_GROUP & 63),
-                        .element = (int32_t)(word >> GDN_FOUND_ELEMENT & INT32_MAX), .code = (int32_t)(word & 31) };
+                        .element = (int32_t)(word >> GDN_FOUND_ELEMENT & INT32_MAX),
+                        .code = (int32_t)(word & 31) };
     if (out) *out = v;
-    if (forget) k->noted = *b->device->found = 0;
+    if (forget) verifier->noted = *b->device->found = 0;
     return describe(b, &v);
 }
 
 gdn_status gdn_check(gdn_builder *b, void *stream)
 {
     if (!b) return GDN_EINVAL;
-    gdn_verifier *k = &b->verifier;
+    gdn_verifier *verifier = &b->verifier;
     if (!b->settings.config.check) return gdn_fail(&b->error, GDN_EINVAL, "check = 0, want a builder with check = 1");
     if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing is built, want a build before its check");
-    return gdn_verifier_run(k, &b->settings, &b->arena, b->device, &b->metadata, k->plan.capture, stream, &b->error);
+    return gdn_verifier_run(verifier, &b->settings, &b->arena, b->device, &b->metadata, verifier->input.capture, stream,
+                            &b->error);
 }

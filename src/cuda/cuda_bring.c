@@ -23,7 +23,7 @@ gdn_status gdn_cuda_bring(gdn_device *device, const gdn_bring_plan *p, void *str
     gdn_cu r = d->driver.cuLaunchKernel(d->bring_kernels[p->windows], blocks, 1, 1, GDN_BRING_THREADS, 1, 1, 0, stream,
                                         arguments, NULL);
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuLaunchKernel of %u blocks", blocks);
-    d->face.counters.launches += !status;
+    d->common.counters.launches += !status;
     (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
     return status;
 }

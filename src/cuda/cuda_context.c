@@ -7,7 +7,7 @@ gdn_status gdn_cuda_enter(gdn_cuda *d, int *pushed, gdn_error *error)
 {
     void *current = NULL;
     *pushed = 0;
-    gdn_status ours = gdn_device_is_ours(&d->face, error);
+    gdn_status ours = gdn_device_is_ours(&d->common, error);
     if (ours) return ours;
     gdn_cu r = d->driver.cuCtxGetCurrent(&current);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxGetCurrent");
@@ -58,7 +58,7 @@ gdn_status gdn_cuda_choose_context(gdn_cuda *d, int32_t ordinal, int count, gdn_
         if ((r = d->driver.cuDeviceGet(&device, i))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDeviceGet of cuda:%d", i);
         if (ordinal < 0 && current && device != its_device) continue;
         d->device = device;
-        d->face.ordinal = i;
+        d->common.ordinal = i;
         break;
     }
     if (current && d->device == its_device) {

@@ -13,7 +13,7 @@ static gdn_status reserve(gdn_device *device, size_t bytes, uint64_t *memory, gd
     gdn_status status = gdn_cuda_enter(d, &pushed, error);
     if (status) return status;
     gdn_cu r = d->driver.cuMemAlloc(&d->reserved, bytes);
-    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemAlloc of %zu bytes of checks", bytes);
+    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemAlloc of %zu bytes for verification", bytes);
     r = status ? 0 : d->driver.cuMemsetD8Async(d->reserved, 0, bytes, NULL);
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemsetD8Async of %zu bytes", bytes);
     r = status ? 0 : d->driver.cuStreamSynchronize(NULL);
@@ -33,7 +33,7 @@ static gdn_status read(gdn_device *device, void *to, const void *from, size_t by
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemcpyDtoHAsync of %zu bytes", bytes);
     r = status ? 0 : d->driver.cuStreamSynchronize(d->stream);
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuStreamSynchronize");
-    d->face.counters.reads += !status;
+    d->common.counters.reads += !status;
     if (status) d->payload.filled_from = NULL; /* what came before may have failed */
     return gdn_cuda_leave(d, pushed, status, error);
 }
@@ -41,21 +41,21 @@ static gdn_status read(gdn_device *device, void *to, const void *from, size_t by
 static gdn_status check_pointer(gdn_cuda *d, const void *memory, const char *name, gdn_error *error)
 {
     uint32_t type = 0;
-    int32_t ordinal = d->face.ordinal;
+    int32_t ordinal = d->common.ordinal;
     uint64_t pointer = (uint64_t)(uintptr_t)memory;
     gdn_cu r = d->driver.cuPointerGetAttribute(&type, GDN_CU_POINTER_MEMORY_TYPE, pointer);
     if (r == GDN_CU_INVALID_VALUE)
         return gdn_fail(error, GDN_EINVAL, "%s = %p is no memory that CUDA knows, want memory of cuda:%d", name, memory,
-                        d->face.ordinal);
+                        d->common.ordinal);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuPointerGetAttribute of %s", name);
     if (type != GDN_CU_MEMORY_DEVICE)
         return gdn_fail(error, GDN_EINVAL, "%s = %p is host memory, want memory of cuda:%d", name, memory,
-                        d->face.ordinal);
+                        d->common.ordinal);
     r = d->driver.cuPointerGetAttribute(&ordinal, GDN_CU_POINTER_DEVICE_ORDINAL, pointer);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuPointerGetAttribute of %s", name);
-    if (ordinal != d->face.ordinal)
+    if (ordinal != d->common.ordinal)
         return gdn_fail(error, GDN_EINVAL, "%s = %p is memory of cuda:%d, want cuda:%d", name, memory, ordinal,
-                        d->face.ordinal);
+                        d->common.ordinal);
     return GDN_OK;
 }
 
@@ -102,7 +102,7 @@ static void release(gdn_device *device)
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
     int pushed = 0;
-    int ours = !gdn_device_is_ours(&d->face, &ignored); /* else the parent gives it all back */
+    int ours = !gdn_device_is_ours(&d->common, &ignored); /* else the parent gives it all back */
     if (ours && d->context) {
         if (gdn_cuda_enter(d, &pushed, &ignored)) pushed = !d->driver.cuCtxPushCurrent(d->context);
         if (d->arena) (void)d->driver.cuMemFree(d->arena); /* waits for the fills that write it */
@@ -136,8 +136,8 @@ static gdn_status prepare(gdn_cuda *d, const gdn_settings *settings, int *absent
     gdn_status status = gdn_cuda_load_kernels(d, absent, error);
     if (!status) status = gdn_ring_new(&d->ring, &d->driver, gdn_payload_sizes_of(settings).in_ring, error);
     if (!status) status = gdn_cuda_warm_up(d, error);
-    d->face.faults = (volatile int32_t *)(void *)d->ring.memory;
-    d->face.found = (volatile uint64_t *)(void *)(d->ring.memory + GDN_RING_FOUND);
+    d->common.faults = (volatile int32_t *)(void *)d->ring.memory;
+    d->common.found = (volatile uint64_t *)(void *)(d->ring.memory + GDN_RING_FOUND);
     return status;
 }
 
@@ -147,28 +147,28 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     int count = 0, pushed = 0;
     gdn_cuda *d = calloc(1, sizeof *d);
     if (!d) return gdn_fail(error, GDN_ENOMEM, "no memory for a device");
-    d->face = (gdn_device){ .allocate = allocate,
-                            .fill = gdn_cuda_fill,
-                            .read = read,
-                            .check = check,
-                            .reserve = reserve,
-                            .verify = gdn_cuda_verify,
-                            .check_pool = gdn_cuda_check_pool,
-                            .bring = gdn_cuda_bring,
-                            .poison = poison,
-                            .release = release,
-                            .holders = 1 };
+    d->common = (gdn_device){ .allocate = allocate,
+                              .fill = gdn_cuda_fill,
+                              .read = read,
+                              .check = check,
+                              .reserve = reserve,
+                              .verify = gdn_cuda_verify,
+                              .check_pool = gdn_cuda_check_pool,
+                              .bring = gdn_cuda_bring,
+                              .poison = poison,
+                              .release = release,
+                              .holders = 1 };
     gdn_status status = gdn_fork_count_watch() ? gdn_fail(error, GDN_ENOMEM, "no memory to watch for forks") : GDN_OK;
-    d->face.forks = gdn_fork_count();
+    d->common.fork_count = gdn_fork_count();
     if (!status) status = gdn_cuda_find_devices(d, &count, absent, error);
     if (!status) status = gdn_cuda_choose_context(d, ordinal, count, error);
     if (!status) status = gdn_cuda_enter(d, &pushed, error);
     if (!status) status = gdn_cuda_leave(d, pushed, prepare(d, settings, absent, error), error);
     if (status) {
-        gdn_device_drop(&d->face);
+        gdn_device_drop(&d->common);
         return status;
     }
-    *out = &d->face;
+    *out = &d->common;
     return GDN_OK;
 }
 

@@ -16,14 +16,14 @@ gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advi
     return GDN_OK;
 }
 
-static gdn_status launch(gdn_cuda *d, int kernel, uint32_t blocks, uint64_t ring, uint32_t room, void *stream,
+static gdn_status launch(gdn_cuda *d, int kernel, uint32_t blocks, uint64_t ring, uint32_t shared_bytes, void *stream,
                          gdn_error *error)
 {
-    void *arguments[] = { d->payload.launch, &ring, &room };
-    gdn_cu r =
-        d->driver.cuLaunchKernel(d->kernels[kernel], blocks, 1, 1, GDN_THREADS, 1, 1, room, stream, arguments, NULL);
+    void *arguments[] = { d->payload.launch, &ring, &shared_bytes };
+    gdn_cu r = d->driver.cuLaunchKernel(d->kernels[kernel], blocks, 1, 1, GDN_THREADS, 1, 1, shared_bytes, stream,
+                                        arguments, NULL);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", blocks);
-    d->face.counters.launches++;
+    d->common.counters.launches++;
     return GDN_OK;
 }
 
@@ -34,7 +34,7 @@ static gdn_status fill_inside(gdn_cuda *d, void *stream, gdn_error *error)
     int kernel = 0;
     while (y->packer.bytes > KERNEL_BYTES[kernel] - sizeof(gdn_head)) kernel++;
     gdn_payload_write(y, y->launch->payload);
-    gdn_status status = launch(d, kernel, y->blocks, 0, y->room, stream, error);
+    gdn_status status = launch(d, kernel, y->blocks, 0, y->shared_bytes, stream, error);
     if (!status) gdn_payload_keep(y, y->launch->payload);
     return status;
 }
@@ -43,7 +43,7 @@ static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
 {
     gdn_payload *y = &d->payload;
     int32_t buffer = 0;
-    gdn_status status = gdn_ring_take(&d->ring, &d->driver, &buffer, &d->face.counters.ring_waits, error);
+    gdn_status status = gdn_ring_take(&d->ring, &d->driver, &buffer, &d->common.counters.ring_waits, error);
     if (status) return status;
     size_t offset = gdn_ring_offset(&d->ring, buffer);
     uint64_t payload = d->ring.device + offset;
@@ -53,10 +53,10 @@ static gdn_status fill_from_ring(gdn_cuda *d, void *stream, gdn_error *error)
         if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuMemcpyHtoDAsync of %zu bytes", y->packer.bytes);
         payload = d->staging;
     }
-    status = launch(d, 0, y->blocks, payload, y->room, stream, error);
+    status = launch(d, 0, y->blocks, payload, y->shared_bytes, stream, error);
     if (status) return status;
-    d->face.counters.ring_launches++;
-    status = gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->face.counters.ring_waits, error);
+    d->common.counters.ring_launches++;
+    status = gdn_ring_guard(&d->ring, &d->driver, buffer, stream, &d->common.counters.ring_waits, error);
     if (!status) gdn_payload_keep(y, (unsigned char *)d->ring.memory + offset);
     return status;
 }
@@ -86,7 +86,7 @@ static gdn_status fill(gdn_cuda *d, gdn_arena *arena, const gdn_fill_inputs *inp
     gdn_payload_plan(y, arena, inputs);
     y->launch->head.faults = d->ring.device;
     if (gdn_payload_is_filled(y) && is_last_stream(d, stream)) {
-        d->face.counters.skipped++;
+        d->common.counters.skipped++;
         return GDN_OK;
     }
     d->stream = stream;
@@ -111,26 +111,26 @@ gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_in
     return status;
 }
 
-static gdn_status launch_verification(gdn_cuda *d, gdn_verify_plan *checks, void *stream, gdn_error *error)
+static gdn_status launch_verification(gdn_cuda *d, gdn_verify_input *input, void *stream, gdn_error *error)
 {
-    void *arguments[] = { checks };
-    gdn_cu r = d->driver.cuLaunchKernel(d->verify_kernel, checks->blocks, 1, 1, GDN_VERIFY_THREADS, 1, 1, 0, stream,
+    void *arguments[] = { input };
+    gdn_cu r = d->driver.cuLaunchKernel(d->verify_kernel, input->blocks, 1, 1, GDN_VERIFY_THREADS, 1, 1, 0, stream,
                                         arguments, NULL);
-    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", checks->blocks);
-    d->face.counters.launches++;
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuLaunchKernel of %u blocks", input->blocks);
+    d->common.counters.launches++;
     return GDN_OK;
 }
 
-gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error)
+gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_input *input, void *stream, gdn_error *error)
 {
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
     int pushed;
-    checks->found = d->ring.device + GDN_RING_FOUND;
-    gdn_status status = checks->blocks ? gdn_cuda_enter(d, &pushed, error) : GDN_OK;
-    if (status || !checks->blocks) return status;
+    input->found = d->ring.device + GDN_RING_FOUND;
+    gdn_status status = input->blocks ? gdn_cuda_enter(d, &pushed, error) : GDN_OK;
+    if (status || !input->blocks) return status;
     status = gdn_cuda_refuse_capturing(d, stream, "check before the capture begins", error);
-    if (!status) status = launch_verification(d, checks, stream, error);
+    if (!status) status = launch_verification(d, input, stream, error);
     (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored); /* what was launched is launched */
     return status;
 }
@@ -161,6 +161,6 @@ gdn_status gdn_cuda_warm_up(gdn_cuda *d, gdn_error *error)
     gdn_status status = launch(d, 0, 1, 0, 0, NULL, error);
     gdn_cu r = status ? 0 : d->driver.cuStreamSynchronize(NULL);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuStreamSynchronize after the first launch");
-    d->face.counters.launches = 0;
+    d->common.counters.launches = 0;
     return status;
 }

@@ -1,5 +1,5 @@
 /* One output element from the payload and its index: what output_rules.h says of values, with the values looked
- * up. A block first stages the boundaries that it will search, then every thread fills one element.
+ * up. A block first copies the boundaries that it will search to shared memory, then every thread fills one element.
  * Compiles as C, where the specs' driver runs it, and as CUDA. */
 #ifndef GDN_FILL_ELEMENT_H
 #define GDN_FILL_ELEMENT_H
@@ -10,14 +10,14 @@
 #include <string.h>
 #endif
 
-/* A prefix sum that elements of a segment search: value i belongs to the last row that starts at or
- * before i. rows 0: the segment searches nothing. */
+/* A prefix sum that elements of an output search: value i belongs to the last row that starts at or
+ * before i. rows 0: the output searches nothing. */
 typedef struct gdn_search {
     gdn_packed start;
     uint32_t rows;
 } gdn_search;
 
-GDN_RULE gdn_search gdn_searched(const gdn_head *h, const gdn_segment *s)
+GDN_RULE gdn_search gdn_searched(const gdn_head *h, const gdn_output *s)
 {
     gdn_search x;
     x.rows = 0;
@@ -29,8 +29,8 @@ GDN_RULE gdn_search gdn_searched(const gdn_head *h, const gdn_segment *s)
     return x;
 }
 
-/* Bytes that a block must stage, in whole 16-byte loads. */
-GDN_RULE uint32_t gdn_staged_bytes(gdn_search x)
+/* Bytes that a block must copy, in whole 16-byte loads. */
+GDN_RULE uint32_t gdn_searched_bytes(gdn_search x)
 {
     return (x.rows * (x.start.bits / 8) + 15) / 16 * 16;
 }
@@ -47,24 +47,24 @@ GDN_RULE uint32_t gdn_find(const unsigned char *memory, gdn_packed start, uint32
 }
 
 /* Counting has no branches: the loads, all of them misses in a launch's cold cache, overlap. */
-GDN_RULE uint32_t gdn_segment_of(const gdn_head *h, uint32_t block)
+GDN_RULE uint32_t gdn_output_of(const gdn_head *h, uint32_t block)
 {
     uint32_t s = 0;
 #ifdef __CUDACC__
 #pragma unroll
 #endif
-    for (uint32_t i = 1; i < GDN_MAX_SEGMENTS; i++) s += block >= h->first_block[i];
+    for (uint32_t i = 1; i < GDN_MAX_OUTPUTS; i++) s += block >= h->first_block[i];
     return s;
 }
 
-/* Threads of a block copy what it searches to its shared memory of `room` bytes; larger prefix sums are
+/* Threads of a block copy what it searches to its shared memory of `shared_bytes` bytes; larger prefix sums are
  * searched where they are. */
-GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block, uint32_t thread,
-                        unsigned char *shared)
+GDN_RULE void gdn_copy_searched(const gdn_head *h, const unsigned char *payload, uint32_t shared_bytes, uint32_t block,
+                                uint32_t thread, unsigned char *shared)
 {
-    gdn_search x = gdn_searched(h, &h->segments[gdn_segment_of(h, block)]);
-    uint32_t bytes = gdn_staged_bytes(x);
-    if (bytes > room) return;
+    gdn_search x = gdn_searched(h, &h->outputs[gdn_output_of(h, block)]);
+    uint32_t bytes = gdn_searched_bytes(x);
+    if (bytes > shared_bytes) return;
     for (uint32_t at = thread * 16; at < bytes; at += GDN_THREADS * 16) {
 #ifdef __CUDACC__
         *(uint4 *)(shared + at) = *(const uint4 *)(payload + x.start.at + at);
@@ -74,7 +74,7 @@ GDN_RULE void gdn_stage(const gdn_head *h, const unsigned char *payload, uint32_
     }
 }
 
-/* Is the token at `at` of the batch one of a speculative row? `first`: where those start, staged or not. */
+/* Is the token at `at` of the batch one of a speculative row? `first`: where those start, in shared memory or not. */
 GDN_RULE int32_t gdn_is_spec_token(const gdn_head *h, const unsigned char *payload, const unsigned char *memory,
                                    gdn_search first, int32_t at)
 {
@@ -83,11 +83,11 @@ GDN_RULE int32_t gdn_is_spec_token(const gdn_head *h, const unsigned char *paylo
     return j >= 0 && j < gdn_query_len(&h->classes[GDN_SPEC], payload, k);
 }
 
-GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t room, uint32_t block,
+GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, uint32_t shared_bytes, uint32_t block,
                                uint32_t thread, const unsigned char *shared)
 {
-    uint32_t segment = gdn_segment_of(h, block), i = (block - h->first_block[segment]) * GDN_THREADS + thread;
-    const gdn_segment *s = &h->segments[segment];
+    uint32_t output = gdn_output_of(h, block), i = (block - h->first_block[output]) * GDN_THREADS + thread;
+    const gdn_output *s = &h->outputs[output];
     if (i >= s->elements) return;
 
     const gdn_rows *c = &h->classes[s->spec];
@@ -99,9 +99,9 @@ GDN_RULE void gdn_fill_element(const gdn_head *h, const unsigned char *payload, 
     const gdn_group *g = (const gdn_group *)(const void *)(payload + h->groups) + group;
 
     gdn_search x = gdn_searched(h, s);
-    uint32_t bytes = gdn_staged_bytes(x), staged = bytes && bytes <= room, k = 0;
-    const unsigned char *memory = staged ? shared : payload;
-    if (staged) x.start.at = 0;
+    uint32_t bytes = gdn_searched_bytes(x), is_shared = bytes && bytes <= shared_bytes, k = 0;
+    const unsigned char *memory = is_shared ? shared : payload;
+    if (is_shared) x.start.at = 0;
 
     uint32_t is_live = e < s->live, row = s->first + e, bound = (uint32_t)gdn_bound_at((int32_t)e, (int32_t)s->first,
                                                                                        (int32_t)(s->first + s->live));

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 enum {
-    GDN_THREADS = 256,        /* of a block; each writes one element */
-    GDN_SHARED = 48 * 1024,   /* bytes of shared memory that every device gives a block unasked */
-    GDN_MAX_SEGMENTS = 30,
+    GDN_THREADS = 256,      /* of a block; each writes one element */
+    GDN_SHARED = 48 * 1024, /* bytes of shared memory that every device gives a block unasked */
+    GDN_MAX_OUTPUTS = 30,
     /* Bytes of head and payload. A pointer and a 32-bit word follow, and ptxas stops at 32,764. */
     GDN_SMALL = 4080,
     GDN_MEDIUM = 12272,
@@ -53,7 +53,7 @@ typedef struct gdn_group {
 
 enum { GDN_NON_SPEC, GDN_SPEC, GDN_CLASSES };
 
-/* What the elements of a segment are. */
+/* What the elements of an output are. */
 enum {
     GDN_FILL_BOUNDS,       /* int32 start of each row, then the end */
     GDN_FILL_WIDE_BOUNDS,  /* int64, likewise */
@@ -81,14 +81,14 @@ enum {
 
 /* A run of blocks that fill one output: of rows `first` .. first + live - 1 of a class, or of as many tokens, chunks or
  * tiles, and then padding. */
-typedef struct gdn_segment {
+typedef struct gdn_output {
     uint64_t out;
     uint32_t stride;       /* bytes from a group's array to the next, or to the second array */
     uint32_t per_group;    /* elements of one group's array */
     uint32_t elements;     /* of all */
     uint16_t kind, spec;   /* GDN_FILL_*, class of the rows */
     uint32_t first, live;
-} gdn_segment;
+} gdn_output;
 
 /* What a device found wrong with its own inputs: faults[k] is the row's number + 1, 0 for none. */
 enum { GDN_FAULT_SLOT, GDN_FAULT_COLUMN, GDN_FAULT_SEQ_LEN, GDN_FAULT_ACCEPTED, GDN_NUM_FAULTS };
@@ -117,10 +117,10 @@ typedef struct gdn_head {
     int32_t kept_every, kept_others; /* tokens, of the plan; rows in front of the prefills, may be below 0 */
     gdn_rows classes[GDN_CLASSES];
     uint32_t groups;              /* where the gdn_group records lie in the payload */
-    uint32_t num_segments;
-    uint32_t first_block[GDN_MAX_SEGMENTS]; /* of each segment; those that are not there never come */
+    uint32_t num_outputs;
+    uint32_t first_block[GDN_MAX_OUTPUTS]; /* of each output; those that are not there never come */
     int32_t pad_slot;             /* the slot of no row */
-    gdn_segment segments[GDN_MAX_SEGMENTS];
+    gdn_output outputs[GDN_MAX_OUTPUTS];
 } gdn_head;
 
 /* The largest of the three kernels' parameters; the others end sooner. Loads of 16 bytes want the alignment. */

@@ -11,16 +11,16 @@ template <unsigned BYTES> struct alignas(16) gdn_parameters {
     unsigned char payload[BYTES - sizeof(gdn_head)];
 };
 
-/* ring: the payload's home when it is not inside; room: bytes of shared memory. */
+/* ring: the payload's home when it is not inside. */
 #define GDN_KERNEL(name, BYTES)                                                                                        \
     extern "C" __global__ void __launch_bounds__(GDN_THREADS, 4)                                                       \
-        name(const __grid_constant__ gdn_parameters<BYTES> p, const unsigned char *ring, uint32_t room)                \
+        name(const __grid_constant__ gdn_parameters<BYTES> p, const unsigned char *ring, uint32_t shared_bytes)        \
     {                                                                                                                  \
         extern __shared__ uint4 shared[];                                                                              \
         const unsigned char *payload = ring ? ring : p.payload;                                                        \
-        gdn_stage(&p.head, payload, room, blockIdx.x, threadIdx.x, (unsigned char *)shared);                           \
+        gdn_copy_searched(&p.head, payload, shared_bytes, blockIdx.x, threadIdx.x, (unsigned char *)shared);           \
         __syncthreads();                                                                                               \
-        gdn_fill_element(&p.head, payload, room, blockIdx.x, threadIdx.x, (const unsigned char *)shared);              \
+        gdn_fill_element(&p.head, payload, shared_bytes, blockIdx.x, threadIdx.x, (const unsigned char *)shared);      \
     }
 
 GDN_KERNEL(gdn_fill_small, GDN_SMALL)
@@ -28,7 +28,7 @@ GDN_KERNEL(gdn_fill_medium, GDN_MEDIUM)
 GDN_KERNEL(gdn_fill_large, GDN_LARGE)
 
 extern "C" __global__ void __launch_bounds__(GDN_VERIFY_THREADS, 4)
-    gdn_verify_all(const __grid_constant__ gdn_verify_plan c)
+    gdn_verify_all(const __grid_constant__ gdn_verify_input c)
 {
     gdn_verify_block(&c, blockIdx.x, threadIdx.x);
 }

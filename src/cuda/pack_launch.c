@@ -239,11 +239,11 @@ void gdn_payload_plan(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *i
     source spec = { in, p->spec_rows, (uint32_t)p->num_spec },
            rest = { in, p->non_spec_rows, (uint32_t)p->num_non_spec };
 
-    memset(h, 0, offsetof(gdn_head, segments));
+    memset(h, 0, offsetof(gdn_head, outputs));
     h->classes[GDN_SPEC].emitted = 1; /* where the class has no rows, its old slots may have to be cleared */
     h->classes[GDN_NON_SPEC].emitted = 1;
     y->packer.num_pieces = 0;
-    y->free = y->scratch;
+    y->free = y->work;
     y->packer.bytes = gdn_up16((size_t)c->num_groups * sizeof *y->groups);
     h->seq_lens = (uint64_t)(uintptr_t)step->device_seq_lens;
     h->accepted = (uint64_t)(uintptr_t)step->device_accepted;
@@ -277,7 +277,7 @@ void gdn_payload_write(const gdn_payload *y, unsigned char *to)
 
 static size_t head_bytes(const gdn_head *h)
 {
-    return offsetof(gdn_head, segments) + h->num_segments * sizeof *h->segments;
+    return offsetof(gdn_head, outputs) + h->num_outputs * sizeof *h->outputs;
 }
 
 int gdn_payload_is_filled(const gdn_payload *y)

@@ -14,18 +14,18 @@ typedef struct gdn_payload {
     gdn_group *groups;       /* [num_groups], the payload's first bytes */
     size_t num_groups;
     gdn_packer packer;       /* packer.bytes: of the planned payload */
-    int32_t *scratch, *free; /* [num_scratch] arrays made for a plan */
-    size_t num_scratch;
+    int32_t *work, *free;    /* [num_work] arrays made for a plan */
+    size_t num_work;
     int32_t *wide;           /* strict: [num_groups, max_rows, S + 1] all slots of non-spec rows, or NULL */
     uint32_t blocks;         /* of the launch */
-    uint32_t room;           /* bytes of shared memory a block stages to */
+    uint32_t shared_bytes;   /* of a block, for what it searches */
     gdn_head filled;         /* head and payload of the last fill, as long as the outputs are what it wrote */
     const unsigned char *filled_from; /* NULL: nobody knows what is in the outputs */
 } gdn_payload;
 
 /* What a configuration needs, in elements but for the bytes. */
 typedef struct gdn_payload_sizes {
-    size_t groups, pieces, scratch, wide; /* wide 0: not needed */
+    size_t groups, pieces, work, wide; /* wide 0: not needed */
     size_t memory;  /* bytes that gdn_payload_new allocates */
     size_t in_ring; /* bytes of the largest payload of any step, where no launch holds it; else 0 */
 } gdn_payload_sizes;
@@ -39,7 +39,7 @@ static inline int32_t *gdn_payload_take(gdn_payload *y, uint32_t n)
 {
     int32_t *out = y->free;
     y->free += n;
-    GDN_BOUND(y->free <= y->scratch + y->num_scratch,
+    GDN_BOUND(y->free <= y->work + y->num_work,
               "a step makes more arrays than payload_memory.c counts in CLASS_ARRAYS and STEP_ARRAYS");
     return out;
 }
@@ -47,7 +47,7 @@ static inline int32_t *gdn_payload_take(gdn_payload *y, uint32_t n)
 /* Decides on the payload and fills the launch's head, but for head.faults. */
 void gdn_payload_plan(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *in);
 
-/* Part of the plan: the outputs, the launch's blocks and what they stage. */
+/* Part of the plan: the outputs, the launch's blocks and their shared memory. */
 void gdn_payload_plan_outputs(gdn_payload *y, gdn_arena *arena, const gdn_fill_inputs *in);
 
 /* Writes packer.bytes bytes. */

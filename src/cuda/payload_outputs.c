@@ -22,23 +22,27 @@ static void add(gdn_payload *y, gdn_arena *arena, gdn_field field, const gdn_ten
     if (holds_slots && of.live > length / columns) of.live = length / columns; /* vLLM cuts such arrays */
     uint32_t n = (uint32_t)gdn_arena_reach(arena, field, of.live * columns, length);
     if (!n) return;
-    h->first_block[h->num_segments] = y->blocks;
-    h->segments[h->num_segments++] =
-        (gdn_segment){ .out = (uint64_t)(uintptr_t)gdn_arena_at(arena, field, 0), .stride = (uint32_t)stride,
-                       .per_group = n, .elements = n * groups, .kind = (uint16_t)kind, .spec = (uint16_t)spec,
-                       .first = (uint32_t)of.first, .live = (uint32_t)of.live };
+    h->first_block[h->num_outputs] = y->blocks;
+    h->outputs[h->num_outputs++] = (gdn_output){ .out = (uint64_t)(uintptr_t)gdn_arena_at(arena, field, 0),
+                                                 .stride = (uint32_t)stride,
+                                                 .per_group = n,
+                                                 .elements = n * groups,
+                                                 .kind = (uint16_t)kind,
+                                                 .spec = (uint16_t)spec,
+                                                 .first = (uint32_t)of.first,
+                                                 .live = (uint32_t)of.live };
     y->blocks += (n * groups + GDN_THREADS - 1) / GDN_THREADS;
 }
 
-/* The most that a segment stages, of what fits at all. */
-static uint32_t staged_room(const gdn_head *h)
+/* The most shared memory that an output wants, of those that fit. */
+static uint32_t most_shared(const gdn_head *h)
 {
-    uint32_t room = 0;
-    for (uint32_t i = 0; i < h->num_segments; i++) {
-        uint32_t bytes = gdn_staged_bytes(gdn_searched(h, &h->segments[i]));
-        if (bytes > room && bytes <= GDN_SHARED) room = bytes;
+    uint32_t shared_bytes = 0;
+    for (uint32_t i = 0; i < h->num_outputs; i++) {
+        uint32_t bytes = gdn_searched_bytes(gdn_searched(h, &h->outputs[i]));
+        if (bytes > shared_bytes && bytes <= GDN_SHARED) shared_bytes = bytes;
     }
-    return room;
+    return shared_bytes;
 }
 
 /* X(field, kind, class, groups, bytes to the next group's array or to the second array, part), in the order of the
@@ -76,7 +80,7 @@ static uint32_t staged_room(const gdn_head *h)
     X(checkpoint_rows, GDN_FILL_KEPT_ROWS, GDN_NON_SPEC, 1, NONE, all)
 
 #define ONE(name, kind, spec, groups, stride, part) +1
-_Static_assert(GDN_MAX_SEGMENTS == 0 OUTPUTS(ONE), "kernel_params.h: GDN_MAX_SEGMENTS is the number of OUTPUTS here");
+_Static_assert(GDN_MAX_OUTPUTS == 0 OUTPUTS(ONE), "kernel_params.h: GDN_MAX_OUTPUTS is the number of OUTPUTS here");
 
 /* Every element of every view is written, and nothing else but slots of the last step: the views say how long the
  * outputs are. */
@@ -108,5 +112,5 @@ void gdn_payload_plan_outputs(gdn_payload *y, gdn_arena *arena, const gdn_fill_i
 #define ADD(name, kind, spec, groups, stride, part) \
     add(y, arena, GDN_FIELD_##name, &m.name, kind, spec, groups, stride(name), part);
     OUTPUTS(ADD)
-    y->room = staged_room(head);
+    y->shared_bytes = most_shared(head);
 }

@@ -30,7 +30,7 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
 
 gdn_status gdn_device_is_ours(const gdn_device *device, gdn_error *error)
 {
-    if (device->ordinal == GDN_DEVICE_CPU || device->forks == gdn_fork_count()) return GDN_OK;
+    if (device->ordinal == GDN_DEVICE_CPU || device->fork_count == gdn_fork_count()) return GDN_OK;
     return gdn_fail(error, GDN_EDEVICE,
                     "the process forked after the builder was made, want a CUDA builder used where it "
                     "was made");

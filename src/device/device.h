@@ -21,8 +21,8 @@ struct gdn_device {
     gdn_status (*check)(gdn_device *device, const void *memory, const char *name, gdn_error *error);
     /* Zeroed memory of the device, owned by it until release; at most once. */
     gdn_status (*reserve)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
-    /* Check the outputs of the last fill, in order on `stream`; sets checks->found. */
-    gdn_status (*verify)(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error);
+    /* Check the outputs of the last fill, in order on `stream`; sets input->found. */
+    gdn_status (*verify)(gdn_device *device, gdn_verify_input *input, void *stream, gdn_error *error);
     /* Can kernels of this device write `bytes` at `memory`, as far as is known? `name` is what a refusal calls it. */
     gdn_status (*check_pool)(gdn_device *device, const void *memory, size_t bytes, const char *name, gdn_error *error);
     /* Bring states or windows, in order on `stream`. */
@@ -35,7 +35,8 @@ struct gdn_device {
     volatile int32_t *faults; /* [GDN_NUM_FAULTS] written by finished fills, see kernel_params.h; NULL on the CPU */
     volatile uint64_t *found; /* the first violation that finished checks have found, see verify_atomic.h; 0: none */
     gdn_counters counters;
-    uint32_t forks; /* what gdn_fork_count gave when it was opened, for devices that do not survive one; else unused */
+    uint32_t
+        fork_count; /* what gdn_fork_count gave when it was opened, for devices that do not survive one; else unused */
 };
 
 /* The device that a configuration names. Errors: GDN_EDEVICE, GDN_ENOMEM. */

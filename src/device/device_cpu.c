@@ -55,16 +55,16 @@ static gdn_status reserve(gdn_device *device, size_t bytes, uint64_t *memory, gd
 {
     cpu *d = (cpu *)device;
     d->reserved = calloc(1, bytes);
-    if (!d->reserved) return gdn_fail(error, GDN_ENOMEM, "no memory for %zu bytes of checks", bytes);
+    if (!d->reserved) return gdn_fail(error, GDN_ENOMEM, "no memory for %zu bytes for verification", bytes);
     *memory = (uintptr_t)d->reserved;
     return GDN_OK;
 }
 
-static gdn_status verify(gdn_device *device, gdn_verify_plan *checks, void *stream, gdn_error *error)
+static gdn_status verify(gdn_device *device, gdn_verify_input *input, void *stream, gdn_error *error)
 {
     (void)stream, (void)error;
-    checks->found = (uintptr_t)&((cpu *)device)->found;
-    gdn_verify_cpu(checks);
+    input->found = (uintptr_t) & ((cpu *)device)->found;
+    gdn_verify_cpu(input);
     return GDN_OK;
 }
 

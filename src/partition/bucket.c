@@ -16,13 +16,13 @@ void gdn_bucket_find(gdn_partition *p, const gdn_step *step)
     p->bucket_rows = p->num_reqs;
     p->bucket_tokens = p->num_actual_tokens;
     if (!p->speculative) {
-        p->spec_start_scratch[0] = 0;
-        p->spec_start = p->spec_start_scratch;
+        p->spec_start_buffer[0] = 0;
+        p->spec_start = p->spec_start_buffer;
         p->spec_rows = NULL;
     } else if (p->mixed) {
         count_decodes(p, step);
     } else {
-        p->num_non_spec = p->leading_ones = p->non_spec_start_scratch[0] = 0;
+        p->num_non_spec = p->leading_ones = p->non_spec_start_buffer[0] = 0;
     }
     int32_t k = p->num_decodes;
     p->prefills_from = p->tokens;

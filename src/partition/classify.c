@@ -157,9 +157,9 @@ static void split_rows(gdn_partition *p, const gdn_step *step)
     for (int32_t i = 0; i < p->rows; i++) {
         int32_t n = step->query_len[i], is_spec = step->num_draft_tokens[i] >= 0;
         p->all_start[i] = at;
-        p->spec_rows_scratch[spec] = p->non_spec_rows_scratch[non_spec] = i;
-        p->spec_start_scratch[spec] = spec_tokens;
-        p->non_spec_start_scratch[non_spec] = non_spec_tokens;
+        p->spec_rows_buffer[spec] = p->non_spec_rows_buffer[non_spec] = i;
+        p->spec_start_buffer[spec] = spec_tokens;
+        p->non_spec_start_buffer[non_spec] = non_spec_tokens;
         at += n;
         spec += is_spec;
         non_spec += !is_spec;
@@ -167,11 +167,11 @@ static void split_rows(gdn_partition *p, const gdn_step *step)
         non_spec_tokens += is_spec ? 0 : n;
     }
     p->all_start[p->rows] = at;
-    p->spec_start_scratch[spec] = spec_tokens;
-    p->non_spec_start_scratch[non_spec] = non_spec_tokens;
+    p->spec_start_buffer[spec] = spec_tokens;
+    p->non_spec_start_buffer[non_spec] = non_spec_tokens;
     p->num_spec = spec;
     p->num_non_spec = non_spec;
-    p->spec_rows = p->spec_rows_scratch;
+    p->spec_rows = p->spec_rows_buffer;
     p->num_spec_decode_tokens = spec_tokens;
 }
 
@@ -198,7 +198,7 @@ static void take_front(gdn_partition *p, const gdn_step *step, int32_t front)
 /* Tokens of every spec row where they all have as many, else 0. */
 static int32_t common_length(const gdn_partition *p)
 {
-    const int32_t *start = p->spec_rows ? p->spec_start_scratch : p->query_start;
+    const int32_t *start = p->spec_rows ? p->spec_start_buffer : p->query_start;
     int32_t first = p->num_spec ? start[1] : 0, differ = 0;
     for (int32_t k = 1; k < p->num_spec; k++) differ |= (start[k + 1] - start[k]) ^ first;
     return differ ? 0 : first;
@@ -211,10 +211,10 @@ static void classify_speculative(gdn_partition *p, const gdn_settings *settings,
     else split_rows(p, step);
     p->mixed = p->num_spec_decode_tokens < p->tokens;
     p->num_spec_decodes = p->num_spec;
-    p->non_spec_rows = p->non_spec_rows_scratch;
-    p->non_spec_start = p->non_spec_start_scratch;
+    p->non_spec_rows = p->non_spec_rows_buffer;
+    p->non_spec_start = p->non_spec_start_buffer;
     /* A purely speculative step hands out the batch's own first boundaries, as vLLM does. */
-    p->spec_start = p->mixed ? p->spec_start_scratch : p->query_start;
+    p->spec_start = p->mixed ? p->spec_start_buffer : p->query_start;
     p->uniform_spec_length = common_length(p);
     if (!p->mixed) {
         /* ... and since 2026-11 the first states and accepted counts, too. */

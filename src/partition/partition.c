@@ -13,8 +13,8 @@
 gdn_status gdn_partition_new(gdn_partition *p, const gdn_settings *settings)
 {
     size_t n = (size_t)settings->config.max_rows + 1;
-    int32_t **arrays[] = { &p->all_start,  &p->spec_start_scratch,    &p->non_spec_start_scratch, &p->spec_rows_scratch,
-                           &p->chunk_start, &p->non_spec_rows_scratch, &p->tile_start,
+    int32_t **arrays[] = { &p->all_start, &p->spec_start_buffer, &p->non_spec_start_buffer, &p->spec_rows_buffer,
+                           &p->chunk_start, &p->non_spec_rows_buffer, &p->tile_start,
                            /* where there are checkpoints */
                            &p->checkpoint_offset, &p->checkpoint_column, &p->checkpoint_start };
     size_t count = sizeof arrays / sizeof *arrays - (settings->has_checkpoints ? 0 : 3);
@@ -26,10 +26,10 @@ gdn_status gdn_partition_new(gdn_partition *p, const gdn_settings *settings)
 void gdn_partition_free(gdn_partition *p)
 {
     free(p->all_start);
-    free(p->spec_start_scratch);
-    free(p->non_spec_start_scratch);
-    free(p->spec_rows_scratch);
-    free(p->non_spec_rows_scratch);
+    free(p->spec_start_buffer);
+    free(p->non_spec_start_buffer);
+    free(p->spec_rows_buffer);
+    free(p->non_spec_rows_buffer);
     free(p->chunk_start);
     free(p->tile_start);
     free(p->checkpoint_offset);

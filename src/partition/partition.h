@@ -7,9 +7,9 @@
 
 /* Positions are in tokens of the batch; starts count tokens of the row's class. */
 typedef struct gdn_partition {
-    /* scratch, allocated once, [max_rows + 1] each; read them through the pointers below */
-    int32_t *all_start, *spec_start_scratch, *non_spec_start_scratch;
-    int32_t *spec_rows_scratch, *non_spec_rows_scratch, *chunk_start, *tile_start;
+    /* work arrays, allocated once, [max_rows + 1] each; read them through the pointers below */
+    int32_t *all_start, *spec_start_buffer, *non_spec_start_buffer;
+    int32_t *spec_rows_buffer, *non_spec_rows_buffer, *chunk_start, *tile_start;
 
     int32_t rows;                   /* rows described: R, or under strict the real rows */
     int32_t tokens;                 /* sum of query_len */

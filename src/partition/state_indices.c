@@ -102,7 +102,7 @@ typedef struct source {
     const int32_t *table_row, *window;
 } source;
 
-static inline const int32_t *row_cells(const source *s, int32_t row)
+static inline const int32_t *row_slots(const source *s, int32_t row)
 {
     int32_t r = s->table_row[row];
     const gdn_table *t = r < 0 ? s->own : s->table;
@@ -118,12 +118,12 @@ static void gather_rows(const source *s, int32_t rows, int32_t own_rows, int32_t
         for (int32_t i = 0; i < rows; i++) out[i] = data[s->table_row[i] * stride];
         return;
     }
-    for (int32_t i = 0; i < rows; i++) out[i] = *row_cells(s, i);
+    for (int32_t i = 0; i < rows; i++) out[i] = *row_slots(s, i);
 }
 
 static void gather_listed(const source *s, const int32_t *list, int32_t n, int32_t table_rows, int32_t *out)
 {
-    for (int32_t k = 0; k < n; k++) out[k] = list[k] < table_rows ? *row_cells(s, list[k]) : 0;
+    for (int32_t k = 0; k < n; k++) out[k] = list[k] < table_rows ? *row_slots(s, list[k]) : 0;
 }
 
 /* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. */
@@ -132,8 +132,7 @@ static inline void gather_columns(const source *s, const gdn_partition *p, int32
 {
     for (int32_t k = 0; k < p->num_spec; k++, out += columns) {
         int32_t row = p->spec_rows ? p->spec_rows[k] : k;
-        if (row < table_rows)
-            memcpy(out, row_cells(s, row), (size_t)columns * sizeof *out);
+        if (row < table_rows) memcpy(out, row_slots(s, row), (size_t)columns * sizeof *out);
         else
             memset(out, 0, (size_t)columns * sizeof *out);
     }
@@ -152,7 +151,7 @@ static void gather_spec(const source *s, const gdn_partition *p, int32_t table_r
 static void gather_repeated(const source *s, const gdn_partition *p, int32_t table_rows, int32_t *out)
 {
     for (int32_t k = 0; k < p->num_spec; k++) {
-        int32_t row = p->spec_rows ? p->spec_rows[k] : k, value = row < table_rows ? *row_cells(s, row) : 0;
+        int32_t row = p->spec_rows ? p->spec_rows[k] : k, value = row < table_rows ? *row_slots(s, row) : 0;
         for (int32_t c = 0; c < p->state_columns; c++) *out++ = value;
     }
 }
@@ -171,7 +170,7 @@ static void gather_reads(const source *s, const int32_t *read_column, const int3
     source whole_rows = { s->table, s->own, s->table_row, NULL };
     for (int32_t k = 0; k < n; k++) {
         int32_t row = list ? list[k] : k, column = read_column[row];
-        out[k] = column < 0 ? 0 : row_cells(&whole_rows, row)[column];
+        out[k] = column < 0 ? 0 : row_slots(&whole_rows, row)[column];
     }
 }
 
@@ -181,7 +180,7 @@ static void gather_checkpoints(const source *s, const gdn_partition *p, int32_t 
     source whole_rows = { s->table, s->own, s->table_row, NULL };
     for (int32_t k = 0; k < p->num_kept_rows; k++) {
         int32_t row = p->non_spec_rows ? p->non_spec_rows[k] : k;
-        out[k] = p->checkpoint_offset[k] ? row_cells(&whole_rows, row)[p->checkpoint_column[k]] : pad;
+        out[k] = p->checkpoint_offset[k] ? row_slots(&whole_rows, row)[p->checkpoint_column[k]] : pad;
     }
 }
 

@@ -3,8 +3,8 @@
 
 #include "base/fields.h"
 
-static gdn_status judge(const gdn_settings *settings, const gdn_partition *p, const gdn_step *step, int32_t i,
-                        gdn_error *error)
+static gdn_status validate_row(const gdn_settings *settings, const gdn_partition *p, const gdn_step *step, int32_t i,
+                               gdn_error *error)
 {
     int32_t at = step->checkpoint_len[i], q = step->query_len[i], s = step->seq_len[i];
     if (i >= p->rows) GDN_REFUSE(error, "rows[%d].checkpoint_len = %d, want 0 in a padding row", i, at);
@@ -27,7 +27,7 @@ gdn_status gdn_strict_checkpoints(const gdn_settings *settings, const gdn_partit
                                   gdn_error *error)
 {
     for (int32_t i = 0; i < step->table_rows; i++) {
-        gdn_status status = step->checkpoint_len[i] ? judge(settings, p, step, i, error) : GDN_OK;
+        gdn_status status = step->checkpoint_len[i] ? validate_row(settings, p, step, i, error) : GDN_OK;
         if (status) return status;
     }
     return GDN_OK;

@@ -51,7 +51,7 @@ GDN_WIDE static int32_t count_ordinary(const limits *l, const gdn_step *step, co
     return i;
 }
 
-static gdn_status judge_row(const limits *l, const gdn_step *step, int32_t i, gdn_error *error)
+static gdn_status validate_row(const limits *l, const gdn_step *step, int32_t i, gdn_error *error)
 {
     int32_t q = step->query_len[i], s = step->seq_len[i], d = step->num_draft_tokens[i];
     int32_t a = step->num_accepted_tokens[i], done = step->prompt_done[i];
@@ -68,7 +68,7 @@ static gdn_status judge_row(const limits *l, const gdn_step *step, int32_t i, gd
     return GDN_OK;
 }
 
-static gdn_status judge_column(const limits *l, const gdn_step *step, int32_t i, int32_t column, gdn_error *error)
+static gdn_status validate_column(const limits *l, const gdn_step *step, int32_t i, int32_t column, gdn_error *error)
 {
     int32_t fresh = step->seq_len[i] == step->query_len[i];
     if (fresh ? column == -1 : column >= 0 && column < l->cols) return GDN_OK;
@@ -82,14 +82,14 @@ static gdn_status judge_column(const limits *l, const gdn_step *step, int32_t i,
 }
 
 /* Rows in front of `from` are decodes. */
-static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from, int32_t rows,
-                             const int32_t *read_column, gdn_error *error)
+static gdn_status validate_rows(const limits *l, const gdn_step *step, int32_t from, int32_t rows,
+                                const int32_t *read_column, gdn_error *error)
 {
     static const char *const NAMES[] = { "a decode", "a short extend", "a long extend", "a first chunk" };
     int32_t previous = 0;
     for (int32_t i = from; i < rows; i++) {
-        gdn_status status = judge_row(l, step, i, error);
-        if (!status) status = judge_column(l, step, i, read_column[i], error);
+        gdn_status status = validate_row(l, step, i, error);
+        if (!status) status = validate_column(l, step, i, read_column[i], error);
         if (status) return status;
         int32_t here = gdn_row_order(step->query_len[i], step->seq_len[i] == step->query_len[i], step->prompt_done[i],
                                   l->threshold);
@@ -102,7 +102,7 @@ static gdn_status judge_rows(const limits *l, const gdn_step *step, int32_t from
 }
 
 /* Padding that the host wrote itself; what the build made needs no check. */
-static gdn_status judge_padding(const gdn_partition *p, const gdn_step *step, gdn_error *error)
+static gdn_status validate_padding(const gdn_partition *p, const gdn_step *step, gdn_error *error)
 {
     for (int32_t i = p->rows; i < step->table_rows; i++) {
         if (step->seq_len[i] != 0)
@@ -124,8 +124,8 @@ gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings 
     int32_t decodes = p->speculative ? p->rows : p->num_decodes;
     while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills with speculative rows */
     int32_t ordinary = count_ordinary(&l, step, indices->read_column, decodes);
-    gdn_status status = judge_rows(&l, step, ordinary, p->rows, indices->read_column, error);
-    if (!status) status = judge_padding(p, step, error);
+    gdn_status status = validate_rows(&l, step, ordinary, p->rows, indices->read_column, error);
+    if (!status) status = validate_padding(p, step, error);
     if (!status && p->checkpoints_asked) status = gdn_strict_checkpoints(settings, p, step, error);
     return status;
 }

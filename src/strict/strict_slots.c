@@ -10,8 +10,8 @@ static inline int are_slots(const int32_t *values, int32_t n, int32_t slots)
     return highest < (uint32_t)(slots - 1) || n == 0;
 }
 
-static gdn_status judge_slots(const gdn_slot_users *k, const gdn_step *step, int32_t i, int32_t read_column,
-                              int32_t slots, int32_t group, gdn_error *error)
+static gdn_status validate_slots(const gdn_slot_users *k, const gdn_step *step, int32_t i, int32_t read_column,
+                                 int32_t slots, int32_t group, gdn_error *error)
 {
     int32_t row = gdn_slot_users_row(k, i), written = gdn_slot_users_written(k, step, i);
     for (int32_t c = 0; c < k->columns; c++) {
@@ -50,7 +50,7 @@ static gdn_status check_slots(const gdn_slot_users *k, const gdn_step *step, con
                               int32_t group, gdn_error *error)
 {
     for (int32_t i = find_doubtful(k, slots); i < k->rows; i++) {
-        gdn_status status = judge_slots(k, step, i, read_column[gdn_slot_users_row(k, i)], slots, group, error);
+        gdn_status status = validate_slots(k, step, i, read_column[gdn_slot_users_row(k, i)], slots, group, error);
         if (status) return status;
     }
     return GDN_OK;

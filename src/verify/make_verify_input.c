@@ -20,7 +20,7 @@ static uint32_t find_misshapen(const gdn_metadata *m, const gdn_shapes *shapes)
     return GDN_NUM_FIELDS;
 }
 
-static void plan_rows(gdn_verify_plan *p, const gdn_settings *settings, const gdn_metadata *m, const gdn_shapes *s)
+static void set_rows(gdn_verify_input *p, const gdn_settings *settings, const gdn_metadata *m, const gdn_shapes *s)
 {
     int32_t n = m->non_spec_query_start_loc.shape[0] - 1, longest = settings->config.max_num_batched_tokens;
     int32_t plain = !s->speculative, spec_tokens = m->num_spec_decode_tokens, first = plain && m->num_prefills != 0;
@@ -56,7 +56,7 @@ static void plan_rows(gdn_verify_plan *p, const gdn_settings *settings, const gd
 }
 
 /* Every class is there, decodes next to speculative rows too, and tensors do not tell how many rows are real. */
-static void plan_bucket(gdn_verify_plan *p, const gdn_metadata *m)
+static void set_bucket(gdn_verify_input *p, const gdn_metadata *m)
 {
     const int32_t live[GDN_LIVE_COUNTS] = { m->num_prefills,           m->num_prefill_tokens,
                                             m->num_decodes,            m->num_decode_tokens,
@@ -72,7 +72,7 @@ static void plan_bucket(gdn_verify_plan *p, const gdn_metadata *m)
     p->bucket_tokens = m->num_actual_tokens;
 }
 
-static void plan_fields(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *m)
+static void set_fields(gdn_verify_input *p, const gdn_settings *settings, const gdn_arena *arena, const gdn_metadata *m)
 {
     uint32_t num_groups = (uint32_t)settings->config.num_groups;
     int32_t BOUND = settings->config.query_start_loc_dtype;
@@ -98,7 +98,7 @@ static void plan_fields(gdn_verify_plan *p, const gdn_settings *settings, const 
 }
 
 /* Blocks for a device: each field's elements, then each buffer's unused memory. */
-static void plan_blocks(gdn_verify_plan *p)
+static void set_blocks(gdn_verify_input *p)
 {
     p->blocks = 0;
     for (uint32_t s = 0; s < 2 * GDN_NUM_FIELDS; s++) {
@@ -111,18 +111,18 @@ static void plan_blocks(gdn_verify_plan *p)
     }
 }
 
-uint32_t gdn_verify_plan_make(gdn_verify_plan *p, const gdn_settings *settings, const gdn_arena *arena,
-                              const gdn_metadata *meta)
+uint32_t gdn_make_verify_input(gdn_verify_input *p, const gdn_settings *settings, const gdn_arena *arena,
+                               const gdn_metadata *meta)
 {
     gdn_shapes shapes;
     gdn_shapes_expect(&shapes, settings, meta);
     uint32_t misshapen = settings->config.check ? find_misshapen(meta, &shapes) : GDN_NUM_FIELDS;
-    plan_fields(p, settings, arena, meta);
+    set_fields(p, settings, arena, meta);
     if (misshapen < GDN_NUM_FIELDS || !settings->config.check)
         for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) p->fields[f] = (gdn_verify_tensor){ 0 };
-    plan_rows(p, settings, meta, &shapes);
+    set_rows(p, settings, meta, &shapes);
     p->has_bucket = shapes.has_bucket;
-    if (p->has_bucket) plan_bucket(p, meta);
-    plan_blocks(p);
+    if (p->has_bucket) set_bucket(p, meta);
+    set_blocks(p);
     return misshapen;
 }

@@ -31,7 +31,7 @@ _Static_assert(GDN_CHECK_LIVE < 1 << GDN_FOUND_ELEMENT,
 #endif
 
 /* Of one step's violations the lowest word stays, whatever the order of threads; of several steps', the first. */
-GDN_RULE void gdn_report(const gdn_verify_plan *c, uint32_t field, uint32_t group, uint32_t i, int32_t code)
+GDN_RULE void gdn_report(const gdn_verify_input *c, uint32_t field, uint32_t group, uint32_t i, int32_t code)
 {
     uint64_t word = (uint64_t)(c->step & 0xffff) << GDN_FOUND_STEP | (uint64_t)field << GDN_FOUND_FIELD |
                     (uint64_t)group << GDN_FOUND_GROUP | (uint64_t)i << GDN_FOUND_ELEMENT | (uint64_t)code;
@@ -54,7 +54,7 @@ _Static_assert(64 - GDN_CLAIM_STAMP == 30, "verify_input.h: a slot's word has 30
 
 /* Row `number` writes or reads the slot. Writers and readers come in any order, and the later one sees the earlier:
  * 0 where another row writes it, or this one writes what another uses. Rows may read a slot together. */
-GDN_RULE int32_t gdn_claim_slot(const gdn_verify_plan *c, uint32_t group, uint64_t slot, uint32_t number,
+GDN_RULE int32_t gdn_claim_slot(const gdn_verify_input *c, uint32_t group, uint64_t slot, uint32_t number,
                                 int32_t writes)
 {
     if (!c->claims) return 1;
@@ -75,7 +75,7 @@ GDN_RULE int32_t gdn_claim_slot(const gdn_verify_plan *c, uint32_t group, uint64
 }
 
 /* Stamps come again after 2^30 checks. Until then each claim that is out of date has been cleared, one a check. */
-GDN_RULE void gdn_forget_claim(const gdn_verify_plan *c)
+GDN_RULE void gdn_forget_claim(const gdn_verify_input *c)
 {
     if (!c->claimable) return;
     uint64_t *claim = (uint64_t *)(uintptr_t)c->claims + c->stamp % c->claimable, was = *(volatile uint64_t *)claim;

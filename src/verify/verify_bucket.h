@@ -6,7 +6,7 @@
 #include "verify/verify_chunks.h"
 
 /* The row whose tokens, or chunks, contain `at`, if the boundaries rise. */
-GDN_RULE int64_t gdn_row_of(const gdn_verify_plan *c, uint32_t boundaries, int64_t at)
+GDN_RULE int64_t gdn_row_of(const gdn_verify_input *c, uint32_t boundaries, int64_t at)
 {
     int64_t low = 0, high = (int64_t)c->fields[boundaries].elements - 1;
     while (high - low > 1) {
@@ -18,7 +18,7 @@ GDN_RULE int64_t gdn_row_of(const gdn_verify_plan *c, uint32_t boundaries, int64
 }
 
 /* Element i of a class's copy of the non-spec rows, which has rows `first` .. `first` + rows - 1 and then padding. */
-GDN_RULE int32_t gdn_verify_copy(const gdn_verify_plan *c, uint32_t field, uint32_t whole, uint32_t group, int64_t i,
+GDN_RULE int32_t gdn_verify_copy(const gdn_verify_input *c, uint32_t field, uint32_t whole, uint32_t group, int64_t i,
                                  int64_t first, int64_t rows, int64_t pad)
 {
     int64_t value = gdn_at(c, field, group, i);
@@ -27,7 +27,7 @@ GDN_RULE int32_t gdn_verify_copy(const gdn_verify_plan *c, uint32_t field, uint3
 }
 
 /* Its boundaries: those of the non-spec rows from `first` to `last`, which padding repeats. */
-GDN_RULE int32_t gdn_verify_copied_bound(const gdn_verify_plan *c, uint32_t field, int64_t i, int64_t first,
+GDN_RULE int32_t gdn_verify_copied_bound(const gdn_verify_input *c, uint32_t field, int64_t i, int64_t first,
                                          int64_t last)
 {
     int64_t at = first + i < last ? first + i : last;
@@ -36,14 +36,14 @@ GDN_RULE int32_t gdn_verify_copied_bound(const gdn_verify_plan *c, uint32_t fiel
 }
 
 /* GDN_TOKEN_* of a token of a class's list. */
-GDN_RULE int64_t gdn_listed_class(const gdn_verify_plan *c, int32_t spec, int64_t i)
+GDN_RULE int64_t gdn_listed_class(const gdn_verify_input *c, int32_t spec, int64_t i)
 {
     return spec ? GDN_TOKEN_SPEC : i < c->decode_tokens ? GDN_TOKEN_DECODE : GDN_TOKEN_PREFILL;
 }
 
 /* A list rises, by one within a row, through tokens of its class; then it names none. With the classes of all tokens
  * that leaves no other list. */
-GDN_RULE int32_t gdn_verify_listed(const gdn_verify_plan *c, uint32_t field, int64_t i)
+GDN_RULE int32_t gdn_verify_listed(const gdn_verify_input *c, uint32_t field, int64_t i)
 {
     int32_t spec = field == GDN_FIELD_spec_token_indx;
     const gdn_verify_rows *r = &c->rows[spec];
@@ -56,7 +56,7 @@ GDN_RULE int32_t gdn_verify_listed(const gdn_verify_plan *c, uint32_t field, int
 }
 
 /* With lists, they ask for the class of each token that they name, and together name every one. */
-GDN_RULE int32_t gdn_verify_class(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_class(const gdn_verify_input *c, int64_t i)
 {
     int64_t told = GDN_AT(token_class, i);
     if (i >= c->tokens) return told == GDN_TOKEN_PADDING ? 0 : GDN_CHECK_PADDING;
@@ -64,13 +64,13 @@ GDN_RULE int32_t gdn_verify_class(const gdn_verify_plan *c, int64_t i)
     return told >= GDN_TOKEN_SPEC && told <= GDN_TOKEN_PREFILL ? 0 : GDN_CHECK_CLASS;
 }
 
-GDN_RULE int32_t gdn_verify_live(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_live(const gdn_verify_input *c, int64_t i)
 {
     return i < GDN_LIVE_COUNTS && GDN_AT(live_counts, i) == c->live[i] ? 0 : GDN_CHECK_LIVE;
 }
 
 /* Pairs (prefill, chunk of it): no prefill is empty. Then the row that always is. */
-GDN_RULE int32_t gdn_verify_bucket_chunk(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_bucket_chunk(const gdn_verify_input *c, int64_t i)
 {
     int64_t at = GDN_AT(chunk_indices, i), chunk = i / 2, second = i % 2;
     int64_t chunks = GDN_AT(chunk_offsets, (int64_t)c->fields[GDN_FIELD_chunk_offsets].elements - 1);
@@ -81,7 +81,7 @@ GDN_RULE int32_t gdn_verify_bucket_chunk(const gdn_verify_plan *c, int64_t i)
 }
 
 /* Answers for the fields that are not as elsewhere; -1: this one is. */
-GDN_RULE int32_t gdn_verify_in_bucket(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i)
+GDN_RULE int32_t gdn_verify_in_bucket(const gdn_verify_input *c, uint32_t field, uint32_t group, int64_t i)
 {
     int64_t decodes = c->decodes, rows = c->rows[GDN_VERIFY_NON_SPEC].real, prefills = rows - decodes;
     switch (field) {

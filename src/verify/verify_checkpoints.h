@@ -6,7 +6,7 @@
 #include "verify/verify_rows.h"
 
 /* Within the row, and on the grid of the configuration and of the plan. */
-GDN_RULE int32_t gdn_verify_kept_offset(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_offset(const gdn_verify_input *c, int64_t i)
 {
     int64_t offset = GDN_AT(checkpoint_offsets, i);
     if (offset == 0) return 0;
@@ -14,7 +14,7 @@ GDN_RULE int32_t gdn_verify_kept_offset(const gdn_verify_plan *c, int64_t i)
     return offset % c->kept_grid == 0 && (!c->kept_every || offset % c->kept_every == 0) ? 0 : GDN_CHECK_CHECKPOINT;
 }
 
-GDN_RULE int32_t gdn_verify_kept_state(const gdn_verify_plan *c, uint32_t group, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_state(const gdn_verify_input *c, uint32_t group, int64_t i)
 {
     int64_t slot = gdn_at(c, GDN_FIELD_checkpoint_state_indices, group, i);
     if (GDN_AT(checkpoint_offsets, i) == 0) return slot == c->pad_slot ? 0 : GDN_CHECK_CHECKPOINT;
@@ -26,14 +26,14 @@ GDN_RULE int32_t gdn_verify_kept_state(const gdn_verify_plan *c, uint32_t group,
 }
 
 /* The chunk that begins at the offset, of all prefills' chunks. */
-GDN_RULE int32_t gdn_verify_kept_chunk(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_chunk(const gdn_verify_input *c, int64_t i)
 {
     int64_t offset = GDN_AT(checkpoint_offsets, i), want = -1;
     if (offset != 0 && offset % GDN_CHUNK == 0) want = gdn_plus(GDN_AT(chunk_offsets, i), offset / GDN_CHUNK);
     return GDN_AT(checkpoint_chunk, i) == want ? 0 : GDN_CHECK_CHECKPOINT;
 }
 
-GDN_RULE int32_t gdn_verify_kept_start(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_start(const gdn_verify_input *c, int64_t i)
 {
     int64_t at = GDN_AT(checkpoint_cu_starts, i);
     if (i == 0) return at == 0 ? 0 : GDN_CHECK_CHECKPOINT;
@@ -43,7 +43,7 @@ GDN_RULE int32_t gdn_verify_kept_start(const gdn_verify_plan *c, int64_t i)
     return is_last && at != c->num_checkpoints ? GDN_CHECK_CHECKPOINT : 0;
 }
 
-GDN_RULE int32_t gdn_verify_kept_row(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_kept_row(const gdn_verify_input *c, int64_t i)
 {
     int64_t offset = GDN_AT(checkpoint_offsets, i), prefill = i - c->kept_others, want = 0;
     if (offset != 0 && prefill >= 0)

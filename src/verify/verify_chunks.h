@@ -5,7 +5,7 @@
 
 #include "verify/verify_rows.h"
 
-GDN_RULE int32_t gdn_verify_chunk_start(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_chunk_start(const gdn_verify_input *c, int64_t i)
 {
     const gdn_verify_tensor *t = &c->fields[GDN_FIELD_chunk_offsets];
     int64_t at = GDN_AT(chunk_offsets, i), chunks = c->fields[GDN_FIELD_chunk_indices].elements / 2;
@@ -16,7 +16,7 @@ GDN_RULE int32_t gdn_verify_chunk_start(const gdn_verify_plan *c, int64_t i)
 }
 
 /* The row whose chunks contain chunk i, if chunk_offsets rise. */
-GDN_RULE int64_t gdn_chunk_row(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int64_t gdn_chunk_row(const gdn_verify_input *c, int64_t i)
 {
     int64_t low = 0, high = (int64_t)c->fields[GDN_FIELD_chunk_offsets].elements - 1;
     while (high - low > 1) {
@@ -28,7 +28,7 @@ GDN_RULE int64_t gdn_chunk_row(const gdn_verify_plan *c, int64_t i)
 }
 
 /* Pairs (row among those with chunks, chunk of the row): the first counts on where the second is 0. */
-GDN_RULE int32_t gdn_verify_chunk(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_chunk(const gdn_verify_input *c, int64_t i)
 {
     int64_t at = GDN_AT(chunk_indices, i), chunk = i / 2;
     if (i % 2) return chunk == gdn_plus(at, GDN_AT(chunk_offsets, gdn_chunk_row(c, chunk))) ? 0 : GDN_CHECK_CHUNKS;
@@ -37,13 +37,13 @@ GDN_RULE int32_t gdn_verify_chunk(const gdn_verify_plan *c, int64_t i)
 }
 
 /* Are rows `from` .. `to` - 1 empty? */
-GDN_RULE int32_t gdn_no_tokens(const gdn_verify_plan *c, int64_t from, int64_t to)
+GDN_RULE int32_t gdn_no_tokens(const gdn_verify_input *c, int64_t from, int64_t to)
 {
     int64_t a = GDN_AT(non_spec_query_start_loc, from), b = GDN_AT(non_spec_query_start_loc, to);
     return a == b && a != INT64_MIN;
 }
 
-GDN_RULE int64_t gdn_tiles_of(const gdn_verify_plan *c, int64_t row)
+GDN_RULE int64_t gdn_tiles_of(const gdn_verify_input *c, int64_t row)
 {
     int64_t tokens = gdn_tokens_of(c, GDN_FIELD_non_spec_query_start_loc, row);
     return tokens == INT64_MAX ? 0 : gdn_parts(tokens, GDN_TILE);
@@ -51,7 +51,7 @@ GDN_RULE int64_t gdn_tiles_of(const gdn_verify_plan *c, int64_t row)
 
 /* Both conv1d tables at once: tile i belongs to a row that has it, goes on where tile i - 1 ended, and the last
  * one ends the last row. The first half of a table longer than the shortest is tiles and nothing else. */
-GDN_RULE int32_t gdn_verify_tile(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_tile(const gdn_verify_input *c, int64_t i)
 {
     int64_t rows = c->rows[GDN_VERIFY_NON_SPEC].real, half = c->fields[GDN_FIELD_batch_ptr].elements / 2;
     int64_t row = GDN_AT(batch_ptr, i), tile = GDN_AT(token_chunk_offset_ptr, i);
@@ -72,7 +72,7 @@ GDN_RULE int32_t gdn_verify_tile(const gdn_verify_plan *c, int64_t i)
 }
 
 /* The prefills alone repeat what all non-spec rows have, without the decodes in front. */
-GDN_RULE int32_t gdn_verify_prefills(const gdn_verify_plan *c, uint32_t field, uint32_t whole, uint32_t group,
+GDN_RULE int32_t gdn_verify_prefills(const gdn_verify_input *c, uint32_t field, uint32_t whole, uint32_t group,
                                      int64_t i, int64_t less)
 {
     return gdn_plus(gdn_at(c, field, group, i), less) == gdn_at(c, whole, group, c->first_prefill + i) ? 0

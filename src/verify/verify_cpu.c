@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static void check_field(const gdn_verify_plan *c, uint32_t field)
+static void check_field(const gdn_verify_input *c, uint32_t field)
 {
     const gdn_verify_tensor *t = &c->fields[field];
     for (uint32_t g = 0; g < t->groups; g++) {
@@ -24,7 +24,7 @@ static void poison_buffer(const gdn_unused *u)
         memset((char *)(uintptr_t)u->buffer + (size_t)g * u->stride + u->used, 0xa5, u->bytes - u->used);
 }
 
-void gdn_verify_cpu(const gdn_verify_plan *c)
+void gdn_verify_cpu(const gdn_verify_input *c)
 {
     gdn_forget_claim(c);
     for (uint32_t f = 0; f < GDN_NUM_FIELDS; f++) check_field(c, f);

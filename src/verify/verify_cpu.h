@@ -4,6 +4,6 @@
 
 #include "verify/verify_input.h"
 
-void gdn_verify_cpu(const gdn_verify_plan *checks);
+void gdn_verify_cpu(const gdn_verify_input *input);
 
 #endif

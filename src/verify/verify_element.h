@@ -7,7 +7,7 @@
 #include "verify/verify_chunks.h"
 
 /* spec_before: what gdn_verify_mask wants, for elements of the mask alone. */
-GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i,
+GDN_RULE int32_t gdn_verify_element(const gdn_verify_input *c, uint32_t field, uint32_t group, int64_t i,
                                     int64_t spec_before)
 {
     int32_t code = c->has_bucket ? gdn_verify_in_bucket(c, field, group, i) : -1;
@@ -47,7 +47,7 @@ GDN_RULE int32_t gdn_verify_element(const gdn_verify_plan *c, uint32_t field, ui
 }
 
 /* Mask bits set in front of row i, eight rows at a time. */
-GDN_RULE int64_t gdn_spec_before(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int64_t gdn_spec_before(const gdn_verify_input *c, int64_t i)
 {
     const unsigned char *mask = (const unsigned char *)(uintptr_t)c->fields[GDN_FIELD_spec_sequence_masks].data;
     int64_t n = 0, at = 0;
@@ -82,7 +82,7 @@ GDN_RULE uint32_t gdn_stretches(const gdn_unused *u)
     return (u->bytes + GDN_UNUSED_STRETCH - 1) / GDN_UNUSED_STRETCH - gdn_first_stretch(u);
 }
 
-GDN_RULE void gdn_verify_block(const gdn_verify_plan *c, uint32_t block, uint32_t thread)
+GDN_RULE void gdn_verify_block(const gdn_verify_input *c, uint32_t block, uint32_t thread)
 {
     uint32_t s = 0;
     for (uint32_t i = 1; i < 2 * GDN_NUM_FIELDS; i++) s += block >= c->first_block[i];

@@ -32,7 +32,7 @@ typedef struct gdn_verify_rows {
     uint32_t boundaries;         /* GDN_FIELD_* */
 } gdn_verify_rows;
 
-typedef struct gdn_verify_plan {
+typedef struct gdn_verify_input {
     uint64_t found;          /* uint64_t, see gdn_report */
     uint64_t claims;         /* uint64_t [groups, most_slots], see gdn_claim_slot; 0: uses of slots are not recorded */
     uint64_t most_slots, claimable; /* of a pool; claims in all */
@@ -61,6 +61,6 @@ typedef struct gdn_verify_plan {
     gdn_unused unused[GDN_NUM_FIELDS];
     uint32_t first_block[2 * GDN_NUM_FIELDS]; /* of each field's elements, then of each buffer's unused memory */
     uint32_t blocks;
-} gdn_verify_plan;
+} gdn_verify_input;
 
 #endif

@@ -10,7 +10,7 @@
 enum { GDN_VERIFY_NON_SPEC, GDN_VERIFY_SPEC };
 
 /* Element i of a group's array; INT64_MIN, which no tensor holds, where there is none. */
-GDN_RULE int64_t gdn_at(const gdn_verify_plan *c, uint32_t field, uint32_t group, int64_t i)
+GDN_RULE int64_t gdn_at(const gdn_verify_input *c, uint32_t field, uint32_t group, int64_t i)
 {
     const gdn_verify_tensor *t = &c->fields[field];
     uintptr_t array = (uintptr_t)t->data + (uintptr_t)group * t->stride;
@@ -23,7 +23,7 @@ GDN_RULE int64_t gdn_at(const gdn_verify_plan *c, uint32_t field, uint32_t group
 #define GDN_AT(name, i) gdn_at(c, GDN_FIELD_##name, 0, i)
 
 /* Tokens of a row by its class's boundaries; INT64_MAX where there is no such row. */
-GDN_RULE int64_t gdn_tokens_of(const gdn_verify_plan *c, uint32_t boundaries, int64_t row)
+GDN_RULE int64_t gdn_tokens_of(const gdn_verify_input *c, uint32_t boundaries, int64_t row)
 {
     int64_t from = gdn_at(c, boundaries, 0, row), to = gdn_at(c, boundaries, 0, row + 1);
     return from == INT64_MIN || to == INT64_MIN ? INT64_MAX : (int64_t)((uint64_t)to - (uint64_t)from);
@@ -42,7 +42,7 @@ GDN_RULE int64_t gdn_parts(int64_t tokens, int64_t size)
 
 /* Boundaries start at 0 and never fall, rows have as many tokens as their class allows, the last real row ends
  * where the class does, and padding repeats that. */
-GDN_RULE int32_t gdn_verify_boundary(const gdn_verify_plan *c, int32_t spec, int64_t i)
+GDN_RULE int32_t gdn_verify_boundary(const gdn_verify_input *c, int32_t spec, int64_t i)
 {
     const gdn_verify_rows *r = &c->rows[spec];
     int64_t at = gdn_at(c, r->boundaries, 0, i), n = i ? gdn_tokens_of(c, r->boundaries, i - 1) : 0;
@@ -57,7 +57,7 @@ GDN_RULE int32_t gdn_verify_boundary(const gdn_verify_plan *c, int32_t spec, int
 }
 
 /* Rows of both classes have numbers of their own among those who use slots. */
-GDN_RULE int32_t gdn_claimed(const gdn_verify_plan *c, int32_t spec, uint32_t group, int64_t row, int64_t slot,
+GDN_RULE int32_t gdn_claimed(const gdn_verify_input *c, int32_t spec, uint32_t group, int64_t row, int64_t slot,
                              int32_t writes)
 {
     uint32_t number = (uint32_t)row + (spec ? 0 : (uint32_t)c->rows[GDN_VERIFY_SPEC].real);
@@ -66,7 +66,7 @@ GDN_RULE int32_t gdn_claimed(const gdn_verify_plan *c, int32_t spec, uint32_t gr
 
 /* Slots to write: pad_slot_id on padding, and under strict slots of the pool with one user each. A speculative row
  * writes as many columns as it has tokens. */
-GDN_RULE int32_t gdn_verify_written(const gdn_verify_plan *c, uint32_t field, int32_t spec, uint32_t group, int64_t i)
+GDN_RULE int32_t gdn_verify_written(const gdn_verify_input *c, uint32_t field, int32_t spec, uint32_t group, int64_t i)
 {
     int64_t columns = spec ? c->columns : 1, row = i / columns, slot = gdn_at(c, field, group, i);
     if (row >= c->rows[spec].real) return slot == c->pad_slot ? 0 : GDN_CHECK_PADDING;
@@ -80,7 +80,7 @@ GDN_RULE int32_t gdn_verify_written(const gdn_verify_plan *c, uint32_t field, in
 }
 
 /* Slots to read, which only strict has: the null slot where a row starts from zeros, and nowhere else. */
-GDN_RULE int32_t gdn_verify_read(const gdn_verify_plan *c, uint32_t field, int32_t spec, uint32_t group, int64_t i)
+GDN_RULE int32_t gdn_verify_read(const gdn_verify_input *c, uint32_t field, int32_t spec, uint32_t group, int64_t i)
 {
     int64_t slot = gdn_at(c, field, group, i), initial = GDN_AT(has_initial_state, i);
     if (i >= c->rows[spec].real) return slot == c->pad_slot ? 0 : GDN_CHECK_PADDING;
@@ -91,14 +91,14 @@ GDN_RULE int32_t gdn_verify_read(const gdn_verify_plan *c, uint32_t field, int32
     return gdn_claimed(c, spec, group, i, slot, 0);
 }
 
-GDN_RULE int32_t gdn_verify_accepted(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_accepted(const gdn_verify_input *c, int64_t i)
 {
     int64_t accepted = GDN_AT(num_accepted_tokens, i);
     if (i >= c->rows[GDN_VERIFY_SPEC].real) return accepted == 1 ? 0 : GDN_CHECK_PADDING;
     return c->strict && (accepted < 1 || accepted > c->most_accepted) ? GDN_CHECK_ACCEPTED : 0;
 }
 
-GDN_RULE int32_t gdn_verify_shift(const gdn_verify_plan *c, int32_t spec, int64_t i)
+GDN_RULE int32_t gdn_verify_shift(const gdn_verify_input *c, int32_t spec, int64_t i)
 {
     if (spec) return GDN_AT(spec_conv_shift, i) + 1 == GDN_AT(num_accepted_tokens, i) ? 0 : GDN_CHECK_SHIFT;
     int64_t shift = GDN_AT(non_spec_conv_shift, i);
@@ -109,7 +109,7 @@ GDN_RULE int32_t gdn_verify_shift(const gdn_verify_plan *c, int32_t spec, int64_
 
 /* A mixed step's lists hold a row's tokens from where the rows before it end; between the first and the last of a
  * row they only rise (gdn_verify_token), so that nothing else fits in. */
-GDN_RULE int32_t gdn_verify_row_tokens(const gdn_verify_plan *c, int64_t row, int64_t spec_before, int32_t spec)
+GDN_RULE int32_t gdn_verify_row_tokens(const gdn_verify_input *c, int64_t row, int64_t spec_before, int32_t spec)
 {
     const gdn_verify_rows *r = &c->rows[spec];
     int64_t before = row - spec_before, k = spec ? spec_before : before;
@@ -123,7 +123,7 @@ GDN_RULE int32_t gdn_verify_row_tokens(const gdn_verify_plan *c, int64_t row, in
 }
 
 /* spec_before: mask bits set in front of row i. */
-GDN_RULE int32_t gdn_verify_mask(const gdn_verify_plan *c, int64_t i, int64_t spec_before)
+GDN_RULE int32_t gdn_verify_mask(const gdn_verify_input *c, int64_t i, int64_t spec_before)
 {
     int64_t mask = GDN_AT(spec_sequence_masks, i), masks = c->fields[GDN_FIELD_spec_sequence_masks].elements;
     if (mask != 0 && mask != 1) return GDN_CHECK_MASK;
@@ -136,7 +136,7 @@ GDN_RULE int32_t gdn_verify_mask(const gdn_verify_plan *c, int64_t i, int64_t sp
     return misplaced ? GDN_CHECK_MASK : 0;
 }
 
-GDN_RULE int32_t gdn_verify_token(const gdn_verify_plan *c, uint32_t field, int64_t i)
+GDN_RULE int32_t gdn_verify_token(const gdn_verify_input *c, uint32_t field, int64_t i)
 {
     int64_t at = gdn_at(c, field, 0, i);
     if (!c->mixed) return at == i ? 0 : GDN_CHECK_TOKENS;
@@ -144,7 +144,7 @@ GDN_RULE int32_t gdn_verify_token(const gdn_verify_plan *c, uint32_t field, int6
 }
 
 /* strict: decodes have a state; the first prefill is one because it is longer than a token, or has none. */
-GDN_RULE int32_t gdn_verify_initial(const gdn_verify_plan *c, int64_t i)
+GDN_RULE int32_t gdn_verify_initial(const gdn_verify_input *c, int64_t i)
 {
     int64_t initial = GDN_AT(has_initial_state, i);
     if (initial != 0 && initial != 1) return GDN_CHECK_INITIAL;

@@ -58,10 +58,10 @@ typedef struct operation {
     enum { NONE, LAUNCH, CHECK, BRING, COPY, SET, RECORD } kind;
     unsigned grid, shared;
     int kernel;
-    void *launch; /* gdn_launch, gdn_verify_plan or gdn_bring_plan */
+    void *launch; /* gdn_launch, gdn_verify_input or gdn_bring_plan */
     size_t launch_bytes;
     const unsigned char *ring;
-    uint32_t room;
+    uint32_t shared_bytes;
     void *to;
     const void *from;
     size_t bytes;

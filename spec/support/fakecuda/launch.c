@@ -17,20 +17,21 @@ static uint64_t multiplier(uint64_t n, uint64_t seed)
 
 static uint64_t seed;
 
-static void run_blocks(const gdn_launch *l, const unsigned char *payload, uint32_t room, unsigned grid, unsigned shared)
+static void run_blocks(const gdn_launch *l, const unsigned char *payload, uint32_t shared_bytes, unsigned grid,
+                       unsigned shared)
 {
-    unsigned char *staged = aligned_alloc(16, (shared + 31) / 16 * 16);
+    unsigned char *block_memory = aligned_alloc(16, (shared + 31) / 16 * 16);
     uint64_t a = multiplier(grid, seed);
     for (unsigned n = 0; n < grid; n++) {
         uint32_t block = (uint32_t)((a * n + seed) % grid), odd = (uint32_t)(2 * (seed + n) + 1); /* prime to 256 */
-        memset(staged, 0xee, shared);
+        memset(block_memory, 0xee, shared);
         for (uint32_t t = 0; t < GDN_THREADS; t++)
-            gdn_stage(&l->head, payload, room, block, (odd * t + n) % GDN_THREADS, staged);
+            gdn_copy_searched(&l->head, payload, shared_bytes, block, (odd * t + n) % GDN_THREADS, block_memory);
         for (uint32_t t = 0; t < GDN_THREADS; t++)
-            gdn_fill_element(&l->head, payload, room, block, (odd * 5 * t + block) % GDN_THREADS, staged);
+            gdn_fill_element(&l->head, payload, shared_bytes, block, (odd * 5 * t + block) % GDN_THREADS, block_memory);
     }
     seed++;
-    free(staged);
+    free(block_memory);
 }
 
 static void reach_launch(const gdn_head *h, const unsigned char *payload)
@@ -38,8 +39,8 @@ static void reach_launch(const gdn_head *h, const unsigned char *payload)
     if (find((uint64_t)(uintptr_t)payload, 1)) reach((uint64_t)(uintptr_t)payload); /* the bench may have copied it */
     reach(h->seq_lens);
     reach(h->accepted);
-    for (uint32_t i = 0; i < h->num_segments; i++) {
-        const gdn_segment *s = &h->segments[i];
+    for (uint32_t i = 0; i < h->num_outputs; i++) {
+        const gdn_output *s = &h->outputs[i];
         reach(s->out);
         for (uint32_t g = 0; s->kind == GDN_FILL_STATES && g < s->elements / s->per_group; g++) {
             gdn_group group;
@@ -56,12 +57,12 @@ void run_launch(const operation *o)
     const gdn_launch *launch = o->launch;
     const unsigned char *payload = o->ring ? o->ring : launch->payload;
     reach_launch(&launch->head, payload);
-    run_blocks(launch, payload, o->room, o->grid, o->shared);
+    run_blocks(launch, payload, o->shared_bytes, o->grid, o->shared);
 }
 
 void run_checks(const operation *o)
 {
-    const gdn_verify_plan *c = o->launch;
+    const gdn_verify_input *c = o->launch;
     unsigned grid = o->grid;
     uint64_t a = multiplier(grid, seed);
     reach(c->claims);
@@ -105,8 +106,9 @@ void run_bring(const operation *o)
 
 static const char *const KERNELS[NUM_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large",
                                                   "gdn_verify_all", "gdn_bring_all_states", "gdn_bring_all_windows" };
-static const size_t SIZES[NUM_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_verify_plan),
-                                           sizeof(gdn_bring_plan), sizeof(gdn_bring_plan) };
+static const size_t SIZES[NUM_KERNELS] = {
+    GDN_SMALL, GDN_MEDIUM, GDN_LARGE, sizeof(gdn_verify_input), sizeof(gdn_bring_plan), sizeof(gdn_bring_plan)
+};
 
 API int cuModuleGetFunction(void **out, void *module, const char *name)
 {
@@ -134,7 +136,7 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
     o.launch = aligned_alloc(16, o.launch_bytes);
     memcpy(o.launch, arguments[0], SIZES[kernel]);
     if (kernel < INSPECTOR) memcpy(&o.ring, arguments[1], sizeof o.ring);
-    if (kernel < INSPECTOR) memcpy(&o.room, arguments[2], sizeof o.room);
+    if (kernel < INSPECTOR) memcpy(&o.shared_bytes, arguments[2], sizeof o.shared_bytes);
     count.launches++;
     count.blocks += gx;
     return enqueue(s, o);
