@@ -154,7 +154,14 @@ function Builder:capture(inputs, stream)
   if stream ~= nil and not args.pointer(stream) then stream_error("capture", stream) end
   local rows, tokens = bucket.sizes(inputs)
   if not rows then error("gdnmeta.Builder:capture: " .. tokens, 2) end
-  local handle = opened(self, "capture") -- `inputs` may have closed it
+  opened(self, "capture") -- `inputs` may have closed it
+  return self:capture_bucket(rows, tokens, stream)
+end
+
+-- The same of sizes that have been checked, for an engine: without a table, which would be garbage.
+---@local
+function Builder:capture_bucket(rows, tokens, stream)
+  local handle = opened(self, "capture")
   local status = lib.gdn_capture_bucket(handle, rows, tokens, stream)
   if status ~= 0 then return status_message(handle, status) end
   return succeeded(self)

@@ -40,6 +40,12 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Engine:complete: now", function() engine:complete(step, 1 / 0) end)
     stands("gdnmeta.Engine:complete: step = 5", function() engine:complete(5, 1) end)
     stands("gdnmeta.Engine:complete: step = a table", function() engine:complete({}, 1) end)
+    local others = serve.engine "fcfs"
+    for _, stranger in ipairs { { num_rows = 0 }, others:step(0), others, step.batch,
+                                setmetatable({}, { __index = error }), setmetatable({}, getmetatable(step)) } do
+      stands("gdnmeta.Engine:complete: step = a ", function() engine:complete(stranger, 1) end)
+    end
+    others:close()
     stands("gdnmeta.Engine:complete: results", function() engine:complete(step, 1, 5) end)
     stands("gdnmeta.Engine:complete: results[2]", function() engine:complete(step, 1, { [2] = {} }) end)
     local results = { { accepted_drafts = 9 } }
@@ -108,6 +114,18 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.reorder: unknown", function() gdn.reorder { nope = 1 } end)
     stands('gdnmeta: no field', function() return gdn.bilder end)
     metrics:close()
+  end)
+
+  it("by the simulator", function()
+    local sim = gdn.sim
+    stands("sim.run: unknown option", function() sim.run { nope = 1 } end)
+    stands("sim.sweep: unknown option", function() sim.sweep { nope = 1 } end)
+    for _, wrong in ipairs { 5, {}, { 5 }, { {} }, { {}, {} }, { setup = 1 } } do
+      stands("gdnmeta.sim.report: runs = ", function() sim.report(wrong) end)
+      stands("gdnmeta.sim.compare: runs = ", function() sim.compare(wrong) end)
+      stands("gdnmeta.sim.fit: path = ", function() sim.fit(type(wrong) == "table" and wrong) end)
+    end
+    stands("gdnmeta.sim: no field", function() return sim.nope end)
   end)
 
   it("by a builder, its batches and what it built", function()

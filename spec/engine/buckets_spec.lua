@@ -167,6 +167,25 @@ describe("The step of an idle rank", function()
     engine:close()
   end)
 
+  it("makes no garbage", function()
+    local engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
+    local function run(n)
+      for _ = 1, n do
+        assert(engine:idle_step(2, 4))
+        assert(engine:idle_step(4, 64))
+      end
+    end
+    run(1000)
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    run(5000)
+    local grown = collectgarbage "count" - before
+    collectgarbage "restart"
+    assert.is_true(grown < 64, ("grew %.1f KB over 10000 steps"):format(grown)) -- 16 bytes each are 156
+    engine:close()
+  end)
+
   it("does not take the news of a step that was refused", function()
     local engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
     engine:submit(request(1, { prompt_tokens = 9 }))

@@ -16,7 +16,8 @@ local function check_size(name, value)
 end
 
 --- Build the empty step of a bucket: each row is padding, each slot the null slot, whatever the state tables
---- hold. Requests, slots and counters stay as they are; the step has no rows, and needs no `complete`.
+--- hold. Requests, slots and counters stay as they are; the step has no rows, and needs no `complete`. It makes
+--- no garbage.
 ---@param rows integer R of one of mixed_capture_sizes
 ---@param tokens integer T of the same one
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
@@ -39,7 +40,7 @@ function Engine:idle_step(rows, tokens, stream)
   end
   -- By the builder of the next step: outputs of a step in flight are another builder's.
   local builder = self.turn == 2 and self.second_builder or self.builder -- steps may have a recorder's
-  local metadata, message, code = builder:capture({ rows = rows, tokens = tokens }, stream)
+  local metadata, message, code = builder:capture_bucket(rows, tokens, stream)
   if not metadata then return nil, message, code end
   local step = self.rowless -- an object of its own: the next step's has news that are not told yet
   step:begin(self.step_number, self.now)
