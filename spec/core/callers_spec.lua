@@ -41,8 +41,8 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Engine:complete: step = 5", function() engine:complete(5, 1) end)
     stands("gdnmeta.Engine:complete: step = a table", function() engine:complete({}, 1) end)
     local others = serve.engine "fcfs"
-    for _, stranger in ipairs { { num_rows = 0 }, others:step(0), others, step.batch,
-                                setmetatable({}, { __index = error }), setmetatable({}, getmetatable(step)) } do
+    local fakes = { setmetatable({}, { __index = error }), setmetatable({}, getmetatable(step)) }
+    for _, stranger in ipairs { { num_rows = 0 }, others:step(0), others, step.batch, unpack(fakes) } do
       stands("gdnmeta.Engine:complete: step = a ", function() engine:complete(stranger, 1) end)
     end
     others:close()

@@ -16,8 +16,7 @@ local function check_size(name, value)
 end
 
 --- Build the empty step of a bucket: each row is padding, each slot the null slot, whatever the state tables
---- hold. Requests, slots and counters stay as they are; the step has no rows, and needs no `complete`. It makes
---- no garbage.
+--- hold. Requests, slots and counters stay as they are; the step has no rows, and needs no `complete`.
 ---@param rows integer R of one of mixed_capture_sizes
 ---@param tokens integer T of the same one
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
