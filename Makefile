@@ -144,10 +144,10 @@ lint: deps
 	@luajit scripts/words.lua
 	@awk 'length > 120 { print FILENAME ":" FNR ": " length " characters, want <= 120"; long = 1 } END { exit long }' \
 	  $$(git ls-files '*.[ch]' '*.cu' 2>/dev/null || echo $(SRC_C) $(SRC_H))
-	@$(MAKE) lib BUILD=build/werror WARN="$(WARN) -Werror"
+	@$(MAKE) -j$$(nproc) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
 asan-lib:
-	@$(MAKE) lib BUILD=build/asan OPT="-O1 -g -DGDN_DEBUG $(SAN)" LINK=
+	@$(MAKE) -j$$(nproc) lib BUILD=build/asan OPT="-O1 -g -DGDN_DEBUG $(SAN)" LINK=
 
 # GDN_CASES shrinks the random specs: both checkers run them many times slower. With 300 the whole of asan takes under
 # five minutes on two cores. Paths are absolute, for specs start programs in other folders.
@@ -203,7 +203,7 @@ $(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUIL
 	@$(FUZZ) -DFUZZ_READER='"fuzz/$*.lua"' $$(pkg-config --cflags luajit) -o $@ $< $$(pkg-config --libs luajit)
 fuzz: deps all
 	@scripts/deps clang libclang-rt-14-dev libluajit-5.1-dev pkg-config
-	@$(MAKE) $(FUZZERS)
+	@$(MAKE) -j$$(nproc) $(FUZZERS)
 	@GDNMETA_LIB=$$PWD/$(BUILD)/fuzz/libgdnmeta.so SEED="$(SEED)" RUNS="$(RUNS)" scripts/fuzz $(or $(TIME),60) $(FUZZERS)
 
 soak: deps all
@@ -259,7 +259,7 @@ help:
 	@echo 'make            build/libgdnmeta.so and its Lua declarations in lua/gdnmeta/native'
 	@echo 'make demo       three policies on one workload under load; TRACE=<file> replays a recorded one'
 	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
-	@echo 'make test       the specs and the conformance vectors'
+	@echo 'make test       the specs, as many files at a time as there are processors (SPEC_JOBS=), and the vectors'
 	@echo 'make lint       luacheck, retired words, and the C compiler with every warning an error'
 	@echo 'make test-gpu   the specs of the CUDA path, on a GPU (make test runs them on a fake driver: make fake)'
 	@echo 'make asan       make test under ASan and UBSan (asan-lib: only build/asan/libgdnmeta.so)'

@@ -56,7 +56,7 @@ end
 -- What else the Makefile asks of C: ASan and UBSan over the specs that are most about the file, allocations
 -- that fail, and threads that meet. Which of them notices?
 local function checked(tree, log, near)
-  local specs = ("asan GDN_CASES=100 SPECS='%s'"):format(table.concat(near, " "))
+  local specs = ("asan GDN_CASES=100 SPEC_JOBS=1 SPECS='%s'"):format(table.concat(near, " "))
   for _, targets in ipairs { specs, "faults", "tsan" } do
     if not make(tree, log, targets) then return "make " .. targets:match "%w+" end
   end
