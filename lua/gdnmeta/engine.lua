@@ -32,9 +32,14 @@ local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), t
 ---@field mixed_capture_sizes table[] buckets, { rows, tokens } each, ascending; empty where steps are none
 ---@field recording gdnmeta.Recording|boolean false: none
 local Engine = methods.Engine
+local PUBLIC = { builder = true, num_spec = true, step_number = true, stats = true, policy = true,
+                 policy_name = true, policy_enabled = true, async = true, mixed_capture_sizes = true,
+                 recording = true }
 methods.strict("Engine", Engine, nil, {
   policy_disabled = { "policy_enabled", function(self) return not self.policy_enabled end },
-})
+}, PUBLIC)
+local private = {} -- metatable of what an engine keeps to itself, and its parts work on
+methods.strict("Engine.private", private)
 for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
 
@@ -72,11 +77,11 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:submit(request)
-  change_rules.change(self, "submit")
+  self = change_rules.change(self, "submit")
   local problem
   request, problem = submit.read(request)
   if not request then error("gdnmeta.Engine:submit: " .. problem, 2) end
-  change_rules.change(self, "submit") -- a metamethod of the request may have closed it
+  change_rules.again(self, "submit") -- a metamethod of the request may have closed it
   local observer, i = self.observer, nil
   local refusal, code = submit.refusal(self, request)
   if not refusal then i, refusal, code = submit.add(self, request) end
@@ -99,7 +104,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:cancel(id)
-  change_rules.change(self, "cancel")
+  self = change_rules.change(self, "cancel")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(args.word(id)), EINVAL end
   submit.cancel(self, i)
@@ -164,7 +169,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  change_rules.change(self, "step")
+  self = change_rules.change(self, "step")
   check_now("step", now)
   check_stream(stream)
   if self.in_flight >= #self.steps then
@@ -236,7 +241,7 @@ function Engine:complete(step, now, results)
     old_names.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
     now, results = results, now
   end
-  change_rules.change(self, "complete")
+  self = change_rules.change(self, "complete")
   check_now("complete", now)
   if is_own(self, step) and step.num_rows == 0 then return true end
   check_step(self, step)
@@ -251,7 +256,7 @@ function Engine:complete(step, now, results)
     numbers, problem = results_in.read(step, results, self.default_drafts)
     -- Metamethods of the results may have closed or completed something, and the object may be that of a
     -- later step by now.
-    change_rules.change(self, "complete")
+    change_rules.again(self, "complete")
     check_step(self, step, number)
   end
   problem = problem or results_in.problem(step, numbers, self.num_spec)
@@ -284,14 +289,14 @@ local function engine(options)
   if not parsed then error("gdnmeta.engine: " .. problem, 2) end
   local self, message, code = construct.state(parsed)
   if not self then return nil, message, code end
-  setmetatable(self, Engine)
+  local made = setmetatable({ private = setmetatable(self, private) }, Engine)
   local ok
-  ok, message, code = self:set_policy(parsed.policy)
+  ok, message, code = made:set_policy(parsed.policy)
   if not ok then
     construct.release(self)
     return nil, message, code
   end
-  return self
+  return made
 end
 
 return engine

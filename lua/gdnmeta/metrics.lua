@@ -14,7 +14,7 @@ local EINVAL = tonumber(lib.GDN_EINVAL)
 local members = {}
 local metatable = {}
 
-local measured = setmetatable({}, { __mode = "k" }) -- engine -> its observer
+local measured = setmetatable({}, { __mode = "kv" }) -- private part of an engine -> its observer
 
 members.content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,7 +30,7 @@ end
 ---@return string
 function members:text()
   engine_of(self, "text")
-  return page(self.observer, self.labels)
+  return page(self.engine, self.observer, self.labels)
 end
 
 --- Count no more; the engine may get other metrics.
@@ -51,7 +51,7 @@ function metatable.__newindex(_, name)
 end
 
 function metatable:__tostring()
-  return ("gdnmeta.Metrics(%s)"):format(tostring(self.observer.engine))
+  return ("gdnmeta.Metrics(%s)"):format(tostring(self.engine))
 end
 
 --- gdn.metrics: count what happens in an engine from now on.
@@ -63,18 +63,19 @@ end
 ---@return integer? code
 ---@function metrics
 local function metrics(engine, given)
-  if type(engine) ~= "table" or not rawget(engine, "view") then
+  if type(engine) ~= "table" or getmetatable(engine) ~= methods.Engine then
     error("gdnmeta.metrics: want an engine of gdn.engine", 2)
   end
-  if engine.closed then error("gdnmeta.Engine: closed", 2) end
+  local e = engine.private
+  if e.closed then error("gdnmeta.Engine: closed", 2) end
   local o, problem = options.read(given)
   if not o then error("gdnmeta.metrics: " .. problem, 2) end
-  if engine.closed then error("gdnmeta.Engine: closed", 2) end -- by a metamethod of the options
-  if measured[engine] then return nil, "the engine has metrics already, close those first", EINVAL end
-  local self = setmetatable({ observer = observer.new(engine, o.classes), labels = o.labels }, metatable)
-  measured[engine] = self.observer
-  observers.add(engine, self.observer)
-  return self
+  if e.closed then error("gdnmeta.Engine: closed", 2) end -- by a metamethod of the options
+  if measured[e] then return nil, "the engine has metrics already, close those first", EINVAL end
+  local self = { engine = engine, observer = observer.new(e, o.classes), labels = o.labels }
+  measured[e] = self.observer
+  observers.add(e, self.observer)
+  return setmetatable(self, metatable)
 end
 
 return metrics

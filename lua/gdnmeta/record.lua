@@ -157,7 +157,7 @@ local function refusal(engine)
   end
 end
 
---- Record an engine: see Engine:record, which calls this and is called by a host.
+--- Record an engine: see Engine:record, which calls this and is called by a host. engine: its private part.
 ---@return table|nil recording
 ---@return string? message
 ---@return integer? code
@@ -165,7 +165,7 @@ function M.start(engine, path, options)
   options = options or {}
   local problem, max_bytes = options_problem(path, options)
   if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
-  change_rules.change(engine, "record", 4) -- a metamethod of the options may have closed it
+  change_rules.again(engine, "record", 4) -- a metamethod of the options may have closed it
   problem = refusal(engine)
   if problem then return nil, problem, EINVAL end
   local json, message = format.json()

@@ -5,7 +5,7 @@ local golden = require "spec.support.golden"
 
 -- Bytes of the arrays that hang on an engine. Columns of requests are one sum.
 local function arrays(engine)
-  local seen, list, columns = { [engine.builder] = true, [engine.second_builder] = true }, {}, 0
+  local seen, list, columns = { [engine.builder] = true, [engine.private.second_builder] = true }, {}, 0
   local function walk(name, value)
     if type(value) == "table" and not seen[value] then
       seen[value] = true

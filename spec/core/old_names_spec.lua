@@ -152,12 +152,14 @@ local NAMES = {
     function()
       local engine = engine_of()
       local first = assert(engine:complete(decode(engine), nil, 2))
-      return { first, engine:complete(assert(engine:step(3)), { a = { stop = true } }, 4), engine.now }
+      return { first, engine:complete(assert(engine:step(3)), { a = { stop = true } }, 4),
+               engine.private.now }
     end,
     function()
       local engine = engine_of()
       local first = assert(engine:complete(decode(engine), 2))
-      return { first, engine:complete(assert(engine:step(3)), 4, { a = { stop = true } }), engine.now }
+      return { first, engine:complete(assert(engine:step(3)), 4, { a = { stop = true } }),
+               engine.private.now }
     end },
   { "engine.policy_disabled", "engine.policy_enabled",
     function() return engine_of().policy_disabled end,
@@ -167,8 +169,8 @@ local NAMES = {
       return not engine.policy_enabled
     end },
   { "gdn.engine { drafts = }", "gdn.engine { default_drafts = }",
-    function() return assert(engine_of { drafts = 1 }).default_drafts end,
-    function() return assert(engine_of { default_drafts = 1 }).default_drafts end },
+    function() return assert(engine_of { drafts = 1 }).private.default_drafts end,
+    function() return assert(engine_of { default_drafts = 1 }).private.default_drafts end },
   { "plan:room()", "plan:left()",
     function() return left(function(plan) return plan:room() end) end,
     function() return left(function(plan) return plan:left() end) end },

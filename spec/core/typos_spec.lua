@@ -31,6 +31,14 @@ local METHODS = {
   reader = { "next", "close" }, layer = { "forward", "sequence", "extend" }, metrics = { "text", "close" },
 }
 
+-- In the annotations of the class.
+local function is_documented(name)
+  for line in io.lines "lua/gdnmeta/engine.lua" do
+    if line:find("---@field " .. name .. " ", 1, true) then return true end
+  end
+  return false
+end
+
 describe("An object", function()
   local all, engine
   before_each(function() all, engine = objects() end)
@@ -75,8 +83,14 @@ describe("An object", function()
 
   it("has the fields that are documented, whatever they hold", function()
     local step = all.step[2]
-    for _, name in ipairs { "stats", "policy", "num_spec", "builder", "policy_enabled", "in_flight" } do
+    for _, name in ipairs { "stats", "policy", "num_spec", "builder", "policy_enabled", "recording" } do
       assert.is_not_nil(engine[name])
+      raises(("gdnmeta.Engine: %q is read-only"):format(name), function() engine[name] = 1 end)
+    end
+    for name in pairs(engine.private) do -- what is not documented is of the engine's own files
+      if not is_documented(name) then
+        raises(("gdnmeta.Engine: no field %q"):format(name), function() return engine[name] end)
+      end
     end
     assert.is_nil(step.policy_seconds)
     assert.is_nil(step.build_seconds)

@@ -8,7 +8,7 @@ local AGAIN = { "a", "b", "c" }
 -- failures that were recorded.
 local function failures_of(spoil, options, of_builder, policy)
   local engine = serve.engine(policy or "decode_first", options, of_builder)
-  local plan, is_spoilt = engine.plan, false
+  local plan, is_spoilt = engine.private.plan, false
   local close = plan.close
   function plan.close(self)
     close(self)
@@ -51,7 +51,7 @@ local function lengthen(more)
   end
 end
 
-local function of_index(engine, id) return engine.requests.index[id] end
+local function of_index(engine, id) return engine.private.requests.index[id] end
 
 local SPECULATIVE, ALIGN = { num_speculative_tokens = 2 },
   { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8 }
@@ -68,13 +68,13 @@ local CASES = {
          { max_num_seqs = 1 } },
   I5 = { "tokens that are not known yet", lengthen(1) },
   I6 = { "drafts beyond the longest sequence", function(plan, e)
-    if plan.num_decodes == 0 or e.requests.drafts[plan.decodes[0]] < 2 then return false end
+    if plan.num_decodes == 0 or e.private.requests.drafts[plan.decodes[0]] < 2 then return false end
     plan.drafts[0] = 2
     return true
   end, { max_model_len = 23 }, SPECULATIVE },
   I7 = { "drafts that were not proposed", function(plan, e)
     if plan.num_decodes == 0 then return false end
-    plan.drafts[0] = e.requests.drafts[plan.decodes[0]] + 1
+    plan.drafts[0] = e.private.requests.drafts[plan.decodes[0]] + 1
     return true
   end, nil, SPECULATIVE },
   I9 = { "a chunk above the threshold", lengthen(1), { long_prefill_token_threshold = 8 } },
@@ -83,7 +83,7 @@ local CASES = {
   I13 = { "more slots than are free", function(plan, e) return add_chunk(plan, of_index(e, "b"), 1) end, nil,
           { num_slots = 2 } },
   I21 = { "an admission beside a preemption", function(plan, e)
-    return plan.num_chunks > 0 and e.num_running > 0 and add_victim(plan, e.running[0])
+    return plan.num_chunks > 0 and e.private.num_running > 0 and add_victim(plan, e.private.running[0])
   end, nil, nil, function(view, plan)
     for i in view:waiting() do
       if plan:admit(i) then return end
@@ -94,7 +94,7 @@ local CASES = {
     return plan.num_decodes > 0 and add_victim(plan, plan.decodes[0])
   end },
   I24 = { "nothing", function(plan, e)
-    plan:begin(e.max_num_batched_tokens, e.max_num_seqs, 0, 0, 0, 0)
+    plan:begin(e.private.max_num_batched_tokens, e.private.max_num_seqs, 0, 0, 0, 0)
     return true
   end },
 }

@@ -137,7 +137,7 @@ local STEPS = {
   end },
   I23 = { "a slot that is held once too often", function(_, engine)
     local lib = require "gdnmeta.native"
-    return lib.gdn_slots_share(engine.states.pools, 1, 1) == 0
+    return lib.gdn_slots_share(engine.private.states.pools, 1, 1) == 0
   end },
   I24 = { "nothing, while a request waits", function(step)
     step.num_rows, step.num_tokens = 0, 0
@@ -217,22 +217,22 @@ end)
 describe("The books catch an engine that", function()
   it("drafts beyond the longest sequence: I6", function()
     expect("I6", { max_model_len = 48 }, nil, "step", function(_, engine)
-      engine.token_limits.max_model_len = 60
+      engine.private.token_limits.max_model_len = 60
       return true
     end)
   end)
 
   it("keeps what a victim held: I22", function()
     expect("I22", { kv_tokens = 72 }, nil, "step", function(_, engine)
-      function engine.states.leave() end
+      function engine.private.states.leave() end
       return true
     end)
   end)
 
   it("gives back the slots of a victim, and not its attention cache: I23", function()
     expect("I23", { kv_tokens = 72 }, nil, "step", function(_, engine)
-      local leave = engine.states.leave
-      function engine.states.leave(states, i)
+      local leave = engine.private.states.leave
+      function engine.private.states.leave(states, i)
         states.free_kv = states.free_kv - 1
         return leave(states, i)
       end

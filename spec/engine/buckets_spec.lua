@@ -189,7 +189,7 @@ describe("The step of an idle rank", function()
   it("does not take the news of a step that was refused", function()
     local engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
     engine:submit(request(1, { prompt_tokens = 9 }))
-    local rows = engine.steps[1].rows
+    local rows = engine.private.steps[1].rows
     local canary = rows.query_len[-1]
     rows.query_len[-1] = 0 -- a write outside the batch
     assert.is_nil((engine:step(0)))

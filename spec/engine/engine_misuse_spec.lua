@@ -75,7 +75,7 @@ describe("A function of the host's that a step calls", function()
         assert.truthy(tostring(message):find(
           ("gdnmeta.Engine:%s: called by %s"):format(method, caller), 1, true), method .. tostring(message))
         assert.are.same({ 12, 12, 0, 0 }, { engine.stats.arrived, engine.stats.finished,
-                                            engine.stats.cancelled, engine.in_flight })
+                                            engine.stats.cancelled, engine.private.in_flight })
         engine:close()
         builder:close()
       end
@@ -86,7 +86,7 @@ describe("A function of the host's that a step calls", function()
       local builder = serve.builder()
       local options, caller = make(function()
         messages[1] = select(2, pcall(builder.close, builder))
-        messages[2] = select(2, pcall(function() engine.steps[1].batch:close() end))
+        messages[2] = select(2, pcall(function() engine.private.steps[1].batch:close() end))
       end)
       options.builder = builder
       engine = assert(gdn.engine(options))

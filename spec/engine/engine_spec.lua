@@ -70,7 +70,7 @@ describe("gdnmeta.engine", function()
     raises("chunked_prefill = false, want true with mamba_cache_mode align",
            { builder = align(), chunked_prefill = false })
     local engine = gdn.engine { builder = align() }
-    assert.are.equal(128, engine.token_limits.max_model_len)
+    assert.are.equal(128, engine.private.token_limits.max_model_len)
     engine:close()
   end)
 
@@ -123,7 +123,7 @@ describe("gdnmeta.engine", function()
     local function sizes(options, of_builder)
       options.builder = builder(of_builder)
       local engine = gdn.engine(options)
-      local list = engine.options.capture_sizes
+      local list = engine.private.options.capture_sizes
       engine:close()
       return list
     end
@@ -212,10 +212,10 @@ describe("Numbers of requests", function()
       end
     end)
     assert.is_true(seen.steps >= 500)
-    assert.is_true(engine.requests.used < 600)
-    assert.is_nil(next(engine.requests.index))
-    assert.is_nil(next(engine.requests.id))
-    assert.is_nil(next(engine.users.number))
+    assert.is_true(engine.private.requests.used < 600)
+    assert.is_nil(next(engine.private.requests.index))
+    assert.is_nil(next(engine.private.requests.id))
+    assert.is_nil(next(engine.private.users.number))
     engine:close()
   end)
 end)

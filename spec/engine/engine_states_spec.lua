@@ -42,7 +42,7 @@ describe("Preemption", function()
     local engine = serve.engine("fcfs", { kv_tokens = 80, kv_block_size = 16 })
     engine:submit(request(1, { prompt_tokens = 30, max_tokens = 40 }))
     engine:submit(request(2, { prompt_tokens = 30, max_tokens = 40 }))
-    local pools, lib = engine.states.pools, require "gdnmeta.native"
+    local pools, lib = engine.private.states.pools, require "gdnmeta.native"
     local step
     repeat
       step = engine:step(0)

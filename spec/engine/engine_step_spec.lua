@@ -61,7 +61,7 @@ describe("A step", function()
     engine:complete(engine:step(0), 0)
     engine:complete(engine:step(1), 1, { a = { accepted_drafts = 1 } })
     engine:submit(request("b", { prompt_tokens = 100 }))
-    local rows = engine.steps[1].rows
+    local rows = engine.private.steps[1].rows
     local canary = rows.query_len[-1]
     rows.query_len[-1] = 0 -- what a stray index would do
     local step, message, code = engine:step(2)

@@ -14,7 +14,7 @@ local function serve_with(engine, name, at, when)
   local now, refused, emitted = 0, nil, 0
   while not engine:idle() do
     now = now + 1
-    if now == when then engine.steps[1][name][at] = 5 end
+    if now == when then engine.private.steps[1][name][at] = 5 end
     local step, message, code = engine:step(now)
     if step then
       assert(engine:complete(step, now))
@@ -33,14 +33,14 @@ describe("An engine whose batch was written beside", function()
     it("refuses one step and goes on, " .. field, function()
       for _, at in ipairs { -1, -16, 4, 19 } do
         local engine = serve.engine "fcfs"
-        local first = engine.steps[1].batch
+        local first = engine.private.steps[1].batch
         local refused, emitted = serve_with(engine, field, at, 3)
         assert.are.same({ ("something wrote outside batch.%s[0 .. 3]"):format(array), gdn.EGUARD },
                         refused)
         assert.are.equal(6 * 6, emitted)
         assert.are.equal(6, engine.stats.finished)
         assert.are.equal(0, engine:slots().used)
-        assert.are_not.equal(first, engine.steps[1].batch)
+        assert.are_not.equal(first, engine.private.steps[1].batch)
         first:close() -- no object owns it any more
         engine:close()
       end
@@ -49,9 +49,9 @@ describe("An engine whose batch was written beside", function()
 
   it("keeps its batch otherwise", function()
     local engine = serve.engine "fcfs"
-    local first = engine.steps[1].batch
+    local first = engine.private.steps[1].batch
     assert.is_nil((serve_with(engine, "query_len", 0, 0)))
-    assert.are.equal(first, engine.steps[1].batch)
+    assert.are.equal(first, engine.private.steps[1].batch)
     engine:close()
   end)
 

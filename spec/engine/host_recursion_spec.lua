@@ -13,12 +13,12 @@ local POLICIES = {
 
 -- What a method that is cut off would leave half done.
 local function state(e)
-  local requests, holders = 0, 0
-  for _ in pairs(e.requests.index) do requests = requests + 1 end
-  for _, n in pairs(e.users.holders) do holders = holders + n end
-  local of_e = { requests, holders, e.fifo.size, e.num_running, e.in_flight, #e.gone, #e.requests.free,
-                 e.states:free_slots(), e.states.free_table_rows, e.closed and 1 or 0,
-                 e.view.cursor.hook and 1 or 0 }
+  local inner, requests, holders = e.private, 0, 0
+  for _ in pairs(inner.requests.index) do requests = requests + 1 end
+  for _, n in pairs(inner.users.holders) do holders = holders + n end
+  local of_e = { requests, holders, inner.fifo.size, inner.num_running, inner.in_flight, #inner.gone,
+                 #inner.requests.free, inner.states:free_slots(), inner.states.free_table_rows,
+                 inner.closed and 1 or 0, inner.view.cursor.hook and 1 or 0 }
   for _, name in ipairs { "arrived", "cancelled", "finished", "emitted", "steps", "scheduled", "failures" } do
     of_e[#of_e + 1] = e.stats[name]
   end
@@ -79,8 +79,8 @@ local function each_depth(policy, before, method)
       assert.matches("stack overflow", why or "stack overflow", 1, true)
       assert.are.equal(as_before, state(engine))
     end
-    assert.are.same({}, engine.hooks.guard.records)
-    if not engine.closed then metrics:close() end
+    assert.are.same({}, engine.private.hooks.guard.records)
+    if not engine.private.closed then metrics:close() end
     engine:close()
   end
   assert.is_true(whole > 0 and raised > 0)

@@ -31,7 +31,7 @@ describe("Metrics", function()
       local engine = play.engine(c, policy_of(case))
       local metrics = assert(gdn.metrics(engine))
       local seen, opts = onlookers.onlooker()
-      seen.lag = function(step) return engine.now - step.now end
+      seen.lag = function(step) return engine.private.now - step.now end
       opts.engine, opts.where, opts.cancel = engine, where, 0.05
       opts.requests = play.requests(c, math.random(1, 40))
       local most_page

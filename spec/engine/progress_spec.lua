@@ -21,7 +21,7 @@ local function go_on(run)
   run.now = run.now + 1
   local step = assert(run.engine:step(run.now))
   if step.num_rows > 0 then run.flying[#run.flying + 1] = step end
-  local is_full = #run.flying >= #run.engine.steps or step.num_rows == 0 and #run.flying > 0
+  local is_full = #run.flying >= #run.engine.private.steps or step.num_rows == 0 and #run.flying > 0
   return is_full and complete(run)
 end
 

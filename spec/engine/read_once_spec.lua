@@ -39,18 +39,18 @@ end
 
 -- All that submit may change.
 local function books(engine)
-  local r, stats = engine.requests, {}
+  local e, stats = engine.private, {}
+  local r = e.requests
   for name, value in pairs(engine.stats) do stats[name] = value end
-  return { stats = stats, used = r.used, free = #r.free, ids = { next(r.index) }, fifo = engine.fifo.size,
-           users = engine.users.size - #engine.users.free,
-           classes = engine.classes.size - #engine.classes.free,
-           arrivals = engine.arrivals }
+  return { stats = stats, used = r.used, free = #r.free, ids = { next(r.index) }, fifo = e.fifo.size,
+           users = e.users.size - #e.users.free, classes = e.classes.size - #e.classes.free,
+           arrivals = e.arrivals }
 end
 
 describe("Engine:submit", function()
   local engine
   before_each(function() engine = serve.engine("fcfs", nil, { num_speculative_tokens = 2 }) end)
-  after_each(function() if not engine.closed then engine:close() end end)
+  after_each(function() if not engine.private.closed then engine:close() end end)
 
   it("takes fields that are inherited, and judges them", function()
     assert(engine:submit(inherits(REQUEST)))
@@ -80,8 +80,9 @@ describe("Engine:submit", function()
       assert.are.same({ false, "boom" }, { ok, message })
       assert.are.same(before, books(engine))
     end
-    for _, part in ipairs { { engine.users, "hold" }, { engine.classes, "hold" }, { engine.requests, "take" },
-                            { engine.requests, "next_number" } } do
+    local e = engine.private
+    for _, part in ipairs { { e.users, "hold" }, { e.classes, "hold" }, { e.requests, "take" },
+                            { e.requests, "next_number" } } do
       part[1][part[2]] = boom
       assert.are.same({ false, "boom" }, { pcall(engine.submit, engine, REQUEST) })
       part[1][part[2]] = nil
@@ -112,7 +113,7 @@ describe("Engine:complete", function()
     assert(engine:complete(engine:step(0), 0))
     step = assert(engine:step(1))
   end)
-  after_each(function() if not engine.closed then engine:close() end end)
+  after_each(function() if not engine.private.closed then engine:close() end end)
 
   it("takes results that are inherited, and judges them", function()
     for _, results in ipairs { inherits { a = { accepted_drafts = 9 } }, { b = inherits { stop = -1 } },
@@ -142,7 +143,7 @@ describe("Engine:complete", function()
     local ok, message = pcall(engine.complete, engine, step, 1, results)
     assert.is_false(ok)
     assert.matches("is not in flight", message, 1, true)
-    assert.are.equal(0, engine.in_flight)
+    assert.are.equal(0, engine.private.in_flight)
   end)
 
   it("is not taken in by a result that makes the next step, whose object is the same", function()
@@ -202,7 +203,7 @@ describe("Options", function()
     assert.are.equal(3, builder.max_rows)
     local engine = assert(gdn.engine(inherits { builder = builder, policy = "priority",
                                                 max_model_len = 99 }))
-    assert.are.same({ "priority", 99 }, { engine.policy.name, engine.token_limits.max_model_len })
+    assert.are.same({ "priority", 99 }, { engine.policy.name, engine.private.token_limits.max_model_len })
     engine:close()
     for _, wrong in ipairs { { max_num_seqs = -1 }, { max_model_len = "x" }, { cost = 7 },
                              { breaker = 0 } } do
@@ -219,7 +220,7 @@ describe("Options", function()
     local engine = assert(gdn.engine(changes({ builder = builder, max_model_len = 50,
                                                capture_sizes = { 1, 2 } },
                                              { max_model_len = -1, capture_sizes = { 2, 1 } })))
-    assert.are.same({ 2, 50 }, { engine.largest_size, engine.token_limits.max_model_len })
+    assert.are.same({ 2, 50 }, { engine.private.largest_size, engine.private.token_limits.max_model_len })
     engine:close()
     builder:close()
     local order = gdn.reorder(changes({ decode_threshold = 1, num_scheduled = { 1 }, num_computed = { 4 },

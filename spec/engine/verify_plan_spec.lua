@@ -7,8 +7,8 @@ local engine
 
 -- What the proof says of a plan of decodes { id, drafts }, chunks { id, tokens } and victims' ids.
 local function problem(decodes, chunks, victims)
-  local plan, index = engine.plan, engine.requests.index
-  plan:begin(engine.max_num_batched_tokens, 9, 9, 9, 0, 0)
+  local plan, index = engine.private.plan, engine.private.requests.index
+  plan:begin(engine.private.max_num_batched_tokens, 9, 9, 9, 0, 0)
   local function put(list, numbers, amounts)
     for p, entry in ipairs(list or {}) do
       numbers[p - 1], amounts[p - 1] = index[entry[1]] or entry[1], entry[2]
@@ -18,10 +18,10 @@ local function problem(decodes, chunks, victims)
   put(chunks, plan.chunks, plan.tokens)
   for v, id in ipairs(victims or {}) do plan.victims[v - 1] = index[id] end
   plan.num_decodes, plan.num_chunks, plan.num_victims = #(decodes or {}), #(chunks or {}), #(victims or {})
-  local text, i = verify_plan.problem(engine)
-  plan:begin(engine.max_num_batched_tokens, 9, 9, 9, 0, 0)
+  local text, i = verify_plan.problem(engine.private)
+  plan:begin(engine.private.max_num_batched_tokens, 9, 9, 9, 0, 0)
   text = text and text:gsub("^(I%d+), [%l ]+:", "%1:") -- the rule's name is docs_spec's matter
-  return text, i and engine.requests.id[i]
+  return text, i and engine.private.requests.id[i]
 end
 
 local function legal(...) assert.are.same({}, { problem(...) }) end
@@ -165,17 +165,17 @@ describe("A proof", function()
     illegal("I3: the plan has 33 tokens, want at most 32", nil, nil, { { "a", 3 }, { "b", 30 } })
     step() -- a has its text, b a start of two tokens
     legal({ { "a", 0 } }, { { "b", 28 } })
-    engine.max_num_batched_tokens = 3
+    engine.private.max_num_batched_tokens = 3
     legal({ { "a", 0 } }, { { "b", 2 } })
     illegal("I3: the plan has 4 tokens, want at most 3", nil, { { "a", 0 } }, { { "b", 3 } })
-    engine.max_num_batched_tokens = 32
+    engine.private.max_num_batched_tokens = 32
     local message = "I22: request %s is preempted, want one that runs, once, and is not scheduled"
     illegal(message:format "c", "c", nil, nil, { "c" })
     illegal(message:format "a", "a", { { "a", 0 } }, nil, { "a" })
     illegal(message:format "a", "a", nil, nil, { "a", "a" })
     legal({ { "a", 0 } }, nil, { "b" })
     illegal("I21: the plan admits in a step that preempts", nil, nil, { { "c", 1 } }, { "a" })
-    engine.admit_after_preemption = true
+    engine.private.admit_after_preemption = true
     legal(nil, { { "c", 10 } }, { "a" })
     legal(nil, { { "c", 10 } }, { "a", "b" })
   end)
@@ -192,7 +192,7 @@ describe("A proof", function()
             { { "a", 1 }, { "b", 1 }, { "c", 1 } })
     step()
     assert.are.equal(2, engine:kv().free)
-    engine.admit_after_preemption = true
+    engine.private.admit_after_preemption = true
     legal(nil, { { "b", 16 } })
     illegal("I13: the plan needs 3 blocks of attention cache, 2 are free", nil, nil, { { "b", 24 } })
     legal(nil, { { "b", 24 } }, { "a" })

@@ -34,10 +34,10 @@ local function finish(engine)
   local now = 1e6
   while not engine:idle() do
     now = now + 1
-    local step = engine.in_flight > 0 and engine.oldest or assert(engine:step(now))
+    local step = engine.private.in_flight > 0 and engine.private.oldest or assert(engine:step(now))
     if step.in_flight then assert.is_true(engine:complete(step, now)) end
   end
-  assert.is_nil(next(engine.requests.index))
+  assert.is_nil(next(engine.private.requests.index))
   assert.are.equal(0, engine:slots().used)
   assert(engine:submit(serve.request "new"))
   serve.run(engine)
@@ -90,7 +90,7 @@ describe("A hook that calls another engine", function()
         assert.matches("instruction budget spent", failure.message, 1, true)
         for _, inner in ipairs(other:failures()) do assert.matches("yyy", inner.message, 1, true) end
         if name == "that fails at length" then assert(other:set_policy "fcfs") end
-        for k in pairs(other.hooks.guard.records) do other.hooks.guard.records[k] = nil end
+        for k in pairs(other.private.hooks.guard.records) do other.private.hooks.guard.records[k] = nil end
         finish(other)
       end
     end)
@@ -107,8 +107,8 @@ describe("A hook that calls another engine", function()
         end
       end, { policy_budget = budget })
       assert.are.same({}, other:failures())
-      assert.is_true(other.fifo.size > 0)
-      assert.are.equal(0, tonumber(lib.gdn_heap_first(other.queue.heap)))
+      assert.is_true(other.private.fifo.size > 0)
+      assert.are.equal(0, tonumber(lib.gdn_heap_first(other.private.queue.heap)))
     end
   end)
 
@@ -140,7 +140,7 @@ describe("Where the stack is nearly used up", function()
         engine:cancel(ids)
       end)
       refused = refused + (ok and 0 or 1)
-      if debug.gethook() or table.insert ~= before["table.insert"] or engine.view.cursor.hook then
+      if debug.gethook() or table.insert ~= before["table.insert"] or engine.private.view.cursor.hook then
         error "left behind"
       end
       return 1 + deep(0)

@@ -87,7 +87,7 @@ describe("A recording's requests", function()
       opts.where, opts.requests = where, play.requests(c, math.random(1, 40))
       play.run(c, opts)
       assert.is_true(recording:close())
-      assert.is_false(engine.observer)
+      assert.is_false(engine.private.observer)
       local found = from_file(where)
       for id, list in pairs(seen) do
         assert.are.same(list, found[id], ("%s request %s"):format(where, id))
@@ -133,9 +133,9 @@ describe("Why a request waits", function()
       if now == (steps or 1) then break end
       assert(e:complete(step, now))
     end
-    local i = e.requests.index.w
+    local i = e.private.requests.index.w
     assert.are.equal("waiting", e:request "w".state)
-    local why = waiting_reasons.of(e, i)
+    local why = waiting_reasons.of(e.private, i)
     e:close()
     return why
   end
@@ -181,10 +181,10 @@ describe("Why a request waits", function()
     while not e:idle() do
       now = now + 1
       local step = assert(e:step(now))
-      local i = e.fifo.head
+      local i = e.private.fifo.head
       while i >= 0 do
-        seen[waiting_reasons.of(e, i)] = true
-        i = e.requests.next[i]
+        seen[waiting_reasons.of(e.private, i)] = true
+        i = e.private.requests.next[i]
       end
       assert(e:complete(step, now))
     end

@@ -61,10 +61,10 @@ describe("A recording", function()
     local builder, fields_before = e.builder, {}
     for name in pairs(e) do fields_before[name] = true end
     local recording = assert(e:record(path))
-    assert.is_false(rawequal(e.steps[1].builder, builder))
+    assert.is_false(rawequal(e.private.steps[1].builder, builder))
     serve(e, 2, 2)
     recording:close()
-    assert.is_true(rawequal(e.steps[1].builder, builder))
+    assert.is_true(rawequal(e.private.steps[1].builder, builder))
     for name in pairs(e) do assert.is_true(fields_before[name], name) end
     serve(e, 2, 4)
     assert.are.equal(2, recording.steps)

@@ -57,7 +57,7 @@ describe("Padding:", function()
     local meta, seen = engine:step(0).metadata, {}
     for _, slot in ipairs(meta.non_spec_state_indices_tensor:totable()) do seen[slot] = true end
     assert.are.same({ true, true, true, true }, seen)
-    assert.are.equal(0, engine.states:free_slots())
+    assert.are.equal(0, engine.private.states:free_slots())
     engine:close()
     -- Through a table on the device, whose row 0 is a live request's.
     local driver = drivers.open "fake"

@@ -15,7 +15,7 @@ local function pins_of(self)
       pins[group][slot] = (pins[group][slot] or 0) + 1
     end
   end
-  for _, pinned in pairs(self.engine.pinned) do add(pinned.slots) end
+  for _, pinned in pairs(self.engine.private.pinned) do add(pinned.slots) end
   for _, q in pairs(self.live) do
     if q.checkpoint then add(q.checkpoint.slots) end
   end
@@ -50,14 +50,14 @@ end
 local function check_count(self, where, q, group, slots)
   local c, n = self.config, #slots
   local least, most = 1 + c.num_spec, 1 + c.num_spec
-  if c.align then least, most = 1, (2 + c.num_spec) * #self.engine.steps end
+  if c.align then least, most = 1, (2 + c.num_spec) * #self.engine.private.steps end
   check(n >= least and n <= most, where, "I13: request %s holds %d slots of group %d, want %d .. %d", q.id, n,
         group, least, most)
 end
 
 -- I13, I14, I23 of one group. Returns the slots of each table row.
 local function check_group(self, where, group, table_rows, pins)
-  local e = self.engine
+  local e = self.engine.private
   local states, held, rows_of, used = e.states, {}, {}, 0
   for table_row = 0, e.config.max_requests - 1 do
     local slots = slots_of(states, group, table_row)
@@ -100,7 +100,7 @@ local function check_cache(self, where)
 end
 
 local function remember(self, q, slots, group)
-  local pools, held = self.engine.states.pools, {}
+  local pools, held = self.engine.private.states.pools, {}
   for n, slot in ipairs(slots) do
     held[n] = { slot = slot, generation = lib.gdn_slots_generation(pools, group, slot) }
   end
@@ -110,7 +110,7 @@ end
 --- Everything that is held, after a step or after its results.
 function M.all(self, where)
   local table_rows, pins = holders_of(self, where), pins_of(self)
-  for group = 0, self.engine.states.groups - 1 do
+  for group = 0, self.engine.private.states.groups - 1 do
     local held = check_group(self, where, group, table_rows, pins[group + 1] or {})
     for _, q in pairs(self.live) do
       if not q.waits then
@@ -124,7 +124,7 @@ end
 
 -- I22: what a request held came back, as its generation tells, or a checkpoint holds it.
 local function check_returned(self, where, id, held)
-  local pins, pools = pins_of(self), self.engine.states.pools
+  local pins, pools = pins_of(self), self.engine.private.states.pools
   for group, slots in pairs(held) do
     for _, was in ipairs(slots) do
       local is_pinned = pins[group + 1] and pins[group + 1][was.slot]

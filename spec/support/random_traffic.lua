@@ -140,7 +140,7 @@ end
 
 function Play:complete()
   local flying = table.remove(self.flying, 1)
-  local options = self.engine.options
+  local options = self.engine.private.options
   local second = options.second_builder
   local found = select(2, options.builder:peek_check_result())
     or second and select(2, second:peek_check_result())
@@ -202,8 +202,8 @@ function M.run(c, opts)
   self.books = invariants.new(e, {
     budget = c.budget, max_num_seqs = c.seqs, max_model_len = c.max_model_len, threshold = c.threshold,
     chunked = c.chunked, align = c.align, block = c.block, num_spec = c.num_spec,
-    kv_block = c.kv_block, sizes = e.options.capture_sizes,
-    buckets = e.options.mixed_capture_sizes, has_buckets = c.full_cuda_graph == "mixed",
+    kv_block = c.kv_block, sizes = e.private.options.capture_sizes,
+    buckets = e.private.options.mixed_capture_sizes, has_buckets = c.full_cuda_graph == "mixed",
     reorder_threshold = 1 + c.num_spec, admit_after_preemption = c.admit_after_preemption,
   })
   self.kernel = opts.kernel or kernels.new(c.num_groups, c.num_spec)

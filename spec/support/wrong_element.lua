@@ -19,7 +19,7 @@ local function describe_step(engine, meta, rows, step)
       if step:id(n) == row.id then stop = step.stop[n] end
     end
     local emitted = stop > 0 and stop or row.accepted + 1
-    return math.min(emitted, q.max_tokens - q.emitted, engine.options.max_model_len - q.known) - 1
+    return math.min(emitted, q.max_tokens - q.emitted, engine.private.options.max_model_len - q.known) - 1
   end
   return s
 end

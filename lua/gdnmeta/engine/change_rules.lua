@@ -31,25 +31,30 @@ jit.off(reserve_more)
 
 --- For methods that change nothing. Raises at the line of the method's caller, as the others do.
 ---@param method string the one called, for the message
-function M.look(self, method)
-  if getmetatable(self) ~= Engine then methods.colon("Engine", method, 4) end
+---@return table private of the engine
+function M.look(engine, method)
+  if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
+  local self = engine.private
   if self.closed then error("gdnmeta.Engine: closed", 3) end
+  return self
 end
 
 --- For methods that do not need the builder: no callback is under way.
-function M.idle(self, method)
-  if getmetatable(self) ~= Engine then methods.colon("Engine", method, 4) end
+---@return table private of the engine
+function M.idle(engine, method)
+  if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
+  local self = engine.private
   local why = busy(self)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
   reserve_stack(reserve_more)
+  return self
 end
 
---- For methods that change requests, slots or tables. Check again after code that may be the host's, such
---- as a metamethod of an argument.
+--- The check of `change` once more, after code that may be the host's, such as a metamethod of an argument.
+---@param self table private of an engine
 ---@param level integer|nil of the method's caller, as for error; default 3
-function M.change(self, method, level)
+function M.again(self, method, level)
   level = level or 3
-  if getmetatable(self) ~= Engine then methods.colon("Engine", method, level + 1) end
   if self.closed then error("gdnmeta.Engine: closed", level) end
   local why, second = busy(self), self.second_builder
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), level) end
@@ -59,6 +64,14 @@ function M.change(self, method, level)
   end
   reserve_stack(reserve_more)
   self.bare = is_bare()
+end
+
+--- For methods that change requests, slots or tables.
+---@return table private of the engine
+function M.change(engine, method)
+  if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
+  M.again(engine.private, method, 4)
+  return engine.private
 end
 
 return M

@@ -15,21 +15,21 @@ local Engine = {}
 --- Nothing waits, runs or is in flight.
 ---@return boolean
 function Engine:idle()
-  change_rules.look(self, "idle")
+  self = change_rules.look(self, "idle")
   return self.fifo.size + self.num_running + self.in_flight == 0
 end
 
 --- State slots, summed over the groups: { size, free, used, peak, churn }.
 ---@return table
 function Engine:slots()
-  change_rules.look(self, "slots")
+  self = change_rules.look(self, "slots")
   return self.states:slots()
 end
 
 --- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
 ---@return table|nil
 function Engine:kv()
-  change_rules.look(self, "kv")
+  self = change_rules.look(self, "kv")
   local s = self.states
   if not s.limited then return nil end
   return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
@@ -54,7 +54,7 @@ local STATES = { [requests.WAITING] = "waiting", [requests.RUNNING] = "running" 
 ---@param id any
 ---@return table|nil snapshot
 function Engine:request(id)
-  change_rules.look(self, "request")
+  self = change_rules.look(self, "request")
   local r, i = self.requests, id ~= nil and self.requests.index[id]
   if not i then return nil end
   local shown = { id = id, state = STATES[r.state[i]], user = self.users.name[r.user[i]],
@@ -71,7 +71,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:checkpoint(id)
-  change_rules.change(self, "checkpoint")
+  self = change_rules.change(self, "checkpoint")
   local i = self.requests.index[id]
   if not i then return nil, ("no request %s"):format(args.word(id)), EINVAL end
   local pinned, problem = submit.pin(self, i)
@@ -87,7 +87,7 @@ end
 --- Let go of a checkpoint. Requests that were submitted with it keep it alive for themselves.
 ---@param checkpoint table what checkpoint() returned
 function Engine:release(checkpoint)
-  change_rules.idle(self, "release")
+  self = change_rules.idle(self, "release")
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]
   if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
   self.pinned[checkpoint] = nil
@@ -99,7 +99,7 @@ end
 ---@return table[] records
 ---@return table never how often, by hook
 function Engine:failures()
-  change_rules.look(self, "failures")
+  self = change_rules.look(self, "failures")
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
   return list, self.hooks.guard:never()
@@ -140,10 +140,10 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:set_policy(what)
-  change_rules.change(self, "set_policy")
+  self = change_rules.change(self, "set_policy")
   local policy, message = construct.policy(what)
   if not policy then return nil, message, EINVAL end
-  change_rules.change(self, "set_policy") -- a metamethod of the policy may have closed it
+  change_rules.again(self, "set_policy") -- a metamethod of the policy may have closed it
   return follow(self, policy, what)
 end
 
@@ -152,10 +152,10 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:policy_reset()
-  change_rules.change(self, "policy_reset")
+  self = change_rules.change(self, "policy_reset")
   local policy, message = construct.policy(self.policy_source)
   if not policy then error("gdnmeta.Engine:policy_reset: " .. message, 2) end
-  change_rules.change(self, "policy_reset")
+  change_rules.again(self, "policy_reset")
   return follow(self, policy, self.policy_source)
 end
 
@@ -167,14 +167,14 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:record(path, options)
-  change_rules.change(self, "record")
+  self = change_rules.change(self, "record")
   local recording, message, code = require("gdnmeta.record").start(self, path, options)
   return recording, message, code
 end
 
 --- Requests are dropped, tables and slots are gone; the builders are the host's.
 function Engine:close()
-  change_rules.idle(self, "close")
+  self = change_rules.idle(self, "close")
   if self.closed then return end
   self.closed = true
   if self.recording then self.recording:close() end
@@ -182,6 +182,7 @@ function Engine:close()
 end
 
 function Engine:__tostring()
+  self = self.private
   return ("gdnmeta.Engine(policy=%s, %d running, %d waiting, %d in flight%s)"):format(self.policy.name,
     self.num_running, self.fifo.size, self.in_flight, self.closed and ", closed" or "")
 end

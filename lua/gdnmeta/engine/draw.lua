@@ -8,9 +8,9 @@ local M = {}
 
 -- Live requests: those that run in the order of the running list, then the others as they arrived.
 local function ids(engine)
-  local r, list, seen, waiting = engine.requests, {}, {}, {}
-  for at = 0, engine.num_running - 1 do
-    local i = engine.running[at]
+  local r, list, seen, waiting = engine.private.requests, {}, {}, {}
+  for at = 0, engine.private.num_running - 1 do
+    local i = engine.private.running[at]
     list[#list + 1], seen[i] = r.id[i], true
   end
   for _, i in pairs(r.index) do
@@ -44,7 +44,7 @@ end
 function M.draw(engine, paint)
   paint = paint or colors.plain
   local lines = { tostring(engine) }
-  if engine.closed then return lines[1] end
+  if engine.private.closed then return lines[1] end
   lines[2] = stores(engine)
   local list = ids(engine)
   if #list == 0 then return table.concat(lines, "\n") end

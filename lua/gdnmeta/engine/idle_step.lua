@@ -25,7 +25,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:idle_step(rows, tokens, stream)
-  change_rules.change(self, "idle_step")
+  self = change_rules.change(self, "idle_step")
   check_size("rows", rows)
   check_size("tokens", tokens)
   if stream ~= nil and not args.pointer(stream) then

@@ -79,18 +79,19 @@ local function memory(page, engine)
 end
 
 --- The page as it is now.
----@param o table observer
+---@param engine gdnmeta.Engine
+---@param o table its observer
 ---@param labels table of every sample, name -> text
 ---@return string
-return function(o, labels)
-  local page, engine = text.new(labels), o.engine
+return function(engine, o, labels)
+  local page = text.new(labels)
   for _, f in ipairs(STATS) do
     page:family(f[1], f[2], f[4])
     page:sample(engine.stats[f[3]])
   end
   memory(page, engine)
   for _, f in ipairs(TIMES) do
-    if f[2] == "step_time" or engine.stopwatch then -- without a stopwatch there is nothing to tell
+    if f[2] == "step_time" or o.engine.stopwatch then -- without a stopwatch there is nothing to tell
       page:family(f[1], "histogram", f[3])
       page:histogram(o[f[2]], 0)
     end

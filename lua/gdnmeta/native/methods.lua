@@ -14,7 +14,8 @@ local M = { Builder = Builder, Batch = Batch, Engine = Engine, Step = Step }
 ---@param metatable table of the class, whose methods it holds
 ---@param optional table|nil name -> true
 ---@param old table|nil name of the release before -> { what to write instead, function(self) value }
-function M.strict(class, metatable, optional, old)
+---@param public table|nil name -> true: what may be read of an object whose fields are in `private`
+function M.strict(class, metatable, optional, old, public)
   optional = optional or {}
   local function missing(_, name)
     if not optional[name] then error(("gdnmeta.%s: no field %s"):format(class, args.show(name)), 2) end
@@ -23,6 +24,7 @@ function M.strict(class, metatable, optional, old)
     function metatable.__index(self, name)
       local value = rawget(metatable, name)
       if value ~= nil then return value end
+      if public and public[name] then return self.private[name] end
       local found = old[name]
       if not found then return missing(self, name) end
       old_names.once(("%s.%s"):format(class:lower(), name), ("%s.%s"):format(class:lower(), found[1]))
@@ -33,7 +35,8 @@ function M.strict(class, metatable, optional, old)
   end
   function metatable.__newindex(self, name, value)
     if not optional[name] and rawget(metatable, name) == nil then -- a method may be set over for one object
-      error(("gdnmeta.%s: no field %s to set"):format(class, args.show(name)), 2)
+      error((public and public[name] and "gdnmeta.%s: %s is read-only"
+             or "gdnmeta.%s: no field %s to set"):format(class, args.show(name)), 2)
     end
     rawset(self, name, value)
   end

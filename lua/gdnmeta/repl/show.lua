@@ -3,6 +3,7 @@ local batches = require "gdnmeta.batch"
 local draw = require "gdnmeta.metadata.draw"
 local engine_drawing = require "gdnmeta.engine.draw"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
+local methods = require "gdnmeta.native.methods"
 
 local ELEMENTS = 64 -- of a tensor
 local LINES = 40    -- of a table, or rows of a tensor
@@ -16,7 +17,7 @@ local function is_metadata(value)
 end
 
 local function is_engine(value)
-  return type(value) == "table" and rawget(value, "fifo") ~= nil and type(value.complete) == "function"
+  return type(value) == "table" and getmetatable(value) == methods.Engine
 end
 
 local function is_tensor(value)
