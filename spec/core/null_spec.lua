@@ -27,6 +27,13 @@ local function things()
   t.ints, t.doubles = ffi.new("int32_t[16]", 8, 8, 8), ffi.new "double[16]"
   assert(lib.gdn_slots_new(1, t.ints, t.slots_out) == 0 and lib.gdn_heap_new(8, t.heap_out) == 0)
   t.slots, t.heap = t.slots_out[0], t.heap_out[0]
+  t.index_out, t.hit = ffi.new "gdn_index *[1]", ffi.new "gdn_index_hit"
+  t.ids = ffi.new("int64_t[16]", 1, 2, 3)
+  t.index_config = ffi.new("gdn_index_config", ffi.sizeof "gdn_index_config", 1, 4, 1, 8, 64)
+  assert(lib.gdn_index_new(t.index_config, t.index_out, nil, 0) == 0)
+  t.index, t.slots_of, t.published = t.index_out[0], ffi.new("int32_t[1]", 5), ffi.new "gdn_index_published"
+  lib.gdn_index_publish(t.index, t.ids, 2, t.ints, t.slots_of, 0, 0, -1, t.published)
+  lib.gdn_index_advance(t.index, 1)
   t.raw = ffi.new "gdn_raw"
   t.raw.size = ffi.sizeof "gdn_raw"
   t.tensor = t.meta.non_spec_query_start_loc
@@ -85,6 +92,29 @@ local CALLS = {
   gdn_heap_remove = { { "heap", 1 }, gives(0) }, gdn_heap_first = { { "heap" }, gives(-1) },
   gdn_heap_size = { { "heap" }, gives(0) }, gdn_heap_key = { { "heap", 1 }, gives(math.huge) },
   gdn_heap_clear = { { "heap" }, NOTHING },
+  gdn_hash_bytes = { { "?ids", 8, 0 }, NOTHING },
+  gdn_hash_blocks = { { "ints", 16, 4, 0, -1, "ids" }, EINVAL },
+  gdn_hash_chain = { { "ids", 16, 0, -1, "ids" }, EINVAL },
+  gdn_index_new = { { "index_config", "index_out", "?why", 200 }, EINVAL },
+  gdn_index_free = { { "?index" }, NOTHING },
+  gdn_index_error = { { "index" }, function(got) return #ffi.string(got) > 0 end },
+  gdn_index_advance = { { "index", 2 }, EINVAL },
+  gdn_index_match = { { "index", "ids", 2, 100, "hit" }, EINVAL },
+  gdn_index_lock = { { "index", "hit" }, EINVAL },
+  gdn_index_unlock = { { "index", 1 }, EINVAL }, gdn_index_unlock_state = { { "index", 1 }, EINVAL },
+  gdn_index_publish = { { "index", "ids", 3, "?ints", "?slots_of", 0, 0, -1, "published" }, EINVAL },
+  gdn_index_pin = { { "index", 1, -1, -1 }, EINVAL }, gdn_index_unpin = { { "index", 1 }, EINVAL },
+  gdn_index_candidates = { { "index", 0, 4, "ints", "doubles" }, EINVAL },
+  gdn_index_rate = { { "index", 0, "ints", "doubles", 1 }, EINVAL },
+  gdn_index_first = { { "index", 0 }, gives(0) },
+  gdn_index_drop_state = { { "index", 1, "ints" }, EINVAL },
+  gdn_index_move_state = { { "index", 1, 1, "slots_of", "ints" }, EINVAL },
+  gdn_index_evict = { { "index", 1, 1, "?ints", "slots_of" }, EINVAL },
+  gdn_index_read = { { "index", 1, 0, 1, "?ids", "?ints" }, EINVAL },
+  gdn_index_slots = { { "index", 1, "ints" }, EINVAL },
+  gdn_index_describe = { { "index", 1, ffi.new "gdn_index_node" }, EINVAL },
+  gdn_index_describe_all = { { "index", ffi.new "gdn_index_stats" }, EINVAL },
+  gdn_index_verify = { { "index" }, EINVAL },
   gdn_sort_by_key = { { 2, "doubles", "ints", "ints" }, NOTHING },
 }
 
@@ -145,6 +175,7 @@ describe("NULL", function()
           lib.gdn_builder_free(t.builder)
           lib.gdn_slots_free(t.slots)
           lib.gdn_heap_free(t.heap)
+          lib.gdn_index_free(t.index)
         end)
       end
     end

@@ -1,5 +1,5 @@
 /* Order by key: a heap whose members can be moved and removed, and a stable sort. NaN comes last. */
-#include "gdnmeta_scheduler.h"
+#include "scheduler/heap.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -144,6 +144,35 @@ void gdn_heap_clear(gdn_heap *h)
     if (!h) return;
     for (int32_t i = 0; i < h->size; i++) h->place[h->ids[i]] = 0;
     h->size = 0;
+}
+
+/* Best first: the frontier, itself a heap of places, holds the children of those that were given out. */
+int32_t gdn_heap_look(const gdn_heap *h, int32_t n, int32_t *out)
+{
+    int32_t frontier[GDN_HEAP_MAX_LOOK + 2], size = 0, given = 0;
+    if (n > GDN_HEAP_MAX_LOOK) n = GDN_HEAP_MAX_LOOK;
+    if (h->size > 0) frontier[size++] = 0;
+    while (given < n && size > 0) {
+        int32_t place = frontier[0], last = frontier[--size], at = 0;
+        for (int32_t child; (child = 2 * at + 1) < size; at = child) {
+            if (child + 1 < size && before(h, h->ids[frontier[child + 1]], h->ids[frontier[child]])) child++;
+            if (!before(h, h->ids[frontier[child]], h->ids[last])) break;
+            frontier[at] = frontier[child];
+        }
+        frontier[at] = last;
+        out[given++] = h->ids[place];
+        for (int32_t next = 2 * place + 1; next <= 2 * place + 2 && next < h->size; next++) {
+            for (at = size++; at > 0 && before(h, h->ids[next], h->ids[frontier[(at - 1) / 2]]); at = (at - 1) / 2)
+                frontier[at] = frontier[(at - 1) / 2];
+            frontier[at] = next;
+        }
+    }
+    return given;
+}
+
+int32_t gdn_heap_at(const gdn_heap *h, int32_t at)
+{
+    return h->ids[at];
 }
 
 /* Merges runs of width 1, 2, 4, ... back and forth; the left run wins ties, which makes it stable. */

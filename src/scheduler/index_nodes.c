@@ -1,0 +1,156 @@
+/* Nodes of the index: a table that finds children, splits, and who stands above whom. */
+#include "scheduler/index.h"
+
+#include <math.h>
+#include <string.h>
+
+static uint32_t home(const gdn_index *x, int32_t parent, int64_t id)
+{
+    uint64_t h = ((uint64_t)id ^ (uint64_t)parent * 0x9E3779B97F4A7C15u) * 0xBB67AE8584CAA73Bu;
+    return (uint32_t)(h >> 32) & (uint32_t)x->table_mask;
+}
+
+static uint32_t home_of(const gdn_index *x, int32_t i)
+{
+    return home(x, x->nodes[i].parent, x->nodes[i].first_id);
+}
+
+static void table_put(gdn_index *x, int32_t i)
+{
+    uint32_t at = home_of(x, i), mask = (uint32_t)x->table_mask;
+    while (x->table[at]) at = (at + 1) & mask;
+    x->table[at] = i;
+}
+
+/* Those that follow move up, unless that would put them before their home. */
+static void table_remove(gdn_index *x, int32_t i)
+{
+    uint32_t at = home_of(x, i), mask = (uint32_t)x->table_mask;
+    while (x->table[at] != i) at = (at + 1) & mask;
+    for (uint32_t next = (at + 1) & mask; x->table[next]; next = (next + 1) & mask) {
+        if (((next - home_of(x, x->table[next])) & mask) < ((next - at) & mask)) continue;
+        x->table[at] = x->table[next];
+        at = next;
+    }
+    x->table[at] = 0;
+}
+
+int32_t gdn_node_child(const gdn_index *x, int32_t parent, int64_t first_id)
+{
+    uint32_t at = home(x, parent, first_id), mask = (uint32_t)x->table_mask;
+    for (int32_t i; (i = x->table[at]) != 0; at = (at + 1) & mask)
+        if (x->nodes[i].first_id == first_id && x->nodes[i].parent == parent) return i;
+    return NONE;
+}
+
+static void join(gdn_index *x, int32_t i, int32_t parent)
+{
+    node *p = &x->nodes[i], *above = &x->nodes[parent];
+    p->parent = parent;
+    p->prior = NONE;
+    p->next = above->first_child;
+    if (p->next) x->nodes[p->next].prior = i;
+    above->first_child = i;
+    above->children++;
+    table_put(x, i);
+}
+
+static void part(gdn_index *x, int32_t i)
+{
+    node *p = &x->nodes[i], *above = &x->nodes[p->parent];
+    table_remove(x, i);
+    above->children--;
+    if (p->prior)
+        x->nodes[p->prior].next = p->next;
+    else
+        above->first_child = p->next;
+    if (p->next) x->nodes[p->next].prior = p->prior;
+}
+
+int32_t gdn_node_take(gdn_index *x, int32_t parent, int64_t first_id)
+{
+    int32_t i = x->free_node;
+    if (i)
+        x->free_node = x->nodes[i].next;
+    else
+        i = x->top_node++;
+    node *p = &x->nodes[i];
+    int32_t is_fresh = p->is_fresh;
+    memset(p, 0, sizeof *p);
+    p->is_fresh = is_fresh;
+    p->used = 1;
+    p->first_id = first_id;
+    p->depth = x->nodes[parent].depth;
+    p->page = p->last_page = -1;
+    p->mark = -1;
+    p->created = p->last_use = p->state_use = x->now;
+    p->wait[LINK_LEAF].value = p->wait[LINK_STATE].value = (double)NAN;
+    for (int32_t g = 0; g < x->config.num_groups; g++) gdn_node_slots(x, i)[g] = -1;
+    x->stats.nodes++;
+    join(x, i, parent);
+    return i;
+}
+
+void gdn_node_leave(gdn_index *x, int32_t i)
+{
+    gdn_wait_leave(x, i, LINK_LEAF);
+    gdn_wait_leave(x, i, LINK_STATE);
+    part(x, i);
+    x->nodes[i].used = 0;
+    x->nodes[i].next = x->free_node;
+    x->free_node = i;
+    x->stats.nodes--;
+}
+
+/* The lower part stays node i: it has the state, the locks and the pins that end here. */
+int32_t gdn_node_split(gdn_index *x, int32_t i, int32_t at)
+{
+    node *lower = &x->nodes[i];
+    int32_t parent = lower->parent;
+    part(x, i);
+    int32_t u = gdn_node_take(x, parent, lower->first_id);
+    node *upper = &x->nodes[u];
+    gdn_run_cut(x, upper, lower, at);
+    upper->depth += at;
+    upper->born = lower->born;
+    upper->seen = lower->seen < at ? lower->seen : at;
+    lower->seen -= upper->seen;
+    upper->refs = lower->refs;
+    upper->pins_below = lower->pins_below;
+    upper->wait[LINK_LEAF].order = lower->wait[LINK_LEAF].order;
+    upper->hits = lower->hits;
+    upper->passes = lower->hits;
+    upper->mark = lower->mark;
+    upper->created = lower->created;
+    upper->last_use = lower->last_use;
+    upper->jump = lower->jump;
+    upper->jump_tree = lower->jump_tree;
+    gdn_run_read(x, lower, 0, 1, &lower->first_id, NULL);
+    join(x, i, u);
+    return u;
+}
+
+/* Jumps over nodes without a state, and remembers how far. A state that is dropped leaves such a jump right; one
+ * that comes to stand above others makes all of them old (x->tree). */
+int32_t gdn_node_above(gdn_index *x, int32_t i)
+{
+    int32_t at = x->nodes[i].jump_tree == x->tree + 1 ? x->nodes[i].jump : x->nodes[i].parent;
+    while (at != ROOT && !gdn_has_state(x, &x->nodes[at])) {
+        const node *p = &x->nodes[at];
+        at = p->jump_tree == x->tree + 1 ? p->jump : p->parent;
+    }
+    for (int32_t k = i, next; k != ROOT && k != at; k = next) {
+        node *p = &x->nodes[k];
+        next = p->jump_tree == x->tree + 1 ? p->jump : p->parent;
+        p->jump = at;
+        p->jump_tree = x->tree + 1;
+    }
+    return at;
+}
+
+gdn_status gdn_node_check(gdn_index *x, int32_t i, const char *what)
+{
+    if (i < 1 || i > x->config.max_nodes || !x->nodes[i].used)
+        GDN_REFUSE(&x->error, "%s = %d, want a node of the index", what, i);
+    return GDN_OK;
+}
