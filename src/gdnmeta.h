@@ -62,7 +62,7 @@ extern "C" {
 
 /* Changes with any layout or signature, of which the second number is a hash: spec/core/abi_spec.lua says when they
  * no longer fit. gdn_abi() tells the library's. */
-enum { GDN_ABI = 5 }; /* ba071c2117dae5b7 */
+enum { GDN_ABI = 6 }; /* eef1b548bb51116b */
 
 /* ---- 1. Status ---- */
 

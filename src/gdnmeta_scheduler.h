@@ -37,6 +37,46 @@ GDN_API int32_t gdn_slots_holders(const gdn_slots *s, int32_t group, int32_t slo
 GDN_API uint32_t gdn_slots_generation(const gdn_slots *s, int32_t group, int32_t slot);
 GDN_API gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slots_stats *out);
 
+/* Blocks of an attention cache, 0 .. num_blocks - 1, of block_size tokens each. A row of the table has a request's
+ * blocks, the one of its first tokens first, 0 in the columns after them. A block counts the rows and others that
+ * hold it, and is handed out again, last come first served, when the last one drops it. On a CUDA builder table and
+ * slot mappings have copies on its device. */
+typedef struct gdn_kv gdn_kv;
+
+typedef struct gdn_kv_config {
+    int32_t num_blocks, block_size;
+    int32_t rows, columns; /* of the table */
+    int32_t steps;         /* slot mappings, each of max_num_batched_tokens of the builder */
+} gdn_kv_config;
+
+GDN_API gdn_status gdn_kv_new(gdn_builder *b, const gdn_kv_config *config, GDN_OWN gdn_kv **out);
+GDN_API void gdn_kv_free(GDN_OWN GDN_NULL_OK gdn_kv *kv);
+
+GDN_API const int32_t *gdn_kv_table(const gdn_kv *kv);                 /* [rows, columns] */
+GDN_API const int64_t *gdn_kv_mapping(const gdn_kv *kv, int32_t step); /* [max_num_batched_tokens] */
+GDN_API const int32_t *gdn_kv_device_table(const gdn_kv *kv);          /* NULL on the CPU, here and below */
+GDN_API const int64_t *gdn_kv_device_mapping(const gdn_kv *kv, int32_t step);
+GDN_API int32_t gdn_kv_available(const gdn_kv *kv);
+GDN_API int32_t gdn_kv_holders(const gdn_kv *kv, int32_t block); /* 0: free or unknown */
+GDN_API int32_t gdn_kv_length(const gdn_kv *kv, int32_t row);    /* columns in use */
+GDN_API int32_t gdn_kv_sole(const gdn_kv *kv, int32_t row);      /* blocks that nothing but the row holds */
+
+/* Free blocks into the row until it has so many: all of them or, with GDN_ECAP, none. */
+GDN_API gdn_status gdn_kv_extend(gdn_kv *kv, int32_t row, int32_t columns);
+/* The first n blocks of an empty row, held by others already: one holder more each. GDN_EINVAL: nothing is changed. */
+GDN_API gdn_status gdn_kv_share(gdn_kv *kv, int32_t row, const int32_t *blocks, int32_t n);
+GDN_API gdn_status gdn_kv_hold(gdn_kv *kv, const int32_t *blocks, int32_t n); /* beside rows; likewise */
+/* n free blocks, held beside rows: all of them or, with GDN_ECAP, none. */
+GDN_API gdn_status gdn_kv_take(gdn_kv *kv, int32_t n, int32_t *out);
+GDN_API gdn_status gdn_kv_drop(gdn_kv *kv, const int32_t *blocks, int32_t n); /* one holder less each */
+GDN_API gdn_status gdn_kv_clear(gdn_kv *kv, int32_t row);                     /* the row drops all it has */
+
+/* Where the tokens of a step lie: block * block_size + offset each, -1 up to `padded`. */
+GDN_API gdn_status gdn_kv_map(gdn_kv *kv, int32_t step, int32_t num_rows, const int32_t *table_row,
+                              const int32_t *query_len, const int32_t *seq_len, int32_t padded);
+/* Bring the device's copies up to date, in order on `stream`; nothing on the CPU. */
+GDN_API gdn_status gdn_kv_send(gdn_builder *b, gdn_kv *kv, int32_t step, int32_t tokens, GDN_NULL_OK void *stream);
+
 /* A queue by key, smallest first, ties by `tie`, NaN as infinity; members are ids 0 .. capacity - 1. */
 typedef struct gdn_heap gdn_heap;
 

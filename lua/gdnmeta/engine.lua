@@ -30,11 +30,12 @@ local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), t
 ---@field policy_enabled boolean false: it failed too often in a row, and the built-in policy plans
 ---@field async boolean the option
 ---@field mixed_capture_sizes table[] buckets, { rows, tokens } each, ascending; empty where steps are none
+---@field max_kv_blocks integer columns of step.kv_table; 0 without kv_blocks
 ---@field recording gdnmeta.Recording|boolean false: none
 local Engine = methods.Engine
 local PUBLIC = { builder = true, num_spec = true, step_number = true, stats = true, policy = true,
                  policy_name = true, policy_enabled = true, async = true, mixed_capture_sizes = true,
-                 recording = true }
+                 recording = true, max_kv_blocks = true }
 methods.strict("Engine", Engine, nil, {
   policy_disabled = { "policy_enabled", function(self) return not self.policy_enabled end },
 }, PUBLIC)
@@ -144,7 +145,9 @@ local function build(self, step, stream)
   local stopwatch = self.stopwatch
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
   plan_to_rows.write(self, step)
-  local metadata, message, code = ask_builder(self, step, stream)
+  local blocks, ok, metadata, message, code = self.kv_blocks, true, nil, nil, nil
+  if blocks then ok, message, code = blocks:place(step, stream) end
+  if ok then metadata, message, code = ask_builder(self, step, stream) end
   if not metadata then
     plan_to_rows.undo(self, step)
     step.untold = true
@@ -221,6 +224,7 @@ end
 local function correct(self, step)
   complete_step.correct(self, step)
   if self.device_accepted then return true end
+  if self.kv_blocks then self.kv_blocks:map(step) end
   local metadata, message, code = ask_builder(self, step)
   if code == EGUARD then ask_builder(self, step) end -- on the fresh batch: what it read from the old is stale
   if not metadata then return nil, message, code end

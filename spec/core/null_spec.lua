@@ -34,6 +34,10 @@ local function things()
   t.index, t.slots_of, t.published = t.index_out[0], ffi.new("int32_t[1]", 5), ffi.new "gdn_index_published"
   lib.gdn_index_publish(t.index, t.ids, 2, t.ints, t.slots_of, 0, 0, -1, t.published)
   lib.gdn_index_advance(t.index, 1)
+  t.kv_config = ffi.new("gdn_kv_config", 8, 4, 4, 4, 1)
+  t.kv_out = ffi.new "gdn_kv *[1]"
+  assert(lib.gdn_kv_new(t.builder, t.kv_config, t.kv_out) == 0)
+  t.kv = t.kv_out[0]
   t.raw = ffi.new "gdn_raw"
   t.raw.size = ffi.sizeof "gdn_raw"
   t.tensor = t.meta.non_spec_query_start_loc
@@ -81,6 +85,16 @@ local CALLS = {
   gdn_builder_poison = { { "builder" }, NOTHING },
   gdn_reorder = { { 2, 1, "ints", "ints", "ints", "ints", "ints", "ints" }, EINVAL },
   gdn_builder_config = { { "builder", "config" }, NOTHING },
+  gdn_kv_new = { { "builder", "kv_config", "kv_out" }, EINVAL }, gdn_kv_free = { { "?kv" }, NOTHING },
+  gdn_kv_table = { { "kv" }, gives(nil) }, gdn_kv_mapping = { { "kv", 0 }, gives(nil) },
+  gdn_kv_device_table = { { "kv" }, gives(nil) }, gdn_kv_device_mapping = { { "kv", 0 }, gives(nil) },
+  gdn_kv_available = { { "kv" }, gives(0) }, gdn_kv_holders = { { "kv", 0 }, gives(0) },
+  gdn_kv_length = { { "kv", 0 }, gives(0) }, gdn_kv_sole = { { "kv", 0 }, gives(0) },
+  gdn_kv_extend = { { "kv", 0, 1 }, EINVAL }, gdn_kv_share = { { "kv", 0, "ints", 1 }, EINVAL },
+  gdn_kv_hold = { { "kv", "ints", 1 }, EINVAL }, gdn_kv_take = { { "kv", 1, "ints" }, EINVAL },
+  gdn_kv_drop = { { "kv", "ints", 1 }, EINVAL }, gdn_kv_clear = { { "kv", 0 }, EINVAL },
+  gdn_kv_map = { { "kv", 0, 1, "ints", "ints", "ints", 8 }, EINVAL },
+  gdn_kv_send = { { "builder", "kv", 0, 0, "?null" }, EINVAL },
   gdn_slots_new = { { 1, "ints", "slots_out" }, EINVAL }, gdn_slots_free = { { "?slots" }, NOTHING },
   gdn_slots_take = { { "slots", 0, 1, 0, "ints" }, EINVAL }, gdn_slots_share = { { "slots", 0, 1 }, EINVAL },
   gdn_slots_drop = { { "slots", 0, 1 }, EINVAL }, gdn_slots_available = { { "slots", 0 }, gives(0) },

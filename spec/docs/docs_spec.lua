@@ -75,7 +75,7 @@ describe("The guides", function()
       end
       return seen
     end
-    assert.are.equal(24, each("lua/gdnmeta/engine/options.lua", "DOMAINS"))
+    assert.are.equal(25, each("lua/gdnmeta/engine/options.lua", "DOMAINS"))
     assert.are.equal(12, each("lua/gdnmeta/engine/submit.lua", "FIELDS"))
     local source = blocks.read "lua/gdnmeta/engine/options.lua"
     for name in source:match "local OTHERS = {(.-)}":gmatch "([%w_]+) =" do
@@ -97,7 +97,7 @@ describe("The guides", function()
         end
       end
     end
-    assert.are.equal(27, seen)
+    assert.are.equal(28, seen)
     for number, rule in pairs(require "gdnmeta.engine.decide.rules") do
       local row = ("\n| %s | *%s*: "):format(number, rule:match "^%w+, (.+): $")
       assert.is_truthy(text:find(row, 1, true), rule)

@@ -139,6 +139,11 @@ local STEPS = {
     local lib = require "gdnmeta.native"
     return lib.gdn_slots_share(engine.private.states.pools, 1, 1) == 0
   end },
+  I28 = { "a token that lies in another block", function(step)
+    local mapping = require("ffi").cast("int64_t *", step.kv_slot_mapping)
+    mapping[step.num_tokens - 1] = mapping[step.num_tokens - 1] + 4
+    return step.num_tokens > 1
+  end, { owns_blocks = true } },
   I24 = { "nothing, while a request waits", function(step)
     step.num_rows, step.num_tokens = 0, 0
     return true
@@ -183,6 +188,18 @@ describe("The books catch a step with", function()
         return true
       end)
     end
+  end)
+
+  it("a place in the attention cache for padding, and a block that is held once too often: I28", function()
+    expect("I28", { owns_blocks = true }, nil, "step", function(step)
+      if step.padded_tokens == step.num_tokens then return false end
+      require("ffi").cast("int64_t *", step.kv_slot_mapping)[step.num_tokens] = 0
+      return true
+    end)
+    expect("I28", { owns_blocks = true }, nil, "step", function(_, engine)
+      local block_0 = require("ffi").new "int32_t[1]"
+      return require("gdnmeta.native").gdn_kv_hold(engine.private.kv_blocks.kv, block_0, 1) == 0
+    end)
   end)
 
   it("a length on padding: I18", function()

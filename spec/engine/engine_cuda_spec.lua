@@ -2,6 +2,7 @@
 --   GDN_CUDA_SPECS=cuda   on a real device
 local drivers = require "spec.support.driver"
 local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
 local play = require "spec.support.random_traffic"
 
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
@@ -12,6 +13,23 @@ describe("An engine on a CUDA builder", function()
   setup(function() driver = drivers.open(KIND) end)
   teardown(function() driver:close() end)
 
+  -- What the device has of the attention cache's blocks is what the host has.
+  local function check_blocks(engine, step, where)
+    if not step.kv_table or step.num_rows == 0 then return end
+    local width, kv = engine.max_kv_blocks, engine.private.kv_blocks.kv
+    for row = 0, step.num_rows - 1 do
+      local at, length = step.table_row[row] * width, lib.gdn_kv_length(kv, step.table_row[row])
+      local want = {}
+      for column = 1, length do want[column] = step.kv_table[at + column - 1] end
+      assert.are.same(want, driver:read(step.kv_device_table + at, length), where)
+    end
+    local words, got = driver:read(step.kv_device_slot_mapping, 2 * step.padded_tokens), {}
+    for t = 1, step.padded_tokens do got[t] = words[2 * t - 1] end
+    for t = 1, step.padded_tokens do
+      assert.are.equal(tonumber(step.kv_slot_mapping[t - 1]), got[t], where)
+    end
+  end
+
   local function random_play(async)
     local seed = tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24
     for case = seed, seed + CASES - 1 do
@@ -20,7 +38,8 @@ describe("An engine on a CUDA builder", function()
       c.device, c.async = "cuda", async
       local engine = play.engine(c, "fcfs")
       play.run(c, { engine = engine, where = ("GDN_SEED=%d"):format(case), requests = play.requests(c, 15),
-                    cancel = 0.02 })
+                    cancel = 0.02,
+                    on_step = function(step) check_blocks(engine, step, "GDN_SEED=" .. case) end })
       assert.are.equal(0, engine.stats.fallbacks)
       local builds = engine.stats.steps - engine.stats.empty_steps
       local counters = engine.builder:counters()

@@ -101,6 +101,7 @@ function Books:step(step, where)
         "I23: %d run and %d wait, the engine says %d and %d", running, waiting, stats.running, stats.waiting)
   if step.num_rows > 0 then
     metadata.rows(where, step, rows, self.engine.private.config)
+    checks.mapping(where, step, rows, self.engine)
     metadata.padding(self, where, step, lengths)
   elseif #step.preempted == 0 and #step.rejected == 0 and self.in_flight == 0 then
     check(next(self.live) == nil or running == 0 and stats.held > 0, where,

@@ -99,6 +99,35 @@ local function check_cache(self, where)
         used)
 end
 
+-- I28 of blocks that the engine owns: a row has as many as its request reached, each block as many holders as
+-- rows have it, and all others are free.
+local function check_blocks(self, where)
+  local e = self.engine.private
+  local kv = e.kv_blocks and e.kv_blocks.kv
+  if not kv then return end
+  local cells, rows_of, held = lib.gdn_kv_table(kv), {}, 0
+  for _, q in pairs(self.live) do
+    local length = not q.waits and lib.gdn_kv_length(kv, q.table_row)
+    check(q.waits or length == math.ceil(q.reach / self.config.kv_block), where,
+          "I28: request %s has %s blocks and reached %d tokens", q.id, length, q.reach)
+  end
+  for table_row = 0, e.config.max_requests - 1 do
+    for column = 0, lib.gdn_kv_length(kv, table_row) - 1 do
+      local block = cells[table_row * e.max_kv_blocks + column]
+      rows_of[block] = (rows_of[block] or 0) + 1
+    end
+  end
+  for block = 0, e.options.kv_blocks - 1 do
+    local holders, want = lib.gdn_kv_holders(kv, block), rows_of[block] or 0
+    check(holders == want, where, "I28: block %d has %d holders, want %d", block, holders, want)
+    if holders > 0 then held = held + 1 end
+  end
+  check(held + lib.gdn_kv_available(kv) == e.options.kv_blocks and self.engine:kv().used == held,
+        where,
+        "I28: %d blocks held, %d free, %d counted as used", held, lib.gdn_kv_available(kv),
+        self.engine:kv().used)
+end
+
 local function remember(self, q, slots, group)
   local pools, held = self.engine.private.states.pools, {}
   for n, slot in ipairs(slots) do
@@ -120,6 +149,7 @@ function M.all(self, where)
     end
   end
   check_cache(self, where)
+  check_blocks(self, where)
 end
 
 -- I22: what a request held came back, as its generation tells, or a checkpoint holds it.

@@ -24,6 +24,7 @@ function M.configuration()
   c.kv_tokens = chance(0.5) and c.max_model_len + c.kv_block + random(0, 3 * c.max_model_len) or nil
   local need = c.align and c.num_spec + 2 or c.num_spec + 1
   local most = c.seqs * (need + 2) + 8
+  c.owns_blocks = c.kv_tokens ~= nil and c.kv_tokens % 5 < 3
   c.num_slots = 1 + (chance(0.5) and most or need + 2 + random(0, most))
   c.full_cuda_graph, c.admit_after_preemption = chance(0.7), chance(0.3)
   c.kv_headroom = pick { 0, 0, 5, 512 }
@@ -59,7 +60,9 @@ function M.engine(c, policy)
     builder = builder_of(c), second_builder = c.async and not c.device and builder_of(c) or nil,
     async = c.async, policy = policy, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
     max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
-    kv_tokens = c.kv_tokens, kv_block_size = c.kv_block, kv_watermark = c.kv_watermark,
+    kv_tokens = not c.owns_blocks and c.kv_tokens or nil,
+    kv_blocks = c.owns_blocks and math.floor(c.kv_tokens / c.kv_block) or nil, kv_block_size = c.kv_block,
+    kv_watermark = c.kv_watermark,
     kv_headroom = c.kv_headroom, mixed_capture_sizes = c.buckets,
     admit_after_preemption = c.admit_after_preemption,
     preempt_limit = c.preempt_limit, rekey_limit = c.rekey_limit, capture_sizes = c.capture_sizes,

@@ -62,4 +62,24 @@ function M.row(self, where, step, row, q, drafting)
   return used, is_decode
 end
 
+--- I28: where each token of the step goes, in blocks that its row of the table has; padding goes nowhere.
+function M.mapping(where, step, rows, engine)
+  if not step.kv_table then return end
+  local size, t = engine.private.options.kv_block_size, 0
+  for n, row in ipairs(rows) do
+    local cells = step.kv_table + step.table_row[n - 1] * engine.max_kv_blocks
+    for position = row.computed, row.computed + row.n - 1 do
+      local want = cells[math.floor(position / size)] * size + position % size
+      local place = tonumber(step.kv_slot_mapping[t])
+      check(place == want, where, "I28: token %d of request %s lies at %d, want %d", position, row.id, place,
+            want)
+      t = t + 1
+    end
+  end
+  for padding = t, step.padded_tokens - 1 do
+    check(step.kv_slot_mapping[padding] == -1, where, "I28: token %d is padding and lies at %d", padding,
+          tonumber(step.kv_slot_mapping[padding]))
+  end
+end
+
 return M

@@ -155,6 +155,9 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
                               .verify = gdn_cuda_verify,
                               .check_pool = gdn_cuda_check_pool,
                               .bring = gdn_cuda_bring,
+                              .lend = gdn_cuda_lend,
+                              .take_back = gdn_cuda_take_back,
+                              .send = gdn_cuda_send,
                               .poison = poison,
                               .release = release,
                               .holders = 1 };

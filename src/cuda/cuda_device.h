@@ -49,5 +49,9 @@ gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_input *input, void *st
 gdn_status gdn_cuda_bring(gdn_device *device, const gdn_bring_plan *plan, void *stream, gdn_error *error);
 gdn_status gdn_cuda_check_pool(gdn_device *device, const void *memory, size_t bytes, const char *name,
                                gdn_error *error);
+gdn_status gdn_cuda_lend(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
+void gdn_cuda_take_back(gdn_device *device, uint64_t memory);
+gdn_status gdn_cuda_send(gdn_device *device, uint64_t to, const void *from, size_t bytes, void *stream,
+                         gdn_error *error);
 
 #endif

@@ -27,6 +27,11 @@ struct gdn_device {
     gdn_status (*check_pool)(gdn_device *device, const void *memory, size_t bytes, const char *name, gdn_error *error);
     /* Bring states or windows, in order on `stream`. */
     gdn_status (*bring)(gdn_device *device, const gdn_bring_plan *plan, void *stream, gdn_error *error);
+    /* Memory beside all this, its caller's until it is taken back; *memory is 0 where the host's will do. */
+    gdn_status (*lend)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
+    void (*take_back)(gdn_device *device, uint64_t memory);
+    /* Copy from the host to lent memory, in order on `stream`; the host may change its own at once. */
+    gdn_status (*send)(gdn_device *device, uint64_t to, const void *from, size_t bytes, void *stream, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);
     void (*release)(gdn_device *device); /* by the last holder, on any thread */

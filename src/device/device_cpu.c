@@ -68,6 +68,24 @@ static gdn_status verify(gdn_device *device, gdn_verify_input *input, void *stre
     return GDN_OK;
 }
 
+static gdn_status lend(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error)
+{
+    (void)device, (void)bytes, (void)error;
+    *memory = 0;
+    return GDN_OK;
+}
+
+static void take_back(gdn_device *device, uint64_t memory)
+{
+    (void)device, (void)memory;
+}
+
+static gdn_status send(gdn_device *device, uint64_t to, const void *from, size_t bytes, void *stream, gdn_error *error)
+{
+    (void)device, (void)to, (void)from, (void)bytes, (void)stream, (void)error;
+    return GDN_OK;
+}
+
 static gdn_status check_pool(gdn_device *device, const void *memory, size_t bytes, const char *name, gdn_error *error)
 {
     (void)device, (void)bytes;
@@ -101,8 +119,8 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
     d->public = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check, .reserve = reserve,
-                            .verify = verify, .check_pool = check_pool, .bring = bring, .poison = poison,
-                            .release = release, .holders = 1,
+                            .verify = verify, .check_pool = check_pool, .bring = bring, .lend = lend,
+                            .take_back = take_back, .send = send, .poison = poison, .release = release, .holders = 1,
                             .ordinal = GDN_DEVICE_CPU, .found = &d->found };
     *out = &d->public;
     return GDN_OK;

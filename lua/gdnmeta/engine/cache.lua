@@ -53,6 +53,14 @@ function States:missing_kv(i, tokens)
   return ceil(tokens / self.kv_block) - r.kv_blocks[i]
 end
 
+--- Blocks of attention cache that come back when the request leaves.
+---@return integer
+function States:held_kv(i)
+  local r = self.requests
+  if not self.kv or r.table_row[i] == NONE then return r.kv_blocks[i] end
+  return self.kv:held(r.table_row[i])
+end
+
 --- Does what the request holds suffice for a step that ends at `tokens` with `drafts`? A quick look: it may
 --- say no where it does.
 ---@return boolean
@@ -127,8 +135,9 @@ function States:reserve(i, tokens, drafts)
   local r = self.requests
   local blocks = self:missing_kv(i, tokens)
   if blocks > 0 then
-    self.free_kv = self.free_kv - blocks
     r.kv_blocks[i] = r.kv_blocks[i] + blocks
+    if self.kv then self.kv:extend(r.table_row[i], r.kv_blocks[i]) end
+    self.free_kv = self.free_kv - blocks
     r.kv_reserved_to[i] = r.kv_blocks[i] * self.kv_block
     self.peak_kv = max(self.peak_kv, self.total_kv - self.free_kv)
   end
@@ -183,7 +192,12 @@ function States:leave(i)
   for column = self.align and r.first_column[i] or 0, last do
     if self.tables[0][base + column] ~= 0 then drop(self, base + column) end
   end
-  self.free_kv = self.free_kv + r.kv_blocks[i]
+  if self.kv then
+    self.kv:clear(table_row)
+    self.free_kv = self.kv:free()
+  else
+    self.free_kv = self.free_kv + r.kv_blocks[i]
+  end
   r.kv_blocks[i], r.kv_reserved_to[i] = 0, 0
   r.table_row[i] = NONE
   self.table_rows[self.free_table_rows] = table_row
@@ -204,20 +218,21 @@ end
 
 local M = {}
 
---- config: gdn_config of the builder; tables: their state tables; kv_tokens: nil for no limit.
+--- config: gdn_config of the builder; tables: their state tables; total_kv: blocks of attention cache, nil
+--- for no limit; kv: of kv_blocks.lua, false where they are only counted.
 ---@return table|nil states, string? message, integer? code
-function M.new(requests, config, tables, kv_tokens, kv_block)
+function M.new(requests, config, tables, total_kv, kv_block, kv)
   local out = pools_t()
   local status = lib.gdn_slots_new(config.num_groups, config.num_slots, out)
   if status ~= 0 then return nil, ffi.string(lib.gdn_strstatus(status)), tonumber(status) end
   local num_table_rows = config.max_requests
-  local total_kv = kv_tokens and floor(kv_tokens / kv_block) or 0
   local self = setmetatable({
     requests = requests, pools = ffi.gc(out[0], slots_free), tables = tables, groups = config.num_groups,
     width = config.max_blocks_per_row, align = config.mamba_cache_mode == lib.GDN_CACHE_ALIGN,
     block = config.mamba_block_size, per_request = config.num_speculative_tokens + 1,
     table_rows = int32s(num_table_rows), free_table_rows = num_table_rows,
-    limited = kv_tokens ~= nil, kv_block = kv_block, total_kv = total_kv, free_kv = total_kv, peak_kv = 0,
+    limited = total_kv ~= nil, kv = kv, kv_block = kv_block, total_kv = total_kv or 0,
+    free_kv = total_kv or 0, peak_kv = 0,
   }, States)
   for n = 0, num_table_rows - 1 do self.table_rows[n] = num_table_rows - 1 - n end
   return self

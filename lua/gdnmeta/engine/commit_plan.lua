@@ -14,7 +14,7 @@ function M.release(e, i)
     states:leave(i)
     return
   end
-  local slots, kv = states:held_slots(i), r.kv_blocks[i]
+  local slots, kv = states:held_slots(i), states:held_kv(i)
   r.slots_coming[i], r.kv_coming[i] = slots, kv
   e.slots_coming, e.kv_coming = e.slots_coming + slots, e.kv_coming + kv
 end

@@ -16,6 +16,7 @@ local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
 local cache = require "gdnmeta.engine.cache"
+local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
 local upkeeps = require "gdnmeta.engine.decide.upkeep"
 local views = require "gdnmeta.engine.hooks.view"
@@ -178,6 +179,23 @@ local function return_tables(second, num_groups)
   for group = 0, num_groups - 1 do second:borrow_table(group, nil) end
 end
 
+-- Those that the engine owns; false: none, blocks are only counted. A mapping for each step, and idle_step's.
+local function make_blocks(o)
+  if not o.kv_blocks then return false end
+  return kv_blocks.new(o, (o.async and 2 or 1) + 1)
+end
+
+local function total_blocks(o)
+  return o.kv_blocks or o.kv_tokens and math.floor(o.kv_tokens / o.kv_block_size)
+end
+
+local function show_blocks(self)
+  self.max_kv_blocks = self.kv_blocks and self.kv_blocks.columns or 0
+  if not self.kv_blocks then return end
+  for n, step in ipairs(self.steps) do self.kv_blocks:show(step, n - 1) end
+  self.kv_blocks:show(self.rowless, #self.steps)
+end
+
 -- Everything but the policy.
 local function state(o)
   local r, self = requests.new(o.max_num_seqs), facts(o)
@@ -187,11 +205,15 @@ local function state(o)
   if not tables then return nil, message, code end
   ok, message, code = borrow_accepted(o)
   if not ok then return nil, message, code end
-  self.states, message, code = cache.new(r, o.config, tables, o.kv_tokens, o.kv_block_size)
+  self.kv_blocks, message, code = make_blocks(o)
+  if self.kv_blocks == nil then return nil, message, code end
+  self.states, message, code = cache.new(r, o.config, tables, total_blocks(o), o.kv_block_size,
+                                         self.kv_blocks)
   if not self.states then return nil, message, code end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
   self.rowless = steps.new(o.builder, self.steps[1].batch) -- of idle_step
+  show_blocks(self)
   work_arrays(self, o.max_num_seqs)
   padding(self, o)
   self.token_limits = limits_of(self, o)

@@ -26,7 +26,7 @@ function Engine:slots()
   return self.states:slots()
 end
 
---- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens.
+--- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens or kv_blocks.
 ---@return table|nil
 function Engine:kv()
   self = change_rules.look(self, "kv")

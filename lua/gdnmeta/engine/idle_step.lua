@@ -46,6 +46,11 @@ function Engine:idle_step(rows, tokens, stream)
   step.builder = builder
   step.padded_rows, step.padded_tokens, step.graph = rows, tokens, "full"
   rawset(step, "metadata", metadata)
+  if self.kv_blocks then
+    local ok
+    ok, message, code = self.kv_blocks:place(step, stream)
+    if not ok then return nil, message, code end
+  end
   return step
 end
 

@@ -88,6 +88,7 @@ local function limits_problem(o)
 end
 
 local function cache_problem(o)
+  if o.kv_tokens and o.kv_blocks then return "kv_tokens and kv_blocks, want one of them" end
   return o.kv_tokens and at_least(o, "kv_tokens", o.kv_block_size, "kv_block_size") or nil
 end
 

@@ -15,6 +15,7 @@ local DOMAINS = {
   long_prefill_token_threshold = integer(0, INT32_MAX),
   chunked_prefill = flag,
   kv_tokens = integer(1, INT32_MAX),
+  kv_blocks = integer(1, INT32_MAX),
   kv_block_size = integer(1, INT32_MAX),
   kv_watermark = number(0, 1),
   kv_headroom = integer(0, INT32_MAX),

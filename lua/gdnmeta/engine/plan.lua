@@ -233,7 +233,7 @@ function Plan:preempt(i)
   r.mark[i] = M.PREEMPTED
   self.kv_promised = -1
   self.upkeep:forget()
-  local slots, kv = self.states:held_slots(i), r.kv_blocks[i]
+  local slots, kv = self.states:held_slots(i), self.states:held_kv(i)
   if r.flight[i] > 0 then
     self.slots_coming, self.kv_coming = self.slots_coming + slots, self.kv_coming + kv
   else

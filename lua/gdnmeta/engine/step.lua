@@ -23,6 +23,11 @@ local int32s = ffi.typeof "int32_t[?]"
 ---@field padded_tokens integer
 ---@field metadata gdnmeta.Metadata|nil of the build; nil in a step without rows
 ---@field batch gdnmeta.Batch that it was built from
+---@field kv_table ffi.cdata*|nil const int32 [max_requests, engine.max_kv_blocks]; nil without kv_blocks, as
+--- are the next three
+---@field kv_slot_mapping ffi.cdata*|nil const int64 [padded_tokens]
+---@field kv_device_table ffi.cdata*|nil of the same on the device; nil on the CPU
+---@field kv_device_slot_mapping ffi.cdata*|nil likewise
 ---@field query_len ffi.cdata* int32 [num_rows] tokens now
 ---@field seq_len ffi.cdata* int32 [num_rows] tokens after them
 ---@field drafts ffi.cdata* int32 [num_rows] drafts among query_len; -1: not speculative
@@ -37,7 +42,10 @@ local int32s = ffi.typeof "int32_t[?]"
 ---@field policy_seconds number|nil by the engine's stopwatch
 ---@field build_seconds number|nil likewise
 local Step = methods.Step
-methods.strict("Step", Step, { metadata = true, policy_seconds = true, build_seconds = true }, {
+methods.strict("Step", Step, {
+  metadata = true, policy_seconds = true, build_seconds = true, kv_place = true,
+  kv_table = true, kv_slot_mapping = true, kv_device_table = true, kv_device_slot_mapping = true,
+}, {
   accepted = { "accepted_drafts", function(self) return self.accepted_drafts end },
 })
 

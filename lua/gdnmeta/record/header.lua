@@ -44,6 +44,8 @@ local LIMITS = { "max_model_len", "max_num_seqs", "max_num_batched_tokens", "lon
 function M.of(engine)
   local limits = { policy = tostring(engine.policy.name or "policy"):gsub("%c", " "):sub(1, TEXT) }
   for _, name in ipairs(LIMITS) do limits[name] = engine.options[name] end
+  local blocks = engine.options.kv_blocks
+  limits.kv_tokens = blocks and math.min(blocks * limits.kv_block_size, 2 ^ 31 - 1) or limits.kv_tokens
   return { gdnmeta = "record", version = format.VERSION, library = require "gdnmeta.native.version",
            builder = M.builder(engine.builder), engine = limits }
 end

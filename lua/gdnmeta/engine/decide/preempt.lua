@@ -87,8 +87,9 @@ local function leavers(e, i, n, bound)
     local held = states:held_slots(worst)
     rows, slots, free = rows + 1, slots + held + planned_slots, free + held
     upkeep:leave(worst)
-    kv = kv + r.kv_blocks[worst] + planned_kv
-    spare = spare + r.kv_blocks[worst] + plan:kv_growth(worst)
+    local blocks = states:held_kv(worst)
+    kv = kv + blocks + planned_kv
+    spare = spare + blocks + plan:kv_growth(worst)
     gone = gone + 1
   end
   return gone

@@ -96,7 +96,7 @@ local function prove_victims(e, sum)
     end
     r.seen[i] = e.verify_round
     if r.flight[i] == 0 then
-      sum.slots, sum.kv = sum.slots - e.states:held_slots(i), sum.kv - r.kv_blocks[i]
+      sum.slots, sum.kv = sum.slots - e.states:held_slots(i), sum.kv - e.states:held_kv(i)
       sum.table_rows = sum.table_rows + 1
     end
   end
