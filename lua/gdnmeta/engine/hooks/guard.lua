@@ -63,32 +63,46 @@ local function note(self, i, hook, why)
   self:fail(hook, message, stack, i >= 0 and self.engine.requests.id[i] or nil)
 end
 
-local function call(self, section, a, b, c, d)
+-- What stands of a call that failed.
+local function end_failed(self, why)
+  local cursor = self.cursor
+  local i, hook = cursor.i, cursor.hook
+  cursor.i, cursor.hook = -1, false
+  note(self, i, hook, why)
+  return false
+end
+
+local function end_well(self, x, y)
+  local cursor = self.cursor
+  local hook = cursor.hook
+  if cursor.i >= 0 or hook == "step" then self.answered[hook] = true end -- else: without a request
+  cursor.i, cursor.hook = -1, false
+  return true, x, y
+end
+
+-- Where a section may yield, or has limits.
+local function call_bounded(self, section, a, b, c, d)
   local given = self.limits
-  if not given and self.engine.bare then return xpcall(section, caught, a, b, c, d) end
-  return no_yield(given and call_with_budget or call_trusted, given, section, a, b, c, d)
+  local ok, x, y = pcall(reserve_stack)
+  if ok then ok, x, y = no_yield(given and call_with_budget or call_trusted, given, section, a, b, c, d) end
+  if not ok then return end_failed(self, x) end
+  return end_well(self, x, y)
 end
 
 jit.off(note)
-jit.off(call)
+jit.off(end_failed)
+jit.off(call_bounded)
 
 --- Call a section. First result false: it failed, and that has been recorded. Where nothing can yield
---- (change_rules.lua), a trusted one needs no boundary.
+--- (change_rules.lua), a trusted one needs no boundary, and what calls it is compiled: its stack was reserved
+--- as the engine's method began.
 function Guard:call(section, a, b, c, d)
-  local cursor = self.cursor
   failure.trace, failure.raised = nil, nil
-  local ok, x, y = pcall(reserve_stack)
-  if ok then ok, x, y = call(self, section, a, b, c, d) end
-  local i, hook = cursor.i, cursor.hook
-  cursor.i, cursor.hook = -1, false
-  if not ok then
-    note(self, i, hook, x)
-    return false
-  end
-  if i >= 0 or hook == "step" then self.answered[hook] = true end -- else it was called without a request
-  return true, x, y
+  if self.limits or not self.engine.bare then return call_bounded(self, section, a, b, c, d) end
+  local ok, x, y = xpcall(section, caught, a, b, c, d)
+  if not ok then return end_failed(self, x) end
+  return end_well(self, x, y)
 end
-jit.off(Guard.call)
 
 --- A step is over. `breaker` failing ones in a row disable the policy.
 function Guard:step_done()
