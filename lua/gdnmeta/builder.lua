@@ -140,6 +140,13 @@ Builder.build_raw = from_arguments("build_raw", lib.gdn_build_raw)
 
 local capture = from_arguments("capture", lib.gdn_capture)
 
+local function capture_bucket(self, rows, tokens, stream)
+  local handle = opened(self, "capture")
+  local status = lib.gdn_capture_bucket(handle, rows, tokens, stream)
+  if status ~= 0 then return status_message(handle, status) end
+  return succeeded(self)
+end
+
 --- Build the step that a CUDA graph is captured with; inputs as for build_raw. Where full_cuda_graph is
 --- "mixed", { rows =, tokens = } of a bucket: its step without rows, which an idle rank runs as well.
 ---@param inputs table
@@ -154,17 +161,7 @@ function Builder:capture(inputs, stream)
   if stream ~= nil and not args.pointer(stream) then stream_error("capture", stream) end
   local rows, tokens = bucket.sizes(inputs)
   if not rows then error("gdnmeta.Builder:capture: " .. tokens, 2) end
-  opened(self, "capture") -- `inputs` may have closed it
-  return self:capture_bucket(rows, tokens, stream)
-end
-
--- The same of sizes that have been checked, for an engine: without a table, which would be garbage.
----@local
-function Builder:capture_bucket(rows, tokens, stream)
-  local handle = opened(self, "capture")
-  local status = lib.gdn_capture_bucket(handle, rows, tokens, stream)
-  if status ~= 0 then return status_message(handle, status) end
-  return succeeded(self)
+  return capture_bucket(self, rows, tokens, stream) -- `inputs` may have closed it
 end
 
 --- Free everything now. The collector frees a builder that is unreachable.
@@ -233,6 +230,9 @@ local function ask(name, given, call, out)
 end
 
 local M = {}
+
+--- Builder:capture of sizes that have been checked, for an engine: it takes no table, which would be garbage.
+M.capture_bucket = capture_bucket
 
 --- Make a builder. Options and their defaults stand in builder/options.lua.
 ---@param given table

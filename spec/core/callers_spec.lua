@@ -120,7 +120,7 @@ describe("A mistake is raised at the caller's line", function()
     local sim = gdn.sim
     stands("sim.run: unknown option", function() sim.run { nope = 1 } end)
     stands("sim.sweep: unknown option", function() sim.sweep { nope = 1 } end)
-    for _, wrong in ipairs { 5, {}, { 5 }, { {} }, { {}, {} }, { setup = 1 } } do
+    for _, wrong in ipairs { 5, {}, { 5 }, { {} }, { {}, {} } } do
       stands("gdnmeta.sim.report: runs = ", function() sim.report(wrong) end)
       stands("gdnmeta.sim.compare: runs = ", function() sim.compare(wrong) end)
       stands("gdnmeta.sim.fit: path = ", function() sim.fit(type(wrong) == "table" and wrong) end)

@@ -2,6 +2,7 @@
 -- the engine.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
+local builders = require "gdnmeta.builder"
 local buckets = require "gdnmeta.engine.decide.buckets"
 local change_rules = require "gdnmeta.engine.change_rules"
 
@@ -39,7 +40,7 @@ function Engine:idle_step(rows, tokens, stream)
   end
   -- By the builder of the next step: outputs of a step in flight are another builder's.
   local builder = self.turn == 2 and self.second_builder or self.builder -- steps may have a recorder's
-  local metadata, message, code = builder:capture_bucket(rows, tokens, stream)
+  local metadata, message, code = builders.capture_bucket(builder, rows, tokens, stream)
   if not metadata then return nil, message, code end
   local step = self.rowless -- an object of its own: the next step's has news that are not told yet
   step:begin(self.step_number, self.now)

@@ -7,12 +7,13 @@ local M = {}
 local PARTS = { acceptance = "acceptance", cost = "cost", load = "requests", presets = "presets",
                 recorded = "recorded_acceptance", trace = "trace", workload = "workload" }
 
-local function is_run(value) return type(value) == "table" and type(rawget(value, "setup")) == "table" end
+-- `field`: what is read of it first.
+local function is_run(value, field) return type(value) == "table" and type(rawget(value, field)) ~= "nil" end
 
 -- A list of runs, `want` says which; raises at the line of the method's caller.
-local function check_runs(method, runs, fewest, want)
+local function check_runs(method, runs, field, fewest, want)
   local is_list = type(runs) == "table" and #runs >= fewest
-  for n = 1, is_list and #runs or 0 do is_list = is_list and is_run(runs[n]) end
+  for n = 1, is_list and #runs or 0 do is_list = is_list and is_run(runs[n], field) end
   if not is_list then error(("gdnmeta.sim.%s: %s"):format(method, args.wrong("runs", runs, want)), 3) end
 end
 
@@ -28,7 +29,7 @@ end
 ---@param runs table
 ---@return string
 function M.report(runs)
-  if not is_run(runs) then check_runs("report", runs, 1, "a run of sim.run or a list of them") end
+  if not is_run(runs, "setup") then check_runs("report", runs, "setup", 1, "a run or a list of runs") end
   return require("gdnmeta.report.text").report(runs)
 end
 
@@ -37,7 +38,7 @@ end
 ---@return table|nil fields ttft and e2e: { n, better, worse, p10, p50, p90, mean } of the differences in ms
 ---@return string? message
 function M.compare(runs)
-  check_runs("compare", runs, 2, "a list of two runs of sim.run")
+  check_runs("compare", runs, "requests", 2, "a list of two runs of sim.run")
   return require("gdnmeta.report.compare").pair(runs[1], runs[2])
 end
 
