@@ -190,7 +190,7 @@ tsan: $(BUILD)/threads
 # told; ONLY="trace" takes some of them. SEED and RUNS bound what chance does, and time: see scripts/fuzz.
 CLANG     ?= clang
 FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-FUZZ_C    := batch build_raw dlpack
+FUZZ_C    := batch build_raw dlpack index
 FUZZ_LUA  := trace recording request
 FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
 FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
@@ -220,6 +220,7 @@ $(BUILD)/libgdnbench.so: bench/loops.c $(OBJ) Makefile
 bench: deps all $(BUILD)/libgdnbench.so
 	@GDNMETA_LIB=$(BUILD)/libgdnbench.so GDNMETA_BENCH=$(BUILD)/libgdnbench.so $(IN_TREE) luajit bench/build.lua
 	@$(IN_TREE) luajit bench/step.lua
+	@$(IN_TREE) luajit bench/cache.lua
 
 # What policies achieve, in simulated time: bench/policies.lua. A bound that is missed fails.
 #   ONLY="vtc chunked"  these scenarios      TRACES=<folder>  where the recorded workloads lie

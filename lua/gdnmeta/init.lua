@@ -9,6 +9,8 @@ local M = {
   builder_bytes = require("gdnmeta.builder").bytes,
   bucket = require("gdnmeta.builder").bucket,
   reorder = require("gdnmeta.reorder"),
+  hash_blocks = require("gdnmeta.identity").hash_blocks,
+  hash_chain = require("gdnmeta.identity").hash_chain,
   STOP = 1, LENGTH = 2, -- step.finish: why an answer ended
 }
 

@@ -31,11 +31,11 @@ static place find(const gdn_index *x, const int64_t *ids, int32_t n, int32_t fro
     return w;
 }
 
-/* A leaf grows, where nobody but the publisher can have its number, and nothing tells its end from its middle. */
-static int grows(const gdn_index *x, const place *w, int32_t from, int32_t mark)
+/* A leaf grows, where no lock but the one that moves along ends at it, and nothing tells its end from its middle. */
+static int grows(const gdn_index *x, const place *w, int32_t from, int32_t move, int32_t mark)
 {
     const node *p = &x->nodes[w->above];
-    int others = w->above == from ? p->refs > 1 : p->refs > 0;
+    int others = p->refs > (move && w->above == from);
     return w->above != ROOT && !w->inside && !p->children && !p->num_states && !p->pins && !others && p->mark == mark;
 }
 
@@ -132,7 +132,7 @@ gdn_status gdn_index_publish(gdn_index *x, const int64_t *ids, int32_t n, const 
     place w = find(x, ids, n, from);
     status = check_new(x, ids, n, kv, w.known);
     if (status) return status;
-    int growing = w.known < n && grows(x, &w, from, mark);
+    int growing = w.known < n && grows(x, &w, from, move, mark);
     int cut = w.inside && (w.known < n || slots || move), more = w.known < n && !growing;
     if (x->stats.nodes + cut + more > x->config.max_nodes)
         GDN_FAIL(&x->error, GDN_ECAP, "%d nodes and %d more, want <= %d", x->stats.nodes, cut + more,

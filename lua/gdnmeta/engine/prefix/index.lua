@@ -1,0 +1,220 @@
+-- A prefix cache's index for Lua: gdn_index of gdnmeta_scheduler.h, which says what each call means.
+-- Candidates are shown as tables that are filled anew each time: steps leave no garbage, policies see no
+-- cdata.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local owned = require "gdnmeta.native.owned"
+
+local out_t, config_t = ffi.typeof "gdn_index *[1]", ffi.typeof "gdn_index_config"
+local hit_t, published_t = ffi.typeof "gdn_index_hit", ffi.typeof "gdn_index_published"
+local node_t, stats_t = ffi.typeof "gdn_index_node", ffi.typeof "gdn_index_stats"
+local why_t = ffi.typeof "char[256]"
+local MAX_BATCH = tonumber(lib.GDN_INDEX_MAX_BATCH)
+local nodes_t = ffi.typeof("int32_t[" .. MAX_BATCH .. "]")
+local values_t = ffi.typeof("double[" .. MAX_BATCH .. "]")
+local slots_t = ffi.typeof "int32_t[64]"
+
+local EVICTIONS = 8 -- by one rated batch: after more of them the least may be a node that came since
+
+local Index = { LEAVES = 0, STATES = 1, HOST = 2, DEVICE = 0, ON_HOST = 1, MAX_BATCH = MAX_BATCH }
+Index.__index = Index
+
+-- A failure that a server can meet; anything else is a mistake of the caller.
+local ECAP = tonumber(lib.GDN_ECAP)
+
+function Index:message() return ffi.string(lib.gdn_index_error(self.handle)) end
+
+local function refused(self, status)
+  local message = self:message()
+  if status == ECAP then return nil, message, status end
+  error("gdnmeta: index: " .. message, 3)
+end
+
+-- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
+local function free(handle) lib.gdn_index_free(handle) end
+local function forget(self) self.handle = nil end
+
+-- As policies see a node; `created` and the others that are not numbers are set by show().
+local function blank()
+  return { id = 0, tokens = 0, length = 0, kv_bytes = 0, state_bytes = 0, hits = 0, state_hits = 0, age = 0,
+           state_age = 0, created = 0, refs = 0, children = 0, parent = 0, parent_gap = 0, passes = 0,
+           superseded = false, pinned = false, mark = -1, worth = 0, is_new = true }
+end
+
+--- An index. options: num_groups, block_size, kv_per_block, max_nodes, max_blocks, kv_bytes, state_bytes.
+---@param options table
+---@return table|nil index, string? message, integer? code
+function Index.new(options)
+  local config, out, why = config_t(ffi.sizeof(config_t)), out_t(), why_t()
+  for name, value in pairs(options) do config[name] = value end
+  local status = lib.gdn_index_new(config, out, why, 256)
+  if status ~= 0 then return nil, "index: " .. ffi.string(why), status end
+  local self = setmetatable({
+    now = 0, block_size = config.block_size, num_groups = config.num_groups,
+    kv_per_block = config.kv_per_block,
+    hit = hit_t(), published = published_t(), slots = slots_t(), numbers = nodes_t(), doubles = values_t(),
+    node = node_t(), batch = {}, values = {}, rated = { [0] = 0, 0, 0 },
+  }, Index)
+  for k = 1, MAX_BATCH do self.batch[k], self.values[k] = blank(), 0 end
+  self.handle, self.release = owned.new(out[0], free, self, forget)
+  return self
+end
+
+function Index:close()
+  if self.handle then self.release(self.handle) end
+end
+
+--- A step begins.
+function Index:advance(now)
+  local status = lib.gdn_index_advance(self.handle, now)
+  if status ~= 0 then refused(self, status) end
+  self.now = now
+end
+
+--- What is there of int64 ids[n], within `limit` tokens.
+---@return ffi.cdata* hit gdn_index_hit, the index's own until the next match
+function Index:match(ids, n, limit)
+  local status = lib.gdn_index_match(self.handle, ids, n, limit, self.hit)
+  if status ~= 0 then refused(self, status) end
+  return self.hit
+end
+
+--- Takes what the last match found; see gdn_index_lock for how to take less.
+---@return ffi.cdata* hit with what is locked
+function Index:lock()
+  local status = lib.gdn_index_lock(self.handle, self.hit)
+  if status ~= 0 then return refused(self, status) end
+  return self.hit
+end
+
+function Index:unlock(node)
+  local status = lib.gdn_index_unlock(self.handle, node)
+  if status ~= 0 then refused(self, status) end
+end
+
+function Index:unlock_state(node)
+  local status = lib.gdn_index_unlock_state(self.handle, node)
+  if status ~= 0 then refused(self, status) end
+end
+
+--- ids[n] join, with kv and slots as in gdn_index_publish.
+---@return ffi.cdata*|nil published gdn_index_published, the index's own; nil: no room
+function Index:publish(ids, n, kv, slots, from, move, mark)
+  local status = lib.gdn_index_publish(self.handle, ids, n, kv, slots, from or 0, move and 1 or 0, mark or -1,
+                                       self.published)
+  if status ~= 0 then return refused(self, status) end
+  return self.published
+end
+
+---@return boolean|nil pinned, string? message, integer? code
+function Index:pin(node, max_blocks, max_states)
+  local status = lib.gdn_index_pin(self.handle, node, max_blocks or -1, max_states or -1)
+  if status ~= 0 then return refused(self, status) end
+  return true
+end
+
+function Index:unpin(node)
+  local status = lib.gdn_index_unpin(self.handle, node)
+  if status ~= 0 then refused(self, status) end
+end
+
+local function show(self, node, is_state, t)
+  local c = self.node
+  if lib.gdn_index_describe(self.handle, node, c) ~= 0 then return refused(self, -1) end
+  t.id, t.tokens, t.length, t.kv_bytes, t.state_bytes = node, c.tokens, c.length, c.kv_bytes, c.state_bytes
+  t.length = c.length * self.block_size
+  t.hits, t.state_hits, t.created, t.refs, t.children = c.hits, c.state_hits, c.created, c.refs, c.children
+  t.age, t.state_age = self.now - c.last_use, self.now - c.state_use
+  t.parent, t.parent_gap = c.parent, c.parent_gap
+  t.passes, t.superseded, t.pinned, t.mark = c.passes, c.passes > 0, c.pins > 0, c.mark
+  t.worth, t.is_new = c.leaf_value, c.leaf_is_new == 1
+  if is_state then t.worth, t.is_new = c.state_value, c.state_is_new == 1 end
+  return t
+end
+
+--- A node as policies see it. `into` is filled where it is given.
+function Index:describe(node, into)
+  return show(self, node, false, into or blank())
+end
+
+--- Up to `most` of a kind that wait to be evicted.
+---@return table nodes [1 .. n], the index's own: filled anew by the next call
+---@return integer n
+---@return table values [1 .. n] as rated before, NaN: never; to be filled and given to rate()
+function Index:candidates(kind, most)
+  local numbers, doubles, batch, values = self.numbers, self.doubles, self.batch, self.values
+  local n = lib.gdn_index_candidates(self.handle, kind, most, numbers, doubles)
+  if n < 0 then refused(self, n) end
+  for k = 1, n do
+    show(self, numbers[k - 1], kind > 0, batch[k])
+    values[k] = doubles[k - 1]
+  end
+  return batch, n, values
+end
+
+--- Stores values[1 .. n] of the nodes that candidates() gave last, for first(). Stores nothing where one
+--- of them is no number.
+---@return integer|nil bad the first that is no number
+function Index:rate(kind, n, values)
+  local doubles = self.doubles
+  for k = 1, n do
+    local value = values[k]
+    if type(value) ~= "number" or value ~= value then return k end
+    doubles[k - 1] = value
+  end
+  local status = lib.gdn_index_rate(self.handle, kind, self.numbers, doubles, n)
+  if status ~= 0 then refused(self, status) end
+  self.rated[kind] = EVICTIONS
+end
+
+--- Should candidates be rated before the next first()? A batch does for several evictions, for first() is the
+--- least of all that were ever rated and not used since, not only of the batch.
+---@return boolean
+function Index:is_stale(kind) return self.rated[kind] <= 0 end
+
+--- The least of a kind, by value; 0: nothing waits.
+---@return integer node
+function Index:first(kind)
+  self.rated[kind] = self.rated[kind] - 1
+  return lib.gdn_index_first(self.handle, kind)
+end
+
+---@return ffi.cdata* slots int32 [num_groups], the index's own
+function Index:drop_state(node)
+  local status = lib.gdn_index_drop_state(self.handle, node, self.slots)
+  if status ~= 0 then refused(self, status) end
+  return self.slots
+end
+
+---@return ffi.cdata* slots those that the state had, the index's own
+function Index:move_state(node, place, slots)
+  local status = lib.gdn_index_move_state(self.handle, node, place, slots, self.slots)
+  if status ~= 0 then refused(self, status) end
+  return self.slots
+end
+
+--- Takes up to `most` blocks from the end of a leaf. kv has room for most * kv_per_block numbers.
+---@return integer blocks, ffi.cdata* slots -1: none
+function Index:evict(node, most, kv)
+  local gone = lib.gdn_index_evict(self.handle, node, most, kv, self.slots)
+  if gone < 0 then refused(self, gone) end
+  return gone, self.slots
+end
+
+--- What the index counts: gdn_index_stats, as numbers.
+---@param into table|nil filled where it is given
+function Index:stats(into)
+  local c, t = stats_t(), into or {}
+  lib.gdn_index_describe_all(self.handle, c)
+  for _, name in ipairs(Index.STATS) do t[name] = tonumber(c[name]) end
+  return t
+end
+
+Index.STATS = {
+  "matches", "locks", "state_hits", "blocks_published", "states_published", "states_used", "states_unused",
+  "states_moved", "blocks_evicted", "nodes_evicted", "states_evicted", "kv_bytes", "state_bytes", "nodes",
+  "blocks", "states", "host_states", "leaves", "max_nodes", "max_blocks", "pinned_blocks", "pinned_states",
+  "peak_blocks",
+}
+
+return Index
