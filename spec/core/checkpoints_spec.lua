@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
+local one_builder = require "spec.support.one_builder"
 
 local OPTIONS = { rules = "vllm-2026-11", max_num_seqs = 4, max_num_batched_tokens = 600, check = true,
   num_groups = 2, mamba_cache_mode = "align", mamba_block_size = 64, max_blocks_per_row = 6,
@@ -22,18 +23,11 @@ describe("Checkpoints of prefills", function()
   local driver, builder, batch
   setup(function() driver = drivers.open "fake" end)
   teardown(function() driver:close() end)
-  local function close()
-    if batch then batch:close() end
-    if builder then builder:close() end
-    builder, batch = nil, nil
-  end
-  after_each(close)
+  local open = one_builder(after_each)
 
   -- rows: { query_len, seq_len }; blocks 1 .. 6 of a row in group 0, 11 .. 16 in group 1, and so on.
   local function build(changes, rows)
-    close()
-    builder = assert(gdn.builder(changed(changes)))
-    batch = assert(builder:batch())
+    builder, batch = open(changed(changes))
     for i, row in ipairs(rows) do
       local blocks = { {}, {} }
       for k = 1, 6 do blocks[1][k], blocks[2][k] = 20 * (i - 1) + k, 20 * (i - 1) + 10 + k end
@@ -68,8 +62,7 @@ describe("Checkpoints of prefills", function()
     for i = 1, 4 * 6 do cells[i] = 100 + i end
     local table_ = driver:int32(#cells)
     driver:write(table_, cells)
-    builder = assert(gdn.builder(changed { device = "cuda", num_groups = 1 }))
-    batch = assert(builder:batch())
+    builder, batch = open(changed { device = "cuda", num_groups = 1 })
     assert(builder:borrow_device_table(0, table_, 6, 4))
     for i, row in ipairs(ROWS) do
       assert(batch:push(i - 1, row[1], row[2], row[2] > row[1]))

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
+local one_builder = require "spec.support.one_builder"
 
 local OPTIONS = { device = "cpu", max_num_seqs = 8, max_num_batched_tokens = 700, max_rows = 6,
                   num_slots = { 100, 90 }, num_groups = 2, num_speculative_tokens = 2,
@@ -33,20 +34,13 @@ describe("Checkpoints that rows ask for", function()
   local driver, builder, batch
   setup(function() driver = drivers.open "fake" end)
   teardown(function() driver:close() end)
-  local function close()
-    if batch then batch:close() end
-    if builder then builder:close() end
-    builder, batch = nil, nil
-  end
-  after_each(close)
+  local open_one, close = one_builder(after_each)
 
   local function open(changes)
-    close()
     local options = {}
     for name, value in pairs(OPTIONS) do options[name] = value end
     for name, value in pairs(changes or {}) do options[name] = value end
-    builder = assert(gdn.builder(options))
-    batch = assert(builder:batch())
+    builder, batch = open_one(options)
   end
 
   local function build(list, padded_rows, padded_tokens)

@@ -3,16 +3,9 @@ local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local socket = require "spec.support.socket"
 local sse = require "spec.support.sse"
-local tiny = require "examples.tiny_model"
-
-local function alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
 
 describe("the API of examples/nginx #lua #system", function()
-  if nginx.absent() then
-    pending(nginx.absent())
-    return
-  end
-  after_each(nginx.stop_all)
+  if nginx.left_out(pending, after_each) then return end
 
   it("samples by seed, the same in a stream, in a batch and alone", function()
     local server = nginx.start()
@@ -25,14 +18,14 @@ describe("the API of examples/nginx #lua #system", function()
     end
     local first = text { temperature = 1, seed = 1 }
     assert.are.equal(first, text { temperature = 1, seed = 1 })
-    assert.are.equal(first, alone("sample", 24, { temperature = 1, seed = 1 }))
+    assert.are.equal(first, nginx.alone("sample", 24, { temperature = 1, seed = 1 }))
     assert.are.equal(first, server:stream({ prompt = "sample", max_tokens = 24, temperature = 1,
       seed = 1 }).text)
     assert.are_not.equal(first, text { temperature = 1, seed = 2 })
     assert.are_not.equal(text { temperature = 1 }, text { temperature = 1 }) -- no seed: by chance
-    assert.are.equal(alone("sample", 24), text { temperature = 0, seed = 3 })
-    assert.are.equal(alone("sample", 24), text { temperature = 1e-9, seed = 3 })
-    assert.are.equal(alone("sample", 24), text { temperature = 2, top_p = 0, seed = 3 })
+    assert.are.equal(nginx.alone("sample", 24), text { temperature = 0, seed = 3 })
+    assert.are.equal(nginx.alone("sample", 24), text { temperature = 1e-9, seed = 3 })
+    assert.are.equal(nginx.alone("sample", 24), text { temperature = 2, top_p = 0, seed = 3 })
   end)
 
   it("ends an answer before its stop text, wherever tokens and events are cut", function()
@@ -64,7 +57,7 @@ describe("the API of examples/nginx #lua #system", function()
     local body = { messages = { { role = "system", content = "Be brief." }, { role = "user",
       content = "hé" } },
                    max_tokens = 12 }
-    local want = alone("system: Be brief.\nuser: hé\nassistant:", 12)
+    local want = nginx.alone("system: Be brief.\nuser: hé\nassistant:", 12)
     local answer = server:chat(body)
     local chat = cjson.decode(answer.body)
     assert.are.same({ 200, "chat.completion", want, "assistant", "length", 50 }, { answer.status, chat.object,

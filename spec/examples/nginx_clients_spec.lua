@@ -4,20 +4,13 @@ local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local socket = require "spec.support.socket"
 local sse = require "spec.support.sse"
-local tiny = require "examples.tiny_model"
-
-local function alone(prompt, n) return tiny.alone(7, prompt, n) end
 
 local function post(body, headers)
   return socket.request("POST", "/v1/completions", headers, cjson.encode(body))
 end
 
 describe("clients of examples/nginx #lua #system", function()
-  if nginx.absent() then
-    pending(nginx.absent())
-    return
-  end
-  after_each(nginx.stop_all)
+  if nginx.left_out(pending, after_each) then return end
 
   -- Most of them have left before their handler begins; no event tells of that any more.
   for how, leave in pairs {
@@ -40,7 +33,7 @@ describe("clients of examples/nginx #lua #system", function()
       end, 5), server:log())
       local answer = server:post { prompt = "lawful", max_tokens = 8 }
       assert.are.equal(200, answer.status, answer.body)
-      assert.are.equal(alone("lawful", 8), sse.text(cjson.decode(answer.body)))
+      assert.are.equal(nginx.alone("lawful", 8), sse.text(cjson.decode(answer.body)))
       local metrics = server:check_idle()
       assert.are.equal(1, metrics.requests_finished_total)
       assert.is_true(metrics.emitted_tokens_total < 5000, server:log())
@@ -65,7 +58,7 @@ describe("clients of examples/nginx #lua #system", function()
     local client, want = socket.connect(server.port), {}
     for n = 1, 4 do
       client:send(post { prompt = "ahead " .. n, max_tokens = 5 })
-      want[n] = alone("ahead " .. n, 5)
+      want[n] = nginx.alone("ahead " .. n, 5)
     end
     client:read(("HTTP/1.1.*"):rep(4) .. "}}?$")
     local texts = {}
@@ -78,10 +71,10 @@ describe("clients of examples/nginx #lua #system", function()
   it("get every event over HTTP/1.0", function()
     local server = nginx.start()
     local stream = server:stream({ prompt = "old", max_tokens = 40 }, "-0")
-    assert.are.same({ alone("old", 40), true }, { stream.text, stream.done })
+    assert.are.same({ nginx.alone("old", 40), true }, { stream.text, stream.done })
     assert.is_true(stream.events > 10)
     local answer = server:post({ prompt = "old", max_tokens = 4 }, "-0")
-    assert.are.equal(alone("old", 4), sse.text(cjson.decode(answer.body)))
+    assert.are.equal(nginx.alone("old", 4), sse.text(cjson.decode(answer.body)))
     -- As it comes, not at the end.
     local client = socket.connect(server.port)
     local body = cjson.encode { prompt = "old", max_tokens = 4000, stream = true }
@@ -104,7 +97,7 @@ describe("clients of examples/nginx #lua #system", function()
     nginx.write(path, table.concat(lines, "\n"))
     local front = nginx.start { CONF = path }
     local stream = front:stream { prompt = "stock", max_tokens = 40 }
-    assert.are.same({ alone("stock", 40), true }, { stream.text, stream.done })
+    assert.are.same({ nginx.alone("stock", 40), true }, { stream.text, stream.done })
     local client = socket.connect(front.port)
     client:send(post { prompt = "stock", max_tokens = 4000, stream = true })
     assert.is_true(client:read "data: [^\n]*\n\n.*data: ")
@@ -141,7 +134,7 @@ describe("clients of examples/nginx #lua #system", function()
     second:close()
     local text = second.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")
     local stream = sse.read(text)
-    assert.are.equal(alone("second", 5), stream.text)
+    assert.are.equal(nginx.alone("second", 5), stream.text)
     assert.is_true(stream.comments >= 8)
     server:check_idle()
   end)
@@ -151,17 +144,17 @@ describe("clients of examples/nginx #lua #system", function()
     local slow = socket.connect(server.port, 2048)
     slow:send(post { prompt = "slow", max_tokens = 3000, stream = true })
     local stream = server:stream { prompt = "quick", max_tokens = 30 }
-    assert.are.same({ alone("quick", 30), true }, { stream.text, stream.done })
+    assert.are.same({ nginx.alone("quick", 30), true }, { stream.text, stream.done })
     assert.is_true(slow:read("data: %[DONE%]", 30))
     slow:close()
     local text = slow.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")
-    assert.are.equal(alone("slow", 3000), sse.read(text).text)
+    assert.are.equal(nginx.alone("slow", 3000), sse.read(text).text)
     server:check_idle()
   end)
 
   it("may send a body in pieces, wait to be asked for it, or send it in chunks", function()
     local server = nginx.start()
-    local body, want = cjson.encode { prompt = "pieces", max_tokens = 5 }, alone("pieces", 5)
+    local body, want = cjson.encode { prompt = "pieces", max_tokens = 5 }, nginx.alone("pieces", 5)
     local head = ("POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n")
     local client = socket.connect(server.port)
     client:send(head:format("Content-Length: " .. #body))

@@ -2,12 +2,9 @@
 -- where they cannot be installed.
 local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
-local tiny = require "examples.tiny_model"
 
 local PYTHON = "env -u LD_PRELOAD -u PYTHONPATH PYTHONDONTWRITEBYTECODE=1 timeout 150 build/venv/bin/python"
 local CHAT = "user: hello\nassistant:"
-
-local function alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
 
 -- Why they cannot run, or nil. Installing them takes a minute or two, once.
 local function reason()
@@ -51,9 +48,9 @@ describe("clients of the package index #lua #system", function()
     if left_out() then return end
     local server = nginx.start()
     local got = values(server, "openai")
-    local completion, chat = alone("hello", 12), alone(CHAT, 12)
+    local completion, chat = nginx.alone("hello", 12), nginx.alone(CHAT, 12)
     assert.are.same({ completion, "length", 17 }, got.completion)
-    assert.are.equal(alone("hello", 16), got["neutral completion"])
+    assert.are.equal(nginx.alone("hello", 16), got["neutral completion"])
     assert.are.same({ completion, 12 }, got["completion stream"])
     assert.are.same({ chat, "assistant", "length", "chat.completion", "examples.tiny_model" }, got.chat)
     assert.are.equal(chat, got["neutral chat"])
@@ -61,8 +58,8 @@ describe("clients of the package index #lua #system", function()
     local cut = chat:sub(1, chat:find(chat:sub(9, 10), 1, true) - 1)
     assert.are.same({ cut, cut, "stop" }, got["stream helper"])
     assert.are.equal(5, got["answer sent back"])
-    assert.are.equal(alone("system: Be brief.\n" .. CHAT, 5), got.parts)
-    local sampled = alone(CHAT, 12, { temperature = 1, seed = 1 })
+    assert.are.equal(nginx.alone("system: Be brief.\n" .. CHAT, 5), got.parts)
+    local sampled = nginx.alone(CHAT, 12, { temperature = 1, seed = 1 })
     assert.are.same({ sampled, sampled }, { got.sampled[1], got.sampled[2] })
     assert.are_not.equal(sampled, got.sampled[3])
     local text, stop = got.stop[1], got.stop[2]
@@ -82,7 +79,7 @@ describe("clients of the package index #lua #system", function()
   it("openai, while another's answer takes the only seat", function()
     if left_out() then return end
     local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_KEEP_ALIVE = 0.05, SERVE_MAX_MODEL_LEN = 1e5 }
-    assert.are.same({ text = alone("hello", 12) }, values(server, "waiting"))
+    assert.are.same({ text = nginx.alone("hello", 12) }, values(server, "waiting"))
     assert.are.equal(1, server:check_idle().requests_cancelled_total)
   end)
 
@@ -91,7 +88,7 @@ describe("clients of the package index #lua #system", function()
     local server = nginx.start()
     local got = values(server, "langchain")
     assert.are.same({ 256, 256, 256, 256 }, { got.chat, got["chat stream"], got.llm, got["llm stream"] })
-    assert.are.equal(alone(CHAT, 12), got.greedy)
+    assert.are.equal(nginx.alone(CHAT, 12), got.greedy)
     server:check_idle()
   end)
 
@@ -99,7 +96,7 @@ describe("clients of the package index #lua #system", function()
     if left_out() then return end
     local server = nginx.start()
     local got = values(server, "litellm")
-    assert.are.same({ alone(CHAT, 12), alone(CHAT, 12), alone("hello", 12) },
+    assert.are.same({ nginx.alone(CHAT, 12), nginx.alone(CHAT, 12), nginx.alone("hello", 12) },
       { got.chat, got["chat stream"], got.completion })
     assert.are.equal(256, got.plain)
     server:check_idle()

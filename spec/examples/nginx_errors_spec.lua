@@ -49,11 +49,7 @@ local CASES = {
 }
 
 describe("errors of examples/nginx #lua #system", function()
-  if nginx.absent() then
-    pending(nginx.absent())
-    return
-  end
-  after_each(nginx.stop_all)
+  if nginx.left_out(pending, after_each) then return end
 
   it("are JSON in the API's shape, wherever they are found", function()
     local server = nginx.start()

@@ -2,16 +2,9 @@
 local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local sse = require "spec.support.sse"
-local tiny = require "examples.tiny_model"
-
-local function alone(prompt, n) return tiny.alone(7, prompt, n) end
 
 describe("examples/nginx after a fault #lua #system", function()
-  if nginx.absent() then
-    pending(nginx.absent())
-    return
-  end
-  after_each(nginx.stop_all)
+  if nginx.left_out(pending, after_each) then return end
 
   -- A path for a policy, and what removes all that was there.
   local function policy_path()
@@ -30,7 +23,7 @@ describe("examples/nginx after a fault #lua #system", function()
   local function serves(server)
     local answer = server:post { prompt = "alive", max_tokens = 6 }
     assert.are.equal(200, answer.status, answer.body)
-    assert.are.equal(alone("alive", 6), sse.text(cjson.decode(answer.body)))
+    assert.are.equal(nginx.alone("alive", 6), sse.text(cjson.decode(answer.body)))
   end
 
   -- The worker that is there, and another after it.

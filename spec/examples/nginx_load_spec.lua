@@ -2,18 +2,11 @@
 local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local sse = require "spec.support.sse"
-local tiny = require "examples.tiny_model"
 
 local WRK = "build/nginx/root/usr/bin/wrk"
 
-local function alone(prompt, n) return tiny.alone(7, prompt, n) end
-
 describe("examples/nginx #lua #system", function()
-  if nginx.absent() then
-    pending(nginx.absent())
-    return
-  end
-  after_each(nginx.stop_all)
+  if nginx.left_out(pending, after_each) then return end
 
   it("loses no slot and mixes no streams up under load, with clients that come and go", function()
     local cases, path, policy = {}, os.tmpname(), os.tmpname() .. ".lua"
@@ -32,7 +25,7 @@ describe("examples/nginx #lua #system", function()
       for k = 1, math.random(1, 300) do prompt[k] = math.random(0, 255) end
       local body = cjson.encode { prompt = prompt, max_tokens = tokens, stream = true, user = "u" .. n % 3 }
       for k = 1, #prompt do prompt[k] = string.char(prompt[k]) end
-      cases[n] = ("{ body = %q, text = %q }"):format(body, alone(table.concat(prompt), tokens))
+      cases[n] = ("{ body = %q, text = %q }"):format(body, nginx.alone(table.concat(prompt), tokens))
     end
     nginx.write(path, "return { " .. table.concat(cases, ",\n") .. " }")
     -- While wrk goes on, 40 clients leave after 20 to 400 ms, and the policy's file changes, now and then to
@@ -62,7 +55,7 @@ describe("examples/nginx #lua #system", function()
     local function ask(session)
       local answer = before:post({ prompt = session, max_tokens = 6 }, "-H 'X-Session: " .. session .. "'")
       assert.are.equal(200, answer.status, answer.body)
-      assert.are.equal(alone(session, 6), sse.text(cjson.decode(answer.body)))
+      assert.are.equal(nginx.alone(session, 6), sse.text(cjson.decode(answer.body)))
       return tonumber(answer.headers["x-engine"]:match ":(%d+)$")
     end
     local engine_of, used = {}, {}
@@ -78,7 +71,7 @@ describe("examples/nginx #lua #system", function()
     -- A stream is passed on as it comes, and its end by the client is noticed behind.
     local stream = before:stream({ prompt = "gone", max_tokens = 4000 }, "-m 0.4")
     assert.is_true(stream.events > 5 and not stream.done)
-    assert.are.equal(alone("gone", #stream.text), stream.text)
+    assert.are.equal(nginx.alone("gone", #stream.text), stream.text)
     local cancelled = one:check_idle().requests_cancelled_total + other:check_idle().requests_cancelled_total
     assert.are.equal(1, cancelled)
 
@@ -90,7 +83,7 @@ describe("examples/nginx #lua #system", function()
   it("renews its timer, and ends after its streams when it is told to stop", function()
     local server, path = nginx.start(), os.tmpname()
     finally(function() os.remove(path) end)
-    local said = alone("slow", 1100)
+    local said = nginx.alone("slow", 1100)
     assert.are.equal(said, server:stream({ prompt = "slow", max_tokens = 1100 }).text)
     assert.is_true(server:metrics().steps_total > 1000) -- more than a timer runs
     os.execute(("curl -sN -m 20 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(

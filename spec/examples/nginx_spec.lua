@@ -2,23 +2,16 @@
 local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local sse = require "spec.support.sse"
-local tiny = require "examples.tiny_model"
-
-local function alone(prompt, n) return tiny.alone(7, prompt, n) end
 
 describe("examples/nginx #lua #system", function()
-  if nginx.absent() then
-    pending(nginx.absent())
-    return
-  end
-  after_each(nginx.stop_all)
+  if nginx.left_out(pending, after_each) then return end
 
   it("answers in one piece and as a stream, with what the model says alone", function()
     local server = nginx.start { SERVE_MAX_MODEL_LEN = 20000 }
     local answer = server:post { prompt = "Once upon", max_tokens = 40 }
     assert.are.equal(200, answer.status, answer.body)
     local completion = cjson.decode(answer.body)
-    assert.are.equal(alone("Once upon", 40), sse.text(completion))
+    assert.are.equal(nginx.alone("Once upon", 40), sse.text(completion))
     assert.are.equal("length", completion.choices[1].finish_reason)
     assert.are.equal("text_completion", completion.object)
     assert.are.same({ prompt_tokens = 9, completion_tokens = 40, total_tokens = 49 }, completion.usage)
@@ -27,12 +20,12 @@ describe("examples/nginx #lua #system", function()
       include_usage = true } }, "-H 'X-Request-Id: mine'")
     assert.are.equal("text/event-stream", stream.answer.headers["content-type"])
     assert.are.equal("mine", stream.answer.headers["x-request-id"])
-    assert.are.equal(alone("O\0\255\n", 60), stream.text)
+    assert.are.equal(nginx.alone("O\0\255\n", 60), stream.text)
     assert.are.same({ "length", true, 64 }, { stream.reason, stream.done, stream.usage.total_tokens })
     assert.is_true(stream.events > 10) -- not in one piece
 
     local long = ("a long prompt "):rep(650) -- more bytes than fit on Lua's stack at once
-    assert.are.equal(alone(long, 8), server:stream({ prompt = long, max_tokens = 8 }).text)
+    assert.are.equal(nginx.alone(long, 8), server:stream({ prompt = long, max_tokens = 8 }).text)
     for _ = 1, 4 do server:post { prompt = "b", max_tokens = 1 } end
     local metrics = server:check_idle()
     assert.are.equal(7, metrics.requests_finished_total)
@@ -151,7 +144,7 @@ describe("examples/nginx #lua #system", function()
     assert.is_true(becomes("third", 0))
     nginx.write(path, 'return { name = "failing", key = function(r) return nil + 1 end }')
     assert.is_true(becomes("failing", 0))
-    assert.are.equal(alone("abc", 16), sse.text(cjson.decode(server:post({ prompt = "abc" }).body)))
+    assert.are.equal(nginx.alone("abc", 16), sse.text(cjson.decode(server:post({ prompt = "abc" }).body)))
     assert.is_true(server:metrics().policy_failures_total > 0)
     assert.is_truthy(nginx.eventually(function() return server:log():find "policy failing failed" end))
     nginx.write(path, 'return { name = "closed", admit = function() return nil, "closed" end }')

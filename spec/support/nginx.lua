@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local assert = require "luassert"
 local sse = require "spec.support.sse"
+local tiny = require "examples.tiny_model"
 
 local Server = {}
 Server.__index = Server
@@ -76,6 +77,18 @@ local running = {}
 function M.stop_all()
   while running[1] do table.remove(running):stop() end
 end
+
+--- For a describe: is there no nginx to run? Else what an `it` starts ends with it.
+---@param pending function of busted
+---@param after_each function of busted
+function M.left_out(pending, after_each)
+  local why = M.absent()
+  if why then pending(why) else after_each(M.stop_all) end
+  return why
+end
+
+--- What the server's model says to a prompt by itself.
+function M.alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
 
 --- settings: environment variables; path: where it answers once it is up, by default 200 at /healthz.
 function M.start(settings, path)
