@@ -8,8 +8,8 @@ local SHOWN = 20 -- steps that are named
 local M = {
   summary = "Build the steps of a recording again and compare the results.",
   epilog = [[
-Under the rules of the recording every count and tensor must come out as recorded: exit status 1
-where one does not. Under other rules it says which of them differ, and which steps are refused.
+Under the rules of the recording every count and tensor must be as recorded: exit status 1 if one
+differs. Under other rules it lists what differs, and which steps are refused.
 examples:
   gdnmeta replay steps.jsonl
   gdnmeta replay steps.jsonl --device cuda
