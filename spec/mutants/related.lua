@@ -48,6 +48,8 @@ local MAP = {
   { "src/builder/", "builder strict tables batch finalizers" },
   { "src/scheduler/slot", "slots engine_states" },
   { "src/scheduler/heap", "order index slots" },
+  { "engine/prefix/index", "index index_random" },
+  { "gdnmeta/identity", "hash_blocks" },
   { "src/scheduler/index", "index_random index" },
   { "src/scheduler/hash", "hash_blocks index" },
   { "src/scheduler/kv", "kv_blocks invariants broken_steps engine_cuda" },
