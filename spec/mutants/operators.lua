@@ -107,7 +107,8 @@ local function statements(code, before, language, put)
   if language == "c" then
     local continues = not before:find "[;{}:)]%s*$" and before:find "%S"
     if continues or not text:find ";$" or text:find "^[%a_][%w_]*%s+[%a_*]" then return end
-    if text:find "^va_end%(" then return end -- nothing, on every machine that there is a LuaJIT for
+    -- Nothing, on every machine that there is a LuaJIT for; and no program at all.
+    if text:find "^va_end%(" or text:find "^%(void%)[%w_]+;$" then return end
     put(from, to, ";", "removed")
     return
   end
