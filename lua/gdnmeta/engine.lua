@@ -202,15 +202,9 @@ function Engine:step(now, stream)
   return step
 end
 
--- The step's object, which says nothing of when it was made.
-local function is_own(self, step)
-  return step ~= nil and (rawequal(step, self.steps[1]) or rawequal(step, self.steps[2])
-    or rawequal(step, self.rowless))
-end
-
 -- Steps complete in the order in which they were made. number: of the step that the host means.
 local function check_step(self, step, number)
-  if not is_own(self, step) then
+  if not results_in.is_step_of(self, step) then
     error("gdnmeta.Engine:complete: " .. args.wrong("step", step, "a step of this engine"), 3)
   elseif not step.in_flight or number and number ~= step.number then
     error(("gdnmeta.Engine:complete: step %d is not in flight"):format(number or step.number), 3)
@@ -247,7 +241,7 @@ function Engine:complete(step, now, results)
   end
   self = change_rules.change(self, "complete")
   check_now("complete", now)
-  if is_own(self, step) and step.num_rows == 0 then return true end
+  if results_in.is_step_of(self, step) and step.num_rows == 0 then return true end
   check_step(self, step)
   local damage = step:damage()
   if damage then return nil, damage, EGUARD end

@@ -94,7 +94,8 @@ local function ask_everything(jobs)
   for i, spec in ipairs(specs) do
     local ask = command("$tree", "$tree.log", spec, 60)
     commands[i] = ("tree=%s/$((SLOT + 1)); start=$(date +%%s.%%N); if %s; then is=passed; else is=failed; " ..
-      "cp $tree.log %s/log; fi; echo $is $(date +%%s.%%N) $start %s"):format(root, ask, ROOT, spec)
+      "cp $tree.log %s/log; fi; echo $is $(date +%%s.%%N) $start %s; [ $is = passed ] || exit 255"):format(
+      root, ask, ROOT, spec) -- 255: xargs begins no other
   end
   M.put(ROOT .. "/ask", table.concat(commands, "\n"))
   local times, xargs = {}, "xargs -d '\\n' -P %d --process-slot-var=SLOT -I@ sh -c @ <%s/ask"

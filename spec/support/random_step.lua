@@ -33,7 +33,9 @@ function M.draw_bucket(rand, config)
   end
   for _, row in ipairs(rows) do tokens = tokens + row.q end
   local R, T = bucket_of(rand, config, rows, tokens)
-  if chance(rand, 10) then return { capture = true, num_reqs = R, num_actual_tokens = T }, "bucket", rows end
+  if chance(rand, 10) then -- broken rows may come to less than no token
+    return { capture = true, num_reqs = R, num_actual_tokens = math.max(T, 0) }, "bucket", rows
+  end
   local null_row = random.null_row(config)
   local path = pick(rand, { "add", "push", "write" })
   if not feed.plain(rows) then path = "write" end

@@ -10,6 +10,15 @@ local M = {}
 local RESULT = { accepted_drafts = true, stop = true, next_drafts = true, accepted = true, drafts = true }
 local OLD = { accepted = "accepted_drafts", drafts = "next_drafts" }
 
+--- One of the engine's step objects, whenever its step was made?
+---@param e table the engine
+---@param step any
+---@return boolean
+function M.is_step_of(e, step)
+  if type(step) ~= "table" then return false end
+  return rawequal(step, e.steps[1]) or rawequal(step, e.steps[2]) or rawequal(step, e.rowless)
+end
+
 -- I25, for one row.
 local function row_problem(step, row, accepted, stop, drafts, num_spec)
   local most = math.max(step.drafts[row], 0)
