@@ -168,11 +168,12 @@ describe("The step of an idle rank", function()
   end)
 
   it("makes no garbage", function()
-    local engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
+    local engine, builder = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED), serve.builder(MIXED)
     local function run(n)
       for _ = 1, n do
         assert(engine:idle_step(2, 4))
         assert(engine:idle_step(4, 64))
+        assert(builder:capture(LIST[1])) -- the same table in every step
       end
     end
     run(1000)
@@ -184,6 +185,7 @@ describe("The step of an idle rank", function()
     collectgarbage "restart"
     assert.is_true(grown < 64, ("grew %.1f KB over 10000 steps"):format(grown)) -- 16 bytes each are 156
     engine:close()
+    builder:close()
   end)
 
   it("does not take the news of a step that was refused", function()

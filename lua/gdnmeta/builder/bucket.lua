@@ -26,13 +26,15 @@ end
 ---@return integer|nil rows, integer|string tokens or what is wrong
 function M.sizes(inputs)
   if type(inputs) ~= "table" then return nil, args.wrong("inputs", inputs, "a table") end
-  local given, unknown = args.take(inputs, SIZES)
-  if not given then
-    return nil, ("unknown input %s, want rows and tokens of a bucket"):format(args.word(unknown))
+  for name in next, inputs do
+    if not SIZES[name] then
+      return nil, ("unknown input %s, want rows and tokens of a bucket"):format(args.word(name))
+    end
   end
-  local message = M.wrong(given.rows, given.tokens)
+  local rows, tokens = inputs.rows, inputs.tokens -- each read once
+  local message = M.wrong(rows, tokens)
   if message then return nil, message end
-  return given.rows, given.tokens
+  return rows, tokens
 end
 
 --- The options, with full_cuda_graph as buckets want it. Others are for the parser to judge, which also
