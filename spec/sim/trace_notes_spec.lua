@@ -6,7 +6,7 @@ local NOTES = {
   "3 of 6 rows skipped: 1 without output tokens; 2 unreadable, the first in line 3: timestamp is missing, "
     .. "want a number >= 0",
   "1 row earlier than the row before, sorted by arrival",
-  "hash_ids ignored: no prefix is shared, every prompt is computed whole",
+  "hash_ids: prompts are known by blocks of 512 tokens",
   "not read: kind&<b>",
 }
 
@@ -50,7 +50,7 @@ describe("Notes of a trace #lua", function()
     assert.are.equal(NOTES[1], setup.notices[1])
     assert.are.same({ 6, 3, 1, "mooncake" },
       { setup.trace.rows, setup.trace.skipped, setup.trace.unsorted, setup.trace.format })
-    assert.are.same({ "hash_ids", "kind&<b>" }, setup.trace.unread)
+    assert.are.same({ "kind&<b>" }, setup.trace.unread)
     local csv = run "simulate --csv -"
     assert.truthy(csv:find("\n# " .. NOTES[1] .. "\n# " .. NOTES[2] .. "\n# " .. NOTES[3] .. "\n", 1, true))
   end)

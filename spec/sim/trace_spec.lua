@@ -54,34 +54,39 @@ local FORMATS = {
         think = 6 } },
     { "not read: Model, Total tokens" } },
   { "Mooncake", '{"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47]}\n'
-    .. '{"timestamp": 30535, "input_length": 6472, "output_length": 26, "hash_ids": [46]}\n', "mooncake",
-    { { arrival = 27.482, prompt = 6955, output = 52 }, { arrival = 30.535, prompt = 6472, output = 26 } },
-    { "hash_ids ignored: no prefix is shared, every prompt is computed whole" } },
+    .. '{"timestamp": 30535, "input_length": 1100, "output_length": 26, "hash_ids": [46, 9, 7]}\n',
+    "mooncake",
+    { { arrival = 27.482, prompt = 6955, output = 52, blocks = { 1, 2 } },
+      { arrival = 30.535, prompt = 1100, output = 26, blocks = { 1, 3 } } },
+    { "hash_ids: prompts are known by blocks of 512 tokens; of 1 prompt the ids do not fit the length" } },
   { "Mooncake with sessions",
     '{"session_id": "a", "timestamp": 1000, "input_length": 10, "output_length": 5}\n'
     .. '{"session_id": "b", "timestamp": 2000, "input_length": 11, "output_length": 6}\n'
     .. '{"session_id": "a", "input_length": 12, "output_length": 7, "delay": 2500, "hash_ids": [1]}\n'
     .. '{"session_id": "b", "input_length": 13, "output_length": 8}\n', "mooncake",
     { { arrival = 1, prompt = 10, output = 5, session = "a" },
-      { arrival = 1, prompt = 12, output = 7, session = "a", after = 1, think = 2.5, undated = true },
+      { arrival = 1, prompt = 12, output = 7, session = "a", after = 1, think = 2.5, undated = true,
+        blocks = {} },
       { arrival = 2, prompt = 11, output = 6, session = "b" },
       { arrival = 2, prompt = 13, output = 8, session = "b", after = 3, think = 0, undated = true } },
     { "1 row earlier than the row before, sorted by arrival",
-      "hash_ids ignored: no prefix is shared, every prompt is computed whole" } },
+      "hash_ids: prompts are known by blocks of 512 tokens" } },
   { "Mooncake with chats", '{"chat_id": 4, "timestamp": 1000, "input_length": 10, "output_length": 5}\n'
     .. '{"chat_id": 4, "timestamp": 9000, "input_length": 12, "output_length": 7}\n', "mooncake",
     { { arrival = 1, prompt = 10, output = 5, session = "4" },
       { arrival = 9, prompt = 12, output = 7, session = "4", after = 1 } }, {} },
-  { "Qwen-Bailian", '{"chat_id": 159, "parent_chat_id": -1, "timestamp": 61.125, "input_length": 521, '
+  { "Qwen-Bailian", '{"chat_id": 159, "parent_chat_id": -1, "timestamp": 61.125, "input_length": 21, '
     .. '"output_length": 132, "type": "text", "turn": 1, "hash_ids": [1, 2]}\n'
-    .. '{"chat_id": 160, "parent_chat_id": 159, "timestamp": 80.5, "input_length": 700, "output_length": 9, '
+    .. '{"chat_id": 160, "parent_chat_id": 159, "timestamp": 80.5, "input_length": 41, "output_length": 9, '
     .. '"type": "search", "turn": 2, "hash_ids": [1, 2, 3]}\n'
-    .. '{"chat_id": 161, "parent_chat_id": 159, "timestamp": 90, "input_length": 701, "output_length": 8, '
-    .. '"type": "text", "turn": 2, "hash_ids": [1, 2, 4]}\n', "bailian",
-    { { arrival = 61.125, prompt = 521, output = 132, class = "text", session = "159" },
-      { arrival = 80.5, prompt = 700, output = 9, class = "search", session = "159", after = 1 },
-      { arrival = 90, prompt = 701, output = 8, class = "text", session = "159", after = 1 } },
-    { "hash_ids ignored: no prefix is shared, every prompt is computed whole" } },
+    .. '{"chat_id": 161, "parent_chat_id": 159, "timestamp": 90, "input_length": 32, "output_length": 8, '
+    .. '"type": "text", "turn": 2, "hash_ids": [1, 4]}\n', "bailian",
+    { { arrival = 61.125, prompt = 21, output = 132, class = "text", session = "159", blocks = { 1 } },
+      { arrival = 80.5, prompt = 41, output = 9, class = "search", session = "159", after = 1,
+        blocks = { 1, 2 } },
+      { arrival = 90, prompt = 32, output = 8, class = "text", session = "159", after = 1,
+        blocks = { 1, 3 } } },
+    { "hash_ids: prompts are known by blocks of 16 tokens" } },
   { "compact", COMPACT .. "0.000000,374,44\n4.314579,396,109\n", "compact",
     { { arrival = 0, prompt = 374, output = 44 }, { arrival = 4.314579, prompt = 396, output = 109 } }, {} },
   { "compact with all that it may have",

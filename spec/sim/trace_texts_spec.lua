@@ -18,6 +18,7 @@ local function request_text(r, requests)
   table.sort(names)
   for k, name in ipairs(names) do
     local value = r[name]
+    if name == "blocks" then value = "{" .. table.concat(value, ",") .. "}" end
     for i, other in ipairs(requests) do value = name == "after" and other == r.after and i or value end
     parts[k] = ("%s=%s"):format(name, type(value) == "number" and ("%.9g"):format(value) or tostring(value))
   end

@@ -24,7 +24,8 @@ local function add_users(requests, n, seed)
   end
 end
 
-local COPIED = { "user", "class", "session", "priority", "weight", "ttft", "tpot", "think", "undated" }
+local COPIED = { "user", "class", "session", "priority", "weight", "ttft", "tpot", "think", "undated",
+                 "blocks" }
 local NUMBERS = { "priority", "weight", "ttft", "tpot", "deadline", "think" }
 
 local function finite(value) return type(value) == "number" and value - value == 0 end
@@ -133,6 +134,7 @@ function M.requests(o)
   for _, r in ipairs(requests) do
     if r.after then requests.rate_unit = "sessions" end
   end
+  requests.block_size = given.block_size
   requests.notices = notices(given, requests, o)
   if given.format then
     requests.trace = { format = given.format, rows = given.rows, skipped = given.skipped,

@@ -11,6 +11,7 @@
 local args = require "gdnmeta.native.args"
 local columns = require "gdnmeta.sim.trace.columns"
 local domains = require "gdnmeta.native.domains"
+local identity = require "gdnmeta.sim.trace.identity"
 local options = require "gdnmeta.native.options"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local notices = require "gdnmeta.sim.trace.notices"
@@ -151,6 +152,7 @@ local function parse(lines, o)
   if reader.json then table.sort(reader.unread) end -- an object's keys come in any order
   local calendar = t.dated or units.calendar(t.seen.low, request.unit(t, "arrival"))
   link_and_sort(requests, calendar)
+  identity.chain(requests, reader.format)
   requests.format, requests.rows, requests.passed = reader.format, t.rows, t.passed
   requests.skipped, requests.reasons, requests.unread = t.skipped, t.reasons, { unpack(t.unread) }
   return requests
@@ -175,8 +177,10 @@ end
 
 --- Requests of a workload's text, by arrival: { arrival = seconds, prompt = tokens, output = tokens, line =
 --- line in the text } and what else the text has of user, class, session, priority, weight, ttft, tpot,
---- deadline; `after` and `think` of a session's turns. The list also says its `format`, `rows`, how many were
---- `skipped` for which `reasons`, `passed` over and `unsorted`, and which columns were `unread`.
+--- deadline; `after` and `think` of a session's turns. `blocks` are ids of the
+--- prompt's full blocks, each for all tokens up to its end, in the list's `block_size` tokens. The list also
+--- says its `format`, `rows`, how many were `skipped` for which `reasons`, `passed` over and `unsorted`, and
+--- which columns were `unread`.
 ---@param text string
 ---@param name string named in messages
 ---@param o? table skip, limit (requests), time_unit ("s", "ms", "us", "ns"), progress(bytes, total or nil)

@@ -34,6 +34,12 @@ function M.sentences(t)
   if t.unsorted > 0 then
     list[#list + 1] = plural(t.unsorted, "row") .. " earlier than the row before, sorted by arrival"
   end
+  if t.block_size then
+    local misfits = t.misfits > 0
+      and ("; of %s the ids do not fit the length"):format(plural(t.misfits, "prompt"))
+    list[#list + 1] = ("hash_ids: prompts are known by blocks of %s%s"):format(plural(t.block_size, "token"),
+      misfits or "")
+  end
   for i, name in ipairs(t.unread) do
     if name == "hash_ids" then
       list[#list + 1] = "hash_ids ignored: no prefix is shared, every prompt is computed whole"

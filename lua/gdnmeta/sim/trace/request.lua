@@ -63,12 +63,27 @@ local function label(t, field, value)
   return tostring(value)
 end
 
+-- Ids of the prompt's blocks, as they stand there.
+local function hashes(t, field, value)
+  local name = t.reader.names[field]
+  if type(value) ~= "table" then
+    return nil, ("%s = %s, want a list of integers or strings"):format(name, values.shown(value))
+  end
+  for i = 1, #value do
+    local id = value[i]
+    if type(id) ~= "string" and not (type(id) == "number" and id % 1 == 0 and math.abs(id) <= 2^53) then
+      return nil, ("%s[%d] = %s, want an integer up to 2^53 or a string"):format(name, i, values.shown(id))
+    end
+  end
+  return value
+end
+
 local OPTIONAL = {
   { "user", label }, { "class", label }, { "session", label }, { "chat", label }, { "parent", label },
   { "priority", function(t, field, value) return number(t.reader.names[field], value, -1e15, 1e15) end },
   { "weight", function(t, field, value) return number(t.reader.names[field], value, 1e-6, 1e6) end },
   { "ttft", seconds }, { "tpot", seconds }, { "deadline", moment }, { "delay", seconds },
-  { "elapsed", seconds },
+  { "elapsed", seconds }, { "hashes", hashes },
 }
 
 --- The request of reader.row; or nil and why the row is left out, and what is wrong in it.

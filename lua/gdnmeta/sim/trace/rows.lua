@@ -92,6 +92,7 @@ local function detect_csv(reader, line, lines)
     values.shown((line:gsub("%s+$", "")):sub(1, 60)), table.concat(missing, ", "))
 end
 
+local HASHES = { field = "hashes", rank = 1 } -- of a prompt's blocks; text of a CSV has no lists
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
 
 local function json_reader(reader)
@@ -101,7 +102,7 @@ local function json_reader(reader)
   local known = {} -- key -> meaning, or false
   for field, name in pairs(JSON_NAMES) do names[field] = name end
   local function learn(key)
-    local meaning = type(key) == "string" and columns.meaning(key) or false
+    local meaning = type(key) == "string" and (columns.meaning(key) or key == "hash_ids" and HASHES) or false
     if not meaning then unread(reader, tostring(key)) end
     known[key] = meaning and { field = meaning.field, rank = meaning.rank, unit = meaning.unit,
       name = plain(key) }

@@ -1,0 +1,85 @@
+-- Identity of a trace's prompts: ids of blocks, whether a trace chains them or not, for any size of blocks.
+local identity = require "gdnmeta.sim.trace.identity"
+local trace = require "gdnmeta.sim.trace"
+local workload = require "gdnmeta.sim.workload"
+
+local function line(i, prompt, ids)
+  local form = '{"timestamp": %d, "input_length": %d, "output_length": 1, "hash_ids": [%s]}'
+  return form:format(i, prompt, ids)
+end
+
+local function read(lines)
+  local requests, message = trace.parse(table.concat(lines, "\n"), "t", { time_unit = "s" })
+  assert.is_truthy(requests, message)
+  return requests
+end
+
+describe("Identity of prompts #lua", function()
+  it("is the same for equal beginnings alone, with ids that stand for a block by itself", function()
+    local requests = read { line(1, 1536, "7, 7, 7"), line(2, 1536, "7, 8, 7"), line(3, 1536, "7, 7, 9"),
+                            line(4, 1024, "8, 7"), line(5, 1024, '"7", 7') }
+    local paths = {}
+    for i, r in ipairs(requests) do paths[i] = table.concat(r.blocks, " ") end
+    assert.are.same({ "1 2 3", "1 4 5", "1 2 6", "7 8", "9 10" }, paths)
+    assert.are.equal(512, requests.block_size)
+  end)
+
+  it("holds for random traces: two paths agree exactly as far as their ids do", function()
+    for seed = 1, 20 do
+      local random, requests, ids = workload.random(seed), {}, {}
+      for i = 1, 40 do
+        local list = {}
+        for k = 1, math.floor(random() * 8) do list[k] = math.floor(random() * 3) end
+        ids[i], requests[i] = list, { prompt = #list * 512 + 1, hashes = { unpack(list) } }
+      end
+      identity.chain(requests, "mooncake")
+      for a = 1, 40 do
+        for b = 1, 40 do
+          local equal = true
+          for k = 1, math.min(#ids[a], #ids[b]) do
+            equal = equal and ids[a][k] == ids[b][k]
+            assert.are.equal(equal, requests[a].blocks[k] == requests[b].blocks[k], "seed " .. seed)
+          end
+        end
+      end
+    end
+  end)
+
+  it("has blocks of the size that the ids fit, else the format's", function()
+    for _, size in ipairs { 1, 16, 64, 512, 4096 } do
+      local lines = {}
+      for i = 1, 8 do
+        local prompt = size * i + math.floor(size / 3)
+        local ids = {}
+        for k = 1, math.ceil(prompt / size) do ids[k] = k end
+        lines[i] = line(i, prompt, table.concat(ids, ","))
+      end
+      local requests = read(lines)
+      assert.are.equal(size, requests.block_size)
+      assert.are.equal(0, requests.misfits)
+      assert.are.equal(6, #requests[6].blocks)
+    end
+  end)
+
+  it("takes no more ids than the prompt has full blocks, and says where they do not fit", function()
+    local lines = {}
+    for i = 1, 9 do lines[i] = line(i, 1024, "1,2") end
+    lines[10], lines[11] = line(10, 1024, "1,2,3,4"), line(11, 1024, "")
+    local requests = read(lines)
+    assert.are.same({ 1, 2 }, requests[10].blocks)
+    assert.are.same({}, requests[11].blocks)
+    assert.are.equal(2, requests.misfits)
+  end)
+
+  it("is refused by row where ids are none", function()
+    for ids, message in pairs {
+      ["0.5"] = "hash_ids%[1%] = 0.5, want an integer up to 2%^53 or a string",
+      ["1, 1e300"] = "hash_ids%[2%] = 1e%+300", ["null"] = "hash_ids%[1%] = null", ["[1]"] = "= a list",
+    } do
+      local _, why = trace.parse(line(1, 1024, ids), "t")
+      assert.matches(message, why)
+    end
+    local _, why = trace.parse('{"timestamp": 1, "input_length": 9, "output_length": 1, "hash_ids": 3}', "t")
+    assert.matches("hash_ids = 3, want a list of integers or strings", why)
+  end)
+end)
