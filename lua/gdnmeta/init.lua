@@ -20,7 +20,8 @@ for _, name in ipairs { "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE" } do
 end
 
 -- Modules that most hosts never use are loaded on first use.
-local LAZY = { engine = true, metrics = true, policy = true, record = true, reference = true, sim = true }
+local LAZY = { cache = true, engine = true, metrics = true,
+               policy = true, record = true, reference = true, sim = true }
 
 return setmetatable(M, {
   __index = function(self, name)

@@ -4,8 +4,9 @@ local args = require "gdnmeta.native.args"
 local M = {}
 
 -- The file of each.
-local PARTS = { acceptance = "acceptance", cost = "cost", load = "requests", presets = "presets",
-                recorded = "recorded_acceptance", trace = "trace", workload = "workload" }
+local PARTS = { acceptance = "acceptance", cost = "cost", dialogues = "dialogues", lab = "lab",
+                load = "requests", presets = "presets", recorded = "recorded_acceptance", trace = "trace",
+                workload = "workload" }
 
 -- `field`: what is read of it first.
 local function is_run(value, field) return type(value) == "table" and type(rawget(value, field)) ~= "nil" end

@@ -1,0 +1,105 @@
+--- gdnmeta.cache(what): which states a prefix cache makes and keeps, as a table of hooks. `what` is the name
+-- of a shipped cache, the path of a Lua file that returns a table, or such a table.
+local args = require "gdnmeta.native.args"
+local budget = require "gdnmeta.policy.contained.budget"
+local domains = require "gdnmeta.native.domains"
+local foreign_text = require "gdnmeta.native.foreign_text"
+local methods = require "gdnmeta.native.methods"
+local options_of = require "gdnmeta.native.options"
+local sandbox = require "gdnmeta.policy.contained.sandbox"
+local uncompiled = require "gdnmeta.policy.contained.uncompiled"
+
+local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
+local LONGEST_NAME = 200 -- bytes
+local SHIPPED = { "every_block", "fifo", "fork_and_last", "gdsf", "last_block", "marconi", "offsets",
+                  "retain_tail", "segment_length", "superseded_first", "turns_by_tokens" }
+
+---@class gdnmeta.Cache
+---@field name string
+---@field trusted boolean its code runs compiled and without a budget
+---@field checkpoints function(r, from, to, ctx) positions in (from, to] where a state is made
+---@field keep function|nil (node, ctx) is a state kept that could be? A number is true, and node.priority
+---@field worth function|nil (nodes, n, values, ctx) fills values[1 .. n]; the least goes. None: the one least
+--- recently used
+---@field demote function|nil (node, ctx) "host" or "drop"
+local Cache = {}
+
+function Cache:__tostring()
+  return ("gdnmeta.Cache(%s%s)"):format(self.name, self.trusted and ", trusted" or "")
+end
+
+local text, hook, flag = domains.of_type "string", domains.of_type "function", domains.flag
+local FIELDS = { name = text, checkpoints = hook, keep = hook, worth = hook, demote = hook }
+methods.strict("Cache", Cache, { name = true, trusted = true, checkpoints = true, keep = true, worth = true,
+                                 demote = true })
+
+local function last_block(r) return { r.prompt_end } end
+
+local function assemble(value, name, trusted)
+  if type(value) ~= "table" then return nil, ("returns a %s, want a table"):format(type(value)) end
+  local cache = {}
+  for field, given in next, value do
+    local domain = FIELDS[field]
+    if not domain then return nil, options_of.unknown("field", field, FIELDS) end
+    local taken, wanted = domain(given)
+    if taken == nil then return nil, args.wrong(field, given, wanted) end
+    cache[field] = given
+    if not trusted and type(given) == "function" then uncompiled.keep(given) end
+  end
+  cache.name = foreign_text.clean(cache.name or name or "anonymous", LONGEST_NAME)
+  cache.checkpoints, cache.trusted = cache.checkpoints or last_block, trusted or false
+  return setmetatable(cache, Cache)
+end
+
+local function read(path)
+  local file, why = io.open(path, "rb")
+  if not file then return nil, foreign_text.message(why) end
+  local source = file:read "*a"
+  file:close()
+  return source, not source and foreign_text.clean(path, 200) .. ": cannot be read" or nil
+end
+
+local function from_file(path, name, trusted)
+  local problem = args.path_problem("path", path)
+  local source, chunk
+  if not problem then source, problem = read(path) end
+  if not source then return nil, "cache " .. problem end
+  chunk, problem = sandbox.load(source, path)
+  if not chunk then return nil, "cache " .. foreign_text.message(problem) end
+  if not trusted then jit.off(chunk, true) end
+  local ok, value = budget.run(LOAD_BUDGET, chunk)
+  local cache
+  if ok then cache, value = assemble(value, name, trusted) end
+  if not cache then return nil, ("cache %s: %s"):format(foreign_text.clean(path, 200), value) end
+  return cache
+end
+
+local OPTIONS = { trusted = { nil, flag }, name = { nil, text } }
+
+--- The hooks of a cache. Every call loads it again, so that what it counts is not shared. Files of your own
+--- run uncompiled unless trusted = true.
+---@param what string|table
+---@param options table|nil { trusted = boolean, name = string }
+---@return table|nil cache
+---@return string? message
+local function cache(what, options)
+  if getmetatable(what) == Cache then return what end
+  options = options_of.parse("gdnmeta.cache", options, OPTIONS)
+  if type(what) == "table" then
+    local made, message = assemble(what, options.name, options.trusted)
+    if not made then error("gdnmeta.cache: " .. message, 2) end
+    return made
+  end
+  if type(what) ~= "string" then
+    error(("gdnmeta.cache: %s, want a name, a path or a table"):format(args.show(what)), 2)
+  end
+  if what:find "[/\\]" or what:find "%.lua$" then
+    return from_file(what, options.name or what:match "[^/\\]*$", options.trusted)
+  end
+  local path = what:find "^[%w_]+$" and package.searchpath("gdnmeta.cache." .. what, package.path)
+  if path then return from_file(path, what, true) end
+  return nil, ("no cache %s, want one of %s, or the path of a Lua file"):format(args.show(what),
+    table.concat(SHIPPED, ", "))
+end
+
+return cache

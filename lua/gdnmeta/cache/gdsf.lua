@@ -1,0 +1,18 @@
+-- Forks and last blocks; tokens saved times reads, aged by a clock that stands at the value of what went last
+-- (greedy dual size frequency). A value stays until its state is read again.
+local clock = 0
+
+return {
+  checkpoints = function(r)
+    return { r.junction, r.prompt_end }
+  end,
+  worth = function(nodes, n, values)
+    local least = math.huge
+    for i = 1, n do
+      local node = nodes[i]
+      if values[i] ~= values[i] then values[i] = clock + (node.hits + 1) * node.parent_gap end
+      least = math.min(least, values[i])
+    end
+    clock = math.max(clock, least)
+  end,
+}

@@ -1,0 +1,18 @@
+-- Forks and last blocks; recency and flops saved per byte, each scaled to 0 .. 1 over the candidates (after
+-- Marconi). ALPHA weighs the second.
+local ALPHA = 1
+
+return {
+  checkpoints = function(r)
+    return { r.junction, r.prompt_end }
+  end,
+  worth = function(nodes, n, values, ctx)
+    local oldest, most, saved = 1e-9, 1e-9, {}
+    for i = 1, n do
+      local node = nodes[i]
+      saved[i] = ctx.flops(node.tokens - node.parent_gap, node.tokens) / node.state_bytes
+      oldest, most = math.max(oldest, node.age), math.max(most, saved[i])
+    end
+    for i = 1, n do values[i] = ALPHA * saved[i] / most - nodes[i].age / oldest end
+  end,
+}

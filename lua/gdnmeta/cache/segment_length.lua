@@ -1,0 +1,10 @@
+-- Forks and last blocks; the state that saves the fewest tokens goes first, whoever uses it. Long documents
+-- stay, and dead ones too.
+return {
+  checkpoints = function(r)
+    return { r.junction, r.prompt_end }
+  end,
+  worth = function(nodes, n, values)
+    for i = 1, n do values[i] = nodes[i].parent_gap end
+  end,
+}

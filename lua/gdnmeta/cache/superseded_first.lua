@@ -1,0 +1,15 @@
+-- Forks and last blocks; a state that a later prompt went past goes before all others, for a chat seldom goes
+-- back; among equals the one used longest ago. Places where prompts part are no such.
+local LAST = 1e9 -- seconds
+
+return {
+  checkpoints = function(r)
+    return { r.junction, r.prompt_end }
+  end,
+  worth = function(nodes, n, values)
+    for i = 1, n do
+      local node = nodes[i]
+      values[i] = -node.age - (node.superseded and node.children < 2 and LAST or 0)
+    end
+  end,
+}

@@ -1,0 +1,114 @@
+-- Shipped caches: small files that load, differ, and do what their names say; files of a host are checked.
+local gdn = require "gdnmeta"
+
+local NAMES = { "every_block", "fifo", "fork_and_last", "gdsf", "last_block", "marconi", "offsets",
+                "retain_tail", "segment_length", "superseded_first", "turns_by_tokens" }
+
+local function lines_of(path)
+  local n = 0
+  for _ in io.lines(path) do n = n + 1 end
+  return n
+end
+
+-- Where a cache makes states, in blocks of 4 tokens of a prompt of 41 with a hit of 8 and a junction at 12.
+local function points(name)
+  local ctx = { block_size = 4, from = 8, to = 41, blocks_end = 40, slots = 8 }
+  function ctx.every(n)
+    local list = {}
+    for at = 8 + n, 40, n do list[#list + 1] = at end
+    return list
+  end
+  local r = { prompt = 41, hit = 8, junction = 12, prompt_end = 40 }
+  local list = gdn.cache(name).checkpoints(r, 8, 41, ctx)
+  table.sort(list)
+  return list
+end
+
+describe("Caches #lua", function()
+  it("that are shipped are files of 7 to 26 lines, and no others lie there", function()
+    local found = {}
+    local list = io.popen "ls lua/gdnmeta/cache"
+    for file in list:lines() do
+      found[#found + 1] = file:match "^(.*)%.lua$"
+      local n = lines_of("lua/gdnmeta/cache/" .. file)
+      assert.is_true(n >= 7 and n <= 27, file)
+    end
+    list:close()
+    assert.are.same(NAMES, found)
+    for _, name in ipairs(NAMES) do
+      local cache = assert(gdn.cache(name))
+      assert.are.same({ name, true }, { cache.name, cache.trusted })
+      assert.are.equal(("gdnmeta.Cache(%s, trusted)"):format(name), tostring(cache))
+      assert.are.equal(cache, gdn.cache(cache))
+      assert.are_not.equal(cache, gdn.cache(name))
+    end
+    assert.are.same({ nil, 'no cache "lru", want one of ' .. table.concat(NAMES, ", ")
+      .. ", or the path of a Lua file" }, { gdn.cache "lru" })
+  end)
+
+  it("make states where their names say", function()
+    assert.are.same({ 12, 16, 20, 24, 28, 32, 36, 40 }, points "every_block")
+    assert.are.same({ 40 }, points "last_block")
+    assert.are.same({ 32, 36, 40 }, points "retain_tail")
+    assert.are.same({ 12, 40 }, points "fork_and_last")
+    assert.are.same({ 16, 32, 40 }, points "offsets")
+    for _, name in ipairs { "fifo", "gdsf", "marconi", "segment_length", "superseded_first",
+                            "turns_by_tokens" } do
+      assert.are.same({ 12, 40 }, points(name), name)
+    end
+  end)
+
+  it("value what their names say", function()
+    local function node(more)
+      local x = { tokens = 100, parent_gap = 100, hits = 0, age = 10, created = 0, children = 0, priority = 2,
+                  superseded = false, state_bytes = 1 }
+      for k, v in pairs(more) do x[k] = v end
+      return x
+    end
+    -- of these two, the second goes first
+    local CASES = {
+      fifo = { { priority = 9, age = 50 }, { priority = 8 } },
+      marconi = { { parent_gap = 100 }, { parent_gap = 20 } },
+      segment_length = { { parent_gap = 30, age = 99 }, { parent_gap = 20 } },
+      gdsf = { { hits = 3, age = 99 }, { hits = 1, parent_gap = 150 } },
+      superseded_first = { { age = 1e5 }, { superseded = true, children = 1 } },
+      turns_by_tokens = { { parent_gap = 10 }, { superseded = true, children = 1 } },
+    }
+    for name, case in pairs(CASES) do
+      local values = { 0 / 0, 0 / 0 }
+      gdn.cache(name).worth({ node(case[1]), node(case[2]) }, 2, values,
+        { slots = 64, now = 100, flops = function(from, to) return to - from end })
+      assert.is_true(values[1] > values[2], name)
+    end
+    local values = { 0 / 0, 0 / 0 }
+    gdn.cache("superseded_first").worth({ node { superseded = true, children = 2 }, node { age = 11 } }, 2,
+      values, {})
+    assert.is_true(values[1] > values[2]) -- where prompts part
+  end)
+
+  it("of a host are checked, field by field", function()
+    assert.error_matches(function() gdn.cache { worht = function() end } end, 'worht')
+    assert.error_matches(function() gdn.cache { worth = 3 } end, "worth = 3, want a function")
+    assert.error_matches(function() gdn.cache(7) end, "gdnmeta.cache: 7, want a name, a path or a table")
+    local path = os.tmpname() .. ".lua"
+    local function file(text)
+      local f = assert(io.open(path, "w"))
+      f:write(text)
+      f:close()
+      return gdn.cache(path)
+    end
+    for text, why in pairs {
+      ["return 3"] = "returns a number, want a table", ["return {"] = "expected", ["error 'no'"] = "no",
+      ["while true do end"] = "budget spent", ["return { worth = 1 }"] = "worth = 1, want a function",
+      ["return { checkpoints = io.open }"] = "io",
+    } do
+      local made, message = file(text)
+      assert.is_nil(made, text)
+      assert.matches(why, message)
+    end
+    local made = assert(file "return { keep = function() return true end }")
+    assert.are.equal(false, made.trusted)
+    assert.are.same({ 5 }, made.checkpoints({ prompt_end = 5 }))
+    os.remove(path)
+  end)
+end)

@@ -1,0 +1,132 @@
+-- The lab of prefix caches: hits, ceilings and evictions as brute force over lists of prompts has them.
+local gdn = require "gdnmeta"
+local workload = require "gdnmeta.sim.workload"
+
+local lab = gdn.sim.lab
+local SIZE = 4
+
+-- Prompts that are made of texts of blocks: "ab" is two blocks, and its ids are "a" and "ab".
+local function prompts(texts)
+  local requests = { block_size = SIZE }
+  for i, text in ipairs(texts) do
+    local blocks = {}
+    for k = 1, #text do blocks[k] = text:sub(1, k) end
+    requests[i] = { arrival = i, prompt = #text * SIZE + 1, output = 1, blocks = blocks }
+  end
+  return requests
+end
+
+local function random_prompts(seed, n)
+  local random, texts = workload.random(seed), {}
+  for i = 1, n do
+    local from = texts[math.floor(random() * i)] or ""
+    local text = from:sub(1, math.floor(random() * (#from + 1)))
+    for _ = 1, math.floor(random() * 4) + 1 do text = text .. string.char(97 + math.floor(random() * 3)) end
+    texts[i] = text:sub(1, 12)
+  end
+  return prompts(texts), texts
+end
+
+local function common(a, b)
+  local n = 0
+  while n < math.min(#a, #b) and a:byte(n + 1) == b:byte(n + 1) do n = n + 1 end
+  return n
+end
+
+-- Cached tokens of each prompt, with every state in a plain list that is sorted by use: the brute force.
+local function brute_force(texts, slots, points)
+  local list, cached = {}, {}
+  for i, text in ipairs(texts) do
+    local hit, known = nil, 0
+    for k = 1, i - 1 do known = math.max(known, common(texts[k], text)) end
+    for k, state in ipairs(list) do
+      if text:sub(1, #state) == state and (not hit or #state > #list[hit]) then hit = k end
+    end
+    local from = hit and #list[hit] or 0
+    if hit then table.insert(list, table.remove(list, hit)) end
+    cached[i] = from * SIZE
+    for at = from + 1, #text do
+      local state, have = text:sub(1, at), false
+      for _, other in ipairs(list) do have = have or other == state end
+      if points(at, #text, known) and not have then
+        if #list == slots then table.remove(list, 1) end
+        list[#list + 1] = state
+      end
+    end
+  end
+  return cached
+end
+
+local POINTS = {
+  every_block = function() return true end,
+  last_block = function(at, n) return at == n end,
+  fork_and_last = function(at, n, known) return at == n or at == known end,
+  retain_tail = function(at, n) return at > n - 3 end,
+}
+
+describe("The lab #lua", function()
+  it("agrees with brute force on every hit of random traces, for any number of slots", function()
+    for seed = 1, 12 do
+      local requests, texts = random_prompts(seed, 60)
+      for _, slots in ipairs { 1, 2, 7, 30, 1000 } do
+        for name, points in pairs(POINTS) do
+          local run = lab.replay(requests, gdn.cache(name), { slots = slots })
+          assert.are.same(brute_force(texts, slots, points), run.cached,
+            ("%s, %d slots, seed %d"):format(name, slots, seed))
+        end
+      end
+    end
+  end)
+
+  it("reaches the ceiling with a state at every block where none goes; no cache passes it", function()
+    for seed = 20, 30 do
+      local requests = random_prompts(seed, 80)
+      local run = lab.replay(requests, gdn.cache "every_block", { slots = 5000 })
+      assert.are.equal(run.ceiling, run.hit)
+      for _, name in ipairs { "gdsf", "marconi", "turns_by_tokens", "superseded_first", "fifo", "offsets",
+                              "segment_length" } do
+        local other = lab.replay(requests, gdn.cache(name), { slots = 9 })
+        assert.is_true(other.hit <= run.ceiling + 1e-12, name)
+        assert.are.equal(other.made, other.evictions + math.min(9, other.made), name)
+      end
+    end
+  end)
+
+  it("computes the last token of a prompt in any case", function()
+    local requests = prompts { "ab", "ab" }
+    for _, r in ipairs(requests) do r.prompt = 2 * SIZE end
+    assert.are.same({ 0, SIZE }, lab.replay(requests, gdn.cache "every_block").cached)
+    assert.are.equal(SIZE / (4 * SIZE), lab.ceiling(requests))
+  end)
+
+  it("drops the least by worth, and shows what a state saves", function()
+    local seen = {}
+    local run = lab.replay(prompts { "aaaa", "aaaab", "bbbb", "bbcc", "aaaac", "c" }, gdn.cache {
+      checkpoints = function(r) return { r.junction, r.prompt_end } end,
+      worth = function(nodes, n, values, ctx)
+        for i = 1, n do
+          local x = nodes[i]
+          values[i] = x.parent_gap
+          seen[#seen + 1] = ("%g: %d/%d gap %d hits %d age %g%s"):format(ctx.now, x.tokens / SIZE, x.children,
+            x.parent_gap / SIZE, x.hits, x.age, x.superseded and " superseded" or "")
+        end
+      end,
+    }, { slots = 3 })
+    assert.are.same({ 0, 16, 0, 0, 16, 0 }, run.cached)
+    local first = { seen[1], seen[2], seen[3] }
+    table.sort(first)
+    assert.are.same({ "4: 4/0 gap 4 hits 0 age 1", "4: 4/1 gap 4 hits 1 age 2 superseded",
+      "4: 5/0 gap 1 hits 0 age 2" }, first)
+  end)
+
+  it("leaves positions alone that are no ends of blocks or outside of what is computed", function()
+    local points = { -4, 0, 3, 4.5, 4, 4, 8, 9, 12, 1e9, 0 / 0 }
+    local run = lab.replay(prompts { "ab", "ab" }, gdn.cache { checkpoints = function() return points end })
+    assert.are.same({ 2, 1 }, { run.made, run.used })
+  end)
+
+  it("refuses a list without identity, at the caller's line", function()
+    assert.has_error(function() lab.replay({ { prompt = 1 } }, gdn.cache "fifo") end,
+      "lab.replay: requests of no block_size, want those of a trace with hash_ids, or of dialogues")
+  end)
+end)
