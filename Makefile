@@ -227,6 +227,11 @@ bench: deps all $(BUILD)/libgdnbench.so
 bench-policies: deps all
 	@$(if $(TRACES),TRACES="$(TRACES)") $(IN_TREE) luajit bench/policies.lua $(ONLY)
 
+# What prefix caches reach by state slots alone: bench/caches.lua. A bound that is missed fails.
+#   TRACE=<file> KIND=<agents, conversation or synthetic>  a recorded trace with hash_ids    CACHES="gdsf mine.lua"
+bench-cache: deps all
+	@TRACE="$(TRACE)" KIND="$(KIND)" CACHES="$(CACHES)" SLOTS="$(SLOTS)" $(IN_TREE) luajit bench/caches.lua
+
 # Where files go. Lua modules and the library lie where LuaJIT looks without being told, for the default PREFIX.
 #   DESTDIR  a folder that stands for / while a package is made
 #   PC_PREFIX, PC_LIBDIR  what gdnmeta.pc says instead, where files are moved after the installation
@@ -275,6 +280,7 @@ help:
 	@echo 'make audit      count allocations and system calls of 100,000 builds'
 	@echo 'make bench      time builds and steps (bench-gpu: on a GPU; bench-python: from Python)'
 	@echo 'make bench-policies  what policies achieve, compared with their bounds (ONLY=<scenario> TRACES=<dir>)'
+	@echo 'make bench-cache  what prefix caches reach, compared with their bounds (TRACE=<file> KIND= CACHES= SLOTS=)'
 	@echo 'make docs       the Lua API as pages: build/docs/index.html'
 	@echo 'make deps       install what the other targets need (Debian, Ubuntu)'
 	@echo 'make nginx      unpack nginx and wrk into build/nginx'
@@ -284,4 +290,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(FATBIN).d $(BUILD)/bench.d $(BUILD)/gpu.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies install uninstall rock dist clean goldens mutants nginx python bench-python serve help
+.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies bench-cache install uninstall rock dist clean goldens mutants nginx python bench-python serve help

@@ -27,13 +27,13 @@ M.KINDS = {
   },
   synthetic = {
     sessions = 3000, requests = 3993, rate = 1, longest = 130000, common = 0, first = { 4500, 1.2 },
-    shared = { n = 200, share = 0.55, length = { 9000, 1 }, skew = 0.7 }, turns = { 0.42, 1.4 },
+    shared = { n = 40, share = 0.40, length = { 9000, 1 }, skew = 0.8 }, turns = { 0.55, 1.6 },
     more = { 300, 1 }, answer = { 200, 1 }, think = { 150, 1 },
   },
   agents = {
-    sessions = 710, rate = 0.03, longest = 180000, common = 0, first = { 12000, 0.4 }, turns = { 1, 40 },
-    more = { 900, 1.2 }, answer = { 250, 1 }, think = { 14, 1.1 }, pause = { 0.06, 240, 1 }, edit = 0.01,
-    fork = 0.01, restart = { 0.02, 6000, 0.5 },
+    sessions = 710, rate = 0.021, longest = 200000, common = 0, first = { 11000, 0.4 }, turns = { 1, 50 },
+    more = { 900, 1.2 }, answer = { 250, 1 }, think = { 14, 1.1 }, pause = { 0.05, 240, 1 }, edit = 0.01,
+    fork = 0.01, restart = { 0.01, 6000, 0.5 },
   },
 }
 
