@@ -23,8 +23,8 @@ local WORKLOADS = {
   { name = "G256p", drafts = 3, bucket = BUCKET, parts = { { 16, spec, 4, decode }, { 16, prefill(500) } } },
 }
 
--- Buckets are of strict alone, and serve several groups. That slots are unique is the unique- line's.
-local IN_BUCKETS = { rules = "strict", full_cuda_graph = "mixed", num_groups = 3, check_unique = false,
+-- Buckets are of strict alone, and serve several groups.
+local IN_BUCKETS = { rules = "strict", full_cuda_graph = "mixed", num_groups = 3,
                      max_rows = BUCKET[1], max_num_batched_tokens = BUCKET[2], max_requests = MAX_ROWS }
 
 local function rows_of(workload, eighths)

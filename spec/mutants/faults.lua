@@ -76,6 +76,8 @@ return {
     " then" },
   { "B30", "src/fill/fill_runs.h", "ordinal += n > 0;", "ordinal += n > 1;" },
   { "B31", "src/strict/strict_unique.c",
-    "            if (seen[write[c]] == generation) return write[c];\n", "" },
-  { "B32", "src/builder/builder.c", "b->metadata.step++;", "b->metadata.step += 2;" },
+    "find_taken(u, &users[0], step, first[0]) | find_taken(u, &users[1], step, first[1])",
+    "find_taken(u, &users[0], step, first[0])" },
+  { "B32", "src/builder/builder.c", "b->metadata.step++;\n    if (b->verifier",
+    "b->metadata.step += 2;\n    if (b->verifier" },
 }

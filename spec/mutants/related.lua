@@ -43,6 +43,7 @@ local MAP = {
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_failures cuda_counts" },
   { "src/builder/borrow", "tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "dlpack dlpack_owners" },
+  { "src/builder/repeat", "cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "memory ranges" },
   { "src/builder/verif", "check_agreeing check cuda_check" },
   { "src/builder/", "builder strict tables batch finalizers" },

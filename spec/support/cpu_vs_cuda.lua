@@ -90,7 +90,7 @@ local function step(self, rand)
     lib.gdn_builder_poison(pair.cpu.handle)
     lib.gdn_builder_poison(pair.gpu.handle)
   end
-  pair:copy(rand, chance(rand, 25) and pair:redraw(rand) or pair:draw(rand))
+  pair:copy(rand, chance(rand, 60) and pair:redraw(rand) or pair:draw(rand))
   local before, want, got = lib.gdn_builder_metadata(pair.gpu.handle).step
   if pair.config.full_cuda_graph == "mixed" and chance(rand, 10) then
     local rows, tokens = rand(0, pair.config.max_rows), rand(0, pair.config.max_num_batched_tokens)

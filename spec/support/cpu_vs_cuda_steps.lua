@@ -206,11 +206,47 @@ function Pair:draw(rand)
   return n
 end
 
---- The last step again, or almost: one accepted count may differ.
+-- One more or less in one element; what only the device sees stays as it is, and own rows are no table's.
+local function change_element(self, rand)
+  local c, i = self.a.rows, rand(0, self.a.rows.num_rows - 1)
+  local fields = { "query_len", "num_draft_tokens", "prompt_done", "table_row" }
+  if not self.accepted then fields[#fields + 1] = "num_accepted_tokens" end
+  if not self.seq_lens then
+    fields[#fields + 1], fields[#fields + 2] = "seq_len", "read_column"
+    if self.config.rules == "strict" then fields[#fields + 1] = "checkpoint_len" end
+  end
+  local field = pick(rand, fields)
+  c[field][i] = c[field][i] + pick(rand, { -1, 1 })
+  if field == "table_row" then c.table_row[i] = math.max(c.table_row[i], 0) end
+end
+
+local function change_cell(self, rand)
+  local config = self.config
+  local g, i = rand(0, config.num_groups - 1), rand(0, self.a.rows.num_rows - 1)
+  local row = math.min(math.max(self.a.rows.table_row[i], 0), config.max_requests - 1)
+  local cell = row * config.max_blocks_per_row + rand(0, config.max_blocks_per_row - 1)
+  local slot = rand(1, config.num_slots - 1)
+  lib.gdn_builder_table(self.cpu.handle, g)[cell] = slot
+  self.tables[g][cell] = slot
+  if self.device_tables[g] then
+    self.driver:write(self.device_tables[g], self.tables[g], config.max_requests * config.max_blocks_per_row)
+  else
+    lib.gdn_builder_table(self.gpu.handle, g)[cell] = slot
+  end
+end
+
+--- The last step again, or almost: sequences may be a token longer, an element of rows or tables another.
 function Pair:redraw(rand)
-  local c = self.a.rows
-  if c.num_rows > 0 and chance(rand, 50) then
-    c.num_accepted_tokens[rand(0, c.num_rows - 1)] = rand(1, self.config.num_speculative_tokens + 1)
+  local c, what = self.a.rows, rand(1, 100)
+  if c.num_rows == 0 or what <= 45 then return c.num_rows end
+  if what <= 60 then
+    for i = 0, c.num_rows - 1 do
+      c.seq_len[i] = c.seq_len[i] + (c.seq_len[i] > c.query_len[i] and c.checkpoint_len[i] == 0 and 1 or 0)
+    end
+  elseif what <= 85 then
+    change_element(self, rand)
+  else
+    change_cell(self, rand)
   end
   return c.num_rows
 end

@@ -38,6 +38,7 @@ static gdn_status allocate(gdn_builder *b)
     b->settings.config.device = b->device->ordinal;
     if (b->device->ordinal == GDN_DEVICE_CPU) return GDN_OK;
     status = gdn_device_inputs_new(&b->device_inputs, c->max_rows);
+    if (!status) status = gdn_repeat_new(&b->repeat, &b->settings, &b->indices);
     return status ? gdn_fail(&b->error, status, "no memory for %d rows", c->max_rows) : GDN_OK;
 }
 
@@ -75,6 +76,7 @@ void gdn_builder_free(gdn_builder *b)
     gdn_partition_free(&b->partition);
     gdn_vllm_rows_free(&b->raw);
     gdn_device_inputs_free(&b->device_inputs);
+    gdn_repeat_free(&b->repeat);
     free(b);
 }
 
@@ -122,6 +124,11 @@ static gdn_status build_step(gdn_builder *b, const gdn_step *step, void *stream)
     gdn_partition *p = &b->partition;
     int strict = settings->config.rules == GDN_RULES_STRICT && !step->null_slots;
     int check = strict && !b->skip_strict;
+    if (gdn_repeat_is(&b->repeat, settings, p, &b->indices, step) && b->device->skip(b->device, stream)) {
+        b->metadata.step++;
+        return GDN_OK;
+    }
+    b->repeat.kept = 0;
 
     gdn_status status = gdn_partition_make(p, settings, step, &b->error);
     if (!status && strict) gdn_state_indices_resolve_reads(&b->indices, settings, p, step);
@@ -133,8 +140,10 @@ static gdn_status build_step(gdn_builder *b, const gdn_step *step, void *stream)
     if (status) return status;
 
     gdn_fill_inputs inputs = { settings, p, &b->indices, step };
+    int64_t skipped = b->device->counters.skipped;
     status = b->device->fill(b->device, &b->arena, &inputs, stream, &b->error);
     if (status) return status;
+    if (b->device->counters.skipped != skipped) gdn_repeat_keep(&b->repeat, settings, p, step);
     gdn_metadata_set(&b->metadata, &b->arena, settings, p);
     b->metadata.step++;
     if (b->verifier.wanted)

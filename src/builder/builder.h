@@ -3,6 +3,7 @@
 #define GDN_BUILDER_H
 
 #include "input/batch.h"
+#include "builder/repeat.h"
 #include "builder/verifier.h"
 #include "device/device.h"
 #include "strict/strict.h"
@@ -27,6 +28,7 @@ struct gdn_builder {
     int32_t skip_strict;                      /* for the bench alone: what do the strict checks cost? */
     gdn_arena arena;
     gdn_device *device;
+    gdn_repeat repeat;                        /* CUDA: the CPU's outputs are written as soon as compared */
     gdn_metadata metadata;
     gdn_verifier verifier;
     gdn_error error;

@@ -2,6 +2,7 @@
 #include "builder/footprint.h"
 
 #include "builder/builder.h"
+#include "builder/repeat.h"
 #include "builder/verifier.h"
 #include "base/guarded_memory.h"
 
@@ -22,7 +23,8 @@ static size_t slots_bytes(const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     size_t states = (size_t)c->num_speculative_tokens + 4 + (settings->has_checkpoints ? 1 : 0);
-    return (size_t)c->num_groups * (size_t)c->max_rows * states * sizeof(int32_t);
+    size_t repeat = c->device == GDN_DEVICE_CPU ? 0 : gdn_repeat_bytes(settings, (size_t)c->max_rows * states);
+    return (size_t)c->num_groups * (size_t)c->max_rows * states * sizeof(int32_t) + repeat;
 }
 
 static size_t uniqueness_bytes(const gdn_settings *s)

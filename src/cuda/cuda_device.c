@@ -149,6 +149,7 @@ gdn_status gdn_device_cuda_open(const gdn_settings *settings, int32_t ordinal, g
     if (!d) return gdn_fail(error, GDN_ENOMEM, "no memory for a device");
     d->common = (gdn_device){ .allocate = allocate,
                               .fill = gdn_cuda_fill,
+                              .skip = gdn_cuda_skip,
                               .read = read,
                               .check = check,
                               .reserve = reserve,

@@ -45,6 +45,7 @@ gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advi
 
 gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
                          gdn_error *error);
+int gdn_cuda_skip(gdn_device *device, void *stream);
 gdn_status gdn_cuda_verify(gdn_device *device, gdn_verify_input *input, void *stream, gdn_error *error);
 gdn_status gdn_cuda_bring(gdn_device *device, const gdn_bring_plan *plan, void *stream, gdn_error *error);
 gdn_status gdn_cuda_check_pool(gdn_device *device, const void *memory, size_t bytes, const char *name,

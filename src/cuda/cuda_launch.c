@@ -111,6 +111,19 @@ gdn_status gdn_cuda_fill(gdn_device *device, gdn_arena *arena, const gdn_fill_in
     return status;
 }
 
+/* What a fill would refuse is left to it. */
+int gdn_cuda_skip(gdn_device *device, void *stream)
+{
+    gdn_cuda *d = (gdn_cuda *)device;
+    gdn_error ignored;
+    int pushed;
+    if (!d->payload.filled_from || gdn_cuda_enter(d, &pushed, &ignored)) return 0;
+    int same = !gdn_cuda_refuse_capturing(d, stream, "", &ignored) && is_last_stream(d, stream);
+    (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored);
+    d->common.counters.skipped += same;
+    return same;
+}
+
 static gdn_status launch_verification(gdn_cuda *d, gdn_verify_input *input, void *stream, gdn_error *error)
 {
     void *arguments[] = { input };

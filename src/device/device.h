@@ -15,6 +15,8 @@ struct gdn_device {
     /* Write the outputs of an accepted step, in order on `stream`. */
     gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
                        gdn_error *error);
+    /* Would the last fill's step, filled again on `stream`, be skipped? Then counts it as such. */
+    int (*skip)(gdn_device *device, void *stream);
     /* Copy part of the arena to the host, after the last fill. */
     gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
     /* Can kernels of this device read `memory`? `name` is what a refusal calls it. */

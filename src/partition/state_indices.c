@@ -174,6 +174,37 @@ static void gather_reads(const source *s, const int32_t *read_column, const int3
     }
 }
 
+/* Read columns that follow from accepted counts are among those that the class was gathered with, `columns` a row. */
+static void pick_reads(const int32_t *written, int32_t columns, const int32_t *read_column, const int32_t *list,
+                       int32_t n, int32_t *out)
+{
+    if (columns == 1 && !list) {
+        for (int32_t k = 0; k < n; k++) out[k] = read_column[k] < 0 ? 0 : written[k];
+        return;
+    }
+    for (int32_t k = 0; k < n; k++) {
+        int32_t column = read_column[list ? list[k] : k];
+        out[k] = column < 0 ? 0 : written[k * columns + column];
+    }
+}
+
+/* strict: slots of the current states. `implied`: no row names its column. */
+static void gather_both_reads(gdn_state_indices *indices, const source *s, const gdn_partition *p, int32_t columns,
+                              int32_t implied, int32_t *slots)
+{
+    const int32_t *read_column = indices->read_column;
+    if (implied)
+        pick_reads(slots + indices->spec, columns, read_column, p->spec_rows, p->num_spec, slots + indices->spec_read);
+    else
+        gather_reads(s, read_column, p->spec_rows, p->num_spec, indices->own_rows, slots + indices->spec_read);
+    if (implied && columns == 1)
+        pick_reads(slots + indices->non_spec, 1, read_column, p->non_spec_rows, p->num_non_spec,
+                   slots + indices->non_spec_read);
+    else
+        gather_reads(s, read_column, p->non_spec_rows, p->num_non_spec, indices->own_rows,
+                     slots + indices->non_spec_read);
+}
+
 /* The column is one of the whole table row, not of the window. */
 static void gather_checkpoints(const source *s, const gdn_partition *p, int32_t pad, int32_t *out)
 {
@@ -237,9 +268,6 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
                 mark_padding(slots + indices->non_spec, p->non_spec_start, p->num_non_spec, 1, c->pad_slot_id);
             continue;
         }
-        gather_reads(&s, indices->read_column, p->spec_rows, p->num_spec, indices->own_rows,
-                     slots + indices->spec_read);
-        gather_reads(&s, indices->read_column, p->non_spec_rows, p->num_non_spec, indices->own_rows,
-                     slots + indices->non_spec_read);
+        gather_both_reads(indices, &s, p, c->num_speculative_tokens + 1, !indices->any_reads_given, slots);
     }
 }

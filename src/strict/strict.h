@@ -22,10 +22,12 @@ static inline int32_t gdn_slot_users_written(const gdn_slot_users *k, const gdn_
     return k->speculative ? step->num_draft_tokens[gdn_slot_users_row(k, i)] + 1 : 1;
 }
 
-/* Marks slots written in this step; a generation a step and group spares the clearing. */
+/* Which column of which row writes a slot in this step: other numbers in every step and group spare the clearing.
+ */
 typedef struct gdn_uniqueness {
-    uint32_t *seen; /* [most slots of any group]; NULL: not wanted */
-    uint32_t generation;
+    uint32_t *seen; /* [most slots of any group] the last stamp; NULL: not wanted */
+    uint32_t stamp; /* the first write's, of this step and group; the others' follow, and then one of all checkpoints */
+    uint32_t writes;
     int32_t slots;
 } gdn_uniqueness;
 
@@ -33,8 +35,8 @@ gdn_status gdn_uniqueness_new(gdn_uniqueness *u, const gdn_settings *settings);
 void gdn_uniqueness_free(gdn_uniqueness *u);
 
 /* A slot that a row writes is no other row's to write or read. Both users' slots are in range. */
-gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
-                                const int32_t *read_column, int32_t group, gdn_error *error);
+gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step, int32_t group,
+                                gdn_error *error);
 
 /* No row writes or reads the slot of a checkpoint, and no two checkpoints have one; after gdn_uniqueness_check of
  * these users, or without users. `slots` are given by row. */

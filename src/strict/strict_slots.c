@@ -80,7 +80,7 @@ static gdn_status check_group(const gdn_slot_users users[2], gdn_uniqueness *u, 
         status = check_slots(&users[n], step, indices->read_column, settings->num_slots[g], g, error);
     const gdn_table *own = step->own ? &step->own[g] : NULL;
     if (!status) status = check_padding(&step->tables[g], own, settings->window, p, step, g, error);
-    if (!status && u->seen) status = gdn_uniqueness_check(u, users, step, indices->read_column, g, error);
+    if (!status && u->seen) status = gdn_uniqueness_check(u, users, step, g, error);
     return status;
 }
 

@@ -1,0 +1,91 @@
+-- A step that comes again is known by its rows and slots, before it is partitioned: src/builder/repeat.c. Any
+-- step that is another one is not. cuda_agree_spec has random ones.
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local drivers = require "spec.support.driver"
+
+local ROWS = 512
+
+describe("A step that comes again", function()
+  local driver, builder, batch, stream
+  before_each(function()
+    driver = drivers.open "fake"
+    stream = driver:stream()
+  end)
+  after_each(function()
+    batch:close()
+    builder:close()
+    driver:close()
+  end)
+
+  local function open(rows)
+    builder = assert(gdn.builder { device = "cuda", max_num_seqs = ROWS, num_speculative_tokens = 3,
+      num_groups = 6, num_slots = 2^22, max_num_batched_tokens = 4096 })
+    batch = assert(builder:batch())
+    for g = 0, 5 do
+      local cells = builder:table(g)
+      for i = 0, ROWS * 4 - 1 do cells[i] = 1 + i * 1000 end
+    end
+    for row = 0, rows - 1 do assert(batch:push(row, 4, 40, true, 3, 1 + row % 4)) end
+  end
+
+  -- Launches of the next build: 1, or 0 where it was counted as skipped.
+  local function launches()
+    local before = builder:counters()
+    assert(builder:build(batch, stream))
+    local now = builder:counters()
+    assert.are.equal(1, now.launches + now.skipped - before.launches - before.skipped)
+    return now.launches - before.launches
+  end
+
+  -- Sequences that grow change no output: the host knows that before it partitions the step.
+  it("launches nothing while only lengths grow", function()
+    open(20)
+    launches()
+    for n = 1, 6 do
+      for i = 0, 19 do batch.rows.seq_len[i] = batch.rows.seq_len[i] + 1 end
+      assert.are.same({ 0, n + 1 }, { launches(), tonumber(builder.metadata.step) })
+    end
+    batch.rows.seq_len[19] = 4
+    assert.is_nil((builder:build(batch, stream)))
+    batch.rows.seq_len[19] = 5
+    assert.are.equal(0, (launches()))
+  end)
+
+  it("sees a checkpoint that comes, moves, changes its slot and goes", function()
+    open(4)
+    assert(batch:push(8, 200, 300, false))
+    local c, slots = batch.rows, batch.rows.checkpoint_slot
+    for g = 0, 5 do slots[g * c.max_rows + 4] = 4000000 end
+    local function at(len) return function() c.checkpoint_len[4] = len end end
+    for _, change in ipairs { at(164), at(228), function() slots[4] = 4000001 end, at(0) } do
+      for _ = 1, 3 do launches() end
+      change()
+      assert.are.same({ 1, 0, 0 }, { (launches()), (launches()), (launches()) })
+    end
+  end)
+
+  it("refuses rows that a table has no longer", function()
+    open(20)
+    local cells = ffi.new("int32_t[?]", ROWS * 4)
+    for i = 0, ROWS * 4 - 1 do cells[i] = 1 + i * 1000 end
+    assert(builder:borrow_table(2, cells, 4, 20))
+    for _ = 1, 3 do launches() end
+    assert(builder:borrow_table(2, cells, 4, 19))
+    assert.are.equal("rows[19].table_row = 19, want -2048 .. 18", select(2, builder:build(batch, stream)))
+    assert.is_nil((builder:build(batch, stream)))
+    assert(builder:borrow_table(2, cells, 4, 20))
+    assert.are.equal(0, (launches()))
+  end)
+
+  it("refuses padding of the host's own that names a slot", function()
+    open(20)
+    local c = batch.rows
+    c.query_len[19], c.seq_len[19], c.num_draft_tokens[19], c.num_accepted_tokens[19] = 0, 0, -1, 1
+    for g = 0, 5 do for i = 0, 3 do builder:table(g)[19 * 4 + i] = 0 end end
+    for _ = 1, 3 do launches() end
+    builder:table(5)[19 * 4 + 1] = 9
+    assert.are.equal("rows[19] group 5 block 1 = 9, want 0 in a padding row",
+      select(2, builder:build(batch, stream)))
+  end)
+end)
