@@ -14,10 +14,10 @@ local INDICES = { "spec_state_indices_tensor", "non_spec_state_indices_tensor", 
                   "non_spec_read_state_indices", "prefill_state_indices", "prefill_read_state_indices",
                   "decode_state_indices", "decode_read_state_indices", "checkpoint_state_indices" }
 
--- Elements of a buffer of slots that a graph may read, and more.
+-- All elements of a buffer of slots, as src/base/fields.h has it: a bucket has a row that is always empty.
 local function capacity(name, builder, config)
   local cap = math.min(builder.decode_cudagraph_max_bs, config.max_num_batched_tokens)
-  local rows = config.full_cuda_graph == "mixed" and config.max_rows or math.max(config.max_rows, cap)
+  local rows = config.full_cuda_graph == "mixed" and config.max_rows + 1 or math.max(config.max_rows, cap)
   return name == "spec_state_indices_tensor" and rows * (config.num_speculative_tokens + 1) or rows
 end
 
@@ -75,6 +75,41 @@ describe("Slots of earlier steps", function()
       it(("are nowhere on %s under %s"):format(device, rules), function() check(device, rules, true) end)
     end
     it("are nowhere in buckets on " .. device, function() check(device, "strict", "mixed") end)
+  end
+
+  -- Every row but the last, which a bucket needs empty, of each class in turn; then a bucket of one row.
+  for _, device in ipairs(each_step.DEVICES) do
+    it("are gone after a smaller bucket on " .. device, function()
+      local driver = device == "cuda" and drivers.open "fake"
+      local ROWS = 7
+      local config = { device = device, max_num_seqs = ROWS, max_rows = ROWS, max_num_batched_tokens = 2048,
+                       num_speculative_tokens = 1, num_groups = 2, full_cuda_graph = "mixed", num_slots = 200,
+                       pad_slot_id = -1 }
+      local builder = assert(gdn.builder(config))
+      local batch, met = assert(builder:batch()), {}
+      for _, row in ipairs { { 2, 40, 1 }, { 1, 40 }, { 100, 140 }, { 100, 140, keeps = 104 } } do
+        local known, view = {}, ffi.new "gdn_metadata"
+        for _, rows in ipairs { ROWS, 1 } do
+          batch:clear()
+          for i = 0, rows - 1 do
+            local at = 10 + 20 * i
+            assert(batch:add { query_len = row[1], seq_len = row[2], drafts = row[3], prompt_done = row[1] < 3,
+                               blocks = { { at, at + 1 }, { at + 2, at + 3 } }, checkpoint_len = row.keeps,
+                               checkpoint_slot = row.keeps and { at + 4, at + 5 } })
+          end
+          assert(builder:build(batch))
+          assert(lib.gdn_metadata_group(builder.handle, 1, view) == 0)
+          for _, name in ipairs(INDICES) do
+            if read(builder, view[name].data, 1)[0] > 0 then met[name] = true end
+          end
+          scan(builder, config, known, {})
+        end
+      end
+      for _, name in ipairs(INDICES) do assert.is_true(met[name], name) end
+      batch:close()
+      builder:close()
+      if driver then driver:close() end
+    end)
   end
 
   for _, device in ipairs(each_step.DEVICES) do
