@@ -73,7 +73,8 @@ describe("Explanations", function()
     meta = assert(builder:build(batch))
     assert.are.equal("Here 5, -1, -1. The last 2 stand for padding: -1.",
                      here "non_spec_state_indices_tensor")
-    assert.are.equal("This step has none: a step has it when some row has drafts.",
+    assert.are.equal("This step has none: a step has it when some row is speculative, and a bucket's\n"
+                     .. "  step never: it has token_class.",
                      explain.field(meta, "spec_sequence_masks"):match "\n  (This .*)$")
     builder:close()
   end)

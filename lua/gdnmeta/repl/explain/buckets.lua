@@ -7,6 +7,14 @@ local NAMES = { [0] = "padding", "speculative rows", "decodes", "prefills" }
 
 local function list(view) return ("Here %s."):format(say.list(view)) end
 
+-- Slots of decodes, and how many entries stand for padding.
+local function decodes(view, meta)
+  local n = meta.num_decodes
+  local rest = #view - n
+  return ("Here %s."):format(say.list(view, n))
+    .. (rest > 0 and (" Behind them %s for padding."):format(say.stand(rest)) or "")
+end
+
 -- Tokens of each class that has any.
 local function classes(view)
   local counts, parts = { [0] = 0, 0, 0, 0 }, {}
@@ -24,11 +32,11 @@ return {
   },
   decode_state_indices = {
     "For each decode the slot that its state is written to: the beginning of non_spec_state_indices_tensor.",
-    RULE .. ", which writes there.", list, none = NONE,
+    RULE .. ", which writes there.", decodes, none = NONE,
   },
   decode_read_state_indices = {
     "For each decode the slot that holds its state before this step.",
-    RULE .. ", which reads there.", list, none = NONE,
+    RULE .. ", which reads there.", decodes, none = NONE,
   },
   token_class = {
     "What each token of the batch is: 0 padding, 1 a speculative row's, 2 a decode's, 3 a prefill's.",

@@ -29,14 +29,21 @@ return {
     function(value) return ("This is build %d."):format(value) end,
   },
   num_prefills = {
-    "Rows that the chunked kernels compute: from the first on that has more than one token, or nothing "
-      .. "computed yet. In a speculative step every row without drafts, plain decodes too.",
+    function(meta)
+      local from = "Rows that the chunked kernels compute: without drafts, from the first on that has more "
+        .. "than one token, or (strict, vllm-2026-11) nothing computed yet."
+      if say.is_bucket(meta) then return from end
+      return from .. " In a speculative step every row without drafts that has tokens, plain decodes too."
+    end,
     LAYER, rows,
   },
   num_prefill_tokens = { "Tokens of the rows that num_prefills counts.", LAYER, tokens "num_prefills" },
   num_decodes = {
-    "Rows that compute one token each, without drafts, in front of the prefills. A speculative step has "
-      .. "none: it counts them among the prefills.",
+    function(meta)
+      local what = "Rows without drafts in front of the prefills: they compute one token each."
+      if say.is_bucket(meta) then return what .. " Speculative rows may stand among them." end
+      return what .. " A speculative step has none: it counts them among the prefills."
+    end,
     LAYER, rows,
   },
   num_decode_tokens = { "Tokens of the rows that num_decodes counts.", LAYER, tokens "num_decodes" },
@@ -57,13 +64,20 @@ return {
     padded("requests", "num_prefills", "num_decodes", "num_spec_decodes"),
   },
   num_tiles = {
-    "Tiles of 8 tokens that the convolution of prefills works on: tot of nums_dict, without making that.",
+    function(meta)
+      if say.is_bucket(meta) then
+        return "Tiles of 8 tokens that a launch of the convolution covers, whatever the step has: tot of "
+          .. "nums_dict, without making that."
+      end
+      return "Tiles of 8 tokens that the convolution of prefills works on: tot of nums_dict, without making "
+        .. "that."
+    end,
     "The layer, on the host: the size of the convolution's grid.",
     function(value) return ("Here %d."):format(value) end,
   },
   uniform_spec_sequence_length = {
     "Tokens that every row with drafts computes.", "Kernels for rows of one length.",
     function(value) return ("Here %d."):format(value) end,
-    none = "a step has it when it has rows with drafts, all equally long",
+    none = "a step has it when it has speculative rows, all equally long",
   },
 }

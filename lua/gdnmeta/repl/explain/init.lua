@@ -1,4 +1,5 @@
--- Explains the fields of the metadata: what they are, which code reads them, and their values in a step.
+-- Explains the fields of the metadata: what they are, which code reads them, and their values in a step. What
+-- differs in buckets is a function of the metadata.
 local args = require "gdnmeta.native.args"
 local fields = require("gdnmeta.native.schema").fields
 
@@ -46,6 +47,7 @@ function M.field(meta, name)
   if not entry then return nil, ("no field %s; explain(meta) lists them"):format(args.show(name)) end
   local what, readers, now = entry[1], entry[2], entry[3]
   local value = meta[name]
+  if type(what) == "function" then what = what(meta) end
   local here = value == nil and ("This step has none: %s."):format(entry.none) or now(value, meta)
   local parts = { head(name, value), wrap(what, "  "), wrap("Read by: " .. readers, "  "), wrap(here, "  ") }
   return table.concat(parts, "\n")

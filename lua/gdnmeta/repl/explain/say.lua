@@ -3,6 +3,25 @@ local SHOWN = 12 -- elements of a list
 
 local M = {}
 
+--- Was the step built for a bucket? Such steps have every tensor, and name the class of each token.
+---@param meta table
+---@return boolean
+function M.is_bucket(meta) return meta.token_class ~= nil end
+
+--- Rows without those at the end that have no tokens: what stands behind them is padding.
+---@param rows integer
+---@param bounds ffi.cdata* boundaries of the rows' tokens
+---@return integer
+function M.without_padding(rows, bounds)
+  rows = math.min(rows, #bounds - 1)
+  while rows > 0 and bounds[rows] == bounds[rows - 1] do rows = rows - 1 end
+  return rows
+end
+
+--- So many stand for something.
+---@return string
+function M.stand(n) return ("%d %s"):format(n, n == 1 and "stands" or "stand") end
+
 ---@return string
 function M.count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
 
@@ -40,12 +59,12 @@ function M.chunk(view, line)
   return ("chunk %d of prefill %d"):format(view:at(line, 1), view:at(line, 0))
 end
 
---- Where a vector of booleans has a value.
+--- Where a vector of booleans has a value; with boundaries, of the rows that have tokens.
 ---@return string
-function M.where(view, value)
+function M.where(view, value, bounds)
   local parts, n = {}, 0
   for i = 0, #view - 1 do
-    if view[i] == value then
+    if view[i] == value and (not bounds or i < #bounds - 1 and bounds[i + 1] > bounds[i]) then
       n = n + 1
       if n <= SHOWN then parts[n] = tostring(i) end
     end
