@@ -65,7 +65,7 @@ describe("A bucket", function()
   end)
 
   it("is refused by name where a builder would not take it", function()
-    assert.are.same({ "full_cuda_graph = 0, want 2 (mixed): other steps have no bucket", EINVAL },
+    assert.are.same({ 'full_cuda_graph = false, want "mixed": other steps have no bucket', EINVAL },
                     { select(2, gdn.bucket(4, 8, { full_cuda_graph = false })) })
     assert.are.same({ "rows = 300, want 0 .. 256 (max_rows)", ECAP }, { select(2, gdn.bucket(300, 8)) })
     assert.are.same({ "tokens = 8193, want 0 .. 8192 (max_num_batched_tokens)", ECAP },
@@ -73,7 +73,7 @@ describe("A bucket", function()
     raises("gdnmeta.bucket: rows = -1, want an integer in 0 .. 2147483647", function() gdn.bucket(-1, 8) end)
     for _, rules in ipairs { "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
       local options = { device = "cpu", rules = rules, full_cuda_graph = "mixed" }
-      assert.are.same({ "full_cuda_graph = 2 (mixed), want 0 or 1 but under strict", EINVAL },
+      assert.are.same({ 'full_cuda_graph = "mixed", want false or true but under strict', EINVAL },
                       { select(2, gdn.builder(options)) })
     end
   end)
@@ -128,7 +128,8 @@ describe("A bucket", function()
                     { select(2, builder:capture { rows = 9, tokens = 128 }) })
     raises("gdnmeta.Builder:capture: unknown input query_start_loc, want rows and tokens of a bucket",
            function() builder:capture { query_start_loc = { 0 } } end)
-    local message = "full_cuda_graph = 2 (mixed) has no raw steps, want a batch, or gdn_capture_bucket"
+    local message = 'full_cuda_graph = "mixed" has no raw steps, want a batch, or a capture of '
+      .. "rows and tokens"
     assert.are.same({ message, EINVAL }, { select(2, builder:build_raw {
       query_start_loc = { 0, 1 }, seq_lens = { 1 }, block_table = { { 1, 2, 3 } } }) })
     assert.are.equal(1, meta.step)

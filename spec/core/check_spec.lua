@@ -123,6 +123,6 @@ describe("A builder with poison", function()
       for i = 0, 7 do assert.are.equal(i < rows and i + 1 or 0, slots[i]) end
     end
     assert.is_true(builder:peek_check_result())
-    assert.are.same({ nil, "check = 0, want a builder with check = 1", -1 }, { builder:check() })
+    assert.are.same({ nil, "check = false, want a builder with check = true", -1 }, { builder:check() })
   end)
 end)

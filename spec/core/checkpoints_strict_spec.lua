@@ -161,7 +161,7 @@ describe("Checkpoints that rows ask for", function()
       "rows[0].checkpoint_len = 240, want 41 .. 239 (within the row's tokens), or 0" },
     { { prompt(2, 200, 240, 128, { 50, 60 }) },
       "rows[0].checkpoint_len = 128, which is 88 tokens into the row, want a multiple of 64 "
-        .. "(checkpoint_any = 0)" },
+        .. "(checkpoint_any = false)" },
     { { prompt(2, 1, 1, 1, { 50, 60 }) }, "rows[0].checkpoint_len = 1, want 0 in a row of one token" },
     { { decode(1), prompt(2, 200, 240, 104, { 50, 0 }) },
       "rows[1] group 1 checkpoint_slot = 0, want 1 .. 89 (num_slots - 1)" },

@@ -183,7 +183,7 @@ case({ keeping(104) }, { keeping(40) }, within:format(40))
 case({ keeping(41) }, { keeping(240) }, within:format(240), ANY)
 case({ keeping(239) }, { keeping(1) }, within:format(1), ANY)
 case({ keeping(232) }, { keeping(105) }, "rows[0].checkpoint_len = 105, which is 65 tokens into the row, " ..
-     "want a multiple of 64 (checkpoint_any = 0)")
+     "want a multiple of 64 (checkpoint_any = false)")
 case({ decode(10, { checkpoint_len = 0, checkpoint_slot = 90 }) },
      { decode(10, { checkpoint_len = 51, checkpoint_slot = 90 }) },
      "rows[0].checkpoint_len = 51, want 0 in a row of one token")

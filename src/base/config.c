@@ -29,15 +29,32 @@ static gdn_status check_ranges(const gdn_config *c, gdn_error *error)
     return GDN_OK;
 }
 
+/* Values by the words that options take, in C the ends of GDN_*: who set an option by a word knows no number. */
+const char *gdn_rules_word(int32_t rules)
+{
+    static const char *const WORDS[] = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" };
+    return WORDS[rules];
+}
+
+typedef enum option_kind { NUMBER, OR_NONE, FLAG, CODE, GRAPH, DEVICE } option_kind;
+
+/* The one code that some rule sets lack is the backend of prefills. */
+static gdn_status refuse_option(const char *name, option_kind kind, int32_t value, const char *rules, gdn_error *error)
+{
+    if (kind == FLAG) GDN_REFUSE(error, "%s = true, want false but under %s", name, rules);
+    if (kind == CODE) GDN_REFUSE(error, "%s = \"flashinfer\", want \"triton\" but under %s", name, rules);
+    GDN_REFUSE(error, "%s = %d, want 0 but under %s", name, value, rules);
+}
+
 static gdn_status check_rules_of_options(const gdn_config *c, gdn_error *error)
 {
     if (c->full_cuda_graph == GDN_GRAPH_MIXED && c->rules != GDN_RULES_STRICT)
-        GDN_REFUSE(error, "full_cuda_graph = %d (mixed), want 0 or 1 but under strict", c->full_cuda_graph);
+        GDN_REFUSE(error, "full_cuda_graph = \"mixed\", want false or true but under strict");
     int latest = c->rules == GDN_RULES_VLLM_2026_11, strict = c->rules == GDN_RULES_STRICT;
     int allowed[] = { [EVERY] = 1, [LATEST] = latest, [STRICT] = strict, [NEWER] = latest || strict };
     static const char *const NAMES[] = { "any", "vllm-2026-11", "strict", "strict and vllm-2026-11" };
 #define X(name, low, high, value, rules, kind) \
-    if (!allowed[rules] && c->name) GDN_REFUSE(error, #name " = %d, want 0 but under %s", c->name, NAMES[rules]);
+    if (!allowed[rules] && c->name) return refuse_option(#name, kind, c->name, NAMES[rules], error);
     GDN_CONFIG_FIELDS(X)
 #undef X
     return GDN_OK;

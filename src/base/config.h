@@ -22,4 +22,7 @@ typedef struct gdn_settings {
 /* Checks every field and fills *out. */
 gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_error *error);
 
+/* "strict", ..., of GDN_RULES_*. */
+const char *gdn_rules_word(int32_t rules);
+
 #endif

@@ -15,8 +15,8 @@ static gdn_status set_step(const gdn_builder *b, gdn_bring_plan *p, int32_t grou
     gdn_metadata meta;
     const gdn_config *c = &b->settings.config;
     if (c->rules != GDN_RULES_STRICT)
-        return gdn_fail(error, GDN_EINVAL, "rules = %d have no read indices, want rules = %d (strict)", c->rules,
-                        GDN_RULES_STRICT);
+        return gdn_fail(error, GDN_EINVAL, "rules = \"%s\" have no read indices, want \"strict\"",
+                        gdn_rules_word(c->rules));
     if (group < 0 || group >= c->num_groups)
         return gdn_fail(error, GDN_EINVAL, "group = %d, want 0 .. %d", group, c->num_groups - 1);
     if (!b->metadata.step) return gdn_fail(error, GDN_EINVAL, "nothing is built yet, want a build before");

@@ -176,8 +176,7 @@ static gdn_status check_raw(gdn_builder *b, const gdn_raw *raw)
     if (!raw) return gdn_fail(&b->error, GDN_EINVAL, "raw = NULL, want a gdn_raw");
     if (!b->settings.has_buckets) return GDN_OK;
     return gdn_fail(&b->error, GDN_EINVAL,
-                    "full_cuda_graph = %d (mixed) has no raw steps, want a batch, or gdn_capture_bucket",
-                    GDN_GRAPH_MIXED);
+                    "full_cuda_graph = \"mixed\" has no raw steps, want a batch, or a capture of rows and tokens");
 }
 
 gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)

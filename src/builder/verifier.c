@@ -35,7 +35,7 @@ gdn_status gdn_verifier_new(gdn_verifier *verifier, const gdn_settings *settings
     memcpy(p->num_slots, settings->num_slots, sizeof p->num_slots);
 #define X(name, type, capacity_, per_group)                                                                            \
     if (c->poison && (int64_t)arena->capacity[GDN_FIELD_##name] * gdn_element_size(type) > INT32_MAX)                  \
-        return gdn_fail(error, GDN_EINVAL, "poison = 1 with " #name " of %d elements, want it below 2^31 bytes",       \
+        return gdn_fail(error, GDN_EINVAL, "poison = true with " #name " of %d elements, want it below 2^31 bytes",    \
                         arena->capacity[GDN_FIELD_##name]);
     GDN_FIELDS(X)
 #undef X

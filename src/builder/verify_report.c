@@ -61,7 +61,8 @@ gdn_status gdn_check(gdn_builder *b, void *stream)
 {
     if (!b) return GDN_EINVAL;
     gdn_verifier *verifier = &b->verifier;
-    if (!b->settings.config.check) return gdn_fail(&b->error, GDN_EINVAL, "check = 0, want a builder with check = 1");
+    if (!b->settings.config.check)
+        return gdn_fail(&b->error, GDN_EINVAL, "check = false, want a builder with check = true");
     if (b->metadata.step < 1) return gdn_fail(&b->error, GDN_EINVAL, "nothing is built, want a build before its check");
     return gdn_verifier_run(verifier, &b->settings, &b->arena, b->device, &b->metadata, verifier->input.capture, stream,
                             &b->error);

@@ -9,8 +9,8 @@ gdn_status gdn_bucket_check(const gdn_settings *settings, int32_t rows, int32_t 
 {
     const gdn_config *c = &settings->config;
     if (!settings->has_buckets)
-        GDN_REFUSE(error, "full_cuda_graph = %d, want %d (mixed): other steps have no bucket", c->full_cuda_graph,
-                   GDN_GRAPH_MIXED);
+        GDN_REFUSE(error, "full_cuda_graph = %s, want \"mixed\": other steps have no bucket",
+                   c->full_cuda_graph ? "true" : "false");
     if (rows < 0 || rows > c->max_rows)
         GDN_FAIL(error, rows < 0 ? GDN_EINVAL : GDN_ECAP, "rows = %d, want 0 .. %d (max_rows)", rows, c->max_rows);
     if (tokens < 0 || tokens > c->max_num_batched_tokens)

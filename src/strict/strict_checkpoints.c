@@ -19,7 +19,7 @@ static gdn_status validate_row(const gdn_settings *settings, const gdn_partition
     int32_t offset = at - (s - q);
     if (offset % GDN_CHUNK && !settings->config.checkpoint_any)
         GDN_REFUSE(error, "rows[%d].checkpoint_len = %d, which is %d tokens into the row, want a multiple of %d "
-                   "(checkpoint_any = 0)", i, at, offset, GDN_CHUNK);
+                   "(checkpoint_any = false)", i, at, offset, GDN_CHUNK);
     return GDN_OK;
 }
 
