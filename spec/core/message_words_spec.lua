@@ -25,7 +25,7 @@ local function texts(source)
 end
 
 local function faults(text)
-  if text:find "GDN_%u" and text:find " " then return "names a constant of C" end
+  if text:find "GDN_%u" and (text:find "want " or text:find " = ") then return "names a constant of C" end
   for _, option in ipairs(schema.options) do
     local at = text:match("%f[%w_]" .. option.name .. " = (%S+)")
     if at and WORDS[option.kind] and (at:find "^%%[du]" or at:find "^%d") then

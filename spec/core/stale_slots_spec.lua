@@ -94,8 +94,9 @@ describe("Slots of earlier steps", function()
           for i = 0, rows - 1 do
             local at = 10 + 20 * i
             assert(batch:add { query_len = row[1], seq_len = row[2], drafts = row[3],
-                               prompt_done = row[1] < 3, blocks = { { at, at + 1 }, { at + 2, at + 3 } },
-                               checkpoint_len = row.keeps, checkpoint_slot = row.keeps and { at + 4, at + 5 } })
+                               prompt_done = row[1] < 3, checkpoint_len = row.keeps,
+                               blocks = { { at, at + 1 }, { at + 2, at + 3 } },
+                               checkpoint_slot = row.keeps and { at + 4, at + 5 } })
           end
           assert(builder:build(batch))
           assert(lib.gdn_metadata_group(builder.handle, 1, view) == 0)
