@@ -153,7 +153,8 @@ case({ spec(10, { accepted = 2 }) }, { spec(10, { blocks = { 10, 11, 12, 0 }, re
      refused:format(3, 0))
 
 clause("a written block is written once, and no other row of the group reads it; a block that no row " ..
-       "writes may be read by several (check_unique = 0 skips this check, for hosts whose pool guarantees it)")
+       "writes may be read by several (check_unique = 0 skips this check, for hosts whose pool guarantees " ..
+       "it)")
 local foreign = { 20, 10, 31 }
 refused = "rows[1] group 0 writes block %d, want one that rows[0] does not write"
 case({ decode(10), decode(20, { blocks = { 20, 11, 12 } }) }, { decode(10), decode(10) }, refused:format(10))
