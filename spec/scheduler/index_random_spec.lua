@@ -25,6 +25,19 @@ local function path_of(index, node, depth)
   return list, texts
 end
 
+-- Any part of a path is what it is of the whole.
+local function read_part(index, node, list, texts)
+  local first = math.random(0, #list)
+  local n = math.random(0, #list - first)
+  local ids, kv = ids_t(), ints_t()
+  assert(lib.gdn_index_read(index.handle, node, first, n, ids, kv) == 0)
+  for k = 1, n do
+    if list[first + k] ~= tonumber(ids[k - 1]) then return false end
+    if texts[first + k] ~= kv[PER * k - 2] .. "/" .. kv[PER * k - 1] then return false end
+  end
+  return n == LONGEST or ids[n] == 0 -- and no more of it
+end
+
 local Run = {}
 Run.__index = Run
 
@@ -285,6 +298,7 @@ function Run:compare_all()
       local num_states, on_host = c.num_states, c.place
       local list, kv = path_of(index, node, depth)
       local keys = Model.keys(list)
+      self:same(true, read_part(index, node, list, kv), "a part of the path to node " .. node)
       for k = depth - length + 1, depth do
         self:same(model.blocks[keys[k]] and model.blocks[keys[k]].kv, kv[k], "kv of " .. keys[k])
         if k < depth then self:same(nil, model.states[keys[k]], "a state within node " .. node) end

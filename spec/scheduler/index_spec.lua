@@ -189,6 +189,99 @@ describe("An index", function()
     assert.are.same({ "abcdefghi", "abcdefgh" }, order(index))
   end)
 
+  it("grows no leaf that is pinned, or another's", function()
+    local index = new()
+    local function grow(text, mark)
+      local ids, n = ids_of(text)
+      local node = assert(index:publish(ids, n, ints_t(), nil, 0, false, mark)).node
+      step(index)
+      return node
+    end
+    local node = grow("ab", 1)
+    assert.are.equal(node, grow("abc", 1))
+    local other = grow("abcd", 2)
+    assert.are_not.equal(node, other)
+    index:pin(other)
+    assert.are_not.equal(other, grow("abcde", 2))
+    assert.are.equal(4, index:stats().pinned_blocks)
+    assert.are.equal(0, lib.gdn_index_verify(index.handle))
+  end)
+
+  it("shows nothing of a step in it, however often a leaf grows", function()
+    local index = new { max_nodes = 1, max_blocks = 2000 }
+    local ids, kv = ffi.new "int64_t[2000]", ffi.new "int32_t[2000]"
+    for k = 0, 1999 do ids[k] = k end
+    assert(index:publish(ids, 3, kv))
+    step(index)
+    for n = 4, 2000 do
+      assert(index:publish(ids, n, kv))
+      if n % 100 == 0 then assert.are.equal(3, index:match(ids, n, 4 * n).kv_hit) end
+    end
+    assert.are.equal(0, lib.gdn_index_verify(index.handle))
+    step(index)
+    assert.are.equal(2000, index:match(ids, 2000, 8000).kv_hit)
+  end)
+
+  it("counts anew for a new state", function()
+    local index = filled({}, "ab")
+    local node = match(index, "abc").node
+    for _ = 1, 2 do
+      assert.is_false(index:describe(node).superseded)
+      match(index, "abc")
+      index:lock()
+      index:unlock_state(node)
+      index:unlock(node)
+      assert.are.same({ 1, true }, { index:describe(node).state_hits, index:describe(node).superseded })
+      index:drop_state(node)
+      publish(index, "ab", slots_of())
+      step(index)
+    end
+    index:drop_state(node)
+    assert.are.same({ 2, 1 }, { index:stats().states_used, index:stats().states_unused })
+  end)
+
+  it("tells a prompt that goes past a node from one that ends there", function()
+    local index = filled({}, "ab")
+    match(index, "ab")
+    local node = index:lock().node
+    assert.is_false(index:describe(node).superseded)
+    match(index, "abx")
+    index:lock()
+    assert.is_true(index:describe(node).superseded)
+  end)
+
+  it("asks again for a state that a request went past, though it did not read it", function()
+    local index = filled({}, "ab")
+    rate(index, Index.STATES, function() return 1 end)
+    assert.is_false(index:candidates(Index.STATES, 4)[1].is_new)
+    match(index, "abx").state_node = 0
+    index:lock()
+    assert.is_true(index:candidates(Index.STATES, 4)[1].is_new)
+  end)
+
+  it("gives the least of all to be rated", function()
+    local index, values = new { max_nodes = 1000, max_blocks = 2000 }, {}
+    for k = 1, 300 do
+      assert(publish(index, string.char(1 + k % 250, 1 + math.floor(k / 250)), slots_of()))
+    end
+    step(index)
+    for _ = 1, 40 do
+      rate(index, Index.STATES, function(node)
+        values[node.id] = node.id * 7919 % 1009
+        return values[node.id]
+      end)
+    end
+    local sorted, seen = {}, {}
+    for _, value in pairs(values) do sorted[#sorted + 1] = value end
+    table.sort(sorted)
+    assert.are.equal(300, #sorted)
+    for most = 1, 256, 15 do
+      local _, n, given = index:candidates(Index.STATES, most)
+      for k = 1, n do seen[given[k]] = most end
+      for k = 1, most - math.floor(most / 8) do assert.are.equal(most, seen[sorted[k]]) end
+    end
+  end)
+
   it("without values lets go of what was used longest ago, leaves first", function()
     local index = filled({}, "ab", "cd", "abx", "aby", "cdz")
     match(index, "abx")
@@ -331,6 +424,18 @@ describe("An index", function()
     assert.are.same({}, order(index))
     index:unpin(node)
     assert.are.same({ "abcd", "ab" }, order(index))
+  end)
+
+  it("counts a pinned state where it is", function()
+    local index = filled({}, "ab")
+    local node = match(index, "ab").node
+    index:pin(node)
+    index:move_state(node, Index.ON_HOST, slots_of())
+    assert.are.same({ 2, 0 }, { index:stats().pinned_blocks, index:stats().pinned_states })
+    step(index)
+    index:move_state(node, Index.DEVICE, slots_of())
+    assert.are.equal(1, index:stats().pinned_states)
+    assert.are.equal(0, lib.gdn_index_verify(index.handle))
   end)
 
   it("counts what came and went", function()
