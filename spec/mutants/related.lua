@@ -51,6 +51,7 @@ local MAP = {
   { "src/scheduler/heap", "order index slots" },
   { "engine/prefix/index", "index index_random" },
   { "gdnmeta/identity", "hash_blocks" },
+  { "src/scheduler/index_wait", "index_victims index index_random" },
   { "src/scheduler/index", "index_random index" },
   { "src/scheduler/hash", "hash_blocks index" },
   { "src/scheduler/kv", "kv_blocks invariants broken_steps engine_cuda" },

@@ -398,6 +398,10 @@ describe("An index", function()
     assert.are.same({ 2, 4, 16, node, 0 },
                     { hit.state_hit, hit.host_hit, hit.host_tokens, hit.host_node, hit.junction })
     assert.are.equal(node, index:first(Index.HOST))
+    publish(index, "abcde", slots_of())
+    step(index)
+    hit = match(index, "abcdef") -- what the host has is no longer of use
+    assert.are.same({ 5, 0, 0, 0 }, { hit.state_hit, hit.host_hit, hit.host_tokens, hit.host_node })
     index:move_state(node, Index.DEVICE, slots_of())
     assert.are.equal(2, match(index, "abcd").state_hit) -- the copy is made in this step
     step(index)
