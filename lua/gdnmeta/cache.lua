@@ -18,7 +18,7 @@ local SHIPPED = { "every_block", "fifo", "fork_and_last", "gdsf", "last_block", 
 ---@field name string
 ---@field trusted boolean its code runs compiled and without a budget
 ---@field checkpoints function(r, from, to, ctx) positions in (from, to] where a state is made
----@field keep function|nil (node, ctx) is a state kept that could be? A number is true, and node.priority
+---@field keep function|nil (node, ctx) is a state kept that could be?
 ---@field worth function|nil (nodes, n, values, ctx) fills values[1 .. n]; the least goes. None: the one least
 --- recently used
 ---@field demote function|nil (node, ctx) "host" or "drop"

@@ -60,29 +60,29 @@ describe("Caches #lua", function()
 
   it("value what their names say", function()
     local function node(more)
-      local x = { tokens = 100, parent_gap = 100, hits = 0, age = 10, created = 0, children = 0, priority = 2,
-                  superseded = false, state_bytes = 1 }
+      local x = { id = 1, tokens = 100, parent_gap = 100, state_hits = 0, state_age = 10, children = 0,
+                  superseded = false, state_bytes = 1, is_new = true }
       for k, v in pairs(more) do x[k] = v end
       return x
     end
     -- of these two, the second goes first
     local CASES = {
-      fifo = { { priority = 9, age = 50 }, { priority = 8 } },
+      fifo = { { value = 0 / 0 }, { value = -1, state_hits = 9 } },
       marconi = { { parent_gap = 100 }, { parent_gap = 20 } },
-      segment_length = { { parent_gap = 30, age = 99 }, { parent_gap = 20 } },
-      gdsf = { { hits = 3, age = 99 }, { hits = 1, parent_gap = 150 } },
-      superseded_first = { { age = 1e5 }, { superseded = true, children = 1 } },
-      turns_by_tokens = { { parent_gap = 10 }, { superseded = true, children = 1 } },
+      segment_length = { { parent_gap = 30, state_age = 99 }, { parent_gap = 20 } },
+      gdsf = { { state_hits = 3, state_age = 99 }, { state_hits = 1, parent_gap = 150 } },
+      superseded_first = { { state_age = 1e5 }, { superseded = true, children = 1 } },
+      turns_by_tokens = { { parent_gap = 10 }, { superseded = true, children = 1, id = 2 } },
     }
     for name, case in pairs(CASES) do
-      local values = { 0 / 0, 0 / 0 }
+      local values = { case[1].value or 0 / 0, case[2].value or 0 / 0 }
       gdn.cache(name).worth({ node(case[1]), node(case[2]) }, 2, values,
         { slots = 64, now = 100, flops = function(from, to) return to - from end })
       assert.is_true(values[1] > values[2], name)
     end
     local values = { 0 / 0, 0 / 0 }
-    gdn.cache("superseded_first").worth({ node { superseded = true, children = 2 }, node { age = 11 } }, 2,
-      values, {})
+    local parting, other = node { superseded = true, children = 2 }, node { state_age = 11 }
+    gdn.cache("superseded_first").worth({ parting, other }, 2, values, {})
     assert.is_true(values[1] > values[2]) -- where prompts part
   end)
 

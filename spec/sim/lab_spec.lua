@@ -108,7 +108,7 @@ describe("The lab #lua", function()
           local x = nodes[i]
           values[i] = x.parent_gap
           seen[#seen + 1] = ("%g: %d/%d gap %d hits %d age %g%s"):format(ctx.now, x.tokens / SIZE, x.children,
-            x.parent_gap / SIZE, x.hits, x.age, x.superseded and " superseded" or "")
+            x.parent_gap / SIZE, x.state_hits, x.state_age, x.superseded and " superseded" or "")
         end
       end,
     }, { slots = 3 })

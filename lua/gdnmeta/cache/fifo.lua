@@ -5,11 +5,12 @@ return {
   checkpoints = function(r)
     return { r.junction, r.prompt_end }
   end,
-  keep = function()
-    turn = turn + 1
-    return turn
-  end,
-  worth = function(nodes, n, values)
-    for i = 1, n do values[i] = nodes[i].priority end
+  worth = function(_, n, values)
+    for i = 1, n do
+      if values[i] ~= values[i] then -- it has none yet
+        turn = turn + 1
+        values[i] = turn
+      end
+    end
   end,
 }

@@ -10,7 +10,7 @@ return {
     local least = math.huge
     for i = 1, n do
       local node = nodes[i]
-      if values[i] ~= values[i] then values[i] = clock + (node.hits + 1) * node.parent_gap end
+      if node.is_new then values[i] = clock + (node.state_hits + 1) * node.parent_gap end
       least = math.min(least, values[i])
     end
     clock = math.max(clock, least)

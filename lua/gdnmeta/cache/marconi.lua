@@ -11,8 +11,8 @@ return {
     for i = 1, n do
       local node = nodes[i]
       saved[i] = ctx.flops(node.tokens - node.parent_gap, node.tokens) / node.state_bytes
-      oldest, most = math.max(oldest, node.age), math.max(most, saved[i])
+      oldest, most = math.max(oldest, node.state_age), math.max(most, saved[i])
     end
-    for i = 1, n do values[i] = ALPHA * saved[i] / most - nodes[i].age / oldest end
+    for i = 1, n do values[i] = ALPHA * saved[i] / most - nodes[i].state_age / oldest end
   end,
 }

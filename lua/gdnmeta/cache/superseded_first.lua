@@ -9,7 +9,7 @@ return {
   worth = function(nodes, n, values)
     for i = 1, n do
       local node = nodes[i]
-      values[i] = -node.age - (node.superseded and node.children < 2 and LAST or 0)
+      values[i] = -node.state_age - (node.superseded and node.children < 2 and LAST or 0)
     end
   end,
 }

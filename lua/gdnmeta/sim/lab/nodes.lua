@@ -23,8 +23,9 @@ function Nodes:path(r)
       known = i
     else
       node = { id = r.blocks[i], tokens = i * self.size, length = self.size, kv_bytes = self.kv, hits = 0,
-               state_bytes = self.state_bytes, children = 0, refs = 0, age = 0, created = 0, parent_gap = 0,
-               superseded = false, user = r.user, parent = before, priority = 0, path = path }
+               state_bytes = self.state_bytes, state_hits = 0, children = 0, refs = 0, age = 0, state_age = 0,
+               created = 0, last_use = 0, parent_gap = 0, passes = 0, superseded = false, is_new = true,
+               user = r.user, before = before, path = path }
       of[node.id] = node
     end
     path[i], before = node, node
@@ -39,11 +40,13 @@ end
 function M.enter(path, known, now)
   for i = 1, #path do
     local node = path[i]
+    node.last_use = now
     if i > known then
       node.created = now
-      if node.parent then node.parent.children = node.parent.children + 1 end
-    elseif i < #path and not node.superseded then
-      node.superseded = true
+      if node.before then node.before.children = node.before.children + 1 end
+    else
+      node.hits = node.hits + 1
+      if i < #path then node.passes, node.superseded = node.passes + 1, true end
     end
   end
 end

@@ -5,7 +5,7 @@ States.__index = States
 
 local M = {}
 
-local NEW = 0 / 0 -- the value of a node that was used since it was valued, or never was
+local NEW = 0 / 0 -- among the values: the state was read since it was valued, or is new
 
 ---@param cache table hooks
 ---@param ctx table what hooks are told
@@ -45,8 +45,8 @@ local function attach(node, above)
 end
 
 local function nearest(self, node)
-  local at = node.parent
-  while at and not at.at do at = at.parent end
+  local at = node.before
+  while at and not at.at do at = at.before end
   return at or self.root
 end
 
@@ -60,7 +60,8 @@ end
 --- A prompt goes on from the node's state.
 function States:read(node)
   if not node.was_read then self.used, node.was_read = self.used + 1, true end
-  node.hits, node.last_use, self.rated[node.at] = node.hits + 1, self.ctx.now, NEW
+  node.state_hits, node.state_use, node.is_new = node.state_hits + 1, self.ctx.now, true
+  self.rated[node.at] = NEW
   self.fresh[#self.fresh + 1] = node
   unlink(self, node)
   link(self, node)
@@ -90,7 +91,8 @@ local function gather(self, least)
   local function take(node)
     if node.at and node.taken ~= self.batch_number then
       node.taken, n = self.batch_number, n + 1
-      c[n], node.age, self.values[n] = node, now - node.last_use, rated[node.at]
+      c[n], node.age, node.state_age = node, now - node.last_use, now - node.state_use
+      self.values[n] = node.worth
     end
   end
   if least then take(least) end
@@ -125,8 +127,9 @@ local function choose(self)
   local n = gather(self, least_of(self))
   cache.worth(self.candidates, n, values, self.ctx)
   for i = 1, n do
-    local value = values[i]
-    self.rated[self.candidates[i].at] = value == value and value or math.huge
+    local node, value = self.candidates[i], values[i]
+    value = value == value and value or math.huge
+    node.worth, node.is_new, self.rated[node.at] = value, false, value
   end
   return least_of(self)
 end
@@ -136,7 +139,7 @@ function States:publish(path, i)
   local node, cache = path[i], self.cache
   if node.at then return end
   local above = nearest(self, node)
-  node.parent_gap, node.age = node.tokens - above.tokens, 0
+  node.parent_gap, node.age, node.state_age = node.tokens - above.tokens, 0, 0
   local keep = true
   if cache.keep then keep = cache.keep(node, self.ctx) end
   if not keep then return end
@@ -144,8 +147,8 @@ function States:publish(path, i)
   self.n, self.made = self.n + 1, self.made + 1
   self.peak = math.max(self.peak, self.n)
   self.list[self.n], node.at, node.path = node, self.n, path
-  node.priority = type(keep) == "number" and keep or 0
-  node.last_use, self.rated[self.n], node.was_read = self.ctx.now, NEW, false
+  node.state_use, node.worth, node.is_new, node.was_read = self.ctx.now, NEW, true, false
+  self.rated[self.n] = NEW
   self.fresh[#self.fresh + 1] = node
   link(self, node)
   above = nearest(self, node)
