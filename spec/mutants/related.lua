@@ -125,6 +125,7 @@ local MAP = {
   { "sim/dialogues", "dialogues" },
   { "sim/lab", "lab caches" },
   { "gdnmeta/cache", "caches lab" },
+  { "cli/caches", "cli_caches" },
   { "sim/trace",
     "trace_texts trace_turns trace_dates trace trace_refused trace_values trace_dialects trace_notes" },
   { "sim/arrivals", "sessions simulator random_runs" },

@@ -1,4 +1,5 @@
 -- gdnmeta simulate: one workload under one or several policies.
+local caches = require "gdnmeta.cli.caches"
 local fail = require("gdnmeta.cli.values").fail
 local numbers = require "gdnmeta.sim.numbers"
 local flags = require "gdnmeta.cli.flags"
@@ -16,6 +17,7 @@ examples:
   gdnmeta simulate --policy priority --classes 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' --rate 9
   gdnmeta simulate --trace mooncake.jsonl --limit 5000 --closed-loop
   gdnmeta simulate --sessions 40 --think 5 --rate 1
+  gdnmeta simulate --trace mooncake.jsonl --cache gdsf --cache mine.lua --cache-slots 256
   gdnmeta simulate --drafts 3 --accept 0.83,0.69,0.57 --json out.json
   gdnmeta simulate --calibrate steps.csv     columns tokens_padded,prefill_tokens,seqs,ctx_sum,ms]],
 }
@@ -25,6 +27,7 @@ function M.describe(parser)
     :argname "POLICY"
   parser:option("--rate", "Requests per second; arrival times are scaled to it (not scaled)."):argname "R"
   flags.describe(parser)
+  caches.describe(parser)
   parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
   parser:option("--json", "Write all numbers as JSON; - is stdout (none)."):argname "FILE"
   parser:option("--csv", "Write one line per request; - is stdout (none)."):argname "FILE"
@@ -60,6 +63,12 @@ end
 
 function M.run(args)
   output.check(args)
+  if #args.cache > 0 then
+    local progress = terminal.progress(args.quiet)
+    local base = flags.build(args, function(line) progress:say(line) end)
+    flags.read_trace(base, progress)
+    return caches.run(args, base)
+  end
   local runs = M.runs(args)
   output.deliver(args, output.command(args.argv), runs, require("gdnmeta.report.pages").simulate)
   if not output.on_stdout(args) then output.say(require("gdnmeta.report.text").report(runs)) end
