@@ -60,8 +60,8 @@ describe("Caches #lua", function()
 
   it("value what their names say", function()
     local function node(more)
-      local x = { id = 1, tokens = 100, parent_gap = 100, state_hits = 0, state_age = 10, children = 0,
-                  superseded = false, state_bytes = 1, is_new = true }
+      local x = { id = 1, tokens = 100, parent_gap = 100, state_hits = 0, age = 10, state_age = 10,
+                  children = 0, superseded = false, state_bytes = 1, is_new = true }
       for k, v in pairs(more) do x[k] = v end
       return x
     end
@@ -70,7 +70,7 @@ describe("Caches #lua", function()
       fifo = { { value = 0 / 0 }, { value = -1, state_hits = 9 } },
       marconi = { { parent_gap = 100 }, { parent_gap = 20 } },
       segment_length = { { parent_gap = 30, state_age = 99 }, { parent_gap = 20 } },
-      gdsf = { { state_hits = 3, state_age = 99 }, { state_hits = 1, parent_gap = 150 } },
+      gdsf = { { state_hits = 3 }, { state_hits = 1, parent_gap = 150 } },
       superseded_first = { { state_age = 1e5 }, { superseded = true, children = 1 } },
       turns_by_tokens = { { parent_gap = 10 }, { superseded = true, children = 1, id = 2 } },
     }
@@ -80,7 +80,9 @@ describe("Caches #lua", function()
         { slots = 64, now = 100, flops = function(from, to) return to - from end })
       assert.is_true(values[1] > values[2], name)
     end
-    local values = { 0 / 0, 0 / 0 }
+    local values = { 500, 0 / 0 }
+    gdn.cache("gdsf").worth({ node { age = 1, state_hits = 9 }, node {} }, 2, values, {})
+    assert.are.same({ 500, 100 }, values) -- a prompt that only went through it reads nothing
     local parting, other = node { superseded = true, children = 2 }, node { state_age = 11 }
     gdn.cache("superseded_first").worth({ parting, other }, 2, values, {})
     assert.is_true(values[1] > values[2]) -- where prompts part

@@ -10,7 +10,10 @@ return {
     local least = math.huge
     for i = 1, n do
       local node = nodes[i]
-      if node.is_new then values[i] = clock + (node.state_hits + 1) * node.parent_gap end
+      local was_read = node.is_new and node.state_age <= node.age -- not only gone through
+      if was_read or values[i] ~= values[i] then
+        values[i] = clock + (node.state_hits + 1) * node.parent_gap
+      end
       least = math.min(least, values[i])
     end
     clock = math.max(clock, least)

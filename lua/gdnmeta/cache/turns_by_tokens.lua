@@ -11,7 +11,7 @@ return {
     for i = 1, n do
       local node = nodes[i]
       local id, gap = node.id, node.parent_gap
-      if node.is_new then
+      if node.is_new and (node.state_age <= node.age or not since[id]) then -- read, not only gone through
         since[id] = clock
         follows[id] = node.state_hits > 0 and follows[id] or 2 * gap < node.tokens and 1 or 0
       end
