@@ -106,6 +106,30 @@ describe("A drawing of rows", function()
     sample.builder:close()
   end)
 
+  for _, mode in ipairs { false, true, "mixed" } do
+    it("says which rows keep a state before their end: full_cuda_graph = " .. tostring(mode), function()
+      for _, drafts in ipairs { -1, 1 } do
+        local builder = assert(gdn.builder { device = "cpu", num_speculative_tokens = 1, num_slots = 100,
+                                             full_cuda_graph = mode })
+        local batch = builder:batch()
+        batch:add { query_len = drafts > 0 and 2 or 1, seq_len = 30, drafts = drafts, blocks = { 1, 2 },
+                    prompt_done = true }
+        batch:add { query_len = 1, seq_len = 30, blocks = { 3, 4 }, prompt_done = true }
+        batch:add { query_len = 100, seq_len = 110, blocks = { 5, 6 }, checkpoint_len = 74,
+                    checkpoint_slot = 90 }
+        batch:add { query_len = 70, seq_len = 70, blocks = { 7, 8 } }
+        batch:add { query_len = 200, seq_len = 200, blocks = { 9, 10 }, checkpoint_len = 128,
+                    checkpoint_slot = 91 }
+        batch:pad(6, 512)
+        local list, writes = draw_rows.list(assert(builder:build(batch))), {}
+        for i = 1, 5 do writes[i] = list[i].writes end
+        local first = drafts > 0 and "1 2" or "1"
+        assert.are.same({ first, "3", "5; 90 after 64", "7", "9; 91 after 128" }, writes)
+        builder:close()
+      end
+    end)
+  end
+
   it("and every explanation stand whatever any rule set builds", function()
     local rand, built = random.rng(SEED), 0
     for case = 1, CASES / 4 do

@@ -37,12 +37,13 @@ static gdn_status check_lengths(const gdn_settings *settings, const gdn_step *st
     if (seen->tokens > limit)
         return gdn_fail(error, GDN_ECAP, "the rows have %lld tokens, want 0 .. %d (max_num_batched_tokens)",
                         (long long)seen->tokens, limit);
+    const char *padded = step->from_batch ? "padded_tokens" : "num_actual_tokens";
     int exact = step->from_batch || settings->config.rules == GDN_RULES_STRICT;
     if (exact && step->num_actual_tokens >= 0 && step->num_actual_tokens < seen->tokens)
-        return gdn_fail(error, GDN_EINVAL, "num_actual_tokens = %d, want >= %lld, the tokens of the rows",
+        return gdn_fail(error, GDN_EINVAL, "%s = %d, want >= %lld, the tokens of the rows", padded,
                         step->num_actual_tokens, (long long)seen->tokens);
     if (step->num_actual_tokens > limit)
-        return gdn_fail(error, GDN_ECAP, "num_actual_tokens = %d, want 0 .. %d (max_num_batched_tokens)",
+        return gdn_fail(error, GDN_ECAP, "%s = %d, want 0 .. %d (max_num_batched_tokens)", padded,
                         step->num_actual_tokens, limit);
     return GDN_OK;
 }

@@ -28,6 +28,16 @@ local function state(row, meta, kind, k)
   row.reads = reads and (reads[k] == 0 and "fresh" or slots(reads, k)) or "-"
 end
 
+-- Where row k of those without drafts keeps a state before its end: slot and tokens in front, or nothing.
+-- Under strict, which alone has read indices, prefills alone may keep one.
+local function kept(meta, k, prefills_from)
+  local offsets = meta.checkpoint_offsets
+  if not offsets then return "" end
+  if meta.non_spec_read_state_indices then k = k - prefills_from end
+  if k < 0 or k >= #offsets or offsets[k] == 0 then return "" end
+  return ("; %d after %d"):format(meta.checkpoint_state_indices[k], offsets[k])
+end
+
 --- The rows of a step in their order; padding is one entry, with all of its rows and tokens.
 ---@param meta table of a builder, or of a group
 ---@param most integer|nil rows whose reads and writes are drawn, besides the last one's; default all
@@ -50,7 +60,11 @@ function M.list(meta, most)
     elseif plain and num_plain < #plain - 1 then
       row.tokens = length(plain, num_plain)
       row.mark = (speculative and not classes or num_plain >= meta.num_decodes) and "p" or "d"
-      if is_wanted then state(row, meta, "non_spec", num_plain) end
+      if is_wanted then
+        state(row, meta, "non_spec", num_plain)
+        local first = speculative and not classes and 0 or meta.num_decodes
+        row.writes = row.writes .. kept(meta, num_plain, first)
+      end
       num_plain = num_plain + 1
     end
     if row.tokens == 0 then break end
@@ -77,12 +91,12 @@ end
 
 local FORM = "%9s  %-11s %7s  %-15s %-6s %-14s %s"
 
---- Those rows as a table:
+--- Those rows as a table. The state after the first 448 tokens of row 2 is kept in slot 90:
 ---
 ---      row  class        tokens  positions       reads  writes
 ---        0  decode            1  0               7      7
 ---        1  spec decode       4  1 .. 4          10     9 10 11 12
----        2  prefill         512  5 .. 516        fresh  13
+---        2  prefill         512  5 .. 516        fresh  13; 90 after 448
 ---     3..4  padding           3  517 .. 519
 ---@param meta table
 ---@param paint function|nil see colors.lua
