@@ -32,8 +32,8 @@ M.KINDS = {
   },
   agents = {
     sessions = 710, rate = 0.021, longest = 200000, common = 0, first = { 11000, 0.4 }, turns = { 1, 50 },
-    more = { 900, 1.2 }, answer = { 250, 1 }, think = { 14, 1.1 }, pause = { 0.05, 240, 1 }, edit = 0.01,
-    fork = 0.01, restart = { 0.01, 6000, 0.5 },
+    more = { 900, 1.2 }, answer = { 250, 1 }, think = { 22, 1 }, pause = { 0.03, 240, 1 }, edit = 0.006,
+    fork = 0.006, restart = { 0.006, 6000, 0.5 },
   },
 }
 
