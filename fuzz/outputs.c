@@ -116,6 +116,9 @@ static void check_slots(const fuzz_case *c, const gdn_metadata *m, int32_t group
     within(NAME(spec_conv_shift), 0, states);
     within(NAME(non_spec_conv_shift), 0, states);
     within(NAME(num_accepted_tokens), 1, states + 1);
+    within(NAME(checkpoint_state_indices), none, last);
+    within(NAME(checkpoint_offsets), 0, c->config.max_num_batched_tokens - 1);
+    within(NAME(checkpoint_chunk), -1, c->config.max_num_batched_tokens);
 }
 
 /* strict counts real rows, and each is of one class. */

@@ -38,6 +38,19 @@ void fuzz_blocks(fuzz_bytes *in, int32_t first, int32_t *cells, int32_t n)
         cells[fuzz_between(in, 0, n - 1)] = fuzz_once_in(in, 3) ? fuzz_wild(in) : fuzz_between(in, 0, 9);
 }
 
+/* Rows of several tokens ask for a checkpoint now and then: after whole chunks of them, or anywhere. */
+static void ask_for_checkpoint(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t i)
+{
+    int32_t q = batch->query_len[i];
+    batch->checkpoint_len[i] = 0;
+    if (q < 2 || q > 200 || !fuzz_once_in(in, 4)) return;
+    int32_t offset = c->config.checkpoint_any || q <= 64 ? fuzz_between(in, 1, q - 1) : 64 * fuzz_between(in, 1, q / 64);
+    batch->checkpoint_len[i] = fuzz_once_in(in, 24) ? fuzz_wild(in) : batch->seq_len[i] - q + offset;
+    for (int32_t g = 0; g < c->config.num_groups; g++)
+        batch->checkpoint_slot[g * batch->max_rows + i] =
+            fuzz_once_in(in, 24) ? fuzz_wild(in) : c->num_slots[g] - 1 - i;
+}
+
 void fuzz_push(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t *const tables[], int32_t *region)
 {
     int32_t i = batch->num_rows++, cols = c->config.max_blocks_per_row, place = i % c->config.max_requests;
@@ -54,4 +67,6 @@ void fuzz_push(const fuzz_case *c, fuzz_bytes *in, gdn_batch *batch, int32_t *co
         int32_t *own = batch->blocks + ((int64_t)g * batch->max_rows + i) * cols;
         fuzz_blocks(in, 1 + i * cols, tables ? tables[g] + (int64_t)place * cols : own, cols);
     }
+    if (row.seq_len >= row.query_len && row.seq_len < 1 << 30) ask_for_checkpoint(c, in, batch, i);
+    else batch->checkpoint_len[i] = 0;
 }
