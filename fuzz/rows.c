@@ -44,7 +44,8 @@ static void ask_for_checkpoint(const fuzz_case *c, fuzz_bytes *in, gdn_batch *ba
     int32_t q = batch->query_len[i];
     batch->checkpoint_len[i] = 0;
     if (q < 2 || q > 200 || !fuzz_once_in(in, 4)) return;
-    int32_t offset = c->config.checkpoint_any || q <= 64 ? fuzz_between(in, 1, q - 1) : 64 * fuzz_between(in, 1, q / 64);
+    int32_t anywhere = c->config.checkpoint_any || q <= 64;
+    int32_t offset = anywhere ? fuzz_between(in, 1, q - 1) : 64 * fuzz_between(in, 1, q / 64);
     batch->checkpoint_len[i] = fuzz_once_in(in, 24) ? fuzz_wild(in) : batch->seq_len[i] - q + offset;
     for (int32_t g = 0; g < c->config.num_groups; g++)
         batch->checkpoint_slot[g * batch->max_rows + i] =
