@@ -1,6 +1,7 @@
 --- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
 -- same code: time is an argument.
 local args = require "gdnmeta.native.args"
+local check_arguments = require "gdnmeta.engine.check_arguments"
 local results_in = require "gdnmeta.engine.results_in"
 local submit = require "gdnmeta.engine.submit"
 local commit_plan = require "gdnmeta.engine.commit_plan"
@@ -43,18 +44,6 @@ local private = {} -- metatable of what an engine keeps to itself, and its parts
 methods.strict("Engine.private", private)
 for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
-
-local function check_now(method, now)
-  if type(now) ~= "number" or now - now ~= 0 then -- nan - nan and inf - inf are no 0
-    error(("gdnmeta.Engine:%s: %s"):format(method, args.wrong("now", now, "a finite number of seconds")), 3)
-  end
-end
-
-local function check_stream(stream)
-  if stream ~= nil and not args.pointer(stream) then
-    error("gdnmeta.Engine:step: " .. args.wrong("stream", stream, "nil or a pointer"), 3)
-  end
-end
 
 -- Announce the requests that left, then let go of them.
 local function bury(self)
@@ -173,8 +162,8 @@ end
 ---@return integer? code
 function Engine:step(now, stream)
   self = change_rules.change(self, "step")
-  check_now("step", now)
-  check_stream(stream)
+  check_arguments.now("step", now)
+  check_arguments.stream(stream)
   if self.in_flight >= #self.steps then
     return nil, ("step %d is in flight, complete it first"):format(self.oldest.number), ECAP
   end
@@ -200,18 +189,6 @@ function Engine:step(now, stream)
   end
   if self.observer then self.observer:planned(step) end
   return step
-end
-
--- Steps complete in the order in which they were made. number: of the step that the host means.
-local function check_step(self, step, number)
-  if not results_in.is_step_of(self, step) then
-    error("gdnmeta.Engine:complete: " .. args.wrong("step", step, "a step of this engine"), 3)
-  elseif not step.in_flight or number and number ~= step.number then
-    error(("gdnmeta.Engine:complete: step %d is not in flight"):format(number or step.number), 3)
-  elseif step ~= self.oldest then
-    error(("gdnmeta.Engine:complete: step %d is in flight after step %d"):format(
-      step.number, self.oldest.number), 3)
-  end
 end
 
 -- A later step in flight was built on drafts that were then rejected: build it again, before it runs.
@@ -240,9 +217,9 @@ function Engine:complete(step, now, results)
     now, results = results, now
   end
   self = change_rules.change(self, "complete")
-  check_now("complete", now)
+  check_arguments.now("complete", now)
   if results_in.is_step_of(self, step) and step.num_rows == 0 then return true end
-  check_step(self, step)
+  check_arguments.step(self, step)
   local damage = step:damage()
   if damage then return nil, damage, EGUARD end
   if results ~= nil and type(results) ~= "table" then
@@ -255,7 +232,7 @@ function Engine:complete(step, now, results)
     -- Metamethods of the results may have closed or completed something, and the object may be that of a
     -- later step by now.
     change_rules.again(self, "complete")
-    check_step(self, step, number)
+    check_arguments.step(self, step, number)
   end
   problem = problem or results_in.problem(step, numbers, self.num_spec)
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end

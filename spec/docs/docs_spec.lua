@@ -84,7 +84,7 @@ describe("The guides", function()
   end)
 
   it("say where each invariant is proven and broken, and it is named there", function()
-    local text, paths, seen = blocks.read "docs/engine.md", {}, 0
+    local text, paths, seen = blocks.read "docs/invariants.md", {}, 0
     for name, path in text:gmatch "\n%[(%w+)%]: %.%./(%S+)" do paths[name] = path end
     for number, proven, broken in text:gmatch "\n| (I%d+) | [^|]+ | ([^|]+) | ([^|]+) |" do
       seen = seen + 1

@@ -109,6 +109,7 @@ local MAP = {
   { "engine/hooks/view", "callers containment policy_fields policy" },
   { "engine/hooks/step_hook", "callers policy_fields engine_step policy invariants decisions" },
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
+  { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "callers engine engine_states events policy metrics invariants decisions" },
   { "engine/plan", "engine engine_step policy footprint verify_plan holding passing yielding starvation " ..
     "invariants decisions transcripts" },

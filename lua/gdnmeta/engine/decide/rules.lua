@@ -1,4 +1,4 @@
--- How messages name the rules that a plan must keep: by the number and the words of docs/engine.md.
+-- How messages name the rules that a plan must keep: by the number and the words of docs/invariants.md.
 local NAMES = {
   I1 = "one row per request", I2 = "a token per row", I3 = "token budget", I4 = "running requests",
   I5 = "known tokens", I6 = "model length", I7 = "drafts", I9 = "long prompts", I10 = "whole prompts",
