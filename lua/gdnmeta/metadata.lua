@@ -1,5 +1,5 @@
 --- The metadata of a builder's last successful build: its fields are those of gdn_metadata, numbers
--- as numbers, tensors as views or nil. One object a builder (and one a cache group), made once.
+-- as numbers, tensors as views or nil. One object per builder (and one per cache group), made once.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"

@@ -6,7 +6,8 @@ local fields = require("gdnmeta.native.schema").fields
 local CLASSES = {
   Builder = { "builder", "builder/state_tables", "builder/device_inputs", "builder/verify" },
   Batch = { "batch" }, Metadata = { "metadata" }, Tensor = { "tensor" },
-  Engine = { "engine", "engine/control" }, Step = { "engine/step" }, Policy = { "policy" },
+  Engine = { "engine", "engine/control", "engine/idle_step" }, Step = { "engine/step" },
+  Policy = { "policy" },
   Metrics = { "metrics" }, Recording = { "record" }, Reader = { "record/reader" }, Layer = { "reference" },
 }
 

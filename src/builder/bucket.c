@@ -1,4 +1,4 @@
-/* A bucket's shapes, for whoever allocates before there is a builder. */
+/* A bucket's shapes, for hosts that allocate before they make a builder. */
 #include "fill/arena.h"
 #include "fill/bucket_shapes.h"
 

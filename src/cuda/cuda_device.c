@@ -1,4 +1,4 @@
-/* A CUDA device: its memory, its life, and what a builder asks of it besides launches. */
+/* A CUDA device: construction, memory and reads; launches are in cuda_launch.c. */
 #include "cuda/cuda_device.h"
 
 #include "base/fork_count.h"

@@ -7,7 +7,7 @@
 #include "device/device.h"
 #include "cuda/pack_launch.h"
 
-enum { GDN_CUDA_KERNELS = 3 }; /* one a size of parameters */
+enum { GDN_CUDA_KERNELS = 3 }; /* one per size of parameters */
 
 typedef struct gdn_cuda {
     gdn_device common; /* first: a gdn_device * is a gdn_cuda * */

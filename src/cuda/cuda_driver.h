@@ -18,7 +18,7 @@ enum {
     GDN_CU_MEMORY_DEVICE = 2
 };
 
-/* Exported names are written out: the header that comes with CUDA hides newer ones behind macros. */
+/* Exported names are written out: the header that comes with CUDA hides newer ones in macros. */
 #define GDN_CU_CALLS(X)                                                                                              \
     X(cuInit, "cuInit", (unsigned flags))                                                                            \
     X(cuDriverGetVersion, "cuDriverGetVersion", (int *version))                                                      \

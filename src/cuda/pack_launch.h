@@ -20,7 +20,7 @@ typedef struct gdn_payload {
     uint32_t blocks;         /* of the launch */
     uint32_t shared_bytes;   /* of a block, for what it searches */
     gdn_head filled;         /* head and payload of the last fill, as long as the outputs are what it wrote */
-    const unsigned char *filled_from; /* NULL: nobody knows what is in the outputs */
+    const unsigned char *filled_from; /* NULL: the contents of the outputs are unknown */
 } gdn_payload;
 
 /* What a configuration needs, in elements but for the bytes. */

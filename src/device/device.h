@@ -53,7 +53,7 @@ gdn_status gdn_device_open(const gdn_settings *settings, gdn_device **out, gdn_e
 void gdn_device_hold(gdn_device *device);
 void gdn_device_drop(gdn_device *device);
 
-/* What such a device allocates besides the arena. */
+/* What such a device allocates in addition to the arena. */
 size_t gdn_device_bytes(const gdn_settings *settings);
 size_t gdn_device_cpu_bytes(void);
 size_t gdn_device_cuda_bytes(const gdn_settings *settings);

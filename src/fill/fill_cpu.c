@@ -101,7 +101,7 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
                                                   p->checkpoint_every);
 }
 
-/* A graph may read slots that this step has no tensor of: they are nobody's now. */
+/* A graph may read slots that no tensor of this step covers: they are unassigned now. */
 static void clear_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field)
 {
     pad32(arena, field, in->settings->config.num_groups, 0, 0, in->settings->config.pad_slot_id);

@@ -18,7 +18,7 @@ GDN_RULE int32_t gdn_bound_at(int32_t e, int32_t first, int32_t last)
     return e < last - first ? first + e : last;
 }
 
-/* Buckets: the class of the token at `at` of the batch's `tokens`. Prefills stand behind all other non-spec rows. */
+/* Buckets: the class of the token at `at` of the batch's `tokens`. Prefills come after all other non-spec rows. */
 GDN_RULE uint8_t gdn_token_class(int64_t at, int64_t tokens, int32_t is_spec, int64_t prefills_from)
 {
     if (at >= tokens) return GDN_TOKEN_PADDING;

@@ -74,7 +74,7 @@ GDN_RULE int32_t gdn_claim_slot(const gdn_verify_input *c, uint32_t group, uint6
     }
 }
 
-/* Stamps come again after 2^30 checks. Until then each claim that is out of date has been cleared, one a check. */
+/* Stamps repeat after 2^30 checks. Each check clears one claim, so by then no outdated claim is left. */
 GDN_RULE void gdn_forget_claim(const gdn_verify_input *c)
 {
     if (!c->claimable) return;

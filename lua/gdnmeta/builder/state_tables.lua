@@ -1,4 +1,4 @@
---- A builder's state tables, one a cache group: where each request's state blocks are written down,
+--- A builder's state tables, one per cache group: where each request's state blocks are written down,
 -- int32 [max_requests, max_blocks_per_row], kept between steps. These are methods of the builder.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"

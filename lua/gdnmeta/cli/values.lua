@@ -11,7 +11,7 @@ function M.fail(message, ...)
 end
 local fail = M.fail
 
---- Digits as people write them, and none of what tonumber takes besides: 0x10, nan, inf.
+--- Decimal digits alone: no 0x10, nan or inf, which tonumber takes as well.
 ---@param text string
 ---@return number|nil
 function M.decimal(text)

@@ -40,7 +40,7 @@ end
 
 --- The rows of a step in their order; padding is one entry, with all of its rows and tokens.
 ---@param meta table of a builder, or of a group
----@param most integer|nil rows whose reads and writes are drawn, besides the last one's; default all
+---@param most integer|nil rows whose reads and writes are drawn, in addition to the last one's; default all
 ---@return table list of { row, mark, tokens, first (token), reads, writes, rows (padding) }
 ---@return boolean agrees the rows have no more tokens than the step, as they may under rules of vLLM
 function M.list(meta, most)

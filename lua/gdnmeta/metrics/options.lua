@@ -1,4 +1,4 @@
--- What gdn.metrics takes besides the engine.
+-- Options of gdn.metrics.
 local args = require "gdnmeta.native.args"
 local classes = require "gdnmeta.metrics.classes"
 local domains = require "gdnmeta.native.domains"

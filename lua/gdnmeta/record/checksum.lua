@@ -51,7 +51,7 @@ function M.tensor(builder, view)
   return tohex(fold(sum, ffi.cast(kind[2], readable(builder, view, n * kind[3])), n))
 end
 
---- Sums of every tensor that the builder's last step has: a list of one a cache group where each group has
+--- Sums of every tensor that the builder's last step has: a list, one per cache group, where each group has
 --- its own, else of one.
 ---@param builder table
 ---@param meta table

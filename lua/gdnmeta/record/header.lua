@@ -66,7 +66,7 @@ end
 
 local function text(value) return type(value) == "string" and #value <= TEXT and not value:find "%c" end
 
--- A builder has each option of GIVEN, at most OPTIONAL besides, and no other.
+-- A builder has each option of GIVEN, may have those of OPTIONAL, and no others.
 local function builder_problem(given, max_memory)
   if type(given) ~= "table" then return validate.wrong("builder", given, "an object") end
   for _, name in ipairs(GIVEN) do

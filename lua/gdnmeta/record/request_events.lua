@@ -1,4 +1,4 @@
--- Requests in a recording, besides the rows: which arrived, started, were preempted and left, and why
+-- Requests in a recording: which arrived, started, were preempted and left, and why
 -- those that wait do. Each line has what is new since the line before.
 local observers = require "gdnmeta.engine.observers"
 local waiting_reasons = require "gdnmeta.record.waiting_reasons"

@@ -9,7 +9,7 @@ local integer, number, of_type = domains.integer, domains.number, domains.of_typ
 
 local SPEC = {
   drafts = { nil, integer(0, 64) }, -- most drafts of a step
-  rates = { nil, of_type "table" }, -- one a position, falling
+  rates = { nil, of_type "table" }, -- one per position, falling
   mean = { nil, number(1, 65) }, -- or tokens per step on average, the verified one included
   recorded = { nil, of_type "table" }, -- or lists of tokens emitted per step, one list per request, in turn
   spread = { 0, number(0, 64) }, -- standard deviation between requests of the mean tokens per step

@@ -92,7 +92,7 @@ local function most_within(self, time, rows, parts, most)
   return low
 end
 
---- The most prefill tokens that a step may take besides `rows` decodes to end within `ms`.
+--- The most prefill tokens that a step of `rows` decodes may also take and still end within `ms`.
 ---@param ms number
 ---@param rows? integer default 0
 ---@return integer tokens 0 when the decodes alone take longer
