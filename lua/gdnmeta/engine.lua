@@ -1,18 +1,18 @@
 --- The engine: requests in, steps out. It never reads a clock, so that production and simulation run the
 -- same code: time is an argument.
 local args = require "gdnmeta.native.args"
+local build_step = require "gdnmeta.engine.build_step"
 local check_arguments = require "gdnmeta.engine.check_arguments"
 local results_in = require "gdnmeta.engine.results_in"
 local submit = require "gdnmeta.engine.submit"
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local control = require "gdnmeta.engine.control"
 local budget = require "gdnmeta.policy.contained.budget"
-local plan_to_rows = require "gdnmeta.engine.plan_to_rows"
 local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
 local change_rules = require "gdnmeta.engine.change_rules"
+local forks = require "gdnmeta.engine.forks"
 local idle_step = require "gdnmeta.engine.idle_step"
-local pad_step = require "gdnmeta.engine.pad_step"
 local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
 local old_names = require "gdnmeta.native.old_names"
@@ -44,6 +44,7 @@ local private = {} -- metatable of what an engine keeps to itself, and its parts
 methods.strict("Engine.private", private)
 for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
+for name, method in pairs(forks) do Engine[name] = method end
 
 -- Announce the requests that left, then let go of them.
 local function bury(self)
@@ -61,7 +62,7 @@ local function count(self)
 end
 
 --- A request joins the queue. Fields: id, prompt_tokens, max_tokens; arrival, user, class, weight,
---- priority, ttft, tpot, deadline, checkpoint.
+--- priority, ttft, tpot, deadline, checkpoint, computed, slot, blocks, tokens, salt.
 ---@param request table
 ---@return boolean|nil ok nil when it is too large for this engine, or its id is in use
 ---@return string? message
@@ -119,41 +120,6 @@ local function announce(self, step, told)
   return step
 end
 
--- Build a step. Where something wrote outside its batch, the next step has another one.
-local function ask_builder(self, step, stream)
-  local metadata, message, code = step.builder:build(step.batch, stream)
-  if code == EGUARD then
-    local builder = step == self.steps[2] and self.second_builder or self.builder
-    local batch = builder:batch()
-    if batch then step:renew(batch) end
-  end
-  return metadata, message, code
-end
-
-local function build(self, step, stream)
-  local stopwatch = self.stopwatch
-  local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
-  plan_to_rows.write(self, step)
-  local blocks, ok, metadata, message, code = self.kv_blocks, true, nil, nil, nil
-  if blocks then ok, message, code = blocks:place(step, stream) end
-  if ok then metadata, message, code = ask_builder(self, step, stream) end
-  if not metadata then
-    plan_to_rows.undo(self, step)
-    step.untold = true
-    return nil, message, code
-  end
-  if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
-  rawset(step, "metadata", metadata)
-  step.in_flight, step.branches = true, pad_step.branches(metadata)
-  self.in_flight, self.newest = self.in_flight + 1, step
-  if self.in_flight == 1 then self.oldest = step end
-  self.turn = self.turn % #self.steps + 1
-  local stats = self.stats
-  stats.scheduled = stats.scheduled + step.num_tokens
-  stats.padding = stats.padding + step.padded_tokens - step.num_tokens
-  return step
-end
-
 --- Decide, commit and build the next step. It is empty (num_rows = 0) when nothing can run.
 ---@param now number seconds
 ---@param stream ffi.cdata*|lightuserdata|nil CUDA stream
@@ -171,6 +137,7 @@ function Engine:step(now, stream)
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
+  if self.prefix then self.prefix:begin(now) end
   step.fallback = schedule.plan(self)
   if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   local told = #step.admitted
@@ -184,22 +151,11 @@ function Engine:step(now, stream)
   if self.plan:is_empty() then
     stats.empty_steps = stats.empty_steps + 1
   else
-    local built, message, code = build(self, step, stream)
+    local built, message, code = build_step.build(self, step, stream)
     if not built then return nil, message, code end
   end
   if self.observer then self.observer:planned(step) end
   return step
-end
-
--- A later step in flight was built on drafts that were then rejected: build it again, before it runs.
-local function correct(self, step)
-  complete_step.correct(self, step)
-  if self.device_accepted then return true end
-  if self.kv_blocks then self.kv_blocks:map(step) end
-  local metadata, message, code = ask_builder(self, step)
-  if code == EGUARD then ask_builder(self, step) end -- on the fresh batch: what it read from the old is stale
-  if not metadata then return nil, message, code end
-  return true
 end
 
 --- A step has run. results: nil, and the step's arrays accepted_drafts, stop and next_drafts count as they
@@ -246,7 +202,7 @@ function Engine:complete(step, now, results)
   if #self.gone > 0 then bury(self) end
   count(self)
   local ok, message, code = true, nil, nil
-  if self.num_fixes > 0 then ok, message, code = correct(self, self.oldest) end
+  if self.num_fixes > 0 then ok, message, code = build_step.correct(self, self.oldest) end
   self.hooks.guard:raise_failure()
   return ok, message, code
 end

@@ -202,6 +202,22 @@ describe("The books catch a step with", function()
     end)
   end)
 
+  it("a request that begins where nobody computed, and a slot that the cache holds once too often: I29, I23",
+     function()
+    local cached = { hash_block = 4, kv_tokens = 4000 }
+    expect("I29", cached, nil, "step", function(_, engine)
+      function engine.private.prefix.admitted(_, i)
+        engine.private.requests.cached[i] = 4
+      end
+      return true
+    end)
+    expect("I23", cached, nil, "complete", function(_, engine)
+      local first = require("spec.support.cache_checks").nodes(engine.private.prefix)[2]
+      if not first or not first.slots[1] then return false end
+      return require("gdnmeta.native").gdn_slots_share(engine.private.states.pools, 0, first.slots[1]) == 0
+    end)
+  end)
+
   it("a length on padding: I18", function()
     expect("I18", nil, nil, "step", function(step)
       if step.padded_rows == step.num_rows then return false end

@@ -1,5 +1,6 @@
 -- The invariants of a step, checked from outside: from what was submitted, the steps that came out and
 -- the results that went in. Keeps books of its own and believes none of the engine's.
+local cache = require "spec.support.cache_checks"
 local checks = require "spec.support.step_checks"
 local metadata = require "spec.support.metadata_checks"
 local pools = require "spec.support.pool_checks"
@@ -12,12 +13,30 @@ local Books = {}
 Books.__index = Books
 
 function Books:submit(request)
-  local cached = request.checkpoint and request.checkpoint.tokens or 0
+  local source = request.checkpoint or request.slot
+  local cached = source and source.tokens or 0
   self.live[request.id] = {
     id = request.id, prompt = request.prompt_tokens, max = request.max_tokens, known = request.prompt_tokens,
     computed = cached, cached = cached, drafts = 0, placeholders = 0, accepted = 1, last_drafts = 0,
-    emitted = 0, waits = true, flight = 0, checkpoint = request.checkpoint, held = {}, reach = 0,
+    emitted = 0, waits = true, flight = 0, held = {}, reach = 0, is_new = true, begins_at = 1, ahead = 0,
+    blocks = request.blocks or {}, given = source ~= nil,
   }
+  self.arrived = self.arrived + 1
+end
+
+--- A request that is like another from here on, and begins with what that has computed.
+function Books:fork(id, parent, max)
+  local p, q = self.live[parent], {}
+  for name, value in pairs(p) do q[name] = value end
+  q.id, q.max, q.drafts, q.placeholders, q.waits, q.flight = id, max, 0, 0, true, 0
+  q.held, q.reach, q.is_new, q.table_row, q.latest, q.epoch, q.ahead = {}, 0, true, nil, nil, nil, 0
+  q.was_speculative = false
+  if not p.waits then q.cached, q.begins_at = p.computed - p.ahead, p.flight == 0 and p.accepted or 1 end
+  if q.cached == 0 then q.begins_at = 1 end
+  q.given = not p.waits and q.cached > 0 or p.given
+  if p.waits and not p.given then q.cached = 0 end
+  q.computed, q.accepted, q.last_drafts = q.cached, q.begins_at, q.begins_at - 1
+  self.live[id] = q
   self.arrived = self.arrived + 1
 end
 
@@ -42,8 +61,12 @@ function Books:step(step, where)
     check(not q.waits, where, "I22: request %s waits and is preempted", id)
     pools.left(self, where, q)
     self.preemptions = self.preemptions + 1
-    q.waits, q.computed, q.placeholders, q.drafts, q.accepted, q.last_drafts = true, q.cached, 0, 0, 1, 0
-    q.was_speculative = false
+    q.waits, q.computed, q.placeholders, q.drafts = true, q.cached, 0, 0
+    q.accepted, q.last_drafts, q.is_new, q.was_speculative = q.begins_at, q.begins_at - 1, true, false
+    q.ahead = 0
+    local private = self.engine.private
+    if private.prefix and not q.given then q.cached = private.requests.cached[private.requests.index[id]] end
+    q.computed = q.cached
     q.epoch = (q.epoch or 0) + 1
     seen[id] = "preempted"
   end
@@ -55,6 +78,7 @@ function Books:step(step, where)
   for _, id in ipairs(step.admitted) do
     check(self.live[id].waits and self.live[id].flight == 0, where, "request %s is admitted and runs", id)
     self.live[id].waits = false
+    cache.admitted(self, where, self.live[id])
   end
   check(#step.admitted == 0 or #step.preempted == 0 or c.admit_after_preemption, where, "I21")
   local drafting = false
@@ -84,7 +108,7 @@ function Books:step(step, where)
     q.computed, q.flight, q.latest = q.computed + n, q.flight + 1, rows[row + 1]
     if step.samples[row] == 1 then q.placeholders = q.placeholders + 1 + used end
     q.last_drafts, q.table_row, q.reach = used, step.table_row[row], math.max(q.reach, q.computed)
-    q.accepted = 1 + used -- unless results say otherwise
+    q.is_new, q.ahead, q.accepted = false, q.ahead + n, 1 + used -- unless results say otherwise
   end
   local running, waiting = 0, 0
   -- By next: the LuaJIT of Debian 12 has crashed in a side trace of this loop compiled with pairs.
@@ -113,6 +137,7 @@ function Books:step(step, where)
   check(stats.peak_running >= self.peak, where, "%d ran, the engine says %d", self.peak, stats.peak_running)
   if step.num_rows > 0 then self.in_flight = self.in_flight + 1 end
   pools.all(self, where)
+  cache.index(self, where)
   return rows
 end
 
@@ -138,6 +163,8 @@ function Books:complete(step, rows, where)
     else
       q.flight = q.flight - 1
       local stale = row.epoch ~= q.epoch
+      if not stale then q.ahead = q.ahead - row.n end
+      if not stale and row.samples == 0 then cache.computed(self, q) end
       local accepted, stop = step.accepted_drafts[n - 1], step.stop[n - 1]
       local want = row.samples * (accepted + 1)
       if stop > 0 then want = math.min(want, stop) end
@@ -202,6 +229,7 @@ function Books:close(where)
   check(s.scheduled == work + s.rejected_drafts + s.discarded + s.abandoned + s.wasted_tokens, where,
         "I26: %d scheduled, %d of use, %d rejected, %d discarded, %d abandoned, %d wasted", s.scheduled, work,
         s.rejected_drafts, s.discarded, s.abandoned, s.wasted_tokens)
+  cache.empty(self)
   local slots, kv = e:slots(), e:kv()
   check(slots.used == 0, where, "I23: %d slots are left in use", slots.used)
   check(not kv or kv.used == 0, where, "I23: %d blocks of attention cache are left in use", kv and kv.used
@@ -220,6 +248,7 @@ function M.new(engine, config)
   for _, name in ipairs(COUNTS) do before[name] = engine.stats[name] end
   return setmetatable({ engine = engine, before = before, config = config, live = {}, done = {}, arrived = 0,
                         finished = 0, cancelled = 0, rejected = 0, emitted = 0, in_flight = 0, pending = {},
+                        computed_blocks = {},
                         steps = 0, empty_steps = 0, padding = 0, preemptions = 0, tokens = 0, peak = 0 },
                       Books)
 end

@@ -2,11 +2,24 @@
 -- state tables, the checkpoints and the books of invariants.lua. A slot without an owner, or that
 -- is back too early, is found in the step that lost it.
 local lib = require "gdnmeta.native"
+local cache = require "spec.support.cache_checks"
 local check = require("spec.support.step_checks").check
 
 local M = {}
 
--- Slots that are held beside the state tables, by group: checkpoints of the host, and of live requests.
+--- States that are held beside the state tables: those of the host, and those that live requests begin with.
+function M.sources(self)
+  local list, requests = {}, self.engine.private.requests
+  for _, source in pairs(self.engine.private.pinned) do list[#list + 1] = source end
+  local prefix = self.engine.private.prefix
+  for _, node in ipairs(prefix and cache.nodes(prefix) or {}) do list[#list + 1] = node end
+  for id in pairs(self.live) do
+    list[#list + 1] = requests.checkpoint[requests.index[id]]
+  end
+  return list
+end
+
+-- Their slots, by group.
 local function pins_of(self)
   local pins = {}
   local function add(slots)
@@ -15,10 +28,7 @@ local function pins_of(self)
       pins[group][slot] = (pins[group][slot] or 0) + 1
     end
   end
-  for _, pinned in pairs(self.engine.private.pinned) do add(pinned.slots) end
-  for _, q in pairs(self.live) do
-    if q.checkpoint then add(q.checkpoint.slots) end
-  end
+  for _, source in ipairs(M.sources(self)) do add(source.slots) end
   return pins
 end
 
@@ -42,15 +52,16 @@ local function slots_of(states, group, table_row)
   for column = 0, states.width - 1 do
     local slot = cells[table_row * states.width + column]
     if slot ~= 0 then slots[#slots + 1] = slot end
+    if slot ~= 0 and column == states.spare then slots.source = slot end
   end
   return slots
 end
 
 -- I13: as many as the mode asks for. Align: of each step that may be in flight the window and one below.
 local function check_count(self, where, q, group, slots)
-  local c, n = self.config, #slots
+  local c, n = self.config, #slots - (slots.source and 1 or 0)
   local least, most = 1 + c.num_spec, 1 + c.num_spec
-  if c.align then least, most = 1, (2 + c.num_spec) * #self.engine.private.steps end
+  if c.align then least, most = slots.source and 0 or 1, (2 + c.num_spec) * #self.engine.private.steps end
   check(n >= least and n <= most, where, "I13: request %s holds %d slots of group %d, want %d .. %d", q.id, n,
         group, least, most)
 end
@@ -89,7 +100,7 @@ end
 -- I13, I23 of the attention cache: every request holds the blocks of the longest that it has been.
 local function check_cache(self, where)
   local kv, used = self.engine:kv(), 0
-  if not kv then return end
+  if not kv or self.engine.private.kv_blocks then return end
   for _, pending in pairs(self.pending) do used = used + pending.blocks end
   for _, q in pairs(self.live) do
     if not q.waits then used = used + math.ceil(q.reach / self.config.kv_block) end
@@ -99,8 +110,8 @@ local function check_cache(self, where)
         used)
 end
 
--- I28 of blocks that the engine owns: a row has as many as its request reached, each block as many holders as
--- rows have it, and all others are free.
+-- I28 of blocks that the engine owns, and I29 of those that the state cache holds: a row has as many as its
+-- request reached, each block as many holders as have it, and all others are free.
 local function check_blocks(self, where)
   local e = self.engine.private
   local kv = e.kv_blocks and e.kv_blocks.kv
@@ -117,6 +128,9 @@ local function check_blocks(self, where)
       rows_of[block] = (rows_of[block] or 0) + 1
     end
   end
+  for _, source in ipairs(M.sources(self)) do
+    for _, block in ipairs(source.kv) do rows_of[block] = (rows_of[block] or 0) + 1 end
+  end
   for block = 0, e.options.kv_blocks - 1 do
     local holders, want = lib.gdn_kv_holders(kv, block), rows_of[block] or 0
     check(holders == want, where, "I28: block %d has %d holders, want %d", block, holders, want)
@@ -131,7 +145,8 @@ end
 local function remember(self, q, slots, group)
   local pools, held = self.engine.private.states.pools, {}
   for n, slot in ipairs(slots) do
-    held[n] = { slot = slot, generation = lib.gdn_slots_generation(pools, group, slot) }
+    held[n] = { slot = slot, generation = lib.gdn_slots_generation(pools, group, slot),
+                is_shared = lib.gdn_slots_holders(pools, group, slot) > 1 }
   end
   q.held[group] = held
 end
@@ -152,13 +167,14 @@ function M.all(self, where)
   check_blocks(self, where)
 end
 
--- I22: what a request held came back, as its generation tells, or a checkpoint holds it.
+-- I22: what a request held came back, as its generation tells, or others hold it.
 local function check_returned(self, where, id, held)
   local pins, pools = pins_of(self), self.engine.private.states.pools
   for group, slots in pairs(held) do
     for _, was in ipairs(slots) do
       local is_pinned = pins[group + 1] and pins[group + 1][was.slot]
-      check(is_pinned or lib.gdn_slots_generation(pools, group, was.slot) ~= was.generation, where,
+      check(is_pinned or was.is_shared or lib.gdn_slots_generation(pools, group, was.slot) ~= was.generation,
+        where,
             "I22: request %s left, and slot %d of group %d did not come back", id, was.slot, group)
     end
   end

@@ -49,7 +49,8 @@ local function builder_of(c)
     max_num_batched_tokens = c.budget + 64, max_requests = c.seqs + (c.async and c.seqs or 0),
     max_rows = math.max(c.seqs * (c.num_spec + 1), c.seqs + (c.async and c.seqs or 0)),
     mamba_cache_mode = c.align and "align" or "none", mamba_block_size = c.block, num_slots = c.num_slots,
-    max_blocks_per_row = c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1,
+    max_blocks_per_row = (c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1)
+      + ((c.forks or c.hash_block) and 1 or 0),
     full_cuda_graph = c.full_cuda_graph, check = c.check, poison = c.check, pad_slot_id = c.pad_slot_id,
     query_start_loc_dtype = c.query_start_loc_dtype,
   })
@@ -62,7 +63,7 @@ function M.engine(c, policy)
     max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
     kv_tokens = not c.owns_blocks and c.kv_tokens or nil,
     kv_blocks = c.owns_blocks and math.floor(c.kv_tokens / c.kv_block) or nil, kv_block_size = c.kv_block,
-    kv_watermark = c.kv_watermark,
+    kv_watermark = c.kv_watermark, hash_block_size = c.hash_block,
     kv_headroom = c.kv_headroom, mixed_capture_sizes = c.buckets,
     admit_after_preemption = c.admit_after_preemption,
     preempt_limit = c.preempt_limit, rekey_limit = c.rekey_limit, capture_sizes = c.capture_sizes,
@@ -96,6 +97,15 @@ function M.requests(c, n)
   return list
 end
 
+--- Ids of a prompt's full blocks: of its family, and from some block on of one of its variants.
+function M.identity(c, request)
+  local blocks, variant = {}, request.id % 3
+  for n = 1, math.floor(request.prompt_tokens / c.hash_block) do
+    blocks[n] = request.family * 1000 + n + (n > 1 + request.family and variant * 1e6 or 0)
+  end
+  return blocks
+end
+
 function Play:submit(request)
   local checkpoint
   for _, pinned in ipairs(self.pinned) do
@@ -107,6 +117,7 @@ function Play:submit(request)
                   user = request.user, class = request.class, weight = request.weight,
                   priority = request.priority, ttft = request.ttft, tpot = request.tpot,
                   deadline = request.deadline, arrival = self.now, checkpoint = checkpoint }
+  if self.c.hash_block then given.blocks = M.identity(self.c, request) end
   local ok = self.engine:submit(given)
   if not ok then return false end
   self.books:submit(given)
@@ -157,6 +168,40 @@ function Play:complete()
   if self.on_complete then self.on_complete(flying.step) end
 end
 
+-- A request is forked; or its state is exported, and another request with its text begins with it.
+function Play:branch(id)
+  local request, q = self.by_id[id], self.books.live[id]
+  local other = {}
+  for name, value in pairs(request) do other[name] = value end
+  self.last_id = (self.last_id or 100000) + 1
+  other.id = self.last_id
+  if chance(0.7) then
+    other.max_tokens = request.max_tokens + random(0, 5)
+    if not self.engine:fork(id, { id = other.id, max_tokens = other.max_tokens }) then return end
+    self.books:fork(other.id, id, other.max_tokens)
+    self.by_id[other.id] = other
+    self.stats.forks = self.stats.forks + 1
+    return
+  end
+  local state = self.engine:export(id)
+  if not state then return end
+  local begins_at = q.flight == 0 and q.accepted or 1
+  assert(state.tokens == q.computed - q.ahead)
+  local most = self.c.max_model_len - 1
+  if state.tokens < most then
+    local given = { id = other.id, prompt_tokens = random(state.tokens + 1, most), max_tokens = random(30),
+                    computed = state.tokens, slot = state, arrival = self.now }
+    if self.engine:submit(given) then
+      self.books:submit(given)
+      local books = self.books.live[other.id]
+      books.begins_at, books.accepted, books.last_drafts = begins_at, begins_at, begins_at - 1
+      self.by_id[other.id] = other
+      self.stats.exports = self.stats.exports + 1
+    end
+  end
+  self.engine:release(state)
+end
+
 -- Now and then a request is cancelled, or a state is kept for others, or not any longer.
 function Play:disturb()
   local live = {}
@@ -168,6 +213,8 @@ function Play:disturb()
     self.books:cancel(id)
     if self.on_cancel then self.on_cancel(id) end
   end
+  local branches = self.stats.forks + self.stats.exports
+  if self.forks and #live > 0 and branches < 20 and chance(self.forks) then self:branch(pick(live)) end
   if not self.c.align or self.checkpoints == false then return end
   if #live > 0 and #self.pinned < 2 and chance(0.2) then
     local id = pick(live)
@@ -200,7 +247,8 @@ function M.run(c, opts)
   local e = opts.engine
   local self = setmetatable({ c = c, engine = e, where = opts.where, cancel = opts.cancel,
                               now = opts.now or 0, flying = {},
-                              checkpoints = opts.checkpoints, pinned = {}, by_id = {} }, Play)
+                              checkpoints = opts.checkpoints, pinned = {}, by_id = {},
+                              forks = opts.forks, stats = { forks = 0, exports = 0 } }, Play)
   for _, name in ipairs { "on_submit", "on_step", "on_complete", "on_cancel" } do self[name] = opts[name] end
   self.books = invariants.new(e, {
     budget = c.budget, max_num_seqs = c.seqs, max_model_len = c.max_model_len, threshold = c.threshold,
@@ -226,6 +274,7 @@ function M.run(c, opts)
   end
   for _, pinned in ipairs(self.pinned) do e:release(pinned.checkpoint) end
   self.books:close(self.where)
+  self.books.branches = self.stats
   return self.books, self.now
 end
 

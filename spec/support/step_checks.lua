@@ -15,7 +15,10 @@ local function check_chunk(self, where, q, n)
   if not c.align then return end
   local boundary = math.floor(q.known / c.block) * c.block
   if c.num_spec > 0 then boundary = math.max(boundary - c.block, 0) end
-  if q.computed + n < boundary then
+  local begun = q.computed % c.block -- of a block, by a source
+  if begun > 0 and q.computed < boundary then
+    check(n <= c.block - begun, where, "I11: chunk of %d crosses the end of its block", n)
+  elseif q.computed + n < boundary then
     check(n % c.block == 0, where, "I11: chunk of %d short of the boundary %d", n, boundary)
   end
   check(q.computed >= boundary or q.computed + n <= boundary, where, "I11: chunk of %d crosses %d", n,
@@ -32,6 +35,7 @@ end
 --- Is the row a decode, whatever it says of its drafts?
 function M.is_decode(q, step, row)
   local n, known = step.query_len[row], q.known + q.placeholders
+  if q.is_new then return false end -- what a source leaves of its text is a chunk, if it is one token
   return q.computed >= q.prompt and n == 1 + math.max(0, n + q.computed - known) and q.computed + 1 >= known
 end
 

@@ -3,6 +3,7 @@
 -- All groups hold blocks in the same columns: group 0 answers for all of them.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local spare_column = require "gdnmeta.engine.spare_column"
 local NONE = require("gdnmeta.engine.requests").NONE
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
@@ -16,6 +17,7 @@ local function slots_free(pools) lib.gdn_slots_free(pools) end
 
 local States = {}
 States.__index = States
+for name, method in pairs(spare_column) do States[name] = method end
 
 --- Slots that the poorest group has left.
 ---@return integer
@@ -50,7 +52,7 @@ end
 function States:missing_kv(i, tokens)
   local r = self.requests
   if not self.limited or tokens <= r.kv_reserved_to[i] then return 0 end
-  return ceil(tokens / self.kv_block) - r.kv_blocks[i]
+  return ceil(tokens / self.kv_block) - max(r.kv_blocks[i], r.kv_shared[i])
 end
 
 --- Blocks of attention cache that come back when the request leaves.
@@ -108,26 +110,23 @@ function States:behind(i, column)
   return held
 end
 
---- A table row, and what a request holds whatever it does: mode none all of its slots, align the checkpoint.
-function States:enter(i)
+--- A table row, and what a request holds whatever it does: mode none all of its slots, and its source.
+--- copies: of blocks, that the host is to make before the step.
+function States:enter(i, copies)
   local r, top = self.requests, self.free_table_rows - 1
   local table_row = self.table_rows[top]
   self.free_table_rows = top
   r.table_row[i], r.first_column[i], r.last_column[i] = table_row, 0, -1
-  local base, checkpoint = table_row * self.width, r.checkpoint[i]
-  for group = 0, self.groups - 1 do
-    local cells = self.tables[group]
-    if not self.align then
-      must(lib.gdn_slots_take(self.pools, group, self.per_request, i, cells + base))
-    elseif checkpoint then
-      local column = r.cached[i] / self.block - 1
-      must(lib.gdn_slots_share(self.pools, group, checkpoint.slots[group + 1]))
-      cells[base + column] = checkpoint.slots[group + 1]
-      r.first_column[i], r.last_column[i] = column, column
-    end
+  local base, source = table_row * self.width, r.checkpoint[i]
+  for group = 0, self.align and -1 or self.groups - 1 do
+    must(lib.gdn_slots_take(self.pools, group, self.per_request, i, self.tables[group] + base))
   end
   r.slots_from[i], r.slots_to[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
   r.kv_reserved_to[i] = self.limited and 0 or math.huge
+  r.read_column[i], r.accepted[i] = -1, 1
+  if not source then return end
+  self:read_source(i, source)
+  if self.kv then self:share_blocks(i, source, copies) end
 end
 
 --- Everything that a step needs which ends at `tokens`.
@@ -188,6 +187,8 @@ function States:leave(i)
   local r = self.requests
   local table_row = r.table_row[i]
   if table_row == NONE then return end
+  if r.sourced[i] == 1 then self:drop_source(i) end
+  if self.prefix then self.prefix:leave(i) end
   local base, last = table_row * self.width, self.align and r.last_column[i] or self.per_request - 1
   for column = self.align and r.first_column[i] or 0, last do
     if self.tables[0][base + column] ~= 0 then drop(self, base + column) end
@@ -232,8 +233,10 @@ function M.new(requests, config, tables, total_kv, kv_block, kv)
     block = config.mamba_block_size, per_request = config.num_speculative_tokens + 1,
     table_rows = int32s(num_table_rows), free_table_rows = num_table_rows,
     limited = total_kv ~= nil, kv = kv, kv_block = kv_block, total_kv = total_kv or 0,
-    free_kv = total_kv or 0, peak_kv = 0,
+    free_kv = total_kv or 0, peak_kv = 0, spare = -1, num_sourced = 0, prefix = false,
+    pins = {}, kv_pins = { n = 0 },
   }, States)
+  for group = 1, config.num_groups do self.pins[group] = { n = 0 } end
   for n = 0, num_table_rows - 1 do self.table_rows[n] = num_table_rows - 1 - n end
   return self
 end

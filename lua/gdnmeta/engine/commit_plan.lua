@@ -63,6 +63,11 @@ local function preempt(e, i)
   e.stats.preemptions = e.stats.preemptions + 1
   M.release(e, i)
   r:outdate(i)
+  r.keep_at[i] = 0
+  if e.prefix and r.ids[i] then -- it begins where it then finds a state
+    if r.flight[i] == 0 then e.prefix:let_go(i) end
+    if not r.checkpoint[i] then r.cached[i], r.matched[i] = 0, -1 end
+  end
   r.preemptions[i], r.computed[i], r.drafts[i] = r.preemptions[i] + 1, r.cached[i], 0
   r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i], r.speculative[i] = 0, 0, 0, 0, 0
   M.enqueue(e, i, true)
@@ -76,12 +81,12 @@ local function reject(e, i)
   e.stats.rejected = e.stats.rejected + 1
 end
 
-local function admit(e, i)
+local function admit(e, step, i)
   local r = e.requests
   M.dequeue(e, i)
-  e.states:enter(i)
-  r.state[i], r.accepted[i], r.allowed[i] = RUNNING, 1, 0
-  r.read_column[i] = r.cached[i] > 0 and r.cached[i] / e.states.block - 1 or -1
+  e.states:enter(i, step.kv_copies)
+  if e.prefix then e.prefix:admitted(i) end
+  r.state[i], r.allowed[i] = RUNNING, 0
   e.running[e.num_running] = i
   e.num_running, e.roster = e.num_running + 1, e.roster + 1
 end
@@ -118,6 +123,14 @@ local function reserve(e, i, tokens, drafts)
   if not e.states:covers(i, tokens, drafts) then e.states:reserve(i, tokens, drafts) end
 end
 
+-- A chunk that ends where the request is to leave a state.
+local function leave_state(e, i, n)
+  local r = e.requests
+  e.prefix:spare_state(i)
+  local ends = r.computed[i] + n
+  if e.prefix:next_cut(i) == ends then r.keep_at[i] = ends end
+end
+
 --- Write requests that came and went into the step's lists.
 function M.commit(e, step)
   local plan, r = e.plan, e.requests
@@ -133,10 +146,11 @@ function M.commit(e, step)
   for p = 0, plan.num_chunks - 1 do
     local i = plan.chunks[p]
     if r.state[i] == WAITING then
-      admit(e, i)
+      admit(e, step, i)
       admitted = admitted + 1
       step.admitted[admitted] = r.id[i]
     end
+    if e.prefix then leave_state(e, i, plan.tokens[p]) end
     reserve(e, i, r.computed[i] + plan.tokens[p], 0)
   end
   cut()

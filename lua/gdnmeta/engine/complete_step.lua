@@ -88,7 +88,9 @@ local function complete_row(e, step, row, i)
       return
     end
   end
+  if r.sourced[i] == 1 and step.read_column[row] == e.states.spare then e.states:drop_source(i) end
   local sure = r.computed[i] - r.ahead[i]
+  if e.prefix and r.ids[i] then e.prefix:completed(i, sure) end
   if e.align and sure >= (r.first_column[i] + 1) * e.block then e.states:settle(i, sure) end
 end
 
@@ -117,6 +119,7 @@ end
 local function complete_decodes(e, step)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
   local length, block = e.token_limits.max_model_len, e.align and e.block or math.huge
+  if e.states.num_sourced > 0 then length = 0 end -- then a row may have read the spare column
   for row = 0, step.num_decodes - 1 do
     local i, accepted = step.request[row], step.accepted_drafts[row]
     local n, known = accepted + 1, r.known[i]

@@ -16,6 +16,7 @@ local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
 local cache = require "gdnmeta.engine.cache"
+local state_cache = require "gdnmeta.engine.state_cache"
 local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
 local upkeeps = require "gdnmeta.engine.decide.upkeep"
@@ -57,6 +58,7 @@ local STATS = {
   "arrived", "waiting", "running", "peak_running", "finished", "cancelled", "rejected", "preemptions",
   "steps", "empty_steps", "held", "fallbacks", "failures", "wasted_rows",
   "scheduled", "emitted", "rejected_drafts", "discarded", "abandoned", "wasted_tokens", "padding",
+  "hits", "cached_tokens",
 }
 
 -- One step at a time; in asynchronous mode two, each with a batch and, on the CPU, a builder of its own.
@@ -130,7 +132,7 @@ end
 -- Fields that begin as false, for nil would be an unknown field of an engine, a mistake of the caller.
 local UNSET = {
   "oldest", "newest", "queue", "closed", "recording", "policy", "policy_source", "hooks", "observer",
-  "any_left", "has_paused",
+  "any_left", "prefix", "has_paused",
   "is_hungry", -- a running request found no memory after the admissions
   "is_tight", -- a request was preempted for memory, and no token was emitted since
   "bare", -- nothing that it calls can yield, see change_rules.lua
@@ -210,6 +212,12 @@ local function state(o)
   self.states, message, code = cache.new(r, o.config, tables, total_blocks(o), o.kv_block_size,
                                          self.kv_blocks)
   if not self.states then return nil, message, code end
+  self.states:fit(o)
+  if o.hash_block_size then
+    self.prefix, message, code = state_cache.new(self, o)
+    if not self.prefix then return nil, message, code end
+    self.states.prefix = self.prefix
+  end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
   self.rowless = steps.new(o.builder, self.steps[1].batch) -- of idle_step
@@ -217,6 +225,7 @@ local function state(o)
   work_arrays(self, o.max_num_seqs)
   padding(self, o)
   self.token_limits = limits_of(self, o)
+  self.token_limits.prefix = self.prefix
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
                         outlooks.new(self, o.kv_headroom), upkeeps.new(self))
   self.view = views.new(self, o)

@@ -7,6 +7,7 @@ local construct = require "gdnmeta.engine.construct"
 local change_rules = require "gdnmeta.engine.change_rules"
 local old_names = require "gdnmeta.native.old_names"
 local requests = require "gdnmeta.engine.requests"
+local sources = require "gdnmeta.engine.sources"
 
 local EINVAL, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ENOMEM)
 
@@ -76,22 +77,17 @@ function Engine:checkpoint(id)
   if not i then return nil, ("no request %s"):format(args.word(id)), EINVAL end
   local pinned, problem = submit.pin(self, i)
   if not pinned then return nil, ("request %s %s"):format(args.word(id), problem), EINVAL end
-  local shown = { tokens = pinned.tokens, slots = {}, generations = {} }
-  for group, slot in ipairs(pinned.slots) do
-    shown.slots[group], shown.generations[group] = slot, pinned.generations[group]
-  end
-  self.checkpoints[shown], self.pinned[shown] = pinned, pinned
-  return shown
+  return sources.show(self, pinned)
 end
 
---- Let go of a checkpoint. Requests that were submitted with it keep it alive for themselves.
----@param checkpoint table what checkpoint() returned
+--- Let go of a state that was kept. Requests that were submitted with it keep it alive for themselves.
+---@param checkpoint table what checkpoint(), export() or receive() returned
 function Engine:release(checkpoint)
   self = change_rules.idle(self, "release")
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]
   if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
   self.pinned[checkpoint] = nil
-  for group, slot in ipairs(pinned.slots) do lib.gdn_slots_drop(self.states.pools, group - 1, slot) end
+  sources.drop(self.states, pinned)
 end
 
 --- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }; and

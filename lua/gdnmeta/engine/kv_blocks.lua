@@ -5,6 +5,7 @@ local lib = require "gdnmeta.native"
 local status_message = require "gdnmeta.builder.status_message"
 
 local config_t = ffi.typeof "gdn_kv_config"
+local int32s = ffi.typeof "int32_t[?]"
 local out_t = ffi.typeof "gdn_kv *[1]"
 
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
@@ -28,6 +29,27 @@ function KvBlocks:free() return lib.gdn_kv_available(self.kv) end
 function KvBlocks:held(table_row) return lib.gdn_kv_sole(self.kv, table_row) end
 
 function KvBlocks:extend(table_row, columns) must(lib.gdn_kv_extend(self.kv, table_row, columns)) end
+
+--- The first n blocks of a list, for an empty row.
+function KvBlocks:share(table_row, list, n)
+  local array = int32s(n)
+  for k = 1, n do array[k - 1] = list[k] end
+  must(lib.gdn_kv_share(self.kv, table_row, array, n))
+end
+jit.off(KvBlocks.share)
+
+---@return integer
+function KvBlocks:block(table_row, column)
+  return lib.gdn_kv_table(self.kv)[table_row * self.columns + column]
+end
+
+--- The first n blocks of a row as a list.
+---@return integer[]
+function KvBlocks:list(table_row, n)
+  local list = {}
+  for column = 0, n - 1 do list[column + 1] = self:block(table_row, column) end
+  return list
+end
 
 function KvBlocks:clear(table_row) must(lib.gdn_kv_clear(self.kv, table_row)) end
 

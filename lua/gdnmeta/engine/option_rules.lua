@@ -4,6 +4,7 @@ local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local schema = require "gdnmeta.native.schema"
 local buckets = require "gdnmeta.engine.decide.buckets"
+local prompt_identity = require "gdnmeta.engine.prompt_identity"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 
 local config_t = ffi.typeof "gdn_config"
@@ -175,7 +176,7 @@ function M.problem(o)
   if problem then return problem end
   o.config = config_of(o.builder)
   return second_problem(o) or limits_problem(o) or mode_problem(o) or buckets_problem(o)
-    or sizes_problem(o)
+    or sizes_problem(o) or prompt_identity.problem(o)
 end
 
 return M

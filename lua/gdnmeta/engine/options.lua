@@ -17,6 +17,7 @@ local DOMAINS = {
   kv_tokens = integer(1, INT32_MAX),
   kv_blocks = integer(1, INT32_MAX),
   kv_block_size = integer(1, INT32_MAX),
+  hash_block_size = integer(1, 2 ^ 20),
   kv_watermark = number(0, 1),
   kv_headroom = integer(0, INT32_MAX),
   preempt_limit = integer(0, INT32_MAX),

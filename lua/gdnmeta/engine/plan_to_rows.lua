@@ -19,6 +19,7 @@ local function block_of(e) return e.align and e.block or huge end
 local function write_decodes(e, step, speculative)
   local plan, r, block, on_device = e.plan, e.requests, block_of(e), e.reads_accepted
   local decodes, drafted, next_drafts = plan.decodes, plan.drafts, e.default_drafts
+  local spare = e.states.spare
   local all = speculative and not e.in_buckets and 1 or 0
   for row = 0, plan.num_decodes - 1 do
     local i, drafts = decodes[row], drafted[row]
@@ -27,7 +28,8 @@ local function write_decodes(e, step, speculative)
     local column = floor((ends - 1) / block)
     step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, n * spec - 1
     step.last_accepted[row], step.prompt_done[row] = r.accepted[i], 1
-    step.table_row[row], step.read_column[row] = r.table_row[i], on_device and READ_DEFAULT or read
+    step.table_row[row] = r.table_row[i]
+    step.read_column[row] = on_device and read ~= spare and READ_DEFAULT or read
     step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
     step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], 1, drafts
     step.accepted_drafts[row], step.stop[row], step.next_drafts[row] = 0, 0, next_drafts
@@ -47,14 +49,15 @@ local function write_chunk(e, step, row, i, n, block)
   step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, -1
   step.last_accepted[row], step.prompt_done[row] = r.accepted[i], computed >= r.prompt[i] and 1 or 0
   step.table_row[row] = r.table_row[i]
-  step.read_column[row] = e.reads_accepted and computed > 0 and READ_DEFAULT or read
+  local is_default = e.reads_accepted and computed > 0 and read ~= e.states.spare
+  step.read_column[row] = is_default and READ_DEFAULT or read
   step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
   step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], samples, 0
   step.accepted_drafts[row], step.stop[row], step.next_drafts[row] = 0, 0, e.default_drafts
   step.ids[row + 1] = r.id[i]
   r.computed[i], r.flight[i], r.ahead[i] = ends, r.flight[i] + 1, r.ahead[i] + n
   r.pending[i], r.placeholders[i] = r.pending[i] + samples, r.placeholders[i] + samples
-  r.read_before[i], r.read_column[i] = read, column
+  r.read_before[i], r.read_column[i], r.accepted[i] = read, column, 1
 end
 
 -- I12. Places in the order of a batch, after the decodes: stretches of text that a preempted request computes
@@ -94,11 +97,13 @@ local function sums(e, step)
   return drafts + before > 0
 end
 
--- The device's accepted counts stand by table row, whatever the order of the batch.
-local function index_accepted(step)
+-- The device's accepted counts stand by table row, whatever the order of the batch. Of a source it knows
+-- nothing.
+local function index_accepted(e, step)
   local rows = step.rows
   for row = 0, step.num_rows - 1 do
-    rows.seq_index[row], rows.accepted_index[row] = -1, step.table_row[row]
+    local is_sourced = step.read_column[row] >= 0 and step.read_column[row] == e.states.spare
+    rows.seq_index[row], rows.accepted_index[row] = -1, is_sourced and -1 or step.table_row[row]
   end
   rows.indexed = 1
 end
@@ -109,7 +114,7 @@ function M.write(e, step)
   write_decodes(e, step, sums(e, step))
   if e.plan.num_chunks > 0 then write_chunks(e, step) end
   cut()
-  if e.device_accepted then index_accepted(step) end
+  if e.device_accepted then index_accepted(e, step) end
   pad_step.pad(e, step)
   rows.num_rows, rows.padded_rows, rows.padded_tokens = step.num_rows, step.padded_rows, step.padded_tokens
 end

@@ -15,7 +15,7 @@ local INTEGERS = {
   "max_tokens",   -- tokens to emit at most
   "known",        -- tokens whose value is known: prompt and output
   "computed",     -- tokens whose state exists once every step in flight is complete with all drafts accepted
-  "cached",       -- tokens of the checkpoint it started from; 0: none
+  "cached",       -- tokens of the source that it starts from; 0: none
   "drafts",       -- proposed for the next step
   "accepted",     -- tokens that the last step emitted, 1 when that step drafted nothing
   "speculative",  -- steps with a speculative row of it, since it was submitted or preempted last
@@ -30,6 +30,14 @@ local INTEGERS = {
   "first_column", -- lowest column of the table row that may hold a block
   "last_column",  -- highest
   "kv_blocks",    -- attention-cache blocks it holds
+  "kv_shared",    -- whole blocks of the source that it begins with, which it shares
+  "node",         -- of the cache's index, whose path it has made and keeps while it runs; 0: none
+  "num_ids",      -- full blocks of its prompt whose ids are known
+  "junction",     -- tokens where other prompts that are known part from its own; 0: nowhere
+  "keep_at",      -- tokens where a chunk in flight or planned ends, and leaves a state for others; 0: nowhere
+  "kept",         -- such tokens, whose state was moved to the spare column
+  "matched",      -- version of the cache that it was looked for in
+  "sourced",      -- 1: it reads the spare column next, or a step in flight does
   "slots_coming", "kv_coming", -- what comes back once no step in flight names it any more
   "preemptions",
   "user", "class", -- numbers of names
@@ -99,7 +107,7 @@ function Requests:outdate(i) self.epoch[i] = self.epoch[i] + 1 end
 --- Its number may be given to another request from now on.
 ---@param i integer
 function Requests:put(i)
-  self.id[i], self.checkpoint[i] = nil, nil
+  self.id[i], self.checkpoint[i], self.ids[i] = nil, nil, nil
   self.state[i] = M.FREE
   self.free[#self.free + 1] = i
 end
@@ -112,8 +120,8 @@ end
 
 ---@param capacity integer to begin with
 function M.new(capacity)
-  local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {} },
-                            Requests)
+  local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {},
+                              ids = {} }, Requests)
   grow(self, capacity)
   return self
 end

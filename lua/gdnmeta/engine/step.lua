@@ -33,6 +33,7 @@ local int32s = ffi.typeof "int32_t[?]"
 ---@field drafts ffi.cdata* int32 [num_rows] drafts among query_len; -1: not speculative
 ---@field samples ffi.cdata* int32 [num_rows] 1 where the row yields a token
 ---@field ids any[] of the rows' requests, from 1
+---@field kv_copies table[] { from =, to = } blocks of attention cache to copy before the step runs
 ---@field admitted any[] ids
 ---@field preempted any[] ids
 ---@field rejected any[] ids
@@ -66,7 +67,7 @@ function Step:__tostring()
     self.fallback and ", fallback" or "")
 end
 
-local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished" }
+local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished", "kv_copies" }
 
 -- Lists are cleared only where something is in them: most steps bring no news. Those of a step that was
 -- not built were never reported: they go into the next one's.

@@ -5,9 +5,11 @@ local commit_plan = require "gdnmeta.engine.commit_plan"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
 local requests = require "gdnmeta.engine.requests"
+local sources = require "gdnmeta.engine.sources"
+local prompt_identity = require "gdnmeta.engine.prompt_identity"
 
 local EINVAL, ECAP, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_ENOMEM)
-local min, ceil = math.min, math.ceil
+local min, ceil, floor = math.min, math.ceil, math.floor
 local INT32_MAX = args.INT32_MAX
 
 local M = {}
@@ -37,6 +39,12 @@ local FIELDS = {
   tpot = { nil, seconds },
   deadline = { nil, seconds },
   checkpoint = { nil, of_type("table", "what engine:checkpoint() gave") },
+  blocks = { nil, of_type("table", "a list of ids") },
+  tokens = { nil, where(function(value) return type(value) == "table" or type(value) == "cdata" end,
+                        "a list or an array of tokens") },
+  salt = { nil, name },
+  computed = { nil, domains.integer(1, INT32_MAX, "an integer >= 1") },
+  slot = { nil, of_type("table", "what engine:export() or engine:receive() gave") },
 }
 
 --- A copy of the arguments, or what is wrong with them.
@@ -58,28 +66,56 @@ local function too_large(e, request)
     return ("has up to %d tokens, want at most %d (max_num_batched_tokens, without chunks)"):format(
       longest, e.max_num_batched_tokens)
   end
-  local blocks = ceil(min(longest + e.num_spec, limit - 1) / states.kv_block)
-  if states.limited and blocks > states.total_kv - e.plan.watermark then
-    return ("needs %d blocks of attention cache, want at most %d"):format(blocks,
-                                                                         states.total_kv - e.plan.watermark)
+  local source = states.kv and e.checkpoints[request.checkpoint or request.slot]
+  local shared = source and floor(source.tokens / states.kv_block) or 0
+  local blocks = ceil(min(longest + e.num_spec, limit - 1) / states.kv_block) - shared
+  local most = states.total_kv - e.plan.watermark - states.kv_pins.n
+  if states.limited and blocks > most then
+    return ("needs %d blocks of attention cache, want at most %d"):format(blocks, most)
   end
 end
 
-local function checkpoint_problem(e, request)
-  local pinned, states = e.checkpoints[request.checkpoint], e.states
-  if not states.align then return "checkpoint wants mamba_cache_mode align" end
-  if not pinned then return "checkpoint: want what checkpoint() of this engine gave" end
-  if pinned.tokens >= request.prompt_tokens then
-    return ("checkpoint.tokens = %d, want less than prompt_tokens = %d"):format(pinned.tokens,
+local function source_problem(e, request, field)
+  local source, states = e.checkpoints[request[field]], e.states
+  if field == "checkpoint" and not states.align then return "checkpoint wants mamba_cache_mode align" end
+  if not source then
+    local method = field == "checkpoint" and "checkpoint()" or "receive() or export()"
+    return ("%s: want what %s of this engine gave"):format(field, method)
+  end
+  if source.tokens >= request.prompt_tokens then
+    return ("%s.tokens = %d, want less than prompt_tokens = %d"):format(field, source.tokens,
         request.prompt_tokens)
   end
   for group = 0, states.groups - 1 do
-    local slot = pinned.slots[group + 1]
+    local slot = source.slots[group + 1]
     if lib.gdn_slots_holders(states.pools, group, slot) < 1
-      or lib.gdn_slots_generation(states.pools, group, slot) ~= pinned.generations[group + 1] then
-      return ("checkpoint.slots[%d] = %d, want a slot that is still held"):format(group + 1, slot)
+      or lib.gdn_slots_generation(states.pools, group, slot) ~= source.generations[group + 1] then
+      return ("%s.slots[%d] = %d, want a slot that is still held"):format(field, group + 1, slot)
     end
   end
+end
+
+-- computed and slot come together, and say the same.
+local function arrival_problem(e, request)
+  local slot, computed = request.slot, request.computed
+  if not slot then return "computed wants slot, what engine:receive() gave" end
+  if request.checkpoint then return "checkpoint and slot, want one of them" end
+  local source = e.checkpoints[slot]
+  if computed and source and computed ~= source.tokens then
+    return ("computed = %d, want slot.tokens = %d"):format(computed, source.tokens)
+  end
+  if source and e.states.spare < 0 and not (e.states.align and source.tokens % e.states.block == 0) then
+    return sources.no_column(e)
+  end
+  return source_problem(e, request, "slot")
+end
+
+-- Reads the ids of its blocks, too.
+local function identity_problem(e, request)
+  if not e.prefix then return "blocks and tokens want the engine's option hash_block_size" end
+  local ids, n = prompt_identity.read(request, e.prefix.size)
+  if not ids then return n end
+  request.ids, request.num_ids = ids, n
 end
 
 --- What stands against the request in this engine.
@@ -88,15 +124,11 @@ function M.refusal(e, request)
   if e.requests.index[request.id] then return ("id %s is in use"):format(args.show(request.id)), EINVAL end
   local problem = too_large(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
-  problem = request.checkpoint and checkpoint_problem(e, request)
+  problem = (request.blocks or request.tokens) and identity_problem(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
-end
-
-local function share(e, pinned)
-  for group = 0, e.states.groups - 1 do
-    lib.gdn_slots_share(e.states.pools, group, pinned.slots[group + 1])
-  end
-  return pinned
+  problem = request.checkpoint and source_problem(e, request, "checkpoint")
+    or (request.slot or request.computed) and arrival_problem(e, request)
+  if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
 end
 
 --- A request that has passed all of the above.
@@ -121,12 +153,12 @@ function M.add(e, request)
   local arrival = request.arrival or e.now
   local ttft = request.ttft or e.ttft
   r.prompt[i], r.max_tokens[i], r.known[i] = request.prompt_tokens, request.max_tokens, request.prompt_tokens
-  r.cached[i] = 0
-  if request.checkpoint then
-    r.checkpoint[i] = share(e, e.checkpoints[request.checkpoint])
-    r.cached[i] = r.checkpoint[i].tokens
-  end
-  r.computed[i], r.drafts[i], r.speculative[i], r.preemptions[i] = r.cached[i], 0, 0, 0
+  r.cached[i], r.computed[i], r.kv_shared[i], r.kv_blocks[i], r.sourced[i] = 0, 0, 0, 0, 0
+  local given = request.checkpoint or request.slot
+  r.ids[i], r.num_ids[i] = request.ids, request.num_ids or 0
+  r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i] = 0, 0, 0, -1, 0
+  if given then sources.give(e, i, e.checkpoints[given]) end
+  r.drafts[i], r.speculative[i], r.preemptions[i] = 0, 0, 0
   r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.slots_coming[i], r.kv_coming[i] = 0, 0, 0, 0, 0
   r.parked[i], r.yielded[i], r.yields[i], r.held[i], r.allowed[i] = 0, 0, 0, 0, 0
@@ -144,10 +176,8 @@ end
 --- The host has heard the last of it: the id and the names are free, and the number too, unless a step
 --- in flight names it.
 function M.forget(e, i)
-  local r, checkpoint = e.requests, e.requests.checkpoint[i]
-  for group = 0, checkpoint and e.states.groups - 1 or -1 do
-    lib.gdn_slots_drop(e.states.pools, group, checkpoint.slots[group + 1])
-  end
+  local r, source = e.requests, e.requests.checkpoint[i]
+  if source then sources.drop(e.states, source) end
   r.checkpoint[i] = nil
   e.users:drop(r.user[i])
   e.classes:drop(r.class[i])
@@ -171,8 +201,8 @@ function M.cancel(e, i)
   e.stats.cancelled = e.stats.cancelled + 1
 end
 
---- The state at the block boundary where a request stands, if it does: { tokens, slots, generations }.
----@return table|nil checkpoint, string? problem
+--- The state at the block boundary where a request stands, if it does: a source.
+---@return table|nil source with one holder, string? problem
 function M.pin(e, i)
   local r, states = e.requests, e.states
   if not states.align then return nil, "wants mamba_cache_mode align" end
@@ -183,14 +213,10 @@ function M.pin(e, i)
     return nil, ("stands at %d tokens, want the end of a prompt chunk on a multiple of %d"):format(tokens,
         states.block)
   end
-  local pinned = { tokens = tokens, slots = {}, generations = {} }
-  for group = 0, states.groups - 1 do
-    local slot = states.tables[group][r.table_row[i] * states.width + column]
-    lib.gdn_slots_share(states.pools, group, slot)
-    pinned.slots[group + 1] = slot
-    pinned.generations[group + 1] = lib.gdn_slots_generation(states.pools, group, slot)
-  end
-  return pinned
+  local source = sources.of(e, i, tokens, column)
+  local problem = sources.crowded(e, source.slots, source.kv)
+  if problem then return nil, problem end
+  return sources.hold(states, source)
 end
 
 return M

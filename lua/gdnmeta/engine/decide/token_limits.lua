@@ -44,10 +44,11 @@ local function last_boundary(self, known)
 end
 
 -- Mode align: chunks end on block boundaries, so that a block's state is the state at its end. From the
--- last boundary on the rest may be cut anywhere.
+-- last boundary on the rest may be cut anywhere, and so may what a source has left of a block.
 local function align(self, computed, known, n)
   local block, last = self.block, last_boundary(self, known)
   if computed >= last then return n end
+  if computed % block ~= 0 then return min(n, block - computed % block) end
   return floor(min(n, last - computed) / block) * block
 end
 
@@ -63,6 +64,10 @@ function TokenLimits:chunk(i, wanted, tokens_left)
     return rest
   end
   n = min(n, self.limit, tokens_left)
+  if self.prefix then
+    local cut = self.prefix:next_cut(i)
+    if cut > 0 then n = min(n, cut - computed) end
+  end
   if n <= 0 then return 0, "budget" end
   if not self.align then return n end
   n = align(self, computed, known, n)
@@ -77,6 +82,7 @@ function TokenLimits:least(i)
   local computed, known = r.computed[i], r.known[i]
   if not self.chunked then return known - computed end
   local last = self.align and last_boundary(self, known) or 0
+  if computed % self.block ~= 0 then return 1 end
   return max(min(self.block, last - computed), 1)
 end
 

@@ -35,6 +35,9 @@ local function chunk_problem(e, i, n)
   local block = limits.block
   local last = max((floor(known / block) - (e.num_spec > 0 and 1 or 0)) * block, 0)
   local ends = computed + n
+  if computed < last and computed % block ~= 0 then -- begun by a source
+    return ends > computed - computed % block + block and "I11" or nil, block - computed % block
+  end
   if computed < last and (ends > last or n % block ~= 0) then
     return "I11", last - computed
   end

@@ -1,0 +1,215 @@
+-- States that requests begin with: of tokens that are computed already, a slot a group and, where the engine
+-- owns them, blocks of attention cache. A source is shared and never written: a request whose state it is
+-- moves on to fresh slots, and reads it once more in its next step.
+-- { tokens, accepted, slots, generations, kv }: accepted is what a reader's row says of it (the shift of its
+-- conv window), slots and generations have one a group, from 1 on, kv the blocks of its tokens or nil.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local requests = require "gdnmeta.engine.requests"
+
+local ceil, floor, min = math.ceil, math.floor, math.min
+local int32s = ffi.typeof "int32_t[?]"
+
+jit.off(true, true) -- no step path; and allocations are not to be sunk
+
+local M = {}
+
+local function as_array(list)
+  local array = int32s(#list)
+  for n, value in ipairs(list) do array[n - 1] = value end
+  return array
+end
+
+local function must(status)
+  if status ~= 0 then
+    error("gdnmeta.engine: internal: sources " .. ffi.string(lib.gdn_strstatus(status)), 0)
+  end
+end
+
+-- How many holders each slot or block has among sources, and how many have any.
+local function count(pins, list, by)
+  for _, number in ipairs(list) do
+    local before = pins[number] or 0
+    local after = before + by
+    pins[number] = after > 0 and after or nil
+    if before == 0 then pins.n = pins.n + 1 elseif after == 0 then pins.n = pins.n - 1 end
+  end
+end
+
+local function count_all(states, source, by)
+  for group, slot in ipairs(source.slots) do count(states.pins[group], { slot }, by) end
+  if source.kv then count(states.kv_pins, source.kv, by) end
+end
+
+--- One holder more.
+function M.hold(states, source)
+  for group, slot in ipairs(source.slots) do must(lib.gdn_slots_share(states.pools, group - 1, slot)) end
+  if source.kv then must(lib.gdn_kv_hold(states.kv.kv, as_array(source.kv), #source.kv)) end
+  count_all(states, source, 1)
+  return source
+end
+
+--- One less.
+function M.drop(states, source)
+  count_all(states, source, -1)
+  for group, slot in ipairs(source.slots) do must(lib.gdn_slots_drop(states.pools, group - 1, slot)) end
+  if source.node then states.prefix:unlock(source.node) end
+  if source.kv then
+    must(lib.gdn_kv_drop(states.kv.kv, as_array(source.kv), #source.kv))
+    states.free_kv = states.kv:free()
+  end
+end
+
+-- The most blocks that a live request may need beyond those that it shares.
+local function largest_need(e)
+  local r, most = e.requests, 0
+  for _, i in pairs(r.index) do
+    local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
+    most = math.max(most, ceil(longest / e.states.kv_block) - r.kv_shared[i])
+  end
+  return most
+end
+
+-- How many numbers of the list no source holds yet.
+local function fresh(pins, list)
+  local n = 0
+  for _, number in ipairs(list) do
+    if not pins[number] then n = n + 1 end
+  end
+  return n
+end
+
+--- F10: what is kept must leave room for any one request to run alone. slots: a list a group, or how many.
+---@return string|nil problem
+function M.crowded(e, slots, kv)
+  local states = e.states
+  for group = 1, states.groups do
+    local added = type(slots) == "number" and slots or fresh(states.pins[group], { slots[group] })
+    local left = e.config.num_slots[group - 1] - 1 - states.pins[group].n - added
+    if left < states.least_slots then
+      return ("leaves %d slots of group %d to requests, want at least %d: others are kept"):format(
+        left, group - 1, states.least_slots)
+    end
+  end
+  if not states.kv then return nil end
+  local added = type(kv) == "number" and kv or fresh(states.kv_pins, kv)
+  local left, need = states.total_kv - e.plan.watermark - states.kv_pins.n - added, largest_need(e)
+  if left < need then
+    return ("leaves %d blocks of attention cache to requests, want at least %d: others are kept"):format(
+      left, need)
+  end
+end
+
+--- Why no source can be read that ends within a block.
+function M.no_column(e)
+  return ("wants a free column of the state tables: max_blocks_per_row = %d, want at least %d"):format(
+    e.states.width, e.states.width + 1)
+end
+
+--- Where the state of a request's sure tokens lies, unless a step in flight overwrites it.
+---@return integer|nil tokens, integer|string column or the problem
+function M.where(e, i)
+  local r, states = e.requests, e.states
+  if r.state[i] ~= requests.RUNNING then return nil, "does not run" end
+  local tokens = r.computed[i] - r.ahead[i]
+  if tokens < 1 and r.flight[i] > 0 then return nil, "has a step in flight, complete it first" end
+  if tokens < 1 then return nil, "has no tokens computed" end
+  if r.flight[i] == 0 then return tokens, r.read_column[i] end
+  local column = r.read_before[i]
+  if r.flight[i] > 1 or not states.align or tokens % states.block ~= 0
+    or column ~= tokens / states.block - 1 then
+    return nil, "has a step in flight, complete it first"
+  end
+  return tokens, column
+end
+
+--- A running request's state as a source that nothing holds yet.
+function M.of(e, i, tokens, column)
+  local r, states = e.requests, e.states
+  local at = r.table_row[i] * states.width + column
+  local source = { tokens = tokens, accepted = r.flight[i] == 0 and r.accepted[i] or 1, slots = {},
+                   generations = {} }
+  for group = 0, states.groups - 1 do
+    local slot = states.tables[group][at]
+    source.slots[group + 1] = slot
+    source.generations[group + 1] = lib.gdn_slots_generation(states.pools, group, slot)
+  end
+  if states.kv then
+    source.kv = states.kv:list(r.table_row[i], ceil(tokens / states.kv_block))
+  end
+  return source
+end
+
+--- Would the request's next step write the slots of its state?
+---@return boolean
+function M.overwrites(e, i, tokens, column)
+  local r, states = e.requests, e.states
+  if column == states.spare then return false end
+  return not states.align or r.flight[i] == 0 and floor(tokens / states.block) <= column
+end
+
+--- Keep a running request's state: the request moves on to fresh slots where it would overwrite it.
+---@return table|nil source with one holder, string? problem
+function M.keep(e, i)
+  local tokens, column = M.where(e, i)
+  if not tokens then return nil, column end
+  local states, source = e.states, M.of(e, i, tokens, column)
+  local problem = M.crowded(e, source.slots, source.kv)
+  if problem then return nil, problem end
+  if M.overwrites(e, i, tokens, column) then
+    if states.spare < 0 then return nil, M.no_column(e) end
+    if not states.align and states:free_slots() < 1 then
+      return nil, "finds no free state slot to move on to"
+    end
+  end
+  M.hold(states, source)
+  if M.overwrites(e, i, tokens, column) then states:move_on(i, column) end
+  return source
+end
+
+--- A source that a host is to fill: fresh slots and blocks for so many tokens.
+---@return table|nil source with one holder, string? problem
+function M.reserve(e, tokens)
+  local states = e.states
+  local blocks = states.kv and ceil(tokens / states.kv_block) or 0
+  local problem = M.crowded(e, 1, blocks)
+  if problem then return nil, problem end
+  if states:free_slots() < 1 then return nil, "finds no free state slot" end
+  if blocks > states.free_kv then return nil, "finds too few free blocks of attention cache" end
+  local source = { tokens = tokens, accepted = 1, slots = {}, generations = {} }
+  local out = int32s(math.max(blocks, 1))
+  for group = 0, states.groups - 1 do
+    must(lib.gdn_slots_take(states.pools, group, 1, 0, out))
+    source.slots[group + 1] = out[0]
+    source.generations[group + 1] = lib.gdn_slots_generation(states.pools, group, out[0])
+  end
+  if states.kv then
+    must(lib.gdn_kv_take(states.kv.kv, blocks, out))
+    source.kv = {}
+    for n = 1, blocks do source.kv[n] = out[n - 1] end
+    states.free_kv = states.kv:free()
+  end
+  count_all(states, source, 1)
+  return source
+end
+
+--- What a host sees of a source, and what stands for it: the host's own table proves nothing.
+function M.show(e, source)
+  local shown = { tokens = source.tokens, slots = {}, generations = {} }
+  for group, slot in ipairs(source.slots) do
+    shown.slots[group], shown.generations[group] = slot, source.generations[group]
+  end
+  if source.kv then shown.kv_blocks = { unpack(source.kv) } end
+  e.checkpoints[shown], e.pinned[shown] = source, source
+  return shown
+end
+
+--- Request i begins with a source, which it holds for itself until it is gone.
+function M.give(e, i, source)
+  local r, states = e.requests, e.states
+  r.checkpoint[i] = M.hold(states, source)
+  r.cached[i], r.computed[i] = source.tokens, source.tokens
+  r.kv_shared[i] = states.kv and floor(source.tokens / states.kv_block) or 0
+end
+
+return M

@@ -1,0 +1,86 @@
+-- Where a request reads a state that is not its own: a column of its table row that no sequence reaches.
+-- Parts of the object of cache.lua.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+
+local floor = math.floor
+local BELOW_ALL = -math.huge
+
+local function must(status)
+  if status ~= 0 then
+    error("gdnmeta.engine: internal: slots " .. ffi.string(lib.gdn_strstatus(status)), 0)
+  end
+end
+
+local States = {}
+
+-- The column of a table row where a source is read: that of its block where it ends with one, else the spare.
+local function source_column(self, source)
+  local column = source.tokens / self.block - 1
+  return self.align and column % 1 == 0 and column or self.spare
+end
+
+--- A request that comes in begins with the source.
+function States:read_source(i, source)
+  local r, base, column = self.requests, self.requests.table_row[i] * self.width, source_column(self, source)
+  for group = 0, self.groups - 1 do
+    must(lib.gdn_slots_share(self.pools, group, source.slots[group + 1]))
+    self.tables[group][base + column] = source.slots[group + 1]
+  end
+  r.read_column[i], r.accepted[i] = column, source.accepted
+  if column == self.spare then
+    r.sourced[i], self.num_sourced = 1, self.num_sourced + 1
+  else
+    r.first_column[i], r.last_column[i] = column, column
+  end
+end
+
+--- Whole blocks are shared. Of one that the source has begun the request gets a copy, which the host makes.
+function States:share_blocks(i, source, copies)
+  local r, kv, whole = self.requests, self.kv, self.requests.kv_shared[i]
+  kv:share(r.table_row[i], source.kv, whole)
+  if whole < #source.kv then
+    kv:extend(r.table_row[i], whole + 1)
+    copies[#copies + 1] = { from = source.kv[whole + 1], to = kv:block(r.table_row[i], whole) }
+    self.free_kv = kv:free()
+  end
+  r.kv_blocks[i], r.kv_reserved_to[i] = #source.kv, #source.kv * self.kv_block
+end
+
+--- The state in a column is somebody else's, too, from now on: the request reads it in the spare column, and
+--- its next step writes fresh slots. Mode none has those at once, align when the step is planned.
+function States:move_on(i, column)
+  local r, base = self.requests, self.requests.table_row[i] * self.width
+  for group = 0, self.groups - 1 do
+    local cells = self.tables[group]
+    cells[base + self.spare] = cells[base + column]
+    cells[base + column] = 0
+    if not self.align then must(lib.gdn_slots_take(self.pools, group, 1, i, cells + base + column)) end
+  end
+  r.read_column[i], r.sourced[i], self.num_sourced = self.spare, 1, self.num_sourced + 1
+  if self.align then r.slots_from[i], r.slots_to[i] = BELOW_ALL, BELOW_ALL end
+end
+
+--- The step that read the spare column is complete.
+function States:drop_source(i)
+  local r = self.requests
+  local at = r.table_row[i] * self.width + self.spare
+  for group = 0, self.groups - 1 do
+    local cells = self.tables[group]
+    must(lib.gdn_slots_drop(self.pools, group, cells[at]))
+    cells[at] = 0
+  end
+  r.sourced[i], self.num_sourced = 0, self.num_sourced - 1
+end
+
+--- The column where sources are read: the last, where no sequence reaches it. And the slots of a group that
+--- one request alone may need.
+---@param o table options of the engine
+function States:fit(o)
+  local last, spec = self.width - 1, self.per_request - 1
+  local reached = self.align and floor((o.max_model_len - 2) / self.block) + spec or spec
+  self.spare = last > reached and last or -1
+  self.least_slots = self.align and spec + 2 + (o.async and 2 or 0) or spec + 1
+end
+
+return States

@@ -1,0 +1,106 @@
+-- The state cache of an engine: what is found, what is refused, and that it never stands in the way.
+local serve = require "spec.support.run_engine"
+
+local EINVAL = -1
+local request = serve.request
+
+local function engine(options, builder)
+  local e = { hash_block_size = 4, max_model_len = 200 }
+  for name, value in pairs(options or {}) do e[name] = value end
+  local b = { max_blocks_per_row = 2, num_slots = 12 }
+  for name, value in pairs(builder or {}) do b[name] = value end
+  return serve.engine("fcfs", e, b)
+end
+
+local function ids(from, n)
+  local list = {}
+  for k = 1, n do list[k] = from + k end
+  return list
+end
+
+local function tokens_computed(e, given)
+  local before = e.stats.scheduled
+  assert(e:submit(given))
+  serve.run(e)
+  return e.stats.scheduled - before
+end
+
+describe("A state cache", function()
+  it("computes what is new of a prompt, at least its last token", function()
+    local e = engine()
+    local function prompt(id, n, blocks)
+      return request(id, { prompt_tokens = n, max_tokens = 1, blocks = blocks })
+    end
+    assert.are.equal(18, tokens_computed(e, prompt(1, 18, ids(0, 4))))
+    assert.are.equal(2, tokens_computed(e, prompt(2, 18, ids(0, 4))))
+    assert.are.equal(6, tokens_computed(e, prompt(3, 22, ids(0, 5)))) -- and leaves a state at 20
+    assert.are.equal(4, tokens_computed(e, prompt(4, 20, ids(0, 5)))) -- not the state at 20: a token is left
+    assert.are.equal(18, tokens_computed(e, prompt(5, 18, ids(100, 4))))
+    -- The first that parts from known prompts finds no state, and leaves one there for the next.
+    assert.are.equal(18, tokens_computed(e, prompt(6, 18, { 1, 2, 201, 202 })))
+    assert.are.equal(10, tokens_computed(e, prompt(7, 18, { 1, 2, 301, 302 })))
+    assert.are.same({ 4, 16 + 16 + 16 + 8 }, { e.stats.hits, e.stats.cached_tokens })
+    e:close()
+  end)
+
+  it("tells tenants apart by their salt, and takes tokens for ids", function()
+    local e = engine()
+    local text = ids(1000, 18)
+    local function prompt(id, salt)
+      return request(id, { prompt_tokens = 18, max_tokens = 1, tokens = text, salt = salt })
+    end
+    assert.are.equal(18, tokens_computed(e, prompt(1, "a")))
+    assert.are.equal(18, tokens_computed(e, prompt(2, "b")))
+    assert.are.equal(2, tokens_computed(e, prompt(3, "a")))
+    e:close()
+  end)
+
+  it("gives way where requests need its slots and blocks", function()
+    local e = engine({ kv_blocks = 30, kv_block_size = 4, kv_headroom = 64 }, { num_slots = 7 })
+    for id = 1, 30 do
+      assert(e:submit(request(id, { prompt_tokens = 40, max_tokens = 8, blocks = ids(id * 100, 10) })))
+    end
+    local seen = serve.run(e)
+    for id = 1, 30 do assert.is_truthy(seen.finished[id]) end
+    assert.are.equal(0, e.stats.preemptions)
+    e:close()
+  end)
+
+  it("resumes a preempted request from the state that it left", function()
+    local e = engine({ kv_blocks = 20, kv_block_size = 4 })
+    assert(e:submit(request(1, { prompt_tokens = 21, max_tokens = 30, blocks = ids(0, 5) })))
+    assert(e:submit(request(2, { prompt_tokens = 21, max_tokens = 30, blocks = ids(100, 5) })))
+    serve.run(e)
+    assert.is_true(e.stats.preemptions > 0)
+    assert.is_true(e.stats.hits > 0)
+    e:close()
+  end)
+
+  it("refuses ids that do not fit, and engines that cannot have it", function()
+    local e = engine()
+    local function refusal(fields)
+      fields.prompt_tokens = 18
+      return { e:submit(request("a", fields)) }
+    end
+    assert.are.same({ nil, "request a: blocks has 3 elements, want 4, one for each full block of 4 tokens",
+                      EINVAL }, refusal { blocks = ids(0, 3) })
+    assert.are.same({ nil, "request a: blocks has 5 elements, want at most 4", EINVAL },
+                    refusal { blocks = ids(0, 5) })
+    assert.are.same({ nil, "request a: blocks[2] = -1, want an integer below 2^53 or a string", EINVAL },
+                    refusal { blocks = { 1, -1, 2, 3 } })
+    assert.are.same({ nil, "request a: blocks and tokens, want one of them", EINVAL },
+                    refusal { blocks = ids(0, 4), tokens = ids(0, 18) })
+    assert.are.same({ nil, "request a: tokens has 2 full blocks, want the 4 of prompt_tokens = 18", EINVAL },
+                    refusal { tokens = ids(0, 8) })
+    e:close()
+    e = serve.engine "fcfs"
+    assert.are.same({ nil, "request a: blocks and tokens want the engine's option hash_block_size", EINVAL },
+                    { e:submit(request("a", { blocks = {} })) })
+    e:close()
+    assert.has_error(function() engine(nil, { max_blocks_per_row = 1 }) end,
+                     "gdnmeta.engine: hash_block_size wants a free column of the state tables: "
+                     .. "max_blocks_per_row = 1, want at least 2")
+    assert.has_error(function() engine { kv_blocks = 40, kv_block_size = 3 } end,
+                     "gdnmeta.engine: hash_block_size = 4, want a multiple of kv_block_size = 3")
+  end)
+end)
