@@ -130,6 +130,10 @@ class Rows(unittest.TestCase):
             ):
                 with self.assertRaises(reason):
                     batch.set(**prompt, **given)
+                with self.assertRaises(reason):  # blocks as well are as they were
+                    batch.set(query_len=[100], seq_len=[100], blocks=[[9]],
+                              **{name: value[1:] or [1, 2] for name, value in given.items()})
+                self.assertEqual(batch.rows.blocks[0, 0, 0], 5)
             with self.assertRaises(gdnmeta.Error):
                 batch.set(**prompt, checkpoint_len=[0, 100], checkpoint_slot=[0, 50])
                 builder.build(batch)

@@ -9,6 +9,15 @@ local M = {}
 
 M.SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" }
 
+-- Every play has an engine and layers of its own, and so traces of its own: with LuaJIT's usual room they
+-- would be thrown away all the time, which now and then ends in no code at all, fifty times slower.
+function M.more_traces() jit.opt.start("maxtrace=20000", "maxmcode=32768") end
+
+function M.usual_traces()
+  jit.opt.start("maxtrace=1000", "maxmcode=512")
+  jit.flush()
+end
+
 function M.first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
 
 -- Schedules that no policy of sense would make.
@@ -77,6 +86,18 @@ function M.each_case(cases, body)
     if random(3) == 1 then M.lengthen(c) end
     body(c, ("GDN_SEED=%d"):format(case))
   end
+end
+
+--- Random configurations, each played right: body(c, where) plays one and returns what M.run does. Sums of
+--- the stats named must come to more than 0, or the cases prove little.
+function M.all_right(cases, names, body)
+  local sums = {}
+  M.each_case(cases, function(c, where)
+    local ok, message, stats = body(c, where)
+    assert(ok, message)
+    for _, name in ipairs(names) do sums[name] = (sums[name] or 0) + stats[name] end
+  end)
+  for _, name in ipairs(names) do assert(sums[name] > 0 or cases < 20, name .. " never happened") end
 end
 
 --- Options for upstream's rules, which describe the same steps to the same layer: it then reads column 0, or

@@ -1,4 +1,7 @@
 -- Puts one wrong element into one tensor of one step, and takes it back when the layer has run.
+local layer_play = require "spec.support.layer_play"
+local play = require "spec.support.random_traffic"
+
 local M = {}
 
 -- The step as corruptions.lua wants it.
@@ -47,5 +50,56 @@ function M.once(engine, entry, turn)
     return function() data[i] = right end
   end, record
 end
+
+-- Traffic in which a wrong element cannot be forgiven: no request is preempted or cancelled, no two texts are
+-- alike, and all of the kinds of rows meet.
+local function unforgiving(align, num_spec, changes)
+  local c = { align = align, num_spec = num_spec, num_groups = 2, seqs = 6, block = align and 8 or 16,
+              threshold = 0, max_model_len = 120, budget = 90, num_slots = 60, full_cuda_graph = true,
+              kv_block = 1, kv_watermark = 0 }
+  for name, value in pairs(changes) do c[name] = value end
+  local requests = play.requests(c, 14)
+  for n, request in ipairs(requests) do request.family = n end
+  return c, requests
+end
+
+--- Play such traffic with one wrong element. changes: of the configuration; opts(c, engine): layer_play's.
+---@return boolean ok, any message, table record
+function M.play(entry, seed, changes, opts)
+  math.randomseed(seed)
+  local c, requests = unforgiving(seed % 2 == 0, seed % 5 == 0 and 0 or 2, changes)
+  local policy, record = layer_play.SHIPPED[seed % #layer_play.SHIPPED + 1], nil
+  local ok, message = layer_play.run(c, ("GDN_SEED=%d"):format(seed), policy, function(_, engine)
+    local given = opts and opts(c, engine) or {}
+    given.requests, given.cancel, given.checkpoints = requests, 0, false
+    given.corrupt, record = M.once(engine, entry, math.random(6))
+    return given
+  end)
+  return ok, message, record
+end
+
+--- Play until the element has been wrong `times` times: body(ok, message, what) each time.
+function M.try(entry, times, changes, body)
+  local seed, done = layer_play.first_seed(), 0
+  for attempt = seed, seed + 40 * times do
+    local ok, message, record = M.play(entry, attempt, changes)
+    if record.done then
+      body(ok, message, ("GDN_SEED=%d %s"):format(attempt, record.what))
+      done = done + 1
+      if done == times then return end
+    else
+      assert(ok, message)
+    end
+  end
+  error(("%s was wrong %d times only"):format(entry[1], done))
+end
+
+--- It showed in a value or led out of something, which is not to say that the spec itself went wrong.
+function M.assert_shown(ok, message, what)
+  assert(not ok, what)
+  assert(message:find("alone", 1, true) or message:find("want", 1, true), what .. ": " .. tostring(message))
+end
+
+function M.assert_unseen(ok, message, what) assert(ok, what .. ": " .. tostring(message)) end
 
 return M

@@ -9,9 +9,10 @@
 Names are those of the Lua module and of gdnmeta.h, which says what every option, row and tensor means.
 Needs numpy; torch is one of many that take the tensors."""
 from ._abi import CONSTANTS, STRUCTS, __version__
-from ._batch import READ_DEFAULT, Batch
+from ._batch import Batch
 from ._bucket import Bucket, Shape
 from ._builder import Builder, Violation, bucket, builder_bytes
+from ._columns import READ_DEFAULT
 from ._errors import ClosedError, Error, StaleError
 from ._metadata import Metadata
 from ._options import MODES, RULES, Options

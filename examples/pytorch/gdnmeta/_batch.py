@@ -2,25 +2,20 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
 from ._abi import CONSTANTS, lib, text
-from ._arrays import BOOL, HIGH, LOW, blocks_array, int32s, is_scalar, row_array
+from ._arrays import HIGH, LOW, blocks_array, int32s, is_scalar, row_array
+from ._columns import FIELDS, READ_DEFAULT, TABLE_ROW, Ints
+from ._columns import column, length, row_slots, slots_of_row, table_rows
 from ._errors import ClosedError, Error, flag, integer, wrong
 from ._memory import INT32, Int32s, Owner
 from ._rows import Rows, TableRows
 
-READ_DEFAULT = CONSTANTS["GDN_READ_DEFAULT"]
 ECAP = CONSTANTS["GDN_ECAP"]
-Ints = Union[int, Sequence[int], Int32s, Any]  # an int32 array, or one number for all rows
 
-# Arguments of set, the array of gdn_batch that each becomes, and its default.
-FIELDS = (("query_len", "query_len", None), ("seq_len", "seq_len", None), ("drafts", "num_draft_tokens", -1),
-          ("accepted", "num_accepted_tokens", 1), ("prompt_done", "prompt_done", 0),
-          ("read_column", "read_column", READ_DEFAULT), ("checkpoint_len", "checkpoint_len", 0))
-TABLE_ROW = len(FIELDS)
 UNKNOWN = object()
 
 
@@ -84,14 +79,15 @@ class Batch:
         table_row    row of the state tables; or else
         blocks       rows of the batch's own: int32 [n, up to max_blocks_per_row] where there is one group,
                      else [num_groups, n, ...], zeros after what is given
-        checkpoint_len   after how many tokens of its sequence a prefill's state is kept as well; default 0: it is not
+        checkpoint_len   after how many tokens of its sequence a prefill's state is kept as well; default 0:
+                     it is not
         checkpoint_slot  where: int32 [n] where there is one group, else [num_groups, n]
         """
         if self._owner is None:
             self._opened()
         values: List[Any] = [query_len, seq_len, drafts, accepted, prompt_done, read_column, checkpoint_len,
                              table_row]
-        n = len(seq_len) if type(seq_len) is np.ndarray and seq_len.ndim else self._length(values, blocks)
+        n = len(seq_len) if type(seq_len) is np.ndarray and seq_len.ndim else length(values, blocks)
         if n > self.max_rows:
             raise Error(f"{n} rows, the batch holds {self.max_rows}", ECAP)
         shape, upto, last, writes, scalars = (n,), self._upto, self._last, [], n > self._upto
@@ -100,21 +96,23 @@ class Batch:
                 continue  # the number that these rows have already
             if type(value) is not np.ndarray or value.dtype is not INT32 or value.shape != shape:
                 if i < TABLE_ROW:
-                    value = self._value(i, value, n)
+                    value = column(i, value, n)
                     scalars = scalars or type(value) is not np.ndarray
                 elif blocks is None:
-                    value = self._table_row(value, n)
+                    value = table_rows(self._table_rows.least, value, n)
             elif i == TABLE_ROW and n and blocks is None:
                 # As unsigned: ~k would mean row k of the blocks of before. argmax takes half of max.
                 unsigned = value.view(np.uint32)
                 if unsigned[unsigned.argmax()] >= self._table_rows.least:
-                    self._table_row(value, n)
+                    table_rows(self._table_rows.least, value, n)
             writes.append((i, value))
+        kept = self._rows.checkpoint_slot
+        slots = row_slots(checkpoint_len, checkpoint_slot, len(kept), n)
         if blocks is not None:
             self._set_blocks(table_row, blocks, n)
             writes[-1] = (TABLE_ROW, self._own[:n])
-        if checkpoint_len is not None or checkpoint_slot is not None:
-            self._set_checkpoints(checkpoint_len, checkpoint_slot, n)
+        if slots is not None:
+            kept[:, :n] = slots
         self._write(n, values, writes, scalars)
 
     def _write(self, n: int, given: List[Any], writes: List[Tuple[int, Any]], scalars: bool) -> None:
@@ -134,49 +132,6 @@ class Batch:
         struct.padded_rows = struct.padded_tokens = struct.indexed = 0
         struct.num_rows = n
 
-    def _length(self, values: List[Any], blocks: Any) -> int:
-        names = [name for name, _, _ in FIELDS] + ["table_row"]
-        for name, value in zip(names, values):
-            if value is not None and not is_scalar(value):
-                try:
-                    return len(value)
-                except TypeError:
-                    raise TypeError(wrong(name, value, "an int32 array or a number")) from None
-        if blocks is not None:
-            shape = np.shape(blocks)
-            if len(shape) >= 2:
-                return int(shape[-2])
-        raise TypeError("seq_len is a number like all others, want an array of one element a row")
-
-    def _value(self, i: int, value: Any, n: int) -> Any:
-        """What is written for argument i: a number, or an array [n]."""
-        name, _, default = FIELDS[i]
-        if type(value) is int and LOW <= value <= HIGH:
-            return value
-        flags = name == "prompt_done"
-        if value is None and default is not None:
-            return default
-        if type(value) is np.ndarray and flags and value.dtype is BOOL and value.shape == (n,):
-            return value
-        if is_scalar(value):
-            if flags and isinstance(value, (bool, np.bool_)):
-                return int(value)
-            return integer(name, value, LOW, HIGH)
-        return row_array(name, value, n, flags)
-
-    def _table_row(self, value: Any, n: int) -> Any:
-        last = self._table_rows.least - 1
-        if value is None:
-            raise TypeError("neither table_row nor blocks is given, want rows "
-                            f"0 .. {last} of the state tables, or blocks of the rows' own")
-        if is_scalar(value):
-            return integer("table_row", value, 0, last)
-        value = row_array("table_row", value, n)
-        if n and (value.min() < 0 or value.max() > last):
-            at = int(np.argmax((value < 0) | (value > last)))
-            raise ValueError(wrong(f"table_row[{at}]", int(value[at]), f"an integer in 0 .. {last}"))
-        return value
-
     def _set_blocks(self, table_row: Any, blocks: Any, n: int) -> None:
         if table_row is not None:
             raise TypeError("table_row and blocks are both given, want one of them")
@@ -185,19 +140,6 @@ class Batch:
         width = array.shape[2]
         target[:, :n, :width] = array
         target[:, :n, width:] = 0
-
-    def _set_checkpoints(self, lengths: Any, slots: Any, n: int) -> None:
-        if slots is None:
-            if np.any(lengths):
-                raise TypeError("checkpoint_slot is not given, want where the states at checkpoint_len go")
-            return
-        target = self._rows.checkpoint_slot
-        shape = (n,) if np.ndim(slots) == 1 and len(target) == 1 else (len(target), n)
-        array = int32s("checkpoint_slot", np.reshape(slots, -1)) if np.shape(slots) == shape else None
-        if array is None:
-            want = "[num_groups, n]" if len(target) > 1 else "[n]"
-            raise ValueError(f"checkpoint_slot has shape {list(np.shape(slots))}, want {list(shape)}: {want}")
-        target[:, :n] = array.reshape(len(target), n)
 
     def push(self, query_len: int, seq_len: int, drafts: Optional[int], accepted: Optional[int],
              prompt_done: bool, table_row: int, read_column: Optional[int] = None) -> int:
@@ -209,8 +151,8 @@ class Batch:
             accepted: Optional[int] = None, prompt_done: bool = False,
             read_column: Optional[int] = None, checkpoint_len: Optional[int] = None,
             checkpoint_slot: Any = None) -> int:
-        """Append a row with its own blocks: a list, or one per group; its number. checkpoint_slot is a number, or one
-        per group."""
+        """Append a row with its own blocks: a list, or one per group; its number. checkpoint_slot is a number,
+        or one per group."""
         i, target = self.num_rows, self._rows.blocks
         groups, width = target.shape[0], target.shape[2]
         nested = groups > 1 or len(blocks) > 0 and not is_scalar(blocks[0])
@@ -224,11 +166,7 @@ class Batch:
             if len(array) > width:
                 raise ValueError(f"{name} has {len(array)} elements, want at most {width}")
             new[group, :len(array)] = array
-        kept = None
-        if checkpoint_len or checkpoint_slot is not None:
-            kept = int32s("checkpoint_slot", [checkpoint_slot] if is_scalar(checkpoint_slot) else checkpoint_slot)
-            if len(kept) != groups:
-                raise ValueError(f"checkpoint_slot has {len(kept)} elements, want {groups}, one per group")
+        kept = slots_of_row(checkpoint_len, checkpoint_slot, groups)
         row = self._append((query_len, seq_len, drafts, accepted, prompt_done, read_column, checkpoint_len), ~i)
         target[:, i] = new
         if kept is not None:

@@ -62,15 +62,6 @@ local function bounds(starts, name, row, n)
   return check(starts[row], last, name, row), last
 end
 
--- The null slot has no state: a row of padding reads zeros, as `where(has_initial_state, state, 0)` does.
-local function read_window(l, slot, shift)
-  if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
-end
-
-local function read_state(l, slot)
-  if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_state(l, slot) end
-end
-
 -- Speculative rows: conv1d, then the state after each token into the token's own slot.
 local function speculative(l, meta, s, n)
   local starts, name, x, at = meta.spec_query_start_loc, "spec_query_start_loc", s.spec.x, s.at
@@ -80,7 +71,7 @@ local function speculative(l, meta, s, n)
   for row = 0, #starts - 2 do
     local first, last = bounds(starts, name, row, n)
     check(last - first, l.num_spec + 1, "tokens of spec row", row)
-    read_window(l, reads[row], shifts[row])
+    l.pool:recall_window(l, reads[row], shifts[row])
     for k = 0, last - first - 1 do conv1d.token(l, x, at, first, k) end
     for k = 0, last - first - 1 do
       l.pool:write_window(l, slots:at(row, k), x, at, first, 1, l.width - 2 + last - first)
@@ -89,7 +80,7 @@ local function speculative(l, meta, s, n)
   delta_rule.gates(l, s.spec.a, s.spec.b, n)
   for row = 0, #starts - 2 do
     local first, last = bounds(starts, name, row, n)
-    read_state(l, reads[row])
+    l.pool:recall_state(l, reads[row])
     for t = first, last - 1 do
       delta_rule.recurrent(l, at, t, t + 1, s.out_spec)
       l.pool:write_state(l, slots:at(row, t - first))
@@ -129,7 +120,7 @@ local function decodes(l, meta, s, n)
     meta.decode_read_state_indices
   for row = 0, #starts - 2 do
     local first, last = bounds(starts, "decode_query_start_loc", row, n)
-    read_state(l, reads[row])
+    l.pool:recall_state(l, reads[row])
     delta_rule.recurrent(l, s.at, first, last, s.out_decode)
     l.pool:write_state(l, slots[row])
   end

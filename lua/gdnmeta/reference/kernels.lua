@@ -14,15 +14,6 @@ local function convolve(l, x, half, first, from, to)
   for k = from, to - 1 do conv1d.token(l, x, half.at, first, k) end
 end
 
--- The first step of a decode kernel's row; padding and rows of a capture have the null slot.
-local function recall_window(l, slot, shift)
-  if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_window(l, slot, shift) end
-end
-
-local function recall_state(l, slot)
-  if l.pool.is_null(slot) then l.pool.fresh(l) else l.pool:read_state(l, slot) end
-end
-
 --- Speculative rows. The window goes to every slot that the row writes, whole: which drafts are accepted is
 --- not known yet, and the step after this one shifts to where the row then stands.
 function M.conv_spec(l, meta, half, x)
@@ -31,7 +22,7 @@ function M.conv_spec(l, meta, half, x)
     local first, last = row_map.bounds(half, s)
     local slot, shift = row_map.spec_past(meta, s)
     row_map.check(last - first, l.num_spec + 1, "tokens of spec row", s)
-    recall_window(l, slot, shift)
+    l.pool:recall_window(l, slot, shift)
     convolve(l, x, half, first, 0, last - first)
     for k = 0, last - first - 1 do
       l.pool:write_window(l, slots:at(s, k), x, half.at, first, 1, l.width - 2 + last - first)
@@ -45,7 +36,7 @@ function M.conv_decodes(l, meta, half, x)
   for row = 0, half.rows - 1 do
     local first, last = row_map.bounds(half, row)
     local slot, shift = row_map.past(meta, row)
-    recall_window(l, slot, shift)
+    l.pool:recall_window(l, slot, shift)
     convolve(l, x, half, first, 0, last - first)
     l.pool:write_window(l, slots[row], x, half.at, first, last - first, l.width - 1)
   end
@@ -82,7 +73,7 @@ function M.delta_spec(l, meta, half, out)
   for s = 0, half.rows - 1 do
     local first, last = row_map.bounds(half, s)
     local _, _, slot = row_map.spec_past(meta, s)
-    recall_state(l, slot)
+    l.pool:recall_state(l, slot)
     for n = first, last - 1 do
       delta_rule.recurrent(l, half.at, n, n + 1, out)
       l.pool:write_state(l, slots:at(s, n - first))
@@ -96,7 +87,7 @@ function M.delta_decodes(l, meta, half, count, out)
   for row = 0, count - 1 do
     local first, last = row_map.bounds(half, row)
     local slot = row_map.past(meta, row)
-    recall_state(l, slot)
+    l.pool:recall_state(l, slot)
     delta_rule.recurrent(l, half.at, first, last, out)
     l.pool:write_state(l, slots[row])
   end

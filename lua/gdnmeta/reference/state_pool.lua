@@ -36,6 +36,17 @@ end
 --- Is this the slot of no row, which kernels skip? 0, or -1 where that is the builder's pad_slot_id.
 function Pool.is_null(slot) return slot == 0 or slot == -1 end
 
+--- What a kernel without has_initial_state starts from: the slot's window; nothing where it is the null slot,
+--- as in padding and captures.
+function Pool:recall_window(l, slot, shift)
+  if self.is_null(slot) then self.fresh(l) else self:read_window(l, slot, shift) end
+end
+
+--- The same of the state.
+function Pool:recall_state(l, slot)
+  if self.is_null(slot) then self.fresh(l) else self:read_state(l, slot) end
+end
+
 --- `count` inputs from place `from` on of the history and the row's tokens, end to end. What is written to
 --- the null slot is lost.
 function Pool:write_window(l, slot, x, at, first, from, count)
