@@ -163,15 +163,15 @@ def main():
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         skipped("no GPU (--device cpu compares the values)")
-    import upstream_stubs
+    import upstream_import
     try:
-        modules = upstream_stubs.load(options.files)
+        modules = upstream_import.load(options.files)
     except ImportError as error:
         skipped(f"vllm cannot be imported: {error}")
     import gdnmeta
     device, failed = "cuda:0" if options.device == "cuda" else "cpu", 0
     if device == "cpu":
-        upstream_stubs.without_pinned_memory()
+        upstream_import.without_pinned_memory()
     timed = []
     for name, (drafts, groups) in WORKLOADS.items():
         batches = [rows_of(groups, turn) for turn in (0, 1)]

@@ -109,6 +109,14 @@ engine    4 sequences, 64 tokens per step, sequences of up to 200 tokens
     assert.matches(", all alike, 1 refused\n$", out)
   end)
 
+  it("replay exits with 1 where the file is truncated before the first step", function()
+    local header = write("header.jsonl", text:match "^[^\n]*\n")
+    local out, err, status = gdnmeta("replay " .. header)
+    assert.are.equal(1, status)
+    assert.matches(": 0 values compared, nothing to compare, 0 refused\n$", out)
+    assert.matches("no end line after line 1", err, 1, true)
+  end)
+
   it("replay says what differs under other rules, and exits with 0", function()
     local out, err, status = gdnmeta("replay " .. path .. " --rules vllm-2026-04")
     assert.are.same({ "", 0 }, { err, status })

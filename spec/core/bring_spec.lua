@@ -83,7 +83,7 @@ describe("Bringing states", function()
 end)
 
 describe("Bringing states refuses,", function()
-  local builder, pool, before
+  local builder, memory, pool, before
   before_each(function()
     builder = assert(gdn.builder { device = "cpu", max_num_seqs = 2, num_slots = 8, num_groups = 2,
                                    num_speculative_tokens = 2 })
@@ -91,7 +91,8 @@ describe("Bringing states refuses,", function()
     batch:add { query_len = 1, seq_len = 9, prompt_done = true, accepted = 2,
                 blocks = { { 1, 2, 3 }, { 4, 5, 6 } } }
     assert(builder:build(batch))
-    pool, before = ffi.new "uint8_t[4096]", ffi.new "uint8_t[4096]"
+    memory, before = ffi.new "uint8_t[4096]", ffi.new "uint8_t[4096]"
+    pool = ffi.cast("uint8_t *", memory) -- a pointer says nothing of a length
     for i = 0, 4095 do pool[i] = i % 251 end
     ffi.copy(before, pool, 4096)
   end)
@@ -221,7 +222,9 @@ describe("Bringing states refuses,", function()
   end)
 
   it("a tensor of another device, whose pointer alone would not say so", function()
-    local tensor = ffi.new("gdn_dl_tensor", { data = pool, device_type = 2, byte_offset = 64 })
+    local shape = ffi.new("int64_t[2]", 8, 16)
+    local tensor = ffi.new("gdn_dl_tensor", { data = pool, device_type = 2, byte_offset = 64, ndim = 2,
+                                              bits = 8, lanes = 1, shape = shape })
     raises("gdnmeta.Builder:bring_states: pool is a tensor on device type 2, want 1 (the CPU)",
            function() builder:bring_states(states { pool = tensor }) end)
     tensor.device_type = 1
@@ -230,6 +233,33 @@ describe("Bringing states refuses,", function()
     local moved = want:sub(1, 64 + 16) .. want:sub(64 + 33, 64 + 48) .. want:sub(64 + 33)
     assert.are.equal(moved, ffi.string(pool, 4096))
     ffi.copy(pool, before, 4096)
+  end)
+
+  it("arrays and tensors that are too short for the slots", function()
+    local function short(name, has, least)
+      return ("gdnmeta.Builder:%s: pool has %d bytes, want at least %d, those of num_slots = 8 slots"):format(
+        name, has, least)
+    end
+    local function no(message, method, o) raises(message, function() builder[method](builder, o) end) end
+    local array = ffi.new "uint8_t[127]"
+    no(short("bring_states", 127, 128), "bring_states", states { pool = array })
+    assert(builder:bring_states(states { pool = ffi.new "uint8_t[128]" }))
+    no(short("bring_states", 127, 7 * 48 + 16), "bring_states", states { pool = array, slot_stride = 48 })
+    no(short("bring_windows", 127, 128), "bring_windows", windows { pool = array })
+    no(short("bring_windows", 127, 2 * (7 * 16 + 1 * 1 + 3 * 2 + 1)), "bring_windows",
+       windows { pool = array, strides = { 16, 1, 2 } })
+    local shape, strides = ffi.new("int64_t[2]", 8, 16), ffi.new("int64_t[2]", 20, 1)
+    local tensor = ffi.new("gdn_dl_tensor", { data = pool, device_type = 1, ndim = 2, bits = 8, lanes = 1,
+                                              shape = shape })
+    assert(builder:bring_states(states { pool = tensor }))
+    ffi.copy(pool, before, 4096)
+    shape[0] = 7
+    no(short("bring_states", 112, 128), "bring_states", states { pool = tensor })
+    tensor.strides = strides -- 6 * 20 + 16
+    assert(builder:bring_states(states { pool = tensor }))
+    ffi.copy(pool, before, 4096)
+    shape[1], tensor.bits = 0, 32
+    no(short("bring_states", 0, 128), "bring_states", states { pool = tensor })
   end)
 
   it("before any build, and under rules without read indices", function()

@@ -34,6 +34,7 @@ local MAP = {
   { "src/builder/bring", "bring cuda_bring unmodified_kernels" },
   { "src/cuda/cuda_bring", "cuda_bring" },
   { "builder/bring", "bring cuda_bring" },
+  { "builder/pools", "bring cuda_bring" },
   { "src/device/device_cpu", "strict builder cuda_inputs cuda_bad_inputs" },
   { "src/device/", "cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },

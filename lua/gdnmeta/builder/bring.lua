@@ -7,52 +7,11 @@ local domains = require "gdnmeta.native.domains"
 local status_message = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
 local options = require "gdnmeta.native.options"
+local pools = require "gdnmeta.builder.pools"
 
-local MOST_POOLS = tonumber(lib.GDN_MAX_POOLS)
 local SLOT_BYTES, STRIDE, LENGTH, CHANNELS = 64 * 2 ^ 20, 2 ^ 40, 1024, 2 ^ 24
 
 local states_t, windows_t = ffi.typeof "gdn_state_pools", ffi.typeof "gdn_window_pools"
-local pools_t, void_p, char_p = ffi.typeof "void *[?]", ffi.typeof "void *", ffi.typeof "char *"
-local EXPORTS = { ffi.typeof "gdn_dlpack *", ffi.typeof "gdn_dlpack_unversioned *" }
-local tensor_p, tensor_t = ffi.typeof "gdn_dl_tensor *", ffi.typeof "gdn_dl_tensor"
-
-local function dl_tensor(value)
-  for _, export in ipairs(EXPORTS) do
-    if ffi.istype(export, value) then return value.dl_tensor end
-  end
-  if ffi.istype(tensor_p, value) or ffi.istype(tensor_t, value) then return value end
-end
-
--- A pool's first byte, or what is wrong with it. A tensor by DLPack says which device it is on.
-local function address(name, value, on_device)
-  if value == nil or not args.pointer(value) then
-    return nil, args.wrong(name, value, "a pointer or a DLPack tensor")
-  end
-  local tensor = dl_tensor(value)
-  if not tensor then return ffi.cast(void_p, value) end
-  local wanted = on_device and lib.GDN_DL_CUDA or lib.GDN_DL_CPU
-  if tensor.device_type ~= wanted then
-    return nil, ("%s is a tensor on device type %d, want %d (%s)"):format(name, tensor.device_type, wanted,
-      on_device and "CUDA" or "the CPU")
-  end
-  return ffi.cast(void_p, ffi.cast(char_p, tensor.data) + tensor.byte_offset)
-end
-
--- One pool or a list of them, as C wants them.
-local function pools_of(given, on_device)
-  local list, named, n = given, "pool[%d]", 1
-  if type(given) == "table" then n = args.length(given) else list, named = { given }, "pool" end
-  if n < 1 or n > MOST_POOLS then
-    return nil, ("pool has %d elements, want 1 .. %d"):format(n, MOST_POOLS)
-  end
-  local pools = pools_t(n)
-  for i = 1, n do
-    local at, problem = address(named:format(i), rawget(list, i), on_device)
-    if problem then return nil, problem end
-    pools[i - 1] = at
-  end
-  return pools, n
-end
 
 local SPEC_ROWS = domains.code_of { "accepted", "first", "leave" }
 
@@ -93,8 +52,21 @@ local function fill_strides(strides, into)
   end
 end
 
--- The two methods differ in their fields and the C function.
-local function bringer(method, spec, struct, names, bring)
+-- Bytes from a slot to the next, and bytes that the elements of one span.
+local function state_span(c)
+  local bytes = tonumber(c.slot_bytes)
+  return c.slot_stride > 0 and tonumber(c.slot_stride) or bytes, bytes
+end
+
+local function window_span(c)
+  local slot, channel, token = tonumber(c.strides[0]), tonumber(c.strides[1]), tonumber(c.strides[2])
+  if slot == 0 then slot, channel, token = c.channels * c.length, c.length, 1 end
+  local elements = (c.channels - 1) * channel + (c.length - 1) * token + 1
+  return slot * c.element_bytes, elements * c.element_bytes
+end
+
+-- The two methods differ in their fields, what their slots span and the C function.
+local function bringer(method, spec, struct, names, span, bring)
   local function refuse(problem) error(("gdnmeta.Builder:%s: %s"):format(method, problem), 3) end
   return function(self, given, stream)
     opened(self, method)
@@ -106,13 +78,13 @@ local function bringer(method, spec, struct, names, bring)
     end
     local group, wrong_group = group_of(self, o.group)
     if not group then refuse(wrong_group) end
-    local pools, n = pools_of(o.pool, self.core.on_device)
-    if not pools then refuse(n) end
     local c = struct()
-    c.size, c.group, c.spec_rows, c.pools, c.num_pools = ffi.sizeof(struct), group, o.spec_rows, pools, n
     for _, name in ipairs(names) do c[name] = o[name] end
     problem = spec.strides and fill_strides(o.strides, c.strides)
     if problem then refuse(problem) end
+    local list, n = pools.read(o.pool, self.core.on_device, self.num_slots[group + 1], span(c))
+    if not list then refuse(n) end
+    c.size, c.group, c.spec_rows, c.pools, c.num_pools = ffi.sizeof(struct), group, o.spec_rows, list, n
     local handle = opened(self, method) -- `given` may have closed it
     local status = bring(handle, c, stream)
     if status ~= 0 then return status_message(handle, status) end
@@ -133,7 +105,7 @@ local M = {}
 ---@return integer? code
 ---@function M:bring_states
 M.bring_states = bringer("bring_states", STATES, states_t, { "slot_bytes", "slot_stride" },
-                         lib.gdn_bring_states)
+                         state_span, lib.gdn_bring_states)
 
 --- The same for conv windows, which move within their slot as well. Options: pool, group, spec_rows;
 --- channels, length (tokens of a channel), element_bytes; strides (elements to the next slot, channel and
@@ -146,6 +118,7 @@ M.bring_states = bringer("bring_states", STATES, states_t, { "slot_bytes", "slot
 ---@return integer? code
 ---@function M:bring_windows
 M.bring_windows = bringer("bring_windows", WINDOWS, windows_t,
-                          { "channels", "length", "element_bytes", "windows_in" }, lib.gdn_bring_windows)
+                          { "channels", "length", "element_bytes", "windows_in" }, window_span,
+                          lib.gdn_bring_windows)
 
 return { methods = M }

@@ -92,10 +92,13 @@ function M.run(args)
   print(("%s built under %s on %s, recorded under %s on %s: %s values compared, %s, %d refused"):format(
     steps(comparison.steps), builder.rules, builder.device, recorded.rules, recorded.device,
     numbers.count(comparison.compared),
-    comparison.differ == 0 and "all alike" or steps(comparison.differ) .. " with other values",
+    comparison.steps == 0 and "nothing to compare" or comparison.differ == 0 and "all alike"
+      or steps(comparison.differ) .. " with other values",
     comparison.refused))
   recording_file.finish(reader, message)
-  return same_rules and comparison.differ + comparison.refused > 0 and 1 or 0
+  local is_other = same_rules and comparison.differ + comparison.refused > 0
+  local is_lost = comparison.steps == 0 and reader.missing -- truncated before the first step: no answer
+  return (is_other or is_lost) and 1 or 0
 end
 
 return M

@@ -99,6 +99,7 @@ local function padding(self, o)
   self.full_graphs = o.config.full_cuda_graph == lib.GDN_GRAPH_DECODE
   self.buckets, self.mixed_capture_sizes = buckets.new(o.mixed_capture_sizes), o.mixed_capture_sizes
   self.in_buckets = o.config.full_cuda_graph == lib.GDN_GRAPH_MIXED
+  self.rowless = self.in_buckets and steps.new(o.builder, self.steps[1].batch) -- of idle_step
   self.max_rows, self.max_graph_tokens = o.config.max_rows, o.builder.decode_cudagraph_max_bs
   function self.pad(tokens)
     if not (type(tokens) == "number" and tokens >= 0) then error("ctx.pad: want a number of tokens", 2) end
@@ -195,7 +196,7 @@ local function show_blocks(self)
   self.max_kv_blocks = self.kv_blocks and self.kv_blocks.columns or 0
   if not self.kv_blocks then return end
   for n, step in ipairs(self.steps) do self.kv_blocks:show(step, n - 1) end
-  self.kv_blocks:show(self.rowless, #self.steps)
+  if self.rowless then self.kv_blocks:show(self.rowless, #self.steps) end
 end
 
 -- Everything but the policy.
@@ -220,10 +221,9 @@ local function state(o)
   end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
-  self.rowless = steps.new(o.builder, self.steps[1].batch) -- of idle_step
-  show_blocks(self)
   work_arrays(self, o.max_num_seqs)
   padding(self, o)
+  show_blocks(self)
   self.token_limits = limits_of(self, o)
   self.token_limits.prefix = self.prefix
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
