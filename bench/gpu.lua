@@ -7,6 +7,9 @@ local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local compare = require "spec.support.compare"
 local workloads = require "bench.workloads"
+local array_of = require "gdnmeta.array_of"
+
+local doubles = array_of "double"
 
 ffi.cdef [[
   typedef struct bench_gpu bench_gpu;
@@ -36,7 +39,7 @@ end
 print(("bench-gpu device %s driver-cuda %d.%d"):format(ffi.string(name), version[0] / 1000,
   version[0] % 1000 / 10))
 
-local samples = ffi.new("double[?]", SAMPLES)
+local samples = doubles(SAMPLES)
 local function percentiles(bad)
   assert(bad == 0, "a call failed")
   local list = {}

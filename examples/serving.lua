@@ -1,10 +1,10 @@
 -- The loop between an engine and a model: keeps each request's text, gathers a step's input in batch
 -- order, checks drafts against the model's own choice, and reports. A server calls submit, step and
 -- cancel; examples/tiny_model.lua is a model to try it with.
-local ffi = require "ffi"
 local sampling = require "examples.sampling"
+local array_of = require "gdnmeta.array_of"
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 local char = string.char
 
 local Host = {}

@@ -2,14 +2,14 @@
 -- most likely printable byte out, weights drawn from a seed. Its GDN layers read only a step's metadata, so
 -- that its output in a batch equals its output alone:
 --   luajit examples/tiny_model.lua
-local ffi = require "ffi"
 local reference = require "gdnmeta.reference"
 local sampling = require "examples.sampling"
+local array_of = require "gdnmeta.array_of"
 
 local LAYERS, HIDDEN, INNER = 4, 16, 32
 local FIRST, LAST = 32, 126 -- bytes that it emits
 local exp, sqrt = math.exp, math.sqrt
-local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
+local doubles, int32s = array_of "double", array_of "int32_t"
 
 -- Numbers in -1 .. 1, the same everywhere: a multiplicative generator whose products are exact.
 local function drawer(seed)

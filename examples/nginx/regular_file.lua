@@ -1,6 +1,9 @@
 -- Reads a file of unknown type without ever blocking a worker: anything but a regular file is not
 -- opened, and an open never blocks.
 local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
+
+local chars = array_of "char"
 
 ffi.cdef [[
 int statx(int folder, const char *path, int flags, unsigned mask, void *result);
@@ -16,7 +19,7 @@ local KINDS = { [0x1000] = "a FIFO", [0x2000] = "a device", [0x4000] = "a direct
                 [0xC000] = "a socket" }
 
 local MOST = 2 ^ 20 -- bytes
-local status, bytes = ffi.new "uint16_t[128]", ffi.new("char[?]", MOST + 1)
+local status, bytes = ffi.new "uint16_t[128]", chars(MOST + 1)
 
 local M = {}
 

@@ -11,6 +11,7 @@ local M = {
   reorder = require("gdnmeta.reorder"),
   hash_blocks = require("gdnmeta.identity").hash_blocks,
   hash_chain = require("gdnmeta.identity").hash_chain,
+  array_of = require("gdnmeta.array_of"),
   STOP = 1, LENGTH = 2, -- step.finish: why an answer ended
 }
 

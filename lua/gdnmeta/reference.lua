@@ -4,7 +4,6 @@
 -- A token's inputs are a row of x [tokens, channels] = q, k of heads * key_dim each and v of
 -- heads * value_dim, and its gates a, b [tokens, heads]. Outputs are out [tokens, heads, value_dim]. All
 -- are double arrays in the order of the batch; state is in a pool with a slot for every slot of the group.
-local ffi = require "ffi"
 local args = require "gdnmeta.native.args"
 local bucket = require "gdnmeta.reference.bucket"
 local conv1d = require "gdnmeta.reference.conv1d"
@@ -15,8 +14,9 @@ local options = require "gdnmeta.native.options"
 local state_pool = require "gdnmeta.reference.state_pool"
 local methods = require "gdnmeta.native.methods"
 local row_map = require "gdnmeta.reference.row_map"
+local array_of = require "gdnmeta.array_of"
 
-local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
+local doubles, int32s = array_of "double", array_of "int32_t"
 local NAN = 0 / 0
 
 ---@class gdnmeta.Layer

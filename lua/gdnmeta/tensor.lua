@@ -5,6 +5,7 @@ local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local dlpack = require "gdnmeta.tensor.dlpack"
 local methods = require "gdnmeta.native.methods"
+local array_of = require "gdnmeta.array_of"
 
 -- Anonymous, so that a module reloader may set another metatable. `_stamp` points to the builder's
 -- current step, -1 once it is closed; `_step` is the one that the view belongs to.
@@ -23,7 +24,7 @@ local SHOWN = 8 -- elements in a view's text
 -- anchor must not lead back to views, for LuaJIT's weak tables would then keep both forever.
 local anchors = setmetatable({}, { __mode = "k" })
 
-local bytes_t = ffi.typeof "uint8_t[?]"
+local bytes_t = array_of "uint8_t"
 local SIZES = { [0] = 4, 8, 1, 1 }
 
 -- What was read of views on the device. A view shows one step, so one copy will do.
@@ -194,7 +195,7 @@ end
 
 --- A vector over memory of the VM, which the view keeps alive. It goes stale like any other.
 ---@param core table as for view
----@param array ffi.cdata* int32_t[?] or int64_t[?]
+---@param array ffi.cdata* of int32_t or int64_t
 ---@param dtype integer GDN_INT32 or GDN_INT64
 ---@param n integer elements
 ---@return ffi.cdata* view

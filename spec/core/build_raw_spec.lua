@@ -2,6 +2,9 @@
 local ffi = require "ffi"
 local raises = require "spec.support.raises"
 local raw = require "spec.support.vllm_inputs"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local inputs, make, null = raw.inputs, raw.make, require("cjson").null
 
@@ -29,7 +32,7 @@ describe("builder:build_raw", function()
 
   it("takes int32_t arrays, which know their length, and flat tables", function()
     check_step(assert(builder:build_raw {
-      query_start_loc = ffi.new("int32_t[?]", 3, { 0, 1, 3 }),
+      query_start_loc = int32s(3, { 0, 1, 3 }),
       seq_lens = ffi.new("const int32_t[2]", 9, 2),
       block_table = ffi.new("int32_t[2]", 5, 6), block_table_cols = 1 }))
     check_step(assert(builder:build_raw(inputs { block_table = { ffi.new("int32_t[2]", 5, 6) },
@@ -53,7 +56,7 @@ describe("builder:build_raw", function()
   it("keeps arrays alive that nothing else holds", function()
     local alive = setmetatable({}, { __mode = "k" })
     local function step()
-      local starts = ffi.new("int32_t[?]", 3, { 0, 1, 3 })
+      local starts = int32s(3, { 0, 1, 3 })
       alive[starts] = true
       check_step(assert(builder:build_raw(inputs { query_start_loc = starts })))
     end

@@ -6,6 +6,9 @@ local compare = require "spec.support.compare"
 local drivers = require "spec.support.driver"
 local exported = require "spec.support.exports"
 local raises = require "spec.support.raises"
+local array_of = require "gdnmeta.array_of"
+
+local byte_array = array_of "uint8_t"
 
 local EINVAL = -1
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
@@ -64,7 +67,7 @@ describe("An exported tensor", function()
       -- Memory of the device is out of the host's reach.
       local function read(memory, bytes)
         if device == "cpu" then return memory end
-        local copy = ffi.new("uint8_t[?]", bytes + 1)
+        local copy = byte_array(bytes + 1)
         driver:call("cuMemcpyDtoHAsync_v2", copy, ffi.cast("uint64_t", memory), bytes, nil)
         driver:call("cuStreamSynchronize", nil)
         return copy

@@ -1,7 +1,9 @@
 -- Lists that hosts pass: with elements missing, or with metatables whose code runs in the middle of a call.
-local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local INT32 = "an integer in -2147483648 .. 2147483647"
 
@@ -97,7 +99,7 @@ describe("a metamethod", function()
       asked[name] = (asked[name] or 0) + 1
       local n = ({ query_start_loc = 2, seq_lens = 1 })[name]
       if n then
-        local array = ffi.new("int32_t[?]", n)
+        local array = int32s(n)
         array[n - 1], alive[array] = 1, name
         return array
       elseif name == "num_reqs" then

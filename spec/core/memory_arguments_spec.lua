@@ -3,6 +3,9 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local python = require "spec.support.python"
 local raises = require "spec.support.raises"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local INT32 = "an integer in -2147483648 .. 2147483647"
 
@@ -16,7 +19,7 @@ end
 -- The same integers as a list, and in all the ways that memory may come.
 local function ways(list)
   local n = #list
-  local array = ffi.new("int32_t[?]", math.max(n, 1), list)
+  local array = int32s(math.max(n, 1), list)
   local fixed = ffi.new(("const int32_t[%d]"):format(math.max(n, 1)), list)
   local out = { list = list, pointer = { ffi.cast("int32_t *", array), n },
                 constant = { ffi.cast("const int32_t *", fixed), n }, cut = { array, n },

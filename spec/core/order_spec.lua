@@ -1,6 +1,10 @@
 -- The heap and the stable sort for schedulers, compared with slow ones.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local array_of = require "gdnmeta.array_of"
+
+local doubles = array_of "double"
+local int32s = array_of "int32_t"
 
 local NAN, INF = 0 / 0, math.huge
 
@@ -84,9 +88,9 @@ end)
 describe("Sorting by key", function()
   local function sorted(keys, items)
     local n = #items
-    local k, i = ffi.new("double[?]", #keys + 1), ffi.new("int32_t[?]", n + 1, items)
+    local k, i = doubles(#keys + 1), int32s(n + 1, items)
     for id = 1, #keys do k[id] = keys[id] end
-    lib.gdn_sort_by_key(n, k, i, ffi.new("int32_t[?]", n + 1))
+    lib.gdn_sort_by_key(n, k, i, int32s(n + 1))
     local out = {}
     for at = 1, n do out[at] = i[at - 1] end
     return out

@@ -2,6 +2,9 @@
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 -- Regions with threshold 2: 0 decode (computed >= prompt), 1 short extend, 2 long extend, 3 first chunk.
 local function reorder(scheduled, computed, prompt)
@@ -59,7 +62,7 @@ describe("gdnmeta.reorder", function()
   end)
 
   it("takes int32_t arrays, too", function()
-    local result = reorder(ffi.new("int32_t[2]", 6, 2), ffi.new("int32_t[?]", 2, { 0, 9 }),
+    local result = reorder(ffi.new("int32_t[2]", 6, 2), int32s(2, { 0, 9 }),
                            ffi.new("const int32_t[2]", 6, 9))
     assert.are.same({ { 1, 0 } }, result.swaps)
   end)

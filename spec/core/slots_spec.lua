@@ -1,12 +1,15 @@
 -- Pools of state slots: allocation, sharing, generations.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local OK, EINVAL, ECAP = 0, -1, -3
 
 local function pools(sizes)
   local out = ffi.new "gdn_slots *[1]"
-  assert(lib.gdn_slots_new(#sizes, ffi.new("int32_t[?]", #sizes, sizes), out) == OK)
+  assert(lib.gdn_slots_new(#sizes, int32s(#sizes, sizes), out) == OK)
   return ffi.gc(out[0], lib.gdn_slots_free)
 end
 
@@ -18,7 +21,7 @@ end
 
 -- Status and the slots handed out.
 local function take(s, group, n, owner)
-  local out = ffi.new("int32_t[?]", n + 1)
+  local out = int32s(n + 1)
   local status, slots = tonumber(lib.gdn_slots_take(s, group, n, owner, out)), {}
   for i = 1, n do slots[i] = out[i - 1] end
   return status, slots

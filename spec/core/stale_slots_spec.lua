@@ -6,6 +6,9 @@ local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
 local each_step = require "spec.support.each_step"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
 local CASES = tonumber(os.getenv "GDN_CASES") or 400
@@ -22,7 +25,7 @@ local function capacity(name, builder, config)
 end
 
 local function read(builder, address, n)
-  local memory = ffi.new("int32_t[?]", n)
+  local memory = int32s(n)
   assert(lib.gdn_builder_read(builder.handle, memory, ffi.cast("void *", address), 4 * n) == 0)
   return memory
 end

@@ -2,6 +2,9 @@
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 describe("the state tables", function()
   local builder, batch
@@ -60,13 +63,13 @@ describe("the state tables", function()
   it("may be the host's own, until they are given back", function()
     builder:set_blocks(0, 1, { 4 })
     builder:set_blocks(1, 1, { 7 })
-    assert.is_true(builder:borrow_table(0, ffi.new("int32_t[?]", 8, { 0, 0, 0, 0, 0, 9 }), 5, 2))
+    assert.is_true(builder:borrow_table(0, int32s(8, { 0, 0, 0, 0, 0, 9 }), 5, 2))
     assert.are.same({ 9 }, states(0))
     assert.are.same({ 7 }, states(1))
     raises("gdnmeta.Builder:table: group 0 borrows its table", function() builder:table(0) end)
     raises("gdnmeta.Builder:set_blocks: group 0 borrows its table",
            function() builder:set_blocks(0, 0, {}) end)
-    local mine = ffi.new("int32_t[?]", 6, { 0, 0, 0, 5 })
+    local mine = int32s(6, { 0, 0, 0, 5 })
     assert.is_true(builder:borrow_table(0, ffi.cast("const int32_t *", mine), 3, 2))
     assert.are.same({ 5 }, states(0))
     assert.is_true(builder:borrow_table(0, nil))
@@ -76,7 +79,7 @@ describe("the state tables", function()
   it("are kept alive for as long as they are borrowed", function()
     local alive = setmetatable({}, { __mode = "k" })
     local function borrow(n)
-      local cells = ffi.new("int32_t[?]", 9)
+      local cells = int32s(9)
       alive[cells] = n
       assert(builder:borrow_table(0, cells, 3, 3))
     end
@@ -95,7 +98,7 @@ describe("the state tables", function()
   end)
 
   it("refuse a row that a borrowed table does not have", function()
-    local mine = ffi.new("int32_t[?]", 3, { 4 })
+    local mine = int32s(3, { 4 })
     batch:push(1, 1, 10, true)
     assert.is_true(builder:borrow_table(0, mine, 3, 1))
     local meta, message, code = builder:build(batch)
@@ -107,7 +110,7 @@ describe("the state tables", function()
   end)
 
   it("take as many rows as the smallest one that is read", function()
-    local mine = ffi.new("int32_t[?]", 3 * 50)
+    local mine = int32s(3 * 50)
     mine[3 * 40] = 9
     assert(builder:borrow_table(0, mine, 3, 50))
     raises("gdnmeta.Batch:push: table_row = 3, want an integer in 0 .. 2",

@@ -2,6 +2,9 @@
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 -- Rows of 1 and 130 tokens: one decode, one first chunk of three chunks of 64.
 local function step(builder)
@@ -149,7 +152,7 @@ describe("a tensor view", function()
     local record = step(assert(gdn.builder { device = "cpu" })).nums_dict[8].offsetlist
     for _ = 1, 3 do
       collectgarbage()
-      for _ = 1, 50 do ffi.new("int32_t[?]", 100) end
+      for _ = 1, 50 do int32s(100) end
     end
     assert.are.same({ 0, 1, 131 }, alone:totable())
     assert.are.equal(16, record[17])

@@ -2,7 +2,7 @@
 -- owner, and a file requires only what lies below it. What only tools need stands at the top, so that a
 -- server never loads it.
 local FLOORS = { -- from the ground up; a name is a file, or a folder with all that no longer name covers
-  "version", "native", "tensor", "metadata", "batch", "builder", "reorder", "identity",
+  "version", "native", "array_of", "tensor", "metadata", "batch", "builder", "reorder", "identity",
   "engine.prefix", "policy.contained", "policy",
   "engine.stopwatch", "engine.requests", "engine.plan", "engine.queue", "engine.decide", "engine.hooks",
   "engine", "metrics", "record", "reference", "gdnmeta", "sim.parts", "report", "sim",

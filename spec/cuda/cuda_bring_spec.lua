@@ -4,6 +4,9 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
 local steps = require "spec.support.bring_steps"
+local array_of = require "gdnmeta.array_of"
+
+local byte_array = array_of "uint8_t"
 
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / (KIND == "fake" and 20 or 5))
@@ -29,7 +32,7 @@ describe("Bringing states on a CUDA device", function()
         driver:call("cuStreamSynchronize", stream)
       end,
       read = function(n)
-        local bytes = ffi.new("uint8_t[?]", n)
+        local bytes = byte_array(n)
         driver:call("cuMemcpyDtoHAsync_v2", bytes, number, n, stream)
         driver:call("cuStreamSynchronize", stream)
         return bytes
@@ -111,7 +114,7 @@ describe("Bringing states on a CUDA device", function()
         c.batch:add { query_len = 1, seq_len = 9, prompt_done = true, blocks = { to, from }, read_column = 1 }
         assert(c.builder:build(c.batch, stream))
         local number = ffi.cast("uint64_t", pool.address)
-        local wrote, got = ffi.new("uint8_t[?]", bytes), ffi.new("uint8_t[?]", bytes)
+        local wrote, got = byte_array(bytes), byte_array(bytes)
         for i = 0, bytes - 1, 4093 do wrote[i] = i % 251 + 1 end
         driver:call("cuMemcpyHtoDAsync_v2", number + from * bytes, wrote, bytes, stream)
         assert(c.builder:bring_states({ pool = pool.address, slot_bytes = bytes }, stream))

@@ -7,6 +7,9 @@ local lib = require "gdnmeta.native"
 local compare = require "spec.support.compare"
 local drivers = require "spec.support.driver"
 local random = require "spec.support.random_config"
+local array_of = require "gdnmeta.array_of"
+
+local byte_array = array_of "uint8_t"
 
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
@@ -101,7 +104,7 @@ describe("A bucket on a CUDA device", function()
 
   -- What the graph reads is what a builder on the CPU, which has seen no other step, makes of it.
   local function check(graph, want, where)
-    local host, count = ffi.new("uint8_t[?]", graph.bytes), 0
+    local host, count = byte_array(graph.bytes), 0
     driver:call("cuGraphLaunch", graph.executable, stream)
     driver:call("cuMemcpyDtoHAsync_v2", host, ffi.cast("uint64_t", graph.copy), graph.bytes, stream)
     driver:call("cuStreamSynchronize", stream)

@@ -3,6 +3,9 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local ROWS = 256 -- capacity
 
@@ -34,7 +37,7 @@ describe("A build on a CUDA device", function()
 
   -- Slots `apart`: 1 fits 16 bits over their lowest, 1000 does not.
   local function fill_tables(builder, groups, apart, on_device)
-    local cells = ffi.new("int32_t[?]", ROWS * 4)
+    local cells = int32s(ROWS * 4)
     for i = 0, ROWS * 4 - 1 do cells[i] = 1 + i * apart end
     for g = 0, groups - 1 do
       if on_device then

@@ -3,6 +3,9 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local ROWS = 512
 local LAUNCH_FAILED = 719
@@ -228,7 +231,7 @@ describe("A build of the step that the tensors hold", function()
 
   it("finds the values of a borrowed table, not its address", function()
     open(20)
-    local cells = ffi.new("int32_t[?]", ROWS * 4)
+    local cells = int32s(ROWS * 4)
     for i = 0, ROWS * 4 - 1 do cells[i] = 1 + i * 1000 end
     launches()
     assert(builder:borrow_table(2, cells, 4, ROWS))

@@ -1,6 +1,7 @@
 -- Recordings: a step builds again to the same, wherever; one other value is noticed.
 local drivers = require "spec.support.driver"
 local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
 local gdn = require "gdnmeta"
 local header = require "gdnmeta.record.header"
 local play = require "spec.support.random_traffic"
@@ -109,11 +110,12 @@ describe("A checksum", function()
   local checksum = require "gdnmeta.record.checksum"
   local tensor = require "gdnmeta.tensor"
   local builder, core = { device = "cpu" }, { stamp = ffi.new "double[1]" }
-  local KINDS = { int32 = { 0, "int32_t[?]" }, int64 = { 1, "int64_t[?]" }, bool = { 2, "uint8_t[?]" } }
+  local KINDS = { int32 = { 0, array_of "int32_t" }, int64 = { 1, array_of "int64_t" },
+                  bool = { 2, array_of "uint8_t" } }
 
   local function sum(dtype, shape, values)
     local kind = KINDS[dtype]
-    local data = ffi.new(kind[2], #values + 1, values)
+    local data = kind[2](#values + 1, values)
     local view = tensor.view(core, ffi.new("gdn_tensor", data, { shape[1], shape[2] or 1 }, kind[1], #shape))
     return checksum.tensor(builder, view), data -- which has to outlive the view
   end

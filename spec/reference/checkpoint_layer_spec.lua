@@ -1,11 +1,11 @@
 -- A prefill's state and conv window are kept at its checkpoint: a request that begins there equals itself
 -- alone, bit for bit, in steps as they come and in buckets.
 local alone = require "spec.support.unbatched"
-local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local reference = require "gdnmeta.reference"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 
 local function draw()
   local state = 5

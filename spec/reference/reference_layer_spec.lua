@@ -1,10 +1,10 @@
 -- What the reference layer computes: the equations written out a second time, and what is equal to the bit.
 local alone = require "spec.support.unbatched"
-local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local reference = require "gdnmeta.reference"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 
 local function weights(seed)
   local state = seed

@@ -1,11 +1,11 @@
 -- Values of the reference layer over a few steps, to nine digits, against spec/goldens/texts: what forms are
 -- compared with elsewhere is here compared with what it was.
-local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
 local workload = require "gdnmeta.sim.workload"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 
 local function shown(list, from, to)
   local parts = {}

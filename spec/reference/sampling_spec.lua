@@ -1,13 +1,15 @@
 -- examples/sampling.lua: draws follow the probabilities, and an answer depends on its seed alone.
-local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local sampling = require "examples.sampling"
 local serving = require "examples.serving"
 local tiny = require "examples.tiny_model"
+local array_of = require "gdnmeta.array_of"
+
+local doubles = array_of "double"
 
 -- Shares of n draws, each the first of a seed of its own or the k-th of one.
 local function shares(logits, options, one_seed)
-  local cells, n = ffi.new("double[?]", #logits, logits), 20000
+  local cells, n = doubles(#logits, logits), 20000
   local counts, sampler = {}, sampling.new(options.temperature, options.top_p, 5)
   for c = 1, #logits do counts[c] = 0 end
   for k = 1, n do

@@ -2,9 +2,10 @@
 -- pools once states are brought: said again from gdnmeta.h's table, byte by byte.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
+local array_of = require "gdnmeta.array_of"
 
 local random, floor, max = math.random, math.floor, math.max
-local bytes_t, byte_p = ffi.typeof "uint8_t[?]", ffi.typeof "uint8_t *"
+local bytes_t, byte_p = array_of "uint8_t", ffi.typeof "uint8_t *"
 
 local M = {}
 

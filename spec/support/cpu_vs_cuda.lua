@@ -5,6 +5,9 @@ local lib = require "gdnmeta.native"
 local compare = require "spec.support.compare"
 local random = require "spec.support.random_config"
 local steps = require "spec.support.cpu_vs_cuda_steps"
+local array_of = require "gdnmeta.array_of"
+
+local byte_array = array_of "uint8_t"
 
 ffi.cdef "int memcmp(const void *a, const void *b, size_t n);"
 
@@ -69,7 +72,7 @@ local function metadata_differ(self)
   end
   if high - low > self.bytes then
     self.bytes = 2 * (high - low)
-    self.host = ffi.new("uint8_t[?]", self.bytes)
+    self.host = byte_array(self.bytes)
   end
   local function read(at, bytes)
     return lib.gdn_builder_read(handle, self.host + (at - low), ffi.cast("void *", at), bytes) ~= 0

@@ -6,6 +6,9 @@ local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local parts = require "spec.support.oracle_parts"
 local random = require "spec.support.random_config"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local chance, pick = random.chance, random.pick
 
@@ -80,10 +83,10 @@ function M.open(rand, driver, rules)
   self.gpu = assert(gdn.builder(options))
   self.a, self.b = assert(self.cpu:batch()), assert(self.gpu:batch())
   local n, cells = config.max_rows, config.max_requests * config.max_blocks_per_row
-  self.spare = ffi.new("int32_t[?]", n + 8)
+  self.spare = int32s(n + 8)
   local all = chance(rand, 30)
   for g = 0, config.num_groups - 1 do
-    self.tables[g] = ffi.new("int32_t[?]", cells)
+    self.tables[g] = int32s(cells)
     if all or chance(rand, 15) then
       self.device_tables[g] = driver:int32(cells)
       assert(self.gpu:borrow_device_table(g, self.device_tables[g], config.max_blocks_per_row,

@@ -2,6 +2,9 @@
 -- driver is build/libfakecuda.so. The same specs run on both.
 local ffi = require "ffi"
 local owned = require "gdnmeta.native.owned"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 ffi.cdef [[
 int setenv(const char *name, const char *value, int overwrite);
@@ -105,14 +108,14 @@ end
 
 --- Host values (a list, or an int32_t array of n) into device memory, done when this returns.
 function Driver:write(memory, values, n)
-  if type(values) == "table" then n, values = #values, ffi.new("int32_t[?]", #values, values) end
+  if type(values) == "table" then n, values = #values, int32s(#values, values) end
   self:call("cuMemcpyHtoDAsync_v2", ffi.cast("uint64_t", memory), values, n * 4, nil)
   self:call("cuStreamSynchronize", nil)
 end
 
 ---@return table values
 function Driver:read(memory, n)
-  local host, out = ffi.new("int32_t[?]", n), {}
+  local host, out = int32s(n), {}
   self:call("cuMemcpyDtoHAsync_v2", host, ffi.cast("uint64_t", memory), n * 4, nil)
   self:call("cuStreamSynchronize", nil)
   for i = 1, n do out[i] = host[i - 1] end

@@ -1,12 +1,14 @@
 -- A model for examples/nginx that says the byte after the one it reads, and raises at a "!".
-local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
+
+local int32s = array_of "int32_t"
 
 local Model = {}
 Model.__index = Model
 
 function Model.forward(_, metadata, tokens)
   local n = metadata.num_actual_tokens
-  local said = ffi.new("int32_t[?]", n)
+  local said = int32s(n)
   for t = 0, n - 1 do
     assert(tokens[t] ~= 33, "a fault on purpose")
     said[t] = (tokens[t] + 1) % 256

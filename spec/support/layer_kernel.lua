@@ -1,10 +1,10 @@
 -- Stands in for the model of support/random_traffic.lua: a reference layer per cache group runs each step and
 -- raises where a request's output, or the state that it ends with, is not what the request gets alone.
 local alone = require "spec.support.unbatched"
-local ffi = require "ffi"
 local reference = require "gdnmeta.reference"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 local GARBAGE = 1000 -- added to a family: the inputs of drafts that turn out wrong, and of padding
 
 local Kernel = {}

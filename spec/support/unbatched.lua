@@ -1,8 +1,8 @@
 -- Texts as a layer sees them, and what it makes of each when nothing is batched: the truth of the
 -- reference layer's specs.
-local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 
 local M = {}
 

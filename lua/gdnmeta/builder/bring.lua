@@ -84,6 +84,8 @@ local function bringer(method, spec, struct, names, span, bring)
     if problem then refuse(problem) end
     local list, n = pools.read(o.pool, self.core.on_device, self.num_slots[group + 1], span(c))
     if not list then refuse(n) end
+    -- C gets addresses alone; compiled code may have forgotten the objects by then.
+    self.core.pool_given, self.core.pool_list = o.pool, list
     c.size, c.group, c.spec_rows, c.pools, c.num_pools = ffi.sizeof(struct), group, o.spec_rows, list, n
     local handle = opened(self, method) -- `given` may have closed it
     local status = bring(handle, c, stream)

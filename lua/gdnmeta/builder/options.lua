@@ -1,13 +1,13 @@
 -- The options of gdnmeta.builder: names, domains, defaults, and what each becomes in a gdn_config.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local int32_memory = require "gdnmeta.native.int32_memory"
 local ranges = require "gdnmeta.native.ranges"
 local schema = require "gdnmeta.native.schema"
+local array_of = require "gdnmeta.array_of"
 
-local slots_t = ffi.typeof "int32_t[?]"
+local slots_t = array_of "int32_t"
 local INT32_MAX = args.INT32_MAX
 local integer, code_of = domains.integer, domains.code_of
 

@@ -3,10 +3,11 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
+local array_of = require "gdnmeta.array_of"
 
 local MOST = tonumber(lib.GDN_MAX_POOLS)
 
-local pools_t, void_p, char_p = ffi.typeof "void *[?]", ffi.typeof "void *", ffi.typeof "char *"
+local pools_t, void_p, char_p = array_of "void *", ffi.typeof "void *", ffi.typeof "char *"
 local EXPORTS = { ffi.typeof "gdn_dlpack *", ffi.typeof "gdn_dlpack_unversioned *" }
 local tensor_p, tensor_t = ffi.typeof "gdn_dl_tensor *", ffi.typeof "gdn_dl_tensor"
 

@@ -5,10 +5,11 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local spare_column = require "gdnmeta.engine.spare_column"
 local NONE = require("gdnmeta.engine.requests").NONE
+local array_of = require "gdnmeta.array_of"
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local BELOW_ALL = -math.huge
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 local pools_t = ffi.typeof "gdn_slots *[1]"
 local stats_t = ffi.typeof "gdn_slots_stats"
 

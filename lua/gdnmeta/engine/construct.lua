@@ -21,8 +21,9 @@ local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
 local upkeeps = require "gdnmeta.engine.decide.upkeep"
 local views = require "gdnmeta.engine.hooks.view"
+local array_of = require "gdnmeta.array_of"
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 
 local M = {}
 

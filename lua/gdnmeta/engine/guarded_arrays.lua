@@ -2,11 +2,12 @@
 -- VM, and is noticed when the step completes. Not found is what a host writes further away.
 local ffi = require "ffi"
 local libc = require "gdnmeta.native.libc"
+local array_of = require "gdnmeta.array_of"
 
 local WIDE = 16 -- elements of a margin
 local MARK = 0x5a6d6e6d
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 local pointer_t = ffi.typeof "int32_t *"
 
 

@@ -8,9 +8,9 @@
 -- that was left; starved: a prompt that decodes left too little for, or -1; num_held: waiting requests that
 -- the policy held;
 -- is_tried: the policy was called for a prompt's chunk in an empty step.
-local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 
 -- mark: 0 nothing, DECODE or CHUNK, or one of the negative ones.
 local M = { DECODE = 1, CHUNK = 2, SKIPPED = -1, PREEMPTED = -2, REJECTED = -3 }

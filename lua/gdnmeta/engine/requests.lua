@@ -1,8 +1,9 @@
 -- Requests as columns: one C array a field, all indexed by the request's number, which is small, and
 -- reused after the request is gone. Arrays grow by doubling, so hold `requests.known` within a step only.
 local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
 
-local int32s, doubles = ffi.typeof "int32_t[?]", ffi.typeof "double[?]"
+local int32s, doubles = array_of "int32_t", array_of "double"
 
 local NONE = -1 -- no request, table row or group
 

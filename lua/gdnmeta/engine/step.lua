@@ -5,8 +5,9 @@ local args = require "gdnmeta.native.args"
 local guarded_arrays = require "gdnmeta.engine.guarded_arrays"
 local methods = require "gdnmeta.native.methods"
 local clear = require "table.clear"
+local array_of = require "gdnmeta.array_of"
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 
 ---@class gdnmeta.Step
 ---@field number integer of the step, from 1

@@ -1,10 +1,10 @@
 -- The host record of a step's conv1d launch, as the kernels' authors know it: nums_dict. Built on
 -- demand; the two tables that the device reads are in the metadata already.
-local ffi = require "ffi"
 local tensor = require "gdnmeta.tensor"
+local array_of = require "gdnmeta.array_of"
 
-local int32s_t = ffi.typeof "int32_t[?]"
-local int64s_t = ffi.typeof "int64_t[?]"
+local int32s_t = array_of "int32_t"
+local int64s_t = array_of "int64_t"
 local INT32, INT64 = 0, 1
 local TILE = 8 -- tokens
 

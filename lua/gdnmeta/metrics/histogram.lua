@@ -1,7 +1,7 @@
 -- Histograms with fixed bounds, one for each series, in two arrays: observing allocates nothing.
-local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 
 local Histogram = {}
 Histogram.__index = Histogram

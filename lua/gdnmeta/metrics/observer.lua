@@ -4,9 +4,10 @@ local ffi = require "ffi"
 local classes = require "gdnmeta.metrics.classes"
 local histogram = require "gdnmeta.metrics.histogram"
 local requests = require "gdnmeta.engine.requests"
+local array_of = require "gdnmeta.array_of"
 
 local RUNNING = requests.RUNNING
-local int32s, doubles = ffi.typeof "int32_t[?]", ffi.typeof "double[?]"
+local int32s, doubles = array_of "int32_t", array_of "double"
 
 -- Why a request is gone. The first two are the engine's numbers of why it finished.
 local OUTCOMES = { "stop", "length", "cancelled", "rejected", "refused" }

@@ -3,9 +3,10 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local fields = require("gdnmeta.native.schema").fields
+local array_of = require "gdnmeta.array_of"
 
 local bxor, tohex = bit.bxor, bit.tohex
-local int64_t, bytes_t = ffi.typeof "int64_t", ffi.typeof "uint8_t[?]"
+local int64_t, bytes_t = ffi.typeof "int64_t", array_of "uint8_t"
 local START, PRIME = 0xcbf29ce484222325ULL, 0x100000001b3ULL
 
 -- dtype -> its number in the sum, a pointer to read elements by (a bool as its byte), bytes an element

@@ -5,8 +5,9 @@ local checkpoints = require "gdnmeta.reference.checkpoints"
 local conv1d = require "gdnmeta.reference.conv1d"
 local delta_rule = require "gdnmeta.reference.delta_rule"
 local row_map = require "gdnmeta.reference.row_map"
+local array_of = require "gdnmeta.array_of"
 
-local doubles, int32s = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
+local doubles, int32s = array_of "double", array_of "int32_t"
 local TILE = 8 -- tokens of a conv1d program
 local DECODE, PREFILL = 2, 3 -- token_class
 local NUM_DECODES = 2 -- of live_counts

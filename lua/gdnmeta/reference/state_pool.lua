@@ -1,10 +1,10 @@
 -- The state pool of a layer. A slot holds what a sequence needs to go on: a window of conv1d inputs and the
 -- delta rule's state. Nothing clears a slot between owners, so that a recycled one holds what it held; one
 -- that was never written, and the null slot, hold NaN, so that a wrong read is visible.
-local ffi = require "ffi"
 local conv1d = require "gdnmeta.reference.conv1d"
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
+local doubles = array_of "double"
 local NAN = 0 / 0
 
 local Pool = {}

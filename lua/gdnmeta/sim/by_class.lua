@@ -1,8 +1,8 @@
 -- The figures of a run by class of its requests, from what the counters knows of each request.
-local ffi = require "ffi"
 local histogram = require "gdnmeta.sim.histogram"
+local array_of = require "gdnmeta.array_of"
 
-local integers = ffi.typeof "int32_t[?]"
+local integers = array_of "int32_t"
 
 local M = {}
 

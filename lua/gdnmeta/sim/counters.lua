@@ -1,13 +1,13 @@
 -- What happens in a run, added up as it happens. Times are whole nanoseconds of the simulated clock;
 -- requests are known by their number in the workload, 1 .. n.
-local ffi = require "ffi"
 local fairness = require "gdnmeta.sim.fairness"
 local histogram = require "gdnmeta.sim.histogram"
 local timeline = require "gdnmeta.sim.timeline"
 local cut = require("gdnmeta.native.trace_cuts").cut
+local array_of = require "gdnmeta.array_of"
 
-local doubles = ffi.typeof "double[?]"
-local integers = ffi.typeof "int32_t[?]"
+local doubles = array_of "double"
+local integers = array_of "int32_t"
 
 local BURST = 65 -- most tokens that a request emits per step: 64 drafts and the verified one
 local STALL = 10 -- times the target of the mean gap that a single one may take

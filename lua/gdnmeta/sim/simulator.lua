@@ -1,7 +1,6 @@
 -- Runs a workload through the real engine, the real policy and real metadata builds; only the model's
 -- time is made up. The clock counts whole nanoseconds and jumps over idle time. What is drawn at
 -- random is drawn per request, so that a seed gives the same run, and the same luck under any policy.
-local ffi = require "ffi"
 local arrivals = require "gdnmeta.sim.arrivals"
 local by_class = require "gdnmeta.sim.by_class"
 local wall_clock = require "gdnmeta.sim.wall_clock"
@@ -10,8 +9,9 @@ local summary = require "gdnmeta.sim.summary"
 local scenario = require "gdnmeta.sim.scenario"
 local counters = require "gdnmeta.sim.counters"
 local cut = require("gdnmeta.native.trace_cuts").cut
+local array_of = require "gdnmeta.array_of"
 
-local integers = ffi.typeof "int32_t[?]"
+local integers = array_of "int32_t"
 
 local M = {}
 

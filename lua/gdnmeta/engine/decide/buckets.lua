@@ -1,9 +1,9 @@
 -- The buckets that graphs of mixed steps are captured for: R rows and T tokens each. A step takes the
 -- smallest one by its counts, whatever its rows are.
-local ffi = require "ffi"
 local args = require "gdnmeta.native.args"
+local array_of = require "gdnmeta.array_of"
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- The sizes that CUDA graphs are captured at, and what a step is padded to.
-local ffi = require "ffi"
+local array_of = require "gdnmeta.array_of"
 
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 
 local M = {}
 

@@ -1,13 +1,13 @@
 -- Waiting requests by group (all requests of a user, say): the group with the least key goes first, and
 -- within a group they go by arrival. A group's key is that of its first request, computed again in every
 -- step that has a choice for at most `rekey_limit` groups in turn, and after every admission from the group.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local NONE = require("gdnmeta.engine.requests").NONE
 local heaps = require "gdnmeta.engine.queue.heap"
 local parked = require "gdnmeta.engine.queue.parked"
+local array_of = require "gdnmeta.array_of"
 
-local items_t = ffi.typeof "int32_t[?]"
+local items_t = array_of "int32_t"
 
 local ByGroup = {}
 ByGroup.__index = ByGroup

@@ -4,12 +4,12 @@
 -- (Same face as fifo.lua and by_group.lua: begin, candidate, advance or hold ..., finish; finish puts back
 -- what was passed, and what was held comes back at its turn. Those of the best keys come back in every step,
 -- so that a look without effect costs no request its place.)
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local heaps = require "gdnmeta.engine.queue.heap"
 local parked = require "gdnmeta.engine.queue.parked"
+local array_of = require "gdnmeta.array_of"
 
-local items_t = ffi.typeof "int32_t[?]"
+local items_t = array_of "int32_t"
 
 local ByKey = {}
 ByKey.__index = ByKey
