@@ -51,8 +51,8 @@ function M.once(engine, entry, turn)
   end, record
 end
 
--- Traffic in which a wrong element cannot be forgiven: no request is preempted or cancelled, no two texts are
--- alike, and all of the kinds of rows meet.
+-- Traffic in which a wrong element cannot be forgiven: no request is cancelled, no two texts are alike, and
+-- all of the kinds of rows meet. A play that preempted is not counted, for what runs again forgives.
 local function unforgiving(align, num_spec, changes)
   local c = { align = align, num_spec = num_spec, num_groups = 2, seqs = 6, block = align and 8 or 16,
               threshold = 0, max_model_len = 120, budget = 90, num_slots = 60, full_cuda_graph = true,
@@ -64,17 +64,18 @@ local function unforgiving(align, num_spec, changes)
 end
 
 --- Play such traffic with one wrong element. changes: of the configuration; opts(c, engine): layer_play's.
----@return boolean ok, any message, table record
+---@return boolean ok, any message, table record its `done` is false where a request was preempted
 function M.play(entry, seed, changes, opts)
   math.randomseed(seed)
   local c, requests = unforgiving(seed % 2 == 0, seed % 5 == 0 and 0 or 2, changes)
   local policy, record = layer_play.SHIPPED[seed % #layer_play.SHIPPED + 1], nil
-  local ok, message = layer_play.run(c, ("GDN_SEED=%d"):format(seed), policy, function(_, engine)
+  local ok, message, stats = layer_play.run(c, ("GDN_SEED=%d"):format(seed), policy, function(_, engine)
     local given = opts and opts(c, engine) or {}
     given.requests, given.cancel, given.checkpoints = requests, 0, false
     given.corrupt, record = M.once(engine, entry, math.random(6))
     return given
   end)
+  record.done = record.done and (not ok or stats.preemptions == 0)
   return ok, message, record
 end
 
