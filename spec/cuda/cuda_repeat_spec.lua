@@ -1,8 +1,9 @@
 -- A step that comes again is known by its rows and slots, before it is partitioned: src/builder/repeat.c. Any
 -- step that is another one is not. cuda_agree_spec has random ones.
-local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
+
+local int32s = gdn.array_of "int32_t"
 
 local ROWS = 512
 
@@ -67,7 +68,7 @@ describe("A step that comes again", function()
 
   it("refuses rows that a table has no longer", function()
     open(20)
-    local cells = ffi.new("int32_t[?]", ROWS * 4)
+    local cells = int32s(ROWS * 4)
     for i = 0, ROWS * 4 - 1 do cells[i] = 1 + i * 1000 end
     assert(builder:borrow_table(2, cells, 4, 20))
     for _ = 1, 3 do launches() end
