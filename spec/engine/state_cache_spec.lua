@@ -103,4 +103,44 @@ describe("A state cache", function()
     assert.has_error(function() engine { kv_blocks = 40, kv_block_size = 3 } end,
                      "gdnmeta.engine: hash_block_size = 4, want a multiple of kv_block_size = 3")
   end)
+
+  it("does what its hooks say, and goes on where they fail", function()
+    local function play(cache)
+      local e = engine { cache = cache, policy_budget = 1e5 }
+      for id = 1, 60 do
+        local blocks = ids(id % 5 * 100, 12)
+        for k = 4, 12 do blocks[k] = blocks[k] + id % 3 * 1e5 end
+        assert(e:submit(request(id, { prompt_tokens = 50, max_tokens = 2, blocks = blocks })))
+        if id % 4 == 0 then
+          for now = id, id + 40 do e:complete(assert(e:step(now)), now) end
+        end
+      end
+      assert.are.equal(60, e.stats.finished)
+      local failures, hits = e:failures(), e.stats.hits
+      e:close()
+      return hits, failures[1], failures[1] and #failures
+    end
+    for _, name in ipairs { "gdsf", "marconi", "fifo", "turns_by_tokens" } do
+      local hits, failure = play(name)
+      assert.is_nil(failure, failure and failure.message)
+      assert.is_true(hits > 0, name)
+    end
+    assert.are.equal(0, (play { keep = function() return false end }))
+    assert.are.equal(0, (play { checkpoints = function() return {} end }))
+    local built_in = play(nil)
+    assert.is_true(built_in > 0)
+    for _, hook in ipairs { "checkpoints", "keep", "worth" } do
+      for _, wrong in ipairs { function() error "boom" end, function() while true do end end,
+                               function(_, _, values) if hook == "worth" then values[1] = 0 / 0 end end } do
+        local hits, failure = play { [hook] = wrong }
+        assert.are.equal(hook, failure.hook)
+        assert.are.equal("cache anonymous", failure.policy)
+        assert.is_true(hits > 0)
+      end
+    end
+    assert.has_error(function() serve.engine("fcfs", { cache = "gdsf" }) end,
+                     "gdnmeta.engine: cache wants hash_block_size")
+    assert.has_error(function() engine { cache = { demote = function() return "drop" end } } end,
+                     "gdnmeta.engine: cache anonymous has demote, which wants a host tier: there is none")
+  end)
 end)

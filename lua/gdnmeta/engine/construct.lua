@@ -16,6 +16,8 @@ local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
 local cache = require "gdnmeta.engine.cache"
+local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
+local caches = require "gdnmeta.cache"
 local state_cache = require "gdnmeta.engine.state_cache"
 local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
@@ -39,11 +41,24 @@ local function taken_problem(o)
   end
 end
 
+-- `cache` becomes the hooks that it names.
+local function cache_problem(o)
+  if type(o.cache) == "nil" then return nil end
+  if not o.hash_block_size then return "cache wants hash_block_size" end
+  local ok, made, message = pcall(caches, o.cache)
+  if not ok then return "cache: " .. tostring(made):gsub("^.-gdnmeta%.cache: ", "") end
+  if not made then return message end
+  if made.demote then
+    return ("cache %s has demote, which wants a host tier: there is none"):format(made.name)
+  end
+  o.cache = made
+end
+
 --- Options checked, every default filled in.
 ---@return table|nil options, string? problem
 function M.options(given)
   local o, problem = option.parse(given)
-  problem = problem or taken_problem(o) or option_rules.problem(o)
+  problem = problem or taken_problem(o) or option_rules.problem(o) or cache_problem(o)
   if problem then return nil, problem end
   return o
 end
@@ -230,6 +245,9 @@ local function state(o)
   self.plan = plans.new(r, self.states, o.max_num_seqs, math.floor(o.kv_watermark * self.states.total_kv),
                         outlooks.new(self, o.kv_headroom), upkeeps.new(self))
   self.view = views.new(self, o)
+  if self.prefix and o.cache then
+    self.prefix.hooks = cache_hooks.new(self, o.cache, o, o.hash_block_size)
+  end
   self.policy_view, self.policy_plan = step_hook.new(self, self.view)
   engines[o.builder] = self
   hold(self, self.view.cursor)

@@ -98,6 +98,8 @@ function Engine:failures()
   self = change_rules.look(self, "failures")
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
+  local cache = self.prefix and self.prefix.hooks
+  for _, record in ipairs(cache and cache.guard.records or {}) do list[#list + 1] = record end
   return list, self.hooks.guard:never()
 end
 

@@ -45,7 +45,7 @@ local DEFAULTS = {
   breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }
 
-local OTHERS = { builder = true, second_builder = true, policy = true, capture_sizes = true,
+local OTHERS = { cache = true, builder = true, second_builder = true, policy = true, capture_sizes = true,
                  mixed_capture_sizes = true, accepted = true,
                  drafts = true } -- drafts: the name of the release before
 

@@ -35,6 +35,7 @@ local INTEGERS = {
   "node",         -- of the cache's index, whose path it has made and keeps while it runs; 0: none
   "num_ids",      -- full blocks of its prompt whose ids are known
   "junction",     -- tokens where other prompts that are known part from its own; 0: nowhere
+  "cuts_at",      -- the junction as the cache's hook saw it
   "keep_at",      -- tokens where a chunk in flight or planned ends, and leaves a state for others; 0: nowhere
   "kept",         -- such tokens, whose state was moved to the spare column
   "matched",      -- version of the cache that it was looked for in
@@ -108,7 +109,7 @@ function Requests:outdate(i) self.epoch[i] = self.epoch[i] + 1 end
 --- Its number may be given to another request from now on.
 ---@param i integer
 function Requests:put(i)
-  self.id[i], self.checkpoint[i], self.ids[i] = nil, nil, nil
+  self.id[i], self.checkpoint[i], self.ids[i], self.cuts[i] = nil, nil, nil, nil
   self.state[i] = M.FREE
   self.free[#self.free + 1] = i
 end
@@ -122,7 +123,7 @@ end
 ---@param capacity integer to begin with
 function M.new(capacity)
   local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {},
-                              ids = {} }, Requests)
+                              ids = {}, cuts = {} }, Requests)
   grow(self, capacity)
   return self
 end

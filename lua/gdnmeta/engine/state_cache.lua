@@ -88,6 +88,14 @@ function StateCache:let_go(i)
 end
 
 -- Waiting requests at the head of the queue, where the index has changed since they were looked for.
+local function find(self, i)
+  local r = self.engine.requests
+  self:match(i)
+  if not self.hooks or r.cuts[i] and r.cuts_at[i] == r.junction[i] then return end
+  r.cuts_at[i] = r.junction[i]
+  r.cuts[i] = self.hooks:checkpoints(i, r.computed[i], r.prompt[i])
+end
+
 local function match_waiting(self)
   local e, r = self.engine, self.engine.requests
   local i, looks = e.fifo.head, 0
@@ -97,7 +105,7 @@ local function match_waiting(self)
       and (not r.checkpoint[i] or r.checkpoint[i].node) then
       self:let_go(i)
       r.cached[i], r.computed[i] = 0, 0
-      self:match(i)
+      find(self, i)
     end
     i, looks = following, looks + 1
   end
@@ -111,6 +119,7 @@ end
 
 ---@return boolean a state has left
 function StateCache:evict_state()
+  if self.hooks then self.hooks:rate(self.index, Index.STATES) end
   local node = self.index:first(Index.STATES)
   if node == 0 then return false end
   drop_slots(self, self.index:drop_state(node))
@@ -120,6 +129,7 @@ end
 
 ---@return boolean blocks have left
 function StateCache:evict_leaf()
+  if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
   local node = self.index:first(Index.LEAVES)
   if node == 0 then return false end
   local gone, slots = self.index:evict(node, self.at_once, self.gone)
@@ -151,6 +161,7 @@ end
 function StateCache:begin(now)
   local e = self.engine
   self.index:advance(now)
+  if self.hooks then self.hooks.guard:step_done() end
   match_waiting(self)
   local slots = slots_wanted(e)
   while e.states:free_slots() < slots and self:evict_state() do end
@@ -163,7 +174,13 @@ end
 function StateCache:next_cut(i)
   local r = self.engine.requests
   if not r.ids[i] then return 0 end
-  local computed, junction = r.computed[i], r.junction[i]
+  local computed, junction, cuts = r.computed[i], r.junction[i], r.cuts[i]
+  if cuts then
+    for n = 1, #cuts do
+      if cuts[n] > computed then return cuts[n] end
+    end
+    return 0
+  end
   if junction > computed and junction % self.size == 0 and junction < r.prompt[i] then return junction end
   local last = floor((r.prompt[i] - 1) / self.size) * self.size
   return last > computed and last or 0
@@ -223,12 +240,16 @@ end
 function StateCache:publish(i, tokens)
   local e, r = self.engine, self.engine.requests
   r.keep_at[i] = 0
+  local priority = not self.hooks or self.hooks:keeps(i, tokens)
+  if not priority then return end
   local column = column_of(self, i, tokens)
   if not column or column < 0 then return end
   local moves = not e.align and column ~= e.states.spare
   if moves and e.states:free_slots() < 1 and not self:evict_state() then return end
   if moves and e.states:free_slots() < 1 then return end
-  if join(self, i, tokens / self.size, column) and moves then e.states:move_on(i, column) end
+  if not join(self, i, tokens / self.size, column) then return end
+  if self.hooks then self.hooks:kept(r.node[i], priority) end
+  if moves then e.states:move_on(i, column) end
 end
 
 --- A row of request i is complete, which has `tokens` computed for sure.
@@ -242,19 +263,19 @@ local M = {}
 
 ---@return table|nil cache, string? message, integer? code
 function M.new(e, o)
-  local states, num_slots = 0, o.config.num_slots[0]
+  local num_slots = o.config.num_slots[0]
   local per_block = o.kv_blocks and o.hash_block_size / o.kv_block_size or 0
   local in_prompts = num_slots * ceil(o.max_model_len / o.hash_block_size)
   local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or in_prompts
   local index, message, code = Index.new {
     num_groups = o.config.num_groups, block_size = o.hash_block_size, kv_per_block = per_block,
     max_nodes = min(4 * num_slots + 1024, 2 ^ 24), max_blocks = max(min(blocks, MOST_BLOCKS), 1),
-    kv_bytes = 0, state_bytes = states,
+    kv_bytes = 1, state_bytes = 1, -- what they weigh is the host's to know: a state is the unit
   }
   if not index then return nil, message, code end
   local at_once = 64
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
-                        per_block = per_block, version = 0, at_once = at_once,
+                        hooks = false, per_block = per_block, version = 0, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), work = int32s(64) }, StateCache)
 end
 

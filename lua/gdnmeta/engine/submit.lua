@@ -156,7 +156,7 @@ function M.add(e, request)
   r.cached[i], r.computed[i], r.kv_shared[i], r.kv_blocks[i], r.sourced[i] = 0, 0, 0, 0, 0
   local given = request.checkpoint or request.slot
   r.ids[i], r.num_ids[i] = request.ids, request.num_ids or 0
-  r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i] = 0, 0, 0, -1, 0
+  r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.cuts_at[i] = 0, 0, 0, -1, 0, -1
   if given then sources.give(e, i, e.checkpoints[given]) end
   r.drafts[i], r.speculative[i], r.preemptions[i] = 0, 0, 0
   r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0

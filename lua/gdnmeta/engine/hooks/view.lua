@@ -51,6 +51,12 @@ local function request_fields(e)
   function fields.emitted(i) return r.known[i] - r.prompt[i] end
   function fields.slots(i) return e.states:held_slots(i) end
   function fields.cached_prefix(i) return r.cached[i] end
+  function fields.hit(i) return r.cached[i] end
+  function fields.cached_tokens(i) return r.cached[i] end
+  function fields.junction(i) return e.prefix and r.junction[i] or 0 end
+  function fields.prompt_end(i)
+    return e.prefix and math.floor(r.prompt[i] / e.prefix.size) * e.prefix.size or r.prompt[i]
+  end
   function fields.user_waiting(i) return e.users.waiting[r.user[i]] end
   function fields.user_requests(i) return e.users.holders[r.user[i]] end
   return fields

@@ -1,0 +1,125 @@
+-- Hooks of a cache as the engine calls them: guarded as a policy's are. Where one fails the built-in cache
+-- goes on: a state at the last full block and at the junction, used longest ago first out.
+local guards = require "gdnmeta.engine.hooks.guard"
+local args = require "gdnmeta.native.args"
+local views = require "gdnmeta.engine.hooks.view"
+
+local floor, max, min = math.floor, math.max, math.min
+local MOST = 1024 -- positions of a prompt
+
+jit.off(true, true) -- a cache's code may be untrusted, and admissions and evictions are not the step path
+
+local CacheHooks = {}
+CacheHooks.__index = CacheHooks
+
+-- One section a hook: it runs within the guard.
+local function call_checkpoints(self, i, to)
+  local cursor = self.view.cursor
+  cursor.hook, cursor.i = "checkpoints", i
+  local list = self.cache.checkpoints(self.view.r, self.from, to, self.ctx)
+  if type(list) ~= "table" then error("checkpoints returned " .. args.show(list) .. ", want a list", 0) end
+  local cuts = {}
+  for n = 1, min(#list, MOST) do
+    local at = list[n]
+    if type(at) ~= "number" then
+      error(("checkpoints[%d] is %s, want a number of tokens"):format(n, args.show(at)), 0)
+    end
+    if at > self.from and at <= self.blocks_end and at % self.size == 0 then cuts[#cuts + 1] = at end
+  end
+  return cuts
+end
+
+local function call_worth(self, nodes, n, values)
+  self.view.cursor.hook = "worth"
+  self.cache.worth(nodes, n, values, self.ctx)
+  for k = 1, n do
+    if type(values[k]) ~= "number" or values[k] ~= values[k] then
+      error(("worth left values[%d] = %s, want a number"):format(k, args.show(values[k])), 0)
+    end
+  end
+end
+
+local function call_keep(self, i, node)
+  local cursor = self.view.cursor
+  cursor.hook, cursor.i = "keep", i
+  local verdict = self.cache.keep(node, self.ctx)
+  if type(verdict) ~= "boolean" and type(verdict) ~= "number" then
+    error("keep returned " .. args.show(verdict) .. ", want true, false or a number", 0)
+  end
+  return verdict
+end
+
+--- Positions in (from, to] where request i is to leave states, ascending; nil: as the built-in cache.
+---@return number[]|nil
+function CacheHooks:checkpoints(i, from, to)
+  if self.guard.disabled then return nil end
+  self.from, self.to, self.blocks_end = from, to, floor(to / self.size) * self.size
+  local ok, cuts = self.guard:call(call_checkpoints, self, i, to)
+  if not ok then return nil end
+  table.sort(cuts)
+  return cuts
+end
+
+--- Is the state of request i at `tokens` kept? A number is true.
+---@return boolean|number
+function CacheHooks:keeps(i, tokens)
+  if not self.cache.keep or self.guard.disabled then return true end
+  local e = self.engine
+  local node = { tokens = tokens, length = tokens, parent_gap = tokens - e.requests.cached[i], hits = 0,
+                 refs = 1, children = 0, age = 0, created = e.now, superseded = false,
+                 user = e.users.name[e.requests.user[i]] }
+  local ok, verdict = self.guard:call(call_keep, self, i, node)
+  return not ok or verdict
+end
+
+--- A node of the index has a state now; `priority` is what keep() said.
+function CacheHooks:kept(node, priority)
+  self.priorities[node] = type(priority) == "number" and priority or 0
+end
+
+--- Rate what may be evicted, if it is time.
+function CacheHooks:rate(index, kind)
+  if not self.cache.worth or self.guard.disabled or not index:is_stale(kind) then return end
+  local nodes, n, values = index:candidates(kind, 64)
+  for k = 1, n do nodes[k].priority = self.priorities[nodes[k].id] or 0 end
+  if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
+end
+
+local M = {}
+
+local function context(self, slots)
+  local fields = {
+    block_size = function() return self.size end, slots = function() return slots end,
+    now = function() return self.engine.now end, from = function() return self.from end,
+    to = function() return self.to end, blocks_end = function() return self.blocks_end end,
+  }
+  local function every(n)
+    local list, step = {}, max(self.size, floor(n / self.size) * self.size)
+    for at = floor(self.from / step) * step + step, self.blocks_end, step do
+      if #list < MOST then list[#list + 1] = at end
+    end
+    return list
+  end
+  -- Of a model a quarter of whose layers are attention, in tokens.
+  local function flops(from, to) return (to - from) * (1 + (from + to) / 2 ^ 17) end
+  fields.every, fields.flops = function() return every end, function() return flops end
+  return views.read_only("ctx", function(_, name)
+    local field = fields[name]
+    if not field then error("ctx has no field " .. args.word(name), 2) end
+    return field()
+  end)
+end
+
+---@param cache gdnmeta.Cache
+function M.new(engine, cache, options, size)
+  local self = setmetatable({ engine = engine, view = engine.view, cache = cache, size = size, from = 0,
+                              to = 0, blocks_end = 0, priorities = {} }, CacheHooks)
+  self.ctx = context(self, options.config.num_slots[0] - 1)
+  local named = { name = "cache " .. cache.name, trusted = cache.trusted }
+  self.guard = guards.new(engine, engine.view.cursor, named,
+    { policy_budget = options.policy_budget, breaker = options.breaker, on_policy_error = "fallback",
+      policy_seconds = options.policy_seconds, stopwatch = options.stopwatch })
+  return self
+end
+
+return M
