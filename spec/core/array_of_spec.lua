@@ -28,10 +28,16 @@ describe("Arrays of array_of", function()
 
   it("are zero, or hold what follows the length", function()
     local int32s = gdn.array_of "int32_t"
+    for _ = 1, 50 do -- what was freed is no zero
+      local used = int32s(3, -1)
+      assert.are.equal(-1, used[2])
+    end
+    collectgarbage()
     local zeros, list, same = int32s(3), int32s(3, { 4, 5 }), int32s(3, 6)
     assert.are.same({ 0, 0, 0, 4, 5, 0 }, { zeros[0], zeros[1], zeros[2], list[0], list[1], list[2] })
     assert.are.same({ 6, 6, 6 }, { same[0], same[1], same[2] })
     assert.are.equal(0, ffi.sizeof(int32s(0)))
+    raises("gdnmeta.array_of: a list of 2 for 1 elements", function() int32s(1, { 1, 2 }) end)
     raises("gdnmeta.array_of: element = 5, want a C type", function() gdn.array_of(5) end)
   end)
 

@@ -4,7 +4,7 @@ local options = require "gdnmeta.engine.options"
 
 -- Of these the table says in prose what is taken: they are no numbers, flags or words.
 local PROSE = { policy = true, capture_sizes = true, mixed_capture_sizes = true, second_builder = true,
-                accepted = true, cost = true }
+                accepted = true, cost = true, cache = true }
 
 -- Rows of the table by option: { range, default }, as they stand there.
 local function rows_of(page)

@@ -3,9 +3,10 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local status_message = require "gdnmeta.builder.status_message"
+local array_of = require "gdnmeta.array_of"
 
 local config_t = ffi.typeof "gdn_kv_config"
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 local out_t = ffi.typeof "gdn_kv *[1]"
 
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.

@@ -1,12 +1,10 @@
 -- What a prompt is for the state cache: ids of its full blocks. And which engines can have that cache.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local identity = require "gdnmeta.identity"
+local array_of = require "gdnmeta.array_of"
 
 local floor, max = math.floor, math.max
-local ids_t = ffi.typeof "int64_t[?]"
-
-jit.off(true, true) -- allocations are not to be sunk
+local ids_t = array_of "int64_t"
 
 local M = {}
 

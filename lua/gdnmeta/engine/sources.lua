@@ -6,11 +6,12 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local requests = require "gdnmeta.engine.requests"
+local array_of = require "gdnmeta.array_of"
 
 local ceil, floor, min = math.ceil, math.floor, math.min
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 
-jit.off(true, true) -- no step path; and allocations are not to be sunk
+jit.off(true, true) -- no step path
 
 local M = {}
 

@@ -5,9 +5,10 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
 local sources = require "gdnmeta.engine.sources"
+local array_of = require "gdnmeta.array_of"
 
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
-local int32s = ffi.typeof "int32_t[?]"
+local int32s = array_of "int32_t"
 local ECAP = tonumber(lib.GDN_ECAP)
 
 local LOOKS = 32 -- waiting requests that a step looks for in the index, from the head of the queue on
@@ -15,8 +16,6 @@ local MOST_BLOCKS = 2 ^ 20
 
 local StateCache = {}
 StateCache.__index = StateCache
-jit.off(true, true) -- allocations are not to be sunk
-
 local function must(status)
   if status ~= 0 then
     error("gdnmeta.engine: internal: state cache " .. ffi.string(lib.gdn_strstatus(status)), 0)
