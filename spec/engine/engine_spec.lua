@@ -157,8 +157,9 @@ describe("Engine:submit", function()
       assert.has_error(function() engine:submit(given) end, "gdnmeta.Engine:submit: " .. message)
     end
     raises("want a table, got 7", 7)
-    raises("unknown field prompt, want one of arrival, checkpoint, class, deadline, id, max_tokens, "
-           .. "priority, prompt_tokens, tpot, ttft, user, weight", { id = 1, prompt = 3 })
+    raises("unknown field prompt, want one of arrival, blocks, checkpoint, class, computed, deadline, id, "
+           .. "max_tokens, priority, prompt_tokens, salt, slot, tokens, tpot, ttft, user, weight",
+           { id = 1, prompt = 3 })
     raises("prompt_tokens = 0, want an integer >= 1", request(1, { prompt_tokens = 0 }))
     for _, weight in ipairs { 0, -1, 1e-308, 9e-7, 1.1e6, math.huge, 0/0 } do
       raises(("weight = %.14g, want a number in 1e-6 .. 1e6"):format(weight), request(1, { weight = weight }))
