@@ -165,7 +165,7 @@ describe("States:", function()
   end)
 
   it("B29 (tpu-inference #3412, #3358): a prefix is resumed from a state that is still its own", function()
-    local engine = serve.engine("fcfs", { max_model_len = 120 }, with(ALIGN, { num_slots = 3 }))
+    local engine = serve.engine("fcfs", { max_model_len = 120 }, with(ALIGN, { num_slots = 4 }))
     local script = scripts.new(engine, {})
     engine:submit(request(1, { prompt_tokens = 40 }))
     script:step()
