@@ -16,7 +16,7 @@ local function plain(requests)
   for i, r in ipairs(requests) do
     local copy = {}
     for key, value in pairs(r) do copy[key] = key == "after" and place[value] or value end
-    copy.line, copy.think = nil, nil
+    copy.line, copy.think, copy.blocks = nil, nil, nil -- blocks: trace_identity_spec
     list[i] = copy
   end
   return list
