@@ -1,7 +1,8 @@
 -- Runs the Lua of the guides, and compares their lists of options, fields and hooks with the code.
 local blocks = require "spec.support.blocks"
 
-local PAGES = { "api", "cache", "engine", "policy", "kernels", "from-vllm", "untrusted-input", "workloads" }
+local PAGES = { "api", "cache", "engine", "states", "policy", "kernels", "from-vllm", "untrusted-input",
+                "workloads" }
 
 for _, page in ipairs(PAGES) do
   local path = ("docs/%s.md"):format(page)
