@@ -185,6 +185,8 @@ describe("NULL", function()
             assert.matches("%a", ffi.string(lib.gdn_last_error(t.builder)))
           end
           if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- made without `why`
+          if t.index_out[0] ~= t.index then lib.gdn_index_free(t.index_out[0]) end
+          lib.gdn_kv_free(t.kv)
           lib.gdn_batch_free(t.batch)
           lib.gdn_builder_free(t.builder)
           lib.gdn_slots_free(t.slots)
