@@ -22,3 +22,11 @@ function old_names.handler(message, old)
   old_names.seen[old] = nil
   error(message, 0)
 end
+
+-- When a VM ends it calls finalizers, and those that are machine code have been seen to go round for ever, in
+-- processes that had made a great many traces. So there is no machine code by then.
+require("busted").subscribe({ "exit" }, function()
+  jit.off()
+  jit.flush()
+  return nil, true
+end)
