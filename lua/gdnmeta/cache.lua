@@ -1,15 +1,13 @@
 --- gdnmeta.cache(what): which states a prefix cache makes and keeps, as a table of hooks. `what` is the name
 -- of a shipped cache, the path of a Lua file that returns a table, or such a table.
 local args = require "gdnmeta.native.args"
-local budget = require "gdnmeta.policy.contained.budget"
 local domains = require "gdnmeta.native.domains"
 local foreign_text = require "gdnmeta.native.foreign_text"
 local methods = require "gdnmeta.native.methods"
 local options_of = require "gdnmeta.native.options"
-local sandbox = require "gdnmeta.policy.contained.sandbox"
+local load_file = require "gdnmeta.policy.contained.load_file"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 
-local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local LONGEST_NAME = 200 -- bytes
 local SHIPPED = { "every_block", "fifo", "fork_and_last", "gdsf", "last_block", "marconi", "offsets",
                   "retain_tail", "segment_length", "superseded_first", "turns_by_tokens" }
@@ -51,27 +49,12 @@ local function assemble(value, name, trusted)
   return setmetatable(cache, Cache)
 end
 
-local function read(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, foreign_text.message(why) end
-  local source = file:read "*a"
-  file:close()
-  return source, not source and foreign_text.clean(path, 200) .. ": cannot be read" or nil
-end
-
 local function from_file(path, name, trusted)
-  local problem = args.path_problem("path", path)
-  local source, chunk
-  if not problem then source, problem = read(path) end
-  if not source then return nil, "cache " .. problem end
-  chunk, problem = sandbox.load(source, path)
-  if not chunk then return nil, "cache " .. foreign_text.message(problem) end
-  if not trusted then jit.off(chunk, true) end
-  local ok, value = budget.run(LOAD_BUDGET, chunk)
-  local cache
-  if ok then cache, value = assemble(value, name, trusted) end
-  if not cache then return nil, ("cache %s: %s"):format(foreign_text.clean(path, 200), value) end
-  return cache
+  local ok, value = load_file.load("cache", path, trusted)
+  if not ok then return nil, value end
+  local made, problem = assemble(value, name, trusted)
+  if not made then return nil, load_file.problem("cache", path, problem) end
+  return made
 end
 
 local OPTIONS = { trusted = { nil, flag }, name = { nil, text } }

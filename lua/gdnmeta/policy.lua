@@ -6,10 +6,9 @@ local budget = require "gdnmeta.policy.contained.budget"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local options_of = require "gdnmeta.native.options"
 local methods = require "gdnmeta.native.methods"
-local sandbox = require "gdnmeta.policy.contained.sandbox"
+local load_file = require "gdnmeta.policy.contained.load_file"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
-local LOAD_BUDGET = 1e7 -- instructions a file may spend while it is loaded
 local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it
 local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "shortest_prefill" }
 
@@ -137,7 +136,7 @@ local function read_fields(value)
     for _, name in ipairs(names) do fields[name] = value[name] end
   end
   jit.off(inherit)
-  local ok, message = budget.run(LOAD_BUDGET, inherit)
+  local ok, message = budget.run(load_file.LOAD_BUDGET, inherit)
   if not ok then return nil, message end
   return fields
 end
@@ -154,30 +153,13 @@ local function from_value(value, name, trusted, is_file)
   return assemble(fields, name, trusted)
 end
 
-local function read(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, "policy " .. foreign_text.message(why) end
-  local source = file:read "*a"
-  file:close()
-  if not source then return nil, ("policy %s: cannot be read"):format(foreign_text.clean(path, 200)) end
-  return source
-end
-
 -- source: the file's text, if it was read already.
 local function from_file(path, name, trusted, source)
-  local problem = args.path_problem("path", path)
-  if problem then return nil, "policy " .. problem end
-  if not source then source, problem = read(path) end
-  if not source then return nil, problem end
-  local chunk, message = sandbox.load(source, path)
-  if not chunk then return nil, "policy " .. foreign_text.message(message) end
-  if not trusted then jit.off(chunk, true) end
-  local ok, value = budget.run(LOAD_BUDGET, chunk)
-  if not ok then return nil, ("policy %s: %s"):format(foreign_text.clean(path, 200), value) end
-  local policy
-  policy, problem = from_value(value, name, trusted, true)
-  if not policy then return nil, ("policy %s: %s"):format(foreign_text.clean(path, 200), problem) end
-  return policy
+  local ok, value = load_file.load("policy", path, trusted, source)
+  if not ok then return nil, value end
+  local made, problem = from_value(value, name, trusted, true)
+  if not made then return nil, load_file.problem("policy", path, problem) end
+  return made
 end
 
 function load_shipped(name)

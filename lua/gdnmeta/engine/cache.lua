@@ -6,6 +6,7 @@ local lib = require "gdnmeta.native"
 local spare_column = require "gdnmeta.engine.spare_column"
 local NONE = require("gdnmeta.engine.requests").NONE
 local array_of = require "gdnmeta.array_of"
+local must = require "gdnmeta.engine.must" "slots"
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local BELOW_ALL = -math.huge
@@ -93,12 +94,6 @@ function States:held_slots(i)
 end
 
 -- A proven plan finds its slots.
-local function must(status)
-  if status ~= 0 then
-    error("gdnmeta.engine: internal: slots " .. ffi.string(lib.gdn_strstatus(status)), 0)
-  end
-end
-
 --- Of these, those in columns below `column`.
 ---@return integer
 function States:behind(i, column)

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local status_message = require "gdnmeta.builder.status_message"
 local array_of = require "gdnmeta.array_of"
+local must = require "gdnmeta.engine.must" "blocks"
 
 local config_t = ffi.typeof "gdn_kv_config"
 local int32s = array_of "int32_t"
@@ -11,13 +12,6 @@ local out_t = ffi.typeof "gdn_kv *[1]"
 
 -- Anchors `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function kv_free(kv) lib.gdn_kv_free(kv) end
-
--- A proven plan finds its blocks.
-local function must(status)
-  if status ~= 0 then
-    error("gdnmeta.engine: internal: blocks " .. ffi.string(lib.gdn_strstatus(status)), 0)
-  end
-end
 
 local KvBlocks = {}
 KvBlocks.__index = KvBlocks
@@ -37,7 +31,6 @@ function KvBlocks:share(table_row, list, n)
   for k = 1, n do array[k - 1] = list[k] end
   must(lib.gdn_kv_share(self.kv, table_row, array, n))
 end
-jit.off(KvBlocks.share)
 
 ---@return integer
 function KvBlocks:block(table_row, column)

@@ -3,10 +3,10 @@
 -- moves on to fresh slots, and reads it once more in its next step.
 -- { tokens, accepted, slots, generations, kv }: accepted is what a reader's row says of it (the shift of its
 -- conv window), slots and generations have one a group, from 1 on, kv the blocks of its tokens or nil.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local requests = require "gdnmeta.engine.requests"
 local array_of = require "gdnmeta.array_of"
+local must = require "gdnmeta.engine.must" "sources"
 
 local ceil, floor, min = math.ceil, math.floor, math.min
 local int32s = array_of "int32_t"
@@ -14,18 +14,6 @@ local int32s = array_of "int32_t"
 jit.off(true, true) -- no step path
 
 local M = {}
-
-local function as_array(list)
-  local array = int32s(#list)
-  for n, value in ipairs(list) do array[n - 1] = value end
-  return array
-end
-
-local function must(status)
-  if status ~= 0 then
-    error("gdnmeta.engine: internal: sources " .. ffi.string(lib.gdn_strstatus(status)), 0)
-  end
-end
 
 -- How many holders each slot or block has among sources, and how many have any.
 local function count(pins, list, by)
@@ -45,7 +33,7 @@ end
 --- One holder more.
 function M.hold(states, source)
   for group, slot in ipairs(source.slots) do must(lib.gdn_slots_share(states.pools, group - 1, slot)) end
-  if source.kv then must(lib.gdn_kv_hold(states.kv.kv, as_array(source.kv), #source.kv)) end
+  if source.kv then must(lib.gdn_kv_hold(states.kv.kv, int32s(#source.kv, source.kv), #source.kv)) end
   count_all(states, source, 1)
   return source
 end
@@ -56,7 +44,7 @@ function M.drop(states, source)
   for group, slot in ipairs(source.slots) do must(lib.gdn_slots_drop(states.pools, group - 1, slot)) end
   if source.node then states.prefix:unlock(source.node) end
   if source.kv then
-    must(lib.gdn_kv_drop(states.kv.kv, as_array(source.kv), #source.kv))
+    must(lib.gdn_kv_drop(states.kv.kv, int32s(#source.kv, source.kv), #source.kv))
     states.free_kv = states.kv:free()
   end
 end

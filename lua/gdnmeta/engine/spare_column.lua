@@ -1,16 +1,10 @@
 -- Where a request reads a state that is not its own: a column of its table row that no sequence reaches.
 -- Parts of the object of cache.lua.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local must = require "gdnmeta.engine.must" "slots"
 
 local floor = math.floor
 local BELOW_ALL = -math.huge
-
-local function must(status)
-  if status ~= 0 then
-    error("gdnmeta.engine: internal: slots " .. ffi.string(lib.gdn_strstatus(status)), 0)
-  end
-end
 
 local States = {}
 

@@ -1,11 +1,11 @@
 -- States that requests leave for others whose prompts begin with the same blocks: found by the index, read
 -- where they lie, evicted when requests need their slots or blocks. A waiting request holds what it is to
 -- begin with, and lets go of it when its first step is complete.
-local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
 local sources = require "gdnmeta.engine.sources"
 local array_of = require "gdnmeta.array_of"
+local must = require "gdnmeta.engine.must" "state cache"
 
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 local int32s = array_of "int32_t"
@@ -16,11 +16,6 @@ local MOST_BLOCKS = 2 ^ 20
 
 local StateCache = {}
 StateCache.__index = StateCache
-local function must(status)
-  if status ~= 0 then
-    error("gdnmeta.engine: internal: state cache " .. ffi.string(lib.gdn_strstatus(status)), 0)
-  end
-end
 
 -- The rest of a block is copied for nobody: hits end with whole blocks.
 local function blocks_of(self, node, n)
@@ -218,10 +213,10 @@ local function join(self, i, n, column)
   if self.per_block > 0 then
     kv = lib.gdn_kv_table(e.states.kv.kv) + r.table_row[i] * e.states.kv.columns
   end
-  local published, _, code = self.index:publish(r.ids[i], n, kv, slots, r.node[i], true, -1)
-  while not published and code == ECAP and self:evict_leaf() do
+  local published, _, code
+  repeat
     published, _, code = self.index:publish(r.ids[i], n, kv, slots, r.node[i], true, -1)
-  end
+  until code ~= ECAP or not self:evict_leaf()
   if not published then return false end
   r.node[i] = published.node
   if kv and published.added > 0 then
@@ -244,8 +239,10 @@ function StateCache:publish(i, tokens)
   local column = column_of(self, i, tokens)
   if not column or column < 0 then return end
   local moves = not e.align and column ~= e.states.spare
-  if moves and e.states:free_slots() < 1 and not self:evict_state() then return end
-  if moves and e.states:free_slots() < 1 then return end
+  if moves and e.states:free_slots() < 1 then
+    self:evict_state()
+    if e.states:free_slots() < 1 then return end
+  end
   if not join(self, i, tokens / self.size, column) then return end
   if self.hooks then self.hooks:kept(r.node[i], priority) end
   if moves then e.states:move_on(i, column) end

@@ -4,6 +4,7 @@
 local domains = require "gdnmeta.native.domains"
 local nodes_of = require "gdnmeta.sim.lab.nodes"
 local options_of = require "gdnmeta.native.options"
+local positions = require "gdnmeta.engine.prefix.positions"
 local states_of = require "gdnmeta.sim.lab.states"
 local args = require "gdnmeta.native.args"
 
@@ -47,15 +48,11 @@ function M.ceiling(requests)
   return hits / total
 end
 
--- What hooks are told besides nodes. flops: of a model a quarter of whose layers are attention, in tokens.
+-- What hooks are told besides nodes.
 local function context(size, slots)
   local ctx = { block_size = size, slots = slots, now = 0, from = 0, to = 0, blocks_end = 0 }
-  function ctx.every(n)
-    local list, step = {}, max(size, floor(n / size) * size)
-    for at = floor(ctx.from / step) * step + step, ctx.blocks_end, step do list[#list + 1] = at end
-    return list
-  end
-  function ctx.flops(from, to) return (to - from) * (1 + (from + to) / 2^17) end
+  function ctx.every(n) return positions.every(n, ctx.from, ctx.blocks_end, size) end
+  ctx.flops = positions.flops
   return ctx
 end
 

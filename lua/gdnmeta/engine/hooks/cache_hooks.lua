@@ -2,9 +2,10 @@
 -- goes on: a state at the last full block and at the junction, used longest ago first out.
 local guards = require "gdnmeta.engine.hooks.guard"
 local args = require "gdnmeta.native.args"
+local positions = require "gdnmeta.engine.prefix.positions"
 local views = require "gdnmeta.engine.hooks.view"
 
-local floor, max, min = math.floor, math.max, math.min
+local floor, min = math.floor, math.min
 local MOST = 1024 -- positions of a prompt
 
 jit.off(true, true) -- a cache's code may be untrusted, and admissions and evictions are not the step path
@@ -93,16 +94,8 @@ local function context(self, slots)
     now = function() return self.engine.now end, from = function() return self.from end,
     to = function() return self.to end, blocks_end = function() return self.blocks_end end,
   }
-  local function every(n)
-    local list, step = {}, max(self.size, floor(n / self.size) * self.size)
-    for at = floor(self.from / step) * step + step, self.blocks_end, step do
-      if #list < MOST then list[#list + 1] = at end
-    end
-    return list
-  end
-  -- Of a model a quarter of whose layers are attention, in tokens.
-  local function flops(from, to) return (to - from) * (1 + (from + to) / 2 ^ 17) end
-  fields.every, fields.flops = function() return every end, function() return flops end
+  local function every(n) return positions.every(n, self.from, self.blocks_end, self.size, MOST) end
+  fields.every, fields.flops = function() return every end, function() return positions.flops end
   return views.read_only("ctx", function(_, name)
     local field = fields[name]
     if not field then error("ctx has no field " .. args.word(name), 2) end

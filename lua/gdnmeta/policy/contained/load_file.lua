@@ -1,0 +1,43 @@
+-- What a Lua file of a policy or a cache returns, run in its sandbox within a budget.
+local args = require "gdnmeta.native.args"
+local budget = require "gdnmeta.policy.contained.budget"
+local foreign_text = require "gdnmeta.native.foreign_text"
+local sandbox = require "gdnmeta.policy.contained.sandbox"
+
+local LOAD_BUDGET = 1e7 -- instructions that a file may spend while it is loaded
+
+local M = { LOAD_BUDGET = LOAD_BUDGET }
+
+local function read(path)
+  local file, why = io.open(path, "rb")
+  if not file then return nil, foreign_text.message(why) end
+  local source = file:read "*a"
+  file:close()
+  return source, not source and foreign_text.clean(path, 200) .. ": cannot be read" or nil
+end
+
+--- The message of what is wrong with a file's value.
+---@param kind string "policy" or "cache"
+---@return string
+function M.problem(kind, path, message)
+  return ("%s %s: %s"):format(kind, foreign_text.clean(path, 200), message)
+end
+
+--- Load a file and run it.
+---@param kind string "policy" or "cache", for messages
+---@param trusted boolean|nil its code may be compiled
+---@param source string|nil the file's text, if the host has read it already
+---@return boolean|nil ok, any value or the message
+function M.load(kind, path, trusted, source)
+  local problem = args.path_problem("path", path)
+  if not problem and not source then source, problem = read(path) end
+  if problem then return nil, kind .. " " .. problem end
+  local chunk, why = sandbox.load(source, path)
+  if not chunk then return nil, kind .. " " .. foreign_text.message(why) end
+  if not trusted then jit.off(chunk, true) end
+  local ok, value = budget.run(LOAD_BUDGET, chunk)
+  if not ok then return nil, M.problem(kind, path, value) end
+  return true, value
+end
+
+return M
