@@ -49,13 +49,19 @@ function M.drop(states, source)
   end
 end
 
--- The most blocks that a live request may need beyond those that it shares.
-local function largest_need(e)
-  local r, most = e.requests, 0
-  for _, i in pairs(r.index) do
-    local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
-    most = math.max(most, ceil(longest / e.states.kv_block) - r.kv_shared[i])
-  end
+--- The blocks that a live request may need beyond those that it shares.
+---@return integer
+function M.need_of(e, i)
+  local r = e.requests
+  local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
+  return ceil(longest / e.states.kv_block) - r.kv_shared[i]
+end
+
+--- The most of all of them, which looks at every live request.
+---@return integer
+function M.largest_need(e)
+  local most = 0
+  for _, i in pairs(e.requests.index) do most = math.max(most, M.need_of(e, i)) end
   return most
 end
 
@@ -69,8 +75,9 @@ local function fresh(pins, list)
 end
 
 --- F10: what is kept must leave room for any one request to run alone. slots: a list a group, or how many.
+--- need: the largest, where the caller knows it.
 ---@return string|nil problem
-function M.crowded(e, slots, kv)
+function M.crowded(e, slots, kv, need)
   local states = e.states
   for group = 1, states.groups do
     local added = type(slots) == "number" and slots or fresh(states.pins[group], { slots[group] })
@@ -82,7 +89,8 @@ function M.crowded(e, slots, kv)
   end
   if not states.kv then return nil end
   local added = type(kv) == "number" and kv or fresh(states.kv_pins, kv)
-  local left, need = states.total_kv - e.plan.watermark - states.kv_pins.n - added, largest_need(e)
+  local left = states.total_kv - e.plan.watermark - states.kv_pins.n - added
+  need = need or M.largest_need(e)
   if left < need then
     return ("leaves %d blocks of attention cache to requests, want at least %d: others are kept"):format(
       left, need)

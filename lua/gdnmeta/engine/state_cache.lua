@@ -42,7 +42,8 @@ function StateCache:match(i)
     source.generations[group] = lib.gdn_slots_generation(e.states.pools, group - 1, slots[group - 1])
   end
   source.kv = blocks_of(self, hit.state_node, hit.state_hit)
-  if sources.crowded(e, source.slots, source.kv) then -- not now: in a later step
+  if source.kv then self.need = max(self.need or sources.largest_need(e), sources.need_of(e, i)) end
+  if sources.crowded(e, source.slots, source.kv, self.need) then -- not now: in a later step
     r.matched[i] = -1
     return
   end
@@ -155,6 +156,7 @@ end
 function StateCache:begin(now)
   local e = self.engine
   self.index:advance(now)
+  self.need = nil -- the largest of all requests, looked for once a step: hits only make it less
   if self.hooks then self.hooks.guard:step_done() end
   match_waiting(self)
   local slots = slots_wanted(e)
