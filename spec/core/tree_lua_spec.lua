@@ -3,7 +3,7 @@
 -- server never loads it.
 local FLOORS = { -- from the ground up; a name is a file, or a folder with all that no longer name covers
   "version", "native", "array_of", "tensor", "metadata", "batch", "builder", "reorder", "identity",
-  "engine.prefix", "policy.contained", "policy", "cache",
+  "engine.prefix.index", "engine.prefix.positions", "policy.contained", "policy", "cache",
   "engine.stopwatch", "engine.requests", "engine.plan", "engine.queue", "engine.decide", "engine.hooks",
   "engine", "metrics", "record", "reference", "gdnmeta", "sim.parts", "report", "sim",
   "repl", "cli",

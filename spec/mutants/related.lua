@@ -59,7 +59,7 @@ local MAP = {
   { "src/cuda/cuda_lent", "engine_cuda" },
   { "engine/prefix/positions", "caches lab state_cache" },
   { "engine/must", "broken_steps" },
-  { "engine/state_cache", "state_cache cache_layer broken_steps" },
+  { "engine/prefix/", "state_cache cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "forks fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks fork_layer" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },

@@ -15,10 +15,10 @@ local requests = require "gdnmeta.engine.requests"
 local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
-local cache = require "gdnmeta.engine.cache"
+local request_memory = require "gdnmeta.engine.request_memory"
 local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
 local caches = require "gdnmeta.cache"
-local state_cache = require "gdnmeta.engine.state_cache"
+local prefix_cache = require "gdnmeta.engine.prefix.prefix_cache"
 local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
 local upkeeps = require "gdnmeta.engine.decide.upkeep"
@@ -226,12 +226,12 @@ local function state(o)
   if not ok then return nil, message, code end
   self.kv_blocks, message, code = make_blocks(o)
   if self.kv_blocks == nil then return nil, message, code end
-  self.states, message, code = cache.new(r, o.config, tables, total_blocks(o), o.kv_block_size,
-                                         self.kv_blocks)
+  self.states, message, code = request_memory.new(r, o.config, tables, total_blocks(o), o.kv_block_size,
+                                                  self.kv_blocks)
   if not self.states then return nil, message, code end
   self.states:fit(o)
   if o.hash_block_size then
-    self.prefix, message, code = state_cache.new(self, o)
+    self.prefix, message, code = prefix_cache.new(self, o)
     if not self.prefix then return nil, message, code end
     self.states.prefix = self.prefix
   end

@@ -4,7 +4,7 @@ local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local schema = require "gdnmeta.native.schema"
 local buckets = require "gdnmeta.engine.decide.buckets"
-local prompt_identity = require "gdnmeta.engine.prompt_identity"
+local prompt_identity = require "gdnmeta.engine.prefix.prompt_identity"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 
 local config_t = ffi.typeof "gdn_config"

@@ -1,5 +1,5 @@
 -- Where a request reads a state that is not its own: a column of its table row that no sequence reaches.
--- Parts of the object of cache.lua.
+-- Parts of the object of request_memory.lua.
 local lib = require "gdnmeta.native"
 local must = require "gdnmeta.engine.must" "slots"
 

@@ -6,7 +6,7 @@ local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
 local requests = require "gdnmeta.engine.requests"
 local sources = require "gdnmeta.engine.sources"
-local prompt_identity = require "gdnmeta.engine.prompt_identity"
+local prompt_identity = require "gdnmeta.engine.prefix.prompt_identity"
 
 local EINVAL, ECAP, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_ENOMEM)
 local min, ceil, floor = math.min, math.ceil, math.floor

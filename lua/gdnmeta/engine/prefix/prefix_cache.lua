@@ -1,0 +1,53 @@
+-- States that requests leave for others whose prompts begin with the same blocks: found by the index, read
+-- where they lie, evicted when requests need their slots or blocks.
+local array_of = require "gdnmeta.array_of"
+local Index = require "gdnmeta.engine.prefix.index"
+
+local ceil, max, min = math.ceil, math.max, math.min
+local int32s = array_of "int32_t"
+
+local MOST_BLOCKS = 2 ^ 20
+
+local PrefixCache = {}
+PrefixCache.__index = PrefixCache
+for _, part in ipairs { "hits", "publish", "evict" } do
+  for name, method in pairs(require("gdnmeta.engine.prefix." .. part)) do PrefixCache[name] = method end
+end
+
+--- A step begins: waiting requests find their states, and states that nobody reads make room for requests.
+function PrefixCache:begin(now)
+  self.index:advance(now)
+  self.need = nil -- the largest of all requests, looked for once a step: hits only make it less
+  if self.hooks then self.hooks.guard:step_done() end
+  self:match_waiting()
+  self:evict_for_requests()
+end
+
+--- A row of request i is complete, which has `tokens` computed for sure.
+function PrefixCache:completed(i, tokens)
+  local r = self.engine.requests
+  if r.keep_at[i] > 0 and r.keep_at[i] == tokens then self:publish(i, tokens) end
+  if r.flight[i] == 0 or r.checkpoint[i] and tokens > r.checkpoint[i].tokens then self:let_go(i) end
+end
+
+local M = {}
+
+---@return table|nil cache, string? message, integer? code
+function M.new(e, o)
+  local num_slots = o.config.num_slots[0]
+  local per_block = o.kv_blocks and o.hash_block_size / o.kv_block_size or 0
+  local in_prompts = num_slots * ceil(o.max_model_len / o.hash_block_size)
+  local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or in_prompts
+  local index, message, code = Index.new {
+    num_groups = o.config.num_groups, block_size = o.hash_block_size, kv_per_block = per_block,
+    max_nodes = min(4 * num_slots + 1024, 2 ^ 24), max_blocks = max(min(blocks, MOST_BLOCKS), 1),
+    kv_bytes = 1, state_bytes = 1, -- what they weigh is the host's to know: a state is the unit
+  }
+  if not index then return nil, message, code end
+  local at_once = 64
+  return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
+                        hooks = false, per_block = per_block, version = 0, at_once = at_once,
+                        gone = int32s(max(at_once * per_block, 1)), work = int32s(64) }, PrefixCache)
+end
+
+return M

@@ -1,0 +1,102 @@
+-- States that requests leave for others: where a chunk ends with a block, its state joins the index, and the
+-- request moves on to fresh slots. Parts of the object of prefix_cache.lua.
+local lib = require "gdnmeta.native"
+local must = require "gdnmeta.engine.must" "publish"
+
+local floor = math.floor
+local ECAP = tonumber(lib.GDN_ECAP)
+
+local PrefixCache = {}
+
+--- Where request i is to leave states: at the junction with another prompt, and at its last full block.
+function PrefixCache:next_cut(i)
+  local r = self.engine.requests
+  if not r.ids[i] then return 0 end
+  local computed, junction, cuts = r.computed[i], r.junction[i], r.cuts[i]
+  if cuts then
+    for n = 1, #cuts do
+      if cuts[n] > computed then return cuts[n] end
+    end
+    return 0
+  end
+  if junction > computed and junction % self.size == 0 and junction < r.prompt[i] then return junction end
+  local last = floor((r.prompt[i] - 1) / self.size) * self.size
+  return last > computed and last or 0
+end
+
+--- Two steps in flight, mode none: the next chunk of request i would overwrite the state that it is to leave.
+function PrefixCache:spare_state(i)
+  local e, r = self.engine, self.engine.requests
+  if e.align or r.flight[i] == 0 or r.keep_at[i] ~= r.computed[i] or r.sourced[i] == 1 then return end
+  local plan, free = e.plan, e.states:free_slots()
+  if plan.slots_left > 0 then -- the others are promised
+    plan.slots_left = plan.slots_left - 1
+  elseif not self:evict_state() or e.states:free_slots() == free then
+    return
+  end
+  e.states:move_on(i, r.read_column[i])
+  r.kept[i] = r.computed[i]
+end
+
+-- The column where the state at `tokens` lies that nothing overwrites any more; nil: there is none.
+local function column_of(self, i, tokens)
+  local e, r = self.engine, self.engine.requests
+  if e.align then
+    local column = tokens / e.block - 1
+    return e.states.tables[0][r.table_row[i] * e.states.width + column] ~= 0 and column or nil
+  elseif r.flight[i] == 0 then
+    return r.read_column[i]
+  end
+  return r.kept[i] == tokens and e.states.spare or nil
+end
+
+local function join(self, i, n, column)
+  local e, r = self.engine, self.engine.requests
+  local slots, at, kv = self.work, r.table_row[i] * e.states.width + column, nil
+  for group = 0, self.groups - 1 do slots[group] = e.states.tables[group][at] end
+  if self.per_block > 0 then
+    kv = lib.gdn_kv_table(e.states.kv.kv) + r.table_row[i] * e.states.kv.columns
+  end
+  local published, _, code
+  repeat
+    published, _, code = self.index:publish(r.ids[i], n, kv, slots, r.node[i], true, -1)
+  until code ~= ECAP or not self:evict_leaf()
+  if not published then return false end
+  r.node[i] = published.node
+  if kv and published.added > 0 then
+    must(lib.gdn_kv_hold(e.states.kv.kv, kv + published.known * self.per_block,
+                         published.added * self.per_block))
+  end
+  if published.state_taken == 0 then return false end
+  for group = 0, self.groups - 1 do must(lib.gdn_slots_share(e.states.pools, group, slots[group])) end
+  self.version = self.version + 1
+  return true
+end
+
+--- A chunk of request i is complete that ends with a block: its state joins the cache, and the request moves
+--- on.
+function PrefixCache:publish(i, tokens)
+  local e, r = self.engine, self.engine.requests
+  r.keep_at[i] = 0
+  local priority = not self.hooks or self.hooks:keeps(i, tokens)
+  if not priority then return end
+  local column = column_of(self, i, tokens)
+  if not column or column < 0 then return end
+  local moves = not e.align and column ~= e.states.spare
+  if moves and e.states:free_slots() < 1 then
+    self:evict_state()
+    if e.states:free_slots() < 1 then return end
+  end
+  if not join(self, i, tokens / self.size, column) then return end
+  if self.hooks then self.hooks:kept(r.node[i], priority) end
+  if moves then e.states:move_on(i, column) end
+end
+
+--- Request i runs no longer: others keep what it has left, or it goes.
+function PrefixCache:leave(i)
+  local r = self.engine.requests
+  if r.node[i] > 0 then self.index:unlock(r.node[i]) end
+  r.node[i] = 0
+end
+
+return PrefixCache
