@@ -35,9 +35,11 @@ end
 --- A request joins the queue: { id, prompt = string, max_tokens }, and if wanted stop, a string or a list of
 --- strings, after each of which the answer ends; temperature (0: the likeliest byte), top_p and seed;
 --- on_bytes(bytes, reason), called with what every step adds, where reason is nil or, the last time, "stop",
---- "length", "cancelled" or "rejected"; and what else engine:submit takes.
+--- "length", "cancelled" or "rejected"; and what else engine:submit takes. With `salt` the prompt's tokens are
+--- its identity for the engine's state cache, which then wants hash_block_size.
 ---@param request table
----@return table|nil record { id, output = string so far, reason = nil or as above }
+---@return table|nil record { id, output = string so far, reason = nil or as above, cached = tokens of the
+--- prompt whose state was there, nil before the first step }
 ---@return string? message
 ---@return integer? code
 function Host:submit(request)
@@ -52,9 +54,11 @@ function Host:submit(request)
   for name, value in pairs(request) do
     if not OURS[name] then given[name] = value end
   end
+  local tokens = bytes_of(request.prompt)
+  if request.salt ~= nil then given.tokens = tokens end
   local ok, message, code = self.engine:submit(given)
   if not ok then return nil, message, code end
-  local record = { id = request.id, tokens = bytes_of(request.prompt), prompt = #request.prompt, drafts = {},
+  local record = { id = request.id, tokens = tokens, prompt = #request.prompt, drafts = {},
                    output = "", stops = stops, sampler = sampler, on_bytes = request.on_bytes }
   self.records[request.id] = record
   return record
@@ -93,7 +97,7 @@ local function gather(self, step)
   for row = 0, step.num_rows - 1 do
     local record = self.records[step:id(row)]
     local tokens, drafts, computed = record.tokens, record.drafts, step.seq_len[row] - step.query_len[row]
-    self.rows[row], self.first[row] = record, n
+    self.rows[row], self.first[row], record.cached = record, n, record.cached or computed
     for k = computed + 1, step.seq_len[row] do
       self.input[n] = tokens[k] or drafts[k - #tokens]
       n = n + 1

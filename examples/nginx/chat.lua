@@ -1,5 +1,6 @@
 -- The messages of a conversation, and the prompt that they become: a line for each, and one that the
--- assistant goes on with. A model of your own has a template of its own.
+-- assistant goes on with. An answer that is sent back becomes the very tokens that it was, so that the next
+-- turn begins with the state of this one. A model of your own has a template of its own.
 local fields = require "examples.nginx.fields"
 local json = require "examples.nginx.json"
 
@@ -88,7 +89,8 @@ end
 function M.prompt(messages)
   local lines = {}
   for n, message in ipairs(messages) do
-    lines[n] = ("%s: %s\n"):format(ROLES[message.role], text_of(message.content))
+    local role = ROLES[message.role]
+    lines[n] = (role == "assistant" and "%s:%s\n" or "%s: %s\n"):format(role, text_of(message.content))
   end
   return table.concat(lines) .. "assistant:"
 end

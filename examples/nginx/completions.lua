@@ -72,7 +72,7 @@ local function send_events(request, stream, text)
     return send("data: " .. errors.json(status, reason) .. "\n\n")
   end
   if request.stream_options.include_usage then
-    send("data: " .. shapes.usage_event(request, text.count) .. "\n\n")
+    send("data: " .. shapes.usage_event(request, text.count, stream:cached()) .. "\n\n")
   end
   return send "data: [DONE]\n\n"
 end
@@ -87,7 +87,7 @@ local function send_whole(request, stream, text)
     end
     pieces[#pieces + 1] = text:feed(bytes, reason)
   until reason
-  local json = shapes.whole(request, table.concat(pieces), reason, text.count)
+  local json = shapes.whole(request, table.concat(pieces), reason, text.count, stream:cached())
   ngx.header["Content-Length"] = #json
   ngx.print(json)
 end
@@ -113,6 +113,7 @@ local function read(kind)
   local id = ngx.var.request_id
   request.shape, request.class, request.arrival = shapes[kind], kind, ngx.req.start_time()
   request.id, request.created = request.shape.prefix .. id, ngx.time()
+  request.key = ngx.var.http_authorization
   request.model = request.model or worker.settings().model
   request.seed = request.seed or tonumber(id:sub(1, 12), 16)
   return request

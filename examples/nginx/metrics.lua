@@ -38,15 +38,15 @@ local function write_sums(text, stats)
   text:one("requests_rejected_total", "counter", "Requests that the policy turned away.", stats.rejected)
 end
 
-local function write_policy(text)
-  local policy, engine = worker.policy, worker.engine
-  text:family("policy_info", "gauge", "The policy that decides.")
-  text:sample("policy_info", 1, "policy", engine.policy.name)
-  text:one("policy_refused", "gauge", "1: the policy's file does not load, an older one decides.",
-    policy.refused and 1 or 0)
-  text:family("policy_loads_total", "counter", "Times that the policy's file was read.")
-  text:sample("policy_loads_total", policy.loads, "result", "loaded")
-  text:sample("policy_loads_total", policy.refusals, "result", "refused")
+-- What decides, from a file or by name.
+local function write_hooks(text, kind, file, name)
+  text:family(kind .. "_info", "gauge", ("The %s that decides."):format(kind))
+  text:sample(kind .. "_info", 1, kind, name)
+  text:one(kind .. "_refused", "gauge", ("1: the %s's file does not load, an older one decides."):format(kind),
+    file.refused and 1 or 0)
+  text:family(kind .. "_loads_total", "counter", ("Times that the %s's file was read."):format(kind))
+  text:sample(kind .. "_loads_total", file.loads, "result", "loaded")
+  text:sample(kind .. "_loads_total", file.refusals, "result", "refused")
 end
 
 local function write_http(text)
@@ -62,7 +62,8 @@ function M.serve()
   if worker.engine then
     text[#text + 1] = worker.metrics:text()
     write_sums(text, worker.engine.stats)
-    write_policy(text)
+    write_hooks(text, "policy", worker.policy, worker.engine.policy.name)
+    if worker.cache then write_hooks(text, "cache", worker.cache, worker.engine:cached().name) end
   end
   write_http(text)
   ngx.header["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"

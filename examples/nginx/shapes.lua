@@ -3,9 +3,10 @@ local json = require "examples.nginx.json"
 
 local null = json.null
 
-local function usage(request, count)
+local function usage(request, count, cached)
   local prompt = #request.prompt
-  return { prompt_tokens = prompt, completion_tokens = count, total_tokens = prompt + count }
+  return { prompt_tokens = prompt, completion_tokens = count, total_tokens = prompt + count,
+           prompt_tokens_details = { cached_tokens = cached } }
 end
 
 local function object(request, kind, choice)
@@ -53,9 +54,10 @@ local M = { completion = Completion, chat = Chat }
 
 --- The JSON of a whole answer.
 ---@param count integer tokens
-function M.whole(request, text, reason, count)
+---@param cached integer tokens of the prompt whose state was there
+function M.whole(request, text, reason, count, cached)
   local whole = request.shape.whole(request, text, reason)
-  whole.usage = usage(request, count)
+  whole.usage = usage(request, count, cached)
   return json.encode(whole)
 end
 
@@ -71,10 +73,10 @@ function M.events(request, text, reason)
 end
 
 --- The JSON of the event that counts tokens.
-function M.usage_event(request, count)
+function M.usage_event(request, count, cached)
   local event = request.shape.events(request, "", "stop")
   event = event[#event]
-  event.choices, event.usage = json.empty_list, usage(request, count)
+  event.choices, event.usage = json.empty_list, usage(request, count, cached)
   return json.encode(event)
 end
 

@@ -34,6 +34,10 @@ function Stream:wait(seconds)
   return bytes, self.finished
 end
 
+--- Tokens of the prompt whose state was there.
+---@return integer
+function Stream:cached() return self.record and self.record.cached or 0 end
+
 local M = {}
 
 function M.new(id)

@@ -5,8 +5,8 @@ local process = require "ngx.process"
 local clock = require "examples.nginx.clock"
 local semaphore = require "ngx.semaphore"
 local gdn = require "gdnmeta"
-local hosts = require "examples.serving"
-local policy_file = require "examples.nginx.policy_file"
+local hooks_file = require "examples.nginx.hooks_file"
+local make_engine = require "examples.nginx.make_engine"
 local read_settings = require("examples.nginx.settings").read
 local streams = require "examples.nginx.stream"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
@@ -24,7 +24,9 @@ local M = {}
 
 local settings, engine, host, failure, started
 local open, num_open = {}, 0 -- streams by id
+local reported = 0 -- failures of hooks
 local work, asleep = semaphore.new(), false
+local secret = assert(io.open("/dev/urandom", "rb")):read(16) -- of this worker, whose states nobody else has
 
 -- The model or the engine raised: what is in flight is lost. nginx starts a new worker in place of one that
 -- exits, and it begins afresh. Clients who do not read do not keep it.
@@ -61,43 +63,37 @@ local function run()
   if not ngx.timer.at(0, run) then return run() end -- an exiting worker takes no new timers
 end
 
-local function look_at_policy(premature)
+local function look_at_files(premature)
   if premature then return end
-  M.policy:look()
-  M.policy:report()
+  for _, file in ipairs { M.policy, M.cache or nil } do file:look() end
+  reported = hooks_file.report(engine, reported)
 end
 
-local function make_engine(policy)
-  local builder = assert(gdn.builder {
-    device = "cpu", max_num_seqs = settings.max_num_seqs,
-    max_num_batched_tokens = settings.max_num_batched_tokens,
-    num_speculative_tokens = settings.num_speculative_tokens,
-  })
-  local made = assert(gdn.engine {
-    builder = builder, policy = policy, max_model_len = settings.max_model_len,
-    max_num_batched_tokens = settings.max_num_batched_tokens, stopwatch = clock.stopwatch,
-  })
-  return made, hosts.new(made, require(settings.model).new { seed = settings.seed, builder = builder })
+local function first_hooks()
+  return hooks_file.first("policy", settings.policy),
+    settings.cache_states > 0 and hooks_file.first("cache", settings.cache) or {}
 end
 
 --- In the master: whatever is wrong with the settings keeps nginx from starting.
 function M.check()
   settings = read_settings()
-  local first = policy_file.first(settings.policy)
-  if first.refused then error("policy " .. first.refused:gsub("^policy ", ""), 0) end
-  local trial = make_engine(first.policy)
+  local policy, cache = first_hooks()
+  if policy.refused then error("policy " .. policy.refused:gsub("^policy ", ""), 0) end
+  if cache.refused then error("cache " .. cache.refused:gsub("^cache ", ""), 0) end
+  local trial = make_engine(settings, policy.hooks, cache.hooks)
   trial:close()
   trial.builder:close()
 end
 
 local function begin()
-  local first = policy_file.first(settings.policy)
-  local made, its_host = make_engine(first.policy)
+  local policy, cache = first_hooks()
+  local made, its_host = make_engine(settings, policy.hooks, cache.hooks)
   M.metrics = assert(gdn.metrics(made))
-  M.engine, M.policy = made, policy_file.new(made, settings.policy, first)
-  engine, host, failure = made, its_host, nil
+  M.engine, M.policy = made, hooks_file.new("policy", made, settings.policy, policy)
+  M.cache = settings.cache_states > 0 and hooks_file.new("cache", made, settings.cache, cache)
+  engine, host, failure, reported = made, its_host, nil, 0
   assert(ngx.timer.at(0, run))
-  assert(ngx.timer.every(settings.policy_seconds, look_at_policy))
+  assert(ngx.timer.every(settings.policy_seconds, look_at_files))
 end
 
 --- In a worker. What keeps an engine from being made may pass.
@@ -146,7 +142,14 @@ local function to_stream(stream)
   end
 end
 
---- request: what request.lua gives, and id.
+-- Nobody finds states of another key. The secret keeps those who know that there is no key from making up
+-- prompts whose ids are those of other prompts.
+local function salt_of(key)
+  if not M.cache then return nil end
+  return secret .. (key or "")
+end
+
+--- request: what request.lua gives, and id and key.
 ---@return table|nil stream to be closed
 ---@return string? message
 ---@return integer? status HTTP
@@ -158,12 +161,12 @@ function M.submit(request)
   local stream = streams.new(request.id)
   local ok, message, code = host:submit {
     id = request.id, class = request.class, arrival = request.arrival, prompt = request.prompt,
-      max_tokens = request.max_tokens,
+    max_tokens = request.max_tokens, salt = salt_of(request.key),
     user = request.user, priority = request.priority, stop = request.stop, temperature = request.temperature,
     top_p = request.top_p, seed = request.seed, on_bytes = to_stream(stream),
   }
   if not ok then return nil, message, 400, nil, code == ECAP and "context_length_exceeded" or nil end
-  open[stream.id], num_open = stream, num_open + 1
+  open[stream.id], num_open, stream.record = stream, num_open + 1, ok
   if asleep then
     asleep = false
     work:post()

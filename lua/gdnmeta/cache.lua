@@ -49,25 +49,29 @@ local function assemble(value, name, trusted)
   return setmetatable(cache, Cache)
 end
 
-local function from_file(path, name, trusted)
-  local ok, value = load_file.load("cache", path, trusted)
+-- source: the file's text, if it was read already.
+local function from_file(path, name, trusted, source)
+  local ok, value = load_file.load("cache", path, trusted, source)
   if not ok then return nil, value end
   local made, problem = assemble(value, name, trusted)
   if not made then return nil, load_file.problem("cache", path, problem) end
   return made
 end
 
-local OPTIONS = { trusted = { nil, flag }, name = { nil, text } }
+local OPTIONS = { trusted = { nil, flag }, name = { nil, text }, source = { nil, text } }
 
 --- The hooks of a cache. Every call loads it again, so that what it counts is not shared. Files of your own
 --- run uncompiled unless trusted = true.
 ---@param what string|table
----@param options table|nil { trusted = boolean, name = string }
+---@param options table|nil { trusted = boolean, name = string, source = string: the text of the file that
+--- `what` names, where the host has read it; the file is not opened }
 ---@return table|nil cache
 ---@return string? message
 local function cache(what, options)
   if getmetatable(what) == Cache then return what end
   options = options_of.parse("gdnmeta.cache", options, OPTIONS)
+  local is_path = type(what) == "string" and (what:find "[/\\]" or what:find "%.lua$")
+  if options.source and not is_path then error("gdnmeta.cache: source is given, and what is no path", 2) end
   if type(what) == "table" then
     local made, message = assemble(what, options.name, options.trusted)
     if not made then error("gdnmeta.cache: " .. message, 2) end
@@ -76,8 +80,8 @@ local function cache(what, options)
   if type(what) ~= "string" then
     error(("gdnmeta.cache: %s, want a name, a path or a table"):format(args.show(what)), 2)
   end
-  if what:find "[/\\]" or what:find "%.lua$" then
-    return from_file(what, options.name or what:match "[^/\\]*$", options.trusted)
+  if is_path then
+    return from_file(what, options.name or what:match "[^/\\]*$", options.trusted, options.source)
   end
   local path = what:find "^[%w_]+$" and package.searchpath("gdnmeta.cache." .. what, package.path)
   if path then return from_file(path, what, true) end

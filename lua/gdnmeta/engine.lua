@@ -7,6 +7,7 @@ local results_in = require "gdnmeta.engine.results_in"
 local submit = require "gdnmeta.engine.submit"
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local control = require "gdnmeta.engine.control"
+local cache_control = require "gdnmeta.engine.cache_control"
 local budget = require "gdnmeta.policy.contained.budget"
 local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
@@ -45,6 +46,7 @@ methods.strict("Engine.private", private)
 for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
 for name, method in pairs(forks) do Engine[name] = method end
+for name, method in pairs(cache_control) do Engine[name] = method end
 
 -- Announce the requests that left, then let go of them.
 local function bury(self)

@@ -73,7 +73,8 @@ describe("A mistake is raised at the caller's line", function()
     local metrics = assert(gdn.metrics(engine))
     engine:close()
     for _, method in ipairs { "submit", "step", "complete", "cancel", "idle", "slots", "kv", "request",
-                              "checkpoint", "failures", "set_policy", "policy_reset", "record" } do
+                              "checkpoint", "failures", "set_policy", "policy_reset", "record",
+                              "set_cache", "cached" } do
       stands("gdnmeta.Engine: closed", function() engine[method](engine) end)
     end
     stands("gdnmeta.Engine: closed", function() metrics:text() end)

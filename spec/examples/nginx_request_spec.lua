@@ -105,7 +105,7 @@ describe("examples/nginx/request.lua", function()
     local request = parse([[{"messages": [{"role": "developer", "content": "Be brief."},
       {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
       {"role": "assistant", "content": null}], "safety_identifier": "ada"}]], "chat")
-    assert.are.equal("system: Be brief.\nuser: ab\nassistant: \nassistant:", request.prompt)
+    assert.are.equal("system: Be brief.\nuser: ab\nassistant:\nassistant:", request.prompt)
     assert.are.same({ "ada", 256 }, { request.user, request.max_tokens })
     assert.are.equal(3, parse('{"messages":[{"role":"user","content":""}],"max_completion_tokens":3}',
       "chat").max_tokens)

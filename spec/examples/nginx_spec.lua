@@ -14,7 +14,8 @@ describe("examples/nginx #lua #system", function()
     assert.are.equal(nginx.alone("Once upon", 40), sse.text(completion))
     assert.are.equal("length", completion.choices[1].finish_reason)
     assert.are.equal("text_completion", completion.object)
-    assert.are.same({ prompt_tokens = 9, completion_tokens = 40, total_tokens = 49 }, completion.usage)
+    assert.are.same({ prompt_tokens = 9, completion_tokens = 40, total_tokens = 49,
+                      prompt_tokens_details = { cached_tokens = 0 } }, completion.usage)
 
     local stream = server:stream({ prompt = { 79, 0, 255, 10 }, max_tokens = 60, stream_options = {
       include_usage = true } }, "-H 'X-Request-Id: mine'")
@@ -160,6 +161,8 @@ describe("examples/nginx #lua #system", function()
     assert.matches('SERVE_SEED = "x", want an integer in 0 .. 2147483647',
       nginx.refusal { SERVE_SEED = "x" }, 1, true)
     assert.matches("no policy \"nope\", want one of", nginx.refusal { SERVE_POLICY = "nope" }, 1, true)
+    assert.matches("no cache \"nope\", want one of", nginx.refusal { SERVE_CACHE = "nope" }, 1, true)
+    assert.matches('SERVE_CACHE_BLOCK = "0", want an integer in 1', nginx.refusal { SERVE_CACHE_BLOCK = 0 }, 1, true)
     assert.matches("max_num_batched_tokens = 2, want at least 16",
       nginx.refusal { SERVE_MAX_NUM_BATCHED_TOKENS = 2 }, 1, true)
   end)

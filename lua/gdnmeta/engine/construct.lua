@@ -41,17 +41,24 @@ local function taken_problem(o)
   end
 end
 
+--- The hooks of a state cache.
+---@return gdnmeta.Cache|nil cache, string? message
+function M.cache(what)
+  local ok, made, message = pcall(caches, what)
+  if not ok then return nil, (tostring(made):gsub("^.-gdnmeta%.cache: ", "cache: ")) end
+  if made and made.demote then
+    return nil, ("cache %s has demote, which wants a host tier: there is none"):format(made.name)
+  end
+  return made, message
+end
+
 -- `cache` becomes the hooks that it names.
 local function cache_problem(o)
   if type(o.cache) == "nil" then return nil end
   if not o.hash_block_size then return "cache wants hash_block_size" end
-  local ok, made, message = pcall(caches, o.cache)
-  if not ok then return "cache: " .. tostring(made):gsub("^.-gdnmeta%.cache: ", "") end
-  if not made then return message end
-  if made.demote then
-    return ("cache %s has demote, which wants a host tier: there is none"):format(made.name)
-  end
+  local made, message = M.cache(o.cache)
   o.cache = made
+  return message
 end
 
 --- Options checked, every default filled in.

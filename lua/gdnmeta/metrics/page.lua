@@ -19,6 +19,12 @@ local STATS = {
   { "policy_failures_total", "counter", "failures", "Failures of the policy." },
 }
 
+-- The same of a state cache, where there is one.
+local CACHE_STATS = {
+  { "cache_hits_total", "hits", "Requests that began with a state of the cache." },
+  { "cached_tokens_total", "cached_tokens", "Tokens that were not computed, for the cache had their state." },
+}
+
 local BY_CLASS = {
   { "requests_arrived_total", "arrivals", "Requests taken into the queue." },
   { "prompt_tokens_total", "prompts", "Prompt tokens of requests that arrived." },
@@ -62,18 +68,31 @@ local function by_class(page, o)
   end
 end
 
+local function one(page, name, kind, help, value)
+  page:family(name, kind, help)
+  page:sample(value)
+end
+
+local function cache(page, engine)
+  local held = engine:cached()
+  if not held then return end
+  for _, f in ipairs(CACHE_STATS) do one(page, f[1], "counter", f[3], engine.stats[f[2]]) end
+  one(page, "cache_evictions_total", "counter", "States that left the cache.", held.evicted)
+  one(page, "cache_unused_total", "counter", "States that left the cache and were never read.", held.unused)
+  one(page, "cache_states", "gauge", "States that the cache holds.", held.states)
+  one(page, "cache_slots", "gauge", "State slots of all groups that hold them.", held.slots)
+end
+
 local function memory(page, engine)
   local slots, kv = engine:slots(), engine:kv()
-  local function gauge(name, help, value)
-    page:family(name, "gauge", help)
-    page:sample(value)
-  end
+  local function gauge(name, help, value) one(page, name, "gauge", help, value) end
   gauge("slots", "State slots of all groups.", slots.size)
   gauge("slots_used", "State slots in use.", slots.used)
   if kv then
     gauge("kv_blocks", "Blocks of the attention cache.", kv.size)
     gauge("kv_blocks_used", "Blocks of the attention cache in use.", kv.used)
   end
+  cache(page, engine)
   gauge("policy_disabled", "1: the policy failed too often, the built-in one plans.",
     engine.policy_enabled and 0 or 1)
 end
