@@ -35,8 +35,8 @@ end
 --- A request joins the queue: { id, prompt = string, max_tokens }, and if wanted stop, a string or a list of
 --- strings, after each of which the answer ends; temperature (0: the likeliest byte), top_p and seed;
 --- on_bytes(bytes, reason), called with what every step adds, where reason is nil or, the last time, "stop",
---- "length", "cancelled" or "rejected"; and what else engine:submit takes. With `salt` the prompt's tokens are
---- its identity for the engine's state cache, which then wants hash_block_size.
+--- "length", "cancelled" or "rejected"; and what else engine:submit takes. With `salt` the prompt's tokens
+--- are its identity for the engine's state cache, which then wants hash_block_size.
 ---@param request table
 ---@return table|nil record { id, output = string so far, reason = nil or as above, cached = tokens of the
 --- prompt whose state was there, nil before the first step }

@@ -42,8 +42,8 @@ end
 local function write_hooks(text, kind, file, name)
   text:family(kind .. "_info", "gauge", ("The %s that decides."):format(kind))
   text:sample(kind .. "_info", 1, kind, name)
-  text:one(kind .. "_refused", "gauge", ("1: the %s's file does not load, an older one decides."):format(kind),
-    file.refused and 1 or 0)
+  text:one(kind .. "_refused", "gauge",
+    ("1: the %s's file does not load, an older one decides."):format(kind), file.refused and 1 or 0)
   text:family(kind .. "_loads_total", "counter", ("Times that the %s's file was read."):format(kind))
   text:sample(kind .. "_loads_total", file.loads, "result", "loaded")
   text:sample(kind .. "_loads_total", file.refusals, "result", "refused")

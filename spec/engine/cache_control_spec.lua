@@ -20,7 +20,8 @@ describe("The cache of an engine", function()
   it("is another from the next step on, and keeps what it holds", function()
     local e = engine { cache = { name = "none", checkpoints = function() return {} end } }
     assert.are.same({ 18, 18 }, { ask(e, 1, 1), ask(e, 2, 1) })
-    assert.are.same({ name = "none", states = 0, slots = 0, kv_blocks = 0, evicted = 0, unused = 0 }, e:cached())
+    assert.are.same({ name = "none", states = 0, slots = 0, kv_blocks = 0, evicted = 0, unused = 0 },
+      e:cached())
     assert.is_true(e:set_cache "gdsf")
     assert.are.same({ 18, 2 }, { ask(e, 3, 1), ask(e, 4, 1) })
     local held = e:cached()
@@ -44,7 +45,7 @@ describe("The cache of an engine", function()
                     refusal { name = "x", demote = function() return "drop" end })
     assert.are.same({ nil, "cache: unknown field kepe, want one of checkpoints, demote, keep, name, worth",
                       gdn.EINVAL }, refusal { kepe = 1 })
-    assert.matches("^no cache nope, want one of", refusal("nope")[2])
+    assert.matches("^no cache \"nope\", want one of", refusal("nope")[2])
     assert.matches("/no/such.lua", refusal("/no/such.lua")[2], 1, true)
     assert.are.equal("fifo", e:cached().name)
     e:close()

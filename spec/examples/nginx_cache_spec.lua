@@ -49,8 +49,8 @@ describe("the state cache of examples/nginx #lua #system", function()
     assert.are.equal(4, metrics.cache_hits_total)
     assert.is_true(metrics.cached_tokens_total > 300 and metrics.cache_states >= 5)
     assert.are.equal(1, metrics["cache_info turns_by_tokens"])
-    local stream = server:stream({ messages = messages, max_tokens = 4, stream_options = { include_usage = true } },
-      nil, "/v1/chat/completions")
+    local stream = server:stream({ messages = messages, max_tokens = 4, stream_options = {
+      include_usage = true } }, nil, "/v1/chat/completions")
     assert.are.equal(known, stream.usage.prompt_tokens_details.cached_tokens)
   end)
 
@@ -91,8 +91,8 @@ describe("the state cache of examples/nginx #lua #system", function()
     local cases, texts = {}, { "" }
     for k = 1, n do
       local text = texts[math.random(#texts)]:sub(1, math.random(0, 400)) .. words(80)
-      local tokens, sampled = math.random(24), math.random(3) == 1 and { temperature = 1, top_p = 1, seed = k }
-      local said = nginx.alone(text, tokens, sampled or nil)
+      local tokens, sampled = math.random(24), math.random(3) == 1
+      local said = nginx.alone(text, tokens, sampled and { temperature = 1, top_p = 1, seed = k } or nil)
       texts[#texts + 1] = text .. said
       cases[k] = { prompt = text, max_tokens = tokens, stream = true, said = said,
                    temperature = sampled and 1 or nil, seed = sampled and k or nil }
@@ -147,7 +147,7 @@ describe("the state cache of examples/nginx #lua #system", function()
     assert.is_true(metrics["cache_loads_total loaded"] > 3)
   end)
 
-  it("takes up a cache's file when it changes, heals, and outlives its worker with the last good one", function()
+  it("takes up a cache's file when it changes, and goes on with the last good one", function()
     local base = os.tmpname()
     local path = base .. ".lua"
     finally(function() os.execute(("rm -rf %s %s %s.part"):format(base, path, path)) end)

@@ -28,7 +28,7 @@ describe("examples/nginx/hooks_file.lua", function()
   local function name_of(kind) return kind == "policy" and engine.policy.name or engine:cached().name end
 
   for kind, default in pairs { policy = "fcfs", cache = false } do
-    it("runs and remembers the text of a " .. kind .. " that it read, whatever the file has become", function()
+    it("runs and remembers the text of a " .. kind .. " that it read", function()
       text = "return { name = 'first' }"
       local first = hooks_file.first(kind, PATH)
       assert.are.same({ "first", nil }, { first.hooks.name, first.refused })
@@ -39,7 +39,8 @@ describe("examples/nginx/hooks_file.lua", function()
         assert.are.same({ name, nil, text }, { name_of(kind), file.refused, memory[kind .. " " .. PATH] })
       end
       local good = text
-      for _, bad in ipairs { "return {", "return 1", "return { kye = 1 }", "error 'x'", "while true do end" } do
+      for _, bad in ipairs { "return {", "return 1", "return { kye = 1 }", "error 'x'",
+                             "while true do end" } do
         text = bad
         file:look()
         assert.are.same({ "third", good }, { name_of(kind), memory[kind .. " " .. PATH] }, bad)

@@ -162,7 +162,8 @@ describe("examples/nginx #lua #system", function()
       nginx.refusal { SERVE_SEED = "x" }, 1, true)
     assert.matches("no policy \"nope\", want one of", nginx.refusal { SERVE_POLICY = "nope" }, 1, true)
     assert.matches("no cache \"nope\", want one of", nginx.refusal { SERVE_CACHE = "nope" }, 1, true)
-    assert.matches('SERVE_CACHE_BLOCK = "0", want an integer in 1', nginx.refusal { SERVE_CACHE_BLOCK = 0 }, 1, true)
+    assert.matches('SERVE_CACHE_BLOCK = "0", want an integer in 1',
+      nginx.refusal { SERVE_CACHE_BLOCK = 0 }, 1, true)
     assert.matches("max_num_batched_tokens = 2, want at least 16",
       nginx.refusal { SERVE_MAX_NUM_BATCHED_TOKENS = 2 }, 1, true)
   end)

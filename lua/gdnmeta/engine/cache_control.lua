@@ -1,4 +1,5 @@
---- The state cache of a running engine: other hooks for it, and what it holds. These are methods of the engine.
+--- The state cache of a running engine: other hooks for it, and what it holds. These are methods of the
+--- engine.
 local lib = require "gdnmeta.native"
 local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
 local change_rules = require "gdnmeta.engine.change_rules"
