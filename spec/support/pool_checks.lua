@@ -7,14 +7,20 @@ local check = require("spec.support.step_checks").check
 
 local M = {}
 
---- States that are held beside the state tables: those of the host, and those that live requests begin with.
+--- States that are held beside the state tables: those of the host, those that live requests begin with, and
+--- places that requests, or steps in flight, are to fill.
 function M.sources(self)
   local list, requests = {}, self.engine.private.requests
   for _, source in pairs(self.engine.private.pinned) do list[#list + 1] = source end
   local prefix = self.engine.private.prefix
   for _, node in ipairs(prefix and cache.nodes(prefix) or {}) do list[#list + 1] = node end
   for id in pairs(self.live) do
-    list[#list + 1] = requests.checkpoint[requests.index[id]]
+    local i = requests.index[id]
+    list[#list + 1] = requests.checkpoint[i]
+    list[#list + 1] = requests.keep[i] and requests.keep[i][1]
+  end
+  for _, step in ipairs(self.engine.private.steps) do
+    for _, entry in ipairs(step.keeping) do list[#list + 1] = entry.keep[1] end
   end
   return list
 end

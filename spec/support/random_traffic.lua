@@ -3,6 +3,7 @@
 local gdn = require "gdnmeta"
 local invariants = require "spec.support.invariants"
 local kernels = require "spec.support.state_kernel"
+local random_kept = require "spec.support.random_kept"
 
 local M = {}
 
@@ -52,7 +53,7 @@ local function builder_of(c)
     max_blocks_per_row = (c.align and math.ceil(c.max_model_len / c.block) + c.num_spec or c.num_spec + 1)
       + ((c.forks or c.hash_block) and 1 or 0),
     full_cuda_graph = c.full_cuda_graph, check = c.check, poison = c.check, pad_slot_id = c.pad_slot_id,
-    query_start_loc_dtype = c.query_start_loc_dtype,
+    query_start_loc_dtype = c.query_start_loc_dtype, checkpoint_any = c.checkpoint_any,
   })
 end
 
@@ -118,8 +119,12 @@ function Play:submit(request)
                   priority = request.priority, ttft = request.ttft, tpot = request.tpot,
                   deadline = request.deadline, arrival = self.now, checkpoint = checkpoint }
   if self.c.hash_block then given.blocks = M.identity(self.c, request) end
+  if self.keeps then self.keeps:offer(given, request) end
   local ok = self.engine:submit(given)
-  if not ok then return false end
+  if not ok then
+    if self.keeps then self.keeps:take_back(given) end
+    return false
+  end
   self.books:submit(given)
   if self.on_submit then self.on_submit(given) end
   self.by_id[request.id] = request
@@ -165,6 +170,13 @@ function Play:complete()
   self.now = self.now + 1
   assert(self.engine:complete(flying.step, self.now))
   self.books:complete(flying.step, flying.rows, where)
+  if self.keeps then
+    self.keeps:begin(flying.step, self.c.max_model_len - 1, function(request, given)
+      if not self.engine:submit(given) then return end
+      self.books:submit(given)
+      self.by_id[request.id], self.stats.kept = request, self.stats.kept + 1
+    end)
+  end
   if self.on_complete then self.on_complete(flying.step) end
 end
 
@@ -238,7 +250,7 @@ function Play:step()
   return step.num_rows > 0
 end
 
---- Play to the end. opts: engine, requests, where, cancel (probability a step), checkpoints;
+--- Play to the end. opts: engine, requests, where, cancel (probability a step), checkpoints, forks, keeps;
 --- kernel, in place of kernel.lua's; now (where an engine that has played before stopped);
 --- on_submit(request), on_step(step), on_complete(step), on_cancel(id) look on.
 ---@return table books
@@ -248,7 +260,8 @@ function M.run(c, opts)
   local self = setmetatable({ c = c, engine = e, where = opts.where, cancel = opts.cancel,
                               now = opts.now or 0, flying = {},
                               checkpoints = opts.checkpoints, pinned = {}, by_id = {},
-                              forks = opts.forks, stats = { forks = 0, exports = 0 } }, Play)
+                              forks = opts.forks, stats = { forks = 0, exports = 0, kept = 0 } }, Play)
+  self.keeps = opts.keeps and random_kept.new(e)
   for _, name in ipairs { "on_submit", "on_step", "on_complete", "on_cancel" } do self[name] = opts[name] end
   self.books = invariants.new(e, {
     budget = c.budget, max_num_seqs = c.seqs, max_model_len = c.max_model_len, threshold = c.threshold,
@@ -273,6 +286,7 @@ function M.run(c, opts)
     if quiet > 200 or self.now - began > 20000 then error(self.where .. ": does not come to an end", 0) end
   end
   for _, pinned in ipairs(self.pinned) do e:release(pinned.checkpoint) end
+  if self.keeps then self.keeps:close() end
   self.books:close(self.where)
   self.books.branches = self.stats
   return self.books, self.now

@@ -68,10 +68,14 @@ end
 function M.play(entry, seed, changes, opts)
   math.randomseed(seed)
   local c, requests = unforgiving(seed % 2 == 0, seed % 5 == 0 and 0 or 2, changes)
+  if entry.keeps then -- prompts of several chunks, which leave states within them for others
+    c.forks, c.checkpoint_any, c.max_model_len, c.budget = true, true, 200, 190
+  end
   local policy, record = layer_play.SHIPPED[seed % #layer_play.SHIPPED + 1], nil
   local ok, message, stats = layer_play.run(c, ("GDN_SEED=%d"):format(seed), policy, function(_, engine)
     local given = opts and opts(c, engine) or {}
     given.requests, given.cancel, given.checkpoints = requests, 0, false
+    given.keeps = entry.keeps
     given.corrupt, record = M.once(engine, entry, math.random(6))
     return given
   end)

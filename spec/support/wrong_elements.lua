@@ -220,6 +220,44 @@ M.SEEN_BUCKET = {
   { "token_class", real_tokens(plain_of), null },
 }
 
+local function offset_at(s, i) return s.meta.checkpoint_offsets[i] end
+
+-- Prefills that keep a state before their end, those of an offset that `which` wants; the others.
+local function kept(which)
+  return function(s)
+    return range(0, #s.prefills - 1, function(i) return offset_at(s, i) > 0 and which(offset_at(s, i)) end)
+  end
+end
+
+local function not_kept(s, tensor)
+  return range(0, #s.meta[tensor] - 1, function(i) return offset_at(s, i) == 0 end)
+end
+
+local function any() return true end
+local function on_grid(offset) return offset % 64 == 0 end
+local function off_grid(offset) return offset % 64 ~= 0 end
+
+--- States that prefills keep before their end, which other requests then begin with. Of buckets, too.
+M.SEEN_KEPT = {
+  { "checkpoint_offsets", kept(any), one_less },
+  { "checkpoint_offsets", kept(any), null },
+  { "checkpoint_state_indices", kept(any), null },
+  { "checkpoint_state_indices", kept(any), other_slot },
+  { "checkpoint_chunk", kept(on_grid), one_more },
+  { "checkpoint_chunk", kept(off_grid), null },
+}
+
+M.UNSEEN_KEPT = {
+  { "checkpoint_offsets", not_kept, function() return 1 end, why = "its slot is the null slot" },
+  { "checkpoint_state_indices", not_kept, slot_of_row_0, why = "a row without a checkpoint writes none" },
+  { "checkpoint_chunk", not_kept, null, why = "its slot is the null slot" },
+  { "checkpoint_chunk", kept(on_grid), no_program, why = "the layer then computes up to the token itself" },
+}
+
+for _, list in ipairs { M.SEEN_KEPT, M.UNSEEN_KEPT } do
+  for _, entry in ipairs(list) do entry.keeps = true end
+end
+
 local EMPTY = "a row of padding has no tokens"
 
 --- These change nothing in a bucket, and why.

@@ -1,5 +1,6 @@
 -- A step has run: what its rows emitted, which requests finished, what is free again.
 local commit_plan = require "gdnmeta.engine.commit_plan"
+local kept_states = require "gdnmeta.engine.kept_states"
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
@@ -143,6 +144,7 @@ end
 
 --- Apply the results that stand in the step's arrays.
 function M.apply(e, step)
+  if #step.keeping > 0 then kept_states.complete(e, step) end
   local emitted = complete_decodes(e, step)
   for row = step.num_decodes, step.num_rows - 1 do
     complete_any(e, step, row, step.request[row])

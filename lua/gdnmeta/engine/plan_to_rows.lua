@@ -2,6 +2,7 @@
 -- the order that a build wants. Writing a row also
 -- moves its request on, to where it will be when the step is complete and every draft accepted.
 local lib = require "gdnmeta.native"
+local kept_states = require "gdnmeta.engine.kept_states"
 local pad_step = require "gdnmeta.engine.pad_step"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
@@ -115,6 +116,7 @@ function M.write(e, step)
   if e.plan.num_chunks > 0 then write_chunks(e, step) end
   cut()
   if e.device_accepted then index_accepted(e, step) end
+  if e.num_keeps > 0 then kept_states.write(e, step) end
   pad_step.pad(e, step)
   rows.num_rows, rows.padded_rows, rows.padded_tokens = step.num_rows, step.padded_rows, step.padded_tokens
 end
@@ -122,6 +124,7 @@ end
 --- The build was refused: requests stand where they stood.
 function M.undo(e, step)
   local r = e.requests
+  if #step.keeping > 0 then kept_states.undo(e, step) end
   for row = 0, step.num_rows - 1 do
     local i, n, samples = step.request[row], step.query_len[row], step.samples[row]
     r.computed[i], r.flight[i], r.ahead[i] = r.computed[i] - n, r.flight[i] - 1, r.ahead[i] - n

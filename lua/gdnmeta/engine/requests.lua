@@ -109,7 +109,7 @@ function Requests:outdate(i) self.epoch[i] = self.epoch[i] + 1 end
 --- Its number may be given to another request from now on.
 ---@param i integer
 function Requests:put(i)
-  self.id[i], self.checkpoint[i], self.ids[i], self.cuts[i] = nil, nil, nil, nil
+  self.id[i], self.checkpoint[i], self.ids[i], self.cuts[i], self.keep[i] = nil, nil, nil, nil, nil
   self.state[i] = M.FREE
   self.free[#self.free + 1] = i
 end
@@ -123,7 +123,7 @@ end
 ---@param capacity integer to begin with
 function M.new(capacity)
   local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {},
-                              ids = {}, cuts = {} }, Requests)
+                              ids = {}, cuts = {}, keep = {} }, Requests)
   grow(self, capacity)
   return self
 end

@@ -1,8 +1,10 @@
 -- States that requests begin with: of tokens that are computed already, a slot a group and, where the engine
 -- owns them, blocks of attention cache. A source is shared and never written: a request whose state it is
 -- moves on to fresh slots, and reads it once more in its next step.
--- { tokens, accepted, slots, generations, kv }: accepted is what a reader's row says of it (the shift of its
--- conv window), slots and generations have one a group, from 1 on, kv the blocks of its tokens or nil.
+-- { tokens, accepted, slots, generations, kv, is_empty, is_awaited }: accepted is what a reader's row says of
+-- it (the shift of its conv window), slots and generations have one a group, from 1 on, kv the blocks of its
+-- tokens or nil. One that reserve() made is_empty until it is somebody's, and is_awaited while a request is
+-- to fill it.
 local lib = require "gdnmeta.native"
 local requests = require "gdnmeta.engine.requests"
 local array_of = require "gdnmeta.array_of"
@@ -47,6 +49,20 @@ function M.drop(states, source)
     must(lib.gdn_kv_drop(states.kv.kv, int32s(#source.kv, source.kv), #source.kv))
     states.free_kv = states.kv:free()
   end
+end
+
+--- Other blocks of attention cache for the source's tokens, which somebody else holds, too.
+function M.exchange_blocks(states, source, blocks)
+  local old, kv, numbers = source.kv, states.kv.kv, int32s(#blocks, blocks)
+  local unused = int32s(#old, old) -- in no row, so that all of its holders hold the source
+  for _ = 1, lib.gdn_kv_holders(kv, old[1]) do
+    must(lib.gdn_kv_hold(kv, numbers, #blocks))
+    must(lib.gdn_kv_drop(kv, unused, #old))
+    count(states.kv_pins, old, -1)
+    count(states.kv_pins, blocks, 1)
+  end
+  source.kv = blocks
+  states.free_kv = states.kv:free()
 end
 
 --- The blocks that a live request may need beyond those that it shares.
@@ -173,7 +189,8 @@ function M.reserve(e, tokens)
   if problem then return nil, problem end
   if states:free_slots() < 1 then return nil, "finds no free state slot" end
   if blocks > states.free_kv then return nil, "finds too few free blocks of attention cache" end
-  local source = { tokens = tokens, accepted = 1, slots = {}, generations = {} }
+  local source = { tokens = tokens, accepted = 1, slots = {}, generations = {}, is_empty = true,
+                   is_awaited = false }
   local out = int32s(math.max(blocks, 1))
   for group = 0, states.groups - 1 do
     must(lib.gdn_slots_take(states.pools, group, 1, 0, out))
@@ -204,7 +221,7 @@ end
 --- Request i begins with a source, which it holds for itself until it is gone.
 function M.give(e, i, source)
   local r, states = e.requests, e.states
-  r.checkpoint[i] = M.hold(states, source)
+  r.checkpoint[i], source.is_empty = M.hold(states, source), false
   r.cached[i], r.computed[i] = source.tokens, source.tokens
   r.kv_shared[i] = states.kv and floor(source.tokens / states.kv_block) or 0
 end

@@ -35,6 +35,7 @@ local int32s = array_of "int32_t"
 ---@field samples ffi.cdata* int32 [num_rows] 1 where the row yields a token
 ---@field ids any[] of the rows' requests, from 1
 ---@field kv_copies table[] { from =, to = } blocks of attention cache to copy before the step runs
+---@field kept table[] places, of `keep` of requests, whose states the step leaves once it is complete
 ---@field admitted any[] ids
 ---@field preempted any[] ids
 ---@field rejected any[] ids
@@ -68,7 +69,7 @@ function Step:__tostring()
     self.fallback and ", fallback" or "")
 end
 
-local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished", "kv_copies" }
+local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished", "kv_copies", "kept" }
 
 -- Lists are cleared only where something is in them: most steps bring no news. Those of a step that was
 -- not built were never reported: they go into the next one's.
@@ -94,7 +95,7 @@ local function adopt(self, batch)
 end
 
 local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
-                 "table_row", "read_column", "seq_index", "accepted_index" }
+                 "table_row", "read_column", "checkpoint_len", "seq_index", "accepted_index" }
 
 --- Something wrote outside the batch, which cannot be used any more: continue with another one that has the
 --- same rows. The old one's memory lives as long as it is referenced.
@@ -104,6 +105,7 @@ function Step:renew(batch)
   for _, name in ipairs(ARRAYS) do
     if old[name] ~= nil then ffi.copy(new[name], old[name], 4 * old.max_rows) end -- nil: none on the CPU
   end
+  ffi.copy(new.checkpoint_slot, old.checkpoint_slot, 4 * old.num_groups * old.max_rows)
   new.num_rows, new.indexed = old.num_rows, old.indexed
   new.padded_rows, new.padded_tokens = old.padded_rows, old.padded_tokens
   self.batch:hold(false)
@@ -133,6 +135,7 @@ function M.new(builder, batch)
     request = int32s(n), epoch = int32s(n), samples = int32s(n), column = int32s(n), read_before = int32s(n),
     planned = int32s(n), -- drafts of a decode, also in a step that drafts nothing
     ids = {},
+    keeping = {}, -- rows that leave states: { i, row, keep }
   }
   self.margins = guarded_arrays.new(self, OPEN, n)
   adopt(self, batch)

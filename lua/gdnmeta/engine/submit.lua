@@ -3,6 +3,7 @@ local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local domains = require "gdnmeta.native.domains"
+local kept_states = require "gdnmeta.engine.kept_states"
 local options = require "gdnmeta.native.options"
 local requests = require "gdnmeta.engine.requests"
 local sources = require "gdnmeta.engine.sources"
@@ -45,6 +46,7 @@ local FIELDS = {
   salt = { nil, name },
   computed = { nil, domains.integer(1, INT32_MAX, "an integer >= 1") },
   slot = { nil, of_type("table", "what engine:export() or engine:receive() gave") },
+  keep = { nil, of_type("table", "what engine:receive() gave") },
 }
 
 --- A copy of the arguments, or what is wrong with them.
@@ -75,13 +77,9 @@ local function too_large(e, request)
   end
 end
 
-local function source_problem(e, request, field)
-  local source, states = e.checkpoints[request[field]], e.states
-  if field == "checkpoint" and not states.align then return "checkpoint wants mamba_cache_mode align" end
-  if not source then
-    local method = field == "checkpoint" and "checkpoint()" or "receive() or export()"
-    return ("%s: want what %s of this engine gave"):format(field, method)
-  end
+-- What stands against a state for this request, of whatever use.
+local function held_problem(e, request, field, source)
+  local states = e.states
   if source.tokens >= request.prompt_tokens then
     return ("%s.tokens = %d, want less than prompt_tokens = %d"):format(field, source.tokens,
         request.prompt_tokens)
@@ -93,6 +91,31 @@ local function source_problem(e, request, field)
       return ("%s.slots[%d] = %d, want a slot that is still held"):format(field, group + 1, slot)
     end
   end
+end
+
+local function source_problem(e, request, field)
+  local source = e.checkpoints[request[field]]
+  if field == "checkpoint" and not e.states.align then return "checkpoint wants mamba_cache_mode align" end
+  if not source then
+    local method = field == "checkpoint" and "checkpoint()" or "receive() or export()"
+    return ("%s: want what %s of this engine gave"):format(field, method)
+  end
+  if source.is_awaited then
+    return ("%s: want a state that a completed step has left (step.kept)"):format(field)
+  end
+  return held_problem(e, request, field, source)
+end
+
+-- Beyond what it begins with.
+local function keep_problem(e, request)
+  local source, first = e.checkpoints[request.keep], e.checkpoints[request.checkpoint or request.slot]
+  if not source or not source.is_empty then
+    return "keep: want what receive() of this engine gave, used by no other request"
+  end
+  if first and source.tokens <= first.tokens then
+    return ("keep.tokens = %d, want more than the %d that it begins with"):format(source.tokens, first.tokens)
+  end
+  return held_problem(e, request, "keep", source)
 end
 
 -- computed and slot come together, and say the same.
@@ -128,6 +151,7 @@ function M.refusal(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
   problem = request.checkpoint and source_problem(e, request, "checkpoint")
     or (request.slot or request.computed) and arrival_problem(e, request)
+    or request.keep and keep_problem(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
 end
 
@@ -158,6 +182,7 @@ function M.add(e, request)
   r.ids[i], r.num_ids[i] = request.ids, request.num_ids or 0
   r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.cuts_at[i] = 0, 0, 0, -1, 0, -1
   if given then sources.give(e, i, e.checkpoints[given]) end
+  if request.keep then kept_states.await(e, i, request.keep) end
   r.drafts[i], r.speculative[i], r.preemptions[i] = 0, 0, 0
   r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.slots_coming[i], r.kv_coming[i] = 0, 0, 0, 0, 0
@@ -179,6 +204,7 @@ function M.forget(e, i)
   local r, source = e.requests, e.requests.checkpoint[i]
   if source then sources.drop(e.states, source) end
   r.checkpoint[i] = nil
+  kept_states.let_go(e, i)
   e.users:drop(r.user[i])
   e.classes:drop(r.class[i])
   r:forget(i)

@@ -9,11 +9,13 @@
 --   {"after":the last step, news; steps up to that one that have no line changed nothing}
 --   {"end":why, "steps":lines of steps before it}
 --
--- Columns are lists with one element per row, "ids" among them. A step that was built again, because drafts
--- before it were rejected, has another line. News are what happened to requests since the line before, in
--- order: "who", a list of ids, and what each "did": came, started, preempted, stop, length (finished),
--- cancelled or rejected. "waiting" is how many wait, "waits" those that do so for another reason than before,
--- and "why" has their reasons, words of waiting_reasons.lua. Version 1 has neither ids nor news.
+-- Columns are lists with one element per row, "ids" among them. Where prefills keep states before their end,
+-- "checkpoint_len" says after how many tokens (0: none), and "checkpoint_slot" where, a list per group.
+-- A step that was built again, because drafts before it were rejected, has another line. News are what
+-- happened to requests since the line before, in order: "who", a list of ids, and what each "did": came,
+-- started, preempted, stop, length (finished), cancelled or rejected. "waiting" is how many wait, "waits"
+-- those that do so for another reason than before, and "why" has their reasons, words of waiting_reasons.lua.
+-- Version 1 has neither ids nor news.
 local raised = require "gdnmeta.policy.contained.raised"
 
 local cjson, why = raised.module("cjson", "lua-cjson")
@@ -25,8 +27,8 @@ local M = {
   END_BYTES = 128,        -- bytes that the end line fits in
   HEADER = { "gdnmeta", "version", "library", "builder", "engine" },
   STEP = { "step", "now", "graph", "padded_rows", "padded_tokens", "query_len", "seq_len", "drafts",
-           "accepted", "prompt_done", "table_row", "read_column", "blocks", "read_blocks", "counts",
-           "sums", "ids", "who", "did", "waiting", "waits", "why" },
+           "accepted", "prompt_done", "table_row", "read_column", "checkpoint_len", "checkpoint_slot",
+           "blocks", "read_blocks", "counts", "sums", "ids", "who", "did", "waiting", "waits", "why" },
   EMPTY = { "empty", "now", "who", "did", "waiting", "waits", "why" },
   AFTER = { "after", "who", "did" },
   END = { "end", "steps" },

@@ -12,12 +12,16 @@ local config_t = ffi.typeof "gdn_config"
 
 -- Of a recorded builder. What only vllm-2026-11 takes is left out: an engine is strict. So are `check` and
 -- `poison`, which would take memory that M.memory does not count; the device is the builder's name of it.
-local OPTIONAL = "max_cudagraph_capture_size"
-local LEFT_OUT = { device = true, check = true, poison = true, [OPTIONAL] = true }
-local RECORDED, GIVEN = {}, { "device", "num_slots" }
+-- OPTIONAL: recorded unless they are the default, which older recordings have.
+local OPTIONAL = { "max_cudagraph_capture_size", "gdn_prefill_backend", "checkpoint_any" }
+local LEFT_OUT = { device = true, check = true, poison = true }
+for _, name in ipairs(OPTIONAL) do LEFT_OUT[name] = true end
+local RECORDED, MAYBE, GIVEN = {}, {}, { "device", "num_slots" }
 for _, option in ipairs(schema.options) do
   if option.rules == "EVERY" and not LEFT_OUT[option.name] then
     RECORDED[#RECORDED + 1], GIVEN[#GIVEN + 1] = option, option.name
+  elseif option.name == OPTIONAL[1] or option.name == OPTIONAL[2] or option.name == OPTIONAL[3] then
+    MAYBE[#MAYBE + 1] = option
   end
 end
 local TEXT = 200 -- bytes
@@ -31,7 +35,11 @@ function M.builder(builder)
   local config, options = config_t(), { device = builder.device, num_slots = {} }
   lib.gdn_builder_config(builder.handle, config)
   for _, option in ipairs(RECORDED) do options[option.name] = builder_options.given(config, option) end
-  if config[OPTIONAL] > 0 then options[OPTIONAL] = config[OPTIONAL] end
+  for _, option in ipairs(MAYBE) do
+    if config[option.name] ~= option.default then
+      options[option.name] = builder_options.given(config, option)
+    end
+  end
   for group = 1, config.num_groups do options.num_slots[group] = config.num_slots[group - 1] end
   return options
 end
@@ -72,9 +80,11 @@ local function builder_problem(given, max_memory)
   for _, name in ipairs(GIVEN) do
     if args.absent(given[name]) then return ("builder.%s is missing"):format(name) end
   end
-  local problem = validate.unknown(given, { OPTIONAL, unpack(GIVEN) })
+  local problem = validate.unknown(given, { OPTIONAL[1], OPTIONAL[2], OPTIONAL[3], unpack(GIVEN) })
   if problem then return "builder: " .. problem end
-  if args.absent(given[OPTIONAL]) then given[OPTIONAL] = nil end -- JSON's null, which no sum takes
+  for _, name in ipairs(OPTIONAL) do
+    if args.absent(given[name]) then given[name] = nil end -- JSON's null, which no sum takes
+  end
   if not text(given.device) then return validate.wrong("builder.device", given.device, "a name") end
   local device = given.device
   given.device = "cpu"

@@ -24,6 +24,14 @@ local function write_blocks(self, step)
   end
 end
 
+-- Those of the states that row i of the batch keeps before its end.
+local function write_checkpoint(rows, step, i)
+  rows.checkpoint_len[i - 1] = step.checkpoint_len[i]
+  for group = 1, rows.num_groups do
+    rows.checkpoint_slot[(group - 1) * rows.max_rows + i - 1] = step.checkpoint_slot[group][i]
+  end
+end
+
 --- Build a step.
 ---@param step table as the reader gives it
 ---@return table|nil metadata
@@ -36,6 +44,7 @@ function Rebuild:build(step)
   for i, query_len in ipairs(step.query_len) do
     batch:push(step.table_row[i], query_len, step.seq_len[i], step.prompt_done[i] == 1, step.drafts[i],
                step.accepted[i], step.read_column[i])
+    if step.checkpoint_len then write_checkpoint(batch.rows, step, i) end
   end
   local ok, message, code = batch:pad(step.padded_rows, step.padded_tokens)
   if not ok then return nil, message, code end
@@ -88,6 +97,8 @@ function M.new(header, device, rules)
   local options = {}
   for name, value in pairs(header.builder) do options[name] = value end
   options.device, options.rules = device, rules or options.rules
+  if options.rules ~= "strict" then options.checkpoint_any = nil end
+  if options.rules ~= "strict" and options.rules ~= "vllm-2026-11" then options.gdn_prefill_backend = nil end
   local builder, batch, message, code
   builder, message, code = builders.new(options)
   if not builder then return nil, message, code end

@@ -42,6 +42,17 @@ local function cells_of(tables, facts, rows)
   return blocks, outside and reads or nil
 end
 
+-- Slots of states that prefills keep before their end, a list per group: 0 in rows that keep none.
+local function kept_slots(rows, lens)
+  local lists = {}
+  for group = 1, rows.num_groups do
+    local slots, list = rows.checkpoint_slot + (group - 1) * rows.max_rows, {}
+    for i = 1, #lens do list[i] = lens[i] > 0 and slots[i - 1] or 0 end
+    lists[group] = list
+  end
+  return lists
+end
+
 --- A time as a file has it.
 ---@param now number
 ---@return number
@@ -79,6 +90,10 @@ function M.of(step, tables, facts, meta, sums)
   }
   document.blocks, document.read_blocks = cells_of(tables, facts, document)
   document.drafts, document.accepted = unless_all(-1, document.drafts), unless_all(1, document.accepted)
+  document.checkpoint_len = unless_all(0, column(step.rows.checkpoint_len, n))
+  if document.checkpoint_len then
+    document.checkpoint_slot = kept_slots(step.rows, document.checkpoint_len)
+  end
   for i, name in ipairs(fields.counts) do document.counts[i] = meta[name] or 0 end
   return document
 end
@@ -142,6 +157,14 @@ local function blocks_problem(name, lists, n, facts)
   end
 end
 
+local function checkpoints_problem(d, n, facts)
+  if d.checkpoint_len == nil then
+    return d.checkpoint_slot ~= nil and "checkpoint_slot without checkpoint_len, want both or neither" or nil
+  end
+  return validate.integers("checkpoint_len", d.checkpoint_len, n, 0, INT32_MAX)
+    or blocks_problem("checkpoint_slot", d.checkpoint_slot, n, facts)
+end
+
 local function sum_problem(name, list, n)
   if type(list) ~= "table" or args.length(list) ~= n then
     return validate.wrong("sums." .. name, list, ("a list of %d"):format(n))
@@ -179,6 +202,7 @@ function M.parse(d, facts)
     or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
     or blocks_problem("blocks", d.blocks, n * width, facts)
     or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
+    or checkpoints_problem(d, n, facts)
     or validate.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts,
                          INT32_MIN, INT32_MAX)
     or sums_problem(d.sums, facts) or validate_requests(d, n)
