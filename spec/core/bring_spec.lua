@@ -166,6 +166,8 @@ describe("Bringing states refuses,", function()
                "bring_windows", windows { channels = 2 ^ 24 })
     local overlapping = { { 7, 4, 1 }, { 8, 3, 1 }, { 8, 1, 1 }, { 1, 4, 1 }, { 8, 2, 2 }, { 4, 4, 1 } }
     for _, strides in ipairs(overlapping) do
+      is_refused(("^strides = %d, %d, %d for 8 slots"):format(unpack(strides)), "bring_windows",
+                 windows { strides = strides })
       is_refused("^strides = %d, %d, %d for 8 slots of 2 channels of 4 tokens: elements overlap$",
                  "bring_windows", windows { strides = strides })
     end
@@ -209,6 +211,10 @@ describe("Bringing states refuses,", function()
       assert(builder:bring_windows(windows { pool = { pool, pool + offset }, strides = wide }))
     end
     assert(builder:bring_windows(windows { pool = { pool, pool + 16 }, strides = { 16, 1, 2 } }))
+    for _, slot in ipairs { 0, 6 } do -- whose next slot meets the other pool's first one
+      local offset = slot * 64 + 62
+      is_refused(overlap, "bring_windows", windows { pool = { pool, pool + offset }, strides = wide })
+    end
     assert(builder:bring_states(states { pool = { pool, pool + 16, pool + 32 }, slot_stride = 48 }))
     ffi.copy(pool, before, 4096)
     local meta = builder.metadata

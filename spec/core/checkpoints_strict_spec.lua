@@ -132,6 +132,10 @@ describe("Checkpoints that rows ask for", function()
 
   it("have slots of their own where tables are on the device, too", function()
     open { device = "cuda", num_groups = 1, num_slots = 100, num_speculative_tokens = 0 }
+    -- A step before has 70 in the host's table: the host does not know what the device's has.
+    assert(build { { query_len = 1, seq_len = 50, prompt_done = true, blocks = { { 70 } } },
+                   { query_len = 40, seq_len = 40, blocks = { { 71 } } } })
+    batch:clear()
     local memory = driver:int32(18)
     driver:write(memory, { 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0, 0, 5, 0, 0, 6, 0, 0 })
     assert(builder:borrow_device_table(0, memory, 3, 6))

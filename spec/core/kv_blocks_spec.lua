@@ -62,6 +62,21 @@ describe("Blocks of an attention cache", function()
     assert.are.equal(6, lib.gdn_kv_available(kv))
   end)
 
+  it("are taken for no row, all that are asked for or none", function()
+    local kv, out = make(3, 4, 1, 3), ints { -7, -7, -7, -7 }
+    assert.are.equal(ECAP, code(lib.gdn_kv_take(kv, 4, out)))
+    assert.are.same({ -7, 3 }, { out[0], lib.gdn_kv_available(kv) })
+    assert.are.equal(OK, code(lib.gdn_kv_take(kv, 2, out)))
+    assert.are.same({ 0, 1, -7, 1 }, { out[0], out[1], out[2], lib.gdn_kv_available(kv) })
+    assert.are.equal(ECAP, code(lib.gdn_kv_take(kv, 2, out)))
+    assert.are.equal(OK, code(lib.gdn_kv_take(kv, 0, nil)))
+    for _, wrong in ipairs { { kv, -1, out }, { kv, 1, nil }, { nil, 1, out } } do
+      assert.are.equal(EINVAL, code(lib.gdn_kv_take(wrong[1], wrong[2], wrong[3])))
+    end
+    assert.are.equal(OK, code(lib.gdn_kv_drop(kv, out, 2)))
+    assert.are.equal(3, lib.gdn_kv_available(kv))
+  end)
+
   it("refuse what nothing holds, rows that have some, and unknown ones", function()
     local kv = make(6, 4, 3, 4)
     lib.gdn_kv_extend(kv, 0, 1)

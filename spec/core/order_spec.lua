@@ -63,6 +63,14 @@ describe("A heap by key", function()
     assert.are.equal(0, lib.gdn_heap_remove(h, 7))
   end)
 
+  it("may be of one, and of no fewer", function()
+    local h, out = heap(1), ffi.new "gdn_heap *[1]"
+    lib.gdn_heap_set(h, 0, 5, 0)
+    assert.are.same({ 0 }, drain(h))
+    assert.are.equal(tonumber(lib.GDN_EINVAL), tonumber(lib.gdn_heap_new(0, out)))
+    assert.are.equal(tonumber(lib.GDN_EINVAL), tonumber(lib.gdn_heap_new(1, nil)))
+  end)
+
   it("agrees with sorting, whatever was moved and removed before", function()
     local seed = randomly()
     for case = 1, 200 do

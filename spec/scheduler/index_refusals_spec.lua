@@ -96,6 +96,8 @@ describe("An index refuses", function()
     { call("evict", 1, 0, kv, ints), "most = 0, want >= 1" },
     { call("evict", 0, 1, kv, ints), "node = 0, want a node of the index" },
     { call("evict", 1, 1, nil, ints), "kv is NULL" },
+    { call("candidates", 0, 1, nil, doubles), "nodes or values is NULL" },
+    { call("candidates", 0, 1, ints, nil), "nodes or values is NULL" },
     { call("describe", 4, ffi.new "gdn_index_node"), "node = 4, want a node of the index" },
   }
   for _, case in ipairs(CASES) do

@@ -52,9 +52,8 @@ gdn_status gdn_cuda_choose_context(gdn_cuda *d, int32_t ordinal, int count, gdn_
     gdn_cu r = d->driver.cuCtxGetCurrent(&current);
     if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxGetCurrent");
     if (current && (r = d->driver.cuCtxGetDevice(&its_device))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuCtxGetDevice");
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = ordinal < 0 ? 0 : ordinal; i < count; i++) {
         int device;
-        if (ordinal >= 0 && i != ordinal) continue;
         if ((r = d->driver.cuDeviceGet(&device, i))) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDeviceGet of cuda:%d", i);
         if (ordinal < 0 && current && device != its_device) continue;
         d->device = device;

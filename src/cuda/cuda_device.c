@@ -113,7 +113,6 @@ static void release(gdn_device *device)
         (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored);
     }
     if (ours && d->retained) (void)d->driver.cuDevicePrimaryCtxRelease(d->device);
-    gdn_driver_unload(&d->driver);
     gdn_payload_free(&d->payload);
     free(d);
 }

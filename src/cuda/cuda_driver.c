@@ -21,7 +21,7 @@ static const entry ENTRIES[] = {
 gdn_status gdn_driver_load(gdn_driver *driver, gdn_error *error)
 {
     const char *named = getenv("GDNMETA_LIBCUDA"), *path = named && *named ? named : "libcuda.so.1";
-    /* A driver has threads of its own: its code stays when the last builder goes. */
+    /* A driver has threads of its own: it stays when the last builder goes, and nothing closes it. */
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!library) {
         const char *why = dlerror();
@@ -37,14 +37,7 @@ gdn_status gdn_driver_load(gdn_driver *driver, gdn_error *error)
         memcpy((char *)driver + ENTRIES[i].offset, &address,
                sizeof address); /* C converts no object pointer to a function */
     }
-    driver->library = library;
     return GDN_OK;
-}
-
-void gdn_driver_unload(gdn_driver *driver)
-{
-    if (driver->library) (void)dlclose(driver->library);
-    driver->library = NULL;
 }
 
 gdn_status gdn_driver_fail(const gdn_driver *driver, gdn_error *error, gdn_cu result, const char *format, ...)

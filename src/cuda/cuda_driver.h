@@ -57,15 +57,13 @@ enum {
     X(cuGetErrorString, "cuGetErrorString", (gdn_cu result, const char **text))
 
 typedef struct gdn_driver {
-    void *library;
 #define X(name, symbol, arguments) gdn_cu(*name) arguments;
     GDN_CU_CALLS(X)
 #undef X
 } gdn_driver;
 
-/* Loads $GDNMETA_LIBCUDA, or libcuda.so.1. Errors: GDN_EDEVICE. */
+/* Loads $GDNMETA_LIBCUDA, or libcuda.so.1, for as long as the process lives. Errors: GDN_EDEVICE. */
 gdn_status gdn_driver_load(gdn_driver *driver, gdn_error *error);
-void gdn_driver_unload(gdn_driver *driver);
 
 /* Says that a call failed, and why in the driver's words. */
 __attribute__((format(printf, 4, 5), cold)) gdn_status gdn_driver_fail(const gdn_driver *driver, gdn_error *error,

@@ -13,10 +13,10 @@ GDN_RULE int32_t gdn_verify_element(const gdn_verify_input *c, uint32_t field, u
     int32_t code = c->has_bucket ? gdn_verify_in_bucket(c, field, group, i) : -1;
     if (code >= 0) return code;
     switch (field) {
-    case GDN_FIELD_spec_query_start_loc: return gdn_verify_boundary(c, 1, i);
-    case GDN_FIELD_non_spec_query_start_loc: return gdn_verify_boundary(c, 0, i);
-    case GDN_FIELD_spec_state_indices_tensor: return gdn_verify_written(c, field, 1, group, i);
-    case GDN_FIELD_non_spec_state_indices_tensor: return gdn_verify_written(c, field, 0, group, i);
+    case GDN_FIELD_spec_query_start_loc: return gdn_verify_boundary(c, GDN_VERIFY_SPEC, i);
+    case GDN_FIELD_non_spec_query_start_loc: return gdn_verify_boundary(c, GDN_VERIFY_NON_SPEC, i);
+    case GDN_FIELD_spec_state_indices_tensor: return gdn_verify_written(c, field, GDN_VERIFY_SPEC, group, i);
+    case GDN_FIELD_non_spec_state_indices_tensor: return gdn_verify_written(c, field, GDN_VERIFY_NON_SPEC, group, i);
     case GDN_FIELD_spec_sequence_masks: return gdn_verify_mask(c, i, spec_before);
     case GDN_FIELD_spec_token_indx:
     case GDN_FIELD_non_spec_token_indx: return gdn_verify_token(c, field, i);
@@ -33,10 +33,10 @@ GDN_RULE int32_t gdn_verify_element(const gdn_verify_input *c, uint32_t field, u
         return gdn_verify_prefills(c, field, GDN_FIELD_has_initial_state, 0, i, 0);
     case GDN_FIELD_prefill_read_state_indices:
         return gdn_verify_prefills(c, field, GDN_FIELD_non_spec_read_state_indices, group, i, 0);
-    case GDN_FIELD_spec_read_state_indices: return gdn_verify_read(c, field, 1, group, i);
-    case GDN_FIELD_non_spec_read_state_indices: return gdn_verify_read(c, field, 0, group, i);
-    case GDN_FIELD_spec_conv_shift: return gdn_verify_shift(c, 1, i);
-    case GDN_FIELD_non_spec_conv_shift: return gdn_verify_shift(c, 0, i);
+    case GDN_FIELD_spec_read_state_indices: return gdn_verify_read(c, field, GDN_VERIFY_SPEC, group, i);
+    case GDN_FIELD_non_spec_read_state_indices: return gdn_verify_read(c, field, GDN_VERIFY_NON_SPEC, group, i);
+    case GDN_FIELD_spec_conv_shift: return gdn_verify_shift(c, GDN_VERIFY_SPEC, i);
+    case GDN_FIELD_non_spec_conv_shift: return gdn_verify_shift(c, GDN_VERIFY_NON_SPEC, i);
     case GDN_FIELD_checkpoint_offsets: return gdn_verify_kept_offset(c, i);
     case GDN_FIELD_checkpoint_state_indices: return gdn_verify_kept_state(c, group, i);
     case GDN_FIELD_checkpoint_chunk: return gdn_verify_kept_chunk(c, i);
