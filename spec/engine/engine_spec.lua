@@ -45,6 +45,8 @@ describe("gdnmeta.engine", function()
            { builder = b, kv_tokens = 63, kv_block_size = 64 })
     raises("policy_seconds wants a stopwatch", { builder = b, policy_seconds = 1 })
     raises("capture_sizes[9]: want a list without gaps", { builder = b, capture_sizes = { 1, 2, [9] = 16 } })
+    raises("capture_sizes go up to 65536, want at most 1024, the builder's max_num_batched_tokens",
+           { builder = builder { max_num_batched_tokens = 1024 }, capture_sizes = { 1024, 65536 } })
     raises('on_policy_error = "panic", want "fallback" or "raise"',
            { builder = b, on_policy_error = "panic" })
     raises('mamba_cache_mode = "all", want "none" or "align"',

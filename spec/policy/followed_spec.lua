@@ -100,6 +100,14 @@ describe("A policy's code", function()
     assert.is_false(uncompiled.is_ours(source, "policy/contained/charged"))
   end)
 
+  it("is followed to the globals of its file, by whatever name it calls them", function()
+    local environment = setmetatable({ reached = fresh(spin), left = stranger() }, { __index = _G })
+    local key = setfenv(fresh(function() return function(name) return getfenv()[name] end end), environment)
+    uncompiled.keep(key)
+    assert.is_false(is_compiled(environment.reached))
+    assert.is_true(is_compiled(environment.left))
+  end)
+
   it("is followed through 100 tables of missing fields", function()
     for n, followed in pairs { [100] = true, [101] = false } do
       local reached = fresh(spin)

@@ -99,6 +99,19 @@ describe("The lab #lua", function()
     assert.are.equal(SIZE / (4 * SIZE), lab.ceiling(requests))
   end)
 
+  it("shows the hits of each window of requests, the last one too", function()
+    local function windows(texts, n)
+      local list = {}
+      for _, w in ipairs(lab.replay(prompts(texts), gdn.cache "every_block", { windows = n }).over_time) do
+        list[#list + 1] = ("%g: %d/17"):format(w.at, w.hit * 17 + 0.5)
+      end
+      return list
+    end
+    assert.are.same({ "2: 8/17", "4: 16/17", "5: 0/17" },
+                    windows({ "abcd", "abcd", "abcd", "abcd", "wxyz" }, 3))
+    assert.are.same({ "2: 8/17", "4: 8/17" }, windows({ "abcd", "abcd", "wxyz", "wxyz" }, 2))
+  end)
+
   it("drops the least by worth, and shows what a state saves", function()
     local seen = {}
     local run = lab.replay(prompts { "aaaa", "aaaab", "bbbb", "bbcc", "aaaac", "c" }, gdn.cache {

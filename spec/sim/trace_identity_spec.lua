@@ -24,6 +24,18 @@ describe("Identity of prompts #lua", function()
     assert.are.equal(512, requests.block_size)
   end)
 
+  it("believes eight prompts that blocks have another size than the format's, and no seven", function()
+    for n, size in pairs { [7] = 512, [8] = 64 } do
+      local requests = {}
+      for i = 1, n do requests[i] = { prompt = 64 * i, hashes = {} } end
+      for i, r in ipairs(requests) do
+        for k = 1, i do r.hashes[k] = k end
+      end
+      identity.chain(requests, "mooncake")
+      assert.are.equal(size, requests.block_size)
+    end
+  end)
+
   it("holds for random traces: two paths agree exactly as far as their ids do", function()
     for seed = 1, 20 do
       local random, requests, ids = workload.random(seed), {}, {}

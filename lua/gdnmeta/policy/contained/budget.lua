@@ -27,7 +27,7 @@ local caught = M.caught
 
 local call_with_budget
 local limits -- of the call under way
-local is_crossing = false -- into such a call or out of it: cut off there, it would leave something behind
+local is_crossing -- into such a call or out of it: cut off there, it would leave something behind
 local methods = {} -- of engines, as a set; see M.protect
 
 -- Why time is over: it is, or the stopwatch failed. The latter stays, or a policy could wait it out.
