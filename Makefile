@@ -16,6 +16,7 @@ SRC_C := $(wildcard src/*/*.c)
 SRC_H := $(wildcard src/*.h src/*/*.h)
 OBJ   := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(SRC_C))
 CDEF := lua/gdnmeta/native/cdef.lua
+WORKER_CDEF := lua/gdnmeta/worker/cdef.lua
 
 # The header alone states both: the library's version, and the ABI that its SONAME ends in.
 HEADER  := src/gdnmeta.h
@@ -67,7 +68,7 @@ bench-gpu: all $(BUILD)/libgdngpu.so
 # Programs run in the tree find this tree's modules and library first.
 IN_TREE := LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;;" LUA_CPATH="./$(BUILD)/?.so;;"
 
-all: lib $(CDEF) $(NUMBER) $(SCHEMA)
+all: lib $(CDEF) $(WORKER_CDEF) $(NUMBER) $(SCHEMA)
 	@:
 lib: $(LIB)
 	@:
@@ -85,6 +86,12 @@ $(BUILD)/obj/%.o: src/%.c Makefile
 $(CDEF): src/gdnmeta_scheduler.h $(HEADER) Makefile
 	@{ echo '-- Generated from $(HEADER) and $< by make. Do not edit.'; echo 'require("ffi").cdef[['; \
 	  $(CC) -E -P -DGDNMETA_CDEF -x c $< && echo ']]'; } > $@.$$$$ && mv $@.$$$$ $@
+# The worker's header alone: what it includes is known by then.
+$(WORKER_CDEF): src/gdnmeta_worker.h Makefile
+	@mkdir -p $(@D)
+	@{ echo '-- Generated from $< by make. Do not edit.'; echo 'require("ffi").cdef[['; \
+	  $(CC) -E -P -DGDNMETA_CDEF -DGDNMETA_H -DGDN_API= -DGDN_OWN= -DGDN_NULL_OK= -x c $< && echo ']]'; } > $@.$$$$ \
+	  && mv $@.$$$$ $@
 $(NUMBER): $(HEADER) Makefile
 	@printf -- '-- Generated from %s by make. Do not edit.\nreturn "%s"\n' $(HEADER) $(VERSION) > $@.$$$$ && mv $@.$$$$ $@
 
@@ -259,7 +266,7 @@ dist: deps
 	@scripts/dist $(VERSION) $(CORE_SPECS)
 
 clean:
-	@rm -rf build $(CDEF) $(NUMBER) $(SCHEMA)
+	@rm -rf build $(CDEF) $(WORKER_CDEF) $(NUMBER) $(SCHEMA)
 
 help:
 	@echo 'make            build/libgdnmeta.so and its Lua declarations in lua/gdnmeta/native'

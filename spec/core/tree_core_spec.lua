@@ -2,7 +2,7 @@
 local blocks = require "spec.support.blocks"
 
 local FOLDERS = { "base", "input", "partition", "strict", "fill", "verify", "bring", "device", "cuda",
-                  "builder", "scheduler" }
+                  "builder", "scheduler", "worker" }
 local MOST_LINES = 300
 
 local function lines_of(path)

@@ -77,6 +77,8 @@ describe("examples/pytorch/gdnmeta #lua", function()
     suite("test_device.py", 6, "GDNMETA_LIBCUDA=$PWD/build/libfakecuda.so")
   end)
 
+  it_runs("is a worker's side of a channel", function() suite("test_worker.py", 7) end)
+
   it_runs("tells mypy its types", function()
     if not python.has "mypy" then return pending "skipped: no mypy" end
     local text, code = python.run("-m mypy --strict --cache-dir build/mypy examples/pytorch/gdnmeta "
@@ -107,7 +109,8 @@ describe("examples/pytorch/gdnmeta #lua", function()
   it_runs("says which library is not the header's", function()
     local folder = os.tmpname()
     assert(os.remove(folder))
-    assert(os.execute(("mkdir %s && cp src/gdnmeta_scheduler.h %s"):format(folder, folder)) == 0)
+    local copy = "mkdir %s && cp src/gdnmeta_scheduler.h src/gdnmeta_worker.h %s"
+    assert(os.execute(copy:format(folder, folder)) == 0)
     local header = folder .. "/gdnmeta.h"
     local function import(edit)
       assert(os.execute(("sed '%s' src/gdnmeta.h >%s"):format(edit, header)) == 0)

@@ -17,13 +17,16 @@ from ._errors import ClosedError, Error, StaleError
 from ._metadata import Metadata
 from ._options import MODES, RULES, Options
 from ._raw import Inputs
+from ._records import Hello, StepRecord
 from ._reorder import Order, reorder
 from ._rows import Rows
 from ._tensor import Tensor
+from ._worker import Channel
 
 EINVAL, ENOMEM, ECAP = CONSTANTS["GDN_EINVAL"], CONSTANTS["GDN_ENOMEM"], CONSTANTS["GDN_ECAP"]
 EGUARD, EDEVICE = CONSTANTS["GDN_EGUARD"], CONSTANTS["GDN_EDEVICE"]
 
-__all__ = ["Batch", "Bucket", "Builder", "ClosedError", "Error", "Inputs", "MODES", "Metadata", "Options", "Order",
-           "READ_DEFAULT", "RULES", "Rows", "STRUCTS", "Shape", "StaleError", "Tensor", "Violation", "bucket",
-           "builder_bytes", "reorder", "__version__", "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]
+__all__ = ["Batch", "Bucket", "Builder", "Channel", "ClosedError", "Error", "Hello", "Inputs", "MODES",
+           "Metadata", "Options", "Order", "READ_DEFAULT", "RULES", "Rows", "STRUCTS", "Shape", "StaleError",
+           "StepRecord", "Tensor", "Violation", "bucket", "builder_bytes", "reorder", "__version__", "EINVAL",
+           "ENOMEM", "ECAP", "EGUARD", "EDEVICE"]

@@ -2,7 +2,8 @@
 
 The header is the only description of the ABI: it is read here, so that nothing is declared twice.
   GDNMETA_LIB      the library, where it is not build/libgdnmeta.so of the tree that this file is part of
-  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; gdnmeta_scheduler.h is next to it
+  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; gdnmeta_scheduler.h and
+                   gdnmeta_worker.h are next to it
 """
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ LIB_PATH = os.environ.get("GDNMETA_LIB") or str(ROOT / "build/libgdnmeta.so")
 
 NUMBERS: Dict[str, Any] = {f"{sign}int{bits}_t": getattr(ctypes, f"c_{sign}int{bits}")
                            for sign in ("", "u") for bits in (8, 16, 32, 64)}
-NUMBERS.update(size_t=ctypes.c_size_t, double=ctypes.c_double, gdn_status=ctypes.c_int32)
+NUMBERS.update(size_t=ctypes.c_size_t, double=ctypes.c_double, float=ctypes.c_float, gdn_status=ctypes.c_int32)
 
 
 def _plain(text: str) -> str:
@@ -75,7 +76,8 @@ def declare(library: Any, text: str) -> Any:
     return types.SimpleNamespace(**functions)
 
 
-HEADER = HEADER_PATH.read_text() + HEADER_PATH.with_name("gdnmeta_scheduler.h").read_text()
+HEADER = HEADER_PATH.read_text() + "".join(HEADER_PATH.with_name(f"gdnmeta_{part}.h").read_text()
+                                              for part in ("scheduler", "worker"))
 STRUCTS = read_structs(HEADER)
 CONSTANTS: Dict[str, int] = {name: int(value)
                              for name, value in re.findall(r"\b(GDN_\w+)\s*=\s*(-?\d+)", HEADER)}
