@@ -162,7 +162,8 @@ end
 
 --- A step has run. results: nil, and the step's arrays accepted_drafts, stop and next_drafts count as they
 --- stand; or { [id] = { accepted_drafts = those the model agreed with, stop = true or which of its tokens,
---- next_drafts = drafts of the next step } }.
+--- next_drafts = drafts of the next step } }. For the state cache tokens = the row's tokens, in place of
+--- accepted_drafts, or blocks = ids of blocks that they fill.
 ---@param step table
 ---@param now number seconds
 ---@param results table|nil
@@ -186,18 +187,20 @@ function Engine:complete(step, now, results)
   local numbers, problem
   if results then
     local number = step.number
-    numbers, problem = results_in.read(step, results, self.default_drafts)
+    numbers, problem = results_in.read(step, results, self.default_drafts, self.text)
     -- Metamethods of the results may have closed or completed something, and the object may be that of a
     -- later step by now.
     change_rules.again(self, "complete")
     check_arguments.step(self, step, number)
   end
   problem = problem or results_in.problem(step, numbers, self.num_spec)
+    or numbers and self.text:problem(self, step, numbers)
   if problem then error("gdnmeta.Engine:complete: " .. problem, 2) end
   if numbers then results_in.write(step, numbers) end
   self.now = now
   step.in_flight, self.in_flight = false, self.in_flight - 1
   self.oldest = self.in_flight > 0 and self.newest
+  if numbers then self.text:extend(self, step) end
   complete_step.apply(self, step)
   if self.observer then self.observer:completed(step) end
   self.hooks:emitted(step.request, step.emitted, step.num_rows)

@@ -46,6 +46,11 @@ local function salt_of(call, salt)
   return id_of(salt) or error("gdnmeta." .. call .. ": " .. wrong_id("salt", salt), 3)
 end
 
+--- The number that a salt is for C.
+---@param salt any a string or an integer below 2^53
+---@return integer
+function M.salt(salt) return salt_of("hash_blocks", salt) end
+
 local function as_list(memory, n)
   local out = {}
   for i = 1, n do out[i] = tonumber(memory[i - 1]) end

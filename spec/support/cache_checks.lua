@@ -32,6 +32,14 @@ function M.nodes(prefix)
   return list
 end
 
+--- The state of its answer that a request holds until its end, in the same form.
+function M.answer(e, i)
+  if not i or e.requests.answer_at[i] == 0 then return nil end
+  local held, base = { slots = {}, kv = {} }, e.requests.table_row[i] * e.prefix.groups
+  for group = 1, e.prefix.groups do held.slots[group] = e.prefix.held_slots[base + group - 1] end
+  return held
+end
+
 --- I29: a request begins with whole blocks of its own prompt that some request has computed.
 function M.admitted(self, where, q)
   local prefix = self.engine.private.prefix
@@ -39,6 +47,9 @@ function M.admitted(self, where, q)
   local r = self.engine.private.requests
   q.cached = r.cached[r.index[q.id]]
   q.computed = q.cached
+  local source = r.checkpoint[r.index[q.id]]
+  q.begins_at = source and source.accepted or 1
+  q.accepted, q.last_drafts = q.begins_at, q.begins_at - 1
   local n = q.cached / prefix.size
   check(n % 1 == 0 and q.cached < q.known and n <= #q.blocks, where, "I29: request %s begins with %d tokens",
         q.id, q.cached)

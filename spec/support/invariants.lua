@@ -12,14 +12,15 @@ local M = {}
 local Books = {}
 Books.__index = Books
 
-function Books:submit(request)
+--- labels: what its full blocks are, of prompt and answer.
+function Books:submit(request, labels)
   local source = request.checkpoint or request.slot
   local cached = source and source.tokens or 0
   self.live[request.id] = {
     id = request.id, prompt = request.prompt_tokens, max = request.max_tokens, known = request.prompt_tokens,
     computed = cached, cached = cached, drafts = 0, placeholders = 0, accepted = 1, last_drafts = 0,
     emitted = 0, waits = true, flight = 0, held = {}, reach = 0, is_new = true, begins_at = 1, ahead = 0,
-    blocks = request.blocks or {}, given = source ~= nil,
+    blocks = labels or {}, given = source ~= nil, num_blocks = #(request.blocks or {}),
   }
   self.arrived = self.arrived + 1
 end
@@ -164,7 +165,6 @@ function Books:complete(step, rows, where)
       q.flight = q.flight - 1
       local stale = row.epoch ~= q.epoch
       if not stale then q.ahead = q.ahead - row.n end
-      if not stale and row.samples == 0 then cache.computed(self, q) end
       local accepted, stop = step.accepted_drafts[n - 1], step.stop[n - 1]
       local want = row.samples * (accepted + 1)
       if stop > 0 then want = math.min(want, stop) end
@@ -182,6 +182,7 @@ function Books:complete(step, rows, where)
           q.latest.computed, q.latest.last_accepted = q.latest.computed - rejected, accepted + 1
         end
       end
+      if not stale then cache.computed(self, q) end
       local is_over = stop > 0 and emitted == stop or q.emitted == q.max or q.known == c.max_model_len
       check((finished[row.id] or false) == (row.samples == 1 and is_over), at, "finished: %s",
             tostring(finished[row.id]))

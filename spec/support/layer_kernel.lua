@@ -78,13 +78,20 @@ local function check_outputs(self, g, rows, where)
   end
 end
 
+-- Has the engine planned another step since, and moved the state that this row leaves aside?
+local function is_aside(self, step, n, row)
+  local r, i = self.engine.private.requests, step.request[n - 1]
+  return r.sourced[i] == 1 and r.kept[i] == row.computed + row.n
+end
+
 -- The slots that each row leaves its states in, before the engine lets go of them.
 local function note_slots(self, step, rows)
   self.noted = {}
   for n, row in ipairs(rows) do
     local noted = { row = row }
     for g = 0, self.groups - 1 do
-      local slots, base = {}, step.table_row[n - 1] * self.width + step.column[n - 1]
+      local column = is_aside(self, step, n, row) and self.width - 1 or step.column[n - 1]
+      local slots, base = {}, step.table_row[n - 1] * self.width + column
       for k = 0, math.max(row.drafts, 0) do slots[k] = self.tables[g][base + k] end
       noted[g] = slots
     end
@@ -145,7 +152,8 @@ end
 --- in place of the step's own; windows_in_first: rows leave their windows in the first slot that they write.
 function M.new(engine, tokens, opts)
   local builder = engine.builder
-  local self = setmetatable({ groups = builder.num_groups, width = builder.max_blocks_per_row, capacity = 0,
+  local self = setmetatable({ engine = engine, groups = builder.num_groups,
+                              width = builder.max_blocks_per_row, capacity = 0,
                               tokens = tokens, layers = {}, truths = {}, tables = {}, steps = 0, finished = 0,
                               tolerance = opts.tolerance or 0, corrupt = opts.corrupt,
                               windows_in_first = opts.windows_in_first,

@@ -17,6 +17,7 @@ function M.sources(self)
   for id in pairs(self.live) do
     local i = requests.index[id]
     list[#list + 1] = requests.checkpoint[i]
+    list[#list + 1] = cache.answer(self.engine.private, i)
     list[#list + 1] = requests.keep[i] and requests.keep[i][1]
   end
   for _, step in ipairs(self.engine.private.steps) do

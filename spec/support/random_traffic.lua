@@ -87,7 +87,7 @@ function M.requests(c, n)
   for id = 1, n do
     local prompt = random(1, c.max_model_len - 1)
     list[id] = { id = id, prompt_tokens = prompt, max_tokens = random(1, 30), output = random(1, 30),
-                 family = random(4), user = "u" .. random(3), class = "class " .. id % 4,
+                 family = random(4), variant = id % 3, user = "u" .. random(3), class = "class " .. id % 4,
                  weight = random(1, 2), priority = random(0, 2),
                  start = random(0, n) }
   end
@@ -98,13 +98,34 @@ function M.requests(c, n)
   return list
 end
 
---- Ids of a prompt's full blocks: of its family, and from some block on of one of its variants.
-function M.identity(c, request)
-  local blocks, variant = {}, request.id % 3
-  for n = 1, math.floor(request.prompt_tokens / c.hash_block) do
-    blocks[n] = request.family * 1000 + n + (n > 1 + request.family and variant * 1e6 or 0)
+--- What the full blocks of n tokens are: of its family, and from some block on of one of its variants.
+--- Requests of an even family are known by their tokens, others by ids of blocks.
+function M.identity(c, request, n)
+  local blocks = {}
+  for k = 1, math.floor(n / c.hash_block) do
+    blocks[k] = request.family * 1000 + k + (k > 1 + request.family and request.variant * 1e6 or 0)
   end
   return blocks
+end
+
+-- Tokens of a request's text from the first, 0-based, on.
+local function tokens(c, request, first, n)
+  local list = {}
+  for k = 1, n do
+    local block = math.floor((first + k - 1) / c.hash_block) + 1
+    list[k] = request.family * 1000 + block + (block > 1 + request.family and request.variant * 1e6 or 0)
+  end
+  return list
+end
+
+local function identify(c, request, given)
+  if not c.hash_block then return nil end
+  if request.family % 2 == 0 then
+    given.tokens = tokens(c, request, 0, request.prompt_tokens)
+  else
+    given.blocks = M.identity(c, request, request.prompt_tokens)
+  end
+  return M.identity(c, request, c.max_model_len)
 end
 
 function Play:submit(request)
@@ -118,14 +139,14 @@ function Play:submit(request)
                   user = request.user, class = request.class, weight = request.weight,
                   priority = request.priority, ttft = request.ttft, tpot = request.tpot,
                   deadline = request.deadline, arrival = self.now, checkpoint = checkpoint }
-  if self.c.hash_block then given.blocks = M.identity(self.c, request) end
+  local labels = identify(self.c, request, given)
   if self.keeps then self.keeps:offer(given, request) end
   local ok = self.engine:submit(given)
   if not ok then
     if self.keeps then self.keeps:take_back(given) end
     return false
   end
-  self.books:submit(given)
+  self.books:submit(given, labels)
   if self.on_submit then self.on_submit(given) end
   self.by_id[request.id] = request
   return true
@@ -150,6 +171,30 @@ function Play:answer(flying)
   end
 end
 
+-- The same in results, with what is said. Every fourth request says nothing.
+function Play:say(flying)
+  local c, step, results = self.c, flying.step, {}
+  for n, row in ipairs(flying.rows) do
+    local q, request, at = self.books.live[row.id], self.by_id[row.id], n - 1
+    local result = { accepted_drafts = step.accepted_drafts[at], stop = step.stop[at],
+                     next_drafts = step.next_drafts[at] }
+    results[row.id] = result
+    if q and row.samples == 1 and row.id % 4 > 0 and #q.blocks > 0 then
+      local emitted = row.accepted + 1
+      if request.family % 2 == 0 then
+        result.tokens = tokens(c, request, q.known, emitted)
+      else
+        if result.stop > 0 then emitted = result.stop end
+        emitted = math.min(emitted, q.max - q.emitted, c.max_model_len - q.known)
+        local labels = M.identity(c, request, q.known + emitted)
+        result.blocks = { unpack(labels, q.num_blocks + 1) }
+        q.num_blocks = #labels
+      end
+    end
+  end
+  return results
+end
+
 -- On a device the kernels of a step run before the next one is built, which uses the same memory. On the
 -- CPU they run when the step before is complete, for only then is the step's metadata final.
 function Play:launch(step, rows)
@@ -168,7 +213,7 @@ function Play:complete()
   self:answer(flying)
   if not self.c.device then self.kernel:run(flying.step, flying.rows, where) end
   self.now = self.now + 1
-  assert(self.engine:complete(flying.step, self.now))
+  assert(self.engine:complete(flying.step, self.now, self.c.hash_block and self:say(flying) or nil))
   self.books:complete(flying.step, flying.rows, where)
   if self.keeps then
     self.keeps:begin(flying.step, self.c.max_model_len - 1, function(request, given)

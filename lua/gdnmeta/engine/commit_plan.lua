@@ -10,6 +10,7 @@ local M = {}
 --- Give back what a request holds, now or when the last step that names it completes.
 function M.release(e, i)
   local r, states = e.requests, e.states
+  if e.prefix then e.prefix:drop_answer(i) end
   if r.flight[i] == 0 then
     states:leave(i)
     return
@@ -63,10 +64,11 @@ local function preempt(e, i)
   e.stats.preemptions = e.stats.preemptions + 1
   M.release(e, i)
   r:outdate(i)
-  r.keep_at[i] = 0
+  r.keep_at[i], r.kept[i] = 0, 0
   if e.prefix and r.ids[i] then -- it begins where it then finds a state
     if r.flight[i] == 0 then e.prefix:let_go(i) end
     if not r.checkpoint[i] then r.cached[i], r.matched[i] = 0, -1 end
+    r.cross_at[i] = 0
   end
   r.preemptions[i], r.computed[i], r.drafts[i] = r.preemptions[i] + 1, r.cached[i], 0
   r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i], r.speculative[i] = 0, 0, 0, 0, 0
@@ -138,6 +140,9 @@ function M.commit(e, step)
   commit_victims(e, step)
   commit_rejects(e, step)
   local decodes, drafts, computed = plan.decodes, plan.drafts, r.computed
+  if e.moves_aside then
+    for p = 0, plan.num_decodes - 1 do e.prefix:spare_answer(decodes[p]) end
+  end
   for p = 0, plan.num_decodes - 1 do
     reserve(e, decodes[p], computed[decodes[p]] + 1 + drafts[p], drafts[p])
   end

@@ -8,11 +8,11 @@ local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests
 
 local M = { STOP = 1, LENGTH = 2 }
 
--- Tokens that the row emits after stops and limits, and why the request ends: 0, STOP or LENGTH.
-local function emitted_tokens(e, step, row, i)
+-- Tokens that a row of request i emits after stops and limits, and why the request ends: 0, STOP or LENGTH.
+local function emitted_tokens(e, i, accepted, stop)
   local r = e.requests
-  local n, finish = step.accepted_drafts[row] + 1, 0
-  if step.stop[row] > 0 then n, finish = step.stop[row], M.STOP end
+  local n, finish = accepted + 1, 0
+  if stop > 0 then n, finish = stop, M.STOP end
   local known = r.known[i]
   local left = r.max_tokens[i] - (known - r.prompt[i])
   if e.token_limits.max_model_len - known < left then left = e.token_limits.max_model_len - known end
@@ -22,6 +22,7 @@ local function emitted_tokens(e, step, row, i)
   end
   return n, finish
 end
+M.emitted_tokens = emitted_tokens
 
 -- Gone for the host; its number stays taken while a step in flight names it.
 local function leave(e, step, i)
@@ -48,7 +49,7 @@ local function complete_stale(e, step, row, i)
     stats.wasted_rows, stats.wasted_tokens = stats.wasted_rows + 1, stats.wasted_tokens + step.query_len[row]
   end
   if r.state[i] ~= WAITING or step.samples[row] == 0 then return end
-  local n, finish = emitted_tokens(e, step, row, i)
+  local n, finish = emitted_tokens(e, i, step.accepted_drafts[row], step.stop[row])
   r.known[i], r.last_emit[i] = r.known[i] + n, e.now
   step.emitted[row], step.finish[row] = n, finish
   if finish > 0 then -- nothing has to be computed again after all
@@ -65,7 +66,9 @@ local function take_back(e, step, row, i)
   r.computed[i] = r.computed[i] - rejected
   e.stats.rejected_drafts = e.stats.rejected_drafts + rejected
   if r.flight[i] == 0 then
-    r.read_column[i], r.accepted[i] = step.column[row] + accepted, accepted + 1
+    local is_aside = r.sourced[i] == 1 and r.kept[i] == r.computed[i] -- the step after this one was not built
+    r.read_column[i] = is_aside and e.states.spare or step.column[row] + accepted
+    r.accepted[i] = accepted + 1
   elseif rejected > 0 then
     r.fix[i], e.num_fixes = rejected, e.num_fixes + 1
     r.read_before[i], r.fix_accepted[i] = step.column[row] + accepted, accepted + 1
@@ -77,12 +80,13 @@ local function complete_row(e, step, row, i)
   r.ahead[i] = r.ahead[i] - step.query_len[row]
   step.emitted[row], step.finish[row] = 0, 0
   if step.samples[row] == 1 then
-    local n, finish = emitted_tokens(e, step, row, i)
+    local n, finish = emitted_tokens(e, i, step.accepted_drafts[row], step.stop[row])
     take_back(e, step, row, i)
     r.known[i], r.last_emit[i], r.drafts[i] = r.known[i] + n, e.now, step.next_drafts[row]
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
     if finish > 0 then
+      if e.prefix and r.ids[i] then e.prefix:finished(i, step, row) end
       -- States of tokens after the last one that counts: computed for nothing.
       e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
       leave(e, step, i)
@@ -91,7 +95,7 @@ local function complete_row(e, step, row, i)
   end
   if r.sourced[i] == 1 and step.read_column[row] == e.states.spare then e.states:drop_source(i) end
   local sure = r.computed[i] - r.ahead[i]
-  if e.prefix and r.ids[i] then e.prefix:completed(i, sure) end
+  if e.prefix and r.ids[i] then e.prefix:completed(i, sure, step, row) end
   if e.align and sure >= (r.first_column[i] + 1) * e.block then e.states:settle(i, sure) end
 end
 
@@ -127,7 +131,8 @@ local function complete_decodes(e, step)
     local planned, computed = step.planned[row], r.computed[i]
     computed = computed - planned + accepted
     if r.flight[i] == 1 and r.epoch[i] == step.epoch[row] and step.stop[row] == 0 and known + n < length
-      and known - r.prompt[i] + n < r.max_tokens[i] and computed < (r.first_column[i] + 1) * block then
+      and known - r.prompt[i] + n < r.max_tokens[i] and computed < (r.first_column[i] + 1) * block
+      and computed < r.cross_at[i] then
       r.flight[i], r.ahead[i], r.pending[i], r.placeholders[i] = 0, 0, 0, 0
       r.computed[i], r.known[i], r.last_emit[i] = computed, known + n, now
       r.read_column[i], r.accepted[i], r.drafts[i] = step.column[row] + accepted, n, step.next_drafts[row]

@@ -15,6 +15,7 @@ local requests = require "gdnmeta.engine.requests"
 local buckets = require "gdnmeta.engine.decide.buckets"
 local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local token_limits = require "gdnmeta.engine.decide.token_limits"
+local text_in = require "gdnmeta.engine.text_in"
 local request_memory = require "gdnmeta.engine.request_memory"
 local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
 local caches = require "gdnmeta.cache"
@@ -156,7 +157,7 @@ end
 -- Fields that begin as false, for nil would be an unknown field of an engine, a mistake of the caller.
 local UNSET = {
   "oldest", "newest", "queue", "closed", "recording", "policy", "policy_source", "hooks", "observer",
-  "any_left", "prefix", "has_paused",
+  "any_left", "prefix", "has_paused", "moves_aside",
   "is_hungry", -- a running request found no memory after the admissions
   "is_tight", -- a request was preempted for memory, and no token was emitted since
   "bare", -- nothing that it calls can yield, see change_rules.lua
@@ -240,11 +241,12 @@ local function state(o)
   if o.hash_block_size then
     self.prefix, message, code = prefix_cache.new(self, o)
     if not self.prefix then return nil, message, code end
-    self.states.prefix = self.prefix
+    self.states.prefix, self.moves_aside = self.prefix, self.async and not self.align
   end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
   work_arrays(self, o.max_num_seqs)
+  self.text = text_in.new(o.config.max_rows, 1 + self.num_spec)
   padding(self, o)
   show_blocks(self)
   self.token_limits = limits_of(self, o)

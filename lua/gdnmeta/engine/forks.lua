@@ -6,6 +6,7 @@ local change_rules = require "gdnmeta.engine.change_rules"
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
+local prompt_identity = require "gdnmeta.engine.prefix.prompt_identity"
 local requests = require "gdnmeta.engine.requests"
 local sources = require "gdnmeta.engine.sources"
 local submit = require "gdnmeta.engine.submit"
@@ -57,7 +58,8 @@ local function join(self, like, i)
   local other, message, code = submit.add(self, like)
   if other then
     r.known[other] = known
-    r.ids[other], r.num_ids[other] = r.ids[i], r.num_ids[i]
+    prompt_identity.copy(r, i, other)
+    if r.ids[other] then r.cross_at[other] = 0 end
     if source then sources.give(self, other, source) end
   end
   if source then sources.drop(self.states, source) end -- the fork holds it now

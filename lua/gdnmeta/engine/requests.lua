@@ -33,7 +33,10 @@ local INTEGERS = {
   "kv_blocks",    -- attention-cache blocks it holds
   "kv_shared",    -- whole blocks of the source that it begins with, which it shares
   "node",         -- of the cache's index, whose path it has made and keeps while it runs; 0: none
-  "num_ids",      -- full blocks of its prompt whose ids are known
+  "num_ids",      -- full blocks of its text whose ids are known
+  "answer_at",    -- tokens of the state of its answer that it holds until its end; 0: none
+  "answer_accepted", -- as `accepted`, of the row that left that state
+  "cross_at",     -- a row that completes so many tokens may leave such a state
   "junction",     -- tokens where other prompts that are known part from its own; 0: nowhere
   "cuts_at",      -- the junction as the cache's hook saw it
   "keep_at",      -- tokens where a chunk in flight or planned ends, and leaves a state for others; 0: nowhere
@@ -110,6 +113,7 @@ function Requests:outdate(i) self.epoch[i] = self.epoch[i] + 1 end
 ---@param i integer
 function Requests:put(i)
   self.id[i], self.checkpoint[i], self.ids[i], self.cuts[i], self.keep[i] = nil, nil, nil, nil, nil
+  self.text[i] = nil
   self.state[i] = M.FREE
   self.free[#self.free + 1] = i
 end
@@ -123,7 +127,7 @@ end
 ---@param capacity integer to begin with
 function M.new(capacity)
   local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {},
-                              ids = {}, cuts = {}, keep = {} }, Requests)
+                              ids = {}, cuts = {}, keep = {}, text = {} }, Requests)
   grow(self, capacity)
   return self
 end

@@ -7,7 +7,9 @@ local MIN, MAX = args.INT32_MIN, args.INT32_MAX - 1
 local M = {}
 
 -- Everywhere else `accepted` alone counts tokens: the drafts that the model agreed with, and one.
-local RESULT = { accepted_drafts = true, stop = true, next_drafts = true, accepted = true, drafts = true }
+local RESULT = { accepted_drafts = true, stop = true, next_drafts = true, accepted = true, drafts = true,
+                 tokens = true, blocks = true }
+local NUMBERS = { "accepted_drafts", "stop", "next_drafts", "accepted", "drafts" }
 local OLD = { accepted = "accepted_drafts", drafts = "next_drafts" }
 
 --- One of the engine's step objects, whenever its step was made?
@@ -48,8 +50,27 @@ local function take_old(id, result)
   end
 end
 
+-- Tokens say how many drafts were accepted, or agree with what does.
+local function take_text(text, step, row, name, result)
+  if type(result.blocks) ~= "nil" then
+    local n, problem = text:read_blocks(name .. ".blocks", row, result.blocks)
+    if not n then return problem end
+  end
+  if type(result.tokens) == "nil" then return nil end
+  local most = step.samples[row] * (1 + math.max(step.drafts[row], 0))
+  local n, problem = text:read_tokens(name .. ".tokens", row, result.tokens, most)
+  if not n then return problem end
+  local accepted = result.accepted_drafts
+  if not accepted then
+    result.accepted_drafts = math.max(n - 1, 0)
+  elseif n ~= step.samples[row] * (accepted + 1) and n ~= result.stop then
+    return ("%s.tokens has %d elements, want %d: accepted_drafts = %d"):format(name, n,
+      step.samples[row] * (accepted + 1), accepted)
+  end
+end
+
 -- One request's result as three numbers; or nil, message.
-local function read_one(id, given, default_drafts)
+local function read_one(id, given, default_drafts, text, step, row)
   if type(given) ~= "table" then
     return nil, ("results[%s] is a %s, want a table"):format(args.word(id), type(given))
   end
@@ -57,7 +78,7 @@ local function read_one(id, given, default_drafts)
   if not result then
     return nil, ("results[%s]: unknown field %s"):format(args.word(id), args.word(unknown))
   end
-  for name in pairs(RESULT) do
+  for _, name in ipairs(NUMBERS) do
     local value = result[name]
     if type(value) ~= "nil" and not args.integer(value, MIN, MAX)
       and not (name == "stop" and value == true) then
@@ -65,6 +86,7 @@ local function read_one(id, given, default_drafts)
     end
   end
   local problem = take_old(id, result)
+    or take_text(text, step, row, ("results[%s]"):format(args.word(id)), result)
   if problem then return nil, problem end
   local accepted, stop = result.accepted_drafts or 0, result.stop or 0
   if stop == true then stop = accepted + 1 end
@@ -72,10 +94,12 @@ local function read_one(id, given, default_drafts)
 end
 
 --- Read a host's table of results, each value once.
+---@param text table of text_in.lua, which gets what they say of the text
 ---@return table|nil numbers of every row, three each
 ---@return string? problem
-function M.read(step, results, default_drafts)
+function M.read(step, results, default_drafts, text)
   local numbers, known, number = {}, {}, step.number
+  text:begin()
   for row = 0, step.num_rows - 1 do
     if step.number ~= number then break end -- a metamethod made another step of it, and the caller refuses
     local id = step.ids[row + 1]
@@ -83,7 +107,7 @@ function M.read(step, results, default_drafts)
     local accepted, stop, drafts = 0, 0, default_drafts
     known[id] = true
     if type(given) ~= "nil" then
-      accepted, stop, drafts = read_one(id, given, default_drafts)
+      accepted, stop, drafts = read_one(id, given, default_drafts, text, step, row)
       if not accepted then return nil, stop end
     end
     numbers[3 * row], numbers[3 * row + 1], numbers[3 * row + 2] = accepted, stop, drafts

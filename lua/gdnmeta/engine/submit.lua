@@ -139,6 +139,7 @@ local function identity_problem(e, request)
   local ids, n = prompt_identity.read(request, e.prefix.size)
   if not ids then return n end
   request.ids, request.num_ids = ids, n
+  request.text = prompt_identity.text(request, e.prefix.size)
 end
 
 --- What stands against the request in this engine.
@@ -179,7 +180,8 @@ function M.add(e, request)
   r.prompt[i], r.max_tokens[i], r.known[i] = request.prompt_tokens, request.max_tokens, request.prompt_tokens
   r.cached[i], r.computed[i], r.kv_shared[i], r.kv_blocks[i], r.sourced[i] = 0, 0, 0, 0, 0
   local given = request.checkpoint or request.slot
-  r.ids[i], r.num_ids[i] = request.ids, request.num_ids or 0
+  r.ids[i], r.num_ids[i], r.text[i] = request.ids, request.num_ids or 0, request.text
+  r.answer_at[i], r.cross_at[i] = 0, request.ids and 0 or INT32_MAX
   r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.cuts_at[i] = 0, 0, 0, -1, 0, -1
   if given then sources.give(e, i, e.checkpoints[given]) end
   if request.keep then kept_states.await(e, i, request.keep) end

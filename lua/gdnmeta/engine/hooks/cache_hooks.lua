@@ -63,11 +63,13 @@ end
 
 --- Is the state of request i at `tokens` kept? A number is true.
 ---@return boolean|number
-function CacheHooks:keeps(i, tokens)
+---@param is_answer boolean|nil it is at the end of an answer
+function CacheHooks:keeps(i, tokens, is_answer)
   if not self.cache.keep or self.guard.disabled then return true end
   local e = self.engine
   local node = { tokens = tokens, length = tokens, parent_gap = tokens - e.requests.cached[i], hits = 0,
                  refs = 1, children = 0, age = 0, created = e.now, superseded = false,
+                 answer = is_answer or false,
                  user = e.users.name[e.requests.user[i]] }
   local ok, verdict = self.guard:call(call_keep, self, i, node)
   return not ok or verdict

@@ -14,11 +14,11 @@ local function drop_slots(self, slots)
   end
 end
 
----@return boolean a state has left
+---@return boolean a state has left, or one that a running request held for its end
 function PrefixCache:evict_state()
   if self.hooks then self.hooks:rate(self.index, Index.STATES) end
   local node = self.index:first(Index.STATES)
-  if node == 0 then return false end
+  if node == 0 then return self:drop_any_answer() end
   drop_slots(self, self.index:drop_state(node))
   self.version = self.version + 1
   return true

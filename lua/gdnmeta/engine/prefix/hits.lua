@@ -29,8 +29,8 @@ function PrefixCache:match(i)
   local hit = self.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
   r.junction[i] = tonumber(hit.junction)
   if hit.state_node == 0 then return end
-  local slots, source = self.index.slots, { tokens = tonumber(hit.state_tokens), accepted = 1, slots = {},
-                                            generations = {} }
+  local slots, source = self.index.slots, { tokens = tonumber(hit.state_tokens), slots = {}, generations = {},
+                                            accepted = self.accepted[hit.state_node] }
   must(lib.gdn_index_slots(self.index.handle, hit.state_node, slots))
   for group = 1, self.groups do
     source.slots[group] = slots[group - 1]

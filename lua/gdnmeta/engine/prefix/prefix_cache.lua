@@ -10,7 +10,7 @@ local MOST_BLOCKS = 2 ^ 20
 
 local PrefixCache = {}
 PrefixCache.__index = PrefixCache
-for _, part in ipairs { "hits", "publish", "evict" } do
+for _, part in ipairs { "hits", "publish", "answer", "evict" } do
   for name, method in pairs(require("gdnmeta.engine.prefix." .. part)) do PrefixCache[name] = method end
 end
 
@@ -24,8 +24,9 @@ function PrefixCache:begin(now)
 end
 
 --- A row of request i is complete, which has `tokens` computed for sure.
-function PrefixCache:completed(i, tokens)
+function PrefixCache:completed(i, tokens, step, row)
   local r = self.engine.requests
+  if tokens >= r.cross_at[i] then self:hold_answer(i, tokens, step, row, true) end
   if r.keep_at[i] > 0 and r.keep_at[i] == tokens then self:publish(i, tokens) end
   if r.flight[i] == 0 or r.checkpoint[i] and tokens > r.checkpoint[i].tokens then self:let_go(i) end
 end
@@ -38,16 +39,20 @@ function M.new(e, o)
   local per_block = o.kv_blocks and o.hash_block_size / o.kv_block_size or 0
   local in_prompts = num_slots * ceil(o.max_model_len / o.hash_block_size)
   local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or in_prompts
+  local max_nodes = min(4 * num_slots + 1024, 2 ^ 24)
   local index, message, code = Index.new {
     num_groups = o.config.num_groups, block_size = o.hash_block_size, kv_per_block = per_block,
-    max_nodes = min(4 * num_slots + 1024, 2 ^ 24), max_blocks = max(min(blocks, MOST_BLOCKS), 1),
+    max_nodes = max_nodes, max_blocks = max(min(blocks, MOST_BLOCKS), 1),
     kv_bytes = 1, state_bytes = 1, -- what they weigh is the host's to know: a state is the unit
   }
   if not index then return nil, message, code end
   local at_once = 64
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
                         hooks = false, per_block = per_block, version = 0, at_once = at_once,
-                        gone = int32s(max(at_once * per_block, 1)), work = int32s(64) }, PrefixCache)
+                        gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
+                        held_slots = int32s(o.config.max_requests * o.config.num_groups), -- by table row
+                        accepted = int32s(max_nodes + 1), -- by node, of the row that left its state
+                      }, PrefixCache)
 end
 
 return M

@@ -1,10 +1,14 @@
--- What a prompt is for the state cache: ids of its full blocks. And which engines can have that cache.
+-- What a request's text is for the state cache: ids of its full blocks, of the prompt and of what is said
+-- later. And which engines can have that cache.
+local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local args = require "gdnmeta.native.args"
 local identity = require "gdnmeta.identity"
+local int32_memory = require "gdnmeta.native.int32_memory"
 local array_of = require "gdnmeta.array_of"
 
 local floor, max = math.floor, math.max
-local ids_t = array_of "int64_t"
+local ids_t, int32s = array_of "int64_t", array_of "int32_t"
 
 local M = {}
 
@@ -36,6 +40,79 @@ function M.read(request, size)
     identity.copy("blocks", salted, ids, most)
   end
   return ids, n
+end
+
+--- What has to be known of a prompt so that more may follow: the tokens after its last full block.
+--- { tokens = int32 [size] of the block that is being filled, or false: ids are given; n = how many stand
+--- there; at = tokens of the text that are known; salt; ids = elements that the array of ids has }
+---@return table text
+function M.text(request, size)
+  local salt = request.salt ~= nil and identity.salt(request.salt) or false
+  local text = { tokens = false, n = 0, at = 0, salt = salt, ids = request.num_ids }
+  if not request.tokens then return text end
+  local pointer, n = int32_memory.int32("tokens", request.tokens)
+  n = pointer and n or args.length(request.tokens)
+  text.tokens, text.at, text.salt = int32s(size), n == request.prompt_tokens and n or -1, text.salt or 0
+  for k = request.num_ids * size, n - 1 do
+    text.tokens[text.n] = pointer and pointer[k] or rawget(request.tokens, k + 1)
+    text.n = text.n + 1
+  end
+  return text
+end
+
+-- One place more for an id, in memory of the request's own.
+local function place(r, i, text)
+  local n, ids = r.num_ids[i], r.ids[i]
+  if n >= text.ids then
+    text.ids = max(2 * n, 8)
+    r.ids[i] = ids_t(text.ids)
+    ffi.copy(r.ids[i], ids, 8 * n)
+  end
+  r.num_ids[i] = n + 1
+  return n
+end
+
+--- Request `other` has the same text as i.
+function M.copy(r, i, other)
+  local text = r.text[i]
+  if not text then return end
+  local like = {}
+  for name, value in pairs(text) do like[name] = value end
+  if text.tokens then
+    like.tokens = int32s(ffi.sizeof(text.tokens) / 4)
+    ffi.copy(like.tokens, text.tokens, 4 * text.n)
+  end
+  like.ids = r.num_ids[i] -- the array is that of i: the next id has another
+  r.text[other], r.ids[other], r.num_ids[other] = like, r.ids[i], r.num_ids[i]
+end
+
+--- Ids of the next blocks of request i, as the host has them.
+function M.add_ids(r, i, ids, n)
+  local text = r.text[i]
+  for k = 0, n - 1 do
+    local at = place(r, i, text)
+    r.ids[i][at] = ids[k]
+    if text.salt then
+      lib.gdn_hash_chain(r.ids[i] + at, 1, text.salt, at > 0 and r.ids[i][at - 1] or -1, r.ids[i] + at)
+    end
+  end
+end
+
+--- The next n tokens of request i. Nothing follows where some of its text was not said.
+function M.add_tokens(r, i, size, tokens, n)
+  local text = r.text[i]
+  if not text.tokens or text.at ~= r.known[i] then return end
+  text.at = text.at + n
+  for k = 0, n - 1 do
+    text.tokens[text.n] = tokens[k]
+    text.n = text.n + 1
+    if text.n == size then
+      local at = place(r, i, text)
+      local ids = r.ids[i]
+      lib.gdn_hash_blocks(text.tokens, size, size, text.salt, at > 0 and ids[at - 1] or -1, ids + at)
+      text.n = 0
+    end
+  end
 end
 
 --- Rules between options.

@@ -28,6 +28,12 @@ end
 function PrefixCache:spare_state(i)
   local e, r = self.engine, self.engine.requests
   if e.align or r.flight[i] == 0 or r.keep_at[i] ~= r.computed[i] or r.sourced[i] == 1 then return end
+  self:move_aside(i)
+end
+
+--- Request i's current state, which a step in flight makes, goes to the spare column, if there is a slot.
+function PrefixCache:move_aside(i)
+  local e, r = self.engine, self.engine.requests
   local plan, free = e.plan, e.states:free_slots()
   if plan.slots_left > 0 then -- the others are promised
     plan.slots_left = plan.slots_left - 1
@@ -47,13 +53,15 @@ local function column_of(self, i, tokens)
   elseif r.flight[i] == 0 then
     return r.read_column[i]
   end
-  return r.kept[i] == tokens and e.states.spare or nil
+  return r.kept[i] == tokens and r.sourced[i] == 1 and e.states.spare or nil
 end
 
-local function join(self, i, n, column)
+--- The first n blocks of request i join the index, with the state at their end that stands in self.work.
+---@param accepted integer of the row that left the state, as sources say it
+---@return boolean has the state joined?
+function PrefixCache:join(i, n, accepted)
   local e, r = self.engine, self.engine.requests
-  local slots, at, kv = self.work, r.table_row[i] * e.states.width + column, nil
-  for group = 0, self.groups - 1 do slots[group] = e.states.tables[group][at] end
+  local slots, kv = self.work, nil
   if self.per_block > 0 then
     kv = lib.gdn_kv_table(e.states.kv.kv) + r.table_row[i] * e.states.kv.columns
   end
@@ -69,6 +77,7 @@ local function join(self, i, n, column)
   end
   if published.state_taken == 0 then return false end
   for group = 0, self.groups - 1 do must(lib.gdn_slots_share(e.states.pools, group, slots[group])) end
+  self.accepted[published.node] = accepted
   self.version = self.version + 1
   return true
 end
@@ -87,7 +96,9 @@ function PrefixCache:publish(i, tokens)
     self:evict_state()
     if e.states:free_slots() < 1 then return end
   end
-  if not join(self, i, tokens / self.size, column) then return end
+  local at = r.table_row[i] * e.states.width + column
+  for group = 0, self.groups - 1 do self.work[group] = e.states.tables[group][at] end
+  if not self:join(i, tokens / self.size, 1) then return end
   if self.hooks then self.hooks:kept(r.node[i], priority) end
   if moves then e.states:move_on(i, column) end
 end

@@ -1,0 +1,136 @@
+-- The state of an answer: a request holds the state at the last block that it has filled, and leaves it for
+-- others at its end. No one else sees it before. Parts of the object of prefix_cache.lua.
+local lib = require "gdnmeta.native"
+local must = require "gdnmeta.engine.must" "answer"
+
+local floor = math.floor
+local BELOW_ALL = -math.huge
+
+local PrefixCache = {}
+
+-- Where the row has left the state at `tokens` that nothing overwrites; nil: nowhere.
+local function column_of(self, i, tokens, step, row)
+  local e, r = self.engine, self.engine.requests
+  local ends, column = step.seq_len[row], step.column[row]
+  if row < step.num_decodes then
+    local shift = tokens - (ends - step.query_len[row]) - 1
+    if shift < 0 then return nil end
+    column = column + shift
+  elseif tokens ~= ends then
+    return nil
+  end
+  if r.sourced[i] == 1 and r.kept[i] == tokens then return e.states.spare end
+  if r.flight[i] == 0 then return column end
+  return e.align and column == tokens / e.block - 1 and column or nil
+end
+
+-- May the next step write the column?
+local function is_written(e, tokens, column)
+  if column == e.states.spare then return false end
+  return not e.align or column >= tokens / e.block
+end
+
+-- Fresh slots for the column, or an empty one that the next step fills.
+local function renew(self, i, column)
+  local e, r = self.engine, self.engine.requests
+  local at = r.table_row[i] * e.states.width + column
+  for group = 0, self.groups - 1 do
+    local cells = e.states.tables[group]
+    cells[at] = 0
+    if not e.align then must(lib.gdn_slots_take(e.states.pools, group, 1, i, cells + at)) end
+  end
+  if e.align then r.slots_from[i], r.slots_to[i] = BELOW_ALL, BELOW_ALL end
+end
+
+-- Takes the column's slots. The request goes on with others where its next step would write these.
+local function take(self, i, tokens, column, goes_on)
+  local e, r = self.engine, self.engine.requests
+  local base, at = r.table_row[i] * self.groups, r.table_row[i] * e.states.width + column
+  local moves = goes_on and is_written(e, tokens, column)
+  local is_current = moves and column == r.read_column[i]
+  if is_current and e.states.spare < 0 then return end
+  if moves and not e.align and e.states:free_slots() < 1 then
+    self:evict_state()
+    if e.states:free_slots() < 1 then return end
+  end
+  for group = 0, self.groups - 1 do
+    local slot = e.states.tables[group][at]
+    if not moves or is_current then must(lib.gdn_slots_share(e.states.pools, group, slot)) end
+    self.held_slots[base + group] = slot
+  end
+  r.answer_at[i], self.num_held = tokens, self.num_held + 1
+  if is_current then
+    e.states:move_on(i, column)
+  elseif moves then
+    renew(self, i, column)
+  end
+end
+
+--- The state of request i's answer is no longer held.
+function PrefixCache:drop_answer(i)
+  local r = self.engine.requests
+  if r.answer_at[i] == 0 then return end
+  local base = r.table_row[i] * self.groups
+  for group = 0, self.groups - 1 do
+    must(lib.gdn_slots_drop(self.engine.states.pools, group, self.held_slots[base + group]))
+  end
+  r.answer_at[i], self.num_held = 0, self.num_held - 1
+end
+
+--- One that runs drops it.
+---@return boolean
+function PrefixCache:drop_any_answer()
+  local e = self.engine
+  if self.num_held == 0 then return false end
+  for at = 0, e.num_running - 1 do
+    if e.requests.answer_at[e.running[at]] > 0 then
+      self:drop_answer(e.running[at])
+      return true
+    end
+  end
+  return false
+end
+
+--- A row of request i is complete that has `tokens` computed for sure: it may have filled a block.
+function PrefixCache:hold_answer(i, tokens, step, row, goes_on)
+  local r, size = self.engine.requests, self.size
+  local ends = floor(tokens / size) * size
+  r.cross_at[i] = ends + size
+  if ends < r.prompt[i] or ends <= r.answer_at[i] or r.num_ids[i] * size < ends then return end
+  local column = column_of(self, i, ends, step, row)
+  if not column then return end
+  self:drop_answer(i)
+  local is_speculative = step.drafts[row] >= 0
+  r.answer_accepted[i] = is_speculative and ends - (step.seq_len[row] - step.query_len[row]) or 1
+  take(self, i, ends, column, goes_on)
+end
+
+--- Request i has said all: its answer's last state joins the cache, where that wants it.
+function PrefixCache:finished(i, step, row)
+  local r = self.engine.requests
+  self:hold_answer(i, r.known[i] - 1, step, row, false)
+  local tokens = r.answer_at[i]
+  if tokens == 0 then return end
+  local priority = not self.hooks or self.hooks:keeps(i, tokens, true)
+  if priority then
+    local slots, base = self.work, r.table_row[i] * self.groups
+    for group = 0, self.groups - 1 do slots[group] = self.held_slots[base + group] end
+    if self:join(i, tokens / self.size, r.answer_accepted[i]) and self.hooks then
+      self.hooks:kept(r.node[i], priority)
+    end
+  end
+  self:drop_answer(i)
+end
+
+--- Two steps in flight, mode none: the next decode of request i would overwrite the state that it is to hold.
+function PrefixCache:spare_answer(i)
+  local r = self.engine.requests
+  local computed = r.computed[i]
+  if r.flight[i] == 0 or r.sourced[i] == 1 or r.placeholders[i] ~= r.pending[i] then return end
+  if computed ~= r.cross_at[i] or computed < r.prompt[i] then return end
+  if r.num_ids[i] * self.size < computed then return end
+  self:drop_answer(i)
+  self:move_aside(i)
+end
+
+return PrefixCache
