@@ -1,19 +1,25 @@
 """A Gated DeltaNet layer in the kernels of flash-linear-attention, fed by gdnmeta's tables.
     python3 examples/pytorch/kernels.py [--quick] [--naive] [--tune] [--steps N] [--seed N] ...
 
-Random schedules of requests with and without drafts run eagerly, as captured graphs (one a bucket, padding
-NaN), and without `bring_states`. Each token's output is compared with that of its request alone, in float32.
+Random schedules of requests, with and without drafts, in the cache modes none and align, run in four ways:
+eagerly, as captured graphs (one a bucket, padding NaN), in a layer that reads where the tables say, and in
+one whose states are not brought. Each token's output is compared with that of its request alone, in float32.
+The third must give what the first gave, to the last bit. In the fourth the tokens of requests whose states
+lay elsewhere come out wrong, and no others.
 Then a step of 36 layers is timed eagerly and as one graph:
     graph-bench layers 36 eager <us> graph <us> ratio <r>
 
   --quick   fewer steps
   --naive   plain torch in place of the kernels, also without a GPU; no graphs there, no times
   --tune    let the kernels search for launch parameters
-Exits with 0 when every phase that ran is good, 1 otherwise, and 3 when the package or a GPU is missing."""
+Without a GPU it runs --naive with small sizes, and skips the rest.
+Exits with 0 when every phase that ran is good, 1 otherwise, 2 for wrong options, and 3 when all are good but
+the package or a GPU is missing."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -50,25 +56,52 @@ class Phases:
         print(f"{name}: {'ok' if good else 'FAILED'}, {text}, {took:.1f} s", flush=True)
 
 
+def positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, want an integer >= 1")
+    return value
+
+
+def device(text: str) -> str:
+    """The CPU, or a GPU that is there."""
+    kind, _, number = text.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == "cpu" or kind == "cuda" and text in ("cuda", f"cuda:{number}") and _index(number) < count:
+        return "cuda:0" if text == "cuda" else text
+    raise argparse.ArgumentTypeError(f"{text!r}, want cpu or one of {count} devices cuda:N")
+
+
+def _index(number: str) -> float:
+    return int(number) if number.isdecimal() else 0 if not number else float("inf")
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for flag in ("quick", "naive", "tune"):
         parser.add_argument("--" + flag, action="store_true")
-    parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", type=device, default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float16", "float32"), help="of all but states and gates"
     )
     parser.add_argument("--tiny", action="store_true", help="small sizes, for kernels that are interpreted")
-    parser.add_argument("--steps", type=int, help="of each schedule")
+    parser.add_argument("--steps", type=positive, help="of each schedule")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--layers", type=int, default=36, help="of the bench")
-    return parser.parse_args()
+    parser.add_argument("--layers", type=positive, default=36, help="of the bench")
+    parser.add_argument("--mode", choices=("none", "align", "both"), default="both", help="of the cache")
+    args = parser.parse_args()
+    if args.seed < 0:
+        parser.error(f"argument --seed: {args.seed}, want an integer >= 0")
+    return args
 
 
 class World:
     """A schedule, its layer, and what its requests give alone."""
 
-    def __init__(self, drafts: int, args, kernels) -> None:
+    def __init__(self, drafts: int, mode: str, args, kernels) -> None:
         self.args, small = args, args.tiny or args.device == "cpu"
         self.sizes = (TINY if small else SERVED)._replace(drafts=drafts)
         self.dtype = getattr(torch, args.dtype or ("float32" if small else "bfloat16"))
@@ -80,43 +113,68 @@ class World:
             seed=args.seed + drafts,
             longest=40 if small else 200,
             buckets=TINY_BUCKETS if small else BUCKETS,
+            block=0 if mode == "none" else 16 if small else 64,
         )
-        pool = Pool(self.sizes, self.schedule.num_slots, args.device, self.dtype)
-        self.layer = Layer(self.sizes, kernels, pool, args.seed, args.device, self.dtype)
+        self.kernels = kernels
+        # In mode align a window may move away from the column that accepted counts name.
+        self.layer = self.new_layer("first" if mode == "align" else "accepted", mode == "align")
         self.inputs = alone.Inputs(self.schedule, self.layer, args.seed, args.device, self.dtype)
         self.alone = alone.outputs(self.schedule, self.layer, self.inputs)
 
-    def run(self, graphs: bool, brings: bool):
-        runner = Runner(self.schedule, [self.layer], self.inputs, self.args.device, graphs, brings)
+    def new_layer(self, reads: str, every: bool) -> Layer:
+        pool = Pool(self.sizes, self.schedule.num_slots, self.args.device, self.dtype)
+        args = self.args
+        return Layer(self.sizes, self.kernels, pool, args.seed, args.device, self.dtype, reads, every)
+
+    def run(self, layer: Layer, graphs: bool, brings: bool):
+        runner = Runner(self.schedule, [layer], self.inputs, self.args.device, graphs, brings)
         out, served = runner.run(self.schedule)
-        ran = ", ".join(f"{name} {count}" for name, count in [*sorted(runner.ran.items()), *runner.asked.items()])
-        return compare.difference(out, self.alone, served), ran
+        counts = [*sorted(runner.ran.items()), *runner.asked.items()]
+        ran = ", ".join(f"{name} {count}" for name, count in counts)
+        return out, served, ran
 
     def compared(self, graphs: bool):
-        found, ran = self.run(graphs, True)
+        out, served, ran = self.run(self.layer, graphs, True)
+        found = compare.difference(out, self.alone, served)
+        if not graphs:
+            self.brought = out
         return found.good, f"{found}; steps: {ran}"
 
+    def read_by_tables(self):
+        """The same values, read where they lie: of brought states and windows nothing may differ."""
+        out, served, _ = self.run(self.new_layer("tables", True), False, False)
+        others = (out != self.brought).flatten(1).any(1)[served]
+        number = int(others.sum())
+        return not number, f"{len(others)} tokens, {number} other than where states are brought"
+
     def unbrought(self):
-        found, _ = self.run(False, False)
-        return found.wrong > 0, f"{found}"
+        out, served, _ = self.run(self.layer, False, False)
+        moved = torch.zeros_like(served)
+        for step in self.schedule.steps:
+            moved[step.tokens[step.moved]] = True
+        elsewhere = compare.difference(out, self.alone, served & moved)
+        others = compare.difference(out, self.alone, served & ~moved)
+        return elsewhere.wrong > 0 and others.good, f"of states elsewhere {elsewhere}; of others {others}"
 
 
 def schedules(phases: Phases, args, kernels) -> None:
-    for drafts in (0, 3):
-        worlds = []
+    modes = ("none", "align") if args.mode == "both" else (args.mode,)
+    for mode, drafts in itertools.product(modes, (0, 3)):
+        name, worlds = f"{mode}, drafts {drafts}", []
 
         def draw():
-            worlds.append(World(drafts, args, kernels))
+            worlds.append(World(drafts, mode, args, kernels))
             schedule = worlds[0].schedule
             return True, f"{len(schedule.steps)} steps, {len(schedule.requests)} requests"
 
-        phases.run(f"drafts {drafts}, requests alone", draw)
+        phases.run(f"{name}, requests alone", draw)
         if not worlds:
             continue
-        phases.run(f"drafts {drafts}, eager", lambda: worlds[0].compared(False))
+        phases.run(f"{name}, eager", lambda: worlds[0].compared(False))
         if args.device == "cpu" or not args.naive:  # the naive kernels wait for the device
-            phases.run(f"drafts {drafts}, graphs", lambda: worlds[0].compared(True))
-        phases.run(f"drafts {drafts}, states not brought (want some wrong)", lambda: worlds[0].unbrought())
+            phases.run(f"{name}, graphs", lambda: worlds[0].compared(True))
+        phases.run(f"{name}, read by tables", lambda: worlds[0].read_by_tables())
+        phases.run(f"{name}, states not brought (want some wrong)", lambda: worlds[0].unbrought())
 
 
 def timed(args, kernels, drafts: int):
@@ -140,19 +198,20 @@ def main() -> int:
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
     if not args.tune:
         ops.fixed_launches()
+    replaced = args.device == "cpu" and not args.naive and not args.tiny
+    if replaced:
+        print("kernels: no GPU: plain torch in their place, small sizes, no graphs and no times", flush=True)
+        args.naive, args.steps = True, args.steps or 60
     try:
         kernels = ops.load(args.naive)
     except ops.Missing as missing:
         print(f"kernels: SKIPPED, {missing}")
         return 3
-    if args.device == "cpu" and not args.naive and not args.tiny:
-        print("kernels: SKIPPED, no GPU, want one, or --naive")
-        return 3
-    device = torch.cuda.get_device_name(args.device) if args.device != "cpu" else "the CPU"
+    where = torch.cuda.get_device_name(args.device) if args.device != "cpu" else "the CPU"
     triton = getattr(sys.modules.get("triton"), "__version__", "none")
     print(
         f"kernels of {kernels.name}, torch {torch.__version__}, triton {triton}, "
-        f"gdnmeta {gdnmeta.__version__}, on {device}",
+        f"gdnmeta {gdnmeta.__version__}, on {where}",
         flush=True,
     )
     phases = Phases()
@@ -162,7 +221,9 @@ def main() -> int:
             for drafts in (0, 3):
                 phases.run(f"bench, drafts {drafts}", lambda: timed(args, kernels, drafts))
     print(f"kernels: {phases.failed} phases failed")
-    return 1 if phases.failed else 0
+    if replaced:
+        print("kernels: SKIPPED, no GPU, want one")
+    return 1 if phases.failed else 3 if replaced else 0
 
 
 if __name__ == "__main__":

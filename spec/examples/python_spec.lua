@@ -99,10 +99,32 @@ describe("examples/pytorch/gdnmeta #lua", function()
     end
     local text, code = python.run "examples/pytorch/kernels.py --naive --device cpu --steps 60"
     assert.are.equal(0, code, text)
-    for _, drafts in ipairs { 0, 3 } do
+    for _, name in ipairs { "none, drafts 0", "none, drafts 3", "align, drafts 0", "align, drafts 3" } do
       for _, way in ipairs { "eager", "graphs" } do
-        assert.matches(("drafts %d, %s: ok, tokens %%d%%d%%d"):format(drafts, way), text)
+        assert.matches(("%s, %s: ok, tokens %%d%%d%%d"):format(name, way), text)
       end
+      assert.matches(name .. ", read by tables: ok, %d%d%d tokens, 0 other than", text)
+      local moved = text:match(name .. "[^\n]+of states elsewhere tokens %d+ [%w. ]+wrong (%d+)")
+      assert.is_true(tonumber(moved) > 20, text)
+    end
+  end)
+
+  it_runs("runs that layer without a GPU as far as it can, and refuses what it cannot be", function()
+    if not python.has "torch" then return pending "skipped: no torch" end
+    local text, code = python.run "examples/pytorch/kernels.py --device cpu --steps 5 --mode none"
+    assert.are.equal(3, code, text)
+    assert.matches("\nkernels: SKIPPED, no GPU, want one\n$", text)
+    text = python.run("spec/python/kernel_options.py '--steps 0' '--layers x' '--device cuda:99' '--device gpu' "
+      .. "'--seed -1' '--mode all' '--device cpu'")
+    local lines = {}
+    for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    for n, wanted in ipairs {
+      "--steps: '0', want an integer >= 1", "--layers: 'x', want an integer >= 1",
+      "--device: 'cuda:99', want cpu or one of %d+ devices cuda:N",
+      "--device: 'gpu', want cpu or one of %d+ devices cuda:N", "--seed: %-1, want an integer >= 0",
+      "--mode: invalid choice: 'all'", "^%-%-device cpu 0 taken$",
+    } do
+      assert.matches(wanted:gsub("^%-%-(%w+):", "argument %%-%%-%1:"), lines[n])
     end
   end)
 

@@ -53,6 +53,7 @@ def measure(sizes, ops, device: str, dtype, layers: int, seconds: float):
     own = 1 + np.arange(seats * (sizes.drafts + 1)).reshape(seats, -1)
     case = SimpleNamespace(
         seats=seats,
+        block=0,
         num_slots=1 + own.size,
         buckets=[exact, padded],
         tables=np.concatenate([own, own[:, :1]], 1).astype(np.int32),

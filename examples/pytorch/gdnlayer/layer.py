@@ -1,9 +1,12 @@
 """A Gated DeltaNet layer of a bucket: convolution, gates and delta rule, without its projections.
 
 All shapes follow from the bucket, nothing waits for the device, and padded rows write the null slot: the
-same code runs eagerly and in a captured graph. States are read where most kernels look for them, which is
-where they write, and for speculative rows in the column of the last token accepted. Whoever runs the layer
-brings them there first."""
+same code runs eagerly and in a captured graph. Where states and windows are read is `reads`:
+
+    "accepted"  where the row writes; speculative rows in the column of the last token accepted, as most
+                kernels do. Whoever runs the layer brings states there first
+    "first"     the same without accepted counts: the first column that the row writes
+    "tables"    where the read indices and conv shifts say; nothing has to be brought"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from .sizes import Sizes
 from .tables import Derived
 
 BRANCHES = ("speculative", "decode", "prefill")
+READS = ("accepted", "first", "tables")
 
 
 def row(values, like):
@@ -23,7 +27,12 @@ def row(values, like):
 
 
 class Layer:
-    def __init__(self, sizes: Sizes, ops, pool: Pool, seed: int, device, dtype) -> None:
+    def __init__(
+        self, sizes: Sizes, ops, pool: Pool, seed: int, device, dtype, reads="accepted", every=False
+    ) -> None:
+        """every: a speculative row leaves its window in each slot that it writes, not in the first alone."""
+        assert reads in READS
+        self.reads, self.every = reads, every
         random = torch.Generator().manual_seed(seed)
         self.sizes, self.ops, self.pool = sizes, ops, pool
         self.weight = (torch.randn(sizes.channels, sizes.width, generator=random) / 2).to(device, dtype)
@@ -57,9 +66,20 @@ class Layer:
         else:
             out[: t.tokens] = part
 
-    def window(self, slots):
+    def moved_window(self, slots, shift):
+        """The inputs in front of each row, [rows, channels, width - 1]: `shift` inputs into the window."""
+        kept = self.pool.windows.index_select(0, slots)
+        at = shift[:, None] + torch.arange(self.sizes.width - 1, device=kept.device)
+        return kept.gather(2, at[:, None].expand(-1, self.sizes.channels, -1))
+
+    def window(self, slots, read, shift):
         """Windows as the kernels want them: of `width` inputs, the first of which counts no more."""
+        if self.reads == "tables":
+            return F.pad(self.moved_window(read, shift), (1, 0))
         return F.pad(self.pool.windows.index_select(0, slots)[:, :, : self.sizes.width - 1], (1, 0))
+
+    def state(self, slots, read):
+        return self.pool.states.index_select(0, read if self.reads == "tables" else slots)
 
     def keep_window(self, slots, windows) -> None:
         self.pool.windows[:, :, : self.sizes.width - 1].index_copy_(0, slots, windows[:, :, 1:])
@@ -67,20 +87,21 @@ class Layer:
     def decode(self, d: Derived, x, g, beta):
         """Row i is token i: decodes stand in front."""
         slots, pool = d.decode_slots[: len(x)], self.pool
-        y, windows = self.ops.conv_update(x, self.window(slots), self.weight)
+        read, shift = d.decode_read[: len(x)], d.t.non_spec_conv_shift[: len(x)].long()
+        y, windows = self.ops.conv_update(x, self.window(slots, read, shift), self.weight)
         self.keep_window(slots, windows)
-        out, states = self.ops.recurrent(*self.sizes.split(y), g, beta, pool.states.index_select(0, slots))
+        out, states = self.ops.recurrent(*self.sizes.split(y), g, beta, self.state(slots, read))
         pool.states.index_copy_(0, slots, states)
         return out
 
     def prefill(self, d: Derived, x, g, beta):
         t, slots, pool = d.t, d.prefill_slots, self.pool
-        window = self.window(slots)
+        window = self.window(slots, d.prefill_read, d.prefill_shift)
         y, windows = self.ops.conv(
             x, self.weight, window.masked_fill(row(d.fresh, window), 0), d.prefill_bounds, t.chunk_indices
         )
         self.keep_window(slots, windows)
-        state = pool.states.index_select(0, slots)
+        state = self.state(slots, d.prefill_read)
         out, states = self.ops.chunk(
             *self.sizes.split(y),
             g,
@@ -114,16 +135,24 @@ class Layer:
 
     def spec_source(self, d: Derived):
         """Slots of the states after the tokens that the last step had accepted."""
+        if self.reads == "tables":
+            return d.spec_read
+        if self.reads == "first":
+            return d.t.spec_state_indices_tensor[:, 0].long()
         return d.t.spec_state_indices_tensor.gather(1, d.accepted[:, None] - 1)[:, 0].long()
 
     def spec_window(self, d: Derived):
-        """The inputs in front of each row, [R, channels, width - 1]: accepted - 1 inputs into the window."""
-        kept = self.pool.windows.index_select(0, d.t.spec_state_indices_tensor[:, 0].long())
-        at = d.accepted[:, None] - 1 + torch.arange(self.sizes.width - 1, device=kept.device)
-        return kept.gather(2, at[:, None].expand(-1, self.sizes.channels, -1))
+        """The inputs in front of each row: of kernels with accepted counts, accepted - 1 into the window."""
+        if self.reads == "tables":
+            return self.moved_window(d.spec_read, d.spec_shift)
+        shift = d.accepted - 1 if self.reads == "accepted" else torch.zeros_like(d.accepted)
+        return self.moved_window(d.t.spec_state_indices_tensor[:, 0].long(), shift)
 
     def keep_spec_window(self, d: Derived, window, x) -> None:
-        """All inputs of the row, whichever of them are accepted, in the first slot that the row writes."""
+        """All inputs of the row, whichever of them are accepted, in the first slot that the row writes, or in
+        every one."""
         tokens = x.index_select(0, d.spec_places.clamp(max=d.t.tokens - 1).flatten())
         tokens = tokens.unflatten(0, d.spec_places.shape).transpose(1, 2)  # [R, channels, S + 1]
-        self.pool.windows.index_copy_(0, d.spec_slots[:, 0], torch.cat([window, tokens], 2)[:, :, 1:])
+        kept = torch.cat([window, tokens], 2)[:, :, 1:]
+        for column in range(d.t.drafts + 1 if self.every else 1):
+            self.pool.windows.index_copy_(0, d.spec_slots[:, column], kept)

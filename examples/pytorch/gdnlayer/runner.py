@@ -84,8 +84,10 @@ class Runner:
             full_cuda_graph="mixed",
             num_speculative_tokens=drafts,
             max_requests=schedule.seats,
-            max_blocks_per_row=drafts + 2,
+            max_blocks_per_row=schedule.tables.shape[1],
             num_slots=schedule.num_slots,
+            mamba_cache_mode="align" if schedule.block else "none",
+            mamba_block_size=schedule.block or 1,
             check=self.checks,
         )
         self.builder.set_blocks(0, range(schedule.seats), schedule.tables)
@@ -107,9 +109,13 @@ class Runner:
 
     def bring(self) -> None:
         """Moves states and windows to where the layers look for them: two launches, for all layers."""
-        if self.brings:
-            self.builder.bring_states([layer.pool.states for layer in self.layers], stream=self.stream())
-            self.builder.bring_windows([layer.pool.windows for layer in self.layers], stream=self.stream())
+        layers, like = self.layers, self.layers[0]
+        if not self.brings or like.reads == "tables":
+            return
+        more = {"spec_rows": like.reads, "stream": self.stream()}
+        self.builder.bring_states([layer.pool.states for layer in layers], **more)
+        places = "every" if like.every else "first"
+        self.builder.bring_windows([layer.pool.windows for layer in layers], windows_in=places, **more)
 
     def build(self, rows, bucket):
         """The step's tables. Returns the branches that it needs."""

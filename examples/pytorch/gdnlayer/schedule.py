@@ -18,11 +18,12 @@ WRONG = 64  # tokens that stand for wrong drafts
 
 
 class Request:
-    """One seat of the state tables: columns 0 .. S are its own slots, column S + 1 the shared prefix's."""
+    """One seat of the state tables: its own slots, and in the last column the shared prefix's."""
 
     def __init__(self, first: int, prompt: int, total: int, seat: int, shared: int) -> None:
         self.first, self.prompt, self.total, self.seat = first, prompt, total, seat
-        self.computed, self.accepted = shared, 1
+        self.computed, self.accepted, self.column = shared, 1, 0
+        self.moved = False  # its state has been elsewhere than where kernels look that read where they write
         self.fresh_from_shared = shared > 0
         self.start = shared  # tokens before are the shared prefix's
 
@@ -36,13 +37,18 @@ class Step(NamedTuple):
     rows: dict  # arguments of Batch.set
     tokens: np.ndarray  # [n] numbers of the tokens, in the batch's order
     accepted: np.ndarray  # [n] does the token become part of its request
+    moved: np.ndarray  # [n] is it of a request whose state had to be brought, in this step or before
     bucket: tuple  # rows and tokens with padding
 
 
 class Schedule:
-    """`steps` are drawn from `seed`; requests come and go, up to `seats` at a time."""
+    """`steps` are drawn from `seed`; requests come and go, up to `seats` at a time. block: of mode align, 0:
+    mode none."""
 
-    def __init__(self, *, drafts: int, seats: int, steps: int, buckets, longest: int, seed: int) -> None:
+    def __init__(
+        self, *, drafts: int, seats: int, steps: int, buckets, longest: int, seed: int, block: int = 0
+    ) -> None:
+        self.block = block
         self.drafts, self.seats, self.buckets = drafts, seats, sorted(buckets)
         self.random, self.longest = np.random.default_rng(seed), longest
         self.requests: List[Request] = []
@@ -57,14 +63,25 @@ class Schedule:
 
     @property
     def num_slots(self) -> int:
-        return 1 + self.seats * (self.drafts + 1)
+        return 1 + self.seats * self.width
+
+    @property
+    def width(self) -> int:
+        """Columns of a seat's own: in mode align one a block, and S for the drafts of the last."""
+        longest = max(self.longest, 4) // 4 + self.longest + 40
+        return self.drafts + 1 + (longest // self.block if self.block else 0)
+
+    def first_column(self, tokens: int) -> int:
+        """Of those that a step writes which ends at so many tokens."""
+        return (tokens - 1) // self.block if self.block else 0
 
     @property
     def tables(self) -> np.ndarray:
-        """[seats, S + 2] blocks. Seat 0 is the prefix's: its first slot is read by many, and written no
-        more."""
-        own = 1 + np.arange(self.seats * (self.drafts + 1)).reshape(self.seats, -1)
-        return np.concatenate([own, np.full((self.seats, 1), own[0, 0])], 1).astype(np.int32)
+        """[seats, width + 1] blocks. Seat 0 is the prefix's: the slot of its state is read by many, and
+        written no more."""
+        own = 1 + np.arange(self.seats * self.width).reshape(self.seats, -1)
+        shared = own[0, self.first_column(self.prefix)]
+        return np.concatenate([own, np.full((self.seats, 1), shared)], 1).astype(np.int32)
 
     def _request(self, seat: int, prefix: bool = False) -> Request:
         draw = self.random.integers
@@ -121,23 +138,38 @@ class Schedule:
 
     def _step(self, chosen, bucket) -> Step:
         chosen = self._ordered(chosen)
-        lines, tokens, kept = [], [], []
+        lines, tokens, kept, moved = [], [], [], []
         for request, kind, n in chosen:
             good = int(self.random.integers(1, n + 1)) if kind == "speculative" else n
             drafts, column = n - 1 if kind == "speculative" else -1, self._column(request)
             seq_len = request.computed + n
+            request.moved |= self._moves(request, kind, seq_len)
+            moved += [request.moved] * n
             lines.append((n, seq_len, drafts, request.accepted, request.decodes, column, request.seat))
             first = request.first + request.computed
             tokens += [*range(first, first + good), *[-1] * (n - good)]
             kept += [True] * good + [False] * (n - good)
             request.computed += good
             request.accepted = good if kind == "speculative" else 1
+            request.column = self.first_column(seq_len) + request.accepted - 1
             request.fresh_from_shared = False
             if request.computed == request.total and request.seat:
                 self.live[request.seat] = self._request(request.seat)
         kinds = tuple(kind for kind in KINDS if any(kind == taken for _, taken, _ in chosen))
         rows = dict(zip(COLUMNS, np.array(lines, np.int32).T.copy()))
-        return Step(kinds, rows, np.array(tokens), np.array(kept), bucket)
+        return Step(kinds, rows, np.array(tokens), np.array(kept), np.array(moved), bucket)
 
     def _column(self, request: Request) -> int:
-        return self.drafts + 1 if request.fresh_from_shared else READ_DEFAULT
+        """Where its state lies."""
+        if request.fresh_from_shared:
+            return self.width
+        return request.column if self.block and request.computed else READ_DEFAULT
+
+    def _moves(self, request: Request, kind: str, seq_len: int) -> bool:
+        """Would kernels look elsewhere that read where they write, and know accepted counts in mode none?"""
+        if request.computed == 0:
+            return False
+        if request.fresh_from_shared:
+            return True
+        counts = kind == "speculative" and not self.block
+        return request.column != self.first_column(seq_len) + (request.accepted - 1 if counts else 0)

@@ -7,6 +7,9 @@ import torch
 
 NON_SPEC = (
     "decode_state_indices",
+    "decode_read_state_indices",
+    "non_spec_conv_shift",
+    "prefill_read_state_indices",
     "prefill_query_start_loc",
     "prefill_state_indices",
     "prefill_has_initial_state",
@@ -20,8 +23,10 @@ SPEC = (
     "spec_token_indx",
     "non_spec_token_indx",
     "num_accepted_tokens",
+    "spec_read_state_indices",
+    "spec_conv_shift",
 )
-DECODE_TOKENS = 3  # of live_counts: num_decode_tokens
+DECODES, DECODE_TOKENS = 2, 3  # of live_counts: num_decodes, num_decode_tokens
 
 
 class Tables:
@@ -46,6 +51,12 @@ class Derived:
         self.fresh = t.prefill_has_initial_state.logical_not()
         places = torch.arange(t.tokens, device=device)
         self.is_decode = places < t.live_counts[DECODE_TOKENS]
+        # For layers that read where the tables say.
+        self.decode_read = t.decode_read_state_indices.long()
+        self.prefill_read = t.prefill_read_state_indices.long()
+        rows = torch.arange(len(self.prefill_slots), device=device) + t.live_counts[DECODES]
+        last = len(t.non_spec_conv_shift) - 1
+        self.prefill_shift = t.non_spec_conv_shift.index_select(0, rows.clamp(max=last)).long()
         if not t.drafts:
             return
         # Row i of the speculative tokens: a chunk of its own, since it has at most S + 1 tokens.
@@ -57,3 +68,4 @@ class Derived:
         self.spec_places = (first + columns).masked_fill(none, t.tokens)  # in the speculative tokens
         self.spec_slots = t.spec_state_indices_tensor.masked_fill(none, 0).long()  # 0: the null slot
         self.accepted = t.num_accepted_tokens.long()
+        self.spec_read, self.spec_shift = t.spec_read_state_indices.long(), t.spec_conv_shift.long()
