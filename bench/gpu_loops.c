@@ -38,6 +38,7 @@ GDN_API int32_t bench_gpu_host(bench_gpu *g, gdn_builder *b, gdn_batch *one, gdn
 GDN_API double bench_gpu_empty(bench_gpu *g, int32_t kernel, int32_t rounds);
 GDN_API int32_t bench_gpu_empty_host(bench_gpu *g, int32_t kernel, int32_t n, double *ns);
 GDN_API double bench_gpu_copy(bench_gpu *g, int64_t bytes, int32_t rounds);
+GDN_API int64_t bench_gpu_cleared(const gdn_builder *b);
 GDN_API int32_t bench_gpu_copy_ring(gdn_builder *b);
 GDN_API void *bench_gpu_stream(bench_gpu *g);
 
@@ -188,6 +189,16 @@ int32_t bench_gpu_empty_host(bench_gpu *g, int32_t kernel, int32_t n, double *ns
 double bench_gpu_copy(bench_gpu *g, int64_t bytes, int32_t rounds)
 {
     return (size_t)bytes > g->bytes ? -1 : device_time(g, &(work){ .bytes = (size_t)bytes }, rounds);
+}
+
+/* Bytes of slots that the last build cleared behind its views, of all groups. */
+int64_t bench_gpu_cleared(const gdn_builder *b)
+{
+    const gdn_arena *arena = &b->arena;
+    int64_t elements = 0;
+    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++)
+        if (arena->live[f] >= 0 && arena->reached[f] > arena->shown[f]) elements += arena->reached[f] - arena->shown[f];
+    return elements * (int64_t)sizeof(int32_t) * b->settings.config.num_groups;
 }
 
 int32_t bench_gpu_copy_ring(gdn_builder *b)

@@ -1,9 +1,9 @@
 /* What `make bench` times: builds from C, and the floor under them. Loaded by bench/build.lua, compiled
  * with the library's own flags.
  *
- * The floor reads every input that a build must read once and writes every byte of the returned views,
- * padding included, in plain loops. A build that finds padding in place writes less, so its ratio may fall
- * below one. */
+ * The floor reads every input that a build must read once and writes, in plain loops, every byte of the returned
+ * views, padding included, and behind them the slots of the step before, which a captured graph might read. A build
+ * that finds padding in place writes less, so its ratio may fall below one. */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime */
 #include "builder/builder.h"
 
@@ -89,10 +89,22 @@ static void write_view(const gdn_builder *b, char *sink, const gdn_tensor *view,
     if (view->dtype == GDN_BOOL) write8(out, n, (uint8_t)value);
 }
 
-/* Views of the prefill tail share memory with the rows' arrays: the same bytes are counted once. */
-static void write_outputs(const gdn_builder *b, const gdn_metadata *meta, char *sink, int32_t value)
+/* Slots of the step before, behind the view of a field or where it has none. */
+static void write_cleared(const gdn_arena *arena, char *sink, int32_t field, int32_t value)
+{
+    int32_t shown = arena->shown[field], n = arena->reached[field] - shown;
+    if (arena->live[field] >= 0 && n > 0)
+        write32((int32_t *)(void *)(sink + arena->offset[field]) + shown, n, value);
+}
+
+/* Views of the prefill tail share memory with the rows' arrays: the same bytes are counted once. arena: as the build of
+ * `meta` left it. */
+static void write_outputs(const gdn_builder *b, const gdn_metadata *meta, const gdn_arena *arena, char *sink,
+                          int32_t value)
 {
     int32_t groups = b->settings.config.num_groups;
+    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++)
+        for (int32_t g = 0; g < groups; g++) write_cleared(arena, sink + (size_t)g * arena->group_stride[f], f, value);
 #define X(name, type, count, per_group)                                                                                \
     for (int32_t g = 0; b->arena.capacity[GDN_FIELD_##name] && g < (per_group ? groups : 1); g++)                      \
         if (GDN_FIELD_##name != GDN_FIELD_prefill_query_start_loc ||                                                   \
@@ -105,14 +117,16 @@ static void write_outputs(const gdn_builder *b, const gdn_metadata *meta, char *
 double bench_floor(const bench_pair *pair, int32_t rounds)
 {
     gdn_metadata views[2];
-    for (int32_t i = 0; i < 2; i++) {
-        if (gdn_build(pair->builder, pair->batches[i], NULL)) return -1;
-        views[i] = *gdn_builder_metadata(pair->builder);
+    gdn_arena arenas[2];
+    for (int32_t i = 0; i < 4; i++) { /* twice, for a build clears what the other left */
+        if (gdn_build(pair->builder, pair->batches[i & 1], NULL)) return -1;
+        views[i & 1] = *gdn_builder_metadata(pair->builder);
+        arenas[i & 1] = pair->builder->arena;
     }
     double start = now_ns();
     for (int32_t i = 0; i < rounds; i++) {
         int32_t sum = read_inputs(pair->builder, pair->batches[i & 1]);
-        write_outputs(pair->builder, &views[i & 1], pair->sink, sum + i);
+        write_outputs(pair->builder, &views[i & 1], &arenas[i & 1], pair->sink, sum + i);
     }
     return (now_ns() - start) / rounds;
 }

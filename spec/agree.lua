@@ -4,15 +4,9 @@
 local root = arg[0]:match "^(.-)[^/]*$" .. "../"
 package.path = root .. "?.lua;" .. package.path
 
-local options = { device = "fake", cases = 50000, seed = os.time(), each = 0 }
-for i = 1, #arg, 2 do
-  local name = arg[i]:match "^%-%-(%a+)$"
-  if not name or options[name] == nil or not arg[i + 1] then
-    io.stderr:write "usage: luajit spec/agree.lua [--device fake|cuda] [--cases N] [--seed N] [--each 0|1]\n"
-    os.exit(2)
-  end
-  options[name] = name == "device" and arg[i + 1] or assert(tonumber(arg[i + 1]), name .. ": want a number")
-end
+local options = require "spec.support.options".read("spec/agree.lua",
+  "[--device fake|cuda] [--cases N] [--seed N] [--each 0|1]",
+  { device = "fake", cases = 50000, seed = os.time(), each = 0 })
 
 local driver = require "spec.support.driver".open(options.device)
 local run = require "spec.support.cpu_vs_cuda".run(driver, options)

@@ -1,8 +1,10 @@
 -- States and windows are brought by one launch, captured or not, from what a build left on the device.
 --   GDN_CUDA_SPECS=cuda   on a real device
 local ffi = require "ffi"
+local bring_memory = require "spec.support.bring_memory"
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
+local shell = require "spec.support.shell"
 local steps = require "spec.support.bring_steps"
 local array_of = require "gdnmeta.array_of"
 
@@ -21,24 +23,7 @@ describe("Bringing states on a CUDA device", function()
   teardown(function() driver:close() end)
   after_each(function() driver:free_all() end)
 
-  -- Memory as bring_steps wants it.
-  local function memory(size)
-    local address = driver:int32(math.ceil(size / 4))
-    local number = ffi.cast("uint64_t", address)
-    return {
-      address = address,
-      write = function(bytes, n)
-        driver:call("cuMemcpyHtoDAsync_v2", number, bytes, n, stream)
-        driver:call("cuStreamSynchronize", stream)
-      end,
-      read = function(n)
-        local bytes = byte_array(n)
-        driver:call("cuMemcpyDtoHAsync_v2", bytes, number, n, stream)
-        driver:call("cuStreamSynchronize", stream)
-        return bytes
-      end,
-    }
-  end
+  local function memory(size) return bring_memory(driver, stream, size) end
 
   it("moves the bytes that the header names, and no other", function()
     local sums = { moves = 0, within = 0 }
@@ -55,6 +40,17 @@ describe("Bringing states on a CUDA device", function()
       c.builder:close()
     end
     assert.is_true(CASES < 50 or sums.moves > CASES and sums.within > CASES / 20) -- fewer may do without
+  end)
+
+  it("is tried from the command line, for sanitizers", function()
+    if KIND ~= "fake" then return pending "skipped: a process of its own, as scripts/gpu starts it" end
+    local code, text = shell.run "luajit spec/bring.lua --cases 40 --seed 100"
+    assert.are.equal(0, code, text)
+    local pools, moved = text:match "^bring: seed 100, 40 cases: (%d+) pools, (%d+) states and windows moved"
+    assert.is_true(tonumber(pools) == 80 and tonumber(moved) > 40, text)
+    code, text = shell.run "luajit spec/bring.lua --cases many"
+    assert.are.same({ 2, "usage: luajit spec/bring.lua [--device fake|cuda] [--cases N] [--seed N]\n" },
+                    { code, text })
   end)
 
   it("is a node of a graph, which serves later steps of its size, each with what it needs", function()

@@ -114,8 +114,8 @@ describe("examples/pytorch/gdnmeta #lua", function()
     local text, code = python.run "examples/pytorch/kernels.py --device cpu --steps 5 --mode none"
     assert.are.equal(3, code, text)
     assert.matches("\nkernels: SKIPPED, no GPU, want one\n$", text)
-    text = python.run("spec/python/kernel_options.py '--steps 0' '--layers x' '--device cuda:99' '--device gpu' "
-      .. "'--seed -1' '--mode all' '--device cpu'")
+    text = python.run("spec/python/kernel_options.py '--steps 0' '--layers x' '--device cuda:99' "
+      .. "'--device gpu' '--seed -1' '--mode all' '--device cpu'")
     local lines = {}
     for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
     for n, wanted in ipairs {
