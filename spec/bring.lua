@@ -1,5 +1,5 @@
--- Random steps whose states and windows are brought on a CUDA device, from the command line: every byte of all
--- pools is what the header says. For sanitizers.
+-- Random steps whose states and windows are brought on a CUDA device, from the command line: every byte of
+-- every pool is what the header says. For sanitizers.
 --   luajit spec/bring.lua [--device fake|cuda] [--cases N] [--seed N]
 local root = arg[0]:match "^(.-)[^/]*$" .. "../"
 package.path = root .. "?.lua;" .. package.path
