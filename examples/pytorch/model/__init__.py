@@ -1,0 +1,13 @@
+"""A hybrid model (Qwen3-Next, Qwen3.5) that runs steps of an engine: many requests at once, each somewhere else
+in its text.
+
+folder.py            a checkpoint folder, looked at and opened by transformers
+random_model.py      one of random weights; random_tokenizer.py, what it is read with
+limits.py            what a worker is made for, and the memory that takes
+step.py              the rows of a step
+runner.py            a step: metadata, model, choice of tokens
+hybrid.py            the model: transformers' own modules, and two kinds of layers over pools
+gdn_layer.py         Gated DeltaNet by the step's tables, and tables.py, which has these for torch
+attention.py         attention over blocks
+kernels.py           the kernels of gdn_layer.py on a GPU and on a CPU; recurrent.py, those in Triton
+sampler.py           the choice of a token"""

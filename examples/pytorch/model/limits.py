@@ -1,0 +1,77 @@
+"""What a worker is made for, and the memory that takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import torch
+
+from .errors import ModelError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The engine's builder must have the same numbers."""
+
+    max_num_seqs: int = 16
+    max_num_batched_tokens: int = 512
+    num_speculative_tokens: int = 0
+    num_groups: int = 1
+    num_slots: Tuple[int, ...] = (65,)  # of each group, the null slot included
+    max_requests: int = 16  # rows of the kv table
+    kv_blocks: int = 256
+    kv_block_size: int = 16
+    max_kv_blocks: int = 64  # columns of the kv table
+    max_rows: int = 0  # padded ones included; 0: max_num_seqs
+
+    @property
+    def rows(self) -> int:
+        return self.max_rows or self.max_num_seqs
+
+
+def state_bytes(config, dtype) -> int:
+    """A slot of one GDN layer."""
+    keys = config.linear_num_key_heads * config.linear_key_head_dim
+    values = config.linear_num_value_heads * config.linear_value_head_dim
+    window = (2 * keys + values) * (config.linear_conv_kernel_dim - 1) * dtype.itemsize
+    return 4 * values * config.linear_key_head_dim + window
+
+
+def pool_bytes(config, limits: Limits, dtype) -> int:
+    """All states, windows, keys and values."""
+    linear = [i for i, kind in enumerate(config.layer_types) if kind == "linear_attention"]
+    slots = sum(limits.num_slots[i % limits.num_groups] for i in range(len(linear)))
+    token = 2 * config.num_key_value_heads * config.head_dim * dtype.itemsize
+    blocks = limits.kv_blocks * limits.kv_block_size * (len(config.layer_types) - len(linear))
+    return slots * state_bytes(config, dtype) + blocks * token
+
+
+def check_memory(config, limits: Limits, dtype, device) -> None:
+    """More requests than memory is told before anything is allocated."""
+    if len(limits.num_slots) != limits.num_groups:
+        raise ModelError(f"num_slots has {len(limits.num_slots)} numbers, want {limits.num_groups}, one a group")
+    if limits.max_kv_blocks * limits.kv_block_size > config.max_position_embeddings:
+        reach = limits.max_kv_blocks * limits.kv_block_size
+        raise ModelError(
+            f"max_kv_blocks * kv_block_size = {reach} tokens, the model has {config.max_position_embeddings} positions"
+        )
+    wanted = pool_bytes(config, limits, dtype)
+    device = torch.device(device)
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = _host_free()
+    if wanted > free:
+        raise ModelError(
+            f"states and blocks for {limits.max_num_seqs} requests take {wanted / 2**30:.2f} GiB "
+            f"(num_slots = {limits.num_slots}, kv_blocks = {limits.kv_blocks}), {device} has {free / 2**30:.2f} free"
+        )
+
+
+def _host_free() -> int:
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 2**63

@@ -1,0 +1,162 @@
+"""Runs steps: builds their metadata, runs the model, chooses tokens, and says what each row emitted."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from gdnmeta import Builder
+
+from .attention import Plan, parts_of
+from .errors import ModelError
+from .gdn_layer import BRANCHES
+from .hybrid import Hybrid
+from .limits import Limits
+from .sampler import choose
+from .tables import Pass, Tables
+
+PENDING = -1  # in a step's tokens: what the request's last step emitted
+FRESH = -1  # in read_column: no state yet
+
+
+class Emitted(NamedTuple):
+    counts: np.ndarray  # int32 [rows] accepted drafts plus one; 0 for a row that does not sample
+    tokens: np.ndarray  # int32 [sum of counts] in the order of rows
+
+
+class Runner:
+    """One for a model; steps come in the engine's order. `keep_logits` leaves those of a step's choices in
+    `logits` [choices, vocabulary] float32, those of the emitted tokens at the places `emitted_at`."""
+
+    def __init__(self, model, limits: Limits, keep_logits: bool = False) -> None:
+        self.hybrid, self.limits, self.keep_logits = Hybrid(model, limits), limits, keep_logits
+        self.device, s = self.hybrid.device, limits.num_speculative_tokens
+        self.builder = Builder(
+            device=self.device,
+            max_num_seqs=limits.max_num_seqs,
+            max_rows=limits.rows,
+            max_num_batched_tokens=limits.max_num_batched_tokens,
+            full_cuda_graph="mixed",
+            num_speculative_tokens=s,
+            num_groups=limits.num_groups,
+            num_slots=limits.num_slots,
+            max_requests=limits.max_requests,
+            max_blocks_per_row=s + 2,  # the slots that a row writes, and the one that it reads
+            checkpoint_any=True,
+        )
+        self.batch, self.tables = self.builder.batch(), {}
+        self.kv_table = np.zeros((limits.max_requests, limits.max_kv_blocks), np.int64)
+        self.last_token = np.zeros(limits.max_requests, np.int32)
+        self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+    def step(self, step) -> Emitted:
+        with torch.inference_mode(), torch.cuda.stream(self.stream) if self.stream else nullcontext():
+            self.prepare(step)
+            if step.num_rows == 0:
+                return Emitted(np.zeros(0, np.int32), np.zeros(0, np.int32))
+            hidden = self.forward(step)
+            return self.verify(step, hidden)
+
+    def prepare(self, step) -> None:
+        """Table changes and copies of blocks, before anything reads them."""
+        if len(step.table_changes):
+            row, column, block = np.asarray(step.table_changes).T
+            self.kv_table[row, column] = block
+        if len(step.kv_copies):
+            self.hybrid.copy_blocks(torch.from_numpy(np.asarray(step.kv_copies, np.int64)).to(self.device))
+
+    def build(self, step) -> Tables:
+        """The step's tables, and which branches have rows."""
+        columns = self.limits.num_speculative_tokens + 1
+        blocks = np.zeros((self.limits.num_groups, step.num_rows, columns + 1), np.int32)
+        blocks[:, :, : step.slots.shape[2]] = step.slots[:, :, :columns]
+        blocks[:, :, columns] = step.read_slots
+        kept = {}
+        if step.checkpoint_len is not None and step.checkpoint_len.any():
+            kept = {"checkpoint_len": step.checkpoint_len, "checkpoint_slot": step.checkpoint_slots}
+        self.batch.set(
+            query_len=step.query_len,
+            seq_len=step.seq_len,
+            drafts=step.drafts,
+            accepted=step.accepted_tokens,
+            prompt_done=step.prompt_done,
+            read_column=np.where(step.seq_len == step.query_len, FRESH, columns).astype(np.int32),
+            blocks=blocks if self.limits.num_groups > 1 else blocks[0],
+            **kept,
+        )
+        rows, tokens = step.padded_rows or step.num_rows, step.padded_tokens or len(step.tokens)
+        self.batch.pad(rows, tokens)
+        meta = self.builder.build(self.batch, self.stream)
+        counts = (meta.num_spec_decodes, meta.num_decodes, meta.num_prefills)
+        self.branches = tuple(branch for branch, count in zip(BRANCHES, counts) if count)
+        if (rows, tokens) not in self.tables:
+            drafts = self.limits.num_speculative_tokens
+            self.tables[rows, tokens] = Tables(meta, self.limits.num_groups, drafts)
+        return self.tables[rows, tokens]
+
+    def inputs(self, step, padded: int):
+        """Token ids and positions [padded + 1]."""
+        ids, positions = np.zeros(padded + 1, np.int64), np.zeros(padded + 1, np.int64)
+        n, row = len(step.tokens), np.repeat(np.arange(step.num_rows), step.query_len)
+        pending = step.tokens == PENDING
+        ids[:n] = np.where(pending, self.last_token[step.table_row[row]], step.tokens)
+        if n and (ids.min() < 0 or ids.max() >= self.hybrid.config.vocab_size):
+            bad = ids[(ids < 0) | (ids >= self.hybrid.config.vocab_size)][0]
+            raise ModelError(f"token {bad}, want 0 .. {self.hybrid.config.vocab_size - 1}")
+        first = np.cumsum(step.query_len) - step.query_len
+        positions[:n] = np.arange(n) - first[row] + (step.seq_len - step.query_len)[row]
+        return ids, positions, row
+
+    def plan(self, step, positions, row) -> Plan:
+        size, n = self.limits.kv_block_size, len(row)
+        places = np.full(len(positions), self.limits.kv_blocks * size, np.int64)  # padding's own block
+        block = self.kv_table[step.table_row[row], positions[:n] // size]
+        places[:n] = block * size + positions[:n] % size
+        parts = parts_of(
+            torch.from_numpy(step.query_len.astype(np.int64)),
+            torch.from_numpy(step.seq_len.astype(np.int64)),
+            torch.from_numpy(self.kv_table[step.table_row]),
+            size,
+            len(positions) - 1,
+        )
+        return Plan(
+            torch.from_numpy(places).to(self.device),
+            [type(part)(*(tensor.to(self.device) for tensor in part)) for part in parts],
+            self.hybrid.positions(torch.from_numpy(positions).to(self.device)),
+        )
+
+    def forward(self, step):
+        """Hidden states [tokens + 1, hidden] of a step."""
+        tables = self.build(step)
+        ids, positions, row = self.inputs(step, tables.tokens)
+        plan, ids = self.plan(step, positions, row), torch.from_numpy(ids).to(self.device)
+        return self.hybrid.forward(ids, Pass(tables), plan, self.branches)
+
+    def verify(self, step, hidden) -> Emitted:
+        """A row goes on as long as the token that is chosen after each draft is the next draft."""
+        samples = np.flatnonzero(step.samples)
+        drafts = np.maximum(step.drafts[samples], 0)
+        ends = np.cumsum(step.query_len)[samples]
+        at = np.concatenate([np.arange(end - 1 - d, end) for end, d in zip(ends, drafts)] or [np.zeros(0)])
+        at, who = at.astype(np.int64), np.repeat(samples, drafts + 1)
+        counts = np.zeros(step.num_rows, np.int32)
+        if len(at) == 0:
+            self.logits, self.emitted_at = None, at
+            return Emitted(counts, np.zeros(0, np.int32))
+        logits = self.hybrid.logits(hidden, torch.from_numpy(at).to(self.device))
+        places = step.seq_len[who].astype(np.int64) - (ends - 1).repeat(drafts + 1) + at + 1
+        chosen = choose(logits, step.temperature[who], step.top_p[who], step.seed[who], places).cpu().numpy()
+        kept, begin = [], 0
+        for row, d in zip(samples.tolist(), drafts.tolist()):
+            said, asked = chosen[begin : begin + d + 1], step.tokens[at[begin] + 1 : at[begin] + 1 + d]
+            wrong = np.flatnonzero(said[:d] != asked)
+            counts[row] = n = 1 + (int(wrong[0]) if len(wrong) else d)
+            kept.append(np.arange(begin, begin + n))
+            self.last_token[step.table_row[row]] = said[n - 1]
+            begin += d + 1
+        kept = np.concatenate(kept)
+        self.logits, self.emitted_at = (logits if self.keep_logits else None), kept
+        return Emitted(counts, chosen[kept].astype(np.int32))
