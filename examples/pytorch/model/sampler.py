@@ -26,7 +26,7 @@ def numbers(seeds, places):
 
 def _draw(logits, temperature, top_p, u):
     """Of the likeliest tokens that together have the share top_p, the one that u [n] falls on."""
-    p, order = torch.softmax(logits / temperature[:, None], -1).sort(-1, descending=True, stable=True)
+    p, order = torch.softmax(logits / temperature[:, None], -1).sort(dim=-1, descending=True, stable=True)
     p = p.double()
     before = p.cumsum(-1) - p
     p = p.masked_fill(before >= top_p[:, None], 0)

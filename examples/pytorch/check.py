@@ -1,0 +1,170 @@
+"""The proof that a batch changes nothing: random schedules of a real engine (schedule.lua) run through the model,
+and every request's tokens and logits are compared with those of the request alone.
+    python3 examples/pytorch/check.py [--model FOLDER | --random tiny] [--device cuda] [--seed N] ...
+
+Schedules have chunks, preemptions, drafts that are accepted or rejected, cache hits, forks, padding and buckets. On
+a CPU, in float32, greedy answers must be those of transformers' generate, with logits within 1e-4. On a GPU, in
+bfloat16, logits must be within 2e-2 of the largest from the model's own with one request at a time, and tokens equal
+to its choice, and to transformers' own, wherever that does not hang on less.
+
+  --break WHAT   breaks something, to see the check fail: read (states are read where they are written, as by kernels
+                 without read indices), shift (windows are not moved to the last accepted token), tables (changes of
+                 the kv table come a step late)
+Exits with 0 when every case is good, 1 otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import replace
+
+import torch
+from checks import alone, requests
+from checks.cases import CASES, limits_of
+from checks.compare import Found
+from checks.engine import Engine
+from model import folder, random_model
+from model.errors import ModelError
+from model.runner import Runner
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="a checkpoint folder")
+    parser.add_argument("--random", default="tiny", help="a model of random weights: tiny or 0.6b")
+    parser.add_argument("--root", default="build/models", help="where random models lie")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", help="default: float32 on a CPU, bfloat16 on a GPU")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=14, help="of each case")
+    parser.add_argument("--prompt", type=int, default=120, help="tokens of the longest prompt")
+    parser.add_argument("--answer", type=int, default=24, help="tokens of the longest answer")
+    parser.add_argument("--only", help="cases, separated by commas")
+    parser.add_argument("--break", dest="broken", choices=("read", "shift", "tables"))
+    return parser.parse_args()
+
+
+class Broken:
+    """Steps as a faulty worker would see them."""
+
+    def __init__(self, how) -> None:
+        self.how, self.late = how, None
+
+    def step(self, step):
+        if self.how == "read":
+            step.read_slots = (step.read_slots > 0) * step.slots[:, :, 0]
+        elif self.how == "shift":
+            step.accepted_tokens = step.accepted_tokens * 0 + 1
+        elif self.how == "tables":
+            step.table_changes, self.late = (self.late if self.late is not None else step.table_changes), step.table_changes
+        return step
+
+
+def inherit(request, parent, first: int) -> None:
+    """What a fork's text has of its parent's answer."""
+    for place in range(len(request.prompt), first):
+        request.said[place], request.logits[place] = parent.said[place], parent.logits[place]
+
+
+def play(model, options, drawn, seed: int, broken):
+    """A schedule's answers, into its requests. Returns what the engine counted."""
+    engine = Engine(drawn, {**options, "seed": seed})
+    try:
+        runner = Runner(model, limits_of(options, engine.hello), keep_logits=True)
+        faulty = Broken(broken)
+        for step in engine.steps():
+            emitted = runner.step(faulty.step(step))
+            at = 0
+            for row, count in enumerate(emitted.counts.tolist()):
+                request = drawn[int(step.request[row]) - 1]
+                first = int(step.seq_len[row]) - max(int(step.drafts[row]), 0)
+                if request.parent and not request.said:
+                    inherit(request, drawn[request.parent - 1], first)
+                for k in range(count):
+                    if first + k < len(request.prompt) + request.max_tokens:
+                        request.said[first + k] = int(emitted.tokens[at + k])
+                        request.logits[first + k] = runner.logits[runner.emitted_at[at + k]]
+                at += count
+            engine.answer(emitted.counts, emitted.tokens)
+        return engine.stats
+    finally:
+        engine.close()
+
+
+def compared(model, drawn, single):
+    """Alone against the schedule: [(name, Found)]."""
+    if model.device.type == "cpu":
+        theirs, own = Found(1e-4, relative=False), Found(1e-4, relative=False)
+        for request in drawn:
+            (own if request.temperature > 0 else theirs).request(request, forced=False)
+        return [("transformers", theirs), ("alone, sampled", own)]
+    own, theirs = Found(2e-2, relative=True), Found(4e-2, relative=True)
+    for request in drawn:
+        said = [request.said[place] for place in sorted(request.said)]
+        single.run(request, forced=said)
+        own.request(request, forced=True)
+        if request.temperature == 0:
+            request.alone = alone.forward(model, request, said)
+            request.answer = request.alone.argmax(-1).tolist()
+            theirs.request(request, forced=True)
+    return [("alone", own), ("transformers", theirs)]
+
+
+def draw(model, args, single):
+    """Random requests, and their answers alone."""
+    drawn = requests.draw(
+        args.requests, args.seed, model.config.vocab_size, args.prompt, args.answer, sampled=0.2
+    )
+    for request in drawn:
+        if request.temperature > 0 or model.device.type != "cpu":
+            single.run(request)
+        else:
+            alone.generate(model, request)
+    return drawn
+
+
+def case(model, args, name: str, drawn, single) -> bool:
+    options, start = CASES[name], time.perf_counter()
+    drawn = [replace(request, said={}, logits={}) for request in drawn]
+    stats = play(model, options, drawn, args.seed, args.broken)
+    missing = [r.number for r in drawn if len(r.said) != r.max_tokens]
+    good, lines = not missing, []
+    for against, found in compared(model, drawn, single):
+        good = good and found.good
+        lines.append(f"against {against}: {found}")
+    counted = ", ".join(f"{value} {key}" for key, value in stats.items())
+    took = time.perf_counter() - start
+    print(f"{name}: {'ok' if good else 'FAILED'}, {len(drawn)} requests, {counted}, {took:.1f} s", flush=True)
+    for line in lines:
+        print(f"  {line}", flush=True)
+    if missing:
+        print(f"  requests {missing} have answers of another length")
+    return good
+
+
+def main() -> int:
+    args = parse()
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here] + [here]
+    cpu = torch.device(args.device).type == "cpu"
+    dtype = args.dtype or ("float32" if cpu else "bfloat16")
+    try:
+        place = args.model or random_model.folder(args.random, args.root)
+        model = folder.open_model(place, args.device, dtype)
+        folder.open_tokenizer(place, model.config.vocab_size)
+        names = args.only.split(",") if args.only else list(CASES)
+        print(f"{place}, {type(model).__name__}, {dtype}, {args.device}, torch {torch.__version__}", flush=True)
+        single = alone.Alone(model, args.prompt + args.answer + 8)
+        drawn = draw(model, args, single)
+        results = [case(model, args, name, drawn, single) for name in names]
+    except ModelError as error:
+        print(f"check: {error}", file=sys.stderr)
+        return 1
+    print(f"check: {sum(results)} passed, {len(results) - sum(results)} failed")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

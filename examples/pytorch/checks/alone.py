@@ -1,0 +1,84 @@
+"""Every request by itself: what a schedule's answers are compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from model.limits import Limits
+from model.runner import Runner
+from model.step import Step
+
+
+def generate(model, request) -> None:
+    """By transformers' own generate: the greedy answer, and its logits."""
+    ids = torch.tensor([request.prompt], device=model.device)
+    with torch.inference_mode():
+        found = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=request.max_tokens,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+    request.answer = found.sequences[0, len(request.prompt) :].tolist()
+    request.alone = torch.stack(found.logits)[:, 0].float()
+
+
+def forward(model, request, answer):
+    """By transformers' own forward over prompt and answer at once: logits [answer, vocabulary]."""
+    ids = torch.tensor([request.prompt + answer[:-1]], device=model.device)
+    with torch.inference_mode():
+        return model(ids).logits[0, len(request.prompt) - 1 :].float()
+
+
+class Alone:
+    """The model with one request at a time: its prompt in one step, then a token a step."""
+
+    def __init__(self, model, longest: int) -> None:
+        size = 16
+        blocks = -(-longest // size)
+        limits = Limits(
+            max_num_seqs=1,
+            max_num_batched_tokens=longest,
+            num_slots=(2,),
+            max_requests=1,
+            kv_blocks=blocks,
+            kv_block_size=size,
+            max_kv_blocks=blocks,
+        )
+        self.runner = Runner(model, limits, keep_logits=True)
+        self.table = np.stack([np.zeros(blocks), np.arange(blocks), np.arange(blocks)], 1).astype(np.int32)
+
+    def _step(self, request, tokens, length: int, decode: bool):
+        one = np.ones(1, np.int32)
+        return Step(
+            query_len=one * len(tokens),
+            seq_len=one * length,
+            drafts=-one,
+            accepted_tokens=one,
+            samples=one,
+            prompt_done=one * decode,
+            table_row=one * 0,
+            slots=one.reshape(1, 1, 1),
+            read_slots=one.reshape(1, 1) * decode,
+            tokens=np.array(tokens, np.int32),
+            temperature=np.array([request.temperature], np.float32),
+            top_p=np.array([request.top_p], np.float32),
+            seed=np.array([request.seed], np.uint64),
+            request=one.astype(np.int64),
+            table_changes=self.table,
+        )
+
+    def run(self, request, forced=None) -> None:
+        """The answer and its logits, with `forced` in place of the tokens that are chosen."""
+        text, answer, logits = list(request.prompt), [], []
+        for k in range(request.max_tokens if forced is None else len(forced)):
+            step = self._step(request, text if k == 0 else text[-1:], len(text), k > 0)
+            said = int(self.runner.step(step).tokens[0])
+            answer.append(said)
+            logits.append(self.runner.logits[0])
+            text.append(said if forced is None else forced[k])
+        request.answer, request.alone = answer, torch.stack(logits)
