@@ -53,7 +53,7 @@ class Broken:
         self.how, self.late = how, None
 
     def step(self, step):
-        if self.how == "read":
+        if self.how == "read":  # a kernel that reads where it writes
             step.read_slots = (step.read_slots > 0) * step.slots[:, :, 0]
         elif self.how == "shift":
             step.accepted_tokens = step.accepted_tokens * 0 + 1
@@ -99,7 +99,7 @@ def compared(model, drawn, single):
         theirs, own = Found(1e-4, relative=False), Found(1e-4, relative=False)
         for request in drawn:
             (own if request.temperature > 0 else theirs).request(request, forced=False)
-        return [("transformers", theirs), ("alone, sampled", own)]
+        return [(name, found) for name, found in (("transformers", theirs), ("alone, sampled", own)) if found.tokens]
     own, theirs = Found(2e-2, relative=True), Found(4e-2, relative=True)
     for request in drawn:
         said = [request.said[place] for place in sorted(request.said)]

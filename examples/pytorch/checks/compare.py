@@ -13,7 +13,7 @@ class Found:
     relative: bool  # errors are shares of the largest logit
     tokens: int = 0
     wrong: int = 0  # tokens that are not those of the request alone
-    close: int = 0  # tokens whose choice hung on less than the tolerance
+    close: int = 0  # tokens whose choice hung on less than the tolerance, or that bfloat16 drew otherwise
     off: int = 0  # tokens whose logits are further off than the tolerance
     worst: float = 0.0
 
@@ -43,13 +43,13 @@ class Found:
                 self.worst = error
             if not error <= self.tolerance:
                 self.off += 1
-            if said != token:
-                margin = (logits[token] - logits[said]).item() / scale
-                if request.temperature == 0 and margin <= 2 * self.tolerance:
-                    self.close += 1
-                else:
-                    self.wrong += 1
-                if not forced:
+            if said == token:
+                continue
+            margin = (logits[token] - logits[said]).item() / scale
+            close = margin <= 2 * self.tolerance if request.temperature == 0 else forced
+            self.close, self.wrong = self.close + close, self.wrong + (not close)
+            if not forced:
+                if not close:  # and so is all that follows from it
                     rest = sum(first + j in request.said for j in range(k + 1, len(request.answer)))
-                    self.tokens, self.wrong = self.tokens + rest * (self.wrong > 0), self.wrong + rest * (self.wrong > 0)
-                    break
+                    self.tokens, self.wrong = self.tokens + rest, self.wrong + rest
+                break

@@ -1,8 +1,8 @@
 """Models of random weights, for machines without a checkpoint: drawn from a seed once, and kept as a folder
 that transformers reads like any other.
 
-"tiny" is a Qwen3-Next of four layers with experts, for checks on a CPU; "0.6b" has the shape of a dense
-Qwen3.5 of that size."""
+"tiny" is a Qwen3-Next of four layers with experts, for checks on a CPU; "small" has heads of the size that GPU
+kernels are made for; "0.6b" has the shape of a dense Qwen3.5."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ NEXT = {
     "vocab_size": 320,
     "max_position_embeddings": 4096,
 }
+SMALL = {
+    **NEXT,
+    "num_hidden_layers": 8,
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_attention_heads": 4,
+    "head_dim": 128,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+    "num_experts": 8,
+    "moe_intermediate_size": 256,
+    "shared_expert_intermediate_size": 256,
+    "vocab_size": 4096,
+}
 DENSE = {
     "model_type": "qwen3_5_text",
     "num_hidden_layers": 24,
@@ -52,7 +66,7 @@ DENSE = {
     "tie_word_embeddings": True,
 }
 # Spread of the weights: wide enough that a token's logits depend on all tokens before it.
-SIZES = {"tiny": (NEXT, 0.15, "float32"), "0.6b": (DENSE, 0.03, "bfloat16")}
+SIZES = {"tiny": (NEXT, 0.15, "float32"), "small": (SMALL, 0.05, "bfloat16"), "0.6b": (DENSE, 0.03, "bfloat16")}
 
 
 def _config(shape, spread: float):
