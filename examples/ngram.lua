@@ -2,7 +2,7 @@
 -- drafter is told each token once, and answers in constant time, however long the text is.
 --   local drafter = ngram.new()
 --   for n = 1, #tokens do drafter:push(tokens[n]) end
---   local drafts = drafter:propose(3)
+--   local drafts = drafter:drafts(3)
 local Drafter = {}
 Drafter.__index = Drafter
 
@@ -41,7 +41,7 @@ end
 --- What may come next.
 ---@param most integer drafts at most
 ---@return table drafts a new list, empty where the text has nothing alike
-function Drafter:propose(most)
+function Drafter:drafts(most)
   local tokens, drafts = self.tokens, {}
   if not self.found then return drafts end
   for k = 1, math.min(most, #tokens - self.found) do drafts[k] = tokens[self.found + k] end

@@ -68,7 +68,7 @@ local function draft(request, most)
   if math.random() < 0.3 or not request.answer[known + 1] then
     local drafter = ngram.new()
     for _, token in ipairs(request.tokens) do drafter:push(token) end
-    return drafter:propose(math.random(0, most))
+    return drafter:drafts(math.random(0, most))
   end
   local drafts = {}
   for k = 1, math.random(0, most) do

@@ -1,4 +1,4 @@
--- Drafts by looking up: what a drafter proposes is what followed the same tokens the last time.
+-- Drafts by looking up: what a drafter says is what followed the same tokens the last time.
 local ngram = require "examples.ngram"
 local serving = require "examples.serving"
 
@@ -25,13 +25,13 @@ local function told(tokens, longest, shortest)
 end
 
 describe("ngram", function()
-  it("proposes what followed the longest text that is alike", function()
-    assert.are.same({ 4, 5 }, told({ 1, 2, 3, 4, 5, 9, 2, 7, 1, 2, 3 }):propose(2))
-    assert.are.same({ 9, 2, 7 }, told({ 5, 9, 2, 7, 5 }):propose(3))
-    assert.are.same({}, told({ 1, 2, 3 }):propose(3))
-    assert.are.same({}, told({}):propose(3))
-    assert.are.same({}, told({ 1, 2, 1 }):propose(0))
-    assert.are.same({}, told({ 1, 2, 9, 2 }, 3, 2):propose(3))
+  it("says what followed the longest text that is alike", function()
+    assert.are.same({ 4, 5 }, told({ 1, 2, 3, 4, 5, 9, 2, 7, 1, 2, 3 }):drafts(2))
+    assert.are.same({ 9, 2, 7 }, told({ 5, 9, 2, 7, 5 }):drafts(3))
+    assert.are.same({}, told({ 1, 2, 3 }):drafts(3))
+    assert.are.same({}, told({}):drafts(3))
+    assert.are.same({}, told({ 1, 2, 1 }):drafts(0))
+    assert.are.same({}, told({ 1, 2, 9, 2 }, 3, 2):drafts(3))
   end)
 
   it("says at each token what a search through the text finds", function()
@@ -41,7 +41,7 @@ describe("ngram", function()
       for n = 1, 300 do
         tokens[n] = math.random(alphabet) * 50000
         drafter:push(tokens[n])
-        assert.are.same(slow(tokens, longest, shortest, 4), drafter:propose(4))
+        assert.are.same(slow(tokens, longest, shortest, 4), drafter:drafts(4))
       end
     end
   end)
@@ -53,6 +53,6 @@ describe("ngram", function()
 
   it("agrees with the server example where both look for two tokens, then one", function()
     local tokens = { 7, 8, 9, 1, 8, 9 }
-    assert.are.same(serving.look_up(tokens, 3), told(tokens, 2):propose(3))
+    assert.are.same(serving.look_up(tokens, 3), told(tokens, 2):drafts(3))
   end)
 end)
