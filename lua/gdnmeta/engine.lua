@@ -19,6 +19,7 @@ local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
 local old_names = require "gdnmeta.native.old_names"
 local complete_step = require "gdnmeta.engine.complete_step"
+local show_cache = require "gdnmeta.engine.show_cache"
 local watch = require "gdnmeta.engine.stopwatch"
 
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
@@ -35,10 +36,11 @@ local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), t
 ---@field mixed_capture_sizes table[] buckets, { rows, tokens } each, ascending; empty where steps are none
 ---@field max_kv_blocks integer columns of step.kv_table; 0 without kv_blocks
 ---@field recording gdnmeta.Recording|boolean false: none
+---@field cache gdnmeta.StateCache|boolean false: none, as without hash_block_size
 local Engine = methods.Engine
 local PUBLIC = { builder = true, num_spec = true, step_number = true, stats = true, policy = true,
                  policy_name = true, policy_enabled = true, async = true, mixed_capture_sizes = true,
-                 recording = true, max_kv_blocks = true }
+                 recording = true, max_kv_blocks = true, cache = true }
 methods.strict("Engine", Engine, nil, {
   policy_disabled = { "policy_enabled", function(self) return not self.policy_enabled end },
 }, PUBLIC)
@@ -228,6 +230,7 @@ local function engine(options)
   local self, message, code = construct.state(parsed)
   if not self then return nil, message, code end
   local made = setmetatable({ private = setmetatable(self, private) }, Engine)
+  if self.prefix then self.cache = show_cache.new(made, parsed.hash_block_size) end
   local ok
   ok, message, code = made:set_policy(parsed.policy)
   if not ok then

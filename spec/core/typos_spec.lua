@@ -19,6 +19,7 @@ local function objects()
     recording = { "Recording", recording }, reader = { "Reader", assert(gdn.record.open(path)) },
     layer = { "Layer", gdn.reference.layer { num_slots = 2, draw = math.random } },
     metrics = { "Metrics", gdn.metrics(engine) },
+    cache = { "StateCache", serve.caching_engine().cache },
   }, engine
 end
 
@@ -30,6 +31,7 @@ local METHODS = {
   batch = { "push", "add", "pad", "index", "clear", "close" },
   metadata = { "group" }, tensor = { "totable", "at", "dlpack" }, recording = { "close" },
   reader = { "next", "close" }, layer = { "forward", "sequence", "extend" }, metrics = { "text", "close" },
+  cache = { "stats", "health", "nodes" },
 }
 
 -- In the annotations of the class.

@@ -7,7 +7,7 @@ local CLASSES = {
   Builder = { "builder", "builder/state_tables", "builder/device_inputs", "builder/verify" },
   Batch = { "batch" }, Metadata = { "metadata" }, Tensor = { "tensor" },
   Engine = { "engine", "engine/control", "engine/idle_step" }, Step = { "engine/step" },
-  Policy = { "policy" },
+  Policy = { "policy" }, StateCache = { "engine/show_cache" },
   Metrics = { "metrics" }, Recording = { "record" }, Reader = { "record/reader" }, Layer = { "reference" },
 }
 
@@ -98,8 +98,8 @@ describe("Annotations", function()
   setup(function()
     path = os.tmpname()
     builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64,
-                                   num_slots = 9 })
-    engine = assert(gdn.engine { builder = builder, max_model_len = 64 })
+                                   num_slots = 9, max_blocks_per_row = 2 })
+    engine = assert(gdn.engine { builder = builder, max_model_len = 64, hash_block_size = 4 })
     recording = assert(engine:record(path))
     assert(engine:submit { id = "a", prompt_tokens = 9, max_tokens = 2 })
     step = assert(engine:step(0))
@@ -123,6 +123,7 @@ describe("Annotations", function()
     check("Tensor", meta.non_spec_query_start_loc)
     check("Engine", engine)
     check("Step", step)
+    check("StateCache", engine.cache)
     check("Policy", engine.policy)
     check("Metrics", assert(gdn.metrics(engine)))
     check("Recording", recording)

@@ -19,6 +19,7 @@ local WANTED = {
   gap_ms = "a number in 0 .. inf", ttft_ms = "a number in 0 .. inf", tpot_ms = "a number in 0 .. inf",
   aging = "a number in 0 .. inf",
   max_num_seqs = "an integer in 1 .. 65536", max_num_batched_tokens = "an integer in 1 .. " .. MOST,
+  cache_slots = "an integer in 0 .. 4194304",
   max_model_len = "an integer in 1 .. " .. MOST, kv_tokens = "a number in 0 .. 1099511627776",
   kv_headroom = "an integer in 0 .. " .. MOST, preempt_limit = "an integer in 0 .. " .. MOST,
   long_prefill_token_threshold = "an integer in 0 .. " .. MOST, num_slots = "an integer in 2 .. " .. MOST,
@@ -35,7 +36,8 @@ local WANTED = {
 }
 
 local DEFAULTS = {
-  policy = "fcfs", trusted = false, seed = 1, preset = "h100-qwen3.6-27b-fp8", calibrated = false,
+  policy = "fcfs", cache_slots = 64,
+  trusted = false, seed = 1, preset = "h100-qwen3.6-27b-fp8", calibrated = false,
   known_lengths = false,
   closed_loop = false, ttft_ms = 2000, tpot_ms = 100, async = false, max_num_batched_tokens = 8192,
   long_prefill_token_threshold = 0, chunked_prefill = true, num_groups = 3, mamba_cache_mode = "none",
@@ -117,7 +119,8 @@ describe("Options of the simulator #lua", function()
     local found = {}
     for name, entry in pairs(scenario.OPTIONS) do
       found[name] = entry[1]
-      assert.is_true(WANTED[name] ~= nil or name == "policy" or name == "acceptance", name)
+      assert.is_true(WANTED[name] ~= nil or name == "policy" or name == "cache"
+        or name == "acceptance", name)
     end
     assert.are.same(DEFAULTS, found)
   end)

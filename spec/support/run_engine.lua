@@ -19,6 +19,15 @@ function M.engine(policy, engine, builder)
   return assert(gdn.engine(e))
 end
 
+--- An engine with a state cache of blocks of 4 tokens.
+function M.caching_engine(engine, builder)
+  local e = { hash_block_size = 4, max_model_len = 200 }
+  for name, value in pairs(engine or {}) do e[name] = value end
+  local b = { max_blocks_per_row = 2, num_slots = 12 }
+  for name, value in pairs(builder or {}) do b[name] = value end
+  return M.engine("fcfs", e, b)
+end
+
 --- A request of 10 tokens that says 4, at time 0. fields: what replaces that.
 function M.request(id, fields)
   local r = { id = id, prompt_tokens = 10, max_tokens = 4, arrival = 0 }

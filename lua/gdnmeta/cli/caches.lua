@@ -1,117 +1,108 @@
--- gdnmeta simulate --cache: a workload whose prompts have identity, against caches, by state slots alone.
-local cost = require "gdnmeta.sim.cost"
+-- gdnmeta simulate --cache: which caches, with how many states, and what each run is called.
 local fail = require("gdnmeta.cli.values").fail
-local numbers = require "gdnmeta.sim.numbers"
-local output = require "gdnmeta.cli.output"
-local presets = require "gdnmeta.sim.presets"
+local prompt_ids = require "gdnmeta.sim.prompt_ids"
+local scenario = require "gdnmeta.sim.scenario"
+local foreign_text = require "gdnmeta.native.foreign_text"
 local values = require "gdnmeta.cli.values"
 
 local M = {}
 
-local WINDOWS = 4
+local NONE = "none" -- without a cache: what the others are compared with
+local SLOTS, ALONE = "64", "64,256,1024,4096" -- defaults: of the engine, and by state slots alone
+local SESSIONS, RATE = 400, 0.5 -- of the workload where none is given: one that an H100 can serve
 
 --- Declare the options.
 function M.describe(parser)
-  parser:option("--cache", "Replay against a prefix cache instead, by state slots alone: a shipped one, or "
-    .. "path of a file; repeat for several (none)."):count "*":argname "CACHE"
-  parser:option("--cache-slots", "Numbers of states that it keeps (64,256,1024,4096)."):argname "N,..."
+  parser:option("--cache", "State cache: a shipped one, the path of a file, or none; repeat for several. A "
+    .. "run without a cache comes first (no cache)."):count "*":argname "CACHE"
+  parser:option("--cache-slots", "States that a cache may keep beyond the slots of running requests; several "
+    .. "numbers are several runs (64; 64,256,1024,4096 with --slots-only)."):argname "N,..."
+  parser:flag("--slots-only", "Replay caches without an engine, by state slots alone: attention is kept "
+    .. "elsewhere, requests follow each other.")
 end
 
-local function slot_counts(text)
-  local list = {}
-  for part in text:gmatch "[^,%s]+" do
-    local n = values.decimal(part)
-    if not n or n < 1 or n > 2^22 or n % 1 ~= 0 then return nil, "integers in 1 .. 4194304" end
-    list[#list + 1] = n
-  end
-  return #list > 0 and list or nil, "integers in 1 .. 4194304"
-end
-
--- Milliseconds until the first token of a prompt alone, on average.
-local function first_token(model, requests, cached)
-  local sum = 0
-  for i, r in ipairs(requests) do
-    local hit = cached and cached[i] or 0
-    local n = r.prompt - hit
-    sum = sum + model:ms(n, n, 1, 0, n * hit + n * n / 2, 0, false, 0)
-  end
-  return sum / #requests
-end
-
-local COLUMNS = { "cache", "slots", "hit %", "by quarter", "prompts", "states", "never read", "GiB",
-                  "first ms" }
-
-local function row(run, model, requests)
-  local quarters = {}
-  for i, window in ipairs(run.over_time) do quarters[i] = ("%.0f"):format(100 * window.hit) end
-  return { run.cache, numbers.count(run.slots), ("%.2f"):format(100 * run.hit), table.concat(quarters, " "),
-           ("%.1f %%"):format(100 * run.hit_requests), numbers.count(run.made),
-           ("%.1f %%"):format(100 * run.unused / math.max(1, run.made)),
-           ("%.1f"):format(run.bytes / 2^30),
-           numbers.number(first_token(model, requests, run.cached)) }
-end
-
-local function aligned(rows)
-  local widths, lines = {}, {}
-  for _, cells in ipairs(rows) do
-    for k, cell in ipairs(cells) do widths[k] = math.max(widths[k] or 0, #cell) end
-  end
-  for i, cells in ipairs(rows) do
-    local parts = {}
-    for k, cell in ipairs(cells) do
-      local pad = (" "):rep(widths[k] - #cell)
-      parts[k] = k == 1 and cell .. pad or pad .. cell
+-- Numbers of states, each once.
+local function slot_counts(least)
+  return function(text)
+    local list, wanted = {}, ("integers in %d .. 4194304"):format(least)
+    for part in (text .. ","):gmatch "([^,]*)," do
+      local n = values.decimal(part:match "^%s*(.-)%s*$")
+      if not n or n < least or n > 2^22 or n % 1 ~= 0 then return nil, wanted end
+      for _, other in ipairs(list) do
+        if other == n then return nil, wanted .. ", each once" end
+      end
+      list[#list + 1] = n
     end
-    lines[i] = (table.concat(parts, "  "):gsub("%s+$", ""))
+    return list, wanted
   end
-  return table.concat(lines, "\n")
 end
 
-local STATE_BYTES = 147 * 2^20 -- of the default preset
+-- Caches on the command line, each loaded once: none is run before the last one is known to be fit. And what
+-- each is called: by its name, or where several have that one, by its path.
+local function load(args)
+  local list, count = {}, {}
+  for _, what in ipairs(args.cache) do
+    values.read("--cache", what, values.text "a name or a path")
+    local name = NONE
+    if what ~= NONE then
+      local cache, message = require("gdnmeta").cache(what, { trusted = args.trusted })
+      if not cache then fail("%s", message) end
+      name = cache.name
+    end
+    for _, other in ipairs(list) do
+      if other.what == what then fail("--cache %s stands there twice, want it once", what) end
+    end
+    list[#list + 1], count[name] = { what = what, name = name }, (count[name] or 0) + 1
+  end
+  for _, entry in ipairs(list) do
+    entry.label = count[entry.name] == 1 and entry.name or foreign_text.clean(entry.what, 200)
+  end
+  return list
+end
 
---- The table of a workload against caches.
+-- Without a workload: sessions that are made up.
+local function workload(base, alone)
+  if base.requests or base.trace or base.workload then return end
+  base.workload = { kind = "conversation", sessions = not alone and SESSIONS or nil }
+  if not alone then base.rate = base.rate or RATE end
+end
+
+--- The runs that the command line asks for.
 ---@param args table parsed
----@param base table options of sim.run, with requests where a trace was given
----@return string
-function M.text(args, base)
-  local slots = values.read("--cache-slots", args.cache_slots or "64,256,1024,4096", slot_counts)
-  local caches = {}
-  for i, what in ipairs(args.cache) do
-    local cache, message = require("gdnmeta").cache(what, { trusted = args.trusted })
-    if not cache then fail("%s", message) end
-    caches[i] = what
+---@param base table options of sim.run; gets a workload where there is none
+---@return table cells { cache (of sim.run, or nil), cache_slots, name (of the cache), label }
+function M.cells(args, base)
+  if args.cache_slots and args.slots and not args.slots_only then
+    fail "--slots and --cache-slots exclude each other"
   end
-  local sim = require "gdnmeta.sim"
-  local requests = base.requests
-  if not requests then requests = sim.dialogues.generate { seed = base.seed, sessions = base.sessions } end
-  if not requests.block_size then
-    fail("--cache: %s has no hash_ids, which say what prompts share", requests.name)
-  end
-  local preset = assert(presets.get(base.preset or presets.DEFAULT))
-  local model = cost.new(base.cost or preset.coefficients)
-  local rows = { COLUMNS }
-  for _, what in ipairs(caches) do
-    for _, n in ipairs(slots) do
-      local cache = assert(require("gdnmeta").cache(what, { trusted = args.trusted }))
-      local ok, run = pcall(sim.lab.replay, requests, cache, { slots = n, windows = WINDOWS,
-        state_bytes = STATE_BYTES })
-      if not ok then fail("cache %s: %s", cache.name, tostring(run)) end
-      rows[#rows + 1] = row(run, model, requests)
+  local caches = load(args)
+  local text = args.cache_slots or (args.slots_only and ALONE or SLOTS)
+  local slots = values.read("--cache-slots", text, slot_counts(args.slots_only and 1 or 0))
+  workload(base, args.slots_only)
+  local cells, none = {}, false
+  for _, cache in ipairs(caches) do
+    if cache.what == NONE then
+      cells[#cells + 1], none = { label = "no cache" }, true
+    else
+      for _, n in ipairs(args.slots and { false } or slots) do
+        local label = #slots > 1 and ("%s %d"):format(cache.label, n) or cache.label
+        cells[#cells + 1] = { cache = cache.what, cache_slots = n or nil, name = cache.label,
+                              label = label }
+      end
     end
   end
-  return ("%s requests of %s, blocks of %d tokens; at most %.2f %% of prompt tokens can be hits\n"
-    .. "first ms: to the first token of a prompt alone, on average; %s without a cache\n\n%s"):format(
-    numbers.count(#requests), requests.name, requests.block_size, 100 * sim.lab.ceiling(requests),
-    numbers.number(first_token(model, requests)), aligned(rows))
+  if not none then table.insert(cells, 1, { label = "no cache" }) end
+  return cells
 end
 
---- Run it.
-function M.run(args, base)
-  for _, name in ipairs { "report", "json", "csv" } do
-    if args[name] then fail("--%s and --cache exclude each other", name) end
-  end
-  output.say(M.text(args, base))
-  return 0
+--- Before hours of work: refuse a workload without identity, in which every cache would find nothing.
+---@param base table options of sim.run
+function M.check_identity(base)
+  local requests, message = require("gdnmeta.sim").load.requests(scenario.options(base))
+  if not requests then fail("%s", message) end
+  local identity
+  identity, message = prompt_ids.of(requests, scenario.options(base))
+  if not identity then fail("%s", message) end
 end
 
 return M

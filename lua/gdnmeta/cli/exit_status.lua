@@ -16,14 +16,23 @@ local function problem(run)
     (f.message:gsub("%c", " ")))
 end
 
+-- The same of a cache.
+local function cache_problem(run)
+  local f = run.cache and run.cache.failure
+  if not f or not (f.switched_off or f.never) then return nil end
+  local how = f.switched_off and " and was switched off" or (" whenever it was asked (%s)"):format(f.never)
+  return ("cache of %s failed%s, the built-in one went on: step %d, %s: %s"):format(run.policy, how, f.step,
+    f.hook, (f.message:gsub("%c", " ")))
+end
+
 --- A line on stderr for each such run.
 ---@param runs table
 ---@return integer|nil status 1 where there is one
 function M.status(runs)
   local status
   for _, run in ipairs(runs) do
-    local line = problem(run)
-    if line then
+    local lines = { problem(run), cache_problem(run) }
+    for _, line in pairs(lines) do
       io.stderr:write("gdnmeta: ", foreign_text.lines(line, 2000), "\n")
       status = 1
     end

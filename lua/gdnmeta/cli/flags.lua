@@ -31,9 +31,18 @@ local function acceptance(spec)
   return { recorded = lists }
 end
 
+-- `agents,sessions=100` is of a kind whose prompts have identity; without a name: lengths alone.
+local KINDS = "agents, conversation, synthetic, or name=number,name=number"
+
 local function workload(spec)
-  local given, wanted = pairs_of(spec)
-  local problem = given and require("gdnmeta.sim.workload").problem(given)
+  local first, rest = (spec .. ","):match "^%s*([^,]-)%s*,(.*)$"
+  local kind = not first:find "=" and first ~= "" and first or nil
+  if kind and not require("gdnmeta.sim.dialogues").KINDS[kind] then return nil, KINDS end
+  local given, wanted = {}, nil
+  if not kind or rest ~= "" then given, wanted = pairs_of(kind and rest:gsub(",$", "") or spec) end
+  if given and given.kind == nil then given.kind = kind end
+  local part = given and given.kind ~= nil and "dialogues" or "workload"
+  local problem = given and require("gdnmeta.sim." .. part).problem(given)
   if problem then fail("--workload: %s", problem) end
   return given, wanted
 end
@@ -45,7 +54,8 @@ M.list = {
   { "--trace", "FILE", "trace", file,
     "Recorded workload: compact CSV, Azure, BurstGPT, Mooncake, Bailian (none)." },
   { "--workload", "SPEC", "workload", workload,
-    "Generated workload: name=number pairs of requests, rate, prompt_median, prompt_sigma, prompt_max, "
+    "Generated workload: made-up sessions of kind agents, conversation or synthetic, and pairs of sessions, "
+      .. "block_size; or name=number pairs of requests, rate, prompt_median, prompt_sigma, prompt_max, "
       .. "output_median, output_sigma, output_max (requests=2000,rate=5.5)." },
   { "--limit", "N", "limit", integer(1, COUNT),
     "Only the first N requests; no more of a trace is read (all)." },
@@ -73,6 +83,7 @@ M.list = {
   { "--gap-ms", "MS", "gap_ms", number(0, 1e9), "Target: longest gap between tokens (10 times --tpot-ms)." },
   { "--kv-tokens", "N", "kv_tokens", integer(0, 2^40),
     "Attention cache in tokens, at least one block; 0: unlimited (the preset's)." },
+  { "--kv-unlimited", nil, "kv_unlimited", nil, "The same as --kv-tokens 0: state slots alone are scarce." },
   { "--kv-headroom", "N", "kv_headroom", integer(0, COUNT),
     "Tokens of each running answer that admissions reserve attention cache for (512)." },
   { "--preempt-limit", "N", "preempt_limit", integer(0, COUNT),
@@ -146,11 +157,14 @@ function M.build(args, say)
     fail("--think = %s, want --closed-loop or --sessions with it", args.think)
   end
   if options.trace and options.workload then fail "--trace and --workload exclude each other" end
-  for _, name in ipairs { "time_unit", "closed_loop" } do
-    if options[name] and not options.trace then
-      fail("--%s wants --trace with it", (name:gsub("_", "-")))
-    end
+  if options.kv_unlimited and options.kv_tokens then
+    fail "--kv-tokens and --kv-unlimited exclude each other"
   end
+  if options.kv_unlimited then options.kv_tokens = 0 end
+  options.kv_unlimited = nil
+  if options.time_unit and not options.trace then fail "--time-unit wants --trace with it" end
+  local has_sessions = options.trace or (options.workload or {}).kind or #(args.cache or {}) > 0
+  if options.closed_loop and not has_sessions then fail "--closed-loop wants --trace with it" end
   if not options.trace and not options.users then options.users = 8 end
   return options
 end

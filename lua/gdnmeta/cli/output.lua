@@ -101,11 +101,16 @@ local function cell(value)
   return text:find '[,"\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
 end
 
+--- A value as it stands in a line of a CSV.
+M.cell = cell
+
 -- One line per request and run; values that a request never reached are empty. Notes on how the workload was
 -- read follow as comments.
 local function csv(runs)
+  local cached = false
+  for _, run in ipairs(runs) do cached = cached or run.cache ~= nil end
   local lines = { "policy,request,user,arrival_s,prompt_tokens,output_tokens,queue_ms,ttft_ms,e2e_ms,class,"
-    .. "priority,session" }
+    .. "priority,session" .. (cached and ",cached_tokens" or "") }
   local function ms(value) return value and ("%.6f"):format(value) or "" end
   for _, run in ipairs(runs) do
     local per = run.per_request
@@ -113,6 +118,7 @@ local function csv(runs)
       lines[#lines + 1] = ("%s,%d,%s,%.6f,%d,%d,%s,%s,%s,%s,%s,%s"):format(cell(run.policy), i, cell(r.user),
         per.arrival[i], r.prompt, r.output, ms(per.queue[i]), ms(per.ttft[i]), ms(per.e2e[i]), cell(r.class),
         cell(r.priority), cell(r.session))
+        .. (cached and "," .. (per.cached and per.cached[i] or "") or "")
     end
   end
   for _, notice in ipairs(runs[1].setup.notices or {}) do lines[#lines + 1] = "# " .. notice end

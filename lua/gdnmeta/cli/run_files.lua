@@ -32,6 +32,24 @@ function M.text(command, runs)
     table.concat(list, ",\n"))
 end
 
+--- Replays by state slots alone as JSON, without what they know of single requests.
+---@param command string
+---@param runs table of lab.replay
+---@param facts table what was replayed
+---@return string
+function M.replays(command, runs, facts)
+  local encode, list = json().encode, {}
+  for i, run in ipairs(runs) do
+    local copy = {}
+    for name, value in pairs(run) do
+      if name ~= "cached" then copy[name] = value end
+    end
+    list[i] = encode(copy)
+  end
+  return ('{"gdnmeta":%d,"command":%s,"facts":%s,"replays":[\n%s\n]}\n'):format(FORMAT, encode(command),
+    encode(facts), table.concat(list, ",\n"))
+end
+
 -- What tables and pages read of a run. "?" and maybe: it may be missing.
 local NUMBER, MAYBE, TEXT = "a number", "a number?", "a string"
 local SUMMARY = { p50 = MAYBE, p90 = MAYBE, p99 = MAYBE, max = MAYBE } -- of nothing: all missing
@@ -59,10 +77,16 @@ local SHAPE = {
   fairness = { backlogged_users = NUMBER, max_gap = NUMBER, jain = MAYBE, least = MAYBE,
                longest_without = MAYBE },
   conservation = { scheduled = NUMBER, once = NUMBER, again = NUMBER, drafts = NUMBER, wasted = NUMBER,
-                   outputs = NUMBER, unfinished = MAYBE },
+                   outputs = NUMBER, unfinished = MAYBE, cached = MAYBE },
   curves = { ttft = "a list of points", itl = "a list of points" },
   failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT, never = TEXT .. "?" },
-  classes = { maybe = true, each = CLASS }, timeline = { maybe = true, each = { waiting = MAYBE } },
+  classes = { maybe = true, each = CLASS },
+  timeline = { maybe = true, each = { waiting = MAYBE, asked = MAYBE, hit = MAYBE } },
+  cache = { maybe = true, name = TEXT, slots = NUMBER, block_size = NUMBER, prompt_tokens = NUMBER,
+            hit_tokens = NUMBER, hit = NUMBER, ceiling = NUMBER, hit_requests = NUMBER,
+            resumed_tokens = NUMBER, states_made = NUMBER, states_unread = NUMBER,
+            states_evicted = NUMBER, most_states = NUMBER, most_bytes = MAYBE, without_identity = MAYBE,
+            failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT, never = TEXT .. "?" } },
   speculation = { maybe = true, drafts = NUMBER, tokens = NUMBER, accepted = NUMBER },
 }
 

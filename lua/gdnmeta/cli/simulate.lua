@@ -1,6 +1,7 @@
 -- gdnmeta simulate: one workload under one or several policies.
 local caches = require "gdnmeta.cli.caches"
 local fail = require("gdnmeta.cli.values").fail
+local lab = require "gdnmeta.cli.lab"
 local numbers = require "gdnmeta.sim.numbers"
 local flags = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
@@ -17,7 +18,9 @@ examples:
   gdnmeta simulate --policy priority --classes 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' --rate 9
   gdnmeta simulate --trace mooncake.jsonl --limit 5000 --closed-loop
   gdnmeta simulate --sessions 40 --think 5 --rate 1
-  gdnmeta simulate --trace mooncake.jsonl --cache gdsf --cache mine.lua --cache-slots 256
+  gdnmeta simulate --trace mooncake.jsonl --cache gdsf --cache mine.lua --report caches.html
+  gdnmeta simulate --workload agents,sessions=50 --closed-loop --cache gdsf --cache-slots 16,64
+  gdnmeta simulate --trace mooncake.jsonl --cache gdsf --slots-only --cache-slots 64,256,1024
   gdnmeta simulate --drafts 3 --accept 0.83,0.69,0.57 --json out.json
   gdnmeta simulate --calibrate steps.csv     columns tokens_padded,prefill_tokens,seqs,ctx_sum,ms]],
 }
@@ -34,40 +37,68 @@ function M.describe(parser)
   parser:flag("--quiet", "No progress.")
 end
 
---- Run the workload under each policy in turn.
+-- One run: of a policy, with a cell's cache.
+local function run_of(base, policy, cell, progress)
+  local o = { policy = policy, cache = cell.cache, cache_slots = cell.cache_slots,
+              progress = function(counters)
+                progress:show(cell.label or policy, counters.finished, counters.n, "requests")
+              end }
+  for name, value in pairs(base) do o[name] = value end
+  local run, message = require("gdnmeta.sim").run(o)
+  if not run then fail("%s", message) end
+  progress:say(("%s%s: %s requests in %s steps, %.1f s"):format(run.policy,
+    cell.label and ", " .. cell.label or "", numbers.count(run.requests), numbers.count(run.steps),
+    run.wall.seconds))
+  return run
+end
+
+-- What a column is called: by its policy, and by its cache.
+local function name_runs(policies, cells, runs)
+  local first = {}
+  for i in ipairs(policies) do first[i] = runs[(i - 1) * #cells + 1] end
+  local label = require("gdnmeta.report.sweep").labels(policies, first)
+  for i, policy in ipairs(policies) do
+    for k, cell in ipairs(cells) do
+      local run = runs[(i - 1) * #cells + k]
+      run.policy = not cell.label and label[policy] or #policies == 1 and cell.label
+        or ("%s, %s"):format(label[policy], cell.label)
+    end
+  end
+end
+
+local function base_of(args, progress)
+  local base = flags.build(args, function(line) progress:say(line) end)
+  base.rate = values.read("--rate", args.rate, values.number(1e-6, 1e6, "requests per second"))
+  return base
+end
+
+--- Run the workload under each policy in turn, and under each with every cache.
 ---@param args table parsed
 ---@return table runs
 function M.runs(args)
   local progress = terminal.progress(args.quiet)
-  local rate = values.read("--rate", args.rate, values.number(1e-6, 1e6, "requests per second"))
-  local base = flags.build(args, function(line) progress:say(line) end)
-  base.rate = rate
-  local policies, runs = flags.policies(args, true), {}
+  local base = base_of(args, progress)
+  local policies, cells, runs = flags.policies(args, true), { {} }, {}
+  if #args.cache > 0 then cells = caches.cells(args, base) end
   flags.read_trace(base, progress)
-  for i, policy in ipairs(policies) do
-    local o = { policy = policy, progress = function(counters)
-      progress:show(policy, counters.finished, counters.n, "requests")
-    end }
-    for name, value in pairs(base) do o[name] = value end
-    local run, message = require("gdnmeta.sim").run(o)
-    if not run then fail("%s", message) end
-    progress:say(("%s: %s requests in %s steps, %.1f s"):format(run.policy, numbers.count(run.requests),
-      numbers.count(run.steps), run.wall.seconds))
-    runs[i] = run
+  if #cells > 1 then caches.check_identity(base) end
+  for _, policy in ipairs(policies) do
+    for _, cell in ipairs(cells) do runs[#runs + 1] = run_of(base, policy, cell, progress) end
   end
   progress:clear()
-  local label = require("gdnmeta.report.sweep").labels(policies, runs)
-  for i, policy in ipairs(policies) do runs[i].policy = label[policy] end
+  name_runs(policies, cells, runs)
   return runs
 end
 
 function M.run(args)
   output.check(args)
-  if #args.cache > 0 then
+  if #args.cache == 0 then
+    for _, name in ipairs { "cache_slots", "slots_only" } do
+      if args[name] then fail("--%s wants --cache with it", (name:gsub("_", "-"))) end
+    end
+  elseif args.slots_only then
     local progress = terminal.progress(args.quiet)
-    local base = flags.build(args, function(line) progress:say(line) end)
-    flags.read_trace(base, progress)
-    return caches.run(args, base)
+    return lab.run(args, base_of(args, progress), progress)
   end
   local runs = M.runs(args)
   output.deliver(args, output.command(args.argv), runs, require("gdnmeta.report.pages").simulate)

@@ -39,6 +39,14 @@ function M.look(engine, method)
   return self
 end
 
+--- The same of a part of an engine, which a host holds.
+---@param level integer of the method's caller, as for error
+---@return table private of the engine
+function M.open(engine, level)
+  if engine.private.closed then error("gdnmeta.Engine: closed", level) end
+  return engine.private
+end
+
 --- For methods that do not need the builder: no callback is under way.
 ---@return table private of the engine
 function M.idle(engine, method)

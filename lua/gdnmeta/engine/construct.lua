@@ -157,7 +157,7 @@ end
 -- Fields that begin as false, for nil would be an unknown field of an engine, a mistake of the caller.
 local UNSET = {
   "oldest", "newest", "queue", "closed", "recording", "policy", "policy_source", "hooks", "observer",
-  "any_left", "prefix", "has_paused", "moves_aside",
+  "any_left", "prefix", "cache", "has_paused", "moves_aside",
   "is_hungry", -- a running request found no memory after the admissions
   "is_tight", -- a request was preempted for memory, and no token was emitted since
   "bare", -- nothing that it calls can yield, see change_rules.lua

@@ -197,4 +197,7 @@ function M.attainment(runs, share)
       gnuplot.colour(gnuplot.INK)))
 end
 
+-- Shared with other files of pictures.
+M.line, M.figure = line, figure
+
 return M

@@ -30,6 +30,10 @@ local function speculation(field)
   return function(run) return run.speculation and run.speculation[field] end
 end
 
+local function of_cache(field)
+  return function(run) return run.cache and run.cache[field] end
+end
+
 M.parts = {
   { "Latency",
     ms("time to first token, p50", "ttft", "p50"),
@@ -60,6 +64,23 @@ M.parts = {
       count, better = "low" },
     { "finished", "requests", function(run) return run.finished end, count },
     { "turned away", "requests", function(run) return run.rejected end, count, better = "low" },
+  },
+  { "State cache",
+    { "prompt tokens that it served", "%", of_cache "hit", percent, better = "high" },
+    { "  at most, by what prompts share", "%", of_cache "ceiling", percent },
+    { "prompts that began with a state", "%", of_cache "hit_requests", percent, better = "high" },
+    { "states made", "", of_cache "states_made", count },
+    { "  never read", "% of them", function(run)
+      local c = run.cache
+      return c and c.states_made > 0 and c.states_unread / c.states_made or nil
+    end, percent, better = "low" },
+    { "  evicted", "", of_cache "states_evicted", count },
+    { "  kept at once, most", "", of_cache "most_states", count },
+    { "  the same in memory", "GiB", function(run)
+      local bytes = run.cache and run.cache.most_bytes
+      return bytes and bytes / 2^30
+    end, number, better = "low" },
+    { "tokens read again after preemptions", "", of_cache "resumed_tokens", count },
   },
   { "Steps",
     { "steps", "", function(run) return run.steps end, count },

@@ -1,5 +1,6 @@
 -- The pages: which pictures stand on the report of a simulation and of a sweep.
 local identical_runs = require "gdnmeta.report.identical_runs"
+local cache_charts = require "gdnmeta.report.cache_charts"
 local charts = require "gdnmeta.report.charts"
 local max_rate = require "gdnmeta.report.max_rate"
 local html = require "gdnmeta.report.html"
@@ -38,6 +39,12 @@ local function footer()
     require("gdnmeta")._VERSION, jit.version)
 end
 
+local function has_cache(runs)
+  for _, run in ipairs(runs) do
+    if run.cache then return true end
+  end
+end
+
 --- The page of `gdnmeta simulate`.
 ---@param runs table
 ---@param command string that made them
@@ -47,6 +54,7 @@ function M.simulate(runs, command)
   local told = identical_runs.names(runs, names)
   g.add(charts.ttft(runs, told))
   g.add(charts.itl(runs, told))
+  if has_cache(runs) then g.add(cache_charts.hits(runs, told)) end
   local scale = charts.scale(runs)
   for i, run in ipairs(runs) do g.add(charts.tokens(run, told[i], scale)) end
   g.add(charts.slots(runs, told))

@@ -79,6 +79,16 @@ function M.warnings(runs)
       sentences[#sentences + 1] = ("%s failed: the built-in policy made %s steps; step %d, %s: %s"):format(
         run.policy, numbers.count(run.fallbacks), f.step, f.hook, f.message)
     end
+    local c = run.cache and run.cache.failure
+    if c then
+      local off = c.switched_off and " and was switched off" or ""
+      sentences[#sentences + 1] = ("%s: its cache failed%s, the built-in one went on; step %d, %s: %s")
+        :format(run.policy, off, c.step, c.hook, c.message)
+    end
+    if run.cache and (run.cache.without_identity or 0) > 0 then
+      sentences[#sentences + 1] = ("%s: %s of %s requests have no identity, and were computed whole"):format(
+        run.policy, numbers.count(run.cache.without_identity), numbers.count(run.requests))
+    end
     if run.rejection then
       sentences[#sentences + 1] = ("%s turned %s of %s requests away, the first was %s"):format(
         run.policy, numbers.count(run.rejected), numbers.count(run.requests), run.rejection)

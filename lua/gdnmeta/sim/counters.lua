@@ -20,20 +20,23 @@ Counters.__index = Counters
 local M = { STALL = STALL, KINDS = { "full", "piecewise", "eager" } }
 
 local CHANNELS = { "decode", "prefill", "padding", "waiting", "running", "slots" }
+local WITH_CACHE = { "decode", "prefill", "padding", "waiting", "running", "slots", "asked", "hit" }
 local SUMS = { "steps", "arrived", "finished", "rejected", "emitted", "prefill", "decode", "rows", "tokens",
                "padded", "preemptions", "slots", "most_rows", "most_tokens", "most_slots", "busy",
                "spec_rows", "drafts", "accepted" }
 
 ---@param n integer requests
 ---@param classes table|nil by_class.of: gaps are then counted by class as well
-function M.new(n, classes)
+---@param has_cache boolean|nil facts of steps then have `asked` and `hit`
+function M.new(n, classes, has_cache)
   local self = {
     n = n, arrival = doubles(n + 1), first = doubles(n + 1), last = doubles(n + 1), start = doubles(n + 1),
     got = integers(n + 1), done = integers(n + 1), waits = integers(n + 1), user = {},
     stall = doubles(n + 1), attained = integers(n + 1), -- longest gap; 1: met its targets
     queue = histogram.new(), ttft = histogram.new(), tpot = histogram.new(), e2e = histogram.new(),
     normalised = histogram.new(), itl = histogram.new(), itl_token = histogram.new(),
-    gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(), timeline = timeline.new(CHANNELS),
+    gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(),
+    timeline = timeline.new(has_cache and WITH_CACHE or CHANNELS),
     kinds = {}, met = 0, longest_wait = 0, starved = 0, stalled = 0,
     policy_us = histogram.new(), build_us = histogram.new(),
     classes = classes, class_gaps = integers(classes and #classes.names + 1 or 1), class_itl = {},
@@ -157,7 +160,8 @@ function Counters:speculate(drafts, accepted)
   self.accepted = self.accepted + accepted
 end
 
---- A step ran: facts has kind, rows, tokens, padded, prefill, decode, waiting, running, slots.
+--- A step ran: facts has kind, rows, tokens, padded, prefill, decode, waiting, running, slots; `asked` and
+--- `hit`: prompt tokens of requests that began in it, and those of them that were cached.
 function Counters:step(facts, now, duration)
   local kind, padding = self.kinds[facts.kind], facts.padded - facts.tokens
   kind.steps = kind.steps + 1
@@ -176,6 +180,9 @@ function Counters:step(facts, now, duration)
   sums.waiting[bin] = sums.waiting[bin] + facts.waiting
   sums.running[bin] = sums.running[bin] + facts.running
   sums.slots[bin] = sums.slots[bin] + facts.slots
+  if facts.asked then
+    sums.asked[bin], sums.hit[bin] = sums.asked[bin] + facts.asked, sums.hit[bin] + facts.hit
+  end
   self.fairness:observe()
 end
 

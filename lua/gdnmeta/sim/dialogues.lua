@@ -157,6 +157,11 @@ local function by_arrival(a, b)
   return a.order < b.order
 end
 
+--- What is wrong with options of M.generate.
+---@param opts table
+---@return string|nil message
+function M.problem(opts) return select(2, options.read(opts, SPEC)) end
+
 --- Requests { arrival, prompt, output, session, after, think, blocks } by arrival; the list has its
 --- block_size.
 ---@param opts? table kind ("conversation", "synthetic", "agents"), seed, sessions, block_size

@@ -1,10 +1,12 @@
 -- The lab of prefix caches: replays a trace against a cache's policy by state slots alone. The attention
 -- cache is held elsewhere and never forgets, one request follows the other, and no time passes in between:
 -- what is left is which states to make and which to keep.
+local contained = require "gdnmeta.sim.lab.contained"
 local domains = require "gdnmeta.native.domains"
 local nodes_of = require "gdnmeta.sim.lab.nodes"
 local options_of = require "gdnmeta.native.options"
 local positions = require "gdnmeta.engine.prefix.positions"
+local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local states_of = require "gdnmeta.sim.lab.states"
 local args = require "gdnmeta.native.args"
 
@@ -36,16 +38,9 @@ local function limit(r, size) return min(#r.blocks, floor((r.prompt - 1) / size)
 ---@return number share of all prompt tokens
 function M.ceiling(requests)
   check("ceiling", requests)
-  local seen, hits, total, size = {}, 0, 0, requests.block_size
-  for i = 1, #requests do
-    local r = requests[i]
-    local blocks = r.blocks or {}
-    local n = 0
-    while n < #blocks and seen[blocks[n + 1]] do n = n + 1 end
-    for k = n + 1, #blocks do seen[blocks[k]] = true end
-    hits, total = hits + size * (r.blocks and min(n, limit(r, size)) or 0), total + r.prompt
-  end
-  return hits / total
+  local ids = {}
+  for i = 1, #requests do ids[i] = requests[i].blocks or false end
+  return prompt_ids.ceiling(requests, ids, requests.block_size)
 end
 
 -- What hooks are told besides nodes.
@@ -82,7 +77,8 @@ function M.replay(requests, cache, opts)
   local size, total, hits, served = requests.block_size, 0, 0, 0
   local ctx = context(size, o.slots)
   local nodes = nodes_of.new(size, o)
-  local states = states_of.new(cache, ctx, o)
+  local hooks = contained.of(cache)
+  local states = states_of.new(hooks, ctx, o)
   local cached, over_time, per_window = {}, {}, max(1, math.ceil(#requests / o.windows))
   local in_window, of_window = 0, 0
   for i = 1, #requests do
@@ -97,7 +93,7 @@ function M.replay(requests, cache, opts)
       if node then states:read(node) end
       nodes_of.enter(path, known, ctx.now)
       ctx.from, ctx.to, ctx.blocks_end = hit, r.prompt, #path * size
-      publish(states, cache, { id = i, prompt = r.prompt, hit = hit, cached_tokens = hit, user = r.user,
+      publish(states, hooks, { id = i, prompt = r.prompt, hit = hit, cached_tokens = hit, user = r.user,
         session = r.session, class = r.class, junction = min(known, most) * size, prompt_end = #path * size,
         arrival = r.arrival }, path, ctx)
     end
@@ -105,7 +101,7 @@ function M.replay(requests, cache, opts)
     served = served + (hit > 0 and 1 or 0)
     in_window, of_window = in_window + hit, of_window + r.prompt
     if i % per_window == 0 or i == #requests then
-      over_time[#over_time + 1] = { at = r.arrival, hit = in_window / of_window }
+      over_time[#over_time + 1] = { at = r.arrival, hit = in_window / of_window, prompt_tokens = of_window }
       in_window, of_window = 0, 0
     end
   end

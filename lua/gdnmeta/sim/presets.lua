@@ -27,25 +27,22 @@ local NEXT_80B = {
   query_heads = 16, kv_heads = 2, parameters = 80e9, active = 3e9, experts = 10 / 512, weight_bytes = 2,
 }
 
+local function priced(model, gpus, about, kv_tokens, max_num_seqs)
+  local state_bytes, kv_bytes = roofline.bytes(model, gpus)
+  return { about = about, coefficients = roofline.coefficients(model, roofline.H100, gpus),
+           state_bytes = state_bytes, kv_bytes = kv_bytes, kv_tokens = kv_tokens,
+           max_num_seqs = max_num_seqs }
+end
+
 M.list = {
-  ["h100-qwen3.6-27b-fp8"] = {
-    about = "one H100, Qwen3.6-27B dense, 64 layers, fp8 weights of 27 GB",
-    coefficients = roofline.coefficients(DENSE_27B, roofline.H100, 1),
-    kv_tokens = 300000, -- 64 KiB per token in 16 attention layers: 18.3 GiB, with 128 states of 147 MiB
-    max_num_seqs = 128,
-  },
-  ["h100-qwen3.6-35b-a3b-fp8"] = {
-    about = "one H100, Qwen3.6-35B-A3B, 40 layers, fp8 weights of 35 GB, 3 GB active",
-    coefficients = roofline.coefficients(MOE_35B, roofline.H100, 1),
-    kv_tokens = 600000,
-    max_num_seqs = 256,
-  },
-  ["4xh100-qwen3-next-80b-a3b"] = {
-    about = "four H100 side by side, Qwen3-Next-80B-A3B, 48 layers, bf16 weights of 160 GB, 6 GB active",
-    coefficients = roofline.coefficients(NEXT_80B, roofline.H100, 4),
-    kv_tokens = 1900000,
-    max_num_seqs = 256,
-  },
+  -- 64 KiB per token in 16 attention layers: 18.3 GiB, with 128 states of 147 MiB
+  ["h100-qwen3.6-27b-fp8"] = priced(DENSE_27B, 1,
+    "one H100, Qwen3.6-27B dense, 64 layers, fp8 weights of 27 GB", 300000, 128),
+  ["h100-qwen3.6-35b-a3b-fp8"] = priced(MOE_35B, 1,
+    "one H100, Qwen3.6-35B-A3B, 40 layers, fp8 weights of 35 GB, 3 GB active", 600000, 256),
+  ["4xh100-qwen3-next-80b-a3b"] = priced(NEXT_80B, 4,
+    "four H100 side by side, Qwen3-Next-80B-A3B, 48 layers, bf16 weights of 160 GB, 6 GB active",
+    1900000, 256),
   ["constant-20ms"] = {
     about = "every step takes 20 ms: for closed forms and for conservation, not for latency",
     coefficients = { c0 = 20 },
@@ -62,7 +59,8 @@ table.sort(M.names)
 
 --- A preset by name.
 ---@param name string
----@return table|nil preset name, about, coefficients, calibrated = false, kv_tokens?, max_num_seqs
+---@return table|nil preset name, about, coefficients, calibrated = false, kv_tokens?, max_num_seqs,
+--- state_bytes? (of a request) and kv_bytes? (of a token)
 ---@return string? message
 function M.get(name)
   local preset = M.list[name]

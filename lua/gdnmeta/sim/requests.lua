@@ -2,6 +2,7 @@
 -- and scaled to a rate. The caller's list is not changed.
 local args = require "gdnmeta.native.args"
 local classes = require "gdnmeta.sim.classes"
+local dialogues = require "gdnmeta.sim.dialogues"
 local sessions = require "gdnmeta.sim.sessions"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
@@ -54,11 +55,13 @@ local function source(o)
     return requests, requests and requests.name or message, 0, math.huge
   end
   if o.time_unit then return nil, "time_unit: wants a trace" end
-  local problem = workload.problem(o.workload)
+  local generator = o.workload and o.workload.kind ~= nil and dialogues or workload
+  local problem = generator.problem(o.workload)
   if problem then error("sim.run: workload: " .. problem, 0) end
   local options = { seed = o.seed }
   for name, value in pairs(o.workload or {}) do options[name] = value end
-  return workload.generate(options), "generated", skip, limit
+  local requests = generator.generate(options)
+  return requests, requests.name and "made-up " .. requests.name or "generated", skip, limit
 end
 
 -- Requests per second, of those whose time is known before the run: n, from the first to the last.

@@ -26,6 +26,23 @@ local HEAD = 128 -- elements of a GDN layer's key and value heads
 local ATTENTION_HEAD = 256
 local CONV = 3 -- columns of a convolution's state
 
+-- Bytes of a request's state in all layers, and of a token's attention cache on n GPUs.
+local function state_bytes(m)
+  return (m.layers - m.attention_layers)
+    * (CONV * m.conv_dim * 2 + m.value_heads * HEAD * HEAD * m.state_bytes)
+end
+
+local function kv_bytes(m, n)
+  local heads = math.max(m.kv_heads, n) -- fewer than GPUs: each has a copy
+  return m.attention_layers * 2 * heads * ATTENTION_HEAD * 2
+end
+
+--- What a cache weighs: bytes of a state, and of a token's attention.
+---@param m table model, as below
+---@param n integer GPUs
+---@return number state_bytes, number kv_bytes
+function M.bytes(m, n) return state_bytes(m), kv_bytes(m, n) end
+
 --- Coefficients of cost.lua, in milliseconds.
 ---@param m table model: layers, attention_layers, value_heads, conv_dim, state_bytes (of an element of the
 --- state), query_heads, kv_heads, parameters, active (parameters a token uses), experts (share of the
@@ -38,10 +55,7 @@ function M.coefficients(m, gpu, n)
   local compute = 1000 / (n * COMPUTES * gpu.flops[m.weight_bytes]) -- ms a FLOP
   local pairs_compute = 1000 / (n * COMPUTES * gpu.flops[2]) -- attention is computed in 16 bits
   local routed = m.experts and (m.parameters - m.active) / (1 - m.experts) or 0
-  local state = (m.layers - m.attention_layers)
-    * (CONV * m.conv_dim * 2 + m.value_heads * HEAD * HEAD * m.state_bytes)
-  local heads = math.max(m.kv_heads, n) -- fewer than GPUs: each has a copy
-  local kv = m.attention_layers * 2 * heads * ATTENTION_HEAD * 2
+  local state, kv = state_bytes(m), kv_bytes(m, n)
   return {
     c0 = 1000 * LAYER * m.layers,
     c_w = (m.parameters - routed) * m.weight_bytes * read,

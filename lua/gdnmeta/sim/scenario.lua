@@ -7,6 +7,7 @@ local domains = require "gdnmeta.native.domains"
 local given = require "gdnmeta.native.options"
 local load = require "gdnmeta.sim.requests"
 local presets = require "gdnmeta.sim.presets"
+local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local range = require("gdnmeta.native.ranges").of
 local foreign_text = require "gdnmeta.native.foreign_text"
 
@@ -47,6 +48,9 @@ M.OPTIONS = {
   kv_headroom = { nil, integer(0, 2^31 - 1) }, preempt_limit = { nil, integer(0, 2^31 - 1) },
   long_prefill_token_threshold = { 0, integer(0, 2^31 - 1) }, chunked_prefill = { true, flag },
   num_slots = { nil, integer(2, 2^31 - 1) }, -- per group; default: what max_num_seqs needs
+  -- A state cache: what gdn.cache takes, or true for the built-in one; and the states that it may keep beyond
+  -- the slots that max_num_seqs needs, where num_slots does not say how many there are.
+  cache = { nil }, cache_slots = { 64, integer(0, 2^22) },
   -- The model.
   num_groups = { 3, integer(range "num_groups") },
   mamba_cache_mode = { "none", text }, mamba_block_size = { 544, integer(range "mamba_block_size") },
@@ -93,14 +97,14 @@ end
 -- What max_num_seqs requests need, and a single one that goes on alone (engine/option_rules.lua).
 local function slots_of(o, per_request)
   local one = o.mamba_cache_mode == "align" and o.num_speculative_tokens + 2 + (o.async and 2 or 0) or 0
-  return 1 + math.max(o.max_num_seqs * per_request, one)
+  return 1 + math.max(o.max_num_seqs * per_request, one) + (o.cache and o.cache_slots or 0)
 end
 
 local function builder_options(o, max_model_len)
-  local drafts, blocks = o.num_speculative_tokens, nil
+  local drafts, blocks = o.num_speculative_tokens, o.cache and o.num_speculative_tokens + 2 or nil
   local per_request = 1 + drafts
   if o.mamba_cache_mode == "align" then -- a column per block; the running block and the one before
-    blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + 1
+    blocks = math.ceil(max_model_len / o.mamba_block_size) + drafts + (o.cache and 2 or 1)
     per_request = 2 + drafts
   end
   return {
@@ -119,8 +123,34 @@ local function policy_name(what, policy)
   return type(policy) == "table" and policy.name or "policy"
 end
 
+--- Options with their defaults.
+---@param opts table see OPTIONS
+---@return table
+function M.options(opts) return given.parse("sim.run", opts, M.OPTIONS) end
+
+-- The cache's hooks, anew for each run, and what prompts are. Nil and a message; false: there is no cache.
+local function cache_of(o, requests)
+  if o.cache == nil or o.cache == false then return false, false end
+  local cache, problem
+  if o.cache ~= true then
+    cache, problem = gdn.cache(o.cache, { trusted = o.trusted })
+    if not cache then return nil, problem end
+  end
+  local identity, message = prompt_ids.of(requests, o)
+  if not identity then return nil, message end
+  return cache or false, identity
+end
+
+-- Attention cache of the engine: blocks of its own where prompts share them, else only counted.
+local function attention(o, identity)
+  if o.kv_tokens == 0 then return {} end
+  if not identity then return { kv_tokens = o.kv_tokens } end
+  local size = identity.kv_block_size
+  return { kv_blocks = math.max(1, math.floor(o.kv_tokens / size)), kv_block_size = size }
+end
+
 local function prepare(opts)
-  local o = given.parse("sim.run", opts, M.OPTIONS)
+  local o = M.options(opts)
   local model, preset = cost_model(o)
   if not model then return nil, preset end
   local requests, message = load.requests(o)
@@ -132,6 +162,9 @@ local function prepare(opts)
   local policy
   policy, message = gdn.policy(o.policy, { trusted = o.trusted })
   if not policy then return nil, message end
+  local cache, identity = cache_of(o, requests)
+  if cache == nil then return nil, identity end
+  local kv = attention(o, identity)
   local draw, builders = acceptance_model(o), {}
   for i = 1, o.async and 2 or 1 do
     builders[i], message = gdn.builder(builder_options(o, max_model_len))
@@ -144,7 +177,9 @@ local function prepare(opts)
     max_num_batched_tokens = o.max_num_batched_tokens,
     long_prefill_token_threshold = o.long_prefill_token_threshold, chunked_prefill = o.chunked_prefill,
     kv_headroom = o.kv_headroom, preempt_limit = o.preempt_limit,
-    kv_tokens = o.kv_tokens > 0 and o.kv_tokens or nil, default_drafts = o.num_speculative_tokens,
+    kv_tokens = kv.kv_tokens, kv_blocks = kv.kv_blocks, kv_block_size = kv.kv_block_size,
+    default_drafts = o.num_speculative_tokens,
+    cache = cache or nil, hash_block_size = identity and identity.hash_block_size or nil,
     ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
     cost = model:in_seconds(), seed = o.seed,
     stopwatch = o.measure and function() return wall_clock() / 1e9 end or nil,
@@ -152,6 +187,7 @@ local function prepare(opts)
   if not engine then return nil, message end
   return { o = o, requests = requests, engine = engine, builders = builders, policy = policy, cost = model,
            preset = preset, draw = draw, max_tokens = output, max_model_len = max_model_len,
+           identity = identity,
            name = policy_name(o.policy, policy) }
 end
 

@@ -6,6 +6,7 @@ local by_class = require "gdnmeta.sim.by_class"
 local wall_clock = require "gdnmeta.sim.wall_clock"
 local token_accounting = require "gdnmeta.sim.token_accounting"
 local summary = require "gdnmeta.sim.summary"
+local hits = require "gdnmeta.sim.hits"
 local scenario = require "gdnmeta.sim.scenario"
 local counters = require "gdnmeta.sim.counters"
 local cut = require("gdnmeta.native.trace_cuts").cut
@@ -19,9 +20,10 @@ local function new(s)
   local n = #s.requests
   return {
     o = s.o, name = s.name, held = 0, requests = s.requests, engine = s.engine, cost = s.cost,
-    draw = s.draw, draws = {},
+    draw = s.draw, draws = {}, ids = s.identity and s.identity.ids or {}, cached = integers(n + 1),
+    hits = s.identity and hits.new(s.engine.cache, n) or false,
     max_tokens = s.max_tokens, max_model_len = s.max_model_len,
-    counters = counters.new(n, by_class.of(s.requests)),
+    counters = counters.new(n, by_class.of(s.requests), s.identity),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
     left = integers(n + 1), prompt = integers(n + 1), arrivals = arrivals.new(s.requests), now = 0,
   }
@@ -40,6 +42,7 @@ local function submit(self, i, r, arrival)
     max_tokens = r.prompt < most and not self.o.known_lengths
       and math.min(self.max_tokens, most - r.prompt) or r.output,
     user = r.user, weight = r.weight, class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot,
+    blocks = self.ids[i] or nil,
     deadline = r.deadline and arrival + r.deadline - r.arrival,
   }
 end
@@ -77,16 +80,34 @@ local function note_plan(self, step)
   end
 end
 
--- The step's size for the cost model and the counters; learns which request a new row is of.
+-- Requests of the step that began in it, and what they found in the cache.
+local function begin(self, step)
+  local began = {}
+  for _, id in ipairs(step.admitted) do began[id] = true end
+  for row = 0, step.num_rows - 1 do
+    local id = step:id(row)
+    if began[id] then
+      local before = step.seq_len[row] - step.query_len[row]
+      self.ordinal[step.request[row]], self.cached[id] = id, before
+      if self.hits then self.hits:began(id, self.requests[id].prompt, before) end
+    end
+  end
+  cut()
+end
+
+-- The step's size for the cost model and the counters. Attention of a prefix that was cached is read in every
+-- chunk of the prompt; that of earlier chunks is in the pairs.
 local function measure(self, step)
+  if #step.admitted > 0 then begin(self, step) end
   local context, attention, drafts, drafted = 0, 0, 0, 0
   for row = 0, step.num_rows - 1 do
     local query, seq = step.query_len[row], step.seq_len[row]
     local before, index = seq - query, step.request[row]
-    if before == 0 then self.ordinal[index] = step:id(row) end
-    if before >= self.prompt[self.ordinal[index]] then
+    local i = self.ordinal[index]
+    if before >= self.prompt[i] then
       context = context + before
     else
+      context = context + self.cached[i]
       attention = attention + query * before + query * query / 2
     end
     local d = math.max(step.drafts[row], 0)
@@ -99,6 +120,7 @@ local function measure(self, step)
   facts.prefill, facts.decode = step.prefill_tokens, step.decode_tokens
   facts.waiting, facts.running = self.engine.stats.waiting, self.engine.stats.running
   facts.slots = self.engine:slots().used
+  if self.hits then self.hits:step(facts) end
   local ms = self.cost:ms(step.padded_tokens, step.prefill_tokens, step.num_rows, context, attention, drafts,
     step.graph == "eager", drafted)
   facts.duration = math.floor(1e6 * ms + 0.5)
@@ -203,7 +225,7 @@ end
 
 -- Arrival of each request in seconds; first step, first and last token in ms after it, false where it had
 -- none.
-local function per_request(requests, t)
+local function per_request(requests, t, hits_of)
   local arrivals_of, queue, ttft, e2e = {}, {}, {}, {}
   for i = 1, t.n do
     local arrival, done = t.arrival[i], t.got[i] > 0
@@ -212,13 +234,18 @@ local function per_request(requests, t)
     ttft[i] = done and (t.first[i] - arrival) / 1e6
     e2e[i] = done and (t.last[i] - arrival) / 1e6
   end
-  return { requests = requests, arrival = arrivals_of, queue = queue, ttft = ttft, e2e = e2e }
+  return { requests = requests, arrival = arrivals_of, queue = queue, ttft = ttft, e2e = e2e,
+           cached = hits_of and hits_of.cached or nil }
 end
 
 -- The earliest failure of the policy that the engine still remembers, and the hooks that never answered.
 local function failure_of(engine)
   local records, never = engine:failures()
-  local failure, hooks = records[1], {}
+  local failure, hooks
+  for _, record in ipairs(records) do
+    if not failure and not record.cache then failure = record end
+  end
+  hooks = {}
   for hook in pairs(never) do hooks[#hooks + 1] = hook end
   table.sort(hooks)
   return failure and { step = failure.step, hook = failure.hook, message = tostring(failure.message),
@@ -245,9 +272,10 @@ function M.run(opts)
     budget = s.o.max_num_batched_tokens, slots = slots.free + slots.used, stats = s.engine.stats,
     ttft_ms = s.o.ttft_ms, tpot_ms = s.o.tpot_ms, gap_ms = s.o.gap_ms or counters.STALL * s.o.tpot_ms,
   })
-  run.conservation = token_accounting.check(s.requests, self.counters, s.engine.stats)
+  run.conservation = token_accounting.check(s.requests, self.counters, s.engine.stats, self.cached)
   run.policy, run.setup = s.name, scenario.describe(s)
-  run.per_request = per_request(s.requests, self.counters)
+  run.per_request = per_request(s.requests, self.counters, self.hits)
+  run.cache = self.hits and self.hits:figures(s) or nil
   run.classes = by_class.figures(self.counters)
   run.failure, run.switched_off = failure_of(s.engine), not s.engine.policy_enabled
   run.wall.seconds = (wall_clock() - start) / 1e9

@@ -38,6 +38,7 @@ local function call_worth(self, nodes, n, values)
       error(("worth left values[%d] = %s, want a number"):format(k, args.show(values[k])), 0)
     end
   end
+  self.guard.answered.worth = true
 end
 
 local function call_keep(self, i, node)
@@ -113,7 +114,7 @@ function M.new(engine, cache, options, size)
   local named = { name = "cache " .. cache.name, trusted = cache.trusted }
   self.guard = guards.new(engine, engine.view.cursor, named,
     { policy_budget = options.policy_budget, breaker = options.breaker, on_policy_error = "fallback",
-      policy_seconds = options.policy_seconds, stopwatch = options.stopwatch })
+      policy_seconds = options.policy_seconds, stopwatch = options.stopwatch, is_cache = true })
   return self
 end
 

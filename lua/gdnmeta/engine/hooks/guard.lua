@@ -27,7 +27,7 @@ end
 function Guard:fail(hook, message, stack, request)
   local e = self.engine
   local record = { step = e.step_number, policy = self.name, hook = hook, message = message,
-                   traceback = stack, request = request }
+                   traceback = stack, request = request, cache = self.is_cache or nil }
   if #self.records >= KEPT then table.remove(self.records, 1) end
   self.records[#self.records + 1] = record
   e.stats.failures = e.stats.failures + 1
@@ -127,7 +127,7 @@ function M.new(engine, cursor, policy, options)
   return setmetatable({
     engine = engine, cursor = cursor, name = policy.name, breaker = options.breaker,
     limits = not policy.trusted and limits_of(options, cursor) or nil,
-    raising = options.on_policy_error == "raise",
+    raising = options.on_policy_error == "raise", is_cache = options.is_cache or false,
     records = {}, failing = {}, answered = {}, in_a_row = 0, failed = false, disabled = false,
   }, Guard)
 end
