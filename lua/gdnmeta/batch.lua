@@ -80,10 +80,10 @@ function Batch:add(row)
   local checkpoint_len, checkpoint_slot = row.checkpoint_len, row.checkpoint_slot
   local rows = opened(self, "add")
   if rows.num_rows >= rows.max_rows then return full(rows.max_rows) end
-  local message = write_blocks(rows, blocks)
+  local message = write_blocks(self, blocks)
   if message then error("gdnmeta.Batch:add: " .. message, 2) end
   if checkpoint_slot ~= nil or checkpoint_len ~= nil and checkpoint_len ~= 0 then
-    message = write_checkpoint(rows, checkpoint_slot)
+    message = write_checkpoint(self, checkpoint_slot)
     if message then error("gdnmeta.Batch:add: " .. message, 2) end
   end
   if prompt_done == nil then prompt_done = false end

@@ -210,7 +210,7 @@ local function wrap(pointer)
   core.builder = setmetatable({ self }, { __mode = "v" })
   for _, name in ipairs(FACTS) do self[name] = tonumber(info[name]) end
   keep_config(self, pointer)
-  self.table_rows = { least = self.max_requests }
+  self.table_rows, self.own_tables = { least = self.max_requests }, {}
   self.raw = vllm_arguments.new(self.num_groups)
   self.metadata = metadata.new(core, lib.gdn_builder_metadata(pointer), self.num_groups)
   return setmetatable(self, Builder)

@@ -65,7 +65,7 @@ local function tokens_in(memory, tokens)
   local length, message = args.list("tokens", tokens, args.INT32_MIN, args.INT32_MAX)
   if not length then return nil, message end
   local copy = memory:int32("tokens", length)
-  args.copy("tokens", tokens, copy, length)
+  args.copy("tokens", tokens, copy, 0, length)
   return copy, length
 end
 

@@ -23,7 +23,7 @@ local function arrays(inputs, memory)
       length, message = args.list(name, list, args.INT32_MIN, INT32_MAX)
       if not length then return nil, message end
       out[name] = memory:int32(name, length)
-      args.copy(name, list, out[name], length)
+      args.copy(name, list, out[name], 0, length)
     else
       return nil, args.wrong(name, list, "a list or an int32_t array")
     end

@@ -194,7 +194,7 @@ describe("int32 memory", function()
     for n = 0, 9 do
       each_way(list, function(value, way)
         for k = 0, 9 do target[k] = -1 end
-        assert.is_nil(memory.copy("it", value, target, 9))
+        assert.is_nil(memory.copy("it", value, target, 0, 9))
         for k = 0, 8 do assert.are.equal(list[k + 1] or 0, target[k], way) end
         assert.are.equal(-1, target[9], way)
       end)

@@ -13,7 +13,7 @@ local M = {}
 -- A pointer read out of a struct is a new object wherever the loop is not compiled, so a batch keeps the
 -- pointers to its arrays.
 local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
-                 "table_row", "read_column", "checkpoint_len" }
+                 "table_row", "read_column", "checkpoint_len", "blocks", "checkpoint_slot" }
 
 --- Keep, or drop, the pointers to the row arrays in `batch`.
 ---@param batch table
@@ -86,17 +86,18 @@ end
 
 --- The slots that a checkpoint of the row that comes next goes to: an integer where there is one group, else
 --- a list with one per group.
----@param rows ffi.cdata* gdn_batch with room for a row
+---@param batch table open, with room for a row
 ---@param slots integer|table
 ---@return string|nil message
-function M.write_checkpoint(rows, slots)
+function M.write_checkpoint(batch, slots)
+  local rows, target = batch.rows, batch.checkpoint_slot
   local i, groups = rows.num_rows, rows.num_groups
   if i < 0 then return args.wrong_integer("num_rows", i, 0, rows.max_rows) end
   if type(slots) == "number" and groups == 1 then
     if not integer(slots, INT32_MIN, INT32_MAX) then
       return args.wrong_integer("checkpoint_slot", slots, INT32_MIN, INT32_MAX)
     end
-    rows.checkpoint_slot[i] = slots
+    target[i] = slots
     return
   elseif type(slots) ~= "table" and not (args.int32_array(slots) or args.int32_pointer(slots)) then
     return args.wrong("checkpoint_slot", slots, groups == 1 and "an integer" or "a list with one per group")
@@ -106,17 +107,18 @@ function M.write_checkpoint(rows, slots)
   if args.length(list) ~= groups then
     return ("checkpoint_slot has %d elements, want %d, one per group"):format(args.length(list), groups)
   end
-  for group = 0, groups - 1 do rows.checkpoint_slot[group * rows.max_rows + i] = rawget(list, group + 1) end
+  for group = 0, groups - 1 do target[group * rows.max_rows + i] = rawget(list, group + 1) end
 end
 
 local function is_list(first, is_memory) return is_memory or type(first) == "table" end
 
 --- The batch's own blocks of the row that comes next: one list per group; a flat list does where there
 --- is one group. Each list may be int32 memory instead: an array, or { pointer, elements }.
----@param rows ffi.cdata* gdn_batch with room for a row
+---@param batch table open, with room for a row
 ---@param blocks table
 ---@return string|nil message
-function M.write_blocks(rows, blocks)
+function M.write_blocks(batch, blocks)
+  local rows = batch.rows
   local is_memory = args.int32_array(blocks) or args.int32_pointer(blocks)
   if type(blocks) ~= "table" and not is_memory then return args.wrong("blocks", blocks, "a list") end
   local i, groups, width = rows.num_rows, rows.num_groups, rows.max_blocks_per_row
@@ -127,9 +129,10 @@ function M.write_blocks(rows, blocks)
     return ("blocks has %d elements, want %d, one list per group"):format(args.length(blocks), groups)
   end
   for group = 0, groups - 1 do
-    local target = rows.blocks + (group * rows.max_rows + i) * width
+    local at = (group * rows.max_rows + i) * width
     local name = nested and ("blocks[%d]"):format(group + 1) or "blocks"
-    local message = int32_memory.copy(name, nested and rawget(blocks, group + 1) or blocks, target, width)
+    local message = int32_memory.copy(name, nested and rawget(blocks, group + 1) or blocks,
+                                      batch.blocks, at, width)
     if message then return message end
   end
 end

@@ -15,12 +15,16 @@ local function group_problem(self, group)
   end
 end
 
--- A group's own table, or nil, message.
+-- A group's own table, or nil, message. It never moves, so that one object of its pointer is enough.
 local function own_table(self, handle, group)
   local problem = group_problem(self, group)
   if problem then return nil, problem end
-  local cells = lib.gdn_builder_table(handle, group)
-  if cells == nil then return nil, ("group %d borrows its table"):format(group) end
+  if self.table_rows[group] then return nil, ("group %d borrows its table"):format(group) end
+  local cells = self.own_tables[group]
+  if not cells then
+    cells = lib.gdn_builder_table(handle, group)
+    self.own_tables[group] = cells
+  end
   return cells
 end
 
@@ -43,7 +47,7 @@ function M:set_blocks(group, table_row, blocks)
     message = args.wrong_integer("table_row", table_row, 0, self.max_requests - 1)
   elseif cells then
     local width = self.max_blocks_per_row
-    message = int32_memory.copy("blocks", blocks, cells + table_row * width, width)
+    message = int32_memory.copy("blocks", blocks, cells, table_row * width, width)
   end
   if message then error("gdnmeta.Builder:set_blocks: " .. message, 2) end
 end

@@ -45,7 +45,7 @@ local function array(self, name, value)
   n, message = args.list(name, value, INT32_MIN, INT32_MAX) -- before any allocation
   if not n then return nil, message end
   local memory = self.buffers:int32(name, n)
-  args.copy(name, value, memory, n)
+  args.copy(name, value, memory, 0, n)
   return memory, n
 end
 
@@ -95,7 +95,7 @@ local function table_of(self, name, value, cols, stride)
   end
   cols = cols or 0
   local memory = self.buffers:int32(name, rows * cols)
-  for i = 1, rows do int32_memory.copy(name, rawget(value, i), memory + (i - 1) * cols, cols) end
+  for i = 1, rows do int32_memory.copy(name, rawget(value, i), memory, (i - 1) * cols, cols) end
   return memory, rows, cols, cols
 end
 

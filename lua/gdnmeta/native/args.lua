@@ -71,21 +71,33 @@ function M.pointer(value)
   return type(value) ~= "table" and type(value) ~= "string" and (pcall(hold, value))
 end
 
-local function ctype(value)
-  return type(value) == "cdata" and tostring(ffi.typeof(value)):match "^ctype<(.*)>$" or ""
+-- By the number of a C type: "array" and "pointer" of int32_t, "other" for the rest. A type's name is a
+-- string, which each look would make anew.
+local kinds = {}
+
+local function learn(number, value)
+  local name = tostring(ffi.typeof(value)):match "^ctype<(.*)>$"
+  local element = name:gsub("^const ", "")
+  local is_array = element:find "^int %[[%d?]+%]$" or element:find "^int %(&%)%[%d+%]$"
+  kinds[number] = is_array and "array" or element == "int *" and "pointer" or "other"
+  return kinds[number]
+end
+
+local function kind_of(value)
+  if type(value) ~= "cdata" then return "other" end
+  local number = tonumber(ffi.typeof(value))
+  return kinds[number] or learn(number, value)
 end
 
 --- Elements of an int32_t array, which carries its length.
 ---@return integer|nil length nil for anything else, pointers included
 function M.int32_array(value)
-  local name = ctype(value):gsub("^const ", "")
-  if name:find "^int %[[%d?]+%]$" or name:find "^int %(&%)%[%d+%]$" then return ffi.sizeof(value) / 4 end
+  if kind_of(value) == "array" then return ffi.sizeof(value) / 4 end
 end
 
 ---@return boolean
 function M.int32_pointer(value)
-  local name = ctype(value)
-  return name == "int *" or name == "const int *"
+  return kind_of(value) == "pointer"
 end
 
 --- The fields of a table of arguments, each read once: an __index may give something else the next time.
@@ -125,15 +137,15 @@ function M.list(name, list, low, high)
   return n
 end
 
---- Copy a list of int32 into target[0 .. width-1], zeros after it. Nothing is written unless all of
---- the list is good.
+--- Copy a list of int32 into target[at .. at+width-1], zeros after it. Nothing is written unless all of
+--- the list is good. A pointer to target[at] would be a new object in each call.
 ---@return string|nil message
-function M.copy(name, list, target, width)
+function M.copy(name, list, target, at, width)
   local n, message = M.list(name, list, M.INT32_MIN, M.INT32_MAX)
   if not n then return message end
   if n > width then return ("%s has %d elements, want at most %d"):format(name, n, width) end
-  for i = 0, n - 1 do target[i] = rawget(list, i + 1) end
-  for i = n, width - 1 do target[i] = 0 end
+  for i = 0, n - 1 do target[at + i] = rawget(list, i + 1) end
+  for i = n, width - 1 do target[at + i] = 0 end
 end
 
 return M

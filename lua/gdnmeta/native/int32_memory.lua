@@ -4,12 +4,19 @@
 local ffi = require "ffi"
 local args = require "gdnmeta.native.args"
 
-local address_t = ffi.typeof "uintptr_t"
 local INT32_MAX = args.INT32_MAX
 local PAGE = 4096 -- bytes; nothing is mapped below
 local BARE = "{ pointer, elements }, for a pointer has no length"
 
 local M = {}
+
+-- A pointer's bits as two numbers: one of 64 bits would be a new object in each call.
+local bits = ffi.new "union { const void *pointer; struct { uint32_t low, high; }; }"
+
+local function address_of(pointer)
+  bits.pointer = pointer
+  return bits.high * 2 ^ 32 + bits.low
+end
 
 -- Is a table { pointer, elements }, and not a list of integers, of rows or of one array a group?
 local function is_pair(value)
@@ -26,11 +33,11 @@ local function problem_of_pointer(name, pointer, n)
   if not args.int32_pointer(pointer) then
     return args.wrong(name .. "[1]", pointer, "an int32_t pointer")
   end
-  local address = ffi.cast(address_t, pointer)
+  local address = address_of(pointer)
   if address < PAGE and (n > 0 or pointer ~= nil) then
-    return ("%s[1] leads to address %d, want memory"):format(name, tonumber(address))
+    return ("%s[1] leads to address %d, want memory"):format(name, address)
   elseif address % 4 ~= 0 then
-    return ("%s[1] leads to address %.0f, want a multiple of 4"):format(name, tonumber(address))
+    return ("%s[1] leads to address %.0f, want a multiple of 4"):format(name, address)
   end
 end
 
@@ -67,15 +74,15 @@ function M.one_a_group(value, nested)
   return nested(first, is_memory, args.length(value))
 end
 
---- Copy a list, or memory, of int32 into target[0 .. width-1], zeros after it. Nothing is written unless all
---- of it is good.
+--- Copy a list, or memory, of int32 into target[at .. at+width-1], zeros after it. Nothing is written unless
+--- all of it is good.
 ---@return string|nil message
-function M.copy(name, value, target, width)
+function M.copy(name, value, target, at, width)
   local pointer, n = M.int32(name, value)
-  if not pointer then return n or args.copy(name, value, target, width) end
+  if not pointer then return n or args.copy(name, value, target, at, width) end
   if n > width then return ("%s has %d elements, want at most %d"):format(name, n, width) end
-  ffi.copy(target, pointer, 4 * n)
-  ffi.fill(target + n, 4 * (width - n))
+  for i = 0, n - 1 do target[at + i] = pointer[i] end
+  for i = n, width - 1 do target[at + i] = 0 end
 end
 
 --- A list, or memory, of integers as the list of them.
