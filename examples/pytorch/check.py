@@ -1,6 +1,7 @@
 """The proof that a batch changes nothing: random schedules of a real engine (schedule.lua) run through the model,
 and every request's tokens and logits are compared with those of the request alone.
     python3 examples/pytorch/check.py [--model FOLDER | --random tiny] [--device cuda] [--seed N] ...
+    torchrun --nproc-per-node 2 examples/pytorch/check.py ...       the same on two ranks
 
 Schedules have chunks, preemptions, drafts that are accepted or rejected, cache hits, forks, padding and buckets. On
 a CPU, in float32, greedy answers must be those of transformers' generate, with logits within 1e-4. On a GPU, in
@@ -21,13 +22,13 @@ import time
 from dataclasses import replace
 
 import torch
-from checks import alone, requests
+from checks import alone, requests, together
 from checks.cases import CASES, limits_of
 from checks.compare import Found
 from checks.engine import Engine
 from model import folder, random_model
 from model.errors import ModelError
-from model.runner import Runner
+from model.ranks import Ranks
 
 
 def parse():
@@ -42,6 +43,7 @@ def parse():
     parser.add_argument("--prompt", type=int, default=120, help="tokens of the longest prompt")
     parser.add_argument("--answer", type=int, default=24, help="tokens of the longest answer")
     parser.add_argument("--only", help="cases, separated by commas")
+    parser.add_argument("--eager", action="store_true", help="no captured graphs, on a GPU")
     parser.add_argument("--break", dest="broken", choices=("read", "shift", "tables"))
     return parser.parse_args()
 
@@ -68,11 +70,11 @@ def inherit(request, parent, first: int) -> None:
         request.said[place], request.logits[place] = parent.said[place], parent.logits[place]
 
 
-def play(model, options, drawn, seed: int, broken):
+def play(make, options, drawn, seed: int, broken):
     """A schedule's answers, into its requests. Returns what the engine counted."""
     engine = Engine(drawn, {**options, "seed": seed})
     try:
-        runner = Runner(model, limits_of(options, engine.hello), keep_logits=True)
+        runner = make(limits_of(options, engine.hello))
         faulty = Broken(broken)
         for step in engine.steps():
             emitted = runner.step(faulty.step(step))
@@ -128,7 +130,7 @@ def draw(model, args, single):
 def case(model, args, name: str, drawn, single) -> bool:
     options, start = CASES[name], time.perf_counter()
     drawn = [replace(request, said={}, logits={}) for request in drawn]
-    stats = play(model, options, drawn, args.seed, args.broken)
+    stats = play(args.make, options, drawn, args.seed, args.broken)
     missing = [r.number for r in drawn if len(r.said) != r.max_tokens]
     good, lines = not missing, []
     for against, found in compared(model, drawn, single):
@@ -152,7 +154,13 @@ def main() -> int:
     dtype = args.dtype or ("float32" if cpu else "bfloat16")
     try:
         place = args.model or random_model.folder(args.random, args.root)
+        ranks = Ranks.join(args.device)
+        if ranks:
+            args.device, part = str(ranks.device), together.part(ranks, place, dtype)
+            if ranks.rank > 0:
+                return together.follow(ranks, part)
         model = folder.open_model(place, args.device, dtype)
+        args.make = together.maker(ranks, part if ranks else model, keep_logits=True, captures=not args.eager)
         folder.open_tokenizer(place, model.config.vocab_size)
         names = args.only.split(",") if args.only else list(CASES)
         print(f"{place}, {type(model).__name__}, {dtype}, {args.device}, torch {torch.__version__}", flush=True)
@@ -162,6 +170,8 @@ def main() -> int:
     except ModelError as error:
         print(f"check: {error}", file=sys.stderr)
         return 1
+    if ranks:
+        ranks.leave()
     print(f"check: {sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1
 

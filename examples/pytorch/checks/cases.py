@@ -6,6 +6,7 @@ CASES = {
     "drafts": {"S": 3, "groups": 3, "seqs": 5, "tokens": 48},
     "cached": {"S": 2, "groups": 3, "seqs": 6, "tokens": 64, "hash": 16, "kv_blocks": 60},
     "aligned": {"S": 2, "groups": 1, "seqs": 5, "tokens": 64, "mode": "align", "hash": 16, "slots": 160},
+    "graphs": {"S": 3, "groups": 3, "seqs": 6, "tokens": 64, "buckets": 2, "hash": 16, "kv_blocks": 60},
     "buckets": {"S": 2, "groups": 3, "seqs": 6, "tokens": 64, "buckets": 1, "kv_blocks": 24},
 }
 

@@ -17,9 +17,9 @@ FLOATS = {"temperature": np.float32, "top_p": np.float32, "seed": np.uint64, "re
 
 
 def _environment() -> Dict[str, str]:
-    lua = f"{ROOT}/lua/?.lua;{ROOT}/lua/?/init.lua;{ROOT}/?.lua"
-    old = os.environ.get("LUA_PATH", ";;")
-    return {**os.environ, "LUA_PATH": f"{lua};{old}"}
+    lua, library = f"{ROOT}/lua/?.lua;{ROOT}/lua/?/init.lua;{ROOT}/?.lua", f"{ROOT}/build/?.so"
+    paths = {"LUA_PATH": lua, "LUA_CPATH": library}
+    return {**os.environ, **{name: f"{path};{os.environ.get(name, ';;')}" for name, path in paths.items()}}
 
 
 def _step(line: str, groups: int) -> Step:

@@ -29,6 +29,14 @@ class Plan(NamedTuple):
     parts: List[Part]
     position: tuple  # cosines and sines of the tokens' positions
 
+    def attend(self, layer, q):
+        """What a layer's queries [T + 1, heads, dim] find."""
+        out = torch.zeros_like(q)
+        for part in self.parts:
+            found = layer.attend(part, q[part.queries])
+            out.index_copy_(0, part.into.flatten(), found.flatten(0, 1))
+        return out
+
 
 class KvPool:
     """Keys and values of a layer. Padding has a block of its own behind the others."""
@@ -78,10 +86,7 @@ class AttentionLayer:
         q, gate, k, v = self.project(hidden, plan.position)
         self.pool.keys.index_copy_(0, plan.places, k)
         self.pool.values.index_copy_(0, plan.places, v)
-        out = torch.zeros_like(q)
-        for part in plan.parts:
-            found = self.attend(part, q[part.queries])
-            out.index_copy_(0, part.into.flatten(), found.flatten(0, 1))
+        out = plan.attend(self, q)
         return self.module.o_proj((out.flatten(1) * gate.sigmoid())[None])
 
     def attend(self, part: Part, q):

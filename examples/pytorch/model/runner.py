@@ -137,26 +137,20 @@ class Runner:
 
     def verify(self, step, hidden) -> Emitted:
         """A row goes on as long as the token that is chosen after each draft is the next draft."""
-        samples = np.flatnonzero(step.samples)
-        drafts = np.maximum(step.drafts[samples], 0)
-        ends = np.cumsum(step.query_len)[samples]
-        at = np.concatenate([np.arange(end - 1 - d, end) for end, d in zip(ends, drafts)] or [np.zeros(0)])
-        at, who = at.astype(np.int64), np.repeat(samples, drafts + 1)
-        counts = np.zeros(step.num_rows, np.int32)
+        counts, samples = np.zeros(step.num_rows, np.int32), np.flatnonzero(step.samples)
+        asked = np.maximum(step.drafts[samples], 0) + 1  # choices of each row: one for each draft, and one more
+        begins, who = np.cumsum(asked) - asked, np.repeat(samples, asked)
+        k = np.arange(len(who)) - np.repeat(begins, asked)
+        at = np.repeat(np.cumsum(step.query_len)[samples] - asked, asked) + k
         if len(at) == 0:
             self.logits, self.emitted_at = None, at
             return Emitted(counts, np.zeros(0, np.int32))
         logits = self.hybrid.logits(hidden, torch.from_numpy(at).to(self.device))
-        places = step.seq_len[who].astype(np.int64) - (ends - 1).repeat(drafts + 1) + at + 1
+        places = step.seq_len[who].astype(np.int64) - np.repeat(asked, asked) + k + 2
         chosen = choose(logits, step.temperature[who], step.top_p[who], step.seed[who], places).cpu().numpy()
-        kept, begin = [], 0
-        for row, d in zip(samples.tolist(), drafts.tolist()):
-            said, asked = chosen[begin : begin + d + 1], step.tokens[at[begin] + 1 : at[begin] + 1 + d]
-            wrong = np.flatnonzero(said[:d] != asked)
-            counts[row] = n = 1 + (int(wrong[0]) if len(wrong) else d)
-            kept.append(np.arange(begin, begin + n))
-            self.last_token[step.table_row[row]] = said[n - 1]
-            begin += d + 1
-        kept = np.concatenate(kept)
+        right = (chosen == np.append(step.tokens, 0)[at + 1]) & (k + 1 < np.repeat(asked, asked))
+        counts[samples] = np.minimum.reduceat(np.where(right, len(k), k), begins) + 1
+        kept = np.flatnonzero(k < counts[who])
+        self.last_token[step.table_row[samples]] = chosen[begins + counts[samples] - 1]
         self.logits, self.emitted_at = (logits if self.keep_logits else None), kept
         return Emitted(counts, chosen[kept].astype(np.int32))

@@ -1,0 +1,140 @@
+"""Captured graphs of a model's steps: one for a bucket (rows, tokens) and the classes of rows that it holds. Tables
+and inputs of a bucket stay where they are, and a step changes their contents alone, so that a replay runs whatever
+step they hold.
+
+A graph is captured when a step first needs it, over the bucket's step without rows, which changes no state. All
+graphs share one pool of memory, since they never run side by side. Of more than `most` graphs the one that was used
+longest ago is dropped."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import Dict, Tuple
+
+import torch
+
+from .attention import Plan, parts_of
+from .gdn_layer import BRANCHES
+from .inputs import Inputs
+from .runner import Runner
+from .tables import Pass, Tables
+
+ALONE = {("speculative",), ("decode",)}  # classes that have a smaller graph of their own
+MOST = 64
+
+
+class BlockPlan:
+    """attention.Plan over a bucket's inputs, in blocks.py."""
+
+    def __init__(self, inputs: Inputs, hybrid, table) -> None:
+        from . import blocks
+
+        self.position, self.places = hybrid.positions(inputs.positions), inputs.places.long()
+        self.rows = blocks.Rows(inputs.bounds, inputs.seq_len, inputs.table_row, table)
+        self.tiles = blocks.Tiles(inputs.tile_rows, inputs.tile_of, inputs.tile)
+        self.size, self.run = hybrid.limits.kv_block_size, blocks.attend
+
+    def attend(self, layer, q):
+        out, pool = torch.zeros_like(q), layer.pool
+        self.run(q, pool.keys, pool.values, out, self.rows, self.tiles, self.size, layer.module.scaling)
+        return out
+
+
+class TorchPlan:
+    """The same where there is no GPU, from the same inputs."""
+
+    def __init__(self, inputs: Inputs, hybrid, table) -> None:
+        self.position, self.places = hybrid.positions(inputs.positions), inputs.places.long()
+        lengths, seq_len = inputs.bounds.diff().long(), inputs.seq_len.long()
+        live = lengths > 0
+        blocks = table[inputs.table_row.long()].long()[live]
+        parts = parts_of(lengths[live], seq_len[live], blocks, hybrid.limits.kv_block_size, inputs.tokens)
+        self.attend = Plan(self.places, parts, self.position).attend
+
+
+class Launches:
+    """In place of a graph where there is none: the same work, launched again."""
+
+    def __init__(self, run) -> None:
+        self.replay = run
+
+
+class Bucket:
+    """Tables, inputs and outputs of one size."""
+
+    def __init__(self, runner: GraphRunner, rows: int, tokens: int) -> None:
+        self.runner, self.size = runner, (rows, tokens)
+        limits, hybrid = runner.limits, runner.hybrid
+        meta = runner.builder.capture(rows=rows, tokens=tokens, stream=runner.stream)
+        self.tables = Tables(meta, limits.num_groups, limits.num_speculative_tokens)
+        self.inputs = Inputs(limits, rows, tokens, hybrid.device)
+        self.hidden = torch.zeros(tokens + 1, hybrid.config.hidden_size, dtype=hybrid.dtype, device=hybrid.device)
+
+    def forward(self, branches) -> None:
+        runner = self.runner
+        plan = runner.plan_type(self.inputs, runner.hybrid, runner.table)
+        self.hidden.copy_(runner.hybrid.forward(self.inputs.ids.long(), Pass(self.tables), plan, branches))
+
+    def capture(self, branches):
+        """A graph of the bucket's branches. Afterwards its tables hold the step without rows."""
+        runner = self.runner
+        if not runner.captures:
+            return Launches(lambda: self.forward(branches))
+        runner.builder.capture(rows=self.size[0], tokens=self.size[1], stream=runner.stream)
+        self.inputs.fill(None, None)
+        self.forward(branches)  # compiles what is not compiled yet
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=runner.memory, stream=runner.stream, capture_error_mode="thread_local"):
+            self.forward(branches)
+        return graph
+
+
+class GraphRunner(Runner):
+    """Runs steps that the engine has padded to a bucket as graphs, and others as its parent does. On a CPU, and with
+    captures=False, the same work is launched one by one."""
+
+    def __init__(self, model, limits, keep_logits: bool = False, captures: bool = True, most: int = MOST) -> None:
+        super().__init__(model, limits, keep_logits)
+        on_gpu = self.device.type == "cuda"
+        self.captures, self.most = captures and on_gpu, most
+        self.memory = torch.cuda.graph_pool_handle() if self.captures else None
+        self.plan_type = BlockPlan if on_gpu else TorchPlan
+        self.table = torch.from_numpy(self.kv_table.astype("int32")).to(self.device)
+        self.buckets: Dict[Tuple[int, int], Bucket] = {}
+        self.graphs: OrderedDict = OrderedDict()  # the one used last comes last
+        self.ran: Counter = Counter()
+
+    def prepare(self, step) -> None:
+        super().prepare(step)
+        if len(step.table_changes):
+            row, column, block = torch.from_numpy(step.table_changes.T.copy()).to(self.device)
+            self.table.index_put_((row.long(), column.long()), block)
+
+    def bucket(self, rows: int, tokens: int) -> Bucket:
+        if (rows, tokens) not in self.buckets:
+            self.buckets[rows, tokens] = Bucket(self, rows, tokens)
+        return self.buckets[rows, tokens]
+
+    def capture(self, bucket: Bucket, key) -> None:
+        while len(self.graphs) >= self.most:
+            self.graphs.popitem(last=False)
+        self.graphs[key] = bucket.capture(key[2])
+
+    def forward(self, step):
+        if not step.padded_rows:
+            return super().forward(step)
+        bucket = self.bucket(step.padded_rows, step.padded_tokens)
+        self.build(step)
+        key = (*bucket.size, self.branches if self.branches in ALONE else BRANCHES)
+        if key not in self.graphs:
+            self.capture(bucket, key)
+            self.build(step)
+        self.graphs.move_to_end(key)
+        ids, positions, row = self.inputs(step, step.padded_tokens)
+        size = self.limits.kv_block_size
+        n = len(row)
+        places = self.kv_table[step.table_row[row], positions[:n] // size] * size + positions[:n] % size
+        bucket.inputs.fill(step, ids, positions, places)
+        self.graphs[key].replay()
+        self.ran["+".join(key[2])] += 1
+        return bucket.hidden
