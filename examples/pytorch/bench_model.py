@@ -42,7 +42,7 @@ def parse():
     parser.add_argument("--requests", default="1,32,256")
     parser.add_argument("--modes", default="eager,graphs")
     parser.add_argument("--prompt", type=int, default=256)
-    parser.add_argument("--answer", type=int, default=128)
+    parser.add_argument("--answer", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=2048, help="of a step, at most")
     parser.add_argument("--drafts", type=int, default=0, help="S; drafts are n-grams of the text")
     parser.add_argument("--chats", type=int, default=8, help="conversations of two turns; 0: none")
