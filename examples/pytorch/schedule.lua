@@ -8,7 +8,8 @@ local gdn = require "gdnmeta"
 local ngram = require "examples.ngram"
 
 local options = { seed = 1, S = 0, groups = 1, mode = "none", block = 16, seqs = 6, tokens = 48, length = 256,
-                  kv_blocks = 40, kv_block_size = 16, slots = 0, hash = 0, buckets = 0, check = 1, wrong = 0.3 }
+                  kv_blocks = 40, kv_block_size = 16, slots = 0, hash = 0, buckets = 0, check = 1,
+                  wrong = 0.3 }
 
 local function read_options()
   for n = 2, #arg do
@@ -196,7 +197,8 @@ end
 
 -- Of the second half of the steps: by then all of Lua is compiled.
 function clock.median()
-  local late = { unpack(clock.us, math.floor(#clock.us / 2) + 1) }
+  local late = {}
+  for n = math.floor(#clock.us / 2) + 1, #clock.us do late[#late + 1] = clock.us[n] end
   table.sort(late)
   return late[math.floor(#late / 2) + 1] or 0
 end
@@ -253,9 +255,10 @@ local function play(engine, requests)
     now = now + 1
   end
   local stats = engine.stats
-  io.stdout:write(("done steps=%d preempted=%d hits=%d cached=%d forks=%d drafts=%d accepted=%d engine_us=%d\n")
-    :format(stats.steps, preempted, stats.hits, stats.cached_tokens, forks.made, drafted, taken,
-            clock.median()))
+  local counted = { "steps=" .. stats.steps, "preempted=" .. preempted, "hits=" .. stats.hits,
+                    "cached=" .. stats.cached_tokens, "forks=" .. forks.made, "drafts=" .. drafted,
+                    "accepted=" .. taken, ("engine_us=%d"):format(clock.median()) }
+  io.stdout:write("done ", table.concat(counted, " "), "\n")
   assert(engine:slots().used == 0 or options.hash > 0, "slots are left")
 end
 

@@ -36,8 +36,8 @@ class Rows(NamedTuple):
 
 @triton.jit
 def _attend(
-    q, stride_q, keys, values, stride_kv, out, stride_out, sums, tops, bounds, seq_len, table_row, table, columns,
-    rows, tiles, scale,
+    q, q_token, q_head, keys, values, stride_kv, out, out_token, out_head, sums, tops,
+    bounds, seq_len, table_row, table, columns, rows, tiles, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK_SIZE: tl.constexpr, TILE: tl.constexpr,
     PARTS: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
@@ -52,7 +52,7 @@ def _attend(
     live = (t < n) & (tl.arange(0, M) < TILE * GROUP)
     d = tl.arange(0, DIM)
     token = (first + t).to(tl.int64)
-    query = tl.load(q + token[:, None] * stride_q + head[:, None] * DIM + d[None, :], live[:, None], other=0)
+    query = tl.load(q + (token * q_token + head * q_head)[:, None] + d[None, :], live[:, None], other=0)
 
     last = length - n + t  # the last key that a query sees
     end = tl.minimum(length, length - n + tl.load(tiles + tl.program_id(0)) * TILE + TILE)
@@ -79,7 +79,7 @@ def _attend(
         total, top = total * old + tl.sum(weight, 1), new_top
 
     if PARTS == 1:
-        to = out + token[:, None] * stride_out + head[:, None] * DIM + d[None, :]
+        to = out + (token * out_token + head * out_head)[:, None] + d[None, :]
         tl.store(to, found / total[:, None], live[:, None])
     else:
         at = (token * HEADS + head) * PARTS + part
@@ -90,7 +90,7 @@ def _attend(
 
 @triton.jit
 def _join(
-    sums, tops, out, stride_out, bounds, num_rows,
+    sums, tops, out, out_token, out_head, bounds, num_rows,
     HEADS: tl.constexpr, DIM: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -101,7 +101,7 @@ def _join(
     weight = tl.exp(top - tl.max(top, 0))
     total = tl.sum(weight * tl.load(tops + 2 * at + 1), 0)
     found = tl.sum(weight[:, None] * tl.load(sums + at[:, None] * DIM + d[None, :]), 0)
-    tl.store(out + token * stride_out + head * DIM + d, found / total)
+    tl.store(out + token * out_token + head * out_head + d, found / total)
 
 
 def parts_for(count: int, kv_heads: int) -> int:
@@ -113,6 +113,8 @@ def attend(q, keys, values, out, rows: Rows, tiles: Tiles, block_size: int, scal
     """Queries [n, heads, dim] over keys and values [places, kv_heads, dim] into out [n, heads, dim]. Only tokens
     of rows are read and written."""
     (heads, dim), kv_heads, count = q.shape[1:], keys.shape[1], len(tiles.rows)
+    if not (keys.is_contiguous() and values.is_contiguous() and q.stride(2) == out.stride(2) == 1):
+        raise ValueError(f"q {q.stride()}, out {out.stride()}, keys {keys.stride()}, want dims without gaps")
     group, parts = heads // kv_heads, parts_for(count, kv_heads)
     sums = tops = None
     if parts > 1:
@@ -120,12 +122,12 @@ def attend(q, keys, values, out, rows: Rows, tiles: Tiles, block_size: int, scal
         tops = torch.empty(len(q), heads, parts, 2, dtype=torch.float32, device=q.device)
     m = max(16, triton.next_power_of_2(tiles.size * group))
     _attend[(count, kv_heads, parts)](
-        q, q.stride(0), keys, values, keys.stride(0), out, out.stride(0), sums, tops, rows.bounds, rows.seq_len,
-        rows.table_row, rows.table, rows.table.shape[1], tiles.rows, tiles.tiles, scale,
-        HEADS=heads, GROUP=group, DIM=dim, BLOCK_SIZE=block_size, TILE=tiles.size, PARTS=parts, M=m, N=32,
+        q, *q.stride()[:2], keys, values, keys.stride(0), out, *out.stride()[:2], sums, tops,
+        rows.bounds, rows.seq_len, rows.table_row, rows.table, rows.table.shape[1], tiles.rows, tiles.tiles, scale,
+        HEADS=heads, GROUP=group, DIM=dim, BLOCK_SIZE=block_size, TILE=tiles.size, PARTS=parts, M=m, N=64 // q.element_size(),
         num_warps=4, num_stages=2,
     )  # fmt: skip
     if parts > 1:
         _join[(len(q), heads)](
-            sums, tops, out, out.stride(0), rows.bounds, len(rows.seq_len), HEADS=heads, DIM=dim, PARTS=parts
+            sums, tops, out, *out.stride()[:2], rows.bounds, len(rows.seq_len), HEADS=heads, DIM=dim, PARTS=parts
         )

@@ -43,10 +43,10 @@ class Inputs:
         self.host: Dict[str, np.ndarray] = dict(zip(sizes, np.split(self.staged.numpy(), np.cumsum([*sizes.values()]))))
         for name, part in zip(sizes, self.device.split([*sizes.values()])):
             setattr(self, name, part)
-        self.fill(None, None)
 
     def fill(self, step, ids, positions=None, places=None) -> None:
-        """A step's rows, with ids, positions and places of its tokens; None: no rows."""
+        """A step's rows, with ids, positions and places of its tokens; None: no rows. The device must be done with
+        the copy before: a step's tokens have been read since."""
         n, host = 0 if step is None else step.num_rows, self.host
         lengths = np.zeros(0, np.int32) if step is None else step.query_len
         bounds = np.zeros(n + 1, np.int32)

@@ -73,9 +73,11 @@ class Case:
         tiles = blocks.Tiles(*(self.int32s(part) for part in zip(*named)), self.tile)
         rows = blocks.Rows(self.int32s(bounds), self.int32s(self.lengths + [0] * self.pad),
                            self.int32s(self.table_row), self.int32s(self.table))  # fmt: skip
-        out = torch.full_like(q, NAN).to(self.device, self.dtype)
-        given = (tensor.to(self.device, self.dtype) for tensor in (q, keys, values))
-        blocks.attend(*given, out, rows, tiles, self.size, self.dim**-0.5)
+        q, keys, values = (tensor.to(self.device, self.dtype) for tensor in (q, keys, values))
+        if self.tile > 1:  # as rotary positions leave it: a token's heads are not side by side
+            q = q.transpose(0, 1).contiguous().transpose(0, 1)
+        out = torch.full_like(q, NAN)
+        blocks.attend(q, keys, values, out, rows, tiles, self.size, self.dim**-0.5)
         compared.both(out, want)
 
     def loops(self, q, keys, values):
