@@ -30,7 +30,6 @@ local METHODS = {
   checkpoint = function(engine) engine:checkpoint(1) end,
   set_policy = function(engine) engine:set_policy "fair" end,
   policy_reset = function(engine) engine:policy_reset() end,
-  states_lost = function(engine) engine:states_lost() end,
   set_cache = function(engine) engine:set_cache "gdsf" end,
   release = function(engine) engine:release {} end,
   record = function(engine) engine:record(os.tmpname()) end,

@@ -63,7 +63,6 @@ local MAP = {
   { "engine/prefix/", "answer_cache state_cache cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "forks fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks fork_layer" },
-  { "gdnmeta/engine/lost_states", "lost_states nginx_worker" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },
   { "src/scheduler/stable", "order slots" },

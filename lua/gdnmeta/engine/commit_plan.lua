@@ -57,8 +57,8 @@ function M.compact_running(e)
   e.num_running, e.roster = kept, e.roster + 1
 end
 
---- I22. The text stays known, its states are computed again from the checkpoint on.
-function M.preempt(e, i)
+-- I22. The text stays known, its states are computed again from the checkpoint on.
+local function preempt(e, i)
   local r = e.requests
   e.stats.discarded = e.stats.discarded + r.computed[i] - r.cached[i]
   e.stats.preemptions = e.stats.preemptions + 1
@@ -97,7 +97,7 @@ local function commit_victims(e, step)
   local plan, r, told = e.plan, e.requests, #step.preempted
   for v = 0, plan.num_victims - 1 do
     local i = plan.victims[v]
-    M.preempt(e, i)
+    preempt(e, i)
     if plan.gives_way then r.yielded[i] = r.yielded[i] + 1 end
     step.preempted[told + v + 1] = r.id[i]
   end

@@ -64,14 +64,4 @@ function PrefixCache:evict_for_requests()
   while e.states.free_kv < blocks and self:evict_leaf() do end
 end
 
---- Everything leaves that nobody reads.
-function PrefixCache:empty()
-  local hooks = self.hooks
-  self.hooks = false -- there is nothing to choose
-  self.index:advance(self.engine.now) -- what the last step left is not of this one
-  while self:evict_state() do end
-  while self:evict_leaf() do end
-  self.hooks = hooks
-end
-
 return PrefixCache
