@@ -72,7 +72,7 @@ local function send_events(request, stream, text)
     return send("data: " .. errors.json(status, reason) .. "\n\n")
   end
   if request.stream_options.include_usage then
-    send("data: " .. shapes.usage_event(request, text.count, stream:cached()) .. "\n\n")
+    send("data: " .. shapes.usage_event(request, stream.count, stream:cached()) .. "\n\n")
   end
   return send "data: [DONE]\n\n"
 end
@@ -87,7 +87,7 @@ local function send_whole(request, stream, text)
     end
     pieces[#pieces + 1] = text:feed(bytes, reason)
   until reason
-  local json = shapes.whole(request, table.concat(pieces), reason, text.count, stream:cached())
+  local json = shapes.whole(request, table.concat(pieces), reason, stream.count, stream:cached())
   ngx.header["Content-Length"] = #json
   ngx.print(json)
 end

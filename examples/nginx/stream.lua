@@ -7,7 +7,9 @@ Stream.__index = Stream
 --- More bytes; reason: why they are the last ones. Called by the step loop, which never waits for a client.
 ---@param bytes string
 ---@param reason string|nil
-function Stream:put(bytes, reason)
+---@param tokens integer that the bytes are
+function Stream:put(bytes, reason, tokens)
+  self.count = self.count + tokens
   self.pending[#self.pending + 1] = bytes
   self.finished = reason or self.finished
   if self.ready:count() < 1 then self.ready:post() end
@@ -41,7 +43,7 @@ function Stream:cached() return self.record and self.record.cached or 0 end
 local M = {}
 
 function M.new(id)
-  return setmetatable({ id = id, pending = {}, ready = semaphore.new() }, Stream)
+  return setmetatable({ id = id, pending = {}, count = 0, ready = semaphore.new() }, Stream)
 end
 
 return M

@@ -10,17 +10,15 @@ Text.__index = Text
 ---@param reason string|nil why the bytes are the last ones
 ---@return string
 function Text:feed(bytes, reason)
-  self.count = self.count + #bytes
   local kept, cut = self.cutter:feed(bytes, reason ~= nil)
   return self.decoder:feed(kept, cut or reason ~= nil)
 end
 
 local M = {}
 
---- count: bytes that were fed, which are the answer's tokens.
 ---@param stops string[]
 function M.new(stops)
-  return setmetatable({ count = 0, cutter = stop.cutter(stops), decoder = utf8.decoder() }, Text)
+  return setmetatable({ cutter = stop.cutter(stops), decoder = utf8.decoder() }, Text)
 end
 
 return M

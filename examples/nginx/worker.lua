@@ -120,7 +120,7 @@ local function refusal(request)
   if request.priority ~= 0 and not uses.field(engine.policy, "priority") then
     return ("priority = %d, want 0: the policy %s does not look at it"):format(request.priority,
       engine.policy.name), 400, "priority"
-  elseif request.temperature > 0 and not host.model.sample then
+  elseif request.temperature > 0 and not host.worker.samples then
     return ("temperature = %g, want 0: the model %s is greedy"):format(request.temperature,
       settings.model), 400, "temperature"
   end
@@ -133,11 +133,11 @@ end
 
 -- The bytes that a step adds to an answer.
 local function to_stream(stream)
-  return function(bytes, reason)
+  return function(bytes, reason, tokens)
     if reason == "rejected" then
       stream:fail("the policy turned the request away", 429)
     else
-      stream:put(bytes, reason)
+      stream:put(bytes, reason, tokens)
     end
   end
 end

@@ -166,6 +166,6 @@ describe("examples/serving.lua #lua", function()
     assert.is_nil(refused)
     assert.are.equal("request 3: prompt_tokens = 500, want at most 199 (max_model_len - 1)", message)
     assert.has_error(function() h:submit { id = 4, prompt = "", max_tokens = 1 } end,
-                     "serving: prompt: want a string that is not empty")
+                     "serving: prompt: want a string or a list of tokens that is not empty")
   end)
 end)
