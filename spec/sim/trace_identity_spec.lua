@@ -1,4 +1,5 @@
 -- Identity of a trace's prompts: ids of blocks, whether a trace chains them or not, for any size of blocks.
+local gdn = require "gdnmeta"
 local identity = require "gdnmeta.sim.trace.identity"
 local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
@@ -68,7 +69,7 @@ describe("Identity of prompts #lua", function()
       end
       local requests = read(lines)
       assert.are.equal(size, requests.block_size)
-      assert.are.equal(0, requests.misfits)
+      assert.is_nil(requests.misfit)
       assert.are.equal(6, #requests[6].blocks)
     end
   end)
@@ -80,18 +81,88 @@ describe("Identity of prompts #lua", function()
     local requests = read(lines)
     assert.are.same({ 1, 2 }, requests[10].blocks)
     assert.are.same({}, requests[11].blocks)
-    assert.are.equal(2, requests.misfits)
+    assert.are.same({ 2, 10 }, { requests.misfit.n, requests.misfit.line })
+    assert.are.equal("4 ids for a prompt of 1024 tokens, want 2 of 512 tokens each", requests.misfit.text)
+    assert.is_nil(requests.repeats)
+  end)
+
+  it("finds blocks of any size that fits, a round one first, and of no size that hardly does", function()
+    for _, size in ipairs { 1000, 48, 544, 7 } do
+      local lines = {}
+      for i = 1, 40 do
+        local prompt, ids = size * 3 * i + size - 1, {}
+        for k = 1, math.ceil(prompt / size) do ids[k] = k end
+        lines[i] = line(i, prompt, table.concat(ids, ","))
+      end
+      local requests = read(lines)
+      assert.is_nil(requests.misfit)
+      assert.is_true(math.abs(requests.block_size - size) <= size / 30, requests.block_size)
+      if size == 1000 then assert.are.equal(1000, requests.block_size) end
+    end
+    local lines = {}
+    for i = 1, 12 do
+      local ids = {}
+      for k = 1, 2 * i + 3 do ids[k] = k end -- three too many
+      lines[i] = line(i, 1024 * i, table.concat(ids, ","))
+    end
+    local requests = read(lines)
+    assert.are.same({ 512, 12, 1 }, { requests.block_size, requests.misfit.n, requests.misfit.line })
+  end)
+
+  it("is none that a cache is tried with where most ids do not fit, and the line is named", function()
+    local function cached(lines)
+      local run, message = gdn.sim.run { requests = read(lines), cache = true, measure = false }
+      return run or message
+    end
+    local good = line(1, 1024, "1, 2")
+    assert.are.equal("cache: t:2: hash_ids: 5 ids for a prompt of 1024 tokens, want 2 of 512 tokens each; "
+      .. "so in 2 of 3 prompts", cached { good, line(2, 1024, "1, 2, 3, 4, 5"), line(3, 1024, "1") })
+    assert.are.equal(0, cached({ good, good, line(3, 1024, "1") }).cache.without_identity)
+  end)
+
+  it("names prompts in which an id stands twice, and those without any", function()
+    local requests = read { line(1, 1536, "4, 5, 4"), line(2, 1536, "4, 5, 6"),
+                            '{"timestamp": 3, "input_length": 9, "output_length": 1}' }
+    assert.are.same({ n = 1, line = 1, text = "hash_ids[3] is hash_ids[1]" }, requests.repeats)
+    local note = "hash_ids: prompts are known by blocks of 512 tokens; 1 prompt with an id twice, the first "
+      .. "in line 1: hash_ids[3] is hash_ids[1]"
+    assert.are.same({ note, "1 request without hash_ids" }, trace.notices(requests))
+  end)
+
+  it("follows from sessions where there are no ids: a turn goes on from the one before", function()
+    local lines = { "arrival_s,prompt_tokens,output_tokens,session_id" }
+    local function turn(at, prompt, output, session)
+      lines[#lines + 1] = ("%d,%d,%d,%s"):format(at, prompt, output, session)
+    end
+    turn(0, 160, 16, "a")
+    turn(50, 200, 20, "b")
+    turn(100, 320, 16, "a") -- 160 of the prompt before, its answer, and 144 of its own
+    turn(150, 90, 5, "b") -- shorter: another text
+    turn(200, 322, 3, "a") -- goes on from the second prompt, with a part of its answer
+    local requests = assert(trace.parse(table.concat(lines, "\n"), "t"))
+    local run = assert(gdn.sim.run { requests = requests, cache = "every_block", cache_slots = 99,
+                                     measure = false, kv_tokens = 0 })
+    assert.are.same({ 0, 0, 160, 0, 320 }, run.per_request.cached)
+    assert.are.equal((160 + 320) / (160 + 200 + 320 + 90 + 322), run.cache.ceiling)
+    assert.matches("a turn's prompt is taken to begin with that of the turn before, where it is as long: "
+      .. "2 of 3 turns", table.concat(run.setup.notices, "\n"))
+    local none, message = gdn.sim.run { requests = requests, cache = true, sessions = 2, measure = false }
+    assert.is_nil(none)
+    assert.matches("sessions", message)
   end)
 
   it("is refused by row where ids are none", function()
     for ids, message in pairs {
       ["0.5"] = "hash_ids%[1%] = 0.5, want an integer up to 2%^53 or a string",
       ["1, 1e300"] = "hash_ids%[2%] = 1e%+300", ["null"] = "hash_ids%[1%] = null", ["[1]"] = "= a list",
+      ["9007199254740993, 1e17"] = "hash_ids%[2%] = 1e%+17",
     } do
       local _, why = trace.parse(line(1, 1024, ids), "t")
       assert.matches(message, why)
     end
     local _, why = trace.parse('{"timestamp": 1, "input_length": 9, "output_length": 1, "hash_ids": 3}', "t")
     assert.matches("hash_ids = 3, want a list of integers or strings", why)
+    _, why = trace.parse('{"timestamp": 1, "input_length": 9, "output_length": 1, "hash_ids": {"a": 1}}', "t")
+    assert.matches("^t:1: hash_ids is an object, want a list of integers or strings", why)
   end)
 end)

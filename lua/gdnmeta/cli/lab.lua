@@ -72,7 +72,9 @@ function M.run(args, base, progress)
   local o = scenario.options(base)
   local requests, message = sim.load.requests(o)
   if not requests then fail("%s", message) end
-  if not requests.block_size then fail("%s", prompt_ids.missing(requests)) end
+  local known
+  known, message = prompt_ids.identify(requests, o)
+  if not known then fail("%s", message) end
   local preset = assert(presets.get(o.preset))
   local model, runs = cost.new(o.cost or preset.coefficients), {}
   for _, cell in ipairs(cells) do

@@ -1,6 +1,7 @@
 -- What commands write: JSON of runs, HTML, and the command line that made them.
 local fail = require("gdnmeta.cli.values").fail
 local run_files = require "gdnmeta.cli.run_files"
+local report = require "gdnmeta.report.text"
 local values = require "gdnmeta.cli.values"
 local libc = require "gdnmeta.native.libc"
 local foreign_text = require "gdnmeta.native.foreign_text"
@@ -121,7 +122,7 @@ local function csv(runs)
         .. (cached and "," .. (per.cached and per.cached[i] or "") or "")
     end
   end
-  for _, notice in ipairs(runs[1].setup.notices or {}) do lines[#lines + 1] = "# " .. notice end
+  for _, notice in ipairs(report.notices(runs)) do lines[#lines + 1] = "# " .. notice end
   return table.concat(lines, "\n") .. "\n"
 end
 

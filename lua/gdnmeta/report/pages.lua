@@ -60,7 +60,7 @@ function M.simulate(runs, command)
   g.add(charts.slots(runs, told))
   return html.html {
     title = table.concat(names, " against "),
-    runs = runs, figures = g.list, missing = g.missing(), command = command, facts = text.facts(runs[1]),
+    runs = runs, figures = g.list, missing = g.missing(), command = command, facts = text.facts(runs),
     calibrated = runs[1].setup.calibrated, footer = footer(),
   }
 end
@@ -84,7 +84,7 @@ function M.sweep(runs, share, command)
   g.add(charts.itl(at, names))
   return html.html {
     title = "Highest rates of " .. table.concat(max_rate.policies(runs), ", "), runs = at, figures = g.list,
-    missing = g.missing(), command = command, facts = text.facts(runs[1], true), footer = footer(),
+    missing = g.missing(), command = command, facts = text.facts(runs, true), footer = footer(),
     calibrated = runs[1].setup.calibrated, body = html.sweep(runs, text.max_rates(runs, share)),
   }
 end

@@ -8,11 +8,25 @@ local metrics_table = require "gdnmeta.report.metrics_table"
 
 local M = {}
 
+--- Notes on how the workload was read, of any of the runs.
+---@param runs table
+---@return table sentences
+function M.notices(runs)
+  local list, seen = {}, {}
+  for _, run in ipairs(runs) do
+    for _, notice in ipairs(run.setup.notices or {}) do
+      if not seen[notice] then list[#list + 1], seen[notice] = notice, true end
+    end
+  end
+  return list
+end
+
 --- What was run, one fact per line: { name, text }.
----@param run table
----@param many_rates? boolean the run is one of several rates
+---@param runs table of one workload
+---@param many_rates? boolean they are of several rates
 ---@return table facts
-function M.facts(run, many_rates)
+function M.facts(runs, many_rates)
+  local run = runs[1]
   local s = run.setup
   local facts = {
     { "workload", ("%s, %s requests%s, seed %d"):format(s.workload, numbers.count(run.requests),
@@ -28,7 +42,7 @@ function M.facts(run, many_rates)
       numbers.number(run.targets.ttft_ms), numbers.number(run.targets.tpot_ms),
       run.targets.gap_ms and (", no gap over %s ms"):format(numbers.number(run.targets.gap_ms)) or "") },
   }
-  for _, notice in ipairs(s.notices or {}) do facts[#facts + 1] = { "note", notice } end
+  for _, notice in ipairs(M.notices(runs)) do facts[#facts + 1] = { "note", notice } end
   return facts
 end
 
@@ -108,7 +122,7 @@ end
 function M.report(runs)
   if runs.setup then runs = { runs } end
   local parts = {}
-  for _, fact in ipairs(M.facts(runs[1])) do parts[#parts + 1] = ("%-10s %s"):format(fact[1], fact[2]) end
+  for _, fact in ipairs(M.facts(runs)) do parts[#parts + 1] = ("%-10s %s"):format(fact[1], fact[2]) end
   parts[#parts + 1] = ""
   parts[#parts + 1] = M.text(runs)
   parts[#parts + 1] = ""
@@ -175,7 +189,7 @@ function M.sweep(runs, share)
     rows[#rows + 1], last = { run.policy == last and "" or run.policy, unpack(texts[i]) }, run.policy
   end
   local notices = {}
-  for i, notice in ipairs(runs[1].setup.notices or {}) do notices[i] = "note       " .. notice .. "\n" end
+  for i, notice in ipairs(M.notices(runs)) do notices[i] = "note       " .. notice .. "\n" end
   return table.concat(notices) .. (#notices > 0 and "\n" or "") .. numbers.columns(rows)
     .. "\n\nhighest rate\n  " .. table.concat(M.max_rates(runs, share), "\n  ")
 end

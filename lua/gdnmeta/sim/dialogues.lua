@@ -2,7 +2,7 @@
 -- documents that sessions share, forks from an earlier turn, edited tails. Three kinds stand for three public
 -- traces; the same options give the same requests on every machine.
 local domains = require "gdnmeta.native.domains"
-local numbers = require "gdnmeta.sim.trace.identity".numbers
+local identity = require "gdnmeta.sim.trace.identity"
 local options = require "gdnmeta.native.options"
 local workload = require "gdnmeta.sim.workload"
 
@@ -134,24 +134,6 @@ local function session(self, kind, number, at, requests)
   end
 end
 
--- Ids of the full blocks of a text: a block is named after the pieces in it and where they begin.
-local function blocks_of(text, size, number)
-  local blocks, id, name, room = {}, 0, {}, size
-  for i = 1, #text do
-    local left, at = text[i][2], 0
-    while left > 0 do
-      local n = min(left, room)
-      name[#name + 1] = text[i][1] .. ":" .. at
-      left, at, room = left - n, at + n, room - n
-      if room == 0 then
-        id = number(id, table.concat(name, " "))
-        blocks[#blocks + 1], name, room = id, {}, size
-      end
-    end
-  end
-  return blocks
-end
-
 local function by_arrival(a, b)
   if a.arrival ~= b.arrival then return a.arrival < b.arrival end
   return a.order < b.order
@@ -182,9 +164,9 @@ function M.generate(opts)
   table.sort(requests, by_arrival)
   local most = kind.requests and math.ceil(kind.requests * (o.sessions or kind.sessions) / kind.sessions)
   for i = #requests, (most or #requests) + 1, -1 do requests[i] = nil end
-  local number = numbers()
+  local number = identity.numbers()
   for _, r in ipairs(requests) do
-    r.blocks = blocks_of(r.text, o.block_size, number)
+    r.blocks = identity.blocks_of(r.text, o.block_size, number)
     r.text, r.order = nil, nil
   end
   requests.block_size, requests.name = o.block_size, o.kind

@@ -1,6 +1,7 @@
 -- What an engine's state cache is told of a workload's prompts: ids of blocks of a size that the engine can
 -- have, one for each full block.
 local args = require "gdnmeta.native.args"
+local identity = require "gdnmeta.sim.trace.identity"
 
 local floor, min = math.floor, math.min
 
@@ -45,25 +46,84 @@ local function ids_of(i, r, size, every)
 end
 
 --- What no request says: that its prompt begins as another's.
----@param requests table
----@return string message
-function M.missing(requests)
-  return ("cache: %s has no identity of prompts: want hash_ids of blocks, or sessions, in a trace, or a "
+local function missing(requests)
+  return nil, ("cache: %s has no identity of prompts: want hash_ids of blocks, or sessions, in a trace, or a "
     .. "workload of kind conversation, synthetic or agents"):format(requests.name or "the list of requests")
 end
 
---- Ids by request, false where a request has none, and what an engine has to be made with.
----@param requests table with block_size, and blocks of requests
+local BY_SESSIONS = 16 -- tokens of a block, where sessions say what prompts share
+
+-- A turn's prompt begins with that of the turn before, and its answer, where it is long enough for them.
+local function next_text(before, r, pieces)
+  local text, rest = {}, r.prompt
+  if before and r.prompt >= before.prompt then
+    for i, piece in ipairs(before.text) do text[i] = piece end
+    rest = r.prompt - before.prompt
+    if rest > before.output then
+      text[#text + 1], pieces, rest = { pieces, before.output }, pieces + 1, rest - before.output
+    end
+  end
+  if rest > 0 then text[#text + 1], pieces = { pieces, rest }, pieces + 1 end
+  return text, pieces
+end
+
+-- Blocks of turns, by what sessions say.
+local function by_sessions(requests)
+  local number, last, pieces, turns, longer = identity.numbers(), {}, 1, 0, 0
+  for i = 1, #requests do
+    local r = requests[i]
+    if r.session ~= nil then
+      local before = last[r.session]
+      local text
+      text, pieces = next_text(before, r, pieces)
+      last[r.session] = { prompt = r.prompt, output = r.output, text = text }
+      r.blocks = identity.blocks_of(text, BY_SESSIONS, number)
+      turns, longer = turns + (before and 1 or 0), longer + (before and r.prompt >= before.prompt and 1 or 0)
+    end
+  end
+  return turns, longer
+end
+
+--- See to it that the requests have blocks: those of the trace or of the generator, else by their sessions.
+---@param requests table of sim.load.requests, a list of copies
 ---@param o table options of sim.run
----@return table|nil identity ids, hash_block_size, kv_block_size, without (requests that have none), ceiling
+---@return boolean|nil ok
+---@return string? message
+function M.identify(requests, o)
+  local size, misfit = requests.block_size, requests.misfit
+  if size ~= nil then
+    if not args.integer(size, 1, 2 ^ 20) then
+      return nil, args.wrong_integer("requests.block_size", size, 1, 2 ^ 20)
+    elseif misfit and 2 * misfit.n > requests.known then
+      return nil, ("cache: %s:%d: hash_ids: %s; so in %d of %d prompts"):format(requests.name, misfit.line,
+        misfit.text, misfit.n, requests.known)
+    end
+    return true
+  end
+  if o.sessions then return missing(requests) end -- they were dealt out
+  local turns, longer = by_sessions(requests)
+  if turns == 0 then return missing(requests) end
+  if longer == 0 then
+    return nil, ("cache: %s has no identity of prompts: no turn of its sessions is as long as the one before"
+      ):format(requests.name)
+  end
+  requests.block_size, requests.notices = BY_SESSIONS, requests.notices or {}
+  table.insert(requests.notices, ("no hash_ids: a turn's prompt is taken to begin with that of the turn "
+    .. "before, where it is as long: %d of %d turns"):format(longer, turns))
+  return true
+end
+
+--- Ids by request, false where a request has none, and what an engine has to be made with.
+---@param requests table of sim.load.requests
+---@param o table options of sim.run
+---@return table|nil found ids, hash_block_size, kv_block_size, without (requests that have none), ceiling
 ---@return string? message
 function M.of(requests, o)
+  local known, message = M.identify(requests, o)
+  if not known then return nil, message end
   local size = requests.block_size
-  if not size then return nil, M.missing(requests) end
-  if not args.integer(size, 1, 2 ^ 20) then
-    return nil, args.wrong_integer("requests.block_size", size, 1, 2 ^ 20)
-  end
-  local whole, message = size_of(o, size)
+  local whole
+  whole, message = size_of(o, size)
   if not whole then return nil, message end
   local ids, without = {}, 0
   for i = 1, #requests do
@@ -78,12 +138,12 @@ function M.of(requests, o)
       without = without + 1
     end
   end
-  if without == #requests then return nil, M.missing(requests) end
-  local identity = { ids = ids, hash_block_size = whole, without = without,
+  if without == #requests then return missing(requests) end
+  local found = { ids = ids, hash_block_size = whole, without = without,
                      kv_block_size = o.mamba_cache_mode == "align" and o.mamba_block_size
                        or greatest_common(16, whole) }
-  identity.ceiling = M.ceiling(requests, ids, whole)
-  return identity
+  found.ceiling = M.ceiling(requests, ids, whole)
+  return found
 end
 
 --- The most that any cache could do: tokens of prompts that an earlier one began with, but for the last.

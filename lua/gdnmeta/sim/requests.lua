@@ -27,6 +27,7 @@ end
 
 local COPIED = { "user", "class", "session", "priority", "weight", "ttft", "tpot", "think", "undated",
                  "blocks" }
+local IDENTITY = { "block_size", "known", "misfit" } -- facts of a list whose prompts have some
 local NUMBERS = { "priority", "weight", "ttft", "tpot", "deadline", "think" }
 
 local function finite(value) return type(value) == "number" and value - value == 0 end
@@ -137,7 +138,7 @@ function M.requests(o)
   for _, r in ipairs(requests) do
     if r.after then requests.rate_unit = "sessions" end
   end
-  requests.block_size = given.block_size
+  for _, fact in ipairs(IDENTITY) do requests[fact] = given[fact] end
   requests.notices = notices(given, requests, o)
   if given.format then
     requests.trace = { format = given.format, rows = given.rows, skipped = given.skipped,

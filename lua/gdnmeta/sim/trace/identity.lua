@@ -23,16 +23,42 @@ local function share(requests, size)
   return n >= FEW and good / n or 1
 end
 
--- The format's, unless another power of two fits better.
+local ROUND = { 1000, 500, 256, 200, 128, 100, 64, 50, 32, 25, 20, 16, 10, 8, 5, 4, 3, 2, 1 }
+
+-- Sizes that the prompt with the most ids leaves open, the roundest first: n - 1 < prompt / size <= n.
+local function candidates(requests)
+  local longest, list = nil, {}
+  for i = 1, #requests do
+    local r = requests[i]
+    if r.hashes and #r.hashes > 1 and not (longest and #longest.hashes >= #r.hashes) then longest = r end
+  end
+  if not longest then return list end
+  local prompt, n = longest.prompt, #longest.hashes
+  local low, high = math.ceil(prompt / n), math.min(LARGEST, math.ceil(prompt / (n - 1)) - 1)
+  for _, unit in ipairs(ROUND) do
+    for size = math.ceil(low / unit) * unit, math.min(high, low + 16 * unit), unit do
+      list[#list + 1] = size
+    end
+  end
+  return list
+end
+
+-- The format's, unless another power of two fits better; any other has to fit.
 local function size_of(requests, format)
   local best = FORMAT_SIZE[format] or 512
   local most = share(requests, best)
-  if most >= ENOUGH then return best end
-  local size = 1
-  while size <= LARGEST do
+  local function try(size)
     local fit = share(requests, size)
     if fit > most then best, most = size, fit end
+  end
+  local size = 1
+  while most < ENOUGH and size <= LARGEST do
+    try(size)
     size = 2 * size
+  end
+  if most >= ENOUGH then return best end
+  for _, other in ipairs(candidates(requests)) do
+    if share(requests, other) >= ENOUGH then return other end
   end
   return best
 end
@@ -61,21 +87,49 @@ function M.numbers()
   end
 end
 
+-- The first of some prompts, and how many they are.
+local function note(requests, what, r, text)
+  local entry = requests[what] or { n = 0, line = r.line, text = text }
+  entry.n, requests[what] = entry.n + 1, entry
+end
+
+-- An id that stands twice in a prompt: the ids are then of blocks alone, or wrong.
+local function repeated(hashes)
+  local at = {}
+  for k = 1, #hashes do
+    local id = hashes[k]
+    if at[id] then return ("hash_ids[%d] is hash_ids[%d]"):format(k, at[id]) end
+    at[id] = k
+  end
+end
+
+local function look(requests, r, size)
+  local n, most = #r.hashes, math.ceil(r.prompt / size)
+  if not fits(r.prompt, n, size) then
+    local least = math.floor(r.prompt / size)
+    note(requests, "misfit", r, ("%d id%s for a prompt of %d tokens, want %s of %d tokens each"):format(n,
+      n == 1 and "" or "s", r.prompt, least == most and most or least .. " or " .. most, size))
+  end
+  local text = repeated(r.hashes)
+  if text then note(requests, "repeats", r, text) end
+end
+
 --- Turn `hashes` of requests into `blocks`: one id per full block of the prompt, integers from 1 on. The
---- list gets its `block_size`, and how many prompts are `misfits`: ids that are too many are left out, and
---- where they are too few the rest of the prompt is nobody else's.
+--- list gets its `block_size`, how many prompts are `known`, and, where there are some, `misfit`: ids that
+--- are too many are left out, and where they are too few the rest of the prompt is nobody else's; and
+--- `repeats`, prompts in which an id stands twice: { n, line and text of the first }.
 ---@param requests table
 ---@param format string
 function M.chain(requests, format)
-  local any = false
-  for i = 1, #requests do any = any or requests[i].hashes ~= nil end
-  if not any then return end
-  local size, number, misfits = size_of(requests, format), M.numbers(), 0
+  local known = 0
+  for i = 1, #requests do known = known + (requests[i].hashes ~= nil and 1 or 0) end
+  if known == 0 then return end
+  local size, number = size_of(requests, format), M.numbers()
   for i = 1, #requests do
     local r = requests[i]
     local hashes = r.hashes
     if hashes then
-      if not fits(r.prompt, #hashes, size) then misfits = misfits + 1 end
+      look(requests, r, size)
       local blocks, id = {}, 0
       for k = 1, math.min(#hashes, math.floor(r.prompt / size)) do
         id = number(id, hashes[k])
@@ -84,7 +138,29 @@ function M.chain(requests, format)
       r.hashes, r.blocks = nil, blocks
     end
   end
-  requests.block_size, requests.misfits = size, misfits
+  requests.block_size, requests.known = size, known
+end
+
+--- Ids of the full blocks of a text: a block is named after the pieces in it and where they begin.
+---@param text table of pieces { number of the piece, tokens }, of which no two are alike
+---@param size integer
+---@param number function of M.numbers
+---@return table blocks
+function M.blocks_of(text, size, number)
+  local blocks, id, name, room = {}, 0, {}, size
+  for i = 1, #text do
+    local left, at = text[i][2], 0
+    while left > 0 do
+      local n = math.min(left, room)
+      name[#name + 1] = text[i][1] .. ":" .. at
+      left, at, room = left - n, at + n, room - n
+      if room == 0 then
+        id = number(id, table.concat(name, " "))
+        blocks[#blocks + 1], name, room = id, {}, size
+      end
+    end
+  end
+  return blocks
 end
 
 return M

@@ -6,6 +6,8 @@ local M = {}
 
 local MOST = 12 -- names in a sentence
 
+local IDENTITY = { { "misfit", "with too few or too many" }, { "repeats", "with an id twice" } }
+
 local function plural(n, what) return ("%s %s%s"):format(numbers.count(n), what, n == 1 and "" or "s") end
 
 --- Rows that were left out, by reason.
@@ -35,10 +37,18 @@ function M.sentences(t)
     list[#list + 1] = plural(t.unsorted, "row") .. " earlier than the row before, sorted by arrival"
   end
   if t.block_size then
-    local misfits = t.misfits > 0
-      and ("; of %s the ids do not fit the length"):format(plural(t.misfits, "prompt"))
-    list[#list + 1] = ("hash_ids: prompts are known by blocks of %s%s"):format(plural(t.block_size, "token"),
-      misfits or "")
+    local text = ("hash_ids: prompts are known by blocks of %s"):format(plural(t.block_size, "token"))
+    for _, kind in ipairs(IDENTITY) do
+      local entry = t[kind[1]]
+      if entry then
+        text = ("%s; %s %s, the first in line %d: %s"):format(text, plural(entry.n, "prompt"), kind[2],
+          entry.line, entry.text)
+      end
+    end
+    list[#list + 1] = text
+    if t.known < #t then
+      list[#list + 1] = plural(#t - t.known, "request") .. " without hash_ids"
+    end
   end
   for i, name in ipairs(t.unread) do
     if name == "hash_ids" then

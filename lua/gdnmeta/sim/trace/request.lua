@@ -69,7 +69,10 @@ local function hashes(t, field, value)
   if type(value) ~= "table" then
     return nil, ("%s = %s, want a list of integers or strings"):format(name, values.shown(value))
   end
-  for i = 1, #value do
+  local n = 0
+  for _ in pairs(value) do n = n + 1 end
+  if n ~= #value then return nil, name .. " is an object, want a list of integers or strings" end
+  for i = 1, n do
     local id = value[i]
     if type(id) ~= "string" and not (type(id) == "number" and id % 1 == 0 and math.abs(id) <= 2^53) then
       return nil, ("%s[%d] = %s, want an integer up to 2^53 or a string"):format(name, i, values.shown(id))
