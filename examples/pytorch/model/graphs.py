@@ -90,8 +90,8 @@ class Bucket:
 
 
 class GraphRunner(Runner):
-    """Runs steps that the engine has padded to a bucket as graphs, and others as its parent does. On a CPU, and with
-    captures=False, the same work is launched one by one."""
+    """Runs steps that the engine has padded to a bucket as graphs, and others as its parent does; those too that keep
+    states within a prompt. On a CPU, and with captures=False, the same work is launched one by one."""
 
     def __init__(self, model, limits, keep_logits: bool = False, captures: bool = True, most: int = MOST) -> None:
         super().__init__(model, limits, keep_logits)
@@ -121,7 +121,7 @@ class GraphRunner(Runner):
         self.graphs[key] = bucket.capture(key[2])
 
     def forward(self, step):
-        if not step.padded_rows:
+        if not step.padded_rows or step.checkpoint_len is not None and step.checkpoint_len.any():
             return super().forward(step)
         bucket = self.bucket(step.padded_rows, step.padded_tokens)
         self.build(step)

@@ -38,8 +38,10 @@ class Hybrid:
 
     def positions(self, numbers):
         """Cosines and sines of positions [n]."""
-        like = torch.empty(0, device=self.device, dtype=self.dtype)
-        return self.model.model.rotary_emb(like, numbers[None])
+        like, rotary = torch.empty(0, device=self.device, dtype=self.dtype), self.model.model.rotary_emb
+        if hasattr(rotary, "mrope_section"):  # a text's tokens have one position in all three of an image's axes
+            return rotary(like, numbers.expand(3, 1, -1))
+        return rotary(like, numbers[None])
 
     def forward(self, tokens, tables: Pass, plan: Plan, branches=BRANCHES):
         """Tokens [T + 1] as what the head takes [T + 1, hidden]. The last token belongs to no row."""

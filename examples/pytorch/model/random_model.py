@@ -1,8 +1,8 @@
 """Models of random weights, for machines without a checkpoint: drawn from a seed once, and kept as a folder
 that transformers reads like any other.
 
-"tiny" is a Qwen3-Next of four layers with experts, for checks on a CPU; "small" has heads of the size that GPU
-kernels are made for; "0.6b" has the shape of a dense Qwen3.5."""
+"tiny" is a Qwen3-Next of four layers with experts, for checks on a CPU, "tiny-dense" a Qwen3.5 of that size;
+"small" has heads of the size that GPU kernels are made for; "0.6b" has the shape of a dense Qwen3.5."""
 
 from __future__ import annotations
 
@@ -65,8 +65,18 @@ DENSE = {
     "max_position_embeddings": 32768,
     "tie_word_embeddings": True,
 }
+TINY_DENSE = {
+    **DENSE,
+    **{name: NEXT[name] for name in NEXT if name in DENSE and name != "model_type"},
+    "linear_num_key_heads": 4,
+}
 # Spread of the weights: wide enough that a token's logits depend on all tokens before it.
-SIZES = {"tiny": (NEXT, 0.15, "float32"), "small": (SMALL, 0.05, "bfloat16"), "0.6b": (DENSE, 0.03, "bfloat16")}
+SIZES = {
+    "tiny": (NEXT, 0.15, "float32"),
+    "tiny-dense": (TINY_DENSE, 0.15, "float32"),
+    "small": (SMALL, 0.05, "bfloat16"),
+    "0.6b": (DENSE, 0.03, "bfloat16"),
+}
 
 
 def _config(shape, spread: float):
