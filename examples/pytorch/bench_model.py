@@ -4,8 +4,9 @@ by one and as captured graphs; and a chat's second turn with the state cache and
     torchrun --nproc-per-node 2 examples/pytorch/bench_model.py ...       the same on two ranks
 
 A step's time is the model's: tables, inputs, layers, head, and the choice of tokens until the host has them. The
-engine's is what Lua takes for the same step, its own build included; the text between the two processes is in neither.
-    model-bench ranks 1 mode graphs requests 32 step-us <us> engine-us <us> share <%> tokens/s <n> prompt-tokens/s <n>
+engine's is what Lua takes for the same step, its own build included, and build-us is the model's build from Python, a
+part of its step; the text between the two processes is in neither.
+    model-bench ranks 1 mode graphs requests 32 step-us <us> engine-us <us> share <%> build-us <us> tokens-per-s <n> ...
     model-chat ranks 1 mode graphs cache on chats 8 first-token-ms <ms> prompt-tokens <n> cached-tokens <n>
 step-us and engine-us are medians of steps that decode alone, once every graph is there; first-token-ms is from a
 second turn's first step to its first token. --out writes all figures as JSON."""
@@ -56,7 +57,8 @@ def prompt(number: int, length: int, vocabulary: int):
 
 
 class Played:
-    """A schedule's steps: (start, seconds, tokens, decodes alone?, tokens emitted), and what the engine counted."""
+    """A schedule's steps: (seconds, tokens, decodes alone?, tokens emitted, seconds of the build), and what the
+    engine counted."""
 
     def __init__(self, runner_of, options, asked) -> None:
         engine, self.steps, self.first, self.said = Engine(asked, options), [], {}, {}
@@ -68,7 +70,7 @@ class Played:
                 took = time.perf_counter() - start
                 spent += took
                 alone = bool((step.query_len <= options["S"] + 1).all() and step.prompt_done.all())
-                self.steps.append((took, len(step.tokens), alone, len(emitted.tokens)))
+                self.steps.append((took, len(step.tokens), alone, len(emitted.tokens), runner.build_seconds))
                 self._note(step, emitted, spent)
                 engine.answer(emitted.counts, emitted.tokens)
             self.stats = engine.stats
@@ -132,7 +134,8 @@ class Bench:
         seconds += 1e-6 * engine_us * len(decodes)
         self.say(
             "model-bench", mode=mode, requests=seqs, step_us=step_us, engine_us=engine_us,
-            share=100 * engine_us / (engine_us + step_us), tokens_per_s=emitted / seconds,
+            share=100 * engine_us / (engine_us + step_us),
+            build_us=1e6 * statistics.median(step[4] for step in decodes), tokens_per_s=emitted / seconds,
             prompt_tokens_per_s=sum(step[1] for step in others) / sum(step[0] for step in others),
         )  # fmt: skip
 

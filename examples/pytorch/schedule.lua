@@ -151,7 +151,8 @@ local function line_of(engine, step, of_row, sent)
   put("read_slots", reads)
   put("kv_copies", copies)
   put("table_changes", table_changes(engine, step, sent))
-  put("padded", { step.padded_rows, step.padded_tokens })
+  local full = options.buckets > 0 and step.graph == "full"
+  put("padded", { step.padded_rows, step.padded_tokens, full and 2 or 0 })
   return table.concat(line, ";")
 end
 

@@ -28,12 +28,12 @@ def _step(line: str, groups: int) -> Step:
         name, _, text = part.partition(" ")
         values[name] = np.array(text.split(), FLOATS.get(name, np.int32))
     rows = len(values["query_len"])
-    padded = values.pop("padded")
+    padded = values.pop("padded").tolist()
     values["slots"] = values["slots"].reshape(groups, rows, -1)
     values["read_slots"] = values["read_slots"].reshape(groups, rows)
     values["table_changes"] = values["table_changes"].reshape(-1, 3)
     values["kv_copies"] = values["kv_copies"].reshape(-1, 2)
-    return Step(**values, padded_rows=int(padded[0]), padded_tokens=int(padded[1]))
+    return Step(**values, padded_rows=padded[0], padded_tokens=padded[1], graph=padded[2])
 
 
 class Engine:

@@ -8,6 +8,7 @@ longest ago is dropped."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict
 from typing import Dict, Tuple
 
@@ -21,6 +22,7 @@ from .tables import Pass, Tables
 
 ALONE = {("speculative",), ("decode",)}  # classes that have a smaller graph of their own
 MOST = 64
+FULL = 2  # of a step's `graph`: the engine has padded it to a bucket
 
 
 class BlockPlan:
@@ -90,7 +92,7 @@ class Bucket:
 
 
 class GraphRunner(Runner):
-    """Runs steps that the engine has padded to a bucket as graphs, and others as its parent does; those too that keep
+    """Runs steps that the engine has padded to a bucket as graphs, and others as its parent does, also those that keep
     states within a prompt. On a CPU, and with captures=False, the same work is launched one by one."""
 
     def __init__(self, model, limits, keep_logits: bool = False, captures: bool = True, most: int = MOST) -> None:
@@ -103,6 +105,7 @@ class GraphRunner(Runner):
         self.buckets: Dict[Tuple[int, int], Bucket] = {}
         self.graphs: OrderedDict = OrderedDict()  # the one used last comes last
         self.ran: Counter = Counter()
+        self.build_seconds = 0.0  # of the host, for the last step of a bucket
 
     def prepare(self, step) -> None:
         super().prepare(step)
@@ -121,10 +124,11 @@ class GraphRunner(Runner):
         self.graphs[key] = bucket.capture(key[2])
 
     def forward(self, step):
-        if not step.padded_rows or step.checkpoint_len is not None and step.checkpoint_len.any():
+        if step.graph != FULL or step.checkpoint_len is not None and step.checkpoint_len.any():
             return super().forward(step)
-        bucket = self.bucket(step.padded_rows, step.padded_tokens)
+        bucket, start = self.bucket(step.padded_rows, step.padded_tokens), time.perf_counter()
         self.build(step)
+        self.build_seconds = time.perf_counter() - start
         key = (*bucket.size, self.branches if self.branches in ALONE else BRANCHES)
         if key not in self.graphs:
             self.capture(bucket, key)

@@ -20,6 +20,7 @@ from .tables import Pass, Tables
 
 PENDING = -1  # in a step's tokens: what the request's last step emitted
 FRESH = -1  # in read_column: no state yet
+SIZES = 512  # of steps, whose tables are remembered
 
 
 class Emitted(NamedTuple):
@@ -93,6 +94,8 @@ class Runner:
         counts = (meta.num_spec_decodes, meta.num_decodes, meta.num_prefills)
         self.branches = tuple(branch for branch, count in zip(BRANCHES, counts) if count)
         if (rows, tokens) not in self.tables:
+            if len(self.tables) >= SIZES:
+                self.tables.clear()
             drafts = self.limits.num_speculative_tokens
             self.tables[rows, tokens] = Tables(meta, self.limits.num_groups, drafts)
         return self.tables[rows, tokens]

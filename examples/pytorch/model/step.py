@@ -37,6 +37,7 @@ class Step:
     number: int = 0
     padded_rows: int = 0  # 0: no padding
     padded_tokens: int = 0
+    graph: int = 0  # 2: the step is padded to a bucket, for a captured graph
 
     @property
     def num_rows(self) -> int:

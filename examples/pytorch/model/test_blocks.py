@@ -2,7 +2,7 @@
     python3 examples/pytorch/model/test_blocks.py                         Triton's interpreter, on the CPU
     python3 examples/pytorch/model/test_blocks.py --device cuda [--cases 200] [--bench]
 
-What no row's table names is NaN, and so are padding's queries and outputs. Prints
+What no row's table names is NaN, and so are padding's queries and outputs. Exits with 3 without Triton. Prints
     test_blocks: <n> cases, <type>: <n> values compared, worst error <e>, <n> wrong"""
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ if "cuda" not in " ".join(sys.argv):
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+try:
+    import triton  # noqa: F401
+except ImportError:
+    print("test_blocks: SKIPPED, there is no triton")
+    sys.exit(3)
 from model import blocks  # noqa: E402
 from model.test_recurrent import Compared, fastest  # noqa: E402
 
