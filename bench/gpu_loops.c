@@ -19,6 +19,7 @@ enum { KERNELS = 3, GATE_MS = 50, IN_FLIGHT = 100 };
 
 typedef struct bench_gpu {
     gdn_driver driver;
+    void *library; /* the driver's, for calls that the core does not make */
     int (*stream_create)(void **stream, unsigned flags);
     int (*elapsed)(float *ms, void *from, void *to);
     int (*copy)(uint64_t to, uint64_t from, size_t bytes, void *stream);
@@ -51,7 +52,7 @@ static double now_ns(void)
 
 static int find(bench_gpu *g, const char *symbol, void *at)
 {
-    void *address = dlsym(g->driver.library, symbol);
+    void *address = dlsym(g->library, symbol);
     memcpy(at, &address, sizeof address);
     return !address;
 }
@@ -63,6 +64,8 @@ bench_gpu *bench_gpu_open(char *why, size_t why_size, char *name, int name_size,
     int count = 0, bad = 0;
     bench_gpu *g = calloc(1, sizeof *g);
     if (!g || gdn_driver_load(&g->driver, &error)) goto fail;
+    const char *path = getenv("GDNMETA_LIBCUDA");
+    g->library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
     (void)snprintf(error.text, sizeof error.text, "the driver finds no device");
     if (g->driver.cuInit(0) || g->driver.cuDeviceGetCount(&count) || count < 1) goto fail;
     (void)snprintf(error.text, sizeof error.text, "the driver lacks a call, or failed one");
