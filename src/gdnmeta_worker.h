@@ -195,6 +195,26 @@ GDN_API int64_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, dou
 GDN_API void gdn_channel_beat(gdn_channel *c);
 GDN_API int64_t gdn_channel_beats(const gdn_channel *c);
 
+/* ---- 5. Process ---- */
+
+/* A worker's process, which runs in a process group of its own and dies with the thread that has started it. */
+typedef struct gdn_process gdn_process;
+
+/* Start arguments[0], looked for in PATH, with arguments (NULL at the end) and the caller's environment, in which
+ * `environment` ("NAME=value", NULL at the end) comes first. It inherits standard output and error, nothing as its
+ * input, and `descriptor` as number GDN_PROCESS_DESCRIPTOR; no other descriptor and no ignored or blocked signal.
+ * Errors: GDN_EINVAL, where it cannot be run; GDN_ENOMEM. */
+enum { GDN_PROCESS_DESCRIPTOR = 3 };
+GDN_API gdn_status gdn_process_new(const char *const *arguments, GDN_NULL_OK const char *const *environment,
+                                   int32_t descriptor, GDN_OWN gdn_process **out, GDN_NULL_OK char *why,
+                                   size_t why_size);
+/* Kill it and what it has started, whatever they do. Never waits: what is left of them goes with a later call of any
+ * gdn_process_*. */
+GDN_API void gdn_process_free(GDN_OWN GDN_NULL_OK gdn_process *p);
+GDN_API int32_t gdn_process_id(const gdn_process *p); /* 0: it has ended */
+/* Has it ended, and how? text[text_size] says it in words. Never waits. */
+GDN_API int32_t gdn_process_ended(gdn_process *p, GDN_NULL_OK char *text, size_t text_size);
+
 #if !defined(GDNMETA_CDEF) && defined(__cplusplus)
 }
 #endif

@@ -13,6 +13,7 @@ local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
 local change_rules = require "gdnmeta.engine.change_rules"
 local forks = require "gdnmeta.engine.forks"
+local lost_states = require "gdnmeta.engine.lost_states"
 local idle_step = require "gdnmeta.engine.idle_step"
 local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
@@ -48,6 +49,7 @@ methods.strict("Engine.private", private)
 for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
 for name, method in pairs(forks) do Engine[name] = method end
+for name, method in pairs(lost_states) do Engine[name] = method end
 for name, method in pairs(cache_control) do Engine[name] = method end
 
 -- Announce the requests that left, then let go of them.

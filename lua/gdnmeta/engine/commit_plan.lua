@@ -57,11 +57,10 @@ function M.compact_running(e)
   e.num_running, e.roster = kept, e.roster + 1
 end
 
--- I22. The text stays known, its states are computed again from the checkpoint on.
-local function preempt(e, i)
+--- I22. The text stays known, its states are computed again from the checkpoint on.
+function M.send_back(e, i)
   local r = e.requests
   e.stats.discarded = e.stats.discarded + r.computed[i] - r.cached[i]
-  e.stats.preemptions = e.stats.preemptions + 1
   M.release(e, i)
   r:outdate(i)
   r.keep_at[i], r.kept[i] = 0, 0
@@ -70,9 +69,15 @@ local function preempt(e, i)
     if not r.checkpoint[i] then r.cached[i], r.matched[i] = 0, -1 end
     r.cross_at[i] = 0
   end
-  r.preemptions[i], r.computed[i], r.drafts[i] = r.preemptions[i] + 1, r.cached[i], 0
+  r.computed[i], r.drafts[i] = r.cached[i], 0
   r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i], r.speculative[i] = 0, 0, 0, 0, 0
   M.enqueue(e, i, true)
+end
+
+local function preempt(e, i)
+  M.send_back(e, i)
+  e.stats.preemptions = e.stats.preemptions + 1
+  e.requests.preemptions[i] = e.requests.preemptions[i] + 1
 end
 
 local function reject(e, i)

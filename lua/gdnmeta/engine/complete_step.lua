@@ -147,6 +147,17 @@ local function complete_decodes(e, step)
   return emitted
 end
 
+--- The step will never be complete, and every request that it names has been outdated.
+function M.abandon(e, step)
+  local r = e.requests
+  for row = 0, step.num_rows - 1 do
+    local i = step.request[row]
+    r.flight[i] = r.flight[i] - 1
+    step.emitted[row], step.finish[row] = 0, 0
+    let_go(e, i, r.state[i] == LEAVING or r.state[i] == CANCELLED)
+  end
+end
+
 --- Apply the results that stand in the step's arrays.
 function M.apply(e, step)
   if #step.keeping > 0 then kept_states.complete(e, step) end

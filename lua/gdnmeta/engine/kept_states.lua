@@ -6,6 +6,7 @@ local sources = require "gdnmeta.engine.sources"
 
 local ceil = math.ceil
 local CHUNK = 64 -- tokens
+local WAITING = require("gdnmeta.engine.requests").WAITING
 
 jit.off(true, true) -- no step path
 
@@ -66,6 +67,21 @@ function M.undo(e, step)
   for _, entry in ipairs(step.keeping) do
     e.requests.keep[entry.i], e.num_keeps = entry.keep, e.num_keeps + 1
     step.kept[#step.kept] = nil
+  end
+  M.clear(step)
+end
+
+--- The step will never be complete: requests that are there still are to fill their places another time.
+function M.abandon(e, step)
+  for _, entry in ipairs(step.keeping) do
+    local is_live = e.requests.id[entry.i] ~= nil and e.requests.keep[entry.i] == nil
+      and e.requests.state[entry.i] == WAITING
+    if is_live then
+      e.requests.keep[entry.i], e.num_keeps = entry.keep, e.num_keeps + 1
+    else
+      entry.keep[1].is_empty, entry.keep[1].is_awaited = true, false
+      sources.drop(e.states, entry.keep[1])
+    end
   end
   M.clear(step)
 end

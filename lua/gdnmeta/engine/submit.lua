@@ -80,6 +80,7 @@ end
 -- What stands against a state for this request, of whatever use.
 local function held_problem(e, request, field, source)
   local states = e.states
+  if source.is_lost then return field .. ": its state was lost with the device, release it" end
   if source.tokens >= request.prompt_tokens then
     return ("%s.tokens = %d, want less than prompt_tokens = %d"):format(field, source.tokens,
         request.prompt_tokens)
