@@ -24,11 +24,14 @@ extern "C" {
 
 /* Of records and channels: stands in each of them, and other versions are refused. Changes with any layout, value or
  * signature of this header; the second number is a hash of those, see spec/worker/worker_abi_spec.lua. */
-enum { GDN_WORKER_VERSION = 1 }; /* c7111538e3d1bb93 */
+enum { GDN_WORKER_VERSION = 1 }; /* f9fec85024de7cba */
 GDN_API int32_t gdn_worker_version(void); /* the library's */
 
-/* A status besides those of gdnmeta.h: the other side has closed the channel, and nothing is left to read in it. */
-enum { GDN_ECLOSED = -6 };
+/* Statuses besides those of gdnmeta.h. */
+enum {
+    GDN_ECLOSED = -6, /* the other side has closed the channel, and nothing is left to read in it */
+    GDN_EVERSION = -7 /* a record or a channel of another GDN_WORKER_VERSION, or of a library with another GDN_ABI */
+};
 
 /* ---- 1. Hello ---- */
 
@@ -176,7 +179,7 @@ typedef struct gdn_channel gdn_channel;
 GDN_API gdn_status gdn_channel_new(int64_t step_bytes, int64_t result_bytes, GDN_OWN gdn_channel **out,
                                    GDN_NULL_OK char *why, size_t why_size);
 /* The worker's side, by a descriptor that it inherited and keeps. One worker may open a channel. Errors: GDN_EINVAL,
- * where the memory is no channel of this version, or is open; GDN_ENOMEM. */
+ * where the memory is no channel, or is open; GDN_EVERSION, GDN_ENOMEM. */
 GDN_API gdn_status gdn_channel_open(int32_t descriptor, GDN_OWN gdn_channel **out, GDN_NULL_OK char *why,
                                     size_t why_size);
 GDN_API void gdn_channel_free(GDN_OWN GDN_NULL_OK gdn_channel *c); /* closes this side first */
@@ -190,6 +193,9 @@ GDN_API gdn_status gdn_channel_send(gdn_channel *c, const void *record, int64_t 
 /* The next record into out[size]: its bytes; 0: none within `seconds` (0: do not wait). GDN_ECAP: `size` is too small;
  * GDN_EGUARD: position or length are not possible; GDN_ECLOSED. */
 GDN_API int64_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, double seconds);
+
+/* Version of the worker that has opened the channel, or tried to with another one than its engine has; 0: none. */
+GDN_API int32_t gdn_channel_peer_version(const gdn_channel *c);
 
 /* Signs of life: this side makes one, those of the other side so far. */
 GDN_API void gdn_channel_beat(gdn_channel *c);

@@ -21,7 +21,7 @@ for _, name in ipairs { "EINVAL", "ENOMEM", "ECAP", "EGUARD", "EDEVICE" } do
 end
 
 -- Modules that most hosts never use are loaded on first use.
-local LAZY = { cache = true, engine = true, metrics = true,
+local LAZY = { cache = true, engine = true, metrics = true, worker = true,
                policy = true, record = true, reference = true, sim = true }
 
 return setmetatable(M, {

@@ -5,7 +5,7 @@ local FLOORS = { -- from the ground up; a name is a file, or a folder with all t
   "version", "native", "array_of", "tensor", "metadata", "batch", "builder", "reorder", "identity",
   "engine.prefix.index", "engine.prefix.positions", "policy.contained", "policy", "cache",
   "engine.stopwatch", "engine.requests", "engine.plan", "engine.queue", "engine.decide", "engine.hooks",
-  "engine", "metrics", "record", "reference", "gdnmeta", "sim.parts", "report", "sim",
+  "engine", "metrics", "record", "worker", "reference", "gdnmeta", "sim.parts", "report", "sim",
   "repl", "cli",
 }
 -- Opened when a host first asks for it, not when the module is loaded.

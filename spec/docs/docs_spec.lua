@@ -2,7 +2,7 @@
 local blocks = require "spec.support.blocks"
 
 local PAGES = { "api", "cache", "engine", "states", "policy", "kernels", "from-vllm", "untrusted-input",
-                "workloads" }
+                "workloads", "worker" }
 
 for _, page in ipairs(PAGES) do
   local path = ("docs/%s.md"):format(page)

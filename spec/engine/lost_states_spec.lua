@@ -118,7 +118,7 @@ describe("engine:lose_states", function()
                                            num_speculative_tokens = 2, max_blocks_per_row = 4 })
       local engine = assert(gdn.engine { builder = builder, hash_block_size = 16, max_model_len = 256 })
       local host, records, now = serving.new(engine, tiny.new { seed = 7, builder = builder }), {}, 0
-      for id, prompt in ipairs { "Once upon a time", "a", "a prompt that is cut, being longer than a step", "x" } do
+      for id, prompt in ipairs { "Once upon a time", "a", "a prompt that is cut, being long", "x" } do
         records[id] = assert(host:submit { id = id, prompt = prompt, max_tokens = 30 })
       end
       repeat
@@ -158,8 +158,8 @@ describe("engine:lose_states", function()
     engine:submit(engines.request("b", { prompt_tokens = 30, checkpoint = kept }))
     engine:lose_states()
     local got, why, code = engine:submit(engines.request("c", { prompt_tokens = 30, checkpoint = kept }))
-    assert.are.same({ nil, "request c: checkpoint: its state was lost with the device, release it", gdn.EINVAL },
-                    { got, why, code })
+    local message = "request c: checkpoint: its state was lost with the device, release it"
+    assert.are.same({ nil, message, gdn.EINVAL }, { got, why, code })
     engine:release(kept)
     assert_empty(engine, "")
     assert.are.equal(0, engine:request("b").computed_tokens) -- which waits, and begins with nothing

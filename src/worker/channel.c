@@ -23,6 +23,8 @@ typedef struct side {
 
 typedef struct shared {
     uint32_t magic, version;
+    _Atomic int32_t peer_version; /* of the worker; these three stand here in every version */
+    int32_t reserved;
     int64_t bytes;      /* of the whole memory */
     int64_t largest[2]; /* record of each ring: to the worker, to the engine */
     _Atomic uint32_t is_open;
@@ -121,8 +123,9 @@ static gdn_status open_at(gdn_channel *c, int descriptor, gdn_error *error)
     const shared *s = c->shared;
     int64_t largest[2] = { s->largest[0], s->largest[1] };
     if (s->magic != CHANNEL_MAGIC) GDN_REFUSE(error, "descriptor %d is no channel of gdnmeta", descriptor);
+    atomic_store(&c->shared->peer_version, GDN_WORKER_VERSION);
     if (s->version != GDN_WORKER_VERSION)
-        GDN_REFUSE(error, "a channel of version %u, want %d", s->version, GDN_WORKER_VERSION);
+        GDN_FAIL(error, GDN_EVERSION, "a channel of version %u, want %d", s->version, GDN_WORKER_VERSION);
     for (int i = 0; i < 2; i++)
         if (largest[i] < 8 || largest[i] > MAX_RECORD || largest[i] % 8)
             GDN_REFUSE(error, "a channel for records of %lld bytes", (long long)largest[i]);
@@ -220,6 +223,11 @@ int64_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, double seco
     }
     atomic_store(&ring->sleeps, 0);
     return bytes ? bytes : look(c, out, size);
+}
+
+int32_t gdn_channel_peer_version(const gdn_channel *c)
+{
+    return c ? atomic_load(&c->shared->peer_version) : 0;
 }
 
 void gdn_channel_beat(gdn_channel *c)

@@ -53,8 +53,9 @@ gdn_status gdn_record_doubt(const void *record, int64_t bytes, uint32_t magic, g
         GDN_REFUSE(error, "a record of %lld bytes, want >= %zu", (long long)bytes, sizeof *head);
     if (head->magic != magic) GDN_REFUSE(error, "magic = 0x%08x, want 0x%08x", head->magic, magic);
     if (head->version != GDN_WORKER_VERSION)
-        GDN_REFUSE(error, "record of version %u, want %d", head->version, GDN_WORKER_VERSION);
-    if (head->abi != GDN_ABI) GDN_REFUSE(error, "record of a library with ABI %d, want %d", head->abi, GDN_ABI);
+        GDN_FAIL(error, GDN_EVERSION, "a record of version %u, want %d", head->version, GDN_WORKER_VERSION);
+    if (head->abi != GDN_ABI)
+        GDN_FAIL(error, GDN_EVERSION, "a record of a library with ABI %d, want %d", head->abi, GDN_ABI);
     if (head->bytes != bytes || bytes % 8)
         GDN_REFUSE(error, "bytes = %lld in a record of %lld, want those, in units of 8", (long long)head->bytes,
                    (long long)bytes);

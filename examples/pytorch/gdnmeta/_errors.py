@@ -9,7 +9,7 @@ from typing import Any, Iterable, NoReturn, Union
 from ._abi import CONSTANTS, lib, text
 
 CODES = {CONSTANTS[name]: name for name in CONSTANTS
-         if name in ("GDN_EINVAL", "GDN_ENOMEM", "GDN_ECAP", "GDN_EGUARD", "GDN_EDEVICE")}
+         if name in ("GDN_EINVAL", "GDN_ENOMEM", "GDN_ECAP", "GDN_EGUARD", "GDN_EDEVICE", "GDN_EVERSION")}
 
 
 class Error(RuntimeError):

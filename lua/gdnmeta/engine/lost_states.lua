@@ -61,10 +61,10 @@ local function empty_cache(self)
   prefix.hooks, prefix.version = hooks, prefix.version + 1
 end
 
---- All states and all attention cache are lost, as when a worker has died. Steps in flight are over and cannot
---- be completed; requests that ran wait again, in front of the queue and in their order, and are computed from
---- the first token of their text; what they have said stays said. The state cache is empty, and states that
---- were kept for others are good for nothing: release them.
+--- All states and all attention cache are lost, as when a worker has died. Steps in flight are over and
+--- cannot be completed; requests that ran wait again, in front of the queue and in their order, and are
+--- computed from the first token of their text; what they have said stays said. The state cache is empty, and
+--- states that were kept for others are good for nothing: release them.
 ---@return any[] ids of the requests that ran
 function Engine:lose_states()
   self = change_rules.change(self, "lose_states")

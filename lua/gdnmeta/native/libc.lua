@@ -15,6 +15,7 @@ int libc_clock_gettime(int clock, int64_t *time) __asm__("clock_gettime");
 void *libc_signal(int number, void *handler) __asm__("signal");
 int libc_siginterrupt(int number, int flag) __asm__("siginterrupt");
 int libc_raise(int number) __asm__("raise");
+int libc_poll(void *descriptors, unsigned long n, int milliseconds) __asm__("poll");
 ]]
 end
 
