@@ -74,7 +74,7 @@ describe("A mistake is raised at the caller's line", function()
     engine:close()
     for _, method in ipairs { "submit", "step", "complete", "cancel", "idle", "slots", "kv", "request",
                               "checkpoint", "failures", "set_policy", "policy_reset", "record",
-                              "set_cache", "cached" } do
+                              "set_cache", "cached", "lose_states" } do
       stands("gdnmeta.Engine: closed", function() engine[method](engine) end)
     end
     stands("gdnmeta.Engine: closed", function() metrics:text() end)

@@ -26,7 +26,7 @@ end
 local METHODS = {
   engine = { "submit", "cancel", "step", "complete", "idle", "slots", "kv", "request", "checkpoint",
              "release", "failures", "set_policy", "policy_reset", "record", "close", "fork", "export",
-             "receive", "set_cache", "cached" },
+             "receive", "set_cache", "cached", "lose_states" },
   step = { "id" }, builder = { "batch", "build", "build_raw", "capture", "close", "table" },
   batch = { "push", "add", "pad", "index", "clear", "close" },
   metadata = { "group" }, tensor = { "totable", "at", "dlpack" }, recording = { "close" },

@@ -30,6 +30,7 @@ local METHODS = {
   checkpoint = function(engine) engine:checkpoint(1) end,
   set_policy = function(engine) engine:set_policy "fair" end,
   policy_reset = function(engine) engine:policy_reset() end,
+  lose_states = function(engine) engine:lose_states() end,
   set_cache = function(engine) engine:set_cache "gdsf" end,
   release = function(engine) engine:release {} end,
   record = function(engine) engine:record(os.tmpname()) end,

@@ -5,7 +5,7 @@ local engines = require "spec.support.run_engine"
 local serving = require "examples.serving"
 local tiny = require "examples.tiny_model"
 
-local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 20)
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 50)
 local random = math.random
 
 local function first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
@@ -55,7 +55,7 @@ local function run(c, where, depth)
     while at <= #requests and requests[at].start <= now do
       local q = requests[at]
       local given = { id = q.id, prompt_tokens = q.prompt_tokens, max_tokens = q.max_tokens, user = q.user }
-      if c.hash_block then given.blocks = play.identity(c, q) end
+      if c.hash_block then given.blocks = play.identity(c, q, q.prompt_tokens) end
       if engine:submit(given) then left[q.id] = math.min(q.output, q.max_tokens) end
       at = at + 1
     end
@@ -107,10 +107,30 @@ describe("engine:lose_states", function()
   it("does so with two steps in flight", function()
     each_case(function(c) c.async = true end, 2)
   end)
-  it("does so with a state cache, which is then empty", function()
-    each_case(function(c) c.hash_block, c.kv_tokens, c.owns_blocks = c.block, nil, false end, 1)
+  it("does so with a state cache, which is then empty, one step at a time and two", function()
+    for depth = 1, 2 do
+      each_case(function(c)
+        c.hash_block, c.kv_tokens, c.owns_blocks, c.async = c.block, nil, false, depth == 2
+      end, depth)
+    end
   end)
   it("does so in buckets", function() each_case(play.in_buckets, 1) end)
+
+  it("keeps every invariant of random traffic, states followed slot by slot", function()
+    local seed, losses = first_seed(), 0
+    for case = seed, seed + CASES - 1 do
+      math.randomseed(case)
+      local c, where = play.configuration(), ("GDN_SEED=%d"):format(case)
+      c.async = random() < 0.4
+      if random() < 0.5 then c.hash_block, c.kv_tokens, c.owns_blocks = c.block, nil, false end
+      local engine = play.engine(c, "decode_first")
+      local books = play.run(c, { engine = engine, where = where, requests = play.requests(c, random(1, 30)),
+                                  cancel = 0.02, lose = 0.05, forks = random() < 0.3 and 0.2 or nil })
+      losses = losses + books.branches.losses
+      engine:close()
+    end
+    assert.is_true(losses > CASES / 2)
+  end)
 
   it("leaves answers as they would have been, with states of a device that is new", function()
     local function host_of(lost_at)

@@ -3,6 +3,7 @@
 local gdn = require "gdnmeta"
 local invariants = require "spec.support.invariants"
 local kernels = require "spec.support.state_kernel"
+local lost_books = require "spec.support.lost_books"
 local random_kept = require "spec.support.random_kept"
 
 local M = {}
@@ -295,8 +296,8 @@ function Play:step()
   return step.num_rows > 0
 end
 
---- Play to the end. opts: engine, requests, where, cancel (probability a step), checkpoints, forks, keeps;
---- kernel, in place of kernel.lua's; now (where an engine that has played before stopped);
+--- Play to the end. opts: engine, requests, where, cancel, lose (probabilities a step), checkpoints, forks,
+--- keeps; kernel, in place of kernel.lua's; now (where an engine that has played before stopped);
 --- on_submit(request), on_step(step), on_complete(step), on_cancel(id) look on.
 ---@return table books
 ---@return number now
@@ -305,7 +306,8 @@ function M.run(c, opts)
   local self = setmetatable({ c = c, engine = e, where = opts.where, cancel = opts.cancel,
                               now = opts.now or 0, flying = {},
                               checkpoints = opts.checkpoints, pinned = {}, by_id = {},
-                              forks = opts.forks, stats = { forks = 0, exports = 0, kept = 0 } }, Play)
+                              forks = opts.forks,
+                              stats = { forks = 0, exports = 0, kept = 0, losses = 0 } }, Play)
   self.keeps = opts.keeps and random_kept.new(e)
   for _, name in ipairs { "on_submit", "on_step", "on_complete", "on_cancel" } do self[name] = opts[name] end
   self.books = invariants.new(e, {
@@ -327,6 +329,7 @@ function M.run(c, opts)
     local ran = self:step()
     if #self.flying >= depth or not ran and #self.flying > 0 then self:complete() end
     self:disturb()
+    if opts.lose and self.stats.losses < 5 and chance(opts.lose) then lost_books(self) end
     quiet = ran and 0 or quiet + 1
     if quiet > 200 or self.now - began > 20000 then error(self.where .. ": does not come to an end", 0) end
   end

@@ -149,11 +149,15 @@ end
 
 --- The step will never be complete, and every request that it names has been outdated.
 function M.abandon(e, step)
-  local r = e.requests
+  local r, stats = e.requests, e.stats
   for row = 0, step.num_rows - 1 do
     local i = step.request[row]
     r.flight[i] = r.flight[i] - 1
     step.emitted[row], step.finish[row] = 0, 0
+    if r.state[i] == LEAVING then
+      stats.wasted_rows = stats.wasted_rows + 1
+      stats.wasted_tokens = stats.wasted_tokens + step.query_len[row]
+    end
     let_go(e, i, r.state[i] == LEAVING or r.state[i] == CANCELLED)
   end
 end

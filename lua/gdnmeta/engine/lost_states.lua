@@ -56,6 +56,7 @@ local function empty_cache(self)
   if not prefix then return end
   local hooks = prefix.hooks
   prefix.hooks = false -- there is nothing to choose
+  prefix.index:advance(self.now) -- what the last step left may leave from the next one on
   while prefix:evict_state() do end
   while prefix:evict_leaf() do end
   prefix.hooks, prefix.version = hooks, prefix.version + 1
