@@ -91,7 +91,7 @@ def open_model(folder: str, device, dtype: str = "auto"):
     wanted = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         model, told = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=wanted, local_files_only=True, output_loading_info=True
+            folder, dtype=wanted, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"{folder}: {str(error)[:500]}") from None

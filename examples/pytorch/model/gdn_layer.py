@@ -95,6 +95,7 @@ class GdnLayer:
         """Decodes and prefills, whose tokens follow each other."""
         t, group, pool, run = p.t, p.t.groups[self.group], self.pool, self.kernels
         y, prefills = torch.zeros_like(x), "prefill" in branches
+        before = p.checkpoints.before(self) if p.checkpoints else None
         if prefills:
             run.conv_tiles(
                 x,
@@ -117,6 +118,8 @@ class GdnLayer:
             out[: t.tokens] = self.prefill(p, *(part[: t.tokens] for part in parts))
         if "decode" in branches:
             run.delta_rows(*parts, pool.states, out, bounds, write, read)
+        if p.checkpoints:
+            p.checkpoints.keep(self, before, x, parts)
 
     def prefill(self, p: Pass, q, k, v, g, beta):
         states = self.pool.states.index_select(0, p.prefill_read[self.group])

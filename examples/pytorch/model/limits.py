@@ -51,11 +51,6 @@ def check_memory(config, limits: Limits, dtype, device) -> None:
     """More requests than memory is told before anything is allocated."""
     if len(limits.num_slots) != limits.num_groups:
         raise ModelError(f"num_slots has {len(limits.num_slots)} numbers, want {limits.num_groups}, one a group")
-    if limits.max_kv_blocks * limits.kv_block_size > config.max_position_embeddings:
-        reach = limits.max_kv_blocks * limits.kv_block_size
-        raise ModelError(
-            f"max_kv_blocks * kv_block_size = {reach} tokens, the model has {config.max_position_embeddings} positions"
-        )
     wanted = pool_bytes(config, limits, dtype)
     device = torch.device(device)
     if device.type == "cuda":
@@ -75,3 +70,29 @@ def _host_free() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return 2**63
+
+
+def of_hello(hello, config) -> Limits:
+    """Those of the engine that a worker is made for (gdnmeta.Hello), if the model can serve it."""
+    options = hello.options
+    if hello.kv_blocks == 0:
+        raise ModelError("the engine has no kv_blocks, want some: the model has attention layers")
+    if hello.vocab_size and hello.vocab_size != config.vocab_size:
+        raise ModelError(f"the engine's vocab_size = {hello.vocab_size}, the model has {config.vocab_size}")
+    if hello.max_model_len > config.max_position_embeddings:
+        raise ModelError(
+            f"the engine's max_model_len = {hello.max_model_len}, the model has {config.max_position_embeddings} "
+            "positions"
+        )
+    return Limits(
+        max_num_seqs=options["max_num_seqs"],
+        max_num_batched_tokens=options["max_num_batched_tokens"],
+        num_speculative_tokens=options["num_speculative_tokens"],
+        num_groups=options["num_groups"],
+        num_slots=tuple(options["num_slots"]),
+        max_requests=options["max_requests"] or options["max_num_seqs"],
+        kv_blocks=hello.kv_blocks,
+        kv_block_size=hello.kv_block_size,
+        max_kv_blocks=hello.kv_columns,
+        max_rows=options["max_rows"],
+    )

@@ -11,6 +11,7 @@ import torch
 from gdnmeta import Builder
 
 from .attention import Plan, parts_of
+from .checkpoints import Checkpoints
 from .errors import ModelError
 from .gdn_layer import BRANCHES
 from .hybrid import Hybrid
@@ -26,6 +27,11 @@ SIZES = 512  # of steps, whose tables are remembered
 class Emitted(NamedTuple):
     counts: np.ndarray  # int32 [rows] accepted drafts plus one; 0 for a row that does not sample
     tokens: np.ndarray  # int32 [sum of counts] in the order of rows
+
+
+def leaves_states(step) -> bool:
+    """Does a prefill leave a state on the way? Such a step runs eagerly."""
+    return step.checkpoint_len is not None and bool(step.checkpoint_len.any())
 
 
 class Runner:
@@ -76,8 +82,8 @@ class Runner:
         blocks[:, :, : step.slots.shape[2]] = step.slots[:, :, :columns]
         blocks[:, :, columns] = step.read_slots
         kept = {}
-        if step.checkpoint_len is not None and step.checkpoint_len.any():
-            kept = {"checkpoint_len": step.checkpoint_len, "checkpoint_slot": step.checkpoint_slots}
+        if leaves_states(step):
+            kept = {"checkpoint_len": step.checkpoint_len, "checkpoint_slot": step.checkpoint_slot}
         self.batch.set(
             query_len=step.query_len,
             seq_len=step.seq_len,
@@ -85,7 +91,7 @@ class Runner:
             accepted=step.accepted_tokens,
             prompt_done=step.prompt_done,
             read_column=np.where(step.seq_len == step.query_len, FRESH, columns).astype(np.int32),
-            blocks=blocks if self.limits.num_groups > 1 else blocks[0],
+            blocks=blocks,
             **kept,
         )
         rows, tokens = step.padded_rows or step.num_rows, step.padded_tokens or len(step.tokens)
@@ -136,7 +142,8 @@ class Runner:
         tables = self.build(step)
         ids, positions, row = self.inputs(step, tables.tokens)
         plan, ids = self.plan(step, positions, row), torch.from_numpy(ids).to(self.device)
-        return self.hybrid.forward(ids, Pass(tables), plan, self.branches)
+        checkpoints = Checkpoints(step, self.device) if leaves_states(step) else None
+        return self.hybrid.forward(ids, Pass(tables, checkpoints), plan, self.branches)
 
     def verify(self, step, hidden) -> Emitted:
         """A row goes on as long as the token that is chosen after each draft is the next draft."""

@@ -33,7 +33,7 @@ class Step:
     table_changes: np.ndarray = _none(0, 3)  # (table_row, column, block) since the last step
     kv_copies: np.ndarray = _none(0, 2)  # (from, to) blocks to copy before the step runs
     checkpoint_len: Optional[np.ndarray] = None  # [R] keep the state after so many tokens as well; 0: do not
-    checkpoint_slots: Optional[np.ndarray] = None  # [groups, R] where
+    checkpoint_slot: Optional[np.ndarray] = None  # [groups, R] where
     number: int = 0
     padded_rows: int = 0  # 0: no padding
     padded_tokens: int = 0

@@ -52,8 +52,8 @@ class Tables:
 class Pass:
     """What one pass over a bucket's tables needs once for all layers."""
 
-    def __init__(self, t: Tables) -> None:
-        self.t = t
+    def __init__(self, t: Tables, checkpoints=None) -> None:
+        self.t, self.checkpoints = t, checkpoints
         # flash-linear-attention keeps what it derives from boundaries for as long as it is given the same
         # object. The contents of ours change, so each pass has an object of its own.
         self.prefill_bounds = t.prefill_query_start_loc.view(-1)
