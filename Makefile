@@ -126,6 +126,9 @@ python:
 bench-python: all python
 	@PYTHONPATH=examples/pytorch \
 	  $$(ls build/venv-numpy/bin/python 2>/dev/null || echo python3) examples/pytorch/bench.py
+# The model of examples/pytorch against transformers, on a CPU: scripts/model.
+test-model: deps all
+	@scripts/model
 serve: deps all nginx
 	@examples/nginx/serve
 
@@ -281,6 +284,7 @@ help:
 	@echo 'make tsan       threads under ThreadSanitizer'
 	@echo 'make fuzz       libFuzzer on the core and on the readers of files: TIME=<seconds per target> SEED=<number>'
 	@echo '                RUNS=<executions> instead of TIME (RUNS="trace=4000 batch=9000")'
+	@echo 'make test-model  a model in PyTorch, scheduled by the engine, against transformers (CPU; installs PyTorch)'
 	@echo 'make goldens    rewrite spec/goldens/texts, after an intended change'
 	@echo 'make mutants    put faults into a copy and count those that the specs detect (N=60 SEED= JOBS=)'
 	@echo 'make soak       run engines for TIME=<seconds>: memory, step times, invariants'
@@ -297,4 +301,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(FATBIN).d $(BUILD)/bench.d $(BUILD)/gpu.d
-.PHONY: all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies bench-cache install uninstall rock dist clean goldens mutants nginx python bench-python serve help
+.PHONY: test-model all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies bench-cache install uninstall rock dist clean goldens mutants nginx python bench-python serve help

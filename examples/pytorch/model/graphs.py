@@ -17,7 +17,7 @@ import torch
 from .attention import Plan, parts_of
 from .gdn_layer import BRANCHES
 from .inputs import Inputs
-from .runner import Runner
+from .runner import Runner, leaves_states
 from .tables import Pass, Tables
 
 ALONE = {("speculative",), ("decode",)}  # classes that have a smaller graph of their own
@@ -124,7 +124,7 @@ class GraphRunner(Runner):
         self.graphs[key] = bucket.capture(key[2])
 
     def forward(self, step):
-        if step.graph != FULL or step.checkpoint_len is not None and step.checkpoint_len.any():
+        if step.graph != FULL or leaves_states(step):
             return super().forward(step)
         bucket, start = self.bucket(step.padded_rows, step.padded_tokens), time.perf_counter()
         self.build(step)
