@@ -18,6 +18,7 @@ local idle_step = require "gdnmeta.engine.idle_step"
 local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
 local old_names = require "gdnmeta.native.old_names"
+local session_pins = require "gdnmeta.engine.session_pins"
 local complete_step = require "gdnmeta.engine.complete_step"
 local show_cache = require "gdnmeta.engine.show_cache"
 local watch = require "gdnmeta.engine.stopwatch"
@@ -49,6 +50,7 @@ methods.strict("Engine.private", private)
 for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
 for name, method in pairs(forks) do Engine[name] = method end
+for name, method in pairs(session_pins) do Engine[name] = method end
 for name, method in pairs(lost_states) do Engine[name] = method end
 for name, method in pairs(cache_control) do Engine[name] = method end
 
@@ -68,7 +70,7 @@ local function count(self)
 end
 
 --- A request joins the queue. Fields: id, prompt_tokens, max_tokens; arrival, user, class, weight,
---- priority, ttft, tpot, deadline, checkpoint, computed, slot, blocks, tokens, salt.
+--- priority, ttft, tpot, deadline, checkpoint, computed, slot, blocks, tokens, salt, session.
 ---@param request table
 ---@return boolean|nil ok nil when it is too large for this engine, or its id is in use
 ---@return string? message

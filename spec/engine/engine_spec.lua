@@ -160,7 +160,8 @@ describe("Engine:submit", function()
     end
     raises("want a table, got 7", 7)
     raises("unknown field prompt, want one of arrival, blocks, checkpoint, class, computed, deadline, id, "
-           .. "keep, max_tokens, priority, prompt_tokens, salt, slot, tokens, tpot, ttft, user, weight",
+           .. "keep, max_tokens, priority, prompt_tokens, salt, session, slot, tokens, tpot, ttft, user, "
+           .. "weight",
            { id = 1, prompt = 3 })
     raises("prompt_tokens = 0, want an integer >= 1", request(1, { prompt_tokens = 0 }))
     for _, weight in ipairs { 0, -1, 1e-308, 9e-7, 1.1e6, math.huge, 0/0 } do

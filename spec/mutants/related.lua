@@ -59,6 +59,8 @@ local MAP = {
   { "src/cuda/cuda_lent", "engine_cuda" },
   { "engine/prefix/positions", "caches lab state_cache" },
   { "engine/must", "broken_steps" },
+  { "engine/prefix/sessions", "sessions" },
+  { "engine/session_pins", "sessions" },
   { "engine/text_in", "answer_cache read_once" },
   { "engine/prefix/", "answer_cache state_cache cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "forks fork_layer engine_states" },

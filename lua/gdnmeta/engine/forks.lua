@@ -33,6 +33,7 @@ local function description(self, i, given)
   local r = self.requests
   local like = { id = given.id, prompt_tokens = r.prompt[i], max_tokens = given.max_tokens or r.max_tokens[i],
                  user = self.users.name[r.user[i]], class = self.classes.name[r.class[i]],
+                 session = r.session[i] and r.session[i].key,
                  weight = r.weight[i], priority = r.priority[i], ttft = r.ttft[i], tpot = r.tpot[i],
                  arrival = self.now, deadline = self.now + r.ttft[i] }
   return like

@@ -55,6 +55,7 @@ local function empty_cache(self)
   local prefix = self.prefix
   if not prefix then return end
   local hooks = prefix.hooks
+  prefix:release_pinned()
   prefix.hooks = false -- there is nothing to choose
   prefix.index:advance(self.now) -- what the last step left may leave from the next one on
   while prefix:evict_state() do end

@@ -113,7 +113,7 @@ function Requests:outdate(i) self.epoch[i] = self.epoch[i] + 1 end
 ---@param i integer
 function Requests:put(i)
   self.id[i], self.checkpoint[i], self.ids[i], self.cuts[i], self.keep[i] = nil, nil, nil, nil, nil
-  self.text[i] = nil
+  self.text[i], self.session[i] = nil, nil
   self.state[i] = M.FREE
   self.free[#self.free + 1] = i
 end
@@ -127,7 +127,7 @@ end
 ---@param capacity integer to begin with
 function M.new(capacity)
   local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {},
-                              ids = {}, cuts = {}, keep = {}, text = {} }, Requests)
+                              ids = {}, cuts = {}, keep = {}, text = {}, session = {} }, Requests)
   grow(self, capacity)
   return self
 end

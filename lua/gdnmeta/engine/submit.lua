@@ -44,6 +44,7 @@ local FIELDS = {
   tokens = { nil, where(function(value) return type(value) == "table" or type(value) == "cdata" end,
                         "a list or an array of tokens") },
   salt = { nil, name },
+  session = { nil, name },
   computed = { nil, domains.integer(1, INT32_MAX, "an integer >= 1") },
   slot = { nil, of_type("table", "what engine:export() or engine:receive() gave") },
   keep = { nil, of_type("table", "what engine:receive() gave") },
@@ -56,23 +57,38 @@ function M.read(given)
   return options.read(given, FIELDS, "field")
 end
 
+-- Tokens that it ever has a state of.
+local function longest_of(e, request)
+  return min(request.prompt_tokens + request.max_tokens - 1, e.token_limits.max_model_len - 1)
+end
+
 -- A request that could never run alone, or never again after a preemption, would block the queue forever.
-local function too_large(e, request)
-  local limit, states = e.token_limits.max_model_len, e.states
+local function too_long(e, request)
+  local limit = e.token_limits.max_model_len
   if request.prompt_tokens >= limit then
     return ("prompt_tokens = %d, want at most %d (max_model_len - 1)"):format(request.prompt_tokens,
         limit - 1)
   end
-  local longest = min(request.prompt_tokens + request.max_tokens - 1, limit - 1)
+  local longest = longest_of(e, request)
   if not e.token_limits.chunked and longest > e.max_num_batched_tokens then
     return ("has up to %d tokens, want at most %d (max_num_batched_tokens, without chunks)"):format(
       longest, e.max_num_batched_tokens)
   end
+end
+
+-- The same of attention cache. What is kept for others is not there for it, unless it begins with that.
+local function too_large(e, request)
+  local states = e.states
+  if not states.limited then return nil end
   local source = states.kv and e.checkpoints[request.checkpoint or request.slot]
   local shared = source and floor(source.tokens / states.kv_block) or 0
-  local blocks = ceil(min(longest + e.num_spec, limit - 1) / states.kv_block) - shared
+  if not source and request.ids then
+    shared = e.prefix:pinned_blocks(request.ids, request.num_ids, request.prompt_tokens)
+  end
+  local most_tokens = min(longest_of(e, request) + e.num_spec, e.token_limits.max_model_len - 1)
+  local blocks = ceil(most_tokens / states.kv_block) - shared
   local most = states.total_kv - e.plan.watermark - states.kv_pins.n
-  if states.limited and blocks > most then
+  if blocks > most then
     return ("needs %d blocks of attention cache, want at most %d"):format(blocks, most)
   end
 end
@@ -147,10 +163,12 @@ end
 ---@return string|nil problem, integer? code
 function M.refusal(e, request)
   if e.requests.index[request.id] then return ("id %s is in use"):format(args.show(request.id)), EINVAL end
-  local problem = too_large(e, request)
+  local problem = too_long(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
   problem = (request.blocks or request.tokens) and identity_problem(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
+  problem = too_large(e, request)
+  if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
   problem = request.checkpoint and source_problem(e, request, "checkpoint")
     or (request.slot or request.computed) and arrival_problem(e, request)
     or request.keep and keep_problem(e, request)
@@ -182,6 +200,11 @@ function M.add(e, request)
   r.cached[i], r.computed[i], r.kv_shared[i], r.kv_blocks[i], r.sourced[i] = 0, 0, 0, 0, 0
   local given = request.checkpoint or request.slot
   r.ids[i], r.num_ids[i], r.text[i] = request.ids, request.num_ids or 0, request.text
+  if request.session and e.prefix then
+    e.prefix:enter_session(i, request.session)
+  elseif request.session then
+    r.session[i] = { key = request.session }
+  end
   r.answer_at[i], r.cross_at[i] = 0, request.ids and 0 or INT32_MAX
   r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.cuts_at[i] = 0, 0, 0, -1, 0, -1
   if given then sources.give(e, i, e.checkpoints[given]) end
@@ -210,6 +233,7 @@ function M.forget(e, i)
   kept_states.let_go(e, i)
   e.users:drop(r.user[i])
   e.classes:drop(r.class[i])
+  if e.prefix and r.session[i] then e.prefix:leave_session(i) end
   r:forget(i)
   if r.flight[i] == 0 then r:put(i) end
 end

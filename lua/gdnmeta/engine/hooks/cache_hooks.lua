@@ -71,7 +71,8 @@ function CacheHooks:keeps(i, tokens, is_answer)
   local node = { tokens = tokens, length = tokens, parent_gap = tokens - e.requests.cached[i], hits = 0,
                  refs = 1, children = 0, age = 0, created = e.now, superseded = false,
                  answer = is_answer or false,
-                 user = e.users.name[e.requests.user[i]] }
+               }
+  e.prefix:show_session(node, e.requests.session[i], e.users.name[e.requests.user[i]])
   local ok, verdict = self.guard:call(call_keep, self, i, node)
   return not ok or verdict
 end
@@ -85,7 +86,12 @@ end
 function CacheHooks:rate(index, kind)
   if not self.cache.worth or self.guard.disabled or not index:is_stale(kind) then return end
   local nodes, n, values = index:candidates(kind, 64)
-  for k = 1, n do nodes[k].priority = self.priorities[nodes[k].id] or 0 end
+  local prefix = self.engine.prefix
+  for k = 1, n do
+    local node = nodes[k]
+    node.priority = self.priorities[node.id] or 0
+    prefix:show_session(node, prefix.session_at[node.id], prefix.user_at[node.id])
+  end
   if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
 end
 

@@ -41,6 +41,7 @@ local function request_fields(e)
   function fields.computed_tokens(i) return r.computed[i] end
   function fields.id(i) return r.id[i] end
   function fields.user(i) return e.users.name[r.user[i]] end
+  function fields.session(i) return r.session[i] and r.session[i].key end
   function fields.class(i) return e.classes.name[r.class[i]] end
   function fields.want(i)
     local want = r.known[i] + r.placeholders[i] - r.computed[i]

@@ -20,6 +20,7 @@ function PrefixCache:evict_state()
   local node = self.index:first(Index.STATES)
   if node == 0 then return self:drop_any_answer() end
   drop_slots(self, self.index:drop_state(node))
+  self:lost_state(node)
   self.version = self.version + 1
   return true
 end
@@ -35,6 +36,7 @@ function PrefixCache:evict_leaf()
     self.engine.states.free_kv = self.engine.states.kv:free()
   end
   drop_slots(self, slots)
+  self:lost_state(node)
   self.version = self.version + 1
   return gone > 0
 end

@@ -38,7 +38,9 @@ function PrefixCache:match(i)
   end
   source.kv = blocks_of(self, hit.state_node, hit.state_hit)
   if source.kv then self.need = max(self.need or sources.largest_need(e), sources.need_of(e, i)) end
-  if sources.crowded(e, source.slots, source.kv, self.need) then -- not now: in a later step
+  local is_pinned = self.index:describe(hit.state_node, self.shown).pinned -- it is counted already
+  if sources.crowded(e, is_pinned and 0 or source.slots, is_pinned and 0 or source.kv, self.need) then
+    -- not now: in a later step
     r.matched[i] = -1
     return
   end

@@ -10,7 +10,7 @@ local MOST_BLOCKS = 2 ^ 20
 
 local PrefixCache = {}
 PrefixCache.__index = PrefixCache
-for _, part in ipairs { "hits", "publish", "answer", "evict" } do
+for _, part in ipairs { "hits", "publish", "answer", "sessions", "evict" } do
   for name, method in pairs(require("gdnmeta.engine.prefix." .. part)) do PrefixCache[name] = method end
 end
 
@@ -50,6 +50,8 @@ function M.new(e, o)
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
                         hooks = false, per_block = per_block, version = 0, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
+                        sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
+                        shown = index:describe(0),
                         held_slots = int32s(o.config.max_requests * o.config.num_groups), -- by table row
                         accepted = int32s(max_nodes + 1), -- by node, of the row that left its state
                       }, PrefixCache)

@@ -1,0 +1,205 @@
+-- Sessions: requests of one conversation. Each has a newest state, the last that one of its requests left,
+-- which a host may pin: it is then not evicted, nor the blocks before it, until a newer one takes its place.
+-- Parts of the object of prefix_cache.lua.
+local lib = require "gdnmeta.native"
+local args = require "gdnmeta.native.args"
+
+local EINVAL, ECAP = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP)
+local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
+
+jit.off(true, true) -- no step path
+
+local PrefixCache = {}
+
+local function forget_if_idle(self, s)
+  if s.live == 0 and not s.pinned and s.node == 0 then self.sessions[s.key] = nil end
+end
+
+--- Request i, which comes, is one of the session.
+function PrefixCache:enter_session(i, key)
+  local s = self.sessions[key]
+  if not s then
+    s = { key = key, live = 0, node = 0, pinned = false, last = 0 }
+    self.sessions[key] = s
+  end
+  s.live, s.last = s.live + 1, self.engine.now
+  self.engine.requests.session[i] = s
+end
+
+--- Request i is no more.
+function PrefixCache:leave_session(i)
+  local s = self.engine.requests.session[i]
+  s.live, s.last = s.live - 1, self.engine.now
+  forget_if_idle(self, s)
+end
+
+-- The blocks of a node and those before it.
+local function blocks_of(self, node)
+  return node > 0 and self.index:describe(node, self.shown).tokens / self.size * self.per_block or 0
+end
+
+-- The blocks that request i may need if those before `node` are kept, so many: it may begin there.
+local function need_of(self, i, node, depth, owner)
+  local e, r = self.engine, self.engine.requests
+  local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
+  local all = ceil(longest / e.states.kv_block)
+  if i == owner then return all - depth end
+  if r.checkpoint[i] and not r.checkpoint[i].node then return all - r.kv_shared[i] end
+  if depth == 0 or not r.ids[i] then return all end
+  local hit = self.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
+  return hit.state_node == node and all - depth or all
+end
+
+local function largest_need(self, node, owner)
+  local most, depth = 0, blocks_of(self, node)
+  for _, i in pairs(self.engine.requests.index) do
+    most = max(most, need_of(self, i, node, depth, owner))
+  end
+  return most
+end
+
+-- Keeps a node for a session in place of `before`, 0: none. owner: the request that left it.
+local function keep(self, node, before, owner)
+  local e, bound = self.engine, -1
+  local pinned = self.index:stats(self.counts).pinned_blocks
+  if self.per_block > 0 then
+    local others = e.states.kv_pins.n - pinned * self.per_block
+    local left = e.states.total_kv - e.plan.watermark - others - largest_need(self, node, owner)
+    bound = max(floor(left / self.per_block), 0)
+    if before > 0 then bound = max(bound, pinned) end
+  end
+  local ok, message = self.index:pin(node, bound)
+  if not ok then return nil, message end
+  if before > 0 then self.index:unpin(before) end
+  local more = self.index:stats(self.counts).pinned_blocks - pinned
+  e.states.kv_pins.n = e.states.kv_pins.n + more * self.per_block
+  return true
+end
+
+-- The session's newest state is there from now on; 0: nowhere.
+local function move(self, s, node)
+  local at = self.newest_at
+  if at[s.node] then at[s.node][s] = nil end
+  s.node = node
+  if node > 0 then
+    at[node] = at[node] or {}
+    at[node][s] = true
+  end
+end
+
+--- Request i has come to a node with a state. is_its: the state is the request's own.
+function PrefixCache:left_state(i, node, is_its)
+  local e, s = self.engine, self.engine.requests.session[i]
+  if is_its then
+    self.session_at[node], self.user_at[node] = s or nil, e.users.name[e.requests.user[i]]
+  end
+  if not s or s.node == node then return end
+  s.last = e.now
+  if s.pinned and not keep(self, node, s.node, i) then return end -- then the one before stays
+  move(self, s, node)
+end
+
+--- A node's state has gone.
+function PrefixCache:lost_state(node)
+  local sessions = self.newest_at[node]
+  self.newest_at[node], self.session_at[node], self.user_at[node] = nil, nil, nil
+  for s in next, sessions or {} do
+    s.node = 0
+    forget_if_idle(self, s)
+  end
+end
+
+--- What a cache's hook sees of who left a node's state.
+function PrefixCache:show_session(node, s, user)
+  node.session, node.user = s and s.key or nil, user
+  node.session_age = s and self.engine.now - s.last or nil
+  node.session_requests = s and s.live or 0
+end
+
+-- A pin is a promise of a state, whether there is one yet or not. A request that reads it wants slots, too.
+local function crowded(self)
+  local e = self.engine
+  for group = 1, self.groups do
+    local left = e.config.num_slots[group - 1] - 2 - e.states.pins[group].n
+    if left < e.states.least_slots + 1 then
+      return ("leaves %d slots of group %d to requests, want at least %d: others are kept"):format(left,
+        group - 1, e.states.least_slots + 1)
+    end
+  end
+end
+
+local function promise(self, by)
+  for group = 1, self.groups do
+    local pins = self.engine.states.pins[group]
+    pins.n = pins.n + by
+  end
+end
+
+---@return boolean|nil ok, string? message, integer? code
+function PrefixCache:pin(key)
+  local s = self.sessions[key]
+  if not s then return nil, ("no session %s"):format(args.word(key)), EINVAL end
+  if s.pinned then return true end
+  local problem = crowded(self)
+  if problem then return nil, ("session %s: a pin %s"):format(args.word(key), problem), ECAP end
+  if s.node > 0 then
+    local ok, message = keep(self, s.node, 0)
+    if not ok then return nil, ("session %s: %s"):format(args.word(key), message), ECAP end
+  end
+  promise(self, 1)
+  s.pinned = true
+  return true
+end
+
+-- A session's newest state may be evicted.
+local function release(self, s)
+  if s.node == 0 then return end
+  local pinned = self.index:stats(self.counts).pinned_blocks
+  self.index:unpin(s.node)
+  local fewer = pinned - self.index:stats(self.counts).pinned_blocks
+  self.engine.states.kv_pins.n = self.engine.states.kv_pins.n - fewer * self.per_block
+end
+
+--- Pinned sessions have no state any more, and are promised their next one.
+function PrefixCache:release_pinned()
+  for _, s in next, self.sessions do
+    if s.pinned then
+      release(self, s)
+      move(self, s, 0)
+    end
+  end
+end
+
+---@return boolean|nil ok, string? message, integer? code
+function PrefixCache:unpin(key)
+  local s = self.sessions[key]
+  if not s or not s.pinned then
+    return nil, ("session %s is not pinned"):format(args.word(key)), EINVAL
+  end
+  release(self, s)
+  promise(self, -1)
+  s.pinned = false
+  forget_if_idle(self, s)
+  return true
+end
+
+--- Blocks that a prompt shares with a pinned one, and that it finds there whenever it comes.
+---@return integer
+function PrefixCache:pinned_blocks(ids, n, prompt)
+  if self.per_block == 0 then return 0 end
+  local hit = self.index:match(ids, n, prompt - 1)
+  local node, shared = hit.state_node, hit.state_hit
+  if node == 0 or not self.index:describe(node, self.shown).pinned then return 0 end
+  return shared * self.per_block
+end
+
+--- A session as it stands now.
+---@return table|nil
+function PrefixCache:session(key)
+  local s = self.sessions[key]
+  if not s then return nil end
+  return { session = key, requests = s.live, pinned = s.pinned, age = self.engine.now - s.last,
+           tokens = s.node > 0 and self.index:describe(s.node, self.shown).tokens or 0 }
+end
+
+return PrefixCache

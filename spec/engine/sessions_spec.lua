@@ -1,0 +1,171 @@
+-- Sessions: a pinned one's newest state stays, whatever comes; a pin that leaves too little to others is
+-- refused.
+local serve = require "spec.support.run_engine"
+
+local EINVAL, ECAP = -1, -3
+
+local function engine(options, builder)
+  local e = { hash_block_size = 4, max_model_len = 200 }
+  for name, value in pairs(options or {}) do e[name] = value end
+  local b = { max_blocks_per_row = 2, num_slots = 9 }
+  for name, value in pairs(builder or {}) do b[name] = value end
+  return serve.engine("fcfs", e, b)
+end
+
+local function text(from, n)
+  local list = {}
+  for k = 1, n do list[k] = 1000 * from + k end
+  return list
+end
+
+local number = 0
+
+-- Serves one request, and returns how many of its tokens were cached.
+local function turn(e, session, from, n)
+  number = number + 1
+  local before = e.stats.cached_tokens
+  assert(e:submit { id = number, prompt_tokens = n, max_tokens = 2, tokens = text(from, n),
+                    session = session })
+  serve.run(e)
+  return e.stats.cached_tokens - before
+end
+
+local function crowd(e)
+  for k = 1, 20 do turn(e, nil, 100 + k, 18) end
+end
+
+describe("A session", function()
+  it("that is pinned keeps its newest state, and no more than that", function()
+    local e = engine { kv_blocks = 40, kv_block_size = 4 }
+    turn(e, "chat", 1, 18)
+    crowd(e)
+    assert.are.equal(0, turn(e, "chat", 1, 20)) -- evicted
+    assert.is_true(e:pin "chat")
+    assert.is_true(e:pin "chat") -- once is enough
+    crowd(e)
+    assert.are.equal(20, turn(e, "chat", 1, 30)) -- which leaves a state at 28
+    crowd(e)
+    assert.are.equal(28, turn(e, "chat", 1, 30))
+    local session = e:session "chat"
+    assert.are.same({ "chat", 0, true, 28 }, { session.session, session.requests, session.pinned,
+                                               session.tokens })
+    assert.are.equal(1, e.private.prefix.index:stats().pinned_states)
+    assert.are.equal(7, e.private.prefix.index:stats().pinned_blocks)
+    assert.is_true(e:unpin "chat")
+    assert.are.equal(0, e.private.prefix.index:stats().pinned_states)
+    crowd(e)
+    assert.are.equal(0, turn(e, "chat", 1, 30))
+    crowd(e)
+    assert.are.same({}, e.private.prefix.sessions) -- nothing is remembered of it
+    assert.is_nil(e:session "chat")
+    for group = 1, 1 do assert.are.equal(0, e.private.states.pins[group].n) end
+    assert.are.equal(0, e.private.states.kv_pins.n)
+    e:close()
+  end)
+
+  it("may be pinned before it has a state", function()
+    local e = engine()
+    assert(e:submit { id = "a", prompt_tokens = 18, max_tokens = 2, tokens = text(1, 18), session = "chat" })
+    assert.is_true(e:pin "chat")
+    assert.are.equal(0, e:session "chat".tokens)
+    serve.run(e)
+    crowd(e)
+    assert.are.equal(16, turn(e, "chat", 1, 20))
+    e:close()
+  end)
+
+  it("stays pinned when all states are lost", function()
+    local e = engine { kv_blocks = 40, kv_block_size = 4 }
+    turn(e, "chat", 1, 18)
+    assert.is_true(e:pin "chat")
+    e:lose_states()
+    assert.are.same({ 0, 0, 0 }, { e:slots().used, e:kv().used, e:session "chat".tokens })
+    assert.are.equal(0, turn(e, "chat", 1, 18))
+    crowd(e)
+    assert.are.equal(16, turn(e, "chat", 1, 18))
+    assert.is_true(e:unpin "chat")
+    e:close()
+  end)
+
+  it("is pinned with others as long as something is left to requests", function()
+    local e = engine() -- eight slots: six pins, one for the request that runs, one that it may read
+    for k = 1, 8 do
+      turn(e, k, k, 18)
+      local got = { e:pin(k) }
+      if k <= 6 then
+        assert.are.same({ true }, got)
+      else
+        assert.are.same({ nil, ("session %d: a pin leaves 1 slots of group 0 to requests, want at least 2: "
+                                .. "others are kept"):format(k), ECAP }, got)
+      end
+    end
+    for k = 1, 6 do assert.are.equal(16, turn(e, k, k, 20)) end
+    crowd(e)
+    e:unpin(1)
+    assert.is_true(e:pin(8) or not e:session(8))
+    e:close()
+  end)
+
+  it("leaves attention blocks to requests, too", function()
+    local e = engine({ kv_blocks = 30, kv_block_size = 4 }, { num_slots = 20 })
+    turn(e, "a", 1, 42) -- a state at 40: ten blocks
+    assert(e:submit { id = "large", prompt_tokens = 82, max_tokens = 2, tokens = text(9, 82) }) -- 21
+    local ok, message, code = e:pin "a"
+    assert.is_nil(ok)
+    assert.are.equal(ECAP, code)
+    assert.are.equal("session a: 10 blocks would be pinned, want <= 9", message)
+    serve.run(e)
+    turn(e, "a", 1, 42)
+    assert.is_true(e:pin "a")
+    assert.are.same({ nil, "request larger: needs 21 blocks of attention cache, want at most 20", ECAP },
+                    { e:submit { id = "larger", prompt_tokens = 82, max_tokens = 2, tokens = text(9, 82) } })
+    -- Its own next turn shares what is pinned.
+    assert.are.equal(40, turn(e, "a", 1, 60))
+    assert.are.equal(60, e:session "a".tokens)
+    e:close()
+  end)
+
+  it("is refused where it cannot be pinned", function()
+    local e = engine()
+    assert.are.same({ nil, "no session nobody", EINVAL }, { e:pin "nobody" })
+    assert.are.same({ nil, "session nobody is not pinned", EINVAL }, { e:unpin "nobody" })
+    turn(e, "chat", 1, 18)
+    assert.are.same({ nil, "session chat is not pinned", EINVAL }, { e:unpin "chat" })
+    assert.has_error(function() e:pin() end, "gdnmeta.Engine:pin: session = nil, want a number or a string")
+    assert.has_error(function() e:unpin {} end,
+                     "gdnmeta.Engine:unpin: session = a table, want a number or a string")
+    e:close()
+    e = serve.engine "fcfs"
+    assert.are.same({ nil, "pin wants the engine's option hash_block_size", EINVAL }, { e:pin "chat" })
+    e:close()
+  end)
+
+  it("is shown to policies and caches", function()
+    local seen, kept = {}, {}
+    local e = engine({ cache = {
+      checkpoints = function(r) return { r.session == "chat" and 8 or r.prompt_end } end,
+      keep = function(node)
+        kept[#kept + 1] = tostring(node.session) .. " " .. node.user
+        return true
+      end,
+      worth = function(nodes, n, values)
+        for k = 1, n do
+          local node = nodes[k]
+          values[k] = node.session and 1e6 - node.session_age or node.tokens
+          if node.session then seen[node.session] = node.session_requests .. " " .. node.user end
+        end
+      end,
+    } }, { num_slots = 21 })
+    number = number + 1
+    assert(e:submit { id = number, prompt_tokens = 18, max_tokens = 2, tokens = text(1, 18), session = "chat",
+                      user = "u" })
+    serve.run(e)
+    crowd(e)
+    crowd(e)
+    assert.are.same({ chat = "0 u" }, seen)
+    assert.are.equal("chat u", kept[1])
+    assert.are.equal(8, turn(e, "chat", 1, 18)) -- worth more than all others
+    assert.are.same({}, (e:failures()))
+    e:close()
+  end)
+end)
