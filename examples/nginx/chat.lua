@@ -83,14 +83,25 @@ local function text_of(content)
   return table.concat(texts)
 end
 
---- The prompt of messages that are legal.
+--- Messages that are legal: { role, content = text } each.
+---@param messages table[]
+---@return table[]
+function M.plain(messages)
+  local list = {}
+  for n, message in ipairs(messages) do
+    list[n] = { role = ROLES[message.role], content = text_of(message.content) }
+  end
+  return list
+end
+
+--- The prompt of plain messages.
 ---@param messages table[]
 ---@return string
 function M.prompt(messages)
   local lines = {}
   for n, message in ipairs(messages) do
-    local role = ROLES[message.role]
-    lines[n] = (role == "assistant" and "%s:%s\n" or "%s: %s\n"):format(role, text_of(message.content))
+    local role = message.role
+    lines[n] = (role == "assistant" and "%s:%s\n" or "%s: %s\n"):format(role, message.content)
   end
   return table.concat(lines) .. "assistant:"
 end

@@ -108,13 +108,13 @@ local function read(kind)
     return errors.answer(415, "want a body without Content-Encoding")
   end
   ngx.req.read_body()
-  local request, message, param = parse(ngx.req.get_body_data(), kind)
+  local request, message, param = parse(ngx.req.get_body_data(), kind, worker.vocabulary())
   if not request then return errors.answer(400, message, param) end
   local id = ngx.var.request_id
   request.shape, request.class, request.arrival = shapes[kind], kind, ngx.req.start_time()
   request.id, request.created = request.shape.prefix .. id, ngx.time()
   request.key = ngx.var.http_authorization
-  request.model = request.model or worker.settings().model
+  request.model = request.model or worker.settings().name
   request.seed = request.seed or tonumber(id:sub(1, 12), 16)
   return request
 end
@@ -125,7 +125,12 @@ function M.serve(kind)
   local request = read(kind)
   if not request then return end
   if client.gone() then return ngx.exit(499) end
-  local stream, problem, status, param, code = worker.submit(request)
+  local tokens, problem, status, param, code = worker.encode(request)
+  if not tokens then return errors.answer(status, problem, param) end
+  if client.gone() then return ngx.exit(499) end
+  request.prompt = tokens
+  local stream
+  stream, problem, status, param, code = worker.submit(request)
   if not stream then return errors.answer(status, problem, param, code) end
   ngx.ctx.stream = stream
   local ok, failure = pcall(answer, request, stream)

@@ -1,7 +1,6 @@
--- The engine of a server, and the host between it and its model, as the settings want them.
+-- The engine of a server, as the settings want it.
 local gdn = require "gdnmeta"
 local clock = require "examples.nginx.clock"
-local hosts = require "examples.serving"
 
 -- Mode none: a request holds 1 + S slots. States that are kept have slots besides, and the last column of
 -- the state tables, where a request finds the one that it begins with.
@@ -12,6 +11,7 @@ local function builder_of(settings)
     device = "cpu", max_num_seqs = settings.max_num_seqs,
     max_num_batched_tokens = settings.max_num_batched_tokens,
     num_speculative_tokens = settings.num_speculative_tokens,
+    full_cuda_graph = settings.graphs == 1 and "mixed" or nil,
     max_blocks_per_row = caches and columns + 1 or nil,
     num_slots = caches and 1 + settings.max_num_seqs * columns + settings.cache_states or nil,
   })
@@ -19,15 +19,15 @@ end
 
 ---@param settings table of settings.lua
 ---@param policy table|string
----@param cache table|nil without cache_states or hooks: none of its own
+---@param cache table|nil hooks; nil: those of the built-in cache, unless cache_states is 0
 ---@return table engine
----@return table host
 return function(settings, policy, cache)
-  local builder = builder_of(settings)
-  local engine = assert(gdn.engine {
-    builder = builder, policy = policy, max_model_len = settings.max_model_len,
+  local has_blocks = settings.kv_blocks > 0
+  return assert(gdn.engine {
+    builder = builder_of(settings), policy = policy, max_model_len = settings.max_model_len,
     max_num_batched_tokens = settings.max_num_batched_tokens, stopwatch = clock.stopwatch,
+    kv_blocks = has_blocks and settings.kv_blocks or nil,
+    kv_block_size = has_blocks and settings.kv_block_size or nil,
     hash_block_size = settings.cache_states > 0 and settings.cache_block or nil, cache = cache,
   })
-  return engine, hosts.new(engine, require(settings.model).new { seed = settings.seed, builder = builder })
 end

@@ -8,7 +8,7 @@ local worker = require "examples.nginx.worker"
 local M = {}
 
 local function model()
-  return { id = worker.settings().model, object = "model", created = worker.started(), owned_by = "gdnmeta" }
+  return { id = worker.settings().name, object = "model", created = worker.started(), owned_by = "gdnmeta" }
 end
 
 local function send(object)
@@ -24,8 +24,8 @@ end
 function M.one()
   if not http.accept "GET, HEAD" then return end
   local name = ngx.var.uri:match "^/v1/models/(.*)$"
-  if name == worker.settings().model then return send(model()) end
-  errors.answer(404, ("no model %s, want %s"):format(fields.shown(name), worker.settings().model), "model",
+  if name == worker.settings().name then return send(model()) end
+  errors.answer(404, ("no model %s, want %s"):format(fields.shown(name), worker.settings().name), "model",
     "model_not_found")
 end
 

@@ -11,6 +11,8 @@ local MOST_STOPS, LONGEST_STOP = 4, 256 -- texts, bytes each
 
 local M = {}
 
+local known -- the vocabulary that the rule of a prompt is of
+
 local function is_stop(value) return type(value) == "string" and #value >= 1 and #value <= LONGEST_STOP end
 
 local function stops(value)
@@ -46,7 +48,7 @@ local SHARED = {
 }
 
 local COMPLETION = {
-  prompt = prompts.field,
+  prompt = prompts.field(),
   best_of = only(1),
   echo = only(false),
   suffix = only(""),
@@ -95,11 +97,12 @@ local function finish(request, given)
   return request
 end
 
-local function completion(given)
+local function completion(given, vocabulary)
+  if vocabulary and vocabulary ~= known then COMPLETION.prompt, known = prompts.field(vocabulary), vocabulary end
   local request, message, param = fields.read(given, COMPLETION)
   if not request then return nil, message, param end
-  if request.prompt == nil then return nil, "no prompt, want " .. prompts.field[2], "prompt" end
-  request.prompt, request.max_tokens = prompts.bytes(request.prompt), request.max_tokens or 16
+  if request.prompt == nil then return nil, "no prompt, want " .. COMPLETION.prompt[2], "prompt" end
+  request.prompt, request.max_tokens = prompts.plain(request.prompt, vocabulary), request.max_tokens or 16
   return finish(request, given)
 end
 
@@ -112,22 +115,25 @@ local function conversation(given)
     return nil, ("max_tokens = %d and max_completion_tokens = %d, want one of them"):format(other, most),
       "max_tokens"
   end
+  request.messages = chat.plain(request.messages)
   request.prompt, request.max_tokens = chat.prompt(request.messages), most or other or 256
   request.user = request.user or request.safety_identifier
   return finish(request, given)
 end
 
---- Fields by name, defaults filled in; a prompt is its bytes, stop a list.
+--- Fields by name, defaults filled in; a prompt is its text or, where tokens are no bytes, its tokens; stop is a
+--- list.
 ---@param body string|nil
 ---@param kind string|nil "chat"; by default a completion
+---@param vocabulary integer|nil tokens that the model knows; nil: tokens are bytes
 ---@return table|nil request
 ---@return string? message
 ---@return string? param the field at fault
-function M.parse(body, kind)
+function M.parse(body, kind, vocabulary)
   local given, problem = json.object(body)
   if not given then return nil, problem end
   if kind == "chat" then return conversation(given) end
-  return completion(given)
+  return completion(given, vocabulary)
 end
 
 return M

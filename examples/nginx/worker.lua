@@ -2,6 +2,7 @@
 -- Everything here runs in one thread, so nothing is locked; only ngx.sleep and semaphores let others run.
 local ffi = require "ffi"
 local process = require "ngx.process"
+local backends = require "examples.nginx.backend"
 local clock = require "examples.nginx.clock"
 local semaphore = require "ngx.semaphore"
 local gdn = require "gdnmeta"
@@ -22,7 +23,7 @@ local SIGTERM, ECAP = 15, gdn.ECAP
 
 local M = {}
 
-local settings, engine, host, failure, started
+local settings, engine, host, backend, failure, started
 local open, num_open = {}, 0 -- streams by id
 local reported = 0 -- failures of hooks
 local work, asleep = semaphore.new(), false
@@ -48,25 +49,54 @@ local function wait_for_work()
   asleep = false
 end
 
+-- The model does not come to run: requests that are here fail.
+local function give_up(problem)
+  for id, stream in pairs(open) do
+    if not stream.finished and not stream.problem then
+      stream:fail(problem, 503)
+      host:cancel(id)
+    end
+  end
+end
+
+local function stop()
+  give_up "the server stops"
+  backend:close()
+end
+
 -- A timer's handler. A worker that exits goes on until every stream has ended.
 local function run()
   for _ = 1, STEPS do
     if engine:idle() then
-      if ngx.worker.exiting() then return end
+      if ngx.worker.exiting() then return stop() end
       wait_for_work()
-    else
-      local ok, busy, problem = pcall(host.step, host, ngx.now(), clock.now)
-      if not ok or busy == nil then return fail(ok and problem or busy) end
-      ngx.sleep(0.001) -- one round of nginx; a sleep of 0 wants a patched one
     end
+    local ok, goes_on
+    if engine:idle() then
+      ok, goes_on = pcall(backend.idle, backend)
+    else
+      ok, goes_on = pcall(backend.step, backend, clock.now)
+    end
+    if not ok then return fail(goes_on) end
+    if not goes_on then return stop() end
+    if not engine:idle() then ngx.sleep(0.001) end -- one round of nginx; a sleep of 0 wants a patched one
   end
   if not ngx.timer.at(0, run) then return run() end -- an exiting worker takes no new timers
+end
+
+local function launch(premature)
+  if premature then return end
+  local ok, goes_on = pcall(backend.start, backend)
+  if not ok then return fail(goes_on) end
+  if not goes_on then return stop() end
+  return run()
 end
 
 local function look_at_files(premature)
   if premature then return end
   for _, file in ipairs { M.policy, M.cache or nil } do file:look() end
   reported = hooks_file.report(engine, reported)
+  backend:look()
 end
 
 local function first_hooks()
@@ -81,18 +111,20 @@ function M.check()
   if policy.refused then error("policy " .. policy.refused:gsub("^policy ", ""), 0) end
   if cache.refused then error("cache " .. cache.refused:gsub("^cache ", ""), 0) end
   local trial = make_engine(settings, policy.hooks, cache.hooks)
+  backends.new(settings, trial, give_up)
   trial:close()
   trial.builder:close()
 end
 
 local function begin()
   local policy, cache = first_hooks()
-  local made, its_host = make_engine(settings, policy.hooks, cache.hooks)
+  local made = make_engine(settings, policy.hooks, cache.hooks)
+  backend = backends.new(settings, made, give_up)
   M.metrics = assert(gdn.metrics(made))
   M.engine, M.policy = made, hooks_file.new("policy", made, settings.policy, policy)
   M.cache = settings.cache_states > 0 and hooks_file.new("cache", made, settings.cache, cache)
-  engine, host, failure, reported = made, its_host, nil, 0
-  assert(ngx.timer.at(0, run))
+  M.backend, engine, host, failure, reported = backend, made, backend.host, nil, 0
+  assert(ngx.timer.at(0, launch))
   assert(ngx.timer.every(settings.policy_seconds, look_at_files))
 end
 
@@ -110,19 +142,34 @@ end
 
 --- Why no request can be taken; nil: all is well.
 ---@return string|nil
-function M.problem() return failure end
+function M.problem() return failure or backend and backend.problem end
 
 function M.num_open() return num_open end
 
+--- The tokens of a request's prompt, as many as the model knows. Yields where a tokenizer is asked.
+---@param request table of request.lua
+---@return table|string|nil tokens
+---@return string? message
+---@return integer? status HTTP
+---@return string? param the field at fault
+function M.encode(request)
+  if M.problem() then return nil, M.problem(), 503 end
+  return backend:encode(request)
+end
+
+--- How many tokens the model knows; nil: tokens are bytes.
+---@return integer|nil
+function M.vocabulary() return backend and backend:size() end
+
 -- Why a request is refused: message, status, the field at fault, code.
 local function refusal(request)
-  if failure then return failure, 503 end
+  if M.problem() then return M.problem(), 503 end
   if request.priority ~= 0 and not uses.field(engine.policy, "priority") then
     return ("priority = %d, want 0: the policy %s does not look at it"):format(request.priority,
       engine.policy.name), 400, "priority"
   elseif request.temperature > 0 and not host.worker.samples then
     return ("temperature = %g, want 0: the model %s is greedy"):format(request.temperature,
-      settings.model), 400, "temperature"
+      settings.name), 400, "temperature"
   end
   local waiting = engine.stats.waiting
   if waiting >= settings.max_waiting then
@@ -136,7 +183,9 @@ local function to_stream(stream)
   return function(bytes, reason, tokens)
     if reason == "rejected" then
       stream:fail("the policy turned the request away", 429)
-    else
+    elseif reason == "failed" then
+      stream:fail("the worker that ran the request has died", 503)
+    elseif reason ~= "cancelled" then
       stream:put(bytes, reason, tokens)
     end
   end

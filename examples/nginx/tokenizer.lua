@@ -1,0 +1,103 @@
+-- The tokenizer's process (tokenizer.py), and what is asked of it over its socket without blocking nginx.
+-- Without one, tokens are bytes.
+local json = require "examples.nginx.json"
+local side_process = require "examples.nginx.side_process"
+
+local CONNECT, SEND, READ = 2000, 10000, 60000 -- milliseconds
+local IDLE, KEPT = 60000, 16 -- milliseconds and connections that are kept for the next question
+local LOOK = 0.1 -- seconds between two tries to reach a process that starts
+
+local Tokenizer = {}
+Tokenizer.__index = Tokenizer
+
+-- One question: the answer's object; or nil and what is wrong, and whether it is the question's fault.
+local function ask(self, question)
+  local socket = ngx.socket.tcp()
+  socket:settimeouts(CONNECT, SEND, READ)
+  local ok, problem = socket:connect("unix:" .. self.path)
+  if not ok then return nil, "the tokenizer does not answer: " .. problem end
+  ok, problem = socket:send(json.encode(question) .. "\n")
+  local line
+  if ok then line, problem = socket:receive "*l" end
+  if not line then
+    socket:close()
+    return nil, "the tokenizer does not answer: " .. problem
+  end
+  socket:setkeepalive(IDLE, KEPT)
+  local answer, wrong = json.object(line)
+  if not answer then return nil, "the tokenizer: " .. wrong end
+  if answer.error then return nil, answer.error, true end
+  return answer
+end
+
+-- The bytes of each token, and those that end an answer.
+local function vocabulary_of(answer)
+  local whole, at, bytes, ends = ngx.decode_base64(answer.bytes), 1, {}, {}
+  for n, length in ipairs(answer.lengths) do
+    bytes[n - 1], at = whole:sub(at, at + length - 1), at + length
+  end
+  for _, token in ipairs(answer.ends) do ends[token] = true end
+  return { bytes = bytes, ends = ends, size = answer.size }
+end
+
+--- Wait for the process, and learn its vocabulary.
+---@param seconds number at most
+---@return table|nil vocabulary { bytes, ends, size }
+---@return string? problem
+function Tokenizer:load(seconds)
+  local ok, problem = self.process:start()
+  if not ok then return nil, problem end
+  for _ = 1, seconds / LOOK do
+    local answer = self.process:alive() and ask(self, { op = "vocabulary" })
+    if answer then
+      self.vocabulary = vocabulary_of(answer)
+      return self.vocabulary
+    end
+    local ended = self.process:ended()
+    if ended then return nil, "the tokenizer " .. ended .. ", the log has the reason" end
+    if ngx.worker.exiting() then return nil, "the server stops" end
+    ngx.sleep(LOOK)
+  end
+  return nil, ("the tokenizer did not start within %g s"):format(seconds)
+end
+
+--- In a timer: one that has ended is started again.
+function Tokenizer:look()
+  local ended = self.process:ended()
+  if not ended then return end
+  ngx.log(ngx.ERR, "the tokenizer ", ended, ", another one is started")
+  local ok, problem = self.process:start()
+  if not ok then ngx.log(ngx.ERR, problem) end
+end
+
+--- The tokens of a request's prompt.
+---@param request table of request.lua
+---@return table|nil tokens a list
+---@return string? message
+---@return integer? status HTTP
+---@return string? param the field at fault
+function Tokenizer:encode(request)
+  if type(request.prompt) == "table" then return request.prompt end
+  local field = request.messages and "messages" or "prompt"
+  local answer, problem, refused = ask(self, request.messages
+    and { op = "chat", messages = request.messages, text = request.prompt }
+    or { op = "encode", text = request.prompt })
+  if not answer then return nil, problem, refused and 400 or 503, refused and field or nil end
+  if #answer.tokens == 0 then return nil, field .. " has no tokens", 400, field end
+  return answer.tokens
+end
+
+function Tokenizer:close() self.process:close() end
+
+local M = {}
+
+--- command: a list of words, to which the socket's path is added.
+---@param command string[]
+---@param path string of the socket
+function M.new(command, path)
+  local words = { unpack(command) }
+  words[#words + 1] = path
+  return setmetatable({ path = path, process = side_process.new(words) }, Tokenizer)
+end
+
+return M
