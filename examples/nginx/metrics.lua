@@ -49,6 +49,14 @@ local function write_hooks(text, kind, file, name)
   text:sample(kind .. "_loads_total", file.refusals, "result", "refused")
 end
 
+local function write_worker(text)
+  local backend = worker.backend
+  if not backend.settings.worker then return end
+  text:one("worker_up", "gauge", "1: the worker runs steps.", backend.problem and 0 or 1)
+  text:one("worker_restarts_total", "counter", "Workers that were started in place of another.",
+    backend.restarts)
+end
+
 local function write_http(text)
   text:one("open_requests", "gauge", "Requests whose client is being answered.", worker.num_open())
   text:family("http_responses_total", "counter", "Responses by status; 499: the client left before it began.")
@@ -63,6 +71,7 @@ function M.serve()
     text[#text + 1] = worker.metrics:text()
     write_sums(text, worker.engine.stats)
     write_hooks(text, "policy", worker.policy, worker.engine.policy.name)
+    write_worker(text)
     if worker.cache then write_hooks(text, "cache", worker.cache, worker.engine:cached().name) end
   end
   write_http(text)

@@ -196,13 +196,14 @@ end
 
 --- Soon nothing waits or runs, no slot is lost but to states that are kept, and every request that came is
 --- accounted for.
+---@param seconds number|nil that it may take
 ---@return table metrics
-function Server:check_idle()
+function Server:check_idle(seconds)
   local m
   M.eventually(function()
     m = self:metrics()
     return m.requests_waiting + m.requests_running + m.open_requests == 0
-  end)
+  end, seconds)
   assert.are.same({ 0, 0, 0, 0 },
     { m.requests_waiting, m.requests_running, m.open_requests, m.slots_used - (m.cache_slots or 0) },
     self:log())
