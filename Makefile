@@ -130,7 +130,7 @@ bench-python: all python
 test-model: deps all
 	@scripts/model
 serve: deps all nginx
-	@examples/nginx/serve
+	@MODEL="$(MODEL)" examples/nginx/serve
 
 test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(MAKE) nginx || true
@@ -274,7 +274,7 @@ clean:
 help:
 	@echo 'make            build/libgdnmeta.so and its Lua declarations in lua/gdnmeta/native'
 	@echo 'make demo       three policies on one workload under load; TRACE=<file> replays a recorded one'
-	@echo 'make serve      completions over HTTP, on loopback; PORT=<number>'
+	@echo 'make serve      completions over HTTP, on loopback; PORT=<number> MODEL=<folder of a model>'
 	@echo 'make test       the specs, as many files at a time as there are processors (SPEC_JOBS=), and the vectors'
 	@echo 'make lint       luacheck, retired words, and the C compiler with every warning an error'
 	@echo 'make test-gpu   the specs of the CUDA path, on a GPU (make test runs them on a fake driver: make fake)'

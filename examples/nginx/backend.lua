@@ -1,4 +1,5 @@
--- Where the model runs: in this process, or in a worker's process, which is started, watched and started again.
+-- Where the model runs: in this process, or in a worker's process, which is started, watched and started
+-- again.
 local gdn = require "gdnmeta"
 local elsewhere = require "examples.elsewhere"
 local hosts = require "examples.serving"
@@ -30,12 +31,14 @@ end
 
 -- The tokenizer first: the worker is told the vocabulary's size.
 local function make(self)
-  local settings, vocabulary, problem = self.settings, nil, nil
+  local settings, vocabulary = self.settings, nil
   if self.tokenizer then
-    vocabulary, problem = self.tokenizer:load(settings.worker_start)
-    if not vocabulary then return nil, problem end
+    local why
+    vocabulary, why = self.tokenizer:load(settings.worker_start)
+    if not vocabulary then return nil, why end
     self.host.vocabulary = vocabulary
   end
+  local problem
   self.worker, problem = gdn.worker {
     engine = self.engine, command = settings.worker, environment = ENVIRONMENT, seed = settings.seed,
     deadline = settings.worker_deadline, start_deadline = settings.worker_start,
@@ -147,14 +150,15 @@ local M = {}
 ---@param engine table
 ---@param give_up function(problem) fails the requests that are here
 function M.new(settings, engine, give_up)
-  local self = setmetatable({ settings = settings, engine = engine, give_up = give_up, failed = 0, restarts = 0 },
-                            Backend)
+  local self = setmetatable({ settings = settings, engine = engine, give_up = give_up, failed = 0,
+                              restarts = 0 }, Backend)
   if settings.worker then
     self.host = hosts.over(engine, { samples = true })
     self.tokenizer = settings.tokenizer
       and require("examples.nginx.tokenizer").new(settings.tokenizer, settings.socket)
   else
-    self.host = hosts.new(engine, require(settings.model).new { seed = settings.seed, builder = engine.builder })
+    local model = require(settings.model).new { seed = settings.seed, builder = engine.builder }
+    self.host = hosts.new(engine, model)
   end
   return self
 end

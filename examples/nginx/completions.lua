@@ -125,11 +125,11 @@ function M.serve(kind)
   local request = read(kind)
   if not request then return end
   if client.gone() then return ngx.exit(499) end
-  local tokens, problem, status, param, code = worker.encode(request)
+  local tokens, problem, status, param = worker.encode(request)
   if not tokens then return errors.answer(status, problem, param) end
   if client.gone() then return ngx.exit(499) end
   request.prompt = tokens
-  local stream
+  local stream, code
   stream, problem, status, param, code = worker.submit(request)
   if not stream then return errors.answer(status, problem, param, code) end
   ngx.ctx.stream = stream

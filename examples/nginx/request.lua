@@ -98,7 +98,9 @@ local function finish(request, given)
 end
 
 local function completion(given, vocabulary)
-  if vocabulary and vocabulary ~= known then COMPLETION.prompt, known = prompts.field(vocabulary), vocabulary end
+  if vocabulary and vocabulary ~= known then
+    COMPLETION.prompt, known = prompts.field(vocabulary), vocabulary
+  end
   local request, message, param = fields.read(given, COMPLETION)
   if not request then return nil, message, param end
   if request.prompt == nil then return nil, "no prompt, want " .. COMPLETION.prompt[2], "prompt" end
@@ -121,8 +123,8 @@ local function conversation(given)
   return finish(request, given)
 end
 
---- Fields by name, defaults filled in; a prompt is its text or, where tokens are no bytes, its tokens; stop is a
---- list.
+--- Fields by name, defaults filled in; a prompt is its text or, where tokens are no bytes, its tokens; stop
+--- is a list.
 ---@param body string|nil
 ---@param kind string|nil "chat"; by default a completion
 ---@param vocabulary integer|nil tokens that the model knows; nil: tokens are bytes

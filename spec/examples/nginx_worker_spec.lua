@@ -41,7 +41,9 @@ describe("examples/nginx with a worker #lua #system", function()
       os.execute(("curl -sN -m 60 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(cjson.encode {
         prompt = "stream " .. k, max_tokens = tokens, stream = true }, server.url, paths[k]))
     end
-    assert.is_truthy(nginx.eventually(function() return server:metrics().emitted_tokens_total or 0 > 2 * n end))
+    assert.is_truthy(nginx.eventually(function()
+      return (server:metrics().emitted_tokens_total or 0) > 2 * n
+    end))
     body()
     server:check_idle(40)
     for k, path in ipairs(paths) do
@@ -63,7 +65,8 @@ describe("examples/nginx with a worker #lua #system", function()
       replace(server, "STOP")
     end)
     for k, stream in ipairs(got) do
-      assert.are.same({ nginx.alone("stream " .. k, 600), "length", true }, { stream.text, stream.reason, stream.done })
+      assert.are.same({ nginx.alone("stream " .. k, 600), "length", true },
+        { stream.text, stream.reason, stream.done })
     end
     assert.matches("made no progress", server:log())
     replace(server, "KILL") -- with nothing to do
@@ -102,8 +105,9 @@ describe("examples/nginx with a worker #lua #system", function()
     closes = "closed its channel", hangs = "made no progress",
   } do
     it("does not run a request forever that a worker does not survive: " .. fault, function()
+      local command = "env FAULT=%s AFTER=3 luajit spec/support/faulty_worker.lua"
       local server = start { SERVE_WORKER_LOSSES = 1, SERVE_WORKER_DEADLINE = 0.4,
-                             SERVE_WORKER = ("env FAULT=%s AFTER=3 luajit spec/support/faulty_worker.lua"):format(fault) }
+                             SERVE_WORKER = command:format(fault) }
       local answer = server:post { prompt = "poison", max_tokens = 30 }
       assert.are.equal(503, answer.status, answer.body)
       local function is_up() return server:get("/healthz").status == 200 end
