@@ -1,6 +1,7 @@
 """A worker: the process behind gdn.worker that owns a device and runs a model. It takes steps from the channel, and
 answers with what their rows emitted.
     python3 examples/pytorch/worker.py --model FOLDER | --random 0.6b [--device cuda] [--channel PATH]
+    torchrun --nproc-per-node 2 examples/pytorch/worker.py ...          on two GPUs
 
   --model FOLDER   a checkpoint of Qwen3-Next or Qwen3.5, as transformers reads it
   --random SIZE    a model of random weights instead: tiny, small or 0.6b; made in --root once
@@ -57,7 +58,22 @@ def parse():
     return parser.parse_args()
 
 
-def make_runner(args, hello):
+def open_channel(args):
+    """The engine's channel. Of the ranks of a torchrun the first one opens it, by way of the torchrun, which has
+    inherited it, and passes on what comes."""
+    where = args.channel or os.environ.get("GDNMETA_CHANNEL", "")
+    if "RANK" not in os.environ:
+        return gdnmeta.Channel(int(where) if where.isdigit() else where or None)
+    from model.ranks import Ranks
+    from model.shared_channel import SharedChannel
+
+    ranks = Ranks(args.device)
+    if where.isdigit():
+        where = f"/proc/{os.getppid()}/fd/{where}"
+    return SharedChannel(ranks, gdnmeta.Channel(where) if ranks.rank == 0 else None)
+
+
+def make_runner(args, hello, ranks=None):
     """A runner for the engine that says hello, and what it runs, in words. Imports come here: they take
     seconds, and the engine is told of what is missing."""
     import torch
@@ -68,7 +84,9 @@ def make_runner(args, hello):
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if torch.device(device).type == "cpu" else "bfloat16")
     place = args.model or random_model.folder(args.random, args.root)
-    model = folder.open_model(place, device, dtype)
+    model = folder.open_model(place, "cpu" if ranks else device, dtype)
+    if ranks:
+        model, device = ranks.shard(model).to(ranks.device), f"{ranks.count} ranks of {device}"
     folder.open_tokenizer(place, model.config.vocab_size)
     limits = of_hello(hello, model.config)
     return GraphRunner(model, limits, captures=not args.eager), f"{place} on {device} in {dtype}"
@@ -94,13 +112,12 @@ def serve(channel, runner) -> None:
 def main() -> int:
     args = parse()
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    where = int(args.channel) if args.channel and args.channel.isdigit() else args.channel
     try:
-        with gdnmeta.Channel(where) as channel:
+        with open_channel(args) as channel:
             hello = channel.hello()
             try:
                 with Beats(channel):
-                    runner, said = make_runner(args, hello)
+                    runner, said = make_runner(args, hello, getattr(channel, "ranks", None))
             except Exception as error:  # whatever torch, transformers or the driver say
                 channel.fail(0, f"{type(error).__name__}: {error}")
                 raise

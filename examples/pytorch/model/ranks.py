@@ -9,7 +9,9 @@ Rank 0 has the channel to the engine and passes on what comes; the others only f
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
+import signal
 from datetime import timedelta
 from typing import Optional
 
@@ -18,6 +20,7 @@ import torch.distributed as dist
 
 from .errors import ModelError
 
+PR_SET_PDEATHSIG = 1
 YEAR = timedelta(days=365)  # ranks wait for steps for as long as nobody asks
 COUNTS = ("linear_num_key_heads", "linear_num_value_heads", "num_attention_heads", "num_key_value_heads")
 
@@ -25,10 +28,12 @@ COUNTS = ("linear_num_key_heads", "linear_num_value_heads", "num_attention_heads
 class Ranks:
     """The processes of a torchrun. `device` is this one's."""
 
-    def __init__(self, device: str = "cuda") -> None:
+    def __init__(self, device: Optional[str] = None) -> None:
         self.rank, self.count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
-        on_gpu = torch.device(device).type == "cuda"
+        # torchrun gives each rank a session of its own, which would outlive it.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        on_gpu = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")).type == "cuda"
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if on_gpu else torch.device("cpu")
         if on_gpu:
             torch.cuda.set_device(self.device)
@@ -37,7 +42,7 @@ class Ranks:
         self.bytes = torch.zeros(1 << 16, dtype=torch.uint8)
 
     @classmethod
-    def join(cls, device: str = "cuda") -> Optional[Ranks]:
+    def join(cls, device: Optional[str] = None) -> Optional[Ranks]:
         """None in a process that no torchrun started."""
         return cls(device) if "RANK" in os.environ else None
 
@@ -66,6 +71,9 @@ class Ranks:
         """The others go when rank 0 does."""
         if self.rank == 0:
             self.share(b"")
+        self.close()
+
+    def close(self) -> None:
         dist.destroy_process_group()
 
 

@@ -43,6 +43,14 @@ class SharedChannel:
         record = self._shared(lambda: self.channel.receive(timeout))
         return None if record is None else StepRecord(record, hello)
 
+    def __enter__(self) -> SharedChannel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.channel is not None:
+            self.channel.close()
+        self.ranks.close()
+
     def __getattr__(self, name: str):
-        """answer, fail, ready, beat and close: rank 0's alone."""
+        """answer, fail, ready and beat: rank 0's alone."""
         return getattr(self.channel, name) if self.channel is not None else lambda *_, **__: None
