@@ -54,15 +54,34 @@ local function counts(step)
   return by_name
 end
 
+-- Rows of a step that began with tokens of the state cache, and those tokens.
+local function hits_of(step)
+  local rows, tokens = 0, 0
+  for _, n in ipairs(step.cached or {}) do
+    if n > 0 then rows, tokens = rows + 1, tokens + n end
+  end
+  return rows, tokens
+end
+
+local function plural(n, what) return ("%s %s%s"):format(numbers.count(n), what, n == 1 and "" or "s") end
+
 local function list(reader, paint)
   print(head(reader.header))
+  local hits, cached, computed = 0, 0, 0
   print(paint("head", "    step           s   rows  padded   tokens  padded  graph"))
   local message = recording_file.each(reader, function(step)
     local tokens = 0
     for _, n in ipairs(step.query_len) do tokens = tokens + n end
-    print(("%8.0f %11.3f %6d %7d %8d %7d  %-9s %s"):format(step.step, step.now, #step.query_len,
-      step.padded_rows, tokens, step.padded_tokens, step.graph, drawing.bar(counts(step), BAR, paint)))
+    local rows, found = hits_of(step)
+    hits, cached, computed = hits + rows, cached + found, computed + tokens
+    print(("%8.0f %11.3f %6d %7d %8d %7d  %-9s %s%s"):format(step.step, step.now, #step.query_len,
+      step.padded_rows, tokens, step.padded_tokens, step.graph, drawing.bar(counts(step), BAR, paint),
+      rows > 0 and ("  + %s cached in %s"):format(numbers.count(found), plural(rows, "row")) or ""))
   end)
+  if hits > 0 then
+    print(("%s began with %s of the state cache, beside %s computed in all steps"):format(plural(hits, "row"),
+      plural(cached, "token"), numbers.count(computed)))
+  end
   recording_file.finish(reader, message)
 end
 
@@ -82,6 +101,12 @@ local function draw(reader, rebuild, step, paint)
   if not meta then return print("refused: " .. message) end
   print((drawing.step(meta, paint):gsub("^[^\n]*\n", "")))
   print((draw_rows.draw(meta, paint)))
+  for i, n in ipairs(step.cached or {}) do
+    if n > 0 then
+      print(("  row %d (%s) begins with %s of the state cache"):format(i - 1,
+        validate.short(tostring((step.ids or {})[i])), plural(n, "token")))
+    end
+  end
   print(tensors(meta))
   for group = 1, rebuild.builder.num_groups - 1 do
     print(("group %d:"):format(group))

@@ -60,13 +60,20 @@ local function plural(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" 
 local HOW = { stop = "finished: the answer stopped", length = "finished: it came to its length",
               cancelled = "cancelled" }
 
+-- What it began with, where others had left a state.
+local function began_with(self, step)
+  local row = place_of(self, step.ids)
+  local n = row and step.cached and step.cached[row] or 0
+  return n > 0 and (" with %s of the state cache"):format(plural(n, "token")) or ""
+end
+
 -- One that is gone may be followed by another of its id.
 local function happen(self, step, did)
   if did == "came" then
     self.state, self.found, self.why = "waiting", true, nil
     event(self, step, "came into the queue")
   elseif did == "started" then
-    event(self, step, self.before and "started again" or "started")
+    event(self, step, (self.before and "started again" or "started") .. began_with(self, step))
     self.state, self.found, self.before = "running", true, true
   elseif did == "preempted" then
     event(self, step, "preempted: its memory went to others, what was computed is lost")

@@ -81,6 +81,13 @@ local function cache(page, engine)
   one(page, "cache_unused_total", "counter", "States that left the cache and were never read.", held.unused)
   one(page, "cache_states", "gauge", "States that the cache holds.", held.states)
   one(page, "cache_slots", "gauge", "State slots of all groups that hold them.", held.slots)
+  local stats = engine.cache:stats()
+  one(page, "cache_states_made_total", "counter", "States that joined the cache.", stats.states_made)
+  one(page, "cache_blocks_evicted_total", "counter", "Blocks of prompts that left it.", stats.blocks_evicted)
+  one(page, "cache_host_states", "gauge", "States of the cache on the host.", stats.host_states)
+  one(page, "cache_moves_total", "counter", "Moves of states between device and host.", stats.states_moved)
+  one(page, "cache_disabled", "gauge", "1: the cache failed too often, the built-in one decides.",
+    engine.cache:health() and 0 or 1)
 end
 
 local function memory(page, engine)

@@ -71,6 +71,20 @@ end
 
 local function given(list) return #list > 0 and list or nil end
 
+-- Tokens with which rows' requests began, of states that others left; nil: none did.
+local function cached(self, step)
+  if #step.admitted == 0 then return nil end
+  local r, began, list, any = self.engine.requests, {}, {}, false
+  for _, id in ipairs(step.admitted) do began[id] = true end
+  for row = 1, step.num_rows do
+    local i = step.request[row - 1]
+    local source = began[step.ids[row]] and r.checkpoint[i]
+    list[row] = source and source.node and source.tokens or 0
+    any = any or list[row] > 0
+  end
+  return any and list or nil
+end
+
 --- Add to a step's document what is new.
 ---@param document table
 ---@param step table that was just built
@@ -79,6 +93,7 @@ function Requests:add(document, step)
   for row = 1, step.num_rows do ids[row] = M.id(step.ids[row]) end
   document.ids = ids
   if step.in_flight then return end -- it was built again, as nothing but its rows has changed
+  document.cached = cached(self, step)
   for _, id in ipairs(step.preempted) do note(self, id, "preempted") end
   for _, id in ipairs(step.admitted) do note(self, id, "started") end
   local waiting, why = waits(self)

@@ -157,6 +157,19 @@ local function blocks_problem(name, lists, n, facts)
   end
 end
 
+-- A request that begins with cached tokens has them before its row.
+local function cached_problem(d, n)
+  if d.cached == nil then return nil end
+  local problem = validate.integers("cached", d.cached, n, 0, INT32_MAX)
+  for i = 1, problem and 0 or n do
+    local before = d.seq_len[i] - d.query_len[i]
+    if d.cached[i] ~= 0 and d.cached[i] ~= before then
+      return ("cached[%d] = %d, want 0 or %d, the tokens before its row"):format(i - 1, d.cached[i], before)
+    end
+  end
+  return problem
+end
+
 local function checkpoints_problem(d, n, facts)
   if d.checkpoint_len == nil then
     return d.checkpoint_slot ~= nil and "checkpoint_slot without checkpoint_len, want both or neither" or nil
@@ -202,7 +215,7 @@ function M.parse(d, facts)
     or columns_problem(d, n, facts) or places_problem(d, n, facts) or sizes_problem(d, n, facts)
     or blocks_problem("blocks", d.blocks, n * width, facts)
     or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
-    or checkpoints_problem(d, n, facts)
+    or checkpoints_problem(d, n, facts) or cached_problem(d, n)
     or validate.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts,
                          INT32_MIN, INT32_MAX)
     or sums_problem(d.sums, facts) or validate_requests(d, n)
