@@ -3,7 +3,8 @@ and every request's tokens and logits are compared with those of the request alo
     python3 examples/pytorch/check.py [--model FOLDER | --random tiny] [--device cuda] [--seed N] ...
     torchrun --nproc-per-node 2 examples/pytorch/check.py ...       the same on two ranks
 
-Schedules have chunks, preemptions, drafts that are accepted or rejected, cache hits, forks, padding and buckets. On
+Schedules have chunks, preemptions, drafts that are accepted or rejected, cache hits, forks, padding and buckets; two
+go through worker.py as gdn.worker starts it, and one of these is killed on the way. On
 a CPU, in float32, greedy answers must be those of transformers' generate, with logits within 1e-4. On a GPU, in
 bfloat16, logits must be within 2e-2 of the largest from the model's own with one request at a time, and tokens equal
 to its choice, and to transformers' own, wherever that does not hang on less.
@@ -23,7 +24,7 @@ from dataclasses import replace
 
 import torch
 from checks import alone, requests, together
-from checks.cases import CASES, limits_of
+from checks.cases import CASES, WORKERS, limits_of
 from checks.compare import Found
 from checks.engine import Engine
 from model import folder, random_model
@@ -73,6 +74,12 @@ def inherit(request, parent, first: int) -> None:
 def play(make, options, drawn, seed: int, broken):
     """A schedule's answers, into its requests. Returns what the engine counted."""
     engine = Engine(drawn, {**options, "seed": seed})
+    if "worker" in options:
+        for number, tokens in engine.texts():
+            first = len(drawn[number - 1].prompt)
+            drawn[number - 1].said.update(enumerate(tokens, first))
+        engine.close()
+        return engine.stats
     try:
         runner = make(limits_of(options, engine.hello))
         faulty = Broken(broken)
@@ -128,7 +135,10 @@ def draw(model, args, single):
 
 
 def case(model, args, name: str, drawn, single) -> bool:
-    options, start = CASES[name], time.perf_counter()
+    options, start = CASES.get(name), time.perf_counter()
+    if not options:
+        process = {"worker": sys.executable, "random": args.random, "root": args.root, "device": args.device}
+        options = {**WORKERS[name], **process}
     drawn = [replace(request, said={}, logits={}) for request in drawn]
     stats = play(args.make, options, drawn, args.seed, args.broken)
     missing = [r.number for r in drawn if len(r.said) != r.max_tokens]
@@ -162,7 +172,8 @@ def main() -> int:
         model = folder.open_model(place, args.device, dtype)
         args.make = together.maker(ranks, part if ranks else model, keep_logits=True, captures=not args.eager)
         folder.open_tokenizer(place, model.config.vocab_size)
-        names = args.only.split(",") if args.only else list(CASES)
+        names = [*CASES] if args.model or ranks or args.broken else [*CASES, *WORKERS]
+        names = args.only.split(",") if args.only else names
         print(f"{place}, {type(model).__name__}, {dtype}, {args.device}, torch {torch.__version__}", flush=True)
         single = alone.Alone(model, args.prompt + args.answer + 8)
         drawn = draw(model, args, single)

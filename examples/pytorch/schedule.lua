@@ -1,19 +1,22 @@
--- Plays requests through a real engine for a model in another process (examples/pytorch/check.py): writes
--- each step as a line, reads what its rows emitted.
+-- Plays requests through a real engine for a model in another process: examples/pytorch/check.py, which reads
+-- steps from a pipe, or with worker=<Python> the process behind gdn.worker.
 --   luajit examples/pytorch/schedule.lua <requests> name=value ...
 -- <requests> is a file of lines
 --   number arrival max_tokens parent after temperature top_p seed;prompt tokens;answer that is known already
 -- A request with a parent is a fork of it, once that has emitted `after` tokens.
 local gdn = require "gdnmeta"
 local ngram = require "examples.ngram"
+local lines = require "examples.pytorch.schedule.lines"
+local through_worker = require "examples.pytorch.schedule.through_worker"
 
 local options = { seed = 1, S = 0, groups = 1, mode = "none", block = 16, seqs = 6, tokens = 48, length = 256,
                   kv_blocks = 40, kv_block_size = 16, slots = 0, hash = 0, buckets = 0, check = 1,
-                  wrong = 0.3 }
+                  wrong = 0.3, worker = "", random = "tiny", root = "build/models", device = "cpu",
+                  kill = 0 }
 
 local function read_options()
   for n = 2, #arg do
-    local name, value = arg[n]:match "^([%w_]+)=([%w_.-]+)$"
+    local name, value = arg[n]:match "^([%w_]+)=(.+)$"
     local before = options[name or ""]
     assert(before ~= nil, ("unknown option %s"):format(arg[n]))
     options[name] = type(before) == "number" and assert(tonumber(value)) or value
@@ -80,82 +83,6 @@ local function draft(request, most)
   return drafts
 end
 
--- The slots that each row writes and the one that it reads, from what the builder made.
-local function slots_of(step, group)
-  local meta, columns, spec, plain = step.metadata:group(group), options.S + 1, 0, 0
-  local written, read = {}, {}
-  for row = 0, step.num_rows - 1 do
-    if step.drafts[row] >= 0 then
-      local all = meta.spec_state_indices_tensor
-      for c = 0, columns - 1 do written[#written + 1] = all[spec * columns + c] end
-      read[row + 1], spec = meta.spec_read_state_indices[spec], spec + 1
-    else
-      written[#written + 1] = meta.non_spec_state_indices_tensor[plain]
-      for _ = 2, columns do written[#written + 1] = 0 end
-      read[row + 1], plain = meta.non_spec_read_state_indices[plain], plain + 1
-    end
-  end
-  return written, read
-end
-
--- Changes of the kv table that the other side does not have yet.
-local function table_changes(engine, step, sent)
-  local changes, width = {}, engine.max_kv_blocks
-  for row = 0, step.num_rows - 1 do
-    local at = step.table_row[row]
-    for column = 0, math.ceil(step.seq_len[row] / options.kv_block_size) - 1 do
-      local place = at * width + column
-      local block = step.kv_table[place]
-      if sent[place] ~= block then
-        sent[place] = block
-        for _, number in ipairs { at, column, block } do changes[#changes + 1] = number end
-      end
-    end
-  end
-  return changes
-end
-
-local FIELDS = { query_len = "query_len", seq_len = "seq_len", drafts = "drafts", samples = "samples",
-                 table_row = "table_row", prompt_done = "prompt_done", accepted_tokens = "last_accepted" }
-
-local function line_of(engine, step, of_row, sent)
-  local line, n = {}, step.num_rows
-  local function put(name, list) line[#line + 1] = name .. " " .. table.concat(list, " ") end
-  for name, field in pairs(FIELDS) do
-    local list = {}
-    for row = 0, n - 1 do list[row + 1] = step[field][row] end
-    put(name, list)
-  end
-  for _, name in ipairs { "number", "temperature", "top_p", "seed" } do
-    local list = {}
-    for row = 0, n - 1 do list[row + 1] = of_row[row][name] end
-    put(name == "number" and "request" or name, list)
-  end
-  local tokens, slots, reads, copies = {}, {}, {}, {}
-  for row = 0, n - 1 do
-    local r = of_row[row]
-    for k = step.seq_len[row] - step.query_len[row] + 1, step.seq_len[row] do
-      tokens[#tokens + 1] = r.tokens[k] or r.drafts[k - #r.tokens] or 2
-    end
-  end
-  for group = 0, options.groups - 1 do
-    local written, read = slots_of(step, group)
-    for _, slot in ipairs(written) do slots[#slots + 1] = slot end
-    for _, slot in ipairs(read) do reads[#reads + 1] = slot end
-  end
-  for _, copy in ipairs(step.kv_copies) do
-    copies[#copies + 1], copies[#copies + 2] = copy.from, copy.to
-  end
-  put("tokens", tokens)
-  put("slots", slots)
-  put("read_slots", reads)
-  put("kv_copies", copies)
-  put("table_changes", table_changes(engine, step, sent))
-  local full = options.buckets > 0 and step.graph == "full"
-  put("padded", { step.padded_rows, step.padded_tokens, full and 2 or 0 })
-  return table.concat(line, ";")
-end
-
 local function submit(engine, r, now)
   assert(engine:submit { id = r.number, prompt_tokens = r.prompt, max_tokens = r.max_tokens, arrival = now,
                          tokens = options.hash > 0 and r.tokens or nil })
@@ -205,16 +132,13 @@ function clock.median()
 end
 
 -- What the other side says that each row emitted, as the engine's results.
-local function answer(step, of_row, text)
-  local counts, tokens = text:match "^([^;]*);(.*)$"
-  counts, tokens = numbers(counts), numbers(tokens)
-  local at = 0
+local function answer(step, of_row, said)
   for row = 0, step.num_rows - 1 do
-    local r, n = of_row[row], counts[row + 1]
-    r.said, at = { unpack(tokens, at + 1, at + n) }, at + n
-    step.accepted_drafts[row] = math.max(n - 1, 0)
+    local r = of_row[row]
+    r.said = said[row]
+    step.accepted_drafts[row] = math.max(#r.said - 1, 0)
     for _, token in ipairs(r.said) do r.tokens[#r.tokens + 1] = token end
-    if n > 0 then
+    if #r.said > 0 then
       r.drafts = options.S > 0 and draft(r, options.S) or {}
       step.next_drafts[row] = #r.drafts
     end
@@ -231,8 +155,8 @@ local function finish(step, of_row)
   end
 end
 
-local function play(engine, requests)
-  local now, sent, forks, of_row, preempted, drafted, taken = 0, {}, { made = 0 }, {}, 0, 0, 0
+local function play(engine, requests, model)
+  local now, forks, of_row, preempted, drafted, taken = 0, { made = 0 }, {}, 0, 0, 0
   while true do
     arrivals(engine, requests, now, forks)
     local left = false
@@ -243,18 +167,22 @@ local function play(engine, requests)
     assert(step.num_rows > 0 or now < 10000, "nothing runs")
     if step.num_rows > 0 then
       for row = 0, step.num_rows - 1 do of_row[row] = requests[step:id(row)] end
-      io.stdout:write("step ", line_of(engine, step, of_row, sent), "\n")
-      io.stdout:flush()
-      answer(step, of_row, assert(io.read "*l", "the other side has gone"))
-      for row = 0, step.num_rows - 1 do
-        drafted, taken = drafted + math.max(step.drafts[row], 0), taken + step.accepted_drafts[row]
+      local said = model:run(step, of_row)
+      if said then
+        answer(step, of_row, said)
+        for row = 0, step.num_rows - 1 do
+          drafted, taken = drafted + math.max(step.drafts[row], 0), taken + step.accepted_drafts[row]
+        end
+        clock.run(engine.complete, engine, step, now)
+        clock.note(step)
+        finish(step, of_row)
+      else -- the worker is another: requests that ran are computed again
+        for number = 1, #requests do requests[number].drafts = {} end
       end
-      clock.run(engine.complete, engine, step, now)
-      clock.note(step)
-      finish(step, of_row)
     end
     now = now + 1
   end
+  model:close(requests)
   local stats = engine.stats
   local counted = { "steps=" .. stats.steps, "preempted=" .. preempted, "hits=" .. stats.hits,
                     "cached=" .. stats.cached_tokens, "forks=" .. forks.made, "drafts=" .. drafted,
@@ -269,4 +197,4 @@ local requests = read_requests(arg[1])
 local engine, builder = make_engine()
 io.stdout:write(("hello rows=%d columns=%d\n"):format(builder.max_requests, engine.max_kv_blocks))
 io.stdout:flush()
-play(engine, requests)
+play(engine, requests, (options.worker == "" and lines or through_worker).new(engine, options))

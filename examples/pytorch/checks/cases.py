@@ -9,6 +9,11 @@ CASES = {
     "graphs": {"S": 3, "groups": 3, "seqs": 6, "tokens": 64, "buckets": 2, "hash": 16, "kv_blocks": 60},
     "buckets": {"S": 2, "groups": 3, "seqs": 6, "tokens": 64, "buckets": 1, "kv_blocks": 24},
 }
+# The same through worker.py, which gdn.worker starts, with and without its death.
+WORKERS = {
+    "worker": {"S": 2, "groups": 3, "seqs": 6, "tokens": 64, "hash": 16, "kv_blocks": 60},
+    "killed": {"S": 3, "groups": 1, "seqs": 5, "tokens": 48, "kill": 12},
+}
 
 
 def limits_of(options, hello):

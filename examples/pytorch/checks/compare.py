@@ -16,6 +16,7 @@ class Found:
     close: int = 0  # tokens whose choice hung on less than the tolerance, or that bfloat16 drew otherwise
     off: int = 0  # tokens whose logits are further off than the tolerance
     worst: float = 0.0
+    measured: int = 0  # tokens whose logits are known
 
     @property
     def good(self) -> bool:
@@ -23,10 +24,11 @@ class Found:
 
     def __str__(self) -> str:
         kind = "of the largest" if self.relative else "absolute"
-        return (
-            f"{self.tokens} tokens, {self.wrong} wrong ({100 * self.wrong / max(self.tokens, 1):.1f} %), "
-            f"{self.close} too close to call, logits off by {self.worst:.1e} at most ({kind}), {self.off} too far"
-        )
+        share = 100 * self.wrong / max(self.tokens, 1)
+        text = f"{self.tokens} tokens, {self.wrong} wrong ({share:.1f} %), {self.close} too close to call"
+        if not self.measured:
+            return text
+        return f"{text}, logits off by {self.worst:.1e} at most ({kind}), {self.off} too far"
 
     def request(self, request, forced: bool) -> None:
         """Compare a request's answer. `forced`: alone it was given the tokens of the schedule, so that each
@@ -38,11 +40,11 @@ class Found:
                 break
             self.tokens += 1
             scale = logits.abs().max().item() if self.relative else 1.0
-            error = (request.logits[first + k].to(logits.device) - logits).abs().max().item() / scale
-            if not error <= self.worst:
-                self.worst = error
-            if not error <= self.tolerance:
-                self.off += 1
+            if first + k in request.logits:  # a worker tells none
+                error = (request.logits[first + k].to(logits.device) - logits).abs().max().item() / scale
+                self.worst = self.worst if error <= self.worst else error
+                self.off += not error <= self.tolerance
+                self.measured += 1
             if said == token:
                 continue
             margin = (logits[token] - logits[said]).item() / scale

@@ -79,6 +79,16 @@ class Engine:
                 return
             yield _step(rest, self.groups)
 
+    def texts(self):
+        """Of the requests that a worker has served, once they are all done: number and tokens."""
+        while True:
+            rest = self._read("text", "done")
+            if self.kind == "done":
+                self.stats = self._facts(rest)
+                return
+            number, *tokens = map(int, rest.split())
+            yield number, tokens
+
     def answer(self, counts, tokens) -> None:
         self.process.stdin.write(f"{' '.join(map(str, counts))};{' '.join(map(str, tokens))}\n")
         self.process.stdin.flush()
