@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import torch
 
 from .attention import Plan, parts_of
 from .gdn_layer import BRANCHES
-from .inputs import Inputs
-from .runner import Runner, leaves_states
+from .inputs import Inputs, choices
+from .runner import Choices, Runner, leaves_states
 from .tables import Pass, Tables
 
 ALONE = {("speculative",), ("decode",)}  # classes that have a smaller graph of their own
@@ -71,11 +71,15 @@ class Bucket:
         self.tables = Tables(meta, limits.num_groups, limits.num_speculative_tokens)
         self.inputs = Inputs(limits, rows, tokens, hybrid.device)
         self.hidden = torch.zeros(tokens + 1, hybrid.config.hidden_size, dtype=hybrid.dtype, device=hybrid.device)
+        self.logits = runner.all_logits[: len(self.inputs.at)]
+        self.chosen = torch.zeros(len(self.logits), dtype=torch.int64, device=hybrid.device)
 
     def forward(self, branches) -> None:
         runner = self.runner
         plan = runner.plan_type(self.inputs, runner.hybrid, runner.table)
         self.hidden.copy_(runner.hybrid.forward(self.inputs.ids.long(), Pass(self.tables), plan, branches))
+        self.logits.copy_(runner.hybrid.logits(self.hidden, self.inputs.at))
+        self.chosen.copy_(self.logits.argmax(-1))
 
     def capture(self, branches):
         """A graph of the bucket's branches. Afterwards its tables hold the step without rows."""
@@ -83,7 +87,7 @@ class Bucket:
         if not runner.captures:
             return Launches(lambda: self.forward(branches))
         runner.builder.capture(rows=self.size[0], tokens=self.size[1], stream=runner.stream)
-        self.inputs.fill(None, None)
+        self.inputs.fill(None)
         self.forward(branches)  # compiles what is not compiled yet
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=runner.memory, stream=runner.stream, capture_error_mode="thread_local"):
@@ -104,6 +108,9 @@ class GraphRunner(Runner):
         self.table = torch.from_numpy(self.kv_table.astype("int32")).to(self.device)
         self.buckets: Dict[Tuple[int, int], Bucket] = {}
         self.graphs: OrderedDict = OrderedDict()  # the one used last comes last
+        most_choices = choices(limits, limits.rows, limits.max_num_batched_tokens)
+        self.all_logits = torch.zeros(most_choices, self.hybrid.config.vocab_size, device=self.device)  # of any bucket
+        self.bucket_now: Optional[Bucket] = None  # what the step ran in
         self.ran: Counter = Counter()
         self.build_seconds = 0.0  # of the host, for the last step of a bucket
 
@@ -124,6 +131,7 @@ class GraphRunner(Runner):
         self.graphs[key] = bucket.capture(key[2])
 
     def forward(self, step):
+        self.bucket_now = None
         if step.graph != FULL or leaves_states(step):
             return super().forward(step)
         bucket, start = self.bucket(step.padded_rows, step.padded_tokens), time.perf_counter()
@@ -138,7 +146,17 @@ class GraphRunner(Runner):
         size = self.limits.kv_block_size
         n = len(row)
         places = self.kv_table[step.table_row[row], positions[:n] // size] * size + positions[:n] % size
-        bucket.inputs.fill(step, ids, positions, places)
+        bucket.inputs.fill(step, ids, positions, places, Choices(step).at)
         self.graphs[key].replay()
         self.ran["+".join(key[2])] += 1
+        self.bucket_now = bucket
         return bucket.hidden
+
+    def choose(self, step, hidden, c: Choices):
+        """The likeliest tokens are the graph's own choice."""
+        bucket = self.bucket_now
+        if bucket is None:
+            return super().choose(step, hidden, c)
+        if self.keep_logits or (step.temperature[c.who] > 0).any():
+            return self.drawn(step, bucket.logits[: len(c.at)].clone(), c)
+        return bucket.chosen[: len(c.at)].cpu().numpy()

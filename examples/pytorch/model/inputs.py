@@ -16,12 +16,18 @@ def tile_size(rows: int, tokens: int, drafts: int) -> int:
     return 1 << drafts.bit_length() if tokens <= rows * (drafts + 1) else MIXED_TILE
 
 
+def choices(limits, rows: int, tokens: int) -> int:
+    """The most that a bucket's steps make."""
+    return min(tokens, rows * (limits.num_speculative_tokens + 1))
+
+
 class Inputs:
     """Of a bucket of `rows` and `tokens`. int32 on the device:
 
     ids, positions, places  [T + 1] token ids, positions in their texts, and where their keys and values go
     bounds [R + 1], seq_len, table_row [R]   rows of the batch, as blocks.Rows has them
-    tile_rows, tile_of  [count]     attention tiles, as blocks.Tiles has them"""
+    tile_rows, tile_of  [count]     attention tiles, as blocks.Tiles has them
+    at  [choices]                   tokens after which one is chosen; padding: T"""
 
     def __init__(self, limits, rows: int, tokens: int, device) -> None:
         self.limits, self.rows, self.tokens = limits, rows, tokens
@@ -36,6 +42,7 @@ class Inputs:
             "table_row": rows,
             "tile_rows": count,
             "tile_of": count,
+            "at": choices(limits, rows, tokens),
         }
         on_gpu = torch.device(device).type == "cuda"
         self.staged = torch.zeros(sum(sizes.values()), dtype=torch.int32, pin_memory=on_gpu)
@@ -44,8 +51,8 @@ class Inputs:
         for name, part in zip(sizes, self.device.split([*sizes.values()])):
             setattr(self, name, part)
 
-    def fill(self, step, ids, positions=None, places=None) -> None:
-        """A step's rows, with ids, positions and places of its tokens; None: no rows. The device must be done with
+    def fill(self, step, ids=(), positions=(), places=(), at=()) -> None:
+        """A step's rows, with ids, positions and places of its tokens, and choices; None: no rows. The device must be done with
         the copy before: a step's tokens have been read since."""
         n, host = 0 if step is None else step.num_rows, self.host
         lengths = np.zeros(0, np.int32) if step is None else step.query_len
@@ -61,6 +68,7 @@ class Inputs:
                 host[name][:last] = values[:last]
             host[name][last:] = padding
         host["bounds"][: n + 1], host["bounds"][n + 1 :] = bounds, last
+        host["at"][: len(at)], host["at"][len(at) :] = at, self.tokens
         for name, values in (("seq_len", step and step.seq_len), ("table_row", step and step.table_row)):
             if n:
                 host[name][:n] = values

@@ -29,6 +29,23 @@ class Emitted(NamedTuple):
     tokens: np.ndarray  # int32 [sum of counts] in the order of rows
 
 
+class Choices:
+    """Where the rows of a step choose tokens: after each draft, and after the token in front of the first."""
+
+    def __init__(self, step) -> None:
+        self.samples = np.flatnonzero(step.samples)  # rows
+        self.asked = np.maximum(step.drafts[self.samples], 0) + 1  # choices of each of them
+        self.begins = np.cumsum(self.asked) - self.asked  # its first choice
+        self.of = np.repeat(np.arange(len(self.samples)), self.asked)  # [choices] place in the lists above
+        self.who = self.samples[self.of]  # [choices] row
+        self.k = np.arange(len(self.of)) - self.begins[self.of]  # [choices] how many of the row are in front
+        self.at = (np.cumsum(step.query_len)[self.samples] - self.asked)[self.of] + self.k  # [choices] token
+
+    def places(self, step):
+        """The place in its text that each choice is made for, and its seed is mixed with: [choices] int64."""
+        return step.seq_len[self.who].astype(np.int64) - self.asked[self.of] + self.k + 2
+
+
 def leaves_states(step) -> bool:
     """Does a prefill leave a state on the way? Such a step runs eagerly."""
     return step.checkpoint_len is not None and bool(step.checkpoint_len.any())
@@ -145,22 +162,25 @@ class Runner:
         checkpoints = Checkpoints(step, self.device) if leaves_states(step) else None
         return self.hybrid.forward(ids, Pass(tables, checkpoints), plan, self.branches)
 
+    def choose(self, step, hidden, c: Choices):
+        """The tokens that are chosen, [choices] on the host."""
+        logits = self.hybrid.logits(hidden, torch.from_numpy(c.at).to(self.device))
+        return self.drawn(step, logits, c)
+
+    def drawn(self, step, logits, c: Choices):
+        self.logits = logits if self.keep_logits else None
+        who, places = c.who, c.places(step)
+        return choose(logits, step.temperature[who], step.top_p[who], step.seed[who], places).cpu().numpy()
+
     def verify(self, step, hidden) -> Emitted:
         """A row goes on as long as the token that is chosen after each draft is the next draft."""
-        counts, samples = np.zeros(step.num_rows, np.int32), np.flatnonzero(step.samples)
-        asked = np.maximum(step.drafts[samples], 0) + 1  # choices of each row: one for each draft, and one more
-        begins, who = np.cumsum(asked) - asked, np.repeat(samples, asked)
-        k = np.arange(len(who)) - np.repeat(begins, asked)
-        at = np.repeat(np.cumsum(step.query_len)[samples] - asked, asked) + k
-        if len(at) == 0:
-            self.logits, self.emitted_at = None, at
+        c, counts = Choices(step), np.zeros(step.num_rows, np.int32)
+        self.logits, self.emitted_at = None, c.at
+        if len(c.at) == 0:
             return Emitted(counts, np.zeros(0, np.int32))
-        logits = self.hybrid.logits(hidden, torch.from_numpy(at).to(self.device))
-        places = step.seq_len[who].astype(np.int64) - np.repeat(asked, asked) + k + 2
-        chosen = choose(logits, step.temperature[who], step.top_p[who], step.seed[who], places).cpu().numpy()
-        right = (chosen == np.append(step.tokens, 0)[at + 1]) & (k + 1 < np.repeat(asked, asked))
-        counts[samples] = np.minimum.reduceat(np.where(right, len(k), k), begins) + 1
-        kept = np.flatnonzero(k < counts[who])
-        self.last_token[step.table_row[samples]] = chosen[begins + counts[samples] - 1]
-        self.logits, self.emitted_at = (logits if self.keep_logits else None), kept
+        chosen = self.choose(step, hidden, c)
+        right = (chosen == np.append(step.tokens, 0)[c.at + 1]) & (c.k + 1 < c.asked[c.of])
+        counts[c.samples] = np.minimum.reduceat(np.where(right, len(c.k), c.k), c.begins) + 1
+        self.emitted_at = kept = np.flatnonzero(c.k < counts[c.who])
+        self.last_token[step.table_row[c.samples]] = chosen[c.begins + counts[c.samples] - 1]
         return Emitted(counts, chosen[kept].astype(np.int32))

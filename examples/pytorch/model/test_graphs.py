@@ -38,6 +38,8 @@ def spoil(runner: GraphRunner) -> None:
         bucket.inputs.staged.fill_(77)
         bucket.inputs.device.fill_(77)
         bucket.hidden.fill_(float("nan"))
+        bucket.chosen.fill_(-7)
+        bucket.logits.fill_(float("nan"))
 
 
 class Compared:
