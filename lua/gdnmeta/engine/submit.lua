@@ -230,7 +230,7 @@ function M.forget(e, i)
   local r, source = e.requests, e.requests.checkpoint[i]
   if source then sources.drop(e.states, source) end
   r.checkpoint[i] = nil
-  kept_states.let_go(e, i)
+  if r.keep[i] then kept_states.let_go(e, i) end
   e.users:drop(r.user[i])
   e.classes:drop(r.class[i])
   if e.prefix and r.session[i] then e.prefix:leave_session(i) end
