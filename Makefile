@@ -191,7 +191,7 @@ $(BUILD)/faults: spec/support/faults.c $(SRC_C) $(SRC_H) Makefile
 	$(WATCHED) $(SAN) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -o $@ $(filter %.c,$^)
 faults: $(BUILD)/faults $(FAKE)
 	@GDNMETA_LIBCUDA=$$PWD/$(FAKE) $(BUILD)/faults cuda
-$(BUILD)/threads: spec/support/threads.c $(SRC_C) $(SRC_H) Makefile
+$(BUILD)/threads: spec/support/threads.c spec/support/push_row.h $(SRC_C) $(SRC_H) Makefile
 	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
 tsan: $(BUILD)/threads
 	@$(BUILD)/threads 3000

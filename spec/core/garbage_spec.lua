@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local array_of = require "gdnmeta.array_of"
 local gdn = require "gdnmeta"
+local growth = require "spec.support.growth"
 
 local int32s = array_of "int32_t"
 local CALLS = 4000
@@ -11,13 +12,7 @@ local function bytes_a_call(call)
   jit.flush()
   local function loop(n) for i = 1, n do call(i) end end
   for _ = 1, 4 do loop(CALLS) end
-  collectgarbage()
-  collectgarbage "stop"
-  local before = collectgarbage "count"
-  loop(CALLS)
-  local grown = collectgarbage "count" - before
-  collectgarbage "restart"
-  return 1024 * grown / CALLS
+  return 1024 * growth(function() loop(CALLS) end) / CALLS
 end
 
 describe("Writing rows makes no garbage", function()

@@ -16,12 +16,7 @@ local SEED = tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24
 
 describe("Bringing states on a CUDA device", function()
   local driver, stream
-  setup(function()
-    driver = drivers.open(KIND)
-    stream = driver:stream()
-  end)
-  teardown(function() driver:close() end)
-  after_each(function() driver:free_all() end)
+  drivers.around(KIND, { setup, teardown, after_each }, function(...) driver, stream = ... end)
 
   local function memory(size) return bring_memory(driver, stream, size) end
 

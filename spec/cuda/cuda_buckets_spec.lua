@@ -18,12 +18,7 @@ local SIZES = { [0] = 4, 8, 1, 1 }
 
 describe("A bucket on a CUDA device", function()
   local driver, stream
-  setup(function()
-    driver = drivers.open(KIND)
-    stream = driver:stream()
-  end)
-  teardown(function() driver:close() end)
-  after_each(function() driver:free_all() end)
+  drivers.around(KIND, { setup, teardown, after_each }, function(...) driver, stream = ... end)
 
   local function open(device, groups, S)
     local builder = assert(gdn.builder { device = device, full_cuda_graph = "mixed", num_groups = groups,

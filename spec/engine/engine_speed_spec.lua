@@ -1,5 +1,6 @@
 -- What makes a step fast, without a clock: it compiles, and it leaves nothing for the collector.
 local gdn = require "gdnmeta"
+local growth = require "spec.support.growth"
 local traceerr = require("jit.vmdef").traceerr
 
 -- Every request decodes; `waiting` more requests of ten users stand in the queue.
@@ -62,12 +63,7 @@ describe("A step of decodes", function()
     for _, case in ipairs(CASES) do
       local engine = prepare(unpack(case))
       run(engine, 2000)
-      collectgarbage()
-      collectgarbage "stop"
-      local before = collectgarbage "count"
-      run(engine, 20000)
-      local grown = collectgarbage "count" - before
-      collectgarbage "restart"
+      local grown = growth(function() run(engine, 20000) end)
       assert.is_true(grown < 16, ("%s grew %.1f KB over 20000 steps"):format(case[1], grown))
       engine:close()
     end
@@ -77,12 +73,7 @@ describe("A step of decodes", function()
     local engine = prepare("fcfs", 2, 0, { mamba_cache_mode = "align", mamba_block_size = 16, num_groups = 2,
                                            max_blocks_per_row = 5000, num_slots = 400 }, 79000)
     run(engine, 2000)
-    collectgarbage()
-    collectgarbage "stop"
-    local before = collectgarbage "count"
-    run(engine, 20000)
-    local grown = collectgarbage "count" - before
-    collectgarbage "restart"
+    local grown = growth(function() run(engine, 20000) end)
     assert.is_true(grown < 16, ("grew %.1f KB over 20000 steps"):format(grown))
     assert.is_true(engine:slots().churn > 2000)
     engine:close()

@@ -12,6 +12,7 @@ local MAP = {
   { "src/input/vllm", "build_raw raw_refusals strict_clauses conformance oracle" },
   { "src/input/device", "cuda_inputs cuda_bad_inputs cuda_agree" },
   { "src/input/", "strict oracle" },
+  { "engine/kept", "kept_states kept_layer" },
   { "src/partition/checkpoints", "checkpoints checkpoints_strict conformance" },
   { "src/strict/strict_checkpoints", "checkpoints_strict oracle" },
   { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer" },

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "gdnmeta.h"
+#include "push_row.h"
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
@@ -44,19 +44,6 @@ static void die(const char *what, const char *why)
     exit(2);
 }
 
-/* The request of a row is known by its row: blocks 4 * row + 1 .. 4 * row + 4 are its own. */
-static void push(gdn_batch *batch, int32_t query, int32_t computed, int32_t drafts)
-{
-    int32_t i = batch->num_rows++;
-    batch->query_len[i] = query;
-    batch->seq_len[i] = computed + query;
-    batch->num_draft_tokens[i] = drafts;
-    batch->num_accepted_tokens[i] = 1;
-    batch->prompt_done[i] = computed > 0 && query <= S + 1;
-    batch->table_row[i] = i;
-    batch->read_column[i] = GDN_READ_DEFAULT;
-}
-
 /* `salt` changes lengths from step to step, so that tails are padded again. Returns what the build
  * must say. */
 static int32_t fill(gdn_batch *batch, int32_t kind, int32_t salt)
@@ -65,35 +52,35 @@ static int32_t fill(gdn_batch *batch, int32_t kind, int32_t salt)
     batch->num_rows = batch->padded_rows = batch->padded_tokens = 0;
     switch (kind) {
     case 0: /* decodes */
-        for (int32_t i = 0; i < rows; i++) push(batch, 1, 100 + i, -1);
+        for (int32_t i = 0; i < rows; i++) push_row(batch, 1, 100 + i, -1);
         break;
     case 1: /* decodes, padded */
-        for (int32_t i = 0; i < rows; i++) push(batch, 1, 100 + i, -1);
+        for (int32_t i = 0; i < rows; i++) push_row(batch, 1, 100 + i, -1);
         batch->padded_rows = batch->padded_tokens = rows + salt % 8;
         break;
     case 2: /* decodes, then prefills that go on and that begin */
-        for (int32_t i = 0; i < rows; i++) push(batch, 1, 100 + i, -1);
-        push(batch, 70, 128, -1);
-        push(batch, 65 + salt, 0, -1);
+        for (int32_t i = 0; i < rows; i++) push_row(batch, 1, 100 + i, -1);
+        push_row(batch, 70, 128, -1);
+        push_row(batch, 65 + salt, 0, -1);
         break;
     case 3: /* speculative rows alone, padded */
-        for (int32_t i = 0; i < rows; i++) push(batch, 1 + S, 100 + i, S);
+        for (int32_t i = 0; i < rows; i++) push_row(batch, 1 + S, 100 + i, S);
         batch->padded_rows = rows + salt % 8;
         batch->padded_tokens = batch->padded_rows * (1 + S);
         break;
     case 4: /* speculative rows, plain decodes and prefills */
-        for (int32_t i = 0; i < rows; i++) push(batch, i % 3 ? 1 + S : 1, 100 + i, i % 3 ? S : -1);
-        push(batch, 1 + S, 50, S);
-        push(batch, 70, 128, -1);
-        push(batch, 65 + salt, 0, -1);
+        for (int32_t i = 0; i < rows; i++) push_row(batch, i % 3 ? 1 + S : 1, 100 + i, i % 3 ? S : -1);
+        push_row(batch, 1 + S, 50, S);
+        push_row(batch, 70, 128, -1);
+        push_row(batch, 65 + salt, 0, -1);
         break;
     case 5: /* refused: an empty row among the others */
-        for (int32_t i = 0; i < rows; i++) push(batch, 1, 100 + i, -1);
-        push(batch, 0, 100, -1);
-        push(batch, 1, 100, -1);
+        for (int32_t i = 0; i < rows; i++) push_row(batch, 1, 100 + i, -1);
+        push_row(batch, 0, 100, -1);
+        push_row(batch, 1, 100, -1);
         return GDN_EINVAL;
     default: /* refused: more tokens than the builder holds */
-        push(batch, INT32_MAX - 1, 0, -1);
+        push_row(batch, INT32_MAX - 1, 0, -1);
         return GDN_ECAP;
     }
     return GDN_OK;

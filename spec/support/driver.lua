@@ -163,4 +163,18 @@ function M.open(kind, current)
   return self
 end
 
+--- A driver that is open while the specs of a describe run, its memory freed after each.
+---@param kind string
+---@param hooks table busted's setup, teardown and after_each
+---@param take fun(driver: table, stream: any)
+function M.around(kind, hooks, take)
+  local driver
+  hooks[1](function()
+    driver = M.open(kind)
+    take(driver, driver:stream())
+  end)
+  hooks[2](function() driver:close() end)
+  hooks[3](function() driver:free_all() end)
+end
+
 return M

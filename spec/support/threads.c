@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gdnmeta.h"
+#include "push_row.h"
 
 enum { S = 3, ROWS = 128, THREADS = 2 };
 
@@ -35,27 +35,15 @@ static gdn_builder *open_builder(gdn_batch **batch)
     return b;
 }
 
-static void push(gdn_batch *batch, int32_t query, int32_t computed, int32_t drafts)
-{
-    int32_t i = batch->num_rows++;
-    batch->query_len[i] = query;
-    batch->seq_len[i] = computed + query;
-    batch->num_draft_tokens[i] = drafts;
-    batch->num_accepted_tokens[i] = 1;
-    batch->prompt_done[i] = computed > 0 && query <= S + 1;
-    batch->table_row[i] = i;
-    batch->read_column[i] = GDN_READ_DEFAULT;
-}
-
 /* Step n: plain, speculative or mixed; some of them are refused. */
 static void fill(gdn_batch *batch, long n)
 {
     int32_t kind = (int32_t)(n % 4), rows = 1 + (int32_t)(n % 100);
     batch->num_rows = 0;
     batch->padded_rows = kind == 1 ? ROWS : 0;
-    for (int32_t i = 0; i < rows; i++) push(batch, kind == 1 ? 1 + S : 1, 100 + i, kind == 1 ? S : -1);
-    if (kind >= 2) push(batch, 70, 128, -1);
-    if (kind == 3) push(batch, n % 8 == 3 ? 65 : 100000, 0, -1);
+    for (int32_t i = 0; i < rows; i++) push_row(batch, kind == 1 ? 1 + S : 1, 100 + i, kind == 1 ? S : -1);
+    if (kind >= 2) push_row(batch, 70, 128, -1);
+    if (kind == 3) push_row(batch, n % 8 == 3 ? 65 : 100000, 0, -1);
 }
 
 static uint64_t mix(uint64_t sum, const void *memory, size_t bytes)

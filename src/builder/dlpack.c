@@ -80,13 +80,19 @@ static gdn_status export_new(gdn_builder *b, const gdn_tensor *t, export **out)
     return GDN_OK;
 }
 
-gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack **out)
+/* What both forms begin with: checks, and the memory. out: where the caller wants it. */
+static gdn_status begin(gdn_builder *b, const gdn_tensor *tensor, const void *out, export **e)
 {
-    export *e;
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     if (!tensor || !out)
         return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
-    gdn_status status = gdn_done(b, export_new(b, tensor, &e));
+    return gdn_done(b, export_new(b, tensor, e));
+}
+
+gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack **out)
+{
+    export *e;
+    gdn_status status = begin(b, tensor, out, &e);
     if (status) return status;
     e->public.versioned = (gdn_dlpack){ .major = GDN_DL_MAJOR, .minor = GDN_DL_MINOR, .manager_ctx = b->device,
                                       .deleter = delete_versioned, .flags = GDN_DL_READ_ONLY,
@@ -98,10 +104,7 @@ gdn_status gdn_tensor_export(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpac
 gdn_status gdn_tensor_export_unversioned(gdn_builder *b, const gdn_tensor *tensor, gdn_dlpack_unversioned **out)
 {
     export *e;
-    if (!b || gdn_busy(b)) return GDN_EINVAL;
-    if (!tensor || !out)
-        return gdn_done(b, gdn_fail(&b->error, GDN_EINVAL, "%s = NULL, want a pointer", tensor ? "out" : "tensor"));
-    gdn_status status = gdn_done(b, export_new(b, tensor, &e));
+    gdn_status status = begin(b, tensor, out, &e);
     if (status) return status;
     e->public.unversioned = (gdn_dlpack_unversioned){ .dl_tensor = describe(e, b->device, tensor),
                                                     .manager_ctx = b->device,

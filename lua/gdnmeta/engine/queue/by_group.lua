@@ -4,6 +4,7 @@
 local lib = require "gdnmeta.native"
 local NONE = require("gdnmeta.engine.requests").NONE
 local heaps = require "gdnmeta.engine.queue.heap"
+local ordered = require "gdnmeta.engine.queue.ordered"
 local parked = require "gdnmeta.engine.queue.parked"
 local array_of = require "gdnmeta.array_of"
 
@@ -11,6 +12,7 @@ local items_t = array_of "int32_t"
 
 local ByGroup = {}
 ByGroup.__index = ByGroup
+ByGroup.reserve, ByGroup.fill = ordered.reserve, ordered.fill
 
 local function set(self, group)
   local r, i = self.requests, self.at[group]
@@ -28,14 +30,6 @@ local function close(self, group)
   self.active[place], self.place[last] = last, place
   self.active[n], self.place[group], self.count = nil, nil, n
   lib.gdn_heap_remove(self.heap, group)
-end
-
---- Room for every request that there can be, each in a group of its own: nothing finds no memory later on.
----@return integer status
-function ByGroup:reserve()
-  local n = self.requests.capacity
-  local status = lib.gdn_heap_reserve(self.heap, n)
-  return status ~= 0 and status or self.parked:reserve(n)
 end
 
 function ByGroup:push(i, front)
@@ -185,16 +179,6 @@ function M.new(requests, fifo, policy, limit)
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
     count = 0, turn = 0, touched = 0, parked = back, is_keyed = false,
   }, ByGroup)
-end
-
---- Take in the waiting requests.
-function ByGroup:fill(hooks)
-  self.hooks = hooks
-  local requests, i = self.requests, self.fifo.head
-  while i ~= NONE do
-    self:push(i, false)
-    i = requests.next[i]
-  end
 end
 
 return M

@@ -6,6 +6,7 @@
 -- so that a look without effect costs no request its place.)
 local lib = require "gdnmeta.native"
 local heaps = require "gdnmeta.engine.queue.heap"
+local ordered = require "gdnmeta.engine.queue.ordered"
 local parked = require "gdnmeta.engine.queue.parked"
 local array_of = require "gdnmeta.array_of"
 
@@ -13,18 +14,11 @@ local items_t = array_of "int32_t"
 
 local ByKey = {}
 ByKey.__index = ByKey
+ByKey.reserve, ByKey.fill = ordered.reserve, ordered.fill
 
 local function set(self, i)
   local r = self.requests
   lib.gdn_heap_set(self.heap, i, r.key[i], r.tie[i])
-end
-
---- Room for every request that there can be, so that nothing finds no memory later on.
----@return integer status
-function ByKey:reserve()
-  local n = self.requests.capacity
-  local status = lib.gdn_heap_reserve(self.heap, n)
-  return status ~= 0 and status or self.parked:reserve(n)
 end
 
 function ByKey:push(i)
@@ -107,16 +101,6 @@ function M.new(requests, fifo, policy, limit)
   return setmetatable({ requests = requests, fifo = fifo, static = policy.static,
                         limit = limit, parked = back, heap = heap, items = items_t(limit), held = {},
                         popped = 0, is_keyed = false }, ByKey)
-end
-
---- Take in the waiting requests.
-function ByKey:fill(hooks)
-  self.hooks = hooks
-  local requests, i = self.requests, self.fifo.head
-  while i >= 0 do
-    self:push(i)
-    i = requests.next[i]
-  end
 end
 
 return M
