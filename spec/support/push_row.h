@@ -1,5 +1,5 @@
-/* A row of a batch for the programs of the specs. Its request is known by its row: blocks 4 * row + 1 .. 4 * row + 4 are
- * its own. For S = 3 drafts. */
+/* A row of a batch for the programs of the specs, for S = 3 drafts. Its request is known by its row: blocks 4 * row + 1
+ * .. 4 * row + 4 are its own. */
 #ifndef GDN_PUSH_ROW_H
 #define GDN_PUSH_ROW_H
 
