@@ -41,6 +41,7 @@ describe("The commands print #lua", function()
     say "--help"
     say "--version"
     say "--version now"
+    say "simulate --version --seed 3"
     say "simulat"
     say "doctor --nothing"
     check "help"

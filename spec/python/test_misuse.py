@@ -162,6 +162,8 @@ class Misuse(unittest.TestCase):
                 self.refused(kind, message, batch.push, *row)
         self.refused(ValueError, "blocks has 2 elements, want at most 1", batch.add, 1, 1, [1, 2])
         self.refused(TypeError, f"blocks[0] = 1.5, want {INT32}", batch.add, 1, 1, [1.5])
+        for blocks, shown in ((3, "3"), (None, "None"), ("ab", '"ab"'), ({1}, "a set"), (np.array(3), "3 (int64)")):
+            self.refused(TypeError, f"blocks = {shown}, want a list", batch.add, 1, 1, blocks)
         self.assertEqual(batch.num_rows, 0)
         batch.add(1, 1, [1])
         self.refused(gdnmeta.Error, "2 rows, the batch holds 1", batch.add, 1, 1, [1])

@@ -278,6 +278,18 @@ describe("gdnmeta inspect --request", function()
     assert.are.equal(4, lines) -- header, the first step, what came after it, end
   end)
 
+  it("is found by an id that is recorded without its end", function()
+    local e, long, file = recordings.engine(), ("x"):rep(500), program.folder .. "/long.jsonl"
+    local recording = assert(e:record(file))
+    assert(e:submit { id = long, prompt_tokens = 3, max_tokens = 1 })
+    assert(e:complete(assert(e:step(0)), 1))
+    recording:close()
+    e:close()
+    local out, err, status = program.run("inspect " .. file .. " --request " .. long)
+    assert.are.same({ "", 0 }, { err, status })
+    assert.matches("finished", out)
+  end)
+
   it("says what it cannot tell", function()
     local _, err, status = program.run("inspect " .. path .. " --request nobody")
     assert.are.same({ ('gdnmeta: %s has no request "nobody"\n'):format(path), 2 }, { err, status })

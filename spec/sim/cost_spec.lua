@@ -15,6 +15,18 @@ describe("the cost of a step #lua", function()
     assert.are.equal(1 + 12 + 3, model:ms(1200, 0, 0, 0, 0, 0, true))
   end)
 
+  it("names the argument that is no number, at the caller's line", function()
+    local gdn = require "gdnmeta"
+    local model = gdn.sim.cost "constant-20ms"
+    raises('sim.cost.predict: tokens = "x", want a number', function() model.predict("x", 1) end)
+    raises("sim.cost.predict: tokens = nil, want a number", function() model.predict() end)
+    raises("sim.cost.predict: rows = a table, want a number", function() model.predict(1, {}) end)
+    raises("sim.cost.tokens_within: seconds = nil, want a number", function() model.tokens_within() end)
+    raises('sim.cost.tokens_within: rows = "1", want a number', function() model.tokens_within(1, "1") end)
+    raises("sim.cost.tokens_within: most = true, want a number", function() model.tokens_within(1, 1, true) end)
+    assert.are.same({ 0.02, 8 }, { model.predict(5), model.tokens_within(1, nil, 8) })
+  end)
+
   it("has the host's time on top, or hidden by the device's when the host is a step ahead", function()
     assert.are.equal(12, cost.new { c0 = 10, c_cpu = 2 }:ms(1, 0, 1, 0, 0, 0, false))
     assert.are.equal(10, cost.new { c0 = 10, c_cpu = 2, async = true }:ms(1, 0, 1, 0, 0, 0, false))

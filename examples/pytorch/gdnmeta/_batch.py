@@ -19,6 +19,17 @@ ECAP = CONSTANTS["GDN_ECAP"]
 UNKNOWN = object()
 
 
+def _size(blocks: Any, groups: int) -> int:
+    """Elements of a row's blocks."""
+    wanted = "a list" if groups == 1 else "a list with one per group"
+    if isinstance(blocks, (str, bytes, dict, set)):
+        raise TypeError(wrong("blocks", blocks, wanted))
+    try:
+        return len(blocks)
+    except TypeError:
+        raise TypeError(wrong("blocks", blocks, wanted)) from None
+
+
 class Batch:
     """Made by Builder.batch, for that builder alone."""
 
@@ -155,7 +166,8 @@ class Batch:
         or one per group."""
         i, target = self.num_rows, self._rows.blocks
         groups, width = target.shape[0], target.shape[2]
-        nested = groups > 1 or len(blocks) > 0 and not is_scalar(blocks[0])
+        size = _size(blocks, groups)
+        nested = groups > 1 or size > 0 and not is_scalar(blocks[0])
         lists = list(blocks) if nested else [blocks]
         if len(lists) != groups:
             raise ValueError(f"blocks has {len(lists)} elements, want {groups}, one list per group")

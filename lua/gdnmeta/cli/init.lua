@@ -87,6 +87,10 @@ function M.main(argv)
     end
     -- doctor helps also where argparse is what is missing.
     local args = argv[1] == "doctor" and #argv == 1 and { command = "doctor" } or parse(argv)
+    if args.version then
+      print("gdnmeta " .. require "gdnmeta.native.version")
+      return
+    end
     args.program, args.argv = argv[0], argv
     if args.command ~= "repl" then require("gdnmeta.native.signals").plain() end
     local answer = require("gdnmeta.cli." .. args.command).run(args)

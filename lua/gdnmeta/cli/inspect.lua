@@ -7,6 +7,7 @@ local colors = require "gdnmeta.metadata.colors"
 local validate = require "gdnmeta.record.validate"
 local recording_file = require "gdnmeta.cli.recording_file"
 local inspect_request = require "gdnmeta.cli.inspect_request"
+local request_events = require "gdnmeta.record.request_events"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
@@ -130,6 +131,7 @@ function M.run(args)
   local paint = terminal.coloured() and colors.colour or colors.plain
   local wanted = values.read("--step", args.step, values.integer(1, 2 ^ 31 - 1))
   local id = values.read("--request", args.request, values.text "an id")
+  if id then id = request_events.id(id) end -- long ones are recorded without their end
   if id and wanted then fail "--step and --request exclude each other" end
   local reader = recording_file.open(args)
   if id then return tell(reader, id) end

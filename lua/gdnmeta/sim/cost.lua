@@ -13,6 +13,7 @@
 -- W and L are the linear layers: a step that reads the weights for its decodes computes prompt tokens in the
 -- same time. A mixture of experts (c_experts: all of them; active: the share that a token goes to) reads
 -- more as N grows. `overlap` says how far the rest is hidden as well.
+local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
 
@@ -98,12 +99,26 @@ end
 ---@return integer tokens 0 when the decodes alone take longer
 function Cost:tokens_within(ms, rows) return most_within(self, ms, rows or 0, 1, MOST) end
 
+-- Raises at the line of the caller of `method`.
+local function check_number(method, name, value)
+  if type(value) ~= "number" then
+    error(("sim.cost.%s: %s = %s, want a number"):format(method, name, args.show(value)), 3)
+  end
+end
+
 --- The same questions in seconds, as gdn.engine takes them for `cost`.
 ---@return table functions predict(tokens, rows), tokens_within(seconds, rows, most)
 function Cost:in_seconds()
   return {
-    predict = function(tokens, rows) return self:predict(tokens, rows or 0) / 1000 end,
+    predict = function(tokens, rows)
+      check_number("predict", "tokens", tokens)
+      if rows then check_number("predict", "rows", rows) end
+      return self:predict(tokens, rows or 0) / 1000
+    end,
     tokens_within = function(seconds, rows, most)
+      check_number("tokens_within", "seconds", seconds)
+      if rows then check_number("tokens_within", "rows", rows) end
+      if most then check_number("tokens_within", "most", most) end
       return most_within(self, seconds, rows or 0, 1000, most or MOST)
     end,
   }
