@@ -23,7 +23,8 @@ describe("the cost of a step #lua", function()
     raises("sim.cost.predict: rows = a table, want a number", function() model.predict(1, {}) end)
     raises("sim.cost.tokens_within: seconds = nil, want a number", function() model.tokens_within() end)
     raises('sim.cost.tokens_within: rows = "1", want a number', function() model.tokens_within(1, "1") end)
-    raises("sim.cost.tokens_within: most = true, want a number", function() model.tokens_within(1, 1, true) end)
+    raises("sim.cost.tokens_within: most = true, want a number",
+           function() model.tokens_within(1, 1, true) end)
     assert.are.same({ 0.02, 8 }, { model.predict(5), model.tokens_within(1, nil, 8) })
   end)
 
