@@ -1,6 +1,7 @@
 # Calls a server at argv[1] with the clients of OpenAI's API as they are. Prints a JSON object a line, { name, value }.
 import json
 import os
+import re
 import sys
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # nothing is fetched
@@ -115,4 +116,50 @@ def run_litellm():
     say("plain", litellm.completion(model="openai/" + MODEL, messages=HELLO, **options).usage.completion_tokens)
 
 
-{"openai": run_openai, "waiting": run_waiting, "langchain": run_langchain, "litellm": run_litellm}[what]()
+def run_model():
+    """A model with a tokenizer: what it says is told as it is."""
+    import threading
+    import openai
+    client = openai.OpenAI(base_url=url, max_retries=0, timeout=120)
+    completions, chat = client.completions, client.chat.completions
+    name = client.models.list().data[0].id
+    say("name", name)
+
+    def streamed(prompt, tokens, **options):
+        chunks = list(completions.create(model=name, prompt=prompt, max_tokens=tokens, stream=True,
+                                         stream_options={"include_usage": True}, **options))
+        return ["".join(c.choices[0].text for c in chunks if c.choices), chunks[-1].usage.completion_tokens]
+
+    whole = completions.create(model=name, prompt="Once upon a time", max_tokens=24)
+    say("completion", [whole.choices[0].text, whole.usage.completion_tokens, whole.usage.prompt_tokens])
+    say("stream", streamed("Once upon a time", 24))
+    say("sampled", [streamed("Once", 16, temperature=1, seed=1)[0] for _ in range(2)])
+    cut = re.findall("[!-~]{2}", whole.choices[0].text)[-1]  # what is no UTF-8 comes as another character
+    say("stop", [cut, completions.create(model=name, prompt="Once upon a time", max_tokens=24, stop=[cut]).choices[0].text])
+    messages = [{"role": "system", "content": "Be brief, and never say more than is asked for."}, *HELLO]
+    first = chat.create(model=name, messages=messages, max_tokens=8)
+    messages += [first.choices[0].message, {"role": "user", "content": "and then?"}]
+    second = chat.create(model=name, messages=messages, max_tokens=8)
+    say("turns", [first.usage.prompt_tokens, second.usage.prompt_tokens,
+                  second.usage.prompt_tokens_details.cached_tokens])
+    say("refusal", refusal(lambda: completions.create(model=name, prompt=[1, 2, 999999])))
+
+    def together():
+        texts = [None] * 8
+
+        def one(n):
+            texts[n] = streamed(f"request {n} of many", 60)[0]
+
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return texts
+
+    say("quiet", together())
+    say("begun", True)
+    say("killed", together())  # the worker is killed meanwhile
+
+
+{"openai": run_openai, "model": run_model, "waiting": run_waiting, "langchain": run_langchain, "litellm": run_litellm}[what]()

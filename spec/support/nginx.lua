@@ -90,13 +90,14 @@ end
 --- What the server's model says to a prompt by itself.
 function M.alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
 
---- settings: environment variables; path: where it answers once it is up, by default 200 at /healthz.
-function M.start(settings, path)
+--- settings: environment variables; path: where it answers once it is up, by default 200 at /healthz; seconds
+--- after which it ends, by default 120.
+function M.start(settings, path, seconds)
   local self = setmetatable({ port = free_port() }, Server)
   running[#running + 1] = self
   self.url, self.folder = "http://127.0.0.1:" .. self.port, "build/nginx/" .. self.port
-  os.execute(("mkdir -p %s; %s timeout 120 examples/nginx/serve run >%s/output 2>&1 &"):format(
-    self.folder, environment(self.port, settings), self.folder))
+  os.execute(("mkdir -p %s; %s timeout %d examples/nginx/serve run >%s/output 2>&1 &"):format(
+    self.folder, environment(self.port, settings), seconds or 120, self.folder))
   local up = M.eventually(function()
     local status = self:get(path or "/healthz").status
     return status == 200 or path and status > 0
