@@ -115,6 +115,9 @@ demo: deps all
 	@GDNMETA_LIB=$(LIB) bin/gdnmeta simulate --policy fcfs --policy decode_first --policy fair \
 	  $(if $(TRACE),--trace "$(TRACE)",--rate 9) --report $(REPORT)
 	@echo && echo 'as a page: $(REPORT)'
+	@echo && echo 'state caches, of prompts that begin alike:'
+	@GDNMETA_LIB=$(LIB) bin/gdnmeta simulate --quiet --workload synthetic,sessions=400 --slots-only --cache-slots 16,64 \
+	  --cache every_block --cache fork_and_last --cache gdsf
 
 # nginx is unpacked beside the system, for examples/nginx and its specs, which are left out where it cannot be had.
 nginx:

@@ -7,6 +7,7 @@
 -- KIND is of the one whose ceiling is nearest. Exit status 1: a bound was missed, 2: a trace or a cache could
 -- not be read.
 local gdn = require "gdnmeta"
+local prompt_ids = require "gdnmeta.sim.prompt_ids"
 
 local SLOTS = { 64, 256, 1024, 4096 }
 local BOUNDS = {
@@ -76,7 +77,8 @@ local function main()
   if path and path ~= "" then
     local requests, message = gdn.sim.trace.read(path)
     if not requests then refuse(message) end
-    if not requests.block_size then refuse(path .. ": no hash_ids, which say what prompts share") end
+    local known, why = prompt_ids.identify(requests, {})
+    if not known then refuse(why) end
     return measure(requests.name, only, requests, caches, slots)
   end
   for _, kind in ipairs { "conversation", "synthetic", "agents" } do

@@ -34,7 +34,13 @@ end
 local function stores(engine)
   local slots, kv = engine:slots(), engine:kv()
   local text = ("  state slots: %d of %d in use"):format(slots.used, slots.used + slots.free)
-  return kv and ("%s; attention cache: %d of %d blocks in use"):format(text, kv.used, kv.size) or text
+  if kv then
+    text = ("%s; attention cache: %d of %d blocks in use"):format(text, kv.used, kv.size)
+  end
+  if not engine.cache then return text end
+  local stats = engine.cache:stats()
+  return ("%s; state cache: states %d, hits %d (engine.cache draws it)"):format(text, stats.states,
+    stats.hits)
 end
 
 --- An engine's requests, the first ones.

@@ -15,6 +15,7 @@ local HELP = [[
   explain(meta)                every field of the step
   explain(meta, "chunk_offsets")   what a field is, who reads it, what it says in this step
   engine  builder  batch  meta     the sample engine, its builder, its last batch and metadata
+  =other.cache                 the tree of a state cache, of an engine of yours with hash_block_size
   gdn                          the library: gdn.builder, gdn.engine, gdn.policy, gdn.reorder, gdn.sim ...
   exit                         leave; so does the end of the input
 A batch of your own:

@@ -42,7 +42,7 @@ local function submit(self, i, r, arrival)
     max_tokens = r.prompt < most and not self.o.known_lengths
       and math.min(self.max_tokens, most - r.prompt) or r.output,
     user = r.user, weight = r.weight, class = r.class, priority = r.priority, ttft = r.ttft, tpot = r.tpot,
-    blocks = self.ids[i] or nil,
+    blocks = self.ids[i] or nil, session = self.ids[i] and r.session or nil,
     deadline = r.deadline and arrival + r.deadline - r.arrival,
   }
 end
