@@ -96,8 +96,8 @@ GDN_API void gdn_sort_by_key(int32_t n, const double *keys, int32_t *items, int3
 /* ---- Identity of prompts ---- */
 
 /* A block is `size` tokens. Its id, 0 .. 2^53 - 1, stands for all tokens from the start of the prompt to its end.
- * Every function gives such ids, so that Lua's numbers hold them. Whoever does not know the salt cannot tell which
- * tokens have which id: tenants of different salts share nothing. */
+ * Every function gives such ids, so that Lua's numbers hold them. Without the salt nobody can tell which
+ * tokens have which id: tenants with different salts share nothing. */
 GDN_API int64_t gdn_hash_bytes(GDN_NULL_OK const void *bytes, int64_t n, int64_t salt); /* NULL: no bytes */
 
 /* Ids of the full blocks of tokens[n] into out[n / size]; what follows the last full block is left out. `previous`
@@ -105,12 +105,12 @@ GDN_API int64_t gdn_hash_bytes(GDN_NULL_OK const void *bytes, int64_t n, int64_t
 GDN_API gdn_status gdn_hash_blocks(const int32_t *tokens, int64_t n, int32_t size, int64_t salt, int64_t previous,
                                    int64_t *out);
 
-/* Ids that stand for a block alone, made to cover what is before it: out[i] of ids[0 .. i]. out may be ids. */
+/* Turns ids of single blocks into ids that cover everything before, too: out[i] covers ids[0 .. i]. out may be ids. */
 GDN_API gdn_status gdn_hash_chain(const int64_t *ids, int64_t n, int64_t salt, int64_t previous, int64_t *out);
 
 /* ---- Index of a prefix cache ----
  * A radix tree over ids of blocks. A node is a run of blocks, of which its parent's are the prefix; at its end there
- * may be a state: one slot a cache group. Node 0 is the root, the empty prefix. The index owns no memory of states or
+ * may be a state: one slot per cache group. Node 0 is the root, the empty prefix. The index owns no memory of states or
  * of attention: it stores numbers of slots and of attention blocks, and gives them back when they leave.
  *
  * A step:      gdn_index_advance(x, now)
@@ -137,7 +137,7 @@ typedef struct gdn_index_config {
     int64_t state_bytes;  /* a state with all its groups, likewise */
 } gdn_index_config;
 
-/* What waits to be evicted. */
+/* Candidates for eviction. */
 enum {
     GDN_INDEX_LEAVES = 0, /* nodes without children, locks and pins */
     GDN_INDEX_STATES = 1, /* nodes with a state on the device that nobody reads and no pin keeps */
@@ -255,7 +255,7 @@ GDN_API gdn_status gdn_index_slots(const gdn_index *x, int32_t node, int32_t *sl
 GDN_API gdn_status gdn_index_describe(gdn_index *x, int32_t node, gdn_index_node *out);
 GDN_API gdn_status gdn_index_describe_all(const gdn_index *x, gdn_index_stats *out);
 
-/* For tests: does everything in the index agree? O(nodes + blocks); GDN_EGUARD and a sentence where it does not. */
+/* For tests: recounts the index. O(nodes + blocks); GDN_EGUARD, with a message, if something disagrees. */
 GDN_API gdn_status gdn_index_verify(gdn_index *x);
 
 /* For tests: overwrite every output buffer with 0xA5 and forget which padding is in place. */

@@ -17,6 +17,16 @@ for _, page in ipairs(PAGES) do
       end)
     end
 
+    it("looks at what its calls return", function() -- nil and a message, where a batch is full
+      for n, code in ipairs(blocks.of(text)) do
+        for line in code:gmatch "[^\n]+" do
+          local method = line:match "^%s*batch:(%a+)"
+          local is_looked_at = method == nil or method == "clear" or method == "close"
+          assert.is_true(is_looked_at, ("block %d: %s"):format(n, line))
+        end
+      end
+    end)
+
     it("has Lua that is run", function() assert.is_true(#blocks.of(text) > 0) end)
 
     it("links to files that exist", function()

@@ -33,7 +33,7 @@ static inline int64_t finish(uint64_t h, uint64_t length)
     return (int64_t)((h ^ h >> 29) >> 11);
 }
 
-/* Salt and predecessor are absorbed both: a block at the start is no block behind id 0. */
+/* Both salt and predecessor are absorbed, so that a first block is not a block after id 0. */
 static inline uint64_t start(int64_t salt, int64_t previous)
 {
     return absorb(absorb(K4, (uint64_t)salt), (uint64_t)previous);

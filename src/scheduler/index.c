@@ -1,4 +1,4 @@
-/* The index of a prefix cache: its making and its end, and the start of a step. */
+/* The index of a prefix cache: creation, release, and the start of a step. */
 #include "scheduler/index.h"
 
 #include "base/limits.h"
@@ -34,7 +34,7 @@ static void *piece(char *arena, int64_t *bytes, int64_t n, size_t each)
     return at;
 }
 
-/* Where everything lies in an arena; with NULL, only how large it is. */
+/* Places of all arrays in an arena; with NULL, its size alone. */
 static int64_t lay_out(gdn_index *x, char *arena)
 {
     int64_t bytes = 0, n = (int64_t)x->config.max_nodes + 1;

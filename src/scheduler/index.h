@@ -1,16 +1,16 @@
-/* The index of a prefix cache, from within: a tree of runs of blocks, and what waits to be evicted. */
+/* Internals of a prefix cache's index: a tree of runs of blocks, and the candidates for eviction. */
 #ifndef GDN_INDEX_H
 #define GDN_INDEX_H
 
 #include "base/status.h"
 #include "scheduler/heap.h"
 
-enum { ROOT = 0, NONE = 0 }; /* no node points at the root but as its parent: 0 is also nobody */
+enum { ROOT = 0, NONE = 0 }; /* nodes point to the root as their parent alone, so that 0 is also "none" */
 enum { PAGE_BLOCKS = 16 };
 
-/* Where a node stands among those that wait to be evicted. */
+/* A node's place among the candidates for eviction. */
 enum { OUT = 0, USED, RATED };
-/* A node waits for two things at most: its blocks, and its state in one place. */
+/* A node is a candidate twice at most: for its blocks, and for its state in one place. */
 enum { LINK_LEAF = 0, LINK_STATE = 1 };
 
 typedef struct waiting {
@@ -39,7 +39,7 @@ typedef struct node {
     int32_t is_fresh;    /* stands in the list of this step */
 } node;
 
-/* Those of a kind that wait: a list by use, and a queue by value. */
+/* The candidates of one kind: a list by use, and a queue by value. */
 typedef struct line {
     gdn_heap *rated;
     int32_t oldest, newest, num_used; /* the list */
@@ -58,7 +58,7 @@ struct gdn_index {
     int32_t *page_kv;     /* [max_pages, PAGE_BLOCKS, kv_per_block] */
     int32_t *page_next;   /* [max_pages] -1: the last; of free ones likewise */
     line lines[3];
-    int64_t step, order, tree; /* tree: counts states that came to stand above others */
+    int64_t step, order, tree; /* tree: counts states that were added above others */
     double now;
     int32_t table_mask, batch;
     int32_t live_locks, live_pins; /* of all nodes: no count of one node passes them */
@@ -95,15 +95,15 @@ static inline int gdn_has_state(const gdn_index *x, const node *p)
     return p->num_states > 0 && p->num_states == x->config.num_groups;
 }
 
-/* Blocks that are seen, in this step. */
+/* Blocks that are visible in this step. */
 static inline int32_t gdn_seen(const gdn_index *x, const node *p)
 {
     return p->born == x->step ? p->seen : p->length;
 }
 
-/* ---- waiting to be evicted ---- */
+/* ---- candidates for eviction ---- */
 enum { USED_LEAF = 1, USED_STATE = 2 };
-/* Joins the lines that it belongs to and leaves the others. used: USED_LEAF, USED_STATE: just now. */
+/* Puts a node where it belongs, takes it out of the other lists and queues. used: USED_LEAF, USED_STATE: just now. */
 void gdn_wait_update(gdn_index *x, int32_t i, int used);
 void gdn_wait_leave(gdn_index *x, int32_t i, int link);
 void gdn_wait_fresh(gdn_index *x, int32_t i); /* it is of this step, and waits from the next one on */

@@ -1,4 +1,4 @@
-/* What a node shows, and what the index has counted. */
+/* Descriptions of nodes, and the index's counters. */
 #include "scheduler/index.h"
 
 #include <string.h>

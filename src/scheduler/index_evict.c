@@ -1,4 +1,4 @@
-/* States and blocks leave the index, and go back to whom they belong to. */
+/* Eviction: states and blocks leave the index and return to their owner. */
 #include "scheduler/index.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* What of a prompt is there, and the locks and pins that keep it. */
+/* Matches of prompts, and the locks and pins that keep what was matched. */
 #include "scheduler/index.h"
 
 static void count(int32_t *counter)
@@ -54,7 +54,7 @@ gdn_status gdn_index_match(gdn_index *x, const int64_t *ids, int32_t n, int64_t 
     return GDN_OK;
 }
 
-/* The node whose state is read: on the path, and there. */
+/* The node whose state is read: it must be on the path and have a state. */
 static gdn_status check_state(gdn_index *x, const gdn_index_hit *hit, int32_t reads)
 {
     gdn_status status = gdn_node_check(x, reads, "state_node");
@@ -88,7 +88,7 @@ static gdn_status check_hit(gdn_index *x, const gdn_index_hit *hit, int32_t read
     return reads ? check_state(x, hit, reads) : GDN_OK;
 }
 
-/* Where the hit ends in a node, that is where others will part from it, too. */
+/* A hit that ends within a node splits it there, because other prompts will branch there, too. */
 static void end_at_a_node(gdn_index *x, gdn_index_hit *hit)
 {
     const node *p = &x->nodes[hit->node];

@@ -1,4 +1,4 @@
-/* Nodes of the index: a table that finds children, splits, and who stands above whom. */
+/* Nodes of the index: the table that finds children, splits, and nearest ancestors with a state. */
 #include "scheduler/index.h"
 
 #include <math.h>
@@ -22,7 +22,7 @@ static void table_put(gdn_index *x, int32_t i)
     x->table[at] = i;
 }
 
-/* Those that follow move up, unless that would put them before their home. */
+/* Later entries move up, unless that would put them before their home. */
 static void table_remove(gdn_index *x, int32_t i)
 {
     uint32_t at = home_of(x, i), mask = (uint32_t)x->table_mask;
@@ -130,8 +130,8 @@ int32_t gdn_node_split(gdn_index *x, int32_t i, int32_t at)
     return u;
 }
 
-/* Jumps over nodes without a state, and remembers how far. A state that is dropped leaves such a jump right; one
- * that comes to stand above others makes all of them old (x->tree). */
+/* Jumps over nodes without a state, and remembers how far. Such a jump stays right when a state is dropped; a state
+ * that is added above others makes all jumps old (x->tree). */
 int32_t gdn_node_above(gdn_index *x, int32_t i)
 {
     int32_t at = x->nodes[i].jump_tree == x->tree + 1 ? x->nodes[i].jump : x->nodes[i].parent;

@@ -1,4 +1,4 @@
-/* What requests have computed joins the index: blocks, and states at their end. */
+/* Publishing: blocks that requests have computed, and states at their end, join the index. */
 #include "scheduler/index.h"
 
 #include <math.h>
@@ -6,9 +6,9 @@
 
 enum { ID_BITS = 53 };
 
-/* Where a path ends among the nodes that are there. */
+/* Where a path ends among the existing nodes. */
 typedef struct place {
-    int32_t above;  /* the last node that is whole */
+    int32_t above;  /* the last node that the path covers whole */
     int32_t inside; /* its child in which the path parts or ends; 0: none */
     int32_t at;     /* after how many blocks of that child */
     int32_t known;
@@ -31,7 +31,7 @@ static place find(const gdn_index *x, const int64_t *ids, int32_t n, int32_t fro
     return w;
 }
 
-/* A leaf grows, where no lock but the one that moves along ends at it, and nothing tells its end from its middle. */
+/* A leaf may grow if only the lock that moves along ends at it, and nothing else marks its end. */
 static int grows(const gdn_index *x, const place *w, int32_t from, int32_t move, int32_t mark)
 {
     const node *p = &x->nodes[w->above];

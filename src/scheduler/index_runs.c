@@ -1,4 +1,4 @@
-/* Runs of blocks: a list of pages a node, dense between the start in its first page and the end in its last one. */
+/* Runs of blocks: a list of pages per node, dense between the start in its first page and the end in its last one. */
 #include "scheduler/index.h"
 
 #include <string.h>
@@ -35,7 +35,7 @@ static int32_t page_at(const gdn_index *x, int32_t page, int32_t pages)
     return page;
 }
 
-/* The next page but three is asked for early: after many evictions the pages of a run lie all over the arena. */
+/* A later page is fetched early: after many evictions the pages of a run are scattered over the arena. */
 int32_t gdn_run_match(const gdn_index *x, const node *p, const int64_t *ids, int32_t n)
 {
     int32_t page = p->page, ahead = p->page, done = 0, place = p->start;
@@ -79,7 +79,7 @@ void gdn_run_append(gdn_index *x, node *p, const int64_t *ids, const int32_t *kv
     }
 }
 
-/* The page that is cut goes to upper; what lower has of it is copied to a page of its own, to the same places. */
+/* The page at the cut goes to upper; lower's part of it is copied to a new page, to the same places. */
 void gdn_run_cut(gdn_index *x, node *upper, node *lower, int32_t at)
 {
     int32_t end = lower->start + at, place = end % PAGE_BLOCKS;
@@ -116,7 +116,7 @@ void gdn_run_read(const gdn_index *x, const node *p, int32_t first, int32_t n, i
     }
 }
 
-/* Pages of the tail come free all at once: their list is put in front of the free ones. */
+/* Pages of the tail are freed at once: their list goes in front of the free ones. */
 void gdn_run_shorten(gdn_index *x, node *p, int32_t length, int32_t *kv)
 {
     if (kv) gdn_run_read(x, p, length, p->length - length, NULL, kv);

@@ -1,4 +1,4 @@
-/* Does everything in an index agree? Counted anew, for tests. */
+/* Recounts an index and compares, for tests. */
 #include "scheduler/index.h"
 
 #define WANT(condition, ...)                                                                                           \

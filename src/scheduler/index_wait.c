@@ -1,4 +1,4 @@
-/* Who waits to be evicted: those used since they were rated, in a list by use, the others in a queue by value. */
+/* Candidates for eviction: those used since they were rated in a list by use, the others in a queue by value. */
 #include "scheduler/index.h"
 
 #include <math.h>
@@ -76,7 +76,7 @@ void gdn_wait_fresh(gdn_index *x, int32_t i)
     x->fresh[x->fresh_nodes++] = i;
 }
 
-/* Half of a batch for those not rated, an eighth for a walk through the others, the rest for the least. */
+/* Half of a batch is for nodes not rated, an eighth for rated ones in turn, the rest for the least values. */
 int32_t gdn_index_candidates(gdn_index *x, int32_t kind, int32_t most, int32_t *nodes, double *values)
 {
     if (!x) return GDN_EINVAL;

@@ -1,4 +1,4 @@
--- Forks and last blocks; the state that was made first goes first, however often it was read.
+-- Forks and last blocks; the oldest state is evicted first, however often it was read.
 local turn = 0
 
 return {

@@ -1,5 +1,5 @@
--- Forks and last blocks; tokens saved times reads, aged by a clock that stands at the value of what went last
--- (greedy dual size frequency). A value stays until its state is read again.
+-- Forks and last blocks; tokens saved times reads, aged by a clock that is set to the value of the last
+-- evicted state (greedy dual size frequency). A value stays until its state is read again.
 local clock = 0
 
 return {

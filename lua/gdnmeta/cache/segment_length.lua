@@ -1,5 +1,5 @@
--- Forks and last blocks; the state that saves the fewest tokens goes first, whoever uses it. Long documents
--- stay, and dead ones too.
+-- Forks and last blocks; the state that saves the fewest tokens is evicted first, however often used. Long
+-- documents stay, even unused ones.
 return {
   checkpoints = function(r)
     return { r.junction, r.prompt_end }

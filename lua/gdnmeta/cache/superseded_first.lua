@@ -1,5 +1,5 @@
--- Forks and last blocks; a state that a later prompt went past goes before all others, for a chat seldom goes
--- back; among equals the one used longest ago. Places where prompts part are no such.
+-- Forks and last blocks; a state that a later prompt went past is evicted before all others, because chats
+-- seldom go back; of equals the least recently used. Junctions of prompts never count as passed.
 local LAST = 1e9 -- seconds
 
 return {

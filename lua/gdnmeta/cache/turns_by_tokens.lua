@@ -1,6 +1,6 @@
--- Forks and last blocks; tokens saved times reads, aged by a clock that stands at the value of what went
--- last. A turn that went on from a state is likelier to be followed by another one. A state inside a line of
--- turns is worth next to nothing where room is scarce: prompts seldom go back to it.
+-- Forks and last blocks; tokens saved times reads, aged by a clock that is set to the value of the last
+-- evicted state. A turn that continued from a state is likely to be followed by another one. If slots are
+-- scarce, a state inside a chain of turns is worth almost nothing: prompts seldom go back to it.
 local ROOMY = 512 -- slots
 local clock, since, follows = 0, {}, {} -- by node: the clock when its state was used, and turns to expect
 
