@@ -14,6 +14,7 @@ second turn's first step to its first token. --out writes all figures as JSON.""
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -30,7 +31,8 @@ from model.errors import ModelError
 from model.ranks import Ranks
 
 WARM = 5  # steps of decodes alone that are left out
-ROUNDS = (8, 1)  # answers are that much shorter in the first round, which compiles and captures
+ROUNDS = (16, 1)  # answers are that much shorter in the first round, which compiles and captures
+SHORTER = {"graphs": 1, "eager": 6}
 
 
 def parse():
@@ -41,9 +43,9 @@ def parse():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", help="default: float32 on a CPU, bfloat16 on a GPU")
     parser.add_argument("--requests", default="1,32,256")
-    parser.add_argument("--modes", default="eager,graphs")
+    parser.add_argument("--modes", default="graphs,eager")
     parser.add_argument("--prompt", type=int, default=256)
-    parser.add_argument("--answer", type=int, default=256)
+    parser.add_argument("--answer", type=int, default=400, help="a sixth of it where nothing is captured")
     parser.add_argument("--tokens", type=int, default=2048, help="of a step, at most")
     parser.add_argument("--drafts", type=int, default=0, help="S; drafts are n-grams of the text")
     parser.add_argument("--chats", type=int, default=8, help="conversations of two turns; 0: none")
@@ -98,6 +100,9 @@ class Bench:
 
     def runners(self, mode: str):
         """One runner for all schedules of the same limits, so that a second one finds its graphs."""
+        gc.collect()  # a runner and its graphs know each other
+        if self.args.device != "cpu":
+            torch.cuda.empty_cache()
         make, made = together.maker(self.ranks, self.model, captures=mode == "graphs"), {}
 
         def runner_of(limits):
@@ -121,12 +126,13 @@ class Bench:
         print(f"{kind} ranks {self.count}", *words, flush=True)
 
     def load(self, mode: str, seqs: int) -> None:
-        args, runner_of = self.args, self.runners(mode)
+        args, runner_of, start = self.args, self.runners(mode), time.perf_counter()
         for shorter in ROUNDS:
-            answer = max(2, args.answer // shorter)
+            answer = max(2, args.answer // shorter // SHORTER[mode])
             texts = [prompt(n, args.prompt, self.vocabulary) for n in range(seqs)]
             asked = [Request(n, text, answer, 0) for n, text in enumerate(texts, 1)]
             played = Played(runner_of, self.options(mode, seqs, args.prompt + args.answer), asked)
+            progress(f"{mode}, {seqs} requests, {len(played.steps)} steps", start)
         decodes, others = played.decodes(), [step for step in played.steps if not step[2]]
         step_us = 1e6 * statistics.median(step[0] for step in decodes)
         engine_us = float(played.stats["engine_us"])
@@ -142,24 +148,31 @@ class Bench:
     def chat(self, mode: str) -> None:
         """Second turns come when all first ones are answered; their prompts are the text so far and some more."""
         args, runner_of, chats = self.args, self.runners(mode), self.args.chats
-        first, length = 4 * args.prompt, 4 * args.prompt + 2 * args.answer + 64
-        asked = [Request(n, prompt(n, first, self.vocabulary), args.answer, 0) for n in range(1, chats + 1)]
+        first, answer = 4 * args.prompt, max(2, args.answer // 6)
+        length, start = first + 2 * answer + 64, time.perf_counter()
+        asked = [Request(n, prompt(n, first, self.vocabulary), answer, 0) for n in range(1, chats + 1)]
         played = Played(runner_of, self.options(mode, chats, length), asked)
         begin = 2 * len(played.steps)  # in steps of the engine
         for n in range(1, chats + 1):
             text = asked[n - 1].prompt + played.said[n] + prompt(1000 + n, 32, self.vocabulary)
-            asked.append(Request(chats + n, text, args.answer, begin))
+            asked.append(Request(chats + n, text, answer, begin))
         for cache in ("off", "on"):
             more = {"hash": 16} if cache == "on" else {}
             blocks = 2 * chats * (-(-length // 16) + 2)  # what a cache keeps is memory, too
             options = self.options(mode, chats, length, slots=1 + 40 * chats, **more)
-            again = Played(runner_of, {**options, "kv_blocks": blocks}, asked)
+            for _ in ROUNDS:
+                again = Played(runner_of, {**options, "kv_blocks": blocks}, asked)
+            progress(f"{mode}, {chats} chats, cache {cache}, {len(again.steps)} steps", start)
             waited = [spoke - came for n, (came, spoke) in again.first.items() if n > chats]
             wanted, cached = sum(len(one.prompt) for one in asked[chats:]), again.stats["cached"]
             self.say(
                 "model-chat", mode=mode, cache=cache, chats=chats, first_token_ms=1e3 * statistics.mean(waited),
                 prompt_tokens=wanted, cached_tokens=cached,
             )  # fmt: skip
+
+
+def progress(what: str, start: float) -> None:
+    print(f"  {what}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
 def machine(args, ranks) -> str:
@@ -172,6 +185,7 @@ def main() -> int:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here] + [here]
     dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
+    start = time.perf_counter()
     try:
         place = args.model or random_model.folder(args.random, args.root)
         ranks = Ranks.join(args.device)
@@ -182,6 +196,7 @@ def main() -> int:
         else:
             model = folder.open_model(place, args.device, dtype)
         print(f"model-bench {place}, {dtype}, {machine(args, ranks)}", flush=True)
+        progress("the model is there", start)
         bench = Bench(args, ranks, model)
         for mode in args.modes.split(","):
             for seqs in map(int, args.requests.split(",")):

@@ -13,3 +13,9 @@ kernels.py           the kernels of gdn_layer.py on a GPU and on a CPU; recurren
 graphs.py            captured graphs by bucket, and inputs.py, what a step brings to them
 ranks.py             a model on several GPUs; shared_channel.py, the engine's steps for all of them
 sampler.py           the choice of a token"""
+
+import torch
+from gdnlayer import ops
+
+if torch.cuda.is_available():
+    ops.fixed_launches()  # before transformers is imported, which imports flash-linear-attention

@@ -82,10 +82,6 @@ def check(folder: str) -> None:
 def open_model(folder: str, device, dtype: str = "auto"):
     """The model of a folder as transformers has it, in evaluation mode on a device."""
     check(folder)
-    if torch.device(device).type == "cuda":  # transformers imports flash-linear-attention, where that is
-        from gdnlayer import ops
-
-        ops.fixed_launches()
     from transformers import AutoModelForCausalLM
 
     wanted = "auto" if dtype == "auto" else getattr(torch, dtype)

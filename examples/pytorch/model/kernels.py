@@ -27,7 +27,6 @@ def load(device, module) -> SimpleNamespace:
     try:
         from . import recurrent
 
-        ops.fixed_launches()
         chunks = ops.load(False)
     except (ImportError, ops.Missing) as error:
         raise ModelError(f"{device}: no kernels: {error}") from None

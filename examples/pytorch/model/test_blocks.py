@@ -100,6 +100,7 @@ class Case:
 
 def bench(device: str) -> None:
     """Microseconds of a layer of 8 heads over 2 of keys, of 256."""
+    blocks.PROGRAMS = 256
     heads, kv_heads, dim, size, dtype = 8, 2, 256, 16, torch.bfloat16
     for count, queries, length in ((1, 1, 1024), (32, 1, 1024), (256, 1, 1024), (32, 4, 1024), (4, 256, 1024)):
         columns, tile = length // size, 1 if queries == 1 else 4 if queries < 16 else 16

@@ -96,6 +96,7 @@ def main() -> int:
     size = args.random or ("tiny" if args.device == "cpu" else "small")
     model = folder.open_model(random_model.folder(size, args.root), args.device)
     wrong = 0
+    print(f"test_graphs: {size} on {args.device}", flush=True)
     for name, options in CASES.items():
         compared, runner = run(model, options, args.seed, 2 if name == "few" else 64)
         ran = ", ".join(f"{name} {count}" for name, count in sorted(runner.ran.items()))
