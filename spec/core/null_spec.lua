@@ -3,9 +3,12 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local blocks = require "spec.support.blocks"
+local records = require "spec.support.step_records"
 
 local NULL = ffi.cast("void *", 0)
 local INVALID = lib.GDN_EINVAL
+
+local TRUE, HELLO_BYTES, STEP_BYTES, RESULT_BYTES = "true", nil, nil, nil
 
 -- Things to pass. Fresh for every call: some calls free what they are given.
 local function things()
@@ -38,6 +41,22 @@ local function things()
   t.kv_out = ffi.new "gdn_kv *[1]"
   assert(lib.gdn_kv_new(t.builder, t.kv_config, t.kv_out) == 0)
   t.kv = t.kv_out[0]
+  t.hello, t.hello_out = ffi.new "gdn_hello", ffi.new "gdn_hello"
+  assert(lib.gdn_hello_init(t.builder, t.hello) == 0)
+  t.memory, t.hello_record, t.step_record = records.memory(4096), records.memory(4096), records.memory(4096)
+  t.step, t.step_out = ffi.new "gdn_step_record", ffi.new "gdn_step_record"
+  t.step.number, t.step.kind, t.step.num_groups, t.step.columns = 1, lib.GDN_STEP_STOP, 1, 1
+  t.result, t.result_out = ffi.new "gdn_result_record", ffi.new "gdn_result_record"
+  t.result_record = records.memory(512)
+  HELLO_BYTES = tonumber(lib.gdn_hello_pack(t.hello, t.hello_record, 4096, nil, 0))
+  STEP_BYTES = tonumber(lib.gdn_step_pack(t.step, t.hello, t.step_record, 4096, nil, 0))
+  RESULT_BYTES = tonumber(lib.gdn_result_pack(t.result, t.result_record, 512, nil, 0))
+  t.sent, t.channel_out = ffi.new "gdn_kv_sent[4]", ffi.new "gdn_channel *[1]"
+  assert(lib.gdn_channel_new(64, 64, t.channel_out, nil, 0) == 0)
+  t.channel, t.process_out = t.channel_out[0], ffi.new "gdn_process *[1]"
+  t.arguments, t.environment = ffi.new "const char *[2]", ffi.new "const char *[1]"
+  t.arguments[0] = TRUE
+  t.process = t.process_out[0]
   t.raw = ffi.new "gdn_raw"
   t.raw.size = ffi.sizeof "gdn_raw"
   t.tensor = t.meta.non_spec_query_start_loc
@@ -46,6 +65,12 @@ local function things()
   t.states = ffi.new("gdn_state_pools", ffi.sizeof "gdn_state_pools", 0, 0, 1, t.pools, 8)
   t.windows = ffi.new("gdn_window_pools", ffi.sizeof "gdn_window_pools", 0, 0, 0, 1, 1, 1, 1, t.pools)
   return t
+end
+
+local function start_process(t)
+  local descriptor = lib.gdn_channel_descriptor(t.channel)
+  assert(lib.gdn_process_new(t.arguments, t.environment, descriptor, t.process_out, nil, 0) == 0)
+  t.process = t.process_out[0]
 end
 
 -- name -> arguments (a string names a thing, or NULL_OK .. thing where NULL is allowed), what a NULL gives.
@@ -130,15 +155,44 @@ local CALLS = {
   gdn_index_describe_all = { { "index", ffi.new "gdn_index_stats" }, EINVAL },
   gdn_index_verify = { { "index" }, EINVAL },
   gdn_sort_by_key = { { 2, "doubles", "ints", "ints" }, NOTHING },
+  gdn_worker_version = { {}, NOTHING },
+  gdn_hello_init = { { "builder", "hello" }, EINVAL },
+  gdn_hello_pack = { { "hello", "memory", 4096, "?why", 200 }, EINVAL },
+  gdn_hello_unpack = { { "hello_record", function() return HELLO_BYTES end, "hello_out", "?why", 200 },
+                       EINVAL },
+  gdn_step_bytes = { { "hello" }, EINVAL }, gdn_result_bytes = { { "hello" }, EINVAL },
+  gdn_step_pack = { { "step", "?hello", "memory", 4096, "?why", 200 }, EINVAL },
+  gdn_step_pack_batch = { { "builder", "batch", "step", "?hello", "memory", 4096, "?why", 200 }, EINVAL },
+  gdn_step_unpack = { { "step_record", function() return STEP_BYTES end, "?hello", "step_out", "?why", 200 },
+                      EINVAL },
+  gdn_step_batch = { { "step", "builder", "batch", "?why", 200 }, EINVAL },
+  gdn_kv_changes = { { 1, "ints", "ids", "ints", "ints", 9, 9, "sent", "ints", 9 }, EINVAL },
+  gdn_result_pack = { { "result", "memory", 4096, "?why", 200 }, EINVAL },
+  gdn_result_unpack = { { "result_record", function() return RESULT_BYTES end, "result_out", "?why", 200 },
+                        EINVAL },
+  gdn_channel_new = { { 64, 64, "channel_out", "?why", 200 }, EINVAL },
+  gdn_channel_open = { { function(t) return lib.gdn_channel_descriptor(t.channel) end, "channel_out", "?why",
+                         200 }, EINVAL },
+  gdn_channel_free = { { "?channel" }, NOTHING }, gdn_channel_close = { { "channel" }, NOTHING },
+  gdn_channel_descriptor = { { "channel" }, gives(-1) },
+  gdn_channel_largest = { { "channel", 0 }, gives(0) },
+  gdn_channel_send = { { "channel", "memory", 8 }, EINVAL },
+  gdn_channel_receive = { { "channel", "memory", 64, 0 }, EINVAL },
+  gdn_channel_peer_version = { { "channel" }, gives(0) },
+  gdn_channel_beat = { { "channel" }, NOTHING }, gdn_channel_beats = { { "channel" }, gives(0) },
+  gdn_process_new = { { "arguments", "?environment", 0, "process_out", "?why", 200 }, EINVAL },
+  gdn_process_free = { { "?process" }, NOTHING }, gdn_process_id = { { "process" }, gives(0) },
+  gdn_process_ended = { { "process", "?why", 200 }, gives(0) },
 }
 
 -- The builder is const, so that nothing is noted in it.
-local CONST = { gdn_batch_new = true, gdn_metadata_group = true }
+local CONST = { gdn_batch_new = true, gdn_metadata_group = true, gdn_hello_init = true,
+                gdn_step_pack_batch = true }
 
 -- Functions of the header.
 local function declared()
   local names, may_be_null = {}, {}
-  for _, header in ipairs { "gdnmeta.h", "gdnmeta_scheduler.h" } do
+  for _, header in ipairs { "gdnmeta.h", "gdnmeta_scheduler.h", "gdnmeta_worker.h" } do
     local text = blocks.read("src/" .. header)
     for name, parameters in text:gmatch "GDN_API [%w_ ]-[ %*]([%w_]+)(%b())" do
       names[#names + 1], may_be_null[name] = name, {}
@@ -169,12 +223,14 @@ describe("NULL", function()
   for _, name in ipairs(names) do
     local arguments, expect = (CALLS[name] or {})[1] or {}, (CALLS[name] or {})[2]
     for place, argument in ipairs(arguments) do
-      if type(argument) ~= "number" then
+      if type(argument) ~= "number" and type(argument) ~= "function" then
         it(("in place %d of %s"):format(place, name), function()
           local t, given = things(), {}
           t.null, t.data, t.violation = NULL, t.tensor.data, ffi.new "gdn_violation"
+          if name:find "^gdn_process_" and name ~= "gdn_process_new" then start_process(t) end
           for n, thing in ipairs(arguments) do
-            given[n] = type(thing) == "string" and t[thing:gsub("^%?", "")] or thing
+            given[n] = type(thing) == "string" and t[thing:gsub("^%?", "")]
+              or type(thing) == "function" and thing(t) or thing
           end
           given[place] = NULL
           local got = lib[name](unpack(given, 1, #arguments))
@@ -186,6 +242,10 @@ describe("NULL", function()
           end
           if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- made without `why`
           if t.index_out[0] ~= t.index then lib.gdn_index_free(t.index_out[0]) end
+          if t.channel_out[0] ~= t.channel then lib.gdn_channel_free(t.channel_out[0]) end
+          if t.process_out[0] ~= t.process then lib.gdn_process_free(t.process_out[0]) end
+          lib.gdn_channel_free(t.channel)
+          lib.gdn_process_free(t.process)
           lib.gdn_kv_free(t.kv)
           lib.gdn_batch_free(t.batch)
           lib.gdn_builder_free(t.builder)
