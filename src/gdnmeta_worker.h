@@ -7,7 +7,7 @@
  * gdnmeta.h needs none of this, and its conventions hold here; besides:
  *   - a record is one contiguous piece of memory, a multiple of 8 bytes, in the byte order and with the number formats
  *     of the machine (both processes run on it), and ends in nothing that a reader would have to guess;
- *   - *_pack writes a record and returns its bytes, or a negative status; what it refuses, it writes nothing of;
+ *   - *_pack writes a record and returns its bytes, less than 2^31, or a negative status; what it refuses, it writes nothing of;
  *   - *_unpack checks a record whole - version, checksum, sizes, counts, then the values - before it sets *out to views
  *     of it: pointers into the record, which the caller keeps. Nothing here allocates, but for *_new, *_open and
  *     gdn_process_start;
@@ -24,7 +24,7 @@ extern "C" {
 
 /* Of records and channels: stands in each of them, and other versions are refused. Changes with any layout, value or
  * signature of this header; the second number is a hash of those, see spec/worker/worker_abi_spec.lua. */
-enum { GDN_WORKER_VERSION = 1 }; /* f9fec85024de7cba */
+enum { GDN_WORKER_VERSION = 1 }; /* feea169dacb58d30 */
 GDN_API int32_t gdn_worker_version(void); /* the library's */
 
 /* Statuses besides those of gdnmeta.h. */
@@ -51,13 +51,13 @@ typedef struct gdn_hello {
 
 /* `hello` of a builder with its configuration and the defaults of the rest: 0, and max_kv_copies as max_requests. */
 GDN_API gdn_status gdn_hello_init(const gdn_builder *b, gdn_hello *hello);
-GDN_API int64_t gdn_hello_pack(const gdn_hello *hello, void *out, int64_t size, GDN_NULL_OK char *why, size_t why_size);
+GDN_API int32_t gdn_hello_pack(const gdn_hello *hello, void *out, int64_t size, GDN_NULL_OK char *why, size_t why_size);
 GDN_API gdn_status gdn_hello_unpack(const void *record, int64_t bytes, gdn_hello *out, GDN_NULL_OK char *why,
                                     size_t why_size);
 
 /* The most bytes of a hello or step record, and of a result record, between these two. */
-GDN_API int64_t gdn_step_bytes(const gdn_hello *hello);
-GDN_API int64_t gdn_result_bytes(const gdn_hello *hello);
+GDN_API int32_t gdn_step_bytes(const gdn_hello *hello);
+GDN_API int32_t gdn_result_bytes(const gdn_hello *hello);
 
 /* ---- 2. Steps ---- */
 
@@ -110,13 +110,13 @@ typedef struct gdn_step_record {
 
 /* All arrays from `step`. `limits` NULL: only what holds for every worker is checked. Errors: GDN_EINVAL; GDN_ECAP,
  * where `size` is too small. */
-GDN_API int64_t gdn_step_pack(const gdn_step_record *step, GDN_NULL_OK const gdn_hello *limits, void *out, int64_t size,
+GDN_API int32_t gdn_step_pack(const gdn_step_record *step, GDN_NULL_OK const gdn_hello *limits, void *out, int64_t size,
                               GDN_NULL_OK char *why, size_t why_size);
 
 /* The same for the rows of a batch of b that was built: counts, row arrays and slots are those of the batch and its
  * tables. `rest` has the others: number, kind, graph, branches, request, samples, temperature, top_p, seed, tokens and
  * num_tokens, table_changes, kv_copies and their counts. */
-GDN_API int64_t gdn_step_pack_batch(const gdn_builder *b, const gdn_batch *batch, const gdn_step_record *rest,
+GDN_API int32_t gdn_step_pack_batch(const gdn_builder *b, const gdn_batch *batch, const gdn_step_record *rest,
                                     GDN_NULL_OK const gdn_hello *limits, void *out, int64_t size, GDN_NULL_OK char *why,
                                     size_t why_size);
 
@@ -152,7 +152,7 @@ typedef struct gdn_result_record {
     int32_t num_rows;          /* of the step; 0 for FAILED */
     int32_t num_tokens, num_drafts;
     int32_t text_bytes;        /* up to 4095 */
-    int32_t reserved;
+    int32_t has_drafts;        /* 1: next_drafts is there. gdn_result_pack looks at that itself */
     const int32_t *emitted;    /* [num_rows] tokens that the row emitted: its accepted drafts plus one, 0 without
                                   `samples` */
     const int32_t *tokens;     /* [num_tokens] the sum of `emitted`, in row order */
@@ -162,10 +162,14 @@ typedef struct gdn_result_record {
     const char *text;          /* [text_bytes + 1] ends in 0 */
 } gdn_result_record;
 
-GDN_API int64_t gdn_result_pack(const gdn_result_record *result, void *out, int64_t size, GDN_NULL_OK char *why,
+GDN_API int32_t gdn_result_pack(const gdn_result_record *result, void *out, int64_t size, GDN_NULL_OK char *why,
                                 size_t why_size);
 GDN_API gdn_status gdn_result_unpack(const void *record, int64_t bytes, gdn_result_record *out, GDN_NULL_OK char *why,
                                      size_t why_size);
+/* The arrays into those of the caller, of max_rows and max_rows * (S + 1) elements, and max_rows and max_rows * S.
+ * Without next_drafts the latter two stay as they are. */
+GDN_API void gdn_result_copy(const gdn_result_record *result, int32_t *emitted, int32_t *tokens, int32_t *next_drafts,
+                             int32_t *drafts);
 
 /* ---- 4. Channel ---- */
 
@@ -175,7 +179,7 @@ GDN_API gdn_status gdn_result_unpack(const void *record, int64_t bytes, gdn_resu
 typedef struct gdn_channel gdn_channel;
 
 /* The engine's side: memory without a name. step_bytes and result_bytes are the largest record of each ring. Errors:
- * GDN_EINVAL, where one is not in 8 .. 2^32; GDN_ENOMEM. */
+ * GDN_EINVAL, where one is not in 8 .. 2^31 - 8; GDN_ENOMEM. */
 GDN_API gdn_status gdn_channel_new(int64_t step_bytes, int64_t result_bytes, GDN_OWN gdn_channel **out,
                                    GDN_NULL_OK char *why, size_t why_size);
 /* The worker's side, by a descriptor that it inherited and keeps. One worker may open a channel. Errors: GDN_EINVAL,
@@ -185,21 +189,21 @@ GDN_API gdn_status gdn_channel_open(int32_t descriptor, GDN_OWN gdn_channel **ou
 GDN_API void gdn_channel_free(GDN_OWN GDN_NULL_OK gdn_channel *c); /* closes this side first */
 GDN_API void gdn_channel_close(gdn_channel *c);                    /* the other side learns of it */
 GDN_API int32_t gdn_channel_descriptor(const gdn_channel *c);      /* close-on-exec; -1: the worker's side */
-GDN_API int64_t gdn_channel_largest(const gdn_channel *c, int32_t receive); /* bytes of a record to send or receive */
+GDN_API int32_t gdn_channel_largest(const gdn_channel *c, int32_t receive); /* bytes of a record to send or receive */
 
 /* Never blocks. GDN_ECAP: no room now; GDN_EINVAL: larger than the ring takes; GDN_EGUARD: the peer's position is not
  * possible; GDN_ECLOSED. */
 GDN_API gdn_status gdn_channel_send(gdn_channel *c, const void *record, int64_t bytes);
 /* The next record into out[size]: its bytes; 0: none within `seconds` (0: do not wait). GDN_ECAP: `size` is too small;
  * GDN_EGUARD: position or length are not possible; GDN_ECLOSED. */
-GDN_API int64_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, double seconds);
+GDN_API int32_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, double seconds);
 
 /* Version of the worker that has opened the channel, or tried to with another one than its engine has; 0: none. */
 GDN_API int32_t gdn_channel_peer_version(const gdn_channel *c);
 
 /* Signs of life: this side makes one, those of the other side so far. */
 GDN_API void gdn_channel_beat(gdn_channel *c);
-GDN_API int64_t gdn_channel_beats(const gdn_channel *c);
+GDN_API int32_t gdn_channel_beats(const gdn_channel *c);
 
 /* ---- 5. Process ---- */
 

@@ -1,5 +1,6 @@
 --- A worker of an engine: a process that runs the model, or a model in Lua, behind one interface that never
 --- waits.
+local ffi = require "ffi"
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local embedded = require "gdnmeta.worker.embedded"
@@ -15,6 +16,7 @@ local array_of = require "gdnmeta.array_of"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local MONOTONIC, time = 1, array_of "int64_t" (2)
+local halves = ffi.cast("int32_t *", time) -- int64 numbers would be garbage
 
 ---@class gdnmeta.Worker
 ---@field tokens ffi.cdata* int32 [max_num_batched_tokens], for the tokens of the next step
@@ -67,7 +69,7 @@ local OPTIONS = {
 -- Seconds of a clock that only goes forward: of the worker's deadlines alone, the engine sees none of it.
 local function monotonic()
   libc.libc_clock_gettime(MONOTONIC, time)
-  return tonumber(time[0]) + tonumber(time[1]) * 1e-9
+  return halves[1] * 4294967296 + halves[0] % 4294967296 + halves[2] * 1e-9
 end
 
 local function now_of(method, now)
@@ -147,15 +149,12 @@ end
 function Worker:poll(now)
   self = opened(self, "poll")
   local step = self.sent[1]
-  local raw, message, code = self.peer:poll(step or nil, now_of("poll", now))
-  if not raw then return nil, message, code end
+  local ok, message, code = self.peer:poll(step or nil, now_of("poll", now))
+  if not ok then return nil, message, code end
   self.sent[1], self.sent[2], self.count = self.sent[2], false, self.count - 1
-  results.write(step, raw)
   local result = self.result
-  result.step, result.number, result.num_rows = step, step.number, step.num_rows
-  result.emitted, result.tokens, result.num_tokens = raw.emitted, raw.tokens, raw.num_tokens
-  result.drafts, result.num_drafts = raw.drafts, raw.num_drafts
-  result.next_drafts = raw.next_drafts ~= nil and raw.next_drafts or nil
+  results.write(step, result)
+  result.step, result.number = step, step.number
   return result
 end
 
@@ -236,9 +235,10 @@ return function(given)
   if engine.device_accepted then return nil, "the engine's accepted counts are on a device", EINVAL end
   local pack, message = packs.new(engine, hellos.of(engine, o))
   if not pack then return nil, message, EINVAL end
-  local peer = (o.command and remote or embedded).new(pack, o, engine.num_spec)
+  local result = results.new(pack.hello.config)
+  local peer = (o.command and remote or embedded).new(pack, o, engine.num_spec, result)
   local self = { engine = engine, public = o.engine, options = o, pack = pack, peer = peer,
-                 sent = { false, false }, count = 0, closed = false, result = {} }
+                 sent = { false, false }, count = 0, closed = false, result = result }
   local ok, code
   ok, message, code = peer:start(monotonic())
   if not ok then return nil, message, code end

@@ -167,6 +167,7 @@ local CALLS = {
                       EINVAL },
   gdn_step_batch = { { "step", "builder", "batch", "?why", 200 }, EINVAL },
   gdn_kv_changes = { { 1, "ints", "ids", "ints", "ints", 9, 9, "sent", "ints", 9 }, EINVAL },
+  gdn_result_copy = { { "result", "ints", "ints", "ints", "ints" }, NOTHING },
   gdn_result_pack = { { "result", "memory", 4096, "?why", 200 }, EINVAL },
   gdn_result_unpack = { { "result_record", function() return RESULT_BYTES end, "result_out", "?why", 200 },
                         EINVAL },

@@ -21,8 +21,13 @@ local LIES = {
   end,
   says_too_much = function(r)
     local emitted = ffi.cast("int32_t *", r.emitted)
-    r.num_tokens = r.num_tokens - emitted[0] + 9
-    emitted[0] = 9
+    r.num_tokens = r.num_tokens - emitted[0] + 4
+    emitted[0] = 4
+  end,
+  says_all = function(r) -- as much as a record can have
+    local most, n = ffi.new "int32_t[60]", ffi.cast("int32_t *", r.emitted)
+    for row = 0, r.num_rows - 1 do n[row] = 20 end
+    r.num_tokens, r.tokens = 20 * r.num_rows, most
   end,
   no_word = function(r) ffi.cast("int32_t *", r.tokens)[0] = 4000 end,
 }

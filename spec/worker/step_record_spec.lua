@@ -255,7 +255,7 @@ describe("Records", function()
     s.hello.kv_columns, s.hello.kv_blocks = 2 ^ 30, 2 ^ 30
     assert.are.equal(gdn.EINVAL, tonumber(lib.gdn_step_bytes(s.hello)))
     assert.are.equal(gdn.EINVAL, tonumber(lib.gdn_hello_pack(s.hello, records.memory(2000), 2000, WHY, 512)))
-    assert.matches("^hello: a step of 12 rows, 256 tokens and 1073741824 columns .* takes more than 4 GiB$",
+    assert.matches("^hello: a step of 12 rows, 256 tokens and 1073741824 columns .* takes more than 2 GiB$",
                    said())
   end)
 end)

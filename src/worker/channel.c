@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 enum { ENGINE = 0, WORKER = 1, CHANNEL_MAGIC = 0x434e4447, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
-static const int64_t MAX_RECORD = INT64_C(1) << 32;
+static const int64_t MAX_RECORD = INT32_MAX - 7;
 static const double LONGEST_SLEEP = 1.0; /* seconds; a peer that dies wakes nobody */
 
 typedef struct side {
-    _Alignas(64) _Atomic int64_t beats;
+    _Alignas(64) _Atomic int32_t beats; /* may wrap */
     _Atomic uint32_t closed;
 } side;
 
@@ -175,9 +175,9 @@ int32_t gdn_channel_descriptor(const gdn_channel *c)
     return c ? c->descriptor : -1;
 }
 
-int64_t gdn_channel_largest(const gdn_channel *c, int32_t receive)
+int32_t gdn_channel_largest(const gdn_channel *c, int32_t receive)
 {
-    return !c ? 0 : receive ? c->in.largest : c->out.largest;
+    return !c ? 0 : (int32_t)(receive ? c->in.largest : c->out.largest);
 }
 
 static int peer_closed(gdn_channel *c)
@@ -200,17 +200,17 @@ static double now(void)
 }
 
 /* What the other side wrote before it closed is read still. */
-static int64_t look(gdn_channel *c, void *out, int64_t size)
+static int32_t look(gdn_channel *c, void *out, int64_t size)
 {
     int closed = c->is_closed || peer_closed(c);
-    int64_t bytes = gdn_ring_read(&c->in, out, size);
+    int32_t bytes = gdn_ring_read(&c->in, out, size);
     return bytes == 0 && closed ? GDN_ECLOSED : bytes;
 }
 
-int64_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, double seconds)
+int32_t gdn_channel_receive(gdn_channel *c, void *out, int64_t size, double seconds)
 {
     if (!c || !out) return GDN_EINVAL;
-    int64_t bytes = look(c, out, size);
+    int32_t bytes = look(c, out, size);
     if (bytes || !(seconds > 0)) return bytes;
     gdn_ring_shared *ring = c->in.shared;
     double end = now() + seconds, left = seconds;
@@ -235,7 +235,7 @@ void gdn_channel_beat(gdn_channel *c)
     if (c) atomic_fetch_add(&c->shared->side[c->is_worker].beats, 1);
 }
 
-int64_t gdn_channel_beats(const gdn_channel *c)
+int32_t gdn_channel_beats(const gdn_channel *c)
 {
     return c ? atomic_load(&c->shared->side[!c->is_worker].beats) : 0;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { MAX_MODEL_LEN = 1 << 30 };
-static const int64_t MAX_BYTES = INT64_C(1) << 32; /* of a record */
+static const int64_t MAX_BYTES = INT32_MAX - 7; /* of a record */
 
 /* A hello's fields, then its config, then num_slots[num_groups]. */
 #define FIELDS(X) \
@@ -64,7 +64,7 @@ static gdn_status check_hello(const gdn_hello *h, gdn_error *error)
         GDN_REFUSE(error, "hello: max_rows, max_requests, max_blocks_per_row or num_slots are not given, want a "
                           "builder's");
     if (largest_step(h) > MAX_BYTES)
-        GDN_REFUSE(error, "hello: a step of %d rows, %d tokens and %d columns of the kv table takes more than 4 GiB",
+        GDN_REFUSE(error, "hello: a step of %d rows, %d tokens and %d columns of the kv table takes more than 2 GiB",
                    h->config.max_rows, h->config.max_num_batched_tokens, h->kv_columns);
     return GDN_OK;
 }
@@ -74,7 +74,7 @@ static int64_t hello_bytes(int32_t groups)
     return gdn_record_round((int64_t)(sizeof(gdn_record_head) + sizeof(gdn_config)) + 8 + 4 * (int64_t)groups);
 }
 
-int64_t gdn_hello_pack(const gdn_hello *hello, void *out, int64_t size, char *why, size_t why_size)
+int32_t gdn_hello_pack(const gdn_hello *hello, void *out, int64_t size, char *why, size_t why_size)
 {
     gdn_error error = { "hello = NULL, want one" };
     gdn_status status = hello ? check_hello(hello, &error) : GDN_EINVAL;
@@ -99,7 +99,7 @@ int64_t gdn_hello_pack(const gdn_hello *hello, void *out, int64_t size, char *wh
     memcpy(at + 8, &config, sizeof config);
     memcpy(at + 8 + sizeof config, hello->config.num_slots, 4 * (size_t)config.num_groups);
     gdn_record_seal(head);
-    return bytes;
+    return (int32_t)bytes;
 }
 
 static gdn_status unpack(const void *record, int64_t bytes, gdn_hello *out, gdn_error *error)
@@ -136,20 +136,20 @@ gdn_status gdn_hello_unpack(const void *record, int64_t bytes, gdn_hello *out, c
     return GDN_OK;
 }
 
-int64_t gdn_step_bytes(const gdn_hello *hello)
+int32_t gdn_step_bytes(const gdn_hello *hello)
 {
     gdn_error error;
     if (!hello || check_hello(hello, &error)) return GDN_EINVAL;
     int64_t step = largest_step(hello), first = hello_bytes(hello->config.num_groups);
-    return step > first ? step : first;
+    return (int32_t)(step > first ? step : first);
 }
 
-int64_t gdn_result_bytes(const gdn_hello *hello)
+int32_t gdn_result_bytes(const gdn_hello *hello)
 {
     gdn_error error;
     if (!hello || check_hello(hello, &error)) return GDN_EINVAL;
     int64_t rows = hello->config.max_rows, spec = hello->config.num_speculative_tokens;
-    return gdn_record_round((int64_t)sizeof(gdn_record_head) + rows * 4 * (2 + spec + 1 + spec) + GDN_RESULT_TEXT);
+    return (int32_t)gdn_record_round((int64_t)sizeof(gdn_record_head) + rows * 4 * (3 + 2 * spec) + GDN_RESULT_TEXT);
 }
 
 int32_t gdn_worker_version(void)

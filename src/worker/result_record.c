@@ -32,7 +32,7 @@ static gdn_status check_counts(const gdn_result_record *r, gdn_error *error)
         { "number", r->number, INT64_C(1) << 53 }, { "status", r->status, GDN_RESULT_FAILED },
         { "num_rows", r->num_rows, r->status ? 0 : GDN_MAX_ROWS }, { "num_tokens", r->num_tokens, most },
         { "num_drafts", r->num_drafts, most }, { "text_bytes", r->text_bytes, GDN_RESULT_TEXT - 1 },
-        { "reserved", r->reserved, 0 },
+        { "has_drafts", r->has_drafts, 1 },
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (counts[i].value < 0 || counts[i].value > counts[i].high)
@@ -77,7 +77,7 @@ static void copy(void *out, int64_t at, const void *from, int64_t bytes)
     if (bytes) memcpy((char *)out + at, from, (size_t)bytes);
 }
 
-int64_t gdn_result_pack(const gdn_result_record *r, void *out, int64_t size, char *why, size_t why_size)
+int32_t gdn_result_pack(const gdn_result_record *r, void *out, int64_t size, char *why, size_t why_size)
 {
     gdn_error error = { "result = NULL, want one" };
     gdn_status status = r ? check_counts(r, &error) : GDN_EINVAL;
@@ -104,7 +104,7 @@ int64_t gdn_result_pack(const gdn_result_record *r, void *out, int64_t size, cha
 #undef X
     head->fields[AT_has_drafts] = r->next_drafts != NULL;
     gdn_record_seal(head);
-    return l.bytes;
+    return (int32_t)l.bytes;
 }
 
 static gdn_status unpack(const void *record, int64_t bytes, gdn_result_record *r, gdn_error *error)
@@ -117,16 +117,15 @@ static gdn_status unpack(const void *record, int64_t bytes, gdn_result_record *r
 #define X(name) r->name = head->fields[AT_##name];
     COUNTS(X)
 #undef X
-    int32_t has_drafts = head->fields[AT_has_drafts];
+    r->has_drafts = head->fields[AT_has_drafts];
     status = check_counts(r, error);
     if (status) return status;
-    if (has_drafts != 0 && has_drafts != 1) GDN_REFUSE(error, "has_drafts = %d, want 0 or 1", has_drafts);
-    layout l = layout_of(r, has_drafts);
+    layout l = layout_of(r, r->has_drafts);
     if (l.bytes != bytes)
         GDN_REFUSE(error, "a record of %lld bytes, want %lld by its counts", (long long)bytes, (long long)l.bytes);
     const char *at = record;
     r->emitted = (const int32_t *)(at + l.emitted), r->tokens = (const int32_t *)(at + l.tokens);
-    r->next_drafts = has_drafts ? (const int32_t *)(at + l.next_drafts) : NULL;
+    r->next_drafts = r->has_drafts ? (const int32_t *)(at + l.next_drafts) : NULL;
     r->drafts = (const int32_t *)(at + l.drafts), r->text = at + l.text;
     if (r->text[r->text_bytes]) GDN_REFUSE(error, "text does not end in 0");
     return check_values(r, error);
@@ -140,4 +139,19 @@ gdn_status gdn_result_unpack(const void *record, int64_t bytes, gdn_result_recor
     if (status) return gdn_record_refuse(&error, status, why, why_size);
     *out = result;
     return GDN_OK;
+}
+
+static void copy_out(int32_t *to, const int32_t *from, int32_t n)
+{
+    if (to && from && n > 0) memcpy(to, from, (size_t)n * sizeof *to);
+}
+
+void gdn_result_copy(const gdn_result_record *r, int32_t *emitted, int32_t *tokens, int32_t *next_drafts,
+                     int32_t *drafts)
+{
+    if (!r) return;
+    copy_out(emitted, r->emitted, r->num_rows);
+    copy_out(tokens, r->tokens, r->num_tokens);
+    if (r->next_drafts) copy_out(next_drafts, r->next_drafts, r->num_rows);
+    if (r->next_drafts) copy_out(drafts, r->drafts, r->num_drafts);
 }

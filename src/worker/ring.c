@@ -47,7 +47,7 @@ gdn_status gdn_ring_write(gdn_ring *ring, const void *record, int64_t bytes)
     return GDN_OK;
 }
 
-int64_t gdn_ring_read(gdn_ring *ring, void *out, int64_t size)
+int32_t gdn_ring_read(gdn_ring *ring, void *out, int64_t size)
 {
     int64_t bytes;
     uint64_t there = atomic_load_explicit(&ring->shared->written, memory_order_acquire) - ring->position;
@@ -59,7 +59,7 @@ int64_t gdn_ring_read(gdn_ring *ring, void *out, int64_t size)
     copy_out(ring, ring->position + PREFIX, out, (size_t)bytes);
     ring->position += (uint64_t)bytes + PREFIX;
     atomic_store_explicit(&ring->shared->read, ring->position, memory_order_release);
-    return bytes;
+    return (int32_t)bytes;
 }
 
 void gdn_ring_sleep(gdn_ring *ring, uint32_t wake, double seconds)

@@ -30,7 +30,7 @@ uint64_t gdn_ring_capacity(int64_t largest);
 gdn_status gdn_ring_write(gdn_ring *ring, const void *record, int64_t bytes);
 
 /* 0: it is empty. */
-int64_t gdn_ring_read(gdn_ring *ring, void *out, int64_t size);
+int32_t gdn_ring_read(gdn_ring *ring, void *out, int64_t size);
 
 /* Sleep until the ring has changed since `wake`, or so many seconds are over; may return earlier. */
 void gdn_ring_sleep(gdn_ring *ring, uint32_t wake, double seconds);

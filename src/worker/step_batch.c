@@ -6,32 +6,55 @@
 
 #include <string.h>
 
+/* What columns follow from, as locals: stores into slots could change nothing else. */
+typedef struct place {
+    int32_t windowed, align, num_spec, block;
+    const int32_t *seq_len, *query_len, *accepted, *read_column;
+} place;
+
+static place place_of(const gdn_settings *settings, const gdn_step_record *s)
+{
+    const gdn_config *c = &settings->config;
+    return (place){ .windowed = settings->windowed, .align = c->mamba_cache_mode == GDN_CACHE_ALIGN,
+                    .num_spec = c->num_speculative_tokens, .block = c->mamba_block_size, .seq_len = s->seq_len,
+                    .query_len = s->query_len, .accepted = s->accepted_tokens, .read_column = s->read_column };
+}
+
 /* Column of the row's current state; -1: fresh, or to be found by nobody. */
-static int32_t read_column(const gdn_config *c, const gdn_step_record *s, int32_t row)
+static inline int32_t read_column(const place p, int32_t row)
 {
-    int64_t computed = gdn_computed(s->seq_len[row], s->query_len[row]);
-    if (s->read_column[row] != GDN_READ_DEFAULT) return s->read_column[row];
+    int64_t computed = gdn_computed(p.seq_len[row], p.query_len[row]);
+    if (p.read_column[row] != GDN_READ_DEFAULT) return p.read_column[row];
     if (computed == 0) return -1;
-    if (c->mamba_cache_mode != GDN_CACHE_ALIGN) return s->accepted_tokens[row] - 1;
-    return c->num_speculative_tokens ? -1 : gdn_window_start((int32_t)computed, c->mamba_block_size);
+    if (!p.align) return p.accepted[row] - 1;
+    return p.num_spec ? -1 : gdn_window_start((int32_t)computed, p.block);
 }
 
-static int32_t window_start(const gdn_settings *settings, const gdn_step_record *s, int32_t row)
+static inline int32_t window_start(const place p, int32_t row)
 {
-    return settings->windowed ? gdn_window_start(s->seq_len[row], settings->config.mamba_block_size) : 0;
+    return p.windowed ? gdn_window_start(p.seq_len[row], p.block) : 0;
 }
 
-/* Columns that the record is to have are those of the row's table. */
-static gdn_status check_columns(const gdn_settings *settings, const gdn_step_record *s, int32_t row, gdn_error *error)
+/* Columns that the record is to have are those of the tables. */
+static gdn_status check_columns(const gdn_settings *settings, const gdn_step_record *s, gdn_error *error)
 {
-    int32_t columns = settings->config.max_blocks_per_row, read = read_column(&settings->config, s, row);
-    int64_t end = (int64_t)window_start(settings, s, row) + settings->window;
-    if (end > columns)
-        GDN_REFUSE(error, "rows[%d].seq_len = %d reaches column %lld of the state table, want 0 .. %d", row,
-                   s->seq_len[row], (long long)end - 1, columns - 1);
-    if (read >= columns)
-        GDN_REFUSE(error, "rows[%d].read_column = %d, want below %d", row, read, columns);
+    const place p = place_of(settings, s);
+    int32_t columns = settings->config.max_blocks_per_row;
+    for (int32_t i = 0; i < s->num_rows; i++) {
+        int32_t read = read_column(p, i);
+        int64_t end = (int64_t)window_start(p, i) + settings->window;
+        if (end > columns)
+            GDN_REFUSE(error, "rows[%d].seq_len = %d reaches column %lld of the state table, want 0 .. %d", i,
+                       s->seq_len[i], (long long)end - 1, columns - 1);
+        if (read >= columns) GDN_REFUSE(error, "rows[%d].read_column = %d, want below %d", i, read, columns);
+    }
     return GDN_OK;
+}
+
+/* A window of blocks: one of them without drafts, for which a call would take longer than the copy. */
+static inline void copy_window(int32_t *to, const int32_t *from, int32_t columns)
+{
+    for (int32_t k = 0; k < columns; k++) to[k] = from[k];
 }
 
 /* ---- To a record ---- */
@@ -56,49 +79,54 @@ static gdn_status check_batch(const gdn_builder *b, const gdn_batch *batch, cons
     if (batch->max_rows != c->max_rows || batch->num_groups != c->num_groups)
         GDN_REFUSE(error, "the batch belongs to another builder");
     if (batch->indexed) GDN_REFUSE(error, "the batch has inputs on a device, want host arrays");
-    for (int32_t i = 0; i < s->num_rows; i++) {
-        gdn_status status = check_columns(&b->settings, s, i, error);
-        if (status) return status;
-        for (int32_t g = 0; g < c->num_groups; g++)
-            if (s->table_row[i] >= b->tables[g].rows || b->tables[g].on_device)
-                GDN_REFUSE(error, "rows[%d].table_row = %d, want a row of host tables, 0 .. %d", i, s->table_row[i],
-                           b->tables[g].rows - 1);
+    int32_t rows = c->max_requests;
+    for (int32_t g = 0; g < c->num_groups; g++) {
+        if (b->tables[g].on_device) GDN_REFUSE(error, "the table of group %d is on a device, want host memory", g);
+        rows = b->tables[g].rows < rows ? b->tables[g].rows : rows;
     }
-    return GDN_OK;
+    gdn_status status = gdn_record_range("table_row", s->table_row, s->num_rows, 0, rows - 1, error);
+    return status ? status : check_columns(&b->settings, s, error);
 }
 
-/* A kernel that reads where it writes would find the wrong state, or one that is to be shifted. */
-static int needs_bring(const gdn_step_record *s, int32_t row, const int32_t *slots, const int32_t *read_slots)
+/* Rows for which a kernel that reads where it writes would find the wrong state, or one that is to be shifted. */
+static int32_t count_bring(const gdn_step_record *s, const int32_t *slots, const int32_t *read_slots)
 {
-    int64_t rows = s->num_rows;
-    for (int32_t g = 0; g < s->num_groups; g++) {
-        int32_t read = read_slots[g * rows + row];
-        if (read && read != slots[(g * rows + row) * s->columns]) return 1;
+    const int32_t *drafts = s->drafts, *accepted = s->accepted_tokens;
+    int32_t n = 0, columns = s->columns;
+    int64_t rows = s->num_rows, all = rows * s->num_groups;
+    for (int64_t i = 0; i < rows; i++) {
+        int32_t needs = (drafts[i] < 0) & (accepted[i] > 1);
+        for (int64_t k = i; k < all; k += rows) needs |= (read_slots[k] != 0) & (read_slots[k] != slots[k * columns]);
+        n += needs;
     }
-    return s->drafts[row] < 0 && s->accepted_tokens[row] > 1;
+    return n;
 }
 
 static void gather(const gdn_builder *b, const gdn_batch *batch, gdn_step_record *s, int32_t *slots,
                    int32_t *read_slots, int32_t *checkpoint_slot)
 {
-    const gdn_settings *settings = &b->settings;
-    int64_t rows = s->num_rows;
-    for (int32_t g = 0; g < s->num_groups; g++) {
-        for (int32_t i = 0; i < s->num_rows; i++) {
-            const int32_t *table = b->tables[g].data + s->table_row[i] * b->tables[g].stride;
-            int32_t read = read_column(&settings->config, s, i);
-            memcpy(slots + (g * rows + i) * s->columns, table + window_start(settings, s, i),
-                   (size_t)s->columns * sizeof *slots);
+    const place p = place_of(&b->settings, s);
+    const int32_t *table_row = s->table_row, *checkpoint_len = s->checkpoint_len;
+    int64_t rows = s->num_rows, groups = s->num_groups;
+    int32_t columns = s->columns, keeps = 0;
+    for (int32_t i = 0; i < rows; i++) {
+        int32_t start = window_start(p, i), read = read_column(p, i), row = table_row[i];
+        for (int64_t g = 0; g < groups; g++) {
+            const int32_t *table = b->tables[g].data + row * b->tables[g].stride;
+            copy_window(slots + (g * rows + i) * columns, table + start, columns);
             read_slots[g * rows + i] = read < 0 ? 0 : table[read];
-            checkpoint_slot[g * rows + i] =
-                s->checkpoint_len[i] ? batch->checkpoint_slot[(int64_t)g * batch->max_rows + i] : 0;
         }
+        keeps |= checkpoint_len[i];
     }
-    for (int32_t i = 0; i < s->num_rows; i++) s->num_bring += needs_bring(s, i, slots, read_slots);
+    memset(checkpoint_slot, 0, (size_t)(groups * rows) * sizeof *checkpoint_slot);
+    for (int64_t g = 0; keeps && g < groups; g++)
+        for (int64_t i = 0; i < rows; i++)
+            if (checkpoint_len[i]) checkpoint_slot[g * rows + i] = batch->checkpoint_slot[g * batch->max_rows + i];
+    s->num_bring = count_bring(s, slots, read_slots);
     s->slots = slots, s->read_slots = read_slots, s->checkpoint_slot = checkpoint_slot;
 }
 
-int64_t gdn_step_pack_batch(const gdn_builder *b, const gdn_batch *batch, const gdn_step_record *rest,
+int32_t gdn_step_pack_batch(const gdn_builder *b, const gdn_batch *batch, const gdn_step_record *rest,
                             const gdn_hello *limits, void *out, int64_t size, char *why, size_t why_size)
 {
     gdn_error error = { "NULL, want a builder, a batch and the rest of the step" };
@@ -137,11 +165,7 @@ static gdn_status check_step(const gdn_step_record *s, const gdn_builder *b, con
     if (s->num_rows < 0 || s->padded_rows > batch->max_rows || s->num_rows > s->padded_rows)
         GDN_FAIL(error, GDN_ECAP, "%d rows padded to %d, the batch has room for %d", s->num_rows, s->padded_rows,
                  batch->max_rows);
-    for (int32_t i = 0; i < s->num_rows; i++) {
-        gdn_status status = check_columns(&b->settings, s, i, error);
-        if (status) return status;
-    }
-    return GDN_OK;
+    return check_columns(&b->settings, s, error);
 }
 
 static void copy_rows(const gdn_step_record *s, gdn_batch *batch)
@@ -159,19 +183,24 @@ static void copy_rows(const gdn_step_record *s, gdn_batch *batch)
 }
 
 /* Only the blocks that the build reads: the row's window, and the column of its state. */
-static void copy_slots(const gdn_step_record *s, const gdn_builder *b, gdn_batch *batch)
+static void copy_slots(const place p, const gdn_step_record *s, int32_t group, int32_t width, int32_t *out)
 {
-    int64_t rows = s->num_rows, width = batch->max_blocks_per_row;
-    for (int32_t g = 0; g < s->num_groups; g++) {
-        for (int32_t i = 0; i < s->num_rows; i++) {
-            int32_t *table = batch->blocks + ((int64_t)g * batch->max_rows + i) * width;
-            int32_t read = read_column(&b->settings.config, s, i);
-            memcpy(table + window_start(&b->settings, s, i), s->slots + (g * rows + i) * s->columns,
-                   (size_t)s->columns * sizeof *table);
-            if (read >= 0) table[read] = s->read_slots[g * rows + i];
-            batch->checkpoint_slot[(int64_t)g * batch->max_rows + i] = s->checkpoint_slot[g * rows + i];
-        }
+    int32_t rows = s->num_rows, columns = s->columns;
+    const int32_t *slots = s->slots + (int64_t)group * rows * columns;
+    const int32_t *read_slots = s->read_slots + (int64_t)group * rows;
+    for (int32_t i = 0; i < rows; i++) {
+        int32_t *table = out + (int64_t)i * width, read = read_column(p, i);
+        copy_window(table + window_start(p, i), slots + (int64_t)i * columns, columns);
+        if (read >= 0) table[read] = read_slots[i];
     }
+}
+
+static void copy_group(const gdn_step_record *s, const gdn_builder *b, gdn_batch *batch, int32_t group)
+{
+    int64_t rows = s->num_rows, first = (int64_t)group * batch->max_rows;
+    int32_t width = batch->max_blocks_per_row;
+    copy_slots(place_of(&b->settings, s), s, group, width, batch->blocks + first * width);
+    if (rows) memcpy(batch->checkpoint_slot + first, s->checkpoint_slot + group * rows, (size_t)rows * sizeof(int32_t));
 }
 
 gdn_status gdn_step_batch(const gdn_step_record *step, const gdn_builder *b, gdn_batch *batch, char *why,
@@ -181,7 +210,7 @@ gdn_status gdn_step_batch(const gdn_step_record *step, const gdn_builder *b, gdn
     gdn_status status = step && b && batch ? check_step(step, b, batch, &error) : GDN_EINVAL;
     if (status) return gdn_record_refuse(&error, status, why, why_size);
     copy_rows(step, batch);
-    copy_slots(step, b, batch);
+    for (int32_t g = 0; g < step->num_groups; g++) copy_group(step, b, batch, g);
     batch->num_rows = step->num_rows;
     batch->padded_rows = step->padded_rows;
     batch->padded_tokens = step->padded_tokens;

@@ -11,6 +11,6 @@ gdn_status gdn_step_check_arrays(const gdn_step_record *step, const gdn_step_lay
 gdn_status gdn_step_check_size(const gdn_step_layout *layout, const void *out, int64_t size, gdn_error *error);
 
 /* Copies what does not stand in `out` yet, then the head. Returns the bytes of the record. */
-int64_t gdn_step_seal(const gdn_step_record *step, const gdn_step_layout *layout, void *out);
+int32_t gdn_step_seal(const gdn_step_record *step, const gdn_step_layout *layout, void *out);
 
 #endif

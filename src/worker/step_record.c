@@ -13,7 +13,7 @@
 enum { COUNTS(X) NUM_FIELDS };
 #undef X
 
-int64_t gdn_step_seal(const gdn_step_record *step, const gdn_step_layout *layout, void *out)
+int32_t gdn_step_seal(const gdn_step_record *step, const gdn_step_layout *layout, void *out)
 {
     gdn_record_head *head = out;
     int64_t end = (int64_t)sizeof *head;
@@ -31,13 +31,15 @@ int64_t gdn_step_seal(const gdn_step_record *step, const gdn_step_layout *layout
     COUNTS(X)
 #undef X
     gdn_record_seal(head);
-    return layout->bytes;
+    return (int32_t)layout->bytes;
 }
 
 gdn_status gdn_step_check_size(const gdn_step_layout *layout, const void *out, int64_t size, gdn_error *error)
 {
     if (!out) GDN_REFUSE(error, "out = NULL, want memory for a record");
     if ((uintptr_t)out % 8) GDN_REFUSE(error, "out is not aligned to 8 bytes");
+    if (layout->bytes > INT32_MAX)
+        GDN_FAIL(error, GDN_ECAP, "the record takes %lld bytes, want less than 2 GiB", (long long)layout->bytes);
     if (layout->bytes > size)
         GDN_FAIL(error, GDN_ECAP, "the record takes %lld bytes, there is room for %lld", (long long)layout->bytes,
                  (long long)size);
@@ -55,7 +57,7 @@ gdn_status gdn_step_check_arrays(const gdn_step_record *step, const gdn_step_lay
     return GDN_OK;
 }
 
-int64_t gdn_step_pack(const gdn_step_record *step, const gdn_hello *limits, void *out, int64_t size, char *why,
+int32_t gdn_step_pack(const gdn_step_record *step, const gdn_hello *limits, void *out, int64_t size, char *why,
                       size_t why_size)
 {
     gdn_error error = { "step = NULL, want a step" };

@@ -52,7 +52,8 @@ function Embedded:poll(step)
   if not step or self.waiting == 0 then return nil end
   local slot = self.slots[self.first % #self.slots + 1]
   self.first, self.waiting = self.first + 1, self.waiting - 1
-  return slot.result
+  self.shown:take(step, slot.result)
+  return true
 end
 
 function Embedded:stop() broken(self, "the worker is closed") end
@@ -60,10 +61,10 @@ function Embedded.id() return nil end -- luacheck: ignore
 
 local M = {}
 
-function M.new(pack, options)
-  local self = setmetatable({ pack = pack, options = options, engine = pack.engine, views = record_t(),
-                              why = ffi.new "char[512]", waiting = 0, first = 0, code = false, text = "",
-                              slots = {} }, Embedded)
+function M.new(pack, options, _, shown)
+  local self = setmetatable({ shown = shown, pack = pack, options = options, engine = pack.engine,
+                              views = record_t(), why = ffi.new "char[512]", waiting = 0, first = 0,
+                              code = false, text = "", slots = {} }, Embedded)
   local shared = answer.new(pack.hello.config)
   for n = 1, 2 do
     local own = answer.new(pack.hello.config)

@@ -77,8 +77,8 @@ function Pack:step(step, tokens, sampling)
     return n
   end
   record.num_table_changes, record.num_kv_copies = n, copies(self, step)
-  return tonumber(lib.gdn_step_pack_batch(step.builder.handle, step.batch.rows, record, self.hello,
-                                          self.memory, self.size, self.why, WHY))
+  return lib.gdn_step_pack_batch(step.builder.handle, step.batch.rows, record, self.hello, self.memory,
+                                 self.size, self.why, WHY)
 end
 
 --- The last record.
@@ -87,13 +87,13 @@ function Pack:stop(number)
   local record = record_t()
   record.number, record.kind = max(number, 1), STOP
   record.num_groups, record.columns = self.hello.config.num_groups, self.columns
-  return tonumber(lib.gdn_step_pack(record, self.hello, self.memory, self.size, self.why, WHY))
+  return lib.gdn_step_pack(record, self.hello, self.memory, self.size, self.why, WHY)
 end
 
 --- The first one.
 ---@return integer bytes
 function Pack:greeting()
-  return tonumber(lib.gdn_hello_pack(self.hello, self.memory, self.size, self.why, WHY))
+  return lib.gdn_hello_pack(self.hello, self.memory, self.size, self.why, WHY)
 end
 
 ---@return string
@@ -106,7 +106,7 @@ local M = {}
 ---@return table|nil pack, string? message
 function M.new(e, hello)
   local why, config, buffers = why_t(), hello.config, c_buffers.new()
-  local size = tonumber(lib.gdn_step_bytes(hello))
+  local size = lib.gdn_step_bytes(hello)
   if size < 0 then
     lib.gdn_hello_pack(hello, why, 0, why, WHY)
     return nil, ffi.string(why)
@@ -116,7 +116,7 @@ function M.new(e, hello)
   local self = setmetatable({
     engine = e, hello = hello, record = record_t(), why = why, size = size,
     buffers = buffers, memory = buffers:bytes("record", size), -- pages that no step needs cost no memory
-    result_bytes = tonumber(lib.gdn_result_bytes(hello)),
+    result_bytes = lib.gdn_result_bytes(hello),
     columns = 1 + (align and config.num_speculative_blocks or config.num_speculative_tokens),
     request = int64s(rows), owner = int64s(rows), used = int32s(rows),
     temperature = floats(rows), top_p = floats(rows), seed = uint64s(rows),

@@ -97,7 +97,7 @@ local function look(self, now, status)
     return broken(self, "the worker " .. said(self), "dead")
   end
   if status == ECLOSED then return broken(self, "the worker has closed its channel", "dead") end
-  local beats = tonumber(lib.gdn_channel_beats(self.channel))
+  local beats = lib.gdn_channel_beats(self.channel)
   if beats ~= self.beats then self.beats, self.progress = beats, now end
   if self.is_ready and self.waiting == 0 then
     self.progress = now
@@ -111,24 +111,27 @@ local function look(self, now, status)
   return nil
 end
 
-local function unexpected(self, result, step)
+-- Of an int64 without a number of that type, which would be garbage.
+local function number_of(self) return self.halves[1] * 4294967296 + self.halves[0] % 4294967296 end
+
+local function unexpected(self, step)
   local wanted = not self.is_ready and "an answer to the hello"
     or step and "one of step " .. step.number or "none"
-  return broken(self, ("a result of step %d, want %s"):format(tonumber(result.number), wanted), "corrupt")
+  return broken(self, ("a result of step %d, want %s"):format(number_of(self), wanted), "corrupt")
 end
 
 -- The answer to the hello. What the worker says of itself is `text`.
 local function greeted(self, result, step, now)
-  if self.is_ready or result.number ~= 0 then return unexpected(self, result, self.is_ready and step) end
+  if self.is_ready or number_of(self) ~= 0 then return unexpected(self, self.is_ready and step) end
   self.is_ready, self.progress, self.text = true, now, ffi.string(result.text)
 end
 
 --- The next result of `step`, the oldest that has none.
----@return ffi.cdata*|nil result gdn_result_record; nil: none yet
+---@return boolean|nil ok it is in self.shown; nil: none yet
 ---@return string? message, string? code
 function Remote:poll(step, now)
   if self.code then return nil, self.message, self.code end
-  local bytes = tonumber(lib.gdn_channel_receive(self.channel, self.memory, self.pack.result_bytes, 0))
+  local bytes = lib.gdn_channel_receive(self.channel, self.memory, self.pack.result_bytes, 0)
   if bytes == 0 or bytes == ECLOSED then return look(self, now, bytes) end
   if bytes < 0 then return broken(self, "the worker's position in the channel is not possible", "corrupt") end
   local result = self.result
@@ -140,16 +143,18 @@ function Remote:poll(step, now)
   if result.status == FAILED then
     return broken(self, "the worker failed: " .. ffi.string(result.text), "dead")
   end
-  if not self.is_ready or result.number == 0 then
+  local number = number_of(self)
+  if not self.is_ready or number == 0 then
     local _, message, code = greeted(self, result, step, now)
     if code then return nil, message, code end
     return self:poll(step, now)
   end
-  if not step or result.number ~= step.number then return unexpected(self, result, step) end
-  local problem = results.problem(step, result, self.num_spec, self.pack.hello.vocab_size)
+  if not step or number ~= step.number then return unexpected(self, step) end
+  local problem = self.shown:take(step, result)
+    or results.problem(step, self.shown, self.num_spec, self.pack.hello.vocab_size)
   if problem then return broken(self, problem, "corrupt") end
   self.waiting, self.progress = self.waiting - 1, now
-  return result
+  return true
 end
 
 --- Its end: at once, or as long as `seconds` for it to leave by itself.
@@ -178,11 +183,12 @@ end
 
 local M = {}
 
-function M.new(pack, options, num_spec)
-  return setmetatable({ pack = pack, options = options, num_spec = num_spec, why = why_t(),
-                        memory = int64s(pack.result_bytes / 8), result = result_t(), waiting = 0,
-                        is_ready = false, text = "",
-                        code = false, message = false, beats = 0, progress = 0 }, Remote)
+function M.new(pack, options, num_spec, shown)
+  local result = result_t()
+  return setmetatable({ pack = pack, options = options, num_spec = num_spec, shown = shown, result = result,
+                        halves = ffi.cast("const int32_t *", result), memory = int64s(pack.result_bytes / 8),
+                        why = why_t(), waiting = 0, is_ready = false, text = "", code = false,
+                        message = false, beats = 0, progress = 0 }, Remote)
 end
 
 return M

@@ -20,7 +20,7 @@ end
 
 -- The next record: its bytes, or nil when the engine is gone.
 local function receive(self)
-  local bytes = tonumber(lib.gdn_channel_receive(self.channel, self.input, self.input_bytes, FOREVER))
+  local bytes = lib.gdn_channel_receive(self.channel, self.input, self.input_bytes, FOREVER)
   if bytes == ECLOSED then return nil end
   if bytes < 0 then error("gdnmeta.worker: the channel is corrupt", 0) end
   if bytes == 0 then return receive(self) end
@@ -28,7 +28,7 @@ local function receive(self)
 end
 
 local function send(self, result)
-  local bytes = tonumber(lib.gdn_result_pack(result, self.output, self.output_bytes, self.why, WHY))
+  local bytes = lib.gdn_result_pack(result, self.output, self.output_bytes, self.why, WHY)
   check(self, bytes)
   return lib.gdn_channel_send(self.channel, self.output, bytes)
 end
@@ -86,8 +86,8 @@ return function(make_model, options)
   if status ~= 0 then error("gdnmeta.worker: " .. ffi.string(why), 0) end
   local channel = ffi.gc(out[0], lib.gdn_channel_free)
   local self = setmetatable({ channel = channel, why = why, buffers = buffers,
-                              input_bytes = tonumber(lib.gdn_channel_largest(channel, 1)),
-                              output_bytes = tonumber(lib.gdn_channel_largest(channel, 0)),
+                              input_bytes = lib.gdn_channel_largest(channel, 1),
+                              output_bytes = lib.gdn_channel_largest(channel, 0),
                               step = ffi.new "gdn_step_record",
                               result = ffi.new "gdn_result_record" }, Serving)
   self.input = buffers:bytes("hello", self.input_bytes)
