@@ -237,9 +237,9 @@ describe("gdn.worker", function()
     end
     local function sent()
       now = now + 1
-      local step, result = engine:step(now), nil
+      local step = engine:step(now)
       worker:submit(step)
-      repeat result = worker:poll() until result
+      repeat local result = worker:poll() until result
       engine:complete(step, now)
     end
     -- Bytes of 300 turns, once they are compiled.
