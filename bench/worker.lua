@@ -1,6 +1,6 @@
 -- What a worker costs an engine: a step of 256 decodes in three cache groups is packed and sent, and its
--- result is received and checked, medians in microseconds; the time from one to the other, with a process that
--- builds the step and answers at once; and what the steps leave for the collector.
+-- result is received and checked, medians in microseconds; the time from one to the other, with a process
+-- that builds the step and answers at once; and what the steps leave for the collector.
 --   make bench                (STEPS=500 for a quick look; ROWS=64)
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
