@@ -7,7 +7,8 @@
  * gdnmeta.h needs none of this, and its conventions hold here; besides:
  *   - a record is one contiguous piece of memory, a multiple of 8 bytes, in the byte order and with the number formats
  *     of the machine (both processes run on it), and ends in nothing that a reader would have to guess;
- *   - *_pack writes a record and returns its bytes, less than 2^31, or a negative status; what it refuses, it writes nothing of;
+ *   - *_pack writes a record and returns its bytes, less than 2^31, or a negative status; what it refuses, it writes
+ *     nothing of;
  *   - *_unpack checks a record whole - version, checksum, sizes, counts, then the values - before it sets *out to views
  *     of it: pointers into the record, which the caller keeps. Nothing here allocates, but for *_new, *_open and
  *     gdn_process_start;
