@@ -155,7 +155,8 @@ function M.new(settings, engine, give_up)
   if settings.worker then
     self.host = hosts.over(engine, { samples = true })
     self.tokenizer = settings.tokenizer
-      and require("examples.nginx.tokenizer").new(settings.tokenizer, settings.socket)
+      and require("examples.nginx.tokenizer").new(settings.tokenizer, settings.socket,
+        settings.worker_deadline)
   else
     local model = require(settings.model).new { seed = settings.seed, builder = engine.builder }
     self.host = hosts.new(engine, model)

@@ -7,9 +7,9 @@ Stream.__index = Stream
 --- More bytes; reason: why they are the last ones. Called by the step loop, which never waits for a client.
 ---@param bytes string
 ---@param reason string|nil
----@param tokens integer that the bytes are
+---@param tokens integer|nil that the bytes are
 function Stream:put(bytes, reason, tokens)
-  self.count = self.count + tokens
+  self.count = self.count + (tokens or 0)
   self.pending[#self.pending + 1] = bytes
   self.finished = reason or self.finished
   if self.ready:count() < 1 then self.ready:post() end

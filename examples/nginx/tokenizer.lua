@@ -3,7 +3,7 @@
 local json = require "examples.nginx.json"
 local side_process = require "examples.nginx.side_process"
 
-local CONNECT, SEND, READ = 2000, 10000, 60000 -- milliseconds
+local CONNECT = 2000 -- milliseconds
 local IDLE, KEPT = 60000, 16 -- milliseconds and connections that are kept for the next question
 local LOOK = 0.1 -- seconds between two tries to reach a process that starts
 
@@ -13,7 +13,7 @@ Tokenizer.__index = Tokenizer
 -- One question: the answer's object; or nil and what is wrong, and whether it is the question's fault.
 local function ask(self, question)
   local socket = ngx.socket.tcp()
-  socket:settimeouts(CONNECT, SEND, READ)
+  socket:settimeouts(CONNECT, self.deadline, self.deadline)
   local ok, problem = socket:connect("unix:" .. self.path)
   if not ok then return nil, "the tokenizer does not answer: " .. problem end
   ok, problem = socket:send(json.encode(question) .. "\n")
@@ -21,6 +21,7 @@ local function ask(self, question)
   if ok then line, problem = socket:receive "*l" end
   if not line then
     socket:close()
+    if problem == "timeout" then self.process:close() end -- it hangs: look() starts another one
     return nil, "the tokenizer does not answer: " .. problem
   end
   socket:setkeepalive(IDLE, KEPT)
@@ -94,10 +95,12 @@ local M = {}
 --- command: a list of words, to which the socket's path is added.
 ---@param command string[]
 ---@param path string of the socket
-function M.new(command, path)
+---@param deadline number seconds for an answer
+function M.new(command, path, deadline)
   local words = { unpack(command) }
   words[#words + 1] = path
-  return setmetatable({ path = path, process = side_process.new(words) }, Tokenizer)
+  return setmetatable({ path = path, deadline = 1000 * deadline, -- milliseconds
+                        process = side_process.new(words) }, Tokenizer)
 end
 
 return M

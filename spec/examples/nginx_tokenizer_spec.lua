@@ -1,0 +1,118 @@
+-- examples/nginx with a tokenizer's process: tokens that are no bytes, and a process that dies, hangs or says
+-- what it should not.
+local cjson = require "cjson"
+local nginx = require "spec.support.nginx"
+local sse = require "spec.support.sse"
+local utf8 = require "examples.nginx.utf8"
+
+local TOKENIZER = "python3 spec/support/letters_tokenizer.py"
+local PIECES = { [0] = "\195", "\169", "ab", " " }
+local END = "A"
+
+describe("examples/nginx with a tokenizer #lua #system", function()
+  if nginx.left_out(pending, after_each) then return end
+
+  local function start(settings)
+    settings.SERVE_WORKER, settings.SERVE_TOKENIZER = "luajit examples/worker.lua", TOKENIZER
+    settings.SERVE_WORKER_DEADLINE = settings.SERVE_WORKER_DEADLINE or 1
+    return nginx.start(settings)
+  end
+
+  -- The text of n tokens that the model says, how many they are up to an end, and why they end there.
+  local function said(prompt, n)
+    local alone = nginx.alone(prompt, n)
+    local ends = alone:find(END, 1, true)
+    local counted = ends or n
+    local bytes = alone:sub(1, ends and ends - 1 or n):gsub(".", function(c) return PIECES[c:byte() % 4] end)
+    return utf8.decoder():feed(bytes, true), counted, ends and "stop" or "length"
+  end
+
+  -- A prompt whose answer has an end within n tokens, or none.
+  local function prompt_with(ends, n)
+    for k = 1, 500 do
+      local prompt = "prompt " .. k
+      if (nginx.alone(prompt, n):find(END, 1, true) ~= nil) == ends then return prompt end
+    end
+  end
+
+  -- The tokenizer's process.
+  local function process_of(server)
+    local host = nginx.run(("cat /proc/%d/task/*/children"):format(server:pid())):match "%d+"
+    for pid in nginx.run(("cat /proc/%s/task/*/children"):format(host)):gmatch "%d+" do
+      local words = nginx.run(("cat /proc/%s/cmdline"):format(pid))
+      if words:find("letters_tokenizer", 1, true) then return pid end
+    end
+  end
+
+  it("counts tokens, holds halves of characters, and ends at a token that ends an answer", function()
+    local server = start {}
+    for _, ends in ipairs { true, false } do
+      local prompt = prompt_with(ends, 40)
+      local text, tokens, reason = said(prompt, 40)
+      local answer = server:post { prompt = prompt, max_tokens = 40 }
+      assert.are.equal(200, answer.status, answer.body)
+      local whole = cjson.decode(answer.body)
+      assert.are.same({ text, reason, tokens, #prompt }, { sse.text(whole), whole.choices[1].finish_reason,
+        whole.usage.completion_tokens, whole.usage.prompt_tokens })
+      local stream = server:stream { prompt = { prompt:byte(1, -1) }, max_tokens = 40,
+        stream_options = { include_usage = true } }
+      assert.are.same({ text, reason, tokens },
+        { stream.text, stream.reason, stream.usage.completion_tokens })
+    end
+    local prompt = prompt_with(false, 40)
+    local text = said(prompt, 40)
+    local cut = server:post { prompt = prompt, max_tokens = 40, stop = { "ab" } }
+    local kept = (text:find("ab", 1, true) or #text + 1) - 1
+    assert.are.equal(text:sub(1, kept), sse.text(cjson.decode(cut.body)))
+    local chat = cjson.decode(server:chat({ messages = { { role = "user", content = "by the template" } },
+      max_tokens = 12 }).body)
+    assert.are.equal((said("by the template!", 12)), sse.text(chat))
+    server:check_idle()
+  end)
+
+  it("answers 400 where the text is at fault, and 503 where the tokenizer is", function()
+    local server = start {}
+    for text, want in pairs {
+      wrong = { 400, "prompt", "the template says no" }, nothing = { 400, "prompt", "prompt has no tokens" },
+      garbage = { 503, cjson.null, "the tokenizer: the body is not JSON" },
+      leaves = { 503, cjson.null, "the tokenizer does not answer: closed" },
+    } do
+      local answer = server:post { prompt = text }
+      local problem = cjson.decode(answer.body).error
+      assert.are.same({ want[1], want[2] }, { answer.status, problem.param }, text)
+      assert.matches(want[3], problem.message, 1, true)
+    end
+    local refused = server:post { prompt = { 1, 300 } }
+    assert.are.same({ 400, "prompt[1] = 300, want an integer in 0 .. 299" },
+      { refused.status, cjson.decode(refused.body).error.message })
+    assert.are.equal(200, server:post({ prompt = { 1, 299 }, max_tokens = 2 }).status)
+    server:check_idle()
+  end)
+
+  for name, signal in pairs { killed = "KILL", stopped = "STOP" } do
+    it("is replaced when it is " .. name, function()
+      local server = start { SERVE_POLICY_SECONDS = 0.05 }
+      local text = said("a prompt", 6)
+      local old = process_of(server)
+      os.execute(("kill -%s %s"):format(signal, old))
+      local answer = server:post { prompt = "a prompt", max_tokens = 6 }
+      assert.is_true(answer.status == 503 or answer.status == 200 and signal == "KILL", answer.body)
+      assert.is_truthy(nginx.eventually(function()
+        local again = server:post { prompt = "a prompt", max_tokens = 6 }
+        return again.status == 200 and sse.text(cjson.decode(again.body)) == text
+      end, 20), server:log())
+      assert.are_not.equal(old, process_of(server))
+      assert.are.equal(0, server:metrics().worker_restarts_total)
+      server:check_idle()
+    end)
+  end
+
+  it("is named where it does not start", function()
+    local server = nginx.start({ SERVE_WORKER = "luajit examples/worker.lua", SERVE_TOKENIZER = "false" },
+      "/healthz")
+    assert.is_truthy(nginx.eventually(function()
+      return server:get("/healthz").body:find("the tokenizer has ended", 1, true)
+    end), server:log())
+    assert.are.equal(503, server:post({ prompt = "a" }).status)
+  end)
+end)
