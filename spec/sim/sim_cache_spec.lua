@@ -140,6 +140,47 @@ describe("The simulator's engine with a state cache #lua", function()
     assert.are.equal(1, run({ requests = requests }).cache.without_identity)
   end)
 
+  it("serves the next turn from the answer where that is asked for", function()
+    local requests = list_of(10, { 0, 101, 50, ids(0, 10) }, { 50, 165, 1, ids(0, 16) },
+                             { 60, 101, 1, ids(90, 10) })
+    for i = 1, 2 do requests[i].session = "chat" end
+    local function cached(options)
+      options.requests = requests
+      return run(options)
+    end
+    assert.are.same({ 0, 100, 0 }, cached({}).per_request.cached)
+    local r = cached { cache_replies = true }
+    assert.are.same({ 0, 150, 0 }, r.per_request.cached)
+    assert.are.same({ 1, 150 / 367 }, { r.cache.known_replies, r.cache.ceiling })
+    for message, options in pairs {
+      ["no turn of a session goes on"] = { requests = list_of(10, { 0, 101, 50, ids(0, 10) }) },
+      ["cache_replies wants async = false"] = { requests = requests, async = true },
+    } do
+      options.cache, options.cache_replies = true, true
+      local none, why = sim.run(options)
+      assert.is_nil(none)
+      assert.matches(message, why)
+    end
+  end)
+
+  it("keeps its books with answers, drafts and little memory", function()
+    for seed = 1, 10 do
+      local requests = sim.dialogues.generate { kind = "agents", sessions = 5, block_size = 64, seed = seed }
+      local short = { block_size = 64 }
+      for i = 1, 25 do
+        local r = requests[i]
+        short[i] = { arrival = r.arrival / 50, prompt = r.prompt, output = math.min(r.output, 300),
+                     session = r.session, blocks = r.blocks }
+      end
+      local r = run { requests = short, cache = seed % 2 == 0 and "gdsf" or true, cache_replies = true,
+                      cache_slots = seed % 3, num_speculative_tokens = seed % 4, kv_headroom = 0,
+                      kv_tokens = seed < 6 and 60000 or 0, seed = seed,
+                      mamba_cache_mode = seed % 5 == 0 and "align" or "none", mamba_block_size = 64 }
+      assert.are.equal(25, r.finished + r.rejected, "seed " .. seed)
+      assert.is_true(r.cache.hit > 0 and r.cache.hit <= r.cache.ceiling + 1e-12, "seed " .. seed)
+    end
+  end)
+
   it("contains a cache that fails, and says so", function()
     local requests = sim.dialogues.generate { kind = "synthetic", sessions = 20 }
     for hook, code in pairs { worth = "while true do end", checkpoints = "return 5", keep = "return nil" } do

@@ -17,6 +17,8 @@ function M.describe(parser)
     .. "run without a cache comes first (no cache)."):count "*":argname "CACHE"
   parser:option("--cache-slots", "States that a cache may keep beyond the slots of running requests; several "
     .. "numbers are several runs (64; 64,256,1024,4096 with --slots-only)."):argname "N,..."
+  parser:flag("--cache-replies",
+    "Answers leave states, too: the next prompt of a session is taken to hold them.")
   parser:flag("--slots-only", "Replay caches without an engine, by state slots alone: attention is kept "
     .. "elsewhere, requests follow each other.")
 end

@@ -38,8 +38,9 @@ function M.describe(parser)
 end
 
 -- One run: of a policy, with a cell's cache.
-local function run_of(base, policy, cell, progress)
+local function run_of(args, base, policy, cell, progress)
   local o = { policy = policy, cache = cell.cache, cache_slots = cell.cache_slots,
+              cache_replies = args.cache_replies,
               progress = function(counters)
                 progress:show(cell.label or policy, counters.finished, counters.n, "requests")
               end }
@@ -83,7 +84,7 @@ function M.runs(args)
   flags.read_trace(base, progress)
   if #cells > 1 then caches.check_identity(base) end
   for _, policy in ipairs(policies) do
-    for _, cell in ipairs(cells) do runs[#runs + 1] = run_of(base, policy, cell, progress) end
+    for _, cell in ipairs(cells) do runs[#runs + 1] = run_of(args, base, policy, cell, progress) end
   end
   progress:clear()
   name_runs(policies, cells, runs)
@@ -93,7 +94,7 @@ end
 function M.run(args)
   output.check(args)
   if #args.cache == 0 then
-    for _, name in ipairs { "cache_slots", "slots_only" } do
+    for _, name in ipairs { "cache_slots", "cache_replies", "slots_only" } do
       if args[name] then fail("--%s wants --cache with it", (name:gsub("_", "-"))) end
     end
   elseif args.slots_only then

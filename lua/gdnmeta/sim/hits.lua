@@ -70,6 +70,7 @@ function Hits:figures(s)
     prompt_tokens = self.asked, hit_tokens = self.hit, hit = self.hit / math.max(1, self.asked),
     ceiling = identity.ceiling, hit_requests = self.with_hit / math.max(1, self.requests),
     resumed_tokens = self.resumed, without_identity = identity.without,
+    known_replies = identity.known_replies,
     states_made = stats.states_made, states_unread = never_read(self, stats),
     states_evicted = stats.states_evicted, blocks_evicted = stats.blocks_evicted,
     most_states = self.most_states, state_bytes = preset.state_bytes,

@@ -1,5 +1,6 @@
 -- What an engine's state cache is told of a workload's prompts: ids of blocks of a size that the engine can
 -- have, one for each full block.
+local answer_ids = require "gdnmeta.sim.answer_ids"
 local args = require "gdnmeta.native.args"
 local identity = require "gdnmeta.sim.trace.identity"
 
@@ -116,7 +117,8 @@ end
 --- Ids by request, false where a request has none, and what an engine has to be made with.
 ---@param requests table of sim.load.requests
 ---@param o table options of sim.run
----@return table|nil found ids, hash_block_size, kv_block_size, without (requests that have none), ceiling
+---@return table|nil found ids, hash_block_size, kv_block_size, without (requests that have none), ceiling;
+--- with cache_replies also replies (ids by request) and known_replies
 ---@return string? message
 function M.of(requests, o)
   local known, message = M.identify(requests, o)
@@ -142,21 +144,33 @@ function M.of(requests, o)
   local found = { ids = ids, hash_block_size = whole, without = without,
                      kv_block_size = o.mamba_cache_mode == "align" and o.mamba_block_size
                        or greatest_common(16, whole) }
-  found.ceiling = M.ceiling(requests, ids, whole)
+  if o.cache_replies then
+    if o.async then
+      return nil, "cache_replies wants async = false: a step would be planned before its text"
+    end
+    found.replies, found.known_replies = answer_ids.of(requests, ids, whole)
+    if found.known_replies == 0 then
+      return nil, "cache_replies: no turn of a session goes on from the prompt before, so no answer is known"
+    end
+  end
+  found.ceiling = M.ceiling(requests, ids, whole, found.replies)
   return found
 end
 
---- The most that any cache could do: tokens of prompts that an earlier one began with, but for the last.
+--- The most that any cache could do: tokens of prompts that an earlier one, or it and its answer, began with;
+--- but for the last token.
 ---@param requests table
 ---@param ids table by request
 ---@param size integer tokens of a block
+---@param replies table|nil ids that follow, by request
 ---@return number share of all prompt tokens
-function M.ceiling(requests, ids, size)
+function M.ceiling(requests, ids, size, replies)
   local seen, hits, total = {}, 0, 0
   for i = 1, #requests do
     local list, prompt, n = ids[i] or {}, requests[i].prompt, 0
     while n < #list and seen[list[n + 1]] do n = n + 1 end
     for k = n + 1, #list do seen[list[k]] = true end
+    for _, id in ipairs(replies and replies[i] or {}) do seen[id] = true end
     hits, total = hits + size * min(n, floor((prompt - 1) / size)), total + prompt
   end
   return hits / total

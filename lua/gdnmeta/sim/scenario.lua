@@ -51,6 +51,7 @@ M.OPTIONS = {
   -- A state cache: what gdn.cache takes, or true for the built-in one; and the states that it may keep beyond
   -- the slots that max_num_seqs needs, where num_slots does not say how many there are.
   cache = { nil }, cache_slots = { 64, integer(0, 2^22) },
+  cache_replies = { false, flag }, -- they leave states, too: a session's next prompt holds them
   -- The model.
   num_groups = { 3, integer(range "num_groups") },
   mamba_cache_mode = { "none", text }, mamba_block_size = { 544, integer(range "mamba_block_size") },

@@ -1,6 +1,7 @@
 -- Runs a workload through the real engine, the real policy and real metadata builds; only the model's
 -- time is made up. The clock counts whole nanoseconds and jumps over idle time. What is drawn at
 -- random is drawn per request, so that a seed gives the same run, and the same luck under any policy.
+local answer_ids = require "gdnmeta.sim.answer_ids"
 local arrivals = require "gdnmeta.sim.arrivals"
 local by_class = require "gdnmeta.sim.by_class"
 local wall_clock = require "gdnmeta.sim.wall_clock"
@@ -21,6 +22,8 @@ local function new(s)
   return {
     o = s.o, name = s.name, held = 0, requests = s.requests, engine = s.engine, cost = s.cost,
     draw = s.draw, draws = {}, ids = s.identity and s.identity.ids or {}, cached = integers(n + 1),
+    replies = s.identity and s.identity.replies or false, said = {},
+    block_size = s.identity and s.identity.hash_block_size,
     hits = s.identity and hits.new(s.engine.cache, n) or false,
     max_tokens = s.max_tokens, max_model_len = s.max_model_len,
     counters = counters.new(n, by_class.of(s.requests), s.identity),
@@ -146,7 +149,7 @@ end
 local function finish(self, step, facts)
   local t, now, o, requests = self.counters, self.now, self.o, self.requests
   fill_results(self, step)
-  self.engine:complete(step, now / 1e9)
+  self.engine:complete(step, now / 1e9, self.replies and answer_ids.results(self, step) or nil)
   for row = 0, step.num_rows - 1 do
     local emitted = step.emitted[row]
     if emitted > 0 then
