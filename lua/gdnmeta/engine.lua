@@ -19,6 +19,7 @@ local schedule = require "gdnmeta.engine.decide.schedule"
 local methods = require "gdnmeta.native.methods"
 local old_names = require "gdnmeta.native.old_names"
 local session_pins = require "gdnmeta.engine.session_pins"
+local verify_engine = require "gdnmeta.engine.verify_engine"
 local complete_step = require "gdnmeta.engine.complete_step"
 local show_cache = require "gdnmeta.engine.show_cache"
 local watch = require "gdnmeta.engine.stopwatch"
@@ -51,6 +52,7 @@ for name, method in pairs(control) do Engine[name] = method end
 for name, method in pairs(idle_step) do Engine[name] = method end
 for name, method in pairs(forks) do Engine[name] = method end
 for name, method in pairs(session_pins) do Engine[name] = method end
+for name, method in pairs(verify_engine) do Engine[name] = method end
 for name, method in pairs(lost_states) do Engine[name] = method end
 for name, method in pairs(cache_control) do Engine[name] = method end
 

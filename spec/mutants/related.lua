@@ -62,6 +62,7 @@ local MAP = {
   { "engine/must", "broken_steps" },
   { "engine/prefix/sessions", "sessions" },
   { "engine/session_pins", "sessions" },
+  { "engine/verify_engine", "verify_engine cache_chaos" },
   { "engine/text_in", "answer_cache read_once" },
   { "engine/prefix/", "answer_cache state_cache cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "forks fork_layer engine_states" },

@@ -216,6 +216,7 @@ function Play:complete()
   self.now = self.now + 1
   assert(self.engine:complete(flying.step, self.now, self.c.hash_block and self:say(flying) or nil))
   self.books:complete(flying.step, flying.rows, where)
+  self:verify(where)
   if self.keeps then
     self.keeps:begin(flying.step, self.c.max_model_len - 1, function(request, given)
       if not self.engine:submit(given) then return end
@@ -260,6 +261,13 @@ function Play:branch(id)
   self.engine:release(state)
 end
 
+-- The engine's own look at itself, every few steps.
+function Play:verify(where)
+  if self.now % 8 > 1 then return end
+  local ok, message = self.engine:verify()
+  if not ok then error(where .. ": " .. message, 0) end
+end
+
 -- Now and then a request is cancelled, or a state is kept for others, or not any longer.
 function Play:disturb()
   local live = {}
@@ -290,6 +298,7 @@ function Play:step()
   self.now = self.now + 1
   local step = assert(self.engine:step(self.now))
   local rows = self.books:step(step, ("%s step %d"):format(self.where, step.number))
+  self:verify(self.where)
   if self.on_step then self.on_step(step) end
   if self.c.device and step.num_rows > 0 then self:launch(step, rows) end
   if step.num_rows > 0 then self.flying[#self.flying + 1] = { step = step, rows = rows } end

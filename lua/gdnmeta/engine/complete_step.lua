@@ -27,6 +27,7 @@ M.emitted_tokens = emitted_tokens
 -- Gone for the host; its number stays taken while a step in flight names it.
 local function leave(e, step, i)
   local r = e.requests
+  e.of_use = e.of_use + r.known[i] - 1 - r.cached[i]
   if r.state[i] == WAITING then
     commit_plan.dequeue(e, i)
   else

@@ -166,6 +166,7 @@ local UNSET = {
 -- Fields that begin as 0.
 local COUNTS = {
   "now", "step_number", "verify_round", "arrivals", "num_running", "in_flight", "num_fixes", "num_keeps",
+  "of_use", -- tokens computed for requests that finished, without those that are counted apart
   "slots_coming", "kv_coming", "pause_turn", "looks",
   "roster", "held_steps", -- changes of the running list; steps with held requests only
   "heard", -- the last step that a policy of whole steps planned

@@ -193,6 +193,26 @@ function PrefixCache:pinned_blocks(ids, n, prompt)
   return shared * self.per_block
 end
 
+--- Do sessions and pins agree with the index?
+---@return string|nil problem
+function PrefixCache:sessions_problem()
+  local pinned, at = 0, {}
+  for _, s in next, self.sessions do
+    if s.pinned and s.node > 0 and not at[s.node] then pinned, at[s.node] = pinned + 1, true end
+    local node = s.node > 0 and self.index:describe(s.node, self.shown)
+    if node and (node.state_bytes == 0 or s.pinned and not node.pinned) then
+      return ("session %s: node %d has no state, or no pin"):format(args.word(s.key), s.node)
+    end
+    if not node and s.live == 0 and not s.pinned then
+      return ("session %s is remembered for nothing"):format(args.word(s.key))
+    end
+  end
+  local counts = self.index:stats(self.counts)
+  if counts.pinned_states ~= pinned then
+    return ("%d states are pinned, want %d"):format(counts.pinned_states, pinned)
+  end
+end
+
 --- A session as it stands now.
 ---@return table|nil
 function PrefixCache:session(key)

@@ -1,0 +1,163 @@
+--- Does everything that an engine keeps agree? Each slot and block is counted again, the state cache's index
+--- looks itself over, and the books must balance. A method of the engine, for tests and for a host in doubt.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local args = require "gdnmeta.native.args"
+local array_of = require "gdnmeta.array_of"
+local change_rules = require "gdnmeta.engine.change_rules"
+local requests = require "gdnmeta.engine.requests"
+
+local EGUARD = tonumber(lib.GDN_EGUARD)
+local RUNNING, WAITING, LEAVING = requests.RUNNING, requests.WAITING, requests.LEAVING
+local int32s, nodes_t = array_of "int32_t", ffi.typeof "gdn_index_node"
+
+jit.off(true, true) -- no step path
+
+local Engine = {}
+
+local function add(holders, number) holders[number] = (holders[number] or 0) + 1 end
+
+local function add_source(held, source)
+  for group, slot in ipairs(source.slots) do add(held.slots[group], slot) end
+  for _, block in ipairs(source.kv or {}) do add(held.kv, block) end
+end
+
+-- What the state tables and the table of blocks hold.
+local function add_tables(self, held)
+  local states, kv = self.states, self.kv_blocks
+  for group = 1, states.groups do
+    local cells = states.tables[group - 1]
+    for at = 0, self.config.max_requests * states.width - 1 do
+      if cells[at] ~= 0 then add(held.slots[group], cells[at]) end
+    end
+  end
+  for table_row = 0, kv and self.config.max_requests - 1 or -1 do
+    local row = lib.gdn_kv_table(kv.kv) + table_row * kv.columns
+    for column = 0, lib.gdn_kv_length(kv.kv, table_row) - 1 do add(held.kv, row[column]) end
+  end
+end
+
+-- What the state cache holds: nodes of its index, and states of answers that are not at their end.
+local function add_cache(self, held)
+  local prefix, stack, c = self.prefix, { 0 }, nodes_t()
+  local slots = int32s(64)
+  while #stack > 0 do
+    local node = table.remove(stack)
+    lib.gdn_index_describe(prefix.index.handle, node, c)
+    if c.first_child > 0 then stack[#stack + 1] = c.first_child end
+    if node > 0 and c.next > 0 then stack[#stack + 1] = c.next end
+    if node > 0 and prefix.per_block > 0 then
+      local kv = int32s(c.length * prefix.per_block)
+      lib.gdn_index_read(prefix.index.handle, node, c.depth - c.length, c.length, nil, kv)
+      for k = 0, c.length * prefix.per_block - 1 do add(held.kv, kv[k]) end
+    end
+    if c.num_states > 0 and c.place == lib.GDN_INDEX_DEVICE then
+      lib.gdn_index_slots(prefix.index.handle, node, slots)
+      for group = 1, prefix.groups do add(held.slots[group], slots[group - 1]) end
+    end
+  end
+  for at = 0, self.num_running - 1 do
+    local i = self.running[at]
+    local base = self.requests.table_row[i] * prefix.groups
+    for group = 1, self.requests.answer_at[i] > 0 and prefix.groups or 0 do
+      add(held.slots[group], prefix.held_slots[base + group - 1])
+    end
+  end
+end
+
+local function count(self)
+  local r, held = self.requests, { slots = {}, kv = {} }
+  for group = 1, self.states.groups do held.slots[group] = {} end
+  add_tables(self, held)
+  if self.prefix then add_cache(self, held) end
+  for _, source in pairs(self.pinned) do add_source(held, source) end
+  for _, i in pairs(r.index) do
+    if r.checkpoint[i] then add_source(held, r.checkpoint[i]) end
+    if r.keep[i] then add_source(held, r.keep[i][1]) end
+  end
+  for _, step in ipairs(self.steps) do
+    for _, entry in ipairs(step.keeping) do add_source(held, entry.keep[1]) end
+  end
+  return held
+end
+
+local function slots_problem(self, held)
+  local pools = self.states.pools
+  for group = 0, self.states.groups - 1 do
+    for slot = 1, self.config.num_slots[group] - 1 do
+      local holders, want = lib.gdn_slots_holders(pools, group, slot), held.slots[group + 1][slot] or 0
+      if holders ~= want then
+        return ("slot %d of group %d has %d holders, want %d"):format(slot, group, holders, want)
+      end
+    end
+  end
+end
+
+local function blocks_problem(self, held)
+  if not self.kv_blocks then return nil end
+  local used = 0
+  for block = 0, self.options.kv_blocks - 1 do
+    local holders, want = lib.gdn_kv_holders(self.kv_blocks.kv, block), held.kv[block] or 0
+    if holders ~= want then return ("block %d has %d holders, want %d"):format(block, holders, want) end
+    used = used + math.min(holders, 1)
+  end
+  if self.states.free_kv ~= self.options.kv_blocks - used then
+    return ("%d blocks are free, want %d"):format(self.states.free_kv, self.options.kv_blocks - used)
+  end
+end
+
+-- Tokens of a running request: what was cached, and what was computed for it since it was admitted.
+local function request_problem(self, i)
+  local r = self.requests
+  local sure, cached = r.computed[i] - r.ahead[i], r.cached[i]
+  local is_right = cached >= 0 and cached <= sure and sure < r.known[i] and r.ahead[i] >= 0
+  if r.state[i] == WAITING then is_right = r.computed[i] == cached and cached < r.known[i] end
+  if is_right then return nil end
+  return ("request %s has %d tokens computed, %d of them cached and %d in flight, of %d known"):format(
+    args.word(r.id[i]), r.computed[i], cached, r.ahead[i], r.known[i])
+end
+
+-- I26: prompt + output - 1 = computed + cached for each request that finished; and all that was scheduled is
+-- of a request that finished or runs, or is counted apart.
+local function books_problem(self)
+  local r, s, sum, num_running = self.requests, self.stats, self.of_use, 0
+  for _, i in pairs(r.index) do
+    local problem = request_problem(self, i)
+    if problem then return problem end
+    if r.state[i] == RUNNING then sum, num_running = sum + r.computed[i] - r.cached[i], num_running + 1 end
+  end
+  for _, step in ipairs(self.steps) do -- rows of requests that finished before: they are wasted
+    for row = 0, step.in_flight and step.num_rows - 1 or -1 do
+      if r.state[step.request[row]] == LEAVING then sum = sum + step.query_len[row] end
+    end
+  end
+  if num_running ~= self.num_running then
+    return ("%d requests run, want %d"):format(self.num_running, num_running)
+  end
+  sum = sum + s.rejected_drafts + s.discarded + s.abandoned + s.wasted_tokens
+  if s.scheduled ~= sum then return ("%d tokens were scheduled, want %d"):format(s.scheduled, sum) end
+end
+
+-- I29, of the index and the sessions.
+local function index_problem(self)
+  local prefix = self.prefix
+  if not prefix then return nil end
+  if lib.gdn_index_verify(prefix.index.handle) ~= 0 then return "state cache: " .. prefix.index:message() end
+  return prefix:sessions_problem()
+end
+
+--- Does everything agree that the engine keeps of slots, blocks, states and tokens? It looks at all of it,
+--- which takes long. Nothing is changed.
+---@return boolean|nil ok
+---@return string? message what does not agree
+---@return integer? code
+function Engine:verify()
+  self = change_rules.look(self, "verify")
+  local held = count(self)
+  local problem = slots_problem(self, held) or blocks_problem(self, held) or index_problem(self)
+    or books_problem(self)
+  if problem then return nil, "gdnmeta.engine: " .. problem, EGUARD end
+  return true
+end
+
+return Engine

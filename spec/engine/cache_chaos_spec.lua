@@ -1,0 +1,36 @@
+-- 10,000 steps with everything at once: forks, exports, pins, sessions, cancels, lost devices, two steps in
+-- flight, policies and caches that loop, err and lie, ids that do not fit and results that cannot be.
+local cache_checks = require "spec.support.cache_checks"
+local cache_chaos = require "spec.support.cache_chaos"
+
+local STEPS = tonumber(os.getenv "GDN_STEPS") or 10000
+local EACH = 400
+
+local function drawer(seed)
+  local state = seed
+  return function(n)
+    state = state * 48271 % 2147483647
+    return state % n + 1
+  end
+end
+
+describe("A state cache with everything at once", function()
+  it("agrees with itself after every step, and gives all back", function()
+    local seed, sums = tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 20 + 1, {}
+    for case = seed, seed + math.ceil(STEPS / EACH) - 1 do
+      local engine, o = cache_chaos.engine(drawer(case))
+      o.where, o.steps = ("GDN_SEED=%d"):format(case), EACH
+      local host = cache_chaos.play(engine, o)
+      assert.are.equal(0, engine.private.prefix.index:stats().pinned_states, o.where)
+      cache_checks.empty { engine = engine }
+      assert.are.same({ 0, 0, {} }, { engine:slots().used, engine:kv() and engine:kv().used or 0,
+                                      engine.private.prefix.sessions }, o.where)
+      for name, n in pairs { refused = host.refused, lies = host.lies, hits = engine.stats.hits,
+                             failures = #engine:failures(), preemptions = engine.stats.preemptions } do
+        sums[name] = (sums[name] or 0) + n
+      end
+      engine:close()
+    end
+    for name, n in pairs(sums) do assert.is_true(n > 0 or STEPS < 4000, name .. " never happened") end
+  end)
+end)

@@ -1,0 +1,75 @@
+-- engine:verify() finds what is broken on purpose, each thing by its own words: what is held (I13, I28), the
+-- books (I26), the state cache and its sessions (I29).
+local lib = require "gdnmeta.native"
+local serve = require "spec.support.run_engine"
+
+local EGUARD = -4
+
+-- An engine in the middle of its work: a state of a session that is pinned, and two requests that answer.
+local function busy()
+  local e = serve.engine("fcfs", { hash_block_size = 4, max_model_len = 200, kv_blocks = 60,
+                                   kv_block_size = 4 }, { max_blocks_per_row = 2, num_slots = 20 })
+  local tokens = {}
+  for k = 1, 18 do tokens[k] = k end
+  for id = 1, 3 do
+    assert(e:submit { id = id, prompt_tokens = 18, max_tokens = id == 1 and 1 or 50, tokens = tokens,
+                      salt = id, session = id == 1 and "s" or nil })
+  end
+  for now = 1, 8 do
+    local step, results = assert(e:step(now)), {}
+    for row = 0, step.num_rows - 1 do
+      if step.samples[row] == 1 then results[step:id(row)] = { tokens = { 100 + now } } end
+    end
+    assert(e:complete(step, now, results))
+  end
+  assert(e:pin "s")
+  return e, e.private, e.private.requests.index[2]
+end
+
+local BREAKS = {
+  ["slot %d+ of group 0 has 2 holders, want 1"] = function(p)
+    local row = p.requests.table_row[p.running[0]]
+    lib.gdn_slots_share(p.states.pools, 0, p.states.tables[0][row * p.states.width])
+  end,
+  ["slot %d+ of group 0 has 1 holders, want 2"] = function(p)
+    lib.gdn_slots_drop(p.states.pools, 0, p.prefix.held_slots[p.requests.table_row[p.running[0]]])
+  end,
+  ["block %d+ has 2 holders, want 1"] = function(p) -- of the last token
+    local row = p.requests.table_row[p.running[0]]
+    lib.gdn_kv_hold(p.kv_blocks.kv, lib.gdn_kv_table(p.kv_blocks.kv) + row * p.max_kv_blocks
+                    + lib.gdn_kv_length(p.kv_blocks.kv, row) - 1, 1)
+  end,
+  ["(%d+) blocks are free, want %d+"] = function(p) p.states.free_kv = p.states.free_kv + 1 end,
+  ["session s: node %d+ has no state, or no pin"] = function(p)
+    p.prefix.index:unpin(p.prefix.sessions.s.node)
+  end,
+  ["1 states are pinned, want 0"] = function(p) p.prefix.sessions.s.pinned = false end,
+  ["session t is remembered for nothing"] = function(p)
+    p.prefix.sessions.t = { key = "t", live = 0, node = 0, pinned = false, last = 0 }
+  end,
+  ["request 2 has %d+ tokens computed, %-4 of them cached"] = function(p, i) p.requests.cached[i] = -4 end,
+  ["request 2 has 25 tokens computed, 0 of them cached"] = function(p, i) p.requests.computed[i] = 25 end,
+  ["(%d+) tokens were scheduled, want %d+"] = function(p, i) p.requests.cached[i] = 4 end,
+}
+
+describe("engine:verify", function()
+  it("finds nothing where all is right", function()
+    local e = busy()
+    assert.is_true(e:verify())
+    e:close()
+    e = serve.engine "fcfs"
+    assert.is_true(e:verify())
+    e:close()
+  end)
+
+  for words, spoil in pairs(BREAKS) do
+    it("says: " .. words, function()
+      local e, private, i = busy()
+      spoil(private, i)
+      local ok, message, code = e:verify()
+      assert.is_nil(ok)
+      assert.are.equal(EGUARD, code)
+      assert.matches("^gdnmeta.engine: " .. words, message)
+    end)
+  end
+end)

@@ -1,0 +1,273 @@
+-- A host and caches that do at random whatever can be done with a state cache, right and wrong. No call may
+-- break anything: engine:verify() is asked after each step.
+local chaos = require "spec.support.chaos"
+local serve = require "spec.support.run_engine"
+
+local M = {}
+
+local function pick(list, draw) return list[draw(#list)] end
+
+-- What the hooks of a cache may not return, or do.
+local WRONGS = {
+  function() error "cache" end,
+  function() error {} end,
+  function() while true do end end,
+  function() return 0 / 0 end,
+  function() return "a string" end,
+  function() return nil end,
+  function() return { "8", {}, false } end,
+  function() return { -4, 0 / 0, 1e300, 1.5, 0 } end,
+  function(a) a.tokens = -1 return a.no_such_field.again end,
+  function() local function deeper() return 1 + deeper() end return deeper() end,
+}
+
+local function sometimes(draw, right)
+  return function(...)
+    if draw(12) > 1 then return right(...) end
+    return pick(WRONGS, draw)(...)
+  end
+end
+
+--- A cache that errs, loops and lies now and then.
+function M.cache(draw)
+  return {
+    checkpoints = sometimes(draw, function(r, from, to, ctx)
+      return draw(2) == 1 and { r.junction, r.prompt_end } or { draw(to), from + 1, draw(1000) - 500,
+                                                               unpack(ctx.every(4 * draw(3))) }
+    end),
+    keep = sometimes(draw, function() return draw(3) > 1 end),
+    worth = sometimes(draw, function(nodes, n, values)
+      for k = 1, n do
+        local lie = draw(40)
+        values[k] = lie == 1 and 0 / 0 or lie == 2 and "much" or lie == 3 and math.huge or nodes[k].tokens
+      end
+      values[n + 1], nodes[1] = 7, draw(20) == 1 and {} or nodes[1]
+    end),
+  }
+end
+
+local Host = {}
+Host.__index = Host
+
+local function tokens_of(family, first, n)
+  local list = {}
+  for k = 1, n do list[k] = 1000 * family + math.floor((first + k) / 16) end
+  return list
+end
+
+local function blocks_of(self, family, n)
+  local list = {}
+  for k = 1, math.floor(n / self.size) do list[k] = 10000 * family + k end
+  return list
+end
+
+local function any(self, list)
+  local keys = {}
+  for key in pairs(list) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return pick(keys, self.draw)
+end
+
+local function join(self, request, ok)
+  if ok then self.live[request.id] = request end
+  return ok
+end
+
+local function new_request(self)
+  local draw = self.draw
+  self.last = self.last + 1
+  local r = { id = self.last, prompt_tokens = draw(70), max_tokens = draw(40), user = "u" .. draw(3),
+              priority = draw(3), arrival = self.now, session = draw(2) == 1 and "s" .. draw(5) or nil }
+  r.family, r.stops = draw(4), draw(40)
+  return r
+end
+
+local function fields_of(r)
+  local given = {}
+  for name, value in pairs(r) do given[name] = value end
+  given.family, given.stops = nil, nil
+  return given
+end
+
+-- Identity that does not fit its prompt, or is none.
+local BAD = {
+  function(r) r.blocks = { 1, -1, 2.5 } end,
+  function(r) r.blocks = { "a", "a", "a", "a" } end,
+  function(r) r.tokens = { 1, 2, 3 } end,
+  function(r) r.blocks, r.tokens = {}, {} end,
+  function(r) r.tokens = { [2] = 1 } end,
+  function(r) for k = 1, 40 do r.blocks = r.blocks or {} r.blocks[k] = 2 ^ 53 + k end end,
+}
+
+local ACTIONS = {
+  submit = function(self)
+    local r, kind = new_request(self), self.draw(10)
+    if kind < 5 then r.tokens = tokens_of(r.family, 0, r.prompt_tokens) end
+    if kind > 4 and kind < 9 then r.blocks = blocks_of(self, r.family, r.prompt_tokens) end
+    r.salt = self.draw(8) == 1 and "other" or nil
+    local given = fields_of(r)
+    if self.draw(12) == 1 then pick(BAD, self.draw)(given) end
+    if not join(self, r, self.engine:submit(given)) then self.refused = self.refused + 1 end
+  end,
+  same_hash = function(self) -- every block has one id
+    local r = new_request(self)
+    r.blocks = {}
+    for k = 1, math.floor(r.prompt_tokens / self.size) do r.blocks[k] = 7 end
+    join(self, r, self.engine:submit(fields_of(r)))
+  end,
+  fork = function(self)
+    local id = any(self, self.live)
+    self.last = self.last + 1
+    local like = id and self.live[id] or { family = 1, stops = 9 }
+    local r = { id = self.last, family = like.family, stops = like.stops + 5, tokens = like.tokens,
+                blocks = like.blocks }
+    join(self, r, self.engine:fork(id or "nobody", { id = r.id, max_tokens = self.draw(60) }))
+  end,
+  export = function(self)
+    local state = self.engine:export(any(self, self.live) or "nobody")
+    if state then self.held[#self.held + 1] = state end
+  end,
+  receive = function(self)
+    local state = self.engine:receive(self.draw(40))
+    if state then self.held[#self.held + 1] = state end
+  end,
+  arrive = function(self) -- with a state that is held, or was released
+    local state, r = pick(self.held, self.draw), new_request(self)
+    if not state then return end
+    local given = fields_of(r)
+    given.slot, given.computed = state, self.draw(9) == 1 and 3 or state.tokens
+    join(self, r, self.engine:submit(given))
+  end,
+  release = function(self)
+    if #self.held > 0 then self.engine:release(table.remove(self.held, self.draw(#self.held))) end
+  end,
+  pin = function(self)
+    local ok, message = self.engine:pin("s" .. self.draw(6))
+    assert(ok or #message > 10)
+  end,
+  unpin = function(self) self.engine:unpin("s" .. self.draw(6)) end,
+  cancel = function(self)
+    local id = any(self, self.live)
+    if id and self.engine:cancel(id) then self.live[id] = nil end
+  end,
+  policy = function(self)
+    local n = self.draw(4)
+    assert(self.engine:set_policy(n == 1 and "fcfs" or n == 2 and "priority"
+                                  or n == 3 and chaos.hooks(self.draw) or chaos.step(self.draw)))
+  end,
+  cache = function(self)
+    local n = self.draw(4)
+    assert(self.engine:set_cache(n == 1 and "gdsf" or n == 2 and "every_block" or M.cache(self.draw)))
+  end,
+  lose = function(self)
+    if self.draw(6) > 1 then return end
+    self.engine:lose_states()
+    self.flying = {}
+    while #self.held > 0 do self.engine:release(table.remove(self.held)) end
+  end,
+}
+local NAMES = { "submit", "submit", "submit", "submit", "submit", "same_hash", "fork", "fork", "export",
+                "receive", "arrive", "release", "release", "pin", "unpin", "cancel", "policy", "cache",
+                "lose" }
+
+-- What a row says; now and then more or less than it can.
+local function result_of(self, step, row)
+  local draw, r = self.draw, self.live[step:id(row)]
+  local result = { next_drafts = draw(self.spec + 1) - 1 }
+  local live = self.engine:request(step:id(row))
+  if step.samples[row] == 0 or not r or not live then return result end
+  local n = draw(math.max(step.drafts[row], 0) + 1)
+  if draw(25) == 1 then n = n + 3 end
+  if r.tokens and draw(30) > 1 then
+    result.tokens = tokens_of(r.family, live.known, n)
+  else
+    result.accepted_drafts = n - 1
+    if r.blocks and draw(3) > 1 then
+      result.blocks = { unpack(blocks_of(self, r.family, live.known + n), r.said or #r.blocks + 1) }
+    end
+  end
+  if live.emitted + n >= r.stops then result.stop = draw(n) end
+  return result
+end
+
+local function complete(self)
+  local step, results = table.remove(self.flying, 1), {}
+  for row = 0, step.num_rows - 1 do results[step:id(row)] = result_of(self, step, row) end
+  local ok, done, message = pcall(self.engine.complete, self.engine, step, self.now, results)
+  if not ok then -- a lie: refused, and nothing is changed
+    self.lies = self.lies + 1
+    assert(self.engine:verify())
+    done, message = self.engine:complete(step, self.now)
+  end
+  assert(done, message)
+  for _, id in ipairs(step.finished) do self.live[id] = nil end
+end
+
+local function verify(self, what)
+  local ok, message = self.engine:verify()
+  if not ok then error(("%s, step %d, after %s: %s"):format(self.where, self.now, what, message), 0) end
+end
+
+local function step(self)
+  self.now = self.now + 1
+  local made = assert(self.engine:step(self.now))
+  verify(self, "step")
+  for _, id in ipairs(made.rejected) do self.live[id] = nil end
+  if made.num_rows > 0 then self.flying[#self.flying + 1] = made end
+  if #self.flying > (self.async and 1 or 0) or made.num_rows == 0 and #self.flying > 0 then
+    complete(self)
+    verify(self, "complete")
+  end
+end
+
+local function finish(self)
+  assert(self.engine:set_policy "fcfs")
+  self.engine:set_cache(nil)
+  while #self.held > 0 do self.engine:release(table.remove(self.held)) end
+  local quiet = 0
+  while not self.engine:idle() do
+    local before = self.engine.stats.scheduled
+    step(self)
+    quiet = self.engine.stats.scheduled > before and 0 or quiet + 1
+    assert(quiet < 50, self.where .. ": does not come to an end")
+  end
+  for k = 1, 6 do self.engine:unpin("s" .. k) end
+end
+
+--- Plays `steps` steps at least, and then to the end.
+---@return table host with counts of what it did
+function M.play(engine, o)
+  local self = setmetatable({ engine = engine, draw = o.draw, where = o.where, async = o.async,
+                              size = o.size, spec = o.spec, now = 0, last = 0, live = {}, held = {},
+                              flying = {}, refused = 0,
+                              lies = 0, done = {} }, Host)
+  while self.now < o.steps do
+    for _ = 1, self.draw(2) do
+      local name = pick(NAMES, self.draw)
+      if name ~= "submit" or self.engine.stats.waiting < 6 then
+        self.done[name] = (self.done[name] or 0) + 1
+        ACTIONS[name](self)
+      end
+    end
+    step(self)
+  end
+  finish(self)
+  return self
+end
+
+--- An engine for it, of a random configuration.
+function M.engine(draw)
+  local align, spec, async = draw(2) == 1, draw(2) == 1 and draw(3) or 0, draw(2) == 1
+  local size = 4 * draw(2)
+  local b = { num_groups = draw(2), num_speculative_tokens = spec, num_slots = 8 + 4 * spec + draw(16),
+              mamba_cache_mode = align and "align" or "none", mamba_block_size = align and 4 or nil,
+              max_blocks_per_row = align and 32 + spec or spec + 2, max_requests = 8 }
+  if spec == 3 and align then b.num_slots = b.num_slots + 8 end
+  local e = { hash_block_size = size, max_model_len = 120, policy_budget = 5000, breaker = 1e6, async = async,
+              cache = M.cache(draw), kv_blocks = draw(2) == 1 and 40 + draw(20) or nil, kv_block_size = 4 }
+  if not e.kv_blocks then e.kv_tokens = draw(2) == 1 and 200 or nil end
+  if async then e.second_builder = serve.builder(b) end
+  return serve.engine("fcfs", e, b), { draw = draw, async = async, spec = spec, size = size }
+end
+
+return M
