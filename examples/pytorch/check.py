@@ -4,10 +4,10 @@ and every request's tokens and logits are compared with those of the request alo
     torchrun --nproc-per-node 2 examples/pytorch/check.py ...       the same on two ranks
 
 Schedules have chunks, preemptions, drafts that are accepted or rejected, cache hits, forks, padding and buckets; two
-go through worker.py as gdn.worker starts it, and one of these is killed on the way. On
-a CPU, in float32, greedy answers must be those of transformers' generate, with logits within 1e-4. On a GPU, in
-bfloat16, logits must be within 2e-2 of the largest from the model's own with one request at a time, and tokens equal
-to its choice, and to transformers' own, wherever that does not hang on less.
+go through worker.py as gdn.worker starts it, and one of these is killed on the way. On a CPU, in float32, greedy answers
+must be those of transformers' generate, with logits within 1e-4. On a GPU, in bfloat16, logits may differ from the
+model's own with one request at a time by 3e-2 of their norm in the median, and by twice that at the most: rounding comes
+to 2e-2 in 24 layers, a fault to far more. Tokens must be its choice, and transformers', unless that hangs on less.
 
   --break WHAT   breaks something, to see the check fail: read (states are read where they are written, as by kernels
                  without read indices), shift (windows are not moved to the last accepted token), tables (changes of
@@ -102,20 +102,25 @@ def play(make, options, drawn, seed: int, broken):
         engine.close()
 
 
+def is_exact(model) -> bool:
+    """Are logits the same in a batch and alone, but for 1e-4?"""
+    return model.device.type == "cpu" and model.dtype == torch.float32
+
+
 def compared(model, drawn, single):
     """Alone against the schedule: [(name, Found)]."""
-    if model.device.type == "cpu":
+    if is_exact(model):
         theirs, own = Found(1e-4, relative=False), Found(1e-4, relative=False)
         for request in drawn:
             (own if request.temperature > 0 else theirs).request(request, forced=False)
         return [(name, found) for name, found in (("transformers", theirs), ("alone, sampled", own)) if found.tokens]
-    own, theirs = Found(2e-2, relative=True), Found(4e-2, relative=True)
+    own, theirs = Found(3e-2, relative=True), Found(3e-2, relative=True)
     for request in drawn:
         said = [request.said[place] for place in sorted(request.said)]
-        single.run(request, forced=said)
+        request.answer, request.alone = single.known(single.forced, request, said)
         own.request(request, forced=True)
         if request.temperature == 0:
-            request.alone = alone.forward(model, request, said)
+            request.alone = single.known(single.forward, request, said)
             request.answer = request.alone.argmax(-1).tolist()
             theirs.request(request, forced=True)
     return [("alone", own), ("transformers", theirs)]
@@ -127,7 +132,7 @@ def draw(model, args, single):
         args.requests, args.seed, model.config.vocab_size, args.prompt, args.answer, sampled=0.2
     )
     for request in drawn:
-        if request.temperature > 0 or model.device.type != "cpu":
+        if request.temperature > 0 or not is_exact(model):
             single.run(request)
         else:
             alone.generate(model, request)
@@ -137,7 +142,7 @@ def draw(model, args, single):
 def case(model, args, name: str, drawn, single) -> bool:
     options, start = CASES.get(name), time.perf_counter()
     if not options:
-        process = {"worker": sys.executable, "random": args.random, "root": args.root, "device": args.device}
+        process = {"worker": sys.executable, "dtype": str(model.dtype)[6:], "random": args.random, "root": args.root, "device": args.device}
         options = {**WORKERS[name], **process}
     drawn = [replace(request, said={}, logits={}) for request in drawn]
     stats = play(args.make, options, drawn, args.seed, args.broken)

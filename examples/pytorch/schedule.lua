@@ -12,7 +12,7 @@ local through_worker = require "examples.pytorch.schedule.through_worker"
 local options = { seed = 1, S = 0, groups = 1, mode = "none", block = 16, seqs = 6, tokens = 48, length = 256,
                   kv_blocks = 40, kv_block_size = 16, slots = 0, hash = 0, buckets = 0, check = 1,
                   wrong = 0.3, worker = "", random = "tiny", root = "build/models", device = "cpu",
-                  kill = 0 }
+                  dtype = "float32", kill = 0 }
 
 local function read_options()
   for n = 2, #arg do

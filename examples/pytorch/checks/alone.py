@@ -27,13 +27,6 @@ def generate(model, request) -> None:
     request.alone = torch.stack(found.logits)[:, 0].float()
 
 
-def forward(model, request, answer):
-    """By transformers' own forward over prompt and answer at once: logits [answer, vocabulary]."""
-    ids = torch.tensor([request.prompt + answer[:-1]], device=model.device)
-    with torch.inference_mode():
-        return model(ids).logits[0, len(request.prompt) - 1 :].float()
-
-
 class Alone:
     """The model with one request at a time: its prompt in one step, then a token a step."""
 
@@ -50,6 +43,7 @@ class Alone:
             max_kv_blocks=blocks,
         )
         self.runner = Runner(model, limits, keep_logits=True)
+        self.model, self.results = model, {}  # of what was computed before: schedules mostly come to the same answers
         self.table = np.stack([np.zeros(blocks), np.arange(blocks), np.arange(blocks)], 1).astype(np.int32)
 
     def _step(self, request, tokens, length: int, decode: bool):
@@ -71,6 +65,24 @@ class Alone:
             request=one.astype(np.int64),
             table_changes=self.table,
         )
+
+    def known(self, function, request, said):
+        """function(request, said), computed once."""
+        key = (function.__name__, request.number, *said)
+        if key not in self.results:
+            self.results[key] = function(request, said)
+        return self.results[key]
+
+    def forced(self, request, said):
+        """Answer and logits where the request is given the tokens `said`."""
+        self.run(request, forced=said)
+        return request.answer, request.alone
+
+    def forward(self, request, said):
+        """By transformers' own forward over prompt and answer at once: logits [answer, vocabulary]."""
+        ids = torch.tensor([request.prompt + said[:-1]], device=self.model.device)
+        with torch.inference_mode():
+            return self.model(ids).logits[0, len(request.prompt) - 1 :].float()
 
     def run(self, request, forced=None) -> None:
         """The answer and its logits, with `forced` in place of the tokens that are chosen."""

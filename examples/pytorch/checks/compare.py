@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
+from typing import List
 
 
 @dataclass
@@ -10,25 +12,35 @@ class Found:
     """Sums over requests."""
 
     tolerance: float
-    relative: bool  # errors are shares of the largest logit
+    relative: bool  # errors are norms as shares of the logits' norm, not the largest difference
     tokens: int = 0
     wrong: int = 0  # tokens that are not those of the request alone
     close: int = 0  # tokens whose choice hung on less than the tolerance, or that bfloat16 drew otherwise
-    off: int = 0  # tokens whose logits are further off than the tolerance
-    worst: float = 0.0
-    measured: int = 0  # tokens whose logits are known
+    errors: List[float] = field(default_factory=list)  # of the tokens whose logits are known
+
+    @property
+    def most(self) -> float:
+        """How far logits may be off. Where errors are relative, the median must be within the tolerance."""
+        return 2 * self.tolerance if self.relative else self.tolerance
+
+    @property
+    def off(self) -> int:
+        """Tokens whose logits are further off."""
+        return sum(not error <= self.most for error in self.errors)
 
     @property
     def good(self) -> bool:
-        return self.tokens > 0 and self.wrong == 0 and self.off == 0
+        middle = median(self.errors) if self.errors else 0.0
+        return self.tokens > 0 and self.wrong == 0 and self.off == 0 and middle <= self.tolerance
 
     def __str__(self) -> str:
-        kind = "of the largest" if self.relative else "absolute"
+        kind = "of their norm" if self.relative else "absolute"
         share = 100 * self.wrong / max(self.tokens, 1)
         text = f"{self.tokens} tokens, {self.wrong} wrong ({share:.1f} %), {self.close} too close to call"
-        if not self.measured:
+        if not self.errors:
             return text
-        return f"{text}, logits off by {self.worst:.1e} at most ({kind}), {self.off} too far"
+        middle, worst = median(self.errors), max(self.errors, key=lambda error: (error != error, error))
+        return f"{text}, logits off by {middle:.1e} ({kind}), {worst:.1e} at most, {self.off} too far"
 
     def request(self, request, forced: bool) -> None:
         """Compare a request's answer. `forced`: alone it was given the tokens of the schedule, so that each
@@ -41,10 +53,9 @@ class Found:
             self.tokens += 1
             scale = logits.abs().max().item() if self.relative else 1.0
             if first + k in request.logits:  # a worker tells none
-                error = (request.logits[first + k].to(logits.device) - logits).abs().max().item() / scale
-                self.worst = self.worst if error <= self.worst else error
-                self.off += not error <= self.tolerance
-                self.measured += 1
+                difference = request.logits[first + k].to(logits.device) - logits
+                error = (difference.norm() / logits.norm() if self.relative else difference.abs().max()).item()
+                self.errors.append(error)
             if said == token:
                 continue
             margin = (logits[token] - logits[said]).item() / scale

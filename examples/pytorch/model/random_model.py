@@ -44,9 +44,7 @@ SMALL = {
     "head_dim": 128,
     "linear_key_head_dim": 128,
     "linear_value_head_dim": 128,
-    "num_experts": 8,
-    "moe_intermediate_size": 256,
-    "shared_expert_intermediate_size": 256,
+    "mlp_only_layers": list(range(8)),  # in bfloat16 a batch may move a token to other experts
     "vocab_size": 4096,
 }
 DENSE = {

@@ -69,7 +69,8 @@ local M = {}
 ---@return table through
 function M.new(engine, options)
   local command = { options.worker, "examples/pytorch/worker.py", "--random", options.random,
-                    "--root", options.root, "--device", options.device }
+                    "--root", options.root, "--device", options.device,
+                    "--dtype", options.dtype }
   local worker = assert(gdn.worker { engine = engine, command = command, deadline = 120,
                                      start_deadline = 300 })
   return setmetatable({ worker = worker, kill = options.kill, steps = 0 }, Through)
