@@ -16,7 +16,7 @@ import torch
 
 from .attention import Plan, parts_of
 from .gdn_layer import BRANCHES
-from .inputs import Inputs, choices
+from .inputs import Inputs, most_choices
 from .runner import Choices, Runner, leaves_states
 from .tables import Pass, Tables
 
@@ -108,8 +108,10 @@ class GraphRunner(Runner):
         self.table = torch.from_numpy(self.kv_table.astype("int32")).to(self.device)
         self.buckets: Dict[Tuple[int, int], Bucket] = {}
         self.graphs: OrderedDict = OrderedDict()  # the one used last comes last
-        most_choices = choices(limits, limits.rows, limits.max_num_batched_tokens)
-        self.all_logits = torch.zeros(most_choices, self.hybrid.config.vocab_size, device=self.device)  # of any bucket
+        count = most_choices(limits, limits.rows, limits.max_num_batched_tokens)
+        self.all_logits = torch.zeros(count, self.hybrid.config.vocab_size, device=self.device)  # of any bucket
+        if on_gpu:
+            torch.cuda.synchronize(self.device)
         self.bucket_now: Optional[Bucket] = None  # what the step ran in
         self.ran: Counter = Counter()
         self.build_seconds = 0.0  # of the host, for the last step of a bucket
@@ -130,10 +132,10 @@ class GraphRunner(Runner):
             self.graphs.popitem(last=False)
         self.graphs[key] = bucket.capture(key[2])
 
-    def forward(self, step):
+    def forward(self, step, choices: Choices):
         self.bucket_now = None
         if step.graph != FULL or leaves_states(step):
-            return super().forward(step)
+            return super().forward(step, choices)
         bucket, start = self.bucket(step.padded_rows, step.padded_tokens), time.perf_counter()
         self.build(step)
         self.build_seconds = time.perf_counter() - start
@@ -146,7 +148,7 @@ class GraphRunner(Runner):
         size = self.limits.kv_block_size
         n = len(row)
         places = self.kv_table[step.table_row[row], positions[:n] // size] * size + positions[:n] % size
-        bucket.inputs.fill(step, ids, positions, places, Choices(step).at)
+        bucket.inputs.fill(step, ids, positions, places, choices.at)
         self.graphs[key].replay()
         self.ran["+".join(key[2])] += 1
         self.bucket_now = bucket

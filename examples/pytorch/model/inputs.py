@@ -16,7 +16,7 @@ def tile_size(rows: int, tokens: int, drafts: int) -> int:
     return 1 << drafts.bit_length() if tokens <= rows * (drafts + 1) else MIXED_TILE
 
 
-def choices(limits, rows: int, tokens: int) -> int:
+def most_choices(limits, rows: int, tokens: int) -> int:
     """The most that a bucket's steps make."""
     return min(tokens, rows * (limits.num_speculative_tokens + 1))
 
@@ -42,7 +42,7 @@ class Inputs:
             "table_row": rows,
             "tile_rows": count,
             "tile_of": count,
-            "at": choices(limits, rows, tokens),
+            "at": most_choices(limits, rows, tokens),
         }
         on_gpu = torch.device(device).type == "cuda"
         self.staged = torch.zeros(sum(sizes.values()), dtype=torch.int32, pin_memory=on_gpu)

@@ -75,14 +75,16 @@ class Runner:
         self.kv_table = np.zeros((limits.max_requests, limits.max_kv_blocks), np.int64)
         self.last_token = np.zeros(limits.max_requests, np.int32)
         self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        if self.stream:
+            torch.cuda.synchronize(self.device)  # pools and weights are there
 
     def step(self, step) -> Emitted:
         with torch.inference_mode(), torch.cuda.stream(self.stream) if self.stream else nullcontext():
             self.prepare(step)
             if step.num_rows == 0:
                 return Emitted(np.zeros(0, np.int32), np.zeros(0, np.int32))
-            hidden = self.forward(step)
-            return self.verify(step, hidden)
+            choices = Choices(step)
+            return self.verify(step, self.forward(step, choices), choices)
 
     def prepare(self, step) -> None:
         """Table changes and copies of blocks, before anything reads them."""
@@ -154,7 +156,7 @@ class Runner:
             self.hybrid.positions(torch.from_numpy(positions).to(self.device)),
         )
 
-    def forward(self, step):
+    def forward(self, step, choices: Choices):
         """Hidden states [tokens + 1, hidden] of a step."""
         tables = self.build(step)
         ids, positions, row = self.inputs(step, tables.tokens)
@@ -172,9 +174,9 @@ class Runner:
         who, places = c.who, c.places(step)
         return choose(logits, step.temperature[who], step.top_p[who], step.seed[who], places).cpu().numpy()
 
-    def verify(self, step, hidden) -> Emitted:
+    def verify(self, step, hidden, c: Choices) -> Emitted:
         """A row goes on as long as the token that is chosen after each draft is the next draft."""
-        c, counts = Choices(step), np.zeros(step.num_rows, np.int32)
+        counts = np.zeros(step.num_rows, np.int32)
         self.logits, self.emitted_at = None, c.at
         if len(c.at) == 0:
             return Emitted(counts, np.zeros(0, np.int32))

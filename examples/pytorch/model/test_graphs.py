@@ -58,14 +58,14 @@ class Compared:
 
 
 class Kept(Runner):
-    def forward(self, step):
-        self.hidden = super().forward(step)
+    def forward(self, step, choices):
+        self.hidden = super().forward(step, choices)
         return self.hidden
 
 
 class KeptGraphs(GraphRunner):
-    def forward(self, step):
-        self.hidden = super().forward(step)
+    def forward(self, step, choices):
+        self.hidden = super().forward(step, choices)
         return self.hidden
 
 
