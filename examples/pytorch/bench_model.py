@@ -20,6 +20,7 @@ import os
 import statistics
 import sys
 import time
+import traceback
 
 import torch
 from checks import together
@@ -94,7 +95,7 @@ class Played:
 
 class Bench:
     def __init__(self, args, ranks, model) -> None:
-        self.args, self.ranks, self.model, self.results = args, ranks, model, []
+        self.args, self.ranks, self.model, self.results, self.failed = args, ranks, model, [], 0
         self.count = ranks.count if ranks else 1
         self.vocabulary = model.config.vocab_size
 
@@ -124,6 +125,15 @@ class Bench:
         words = (f"{name.replace('_', '-')} {value:.5g}" if isinstance(value, float) else
                  f"{name.replace('_', '-')} {value}" for name, value in figures.items())  # fmt: skip
         print(f"{kind} ranks {self.count}", *words, flush=True)
+
+    def tried(self, measure, *what) -> None:
+        """One that fails does not keep the next from running."""
+        try:
+            measure(*what)
+        except Exception as error:  # whatever kernels, driver or memory say
+            traceback.print_exc()
+            self.failed += 1
+            print(f"model-bench {what}: FAILED, {type(error).__name__}: {str(error)[:300]}", flush=True)
 
     def load(self, mode: str, seqs: int) -> None:
         args, runner_of, start = self.args, self.runners(mode), time.perf_counter()
@@ -200,9 +210,9 @@ def main() -> int:
         bench = Bench(args, ranks, model)
         for mode in args.modes.split(","):
             for seqs in map(int, args.requests.split(",")):
-                bench.load(mode, seqs)
+                bench.tried(bench.load, mode, seqs)
             if args.chats:
-                bench.chat(mode)
+                bench.tried(bench.chat, mode)
         if args.out:
             with open(args.out, "w", encoding="utf-8") as file:
                 json.dump({"machine": machine(args, ranks), "model": place, "results": bench.results}, file, indent=1)
@@ -211,7 +221,7 @@ def main() -> int:
         return 1
     if ranks:
         ranks.leave()
-    return 0
+    return 1 if bench.failed else 0
 
 
 if __name__ == "__main__":
