@@ -17,6 +17,10 @@ typedef struct run {
     int32_t locks[HELD], reads[HELD]; /* 0: none */
     int64_t ids[LONGEST];
     int32_t num_ids, next_slot;
+    gdn_index_watch watch; /* of a prompt that waits: what it found, in an earlier step */
+    gdn_index_hit found;
+    int64_t waits[LONGEST];
+    int32_t num_waits, limit, is_older;
 } run;
 
 static void fail(const run *r, const char *call, const char *what)
@@ -58,6 +62,31 @@ static gdn_status lock(run *r)
     status = gdn_index_lock(r->index, &hit);
     if (!status) r->locks[place] = hit.node, r->reads[place] = reads;
     return status;
+}
+
+static gdn_status wait(run *r)
+{
+    draw_ids(r);
+    r->num_waits = 0;
+    int32_t limit = fuzz_between(r->in, 0, 400);
+    gdn_index_hit hit;
+    gdn_status status = gdn_index_match(r->index, r->ids, r->num_ids, limit, &hit);
+    if (!status && fuzz_once_in(r->in, 16)) hit.node = draw_node(r), hit.kv_hit = fuzz_wild(r->in);
+    else if (!status) r->num_waits = r->num_ids;
+    if (!status) status = gdn_index_watch_hit(r->index, r->ids, r->num_ids, limit, &hit, &r->watch);
+    memcpy(r->waits, r->ids, sizeof r->ids);
+    r->limit = limit, r->is_older = 0, r->found = hit;
+    return status;
+}
+
+/* What has not changed is found again. */
+static void look(run *r)
+{
+    gdn_index_hit hit;
+    if (!r->num_waits || !r->is_older || gdn_index_has_changed(r->index, &r->watch)) return;
+    if (gdn_index_match(r->index, r->waits, r->num_waits, r->limit, &hit)) fail(r, "match", "refused");
+    if (hit.kv_hit != r->found.kv_hit || hit.state_node != r->found.state_node || hit.host_node != r->found.host_node)
+        fail(r, "has_changed", "said no, and a match finds something else");
 }
 
 static gdn_status unlock(run *r)
@@ -127,7 +156,8 @@ static gdn_status leave(run *r)
 
 static gdn_status step(run *r)
 {
-    switch (fuzz_between(r->in, 0, 9)) {
+    switch (fuzz_between(r->in, 0, 10)) {
+    case 10: return wait(r);
     case 0: case 1: case 2: return publish(r);
     case 3: case 4: return lock(r);
     case 5: return unlock(r);
@@ -135,7 +165,9 @@ static gdn_status step(run *r)
     case 7: return leave(r);
     case 8: return fuzz_between(r->in, 0, 1) ? gdn_index_pin(r->index, draw_node(r), fuzz_between(r->in, -1, 40), -1)
                                              : gdn_index_unpin(r->index, draw_node(r));
-    default: return gdn_index_advance(r->index, fuzz_between(r->in, 0, 100));
+    default:
+        r->is_older = 1;
+        return gdn_index_advance(r->index, fuzz_between(r->in, 0, 100));
     }
 }
 
@@ -153,6 +185,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gdn_index_describe_all(r.index, &before);
         gdn_status status = step(&r);
         gdn_index_describe_all(r.index, &after);
+        look(&r);
         before.matches = after.matches; /* of a lock that is then refused */
         if (status && memcmp(&before, &after, sizeof before)) fail(&r, "a refusal", "has changed something");
         if (gdn_index_verify(r.index)) fail(&r, "verify", "does not agree");

@@ -158,6 +158,15 @@ typedef struct gdn_index_hit {
     int32_t num_nodes;     /* on the path */
 } gdn_index_hit;
 
+/* What a match depends on. */
+typedef struct gdn_index_watch {
+    int64_t next_id;       /* the block after the match; -1: it went as far as it may */
+    int64_t serial, step;  /* of the node, and of the match */
+    int32_t node;          /* where the match ends */
+    int32_t kv_hit;
+    int32_t state_node, host_node; /* the last states on the way, on the device and on the host after it; 0: none */
+} gdn_index_watch;
+
 typedef struct gdn_index_published {
     int32_t node;          /* which ends with the path */
     int32_t known;         /* blocks that were there; kv of those after it are now the index's */
@@ -205,6 +214,12 @@ GDN_API gdn_status gdn_index_advance(gdn_index *x, double now); /* a step begins
 
 /* The longest match of ids[n] within `limit` tokens, prompt - 1 for a whole prompt. O(blocks); only counts. */
 GDN_API gdn_status gdn_index_match(gdn_index *x, const int64_t *ids, int32_t n, int64_t limit, gdn_index_hit *out);
+
+/* For one who waits: what a match of the same ids, n and limit found, before anything else is called. Later, and in a
+ * later step: 1 where a match may find something else, 0 where it finds the same. O(1), but for splits. */
+GDN_API gdn_status gdn_index_watch_hit(gdn_index *x, const int64_t *ids, int32_t n, int64_t limit,
+                                       const gdn_index_hit *hit, gdn_index_watch *out);
+GDN_API int32_t gdn_index_has_changed(gdn_index *x, const gdn_index_watch *watch); /* negative: a gdn_status */
 
 /* Takes what a match found, before anything else is called. The node is split where the match ends in it, and
  * hit->node, kv_hit, kv_tokens are then what is locked: less, where no node is left to split. A caller who wants

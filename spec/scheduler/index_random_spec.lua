@@ -6,7 +6,7 @@ local runs = require "spec.support.index_run"
 local CASES, MOVES = tonumber(os.getenv "GDN_CASES") or 120, 120
 
 local NAMES = { "publish", "publish", "publish", "match", "lock", "lock", "unlock", "unlock_state", "advance",
-                "advance", "evict", "evict", "drop_state", "move_state", "pin", "unpin" }
+                "advance", "evict", "evict", "drop_state", "move_state", "pin", "unpin", "watch", "watch", "look" }
 
 local function play(seed, options)
   local run = runs.start(seed, options)
@@ -19,12 +19,18 @@ local function play(seed, options)
     if move % 10 == 0 then run:compare_all() end
   end
   run.index:close()
+  return run.changed, run.unchanged
 end
 
 describe("An index of random use", function()
   local seed = tonumber(os.getenv "GDN_SEED") or os.time()
   it("answers as lists do", function()
-    for case = 1, CASES do play(seed + case, { nodes = 4000, blocks = 100000 }) end
+    local changed, unchanged = 0, 0
+    for case = 1, CASES do
+      local more, less = play(seed + case, { nodes = 4000, blocks = 100000 })
+      changed, unchanged = changed + more, unchanged + less
+    end
+    assert.is_true(changed > 0 and unchanged > 0) -- of the prompts that wait
   end)
 
   it("refuses what has no room, and is as it was", function()

@@ -19,6 +19,31 @@ function moves.match(run)
   run:compare_hit(run.index:match(runs.to_ids(list), #list, limit), want, "match")
 end
 
+-- A prompt that waits.
+function moves.watch(run)
+  local list, limit = run:path(), math.random(0, runs.SIZE * runs.LONGEST)
+  local watch, ids = ffi.new "gdn_index_watch", runs.to_ids(list)
+  local hit = run.index:match(ids, #list, limit)
+  run.index:watch(ids, #list, limit, watch)
+  run.watches[#run.watches % 8 + 1] = { watch = watch, list = list, limit = limit, step = run.model.step,
+    found = { kv = hit.kv_hit, state = hit.state_hit, host = hit.host_hit } }
+end
+
+-- What has not changed is found as before.
+function moves.look(run)
+  for _, w in ipairs(run.watches) do
+    if w.step < run.model.step then
+      if run.index:has_changed(w.watch) then
+        run.changed = run.changed + 1
+      else
+        run.unchanged = run.unchanged + 1
+        local hit = run.index:match(runs.to_ids(w.list), #w.list, w.limit)
+        run:compare_hit(hit, w.found, "unchanged")
+      end
+    end
+  end
+end
+
 function moves.lock(run)
   local list = run:path()
   local want = run.model:match(list, #list)

@@ -48,7 +48,8 @@ function M.start(seed, options)
     max_blocks = options.blocks, kv_bytes = 3, state_bytes = 100,
   })
   return setmetatable({ index = index, model = Model.new(), seed = seed, move = 0, locks = {}, pins = {},
-                        next_slot = 1, next_kv = 1, paths = { {} }, tight = options.tight }, Run)
+                        next_slot = 1, next_kv = 1, paths = { {} }, watches = {},
+                        changed = 0, unchanged = 0, tight = options.tight }, Run)
 end
 
 function Run:where(what) return ("seed %d, move %d: %s"):format(self.seed, self.move, what) end

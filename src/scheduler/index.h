@@ -23,6 +23,7 @@ typedef struct node {
     int64_t first_id;
     int64_t born;        /* step in which blocks from `seen` on were published */
     int64_t state_born;
+    int64_t serial;      /* of all nodes, no two have the same: numbers are used again */
     double last_use, created, state_use;
     waiting wait[2];
     int32_t parent, first_child, next, prior; /* next, prior: of the same parent */
@@ -58,7 +59,7 @@ struct gdn_index {
     int32_t *page_kv;     /* [max_pages, PAGE_BLOCKS, kv_per_block] */
     int32_t *page_next;   /* [max_pages] -1: the last; of free ones likewise */
     line lines[3];
-    int64_t step, order, tree; /* tree: counts states that were added above others */
+    int64_t step, order, serial, tree; /* tree: counts states that were added above others */
     double now;
     int32_t table_mask, batch;
     int32_t live_locks, live_pins; /* of all nodes: no count of one node passes them */

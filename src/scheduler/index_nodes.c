@@ -79,6 +79,7 @@ int32_t gdn_node_take(gdn_index *x, int32_t parent, int64_t first_id)
     memset(p, 0, sizeof *p);
     p->is_fresh = is_fresh;
     p->used = 1;
+    p->serial = ++x->serial;
     p->first_id = first_id;
     p->depth = x->nodes[parent].depth;
     p->page = p->last_page = -1;

@@ -79,6 +79,21 @@ function Index:match(ids, n, limit)
   return self.hit
 end
 
+--- What that match depends on, for has_changed(): of the same ids, n and limit, before anything else is
+--- called.
+---@param watch ffi.cdata* gdn_index_watch to be filled
+function Index:watch(ids, n, limit, watch)
+  local status = lib.gdn_index_watch_hit(self.handle, ids, n, limit, self.hit, watch)
+  if status ~= 0 then refused(self, status) end
+end
+
+---@return boolean may a match find something else in this step?
+function Index:has_changed(watch)
+  local answer = lib.gdn_index_has_changed(self.handle, watch)
+  if answer < 0 then refused(self, answer) end
+  return answer == 1
+end
+
 --- Takes what the last match found; see gdn_index_lock for how to take less.
 ---@return ffi.cdata* hit with what is locked
 function Index:lock()
