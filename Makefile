@@ -234,6 +234,7 @@ bench: deps all $(BUILD)/libgdnbench.so
 	@GDNMETA_LIB=$(BUILD)/libgdnbench.so GDNMETA_BENCH=$(BUILD)/libgdnbench.so $(IN_TREE) luajit bench/build.lua
 	@$(IN_TREE) luajit bench/step.lua
 	@$(IN_TREE) luajit bench/prefix_index.lua
+	@$(IN_TREE) luajit bench/step_cache.lua
 	@$(IN_TREE) luajit bench/worker.lua
 
 # What policies achieve, in simulated time: bench/policies.lua. A bound that is missed fails.

@@ -1,8 +1,10 @@
 -- The index of a prefix cache: what a prompt of 126,000 tokens costs, the last of a chat whose blocks lie all
--- over the memory after many evictions; and what it costs to choose and evict one node of 100,000. A batch is
--- rated in Lua, for a few evictions.
+-- over the memory after many evictions; what a whole step of an engine takes that finds and admits such a
+-- prompt, blocks of attention cache and all, beside a prompt of two blocks; and what it costs to choose and
+-- evict one node of 100,000. A batch is rated in Lua, for a few evictions.
 --   make bench                (ROUNDS=2000 for a quick look)
 local ffi = require "ffi"
+local gdn = require "gdnmeta"
 local Index = require "gdnmeta.engine.prefix.index"
 
 ffi.cdef [[ int gdn_bench_cache_clock(int clock, int64_t *time) __asm__("clock_gettime"); ]]
@@ -109,6 +111,37 @@ local function bench_match()
   index:close()
 end
 
+-- ns of steps that admit a prompt of so many tokens, which was there before; tokens of the hit.
+local function admissions(tokens)
+  local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 2 ^ 17,
+                                       num_groups = 3, num_slots = 16, max_blocks_per_row = 2 })
+  local engine = assert(gdn.engine { builder = builder, max_model_len = 2 ^ 17, kv_blocks = 2 ^ 14,
+                                     kv_block_size = BLOCK, hash_block_size = BLOCK })
+  local blocks, samples = {}, {}
+  for k = 1, math.floor(tokens / BLOCK) do blocks[k] = k end
+  for n = 0, math.ceil(ROUNDS / 10) do
+    assert(engine:submit { id = n, prompt_tokens = tokens, max_tokens = 1, blocks = blocks })
+    local ns
+    repeat
+      local start = now()
+      local step = assert(engine:step(n))
+      ns = now() - start
+      engine:complete(step, n)
+    until engine:idle()
+    if n > 0 then samples[n] = ns end
+  end
+  local hit = engine.stats.cached_tokens / engine.stats.hits
+  engine:close()
+  return median(samples), hit
+end
+
+local function bench_admit()
+  local short = admissions(2 * BLOCK)
+  local long, hit = admissions(PROMPT)
+  print(("bench cache-admit lua %.0f ns tokens %d blocks %d hit %d short %.0f ns"):format(long, PROMPT,
+    PROMPT_BLOCKS, hit, short))
+end
+
 -- As many come as go. A sample is what a whole batch does for, so that each has its part of rating.
 local function bench_evict(name, kind)
   local index = new_index()
@@ -132,5 +165,6 @@ local function bench_evict(name, kind)
 end
 
 bench_match()
+bench_admit()
 bench_evict("cache-evict-state", Index.STATES)
 bench_evict("cache-evict-leaf", Index.LEAVES)

@@ -31,7 +31,7 @@ local function things()
   assert(lib.gdn_slots_new(1, t.ints, t.slots_out) == 0 and lib.gdn_heap_new(8, t.heap_out) == 0)
   t.slots, t.heap = t.slots_out[0], t.heap_out[0]
   t.index_out, t.hit = ffi.new "gdn_index *[1]", ffi.new "gdn_index_hit"
-  t.ids = ffi.new("int64_t[16]", 1, 2, 3)
+  t.ids, t.watch = ffi.new("int64_t[16]", 1, 2, 3), ffi.new "gdn_index_watch"
   t.index_config = ffi.new("gdn_index_config", ffi.sizeof "gdn_index_config", 1, 4, 1, 8, 64)
   assert(lib.gdn_index_new(t.index_config, t.index_out, nil, 0) == 0)
   t.index, t.slots_of, t.published = t.index_out[0], ffi.new("int32_t[1]", 5), ffi.new "gdn_index_published"
@@ -139,6 +139,8 @@ local CALLS = {
   gdn_index_error = { { "index" }, function(got) return #ffi.string(got) > 0 end },
   gdn_index_advance = { { "index", 2 }, EINVAL },
   gdn_index_match = { { "index", "ids", 2, 100, "hit" }, EINVAL },
+  gdn_index_watch_hit = { { "index", "ids", 2, 100, "hit", "watch" }, EINVAL },
+  gdn_index_has_changed = { { "index", "watch" }, EINVAL },
   gdn_index_lock = { { "index", "hit" }, EINVAL },
   gdn_index_unlock = { { "index", 1 }, EINVAL }, gdn_index_unlock_state = { { "index", 1 }, EINVAL },
   gdn_index_publish = { { "index", "ids", 3, "?ints", "?slots_of", 0, 0, -1, "published" }, EINVAL },

@@ -4,9 +4,9 @@
 local FLOORS = { -- from the ground up; a name is a file, or a folder with all that no longer name covers
   "version", "native", "array_of", "tensor", "metadata", "batch", "builder", "reorder", "identity",
   "engine.prefix.index", "engine.prefix.positions", "policy.contained", "policy", "cache",
-  "engine.stopwatch", "engine.requests", "engine.plan", "engine.queue", "engine.decide", "engine.hooks",
-  "engine", "metrics", "record", "worker", "reference", "gdnmeta", "sim.parts", "report", "sim",
-  "repl", "cli",
+  "engine.stopwatch", "engine.requests", "engine.newcomers", "engine.plan", "engine.queue", "engine.decide",
+  "engine.hooks", "engine", "metrics", "record", "worker", "reference", "gdnmeta", "sim.parts", "report",
+  "sim", "repl", "cli",
 }
 -- Opened when a host first asks for it, not when the module is loaded.
 local LATER = { ["engine.control"] = "record" }

@@ -108,7 +108,7 @@ describe("A state cache", function()
     local function play(cache)
       local e = engine { cache = cache, policy_budget = 1e5 }
       for id = 1, 60 do
-        local blocks = ids(id % 5 * 100, 12)
+        local blocks = ids(id * id % 11 * 100, 12) -- some come back soon
         for k = 4, 12 do blocks[k] = blocks[k] + id % 3 * 1e5 end
         assert(e:submit(request(id, { prompt_tokens = 50, max_tokens = 2, blocks = blocks })))
         if id % 4 == 0 then

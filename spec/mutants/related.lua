@@ -130,6 +130,7 @@ local MAP = {
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "callers engine engine_states events policy metrics invariants decisions" },
+  { "engine/newcomers", "holding passing starvation state_cache invariants decisions" },
   { "engine/plan", "engine engine_step policy footprint verify_plan holding passing yielding starvation " ..
     "invariants decisions transcripts" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..

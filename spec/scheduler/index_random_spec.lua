@@ -6,7 +6,8 @@ local runs = require "spec.support.index_run"
 local CASES, MOVES = tonumber(os.getenv "GDN_CASES") or 120, 120
 
 local NAMES = { "publish", "publish", "publish", "match", "lock", "lock", "unlock", "unlock_state", "advance",
-                "advance", "evict", "evict", "drop_state", "move_state", "pin", "unpin", "watch", "watch", "look" }
+                "advance", "evict", "evict", "drop_state", "move_state", "pin", "unpin", "watch", "watch",
+                "look" }
 
 local function play(seed, options)
   local run = runs.start(seed, options)

@@ -47,8 +47,8 @@ function M.admitted(self, where, q)
   local r = self.engine.private.requests
   q.cached = r.cached[r.index[q.id]]
   q.computed = q.cached
-  local source = r.checkpoint[r.index[q.id]]
-  q.begins_at = source and source.accepted or 1
+  local node = r.hit_node[r.index[q.id]]
+  q.begins_at = node > 0 and prefix.accepted[node] or 1
   q.accepted, q.last_drafts = q.begins_at, q.begins_at - 1
   local n = q.cached / prefix.size
   check(n % 1 == 0 and q.cached < q.known and n <= #q.blocks, where, "I29: request %s begins with %d tokens",

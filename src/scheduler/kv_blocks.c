@@ -42,13 +42,19 @@ gdn_status gdn_kv_extend(gdn_kv *kv, int32_t row, int32_t columns)
     return GDN_OK;
 }
 
+/* In one pass, for a long prompt has thousands of blocks anywhere in memory: what is refused is undone. */
 gdn_status gdn_kv_share(gdn_kv *kv, int32_t row, const int32_t *blocks, int32_t n)
 {
-    if (!is_row(kv, row) || kv->length[row] || n > kv->config.columns || !are_held(kv, blocks, n)) return GDN_EINVAL;
-    int32_t *own = gdn_kv_row(kv, row);
+    if (!is_row(kv, row) || kv->length[row] || n < 0 || n > kv->config.columns || (n && !blocks)) return GDN_EINVAL;
+    int32_t *own = gdn_kv_row(kv, row), *holders = kv->holders, num_blocks = kv->config.num_blocks;
     for (int32_t c = 0; c < n; c++) {
-        kv->holders[blocks[c]]++;
-        own[c] = blocks[c];
+        int32_t block = blocks[c];
+        if (block < 0 || block >= num_blocks || holders[block] < 1 || holders[block] == INT32_MAX) {
+            for (; c > 0; c--) holders[own[c - 1]]--, own[c - 1] = 0;
+            return GDN_EINVAL;
+        }
+        holders[block]++;
+        own[c] = block;
     }
     kv->length[row] = n;
     if (n) gdn_kv_note_stale(kv, row);

@@ -27,7 +27,7 @@ function Engine:set_cache(what)
   self.prefix.hooks = made and cache_hooks.new(self, made, o, o.hash_block_size) or false
   if made and records then self.prefix.hooks.guard.records = records end
   for _, i in pairs(r.index) do
-    r.cuts[i], r.cuts_at[i], r.matched[i] = nil, -1, -1
+    r.cuts[i], r.asked_to[i], r.matched[i] = nil, -1, -1
   end
   return true
 end

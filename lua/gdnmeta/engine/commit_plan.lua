@@ -55,6 +55,7 @@ function M.compact_running(e)
     end
   end
   e.num_running, e.roster = kept, e.roster + 1
+  cut()
 end
 
 --- I22. The text stays known, its states are computed again from the checkpoint on.
@@ -65,9 +66,8 @@ function M.send_back(e, i)
   r:outdate(i)
   r.keep_at[i], r.kept[i] = 0, 0
   if e.prefix and r.ids[i] then -- it begins where it then finds a state
-    if r.flight[i] == 0 then e.prefix:let_go(i) end
-    if not r.checkpoint[i] then r.cached[i], r.matched[i] = 0, -1 end
-    r.cross_at[i] = 0
+    e.prefix:let_go(i)
+    r.matched[i], r.cross_at[i] = -1, 0
   end
   r.computed[i], r.drafts[i] = r.cached[i], 0
   r.placeholders[i], r.pending[i], r.ahead[i], r.fix[i], r.speculative[i] = 0, 0, 0, 0, 0
@@ -92,7 +92,6 @@ local function admit(e, step, i)
   local r = e.requests
   M.dequeue(e, i)
   e.states:enter(i, step.kv_copies)
-  if e.prefix then e.prefix:admitted(i) end
   r.state[i], r.allowed[i] = RUNNING, 0
   e.running[e.num_running] = i
   e.num_running, e.roster = e.num_running + 1, e.roster + 1
@@ -135,7 +134,7 @@ local function leave_state(e, i, n)
   local r = e.requests
   e.prefix:spare_state(i)
   local ends = r.computed[i] + n
-  if e.prefix:next_cut(i) == ends then r.keep_at[i] = ends end
+  if e.prefix:leaves_state(i, ends) then r.keep_at[i] = ends end
 end
 
 --- Write requests that came and went into the step's lists.

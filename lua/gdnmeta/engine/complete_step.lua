@@ -4,6 +4,7 @@ local kept_states = require "gdnmeta.engine.kept_states"
 local requests = require "gdnmeta.engine.requests"
 local cut = require("gdnmeta.native.trace_cuts").cut
 
+local NEVER = -2 ^ 31 -- no column
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
 
 local M = { STOP = 1, LENGTH = 2 }
@@ -125,15 +126,16 @@ end
 local function complete_decodes(e, step)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
   local length, block = e.token_limits.max_model_len, e.align and e.block or math.huge
-  if e.states.num_sourced > 0 then length = 0 end -- then a row may have read the spare column
+  -- Where a row may have read another's state.
+  local spare = e.states.num_sourced > 0 and e.states.spare or NEVER
   for row = 0, step.num_decodes - 1 do
     local i, accepted = step.request[row], step.accepted_drafts[row]
     local n, known = accepted + 1, r.known[i]
     local planned, computed = step.planned[row], r.computed[i]
     computed = computed - planned + accepted
-    if r.flight[i] == 1 and r.epoch[i] == step.epoch[row] and step.stop[row] == 0 and known + n < length
-      and known - r.prompt[i] + n < r.max_tokens[i] and computed < (r.first_column[i] + 1) * block
-      and computed < r.cross_at[i] then
+    if r.flight[i] == 1 and r.epoch[i] == step.epoch[row] and step.read_column[row] ~= spare
+      and step.stop[row] == 0 and known + n < length and known - r.prompt[i] + n < r.max_tokens[i]
+      and computed < (r.first_column[i] + 1) * block and computed < r.cross_at[i] then
       r.flight[i], r.ahead[i], r.pending[i], r.placeholders[i] = 0, 0, 0, 0
       r.computed[i], r.known[i], r.last_emit[i] = computed, known + n, now
       r.read_column[i], r.accepted[i], r.drafts[i] = step.column[row] + accepted, n, step.next_drafts[row]

@@ -45,7 +45,7 @@ local function source_of(self, i)
   if r.state[i] == requests.WAITING then
     if r.flight[i] > 0 then return nil, "has a step in flight, complete it first" end
     local source = r.checkpoint[i]
-    return source and not source.node and sources.hold(self.states, source) or false
+    return source and sources.hold(self.states, source) or false
   end
   if r.computed[i] == 0 and r.flight[i] == 0 then return false end
   return sources.keep(self, i)
@@ -60,7 +60,7 @@ local function join(self, like, i)
   if other then
     r.known[other] = known
     prompt_identity.copy(r, i, other)
-    if r.ids[other] then r.cross_at[other] = 0 end
+    if r.ids[other] then r.cross_at[other], r.last_block[other] = 0, r.last_block[i] end
     if source then sources.give(self, other, source) end
   end
   if source then sources.drop(self.states, source) end -- the fork holds it now

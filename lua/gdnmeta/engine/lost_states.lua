@@ -43,6 +43,7 @@ local function drop_sources(self)
   for _, i in pairs(r.index) do
     local source = r.checkpoint[i]
     if source then sources.drop(self.states, source) end
+    if r.hit_node[i] > 0 then self.prefix:let_go(i) end
     r.checkpoint[i], r.kv_shared[i], r.cached[i], r.computed[i] = nil, 0, 0, 0
     r.matched[i], r.junction[i], r.keep_at[i], r.kept[i] = -1, 0, 0, 0
   end
@@ -60,7 +61,7 @@ local function empty_cache(self)
   prefix.index:advance(self.now) -- what the last step left may leave from the next one on
   while prefix:evict_state() do end
   while prefix:evict_leaf() do end
-  prefix.hooks, prefix.version = hooks, prefix.version + 1
+  prefix.hooks = hooks
 end
 
 --- All states and all attention cache are lost, as when a worker has died. Steps in flight are over and

@@ -9,6 +9,7 @@
 -- the policy held;
 -- is_tried: the policy was called for a prompt's chunk in an empty step.
 local array_of = require "gdnmeta.array_of"
+local newcomers = require "gdnmeta.engine.newcomers"
 
 local int32s = array_of "int32_t"
 
@@ -18,6 +19,7 @@ local DECODE, CHUNK = M.DECODE, M.CHUNK
 
 local Plan = {}
 Plan.__index = Plan
+for name, method in pairs(newcomers) do Plan[name] = method end
 
 local function unmark(mark, list, n)
   for p = 0, n - 1 do mark[list[p]] = 0 end
@@ -90,75 +92,6 @@ function Plan:put_chunk(i, n)
   self.prefill_taken = self.prefill_taken + n
   r.mark[i] = CHUNK
   return true
-end
-
---- Blocks of attention cache that are free and that no running request will need soon; math.huge if none
---- runs, because a request alone needs no more than its own blocks.
-function Plan:kv_spare()
-  local outlook = self.outlook
-  if outlook:is_alone(self) then return math.huge end
-  if self.kv_promised < 0 then self.kv_promised = outlook:promised() end
-  return self.kv_free - self.kv_promised - self.kv_newcomers
-end
-
---- Could a waiting request start with n tokens? Its whole known text must fit the attention cache, with
---- what it and the running ones will need soon, of that and of state slots.
----@return boolean|nil ok, string? why
-function Plan:fits(i, n)
-  local r = self.requests
-  if self.seqs_left < 1 then return nil, "seqs" end
-  if self.states.limited then
-    if self.states:missing_kv(i, r.known[i]) + self.watermark > self.kv_left - self.kv_aside then
-      return nil, "kv"
-    end
-    if self.outlook:blocks(i) + self.watermark > self:kv_spare() then return nil, "kv" end
-  end
-  if self.states:needs(i, r.computed[i] + n, 0) > self.slots_left - self.slots_aside
-    or not self.outlook:is_alone(self) and not self.upkeep:suffices(i, n, self.slots_free) then
-    return nil, "slots"
-  end
-  return true
-end
-
---- Would it, with so many slots and blocks free, and blocks that no request will need soon?
----@return boolean
-function Plan:would_fit(i, n, slots, kv, spare)
-  local r = self.requests
-  if self.states:needs(i, r.computed[i] + n, 0) > slots then return false end
-  if not self.states.limited then return true end
-  return self.states:missing_kv(i, r.known[i]) + self.watermark <= kv
-    and self.outlook:blocks(i) + self.watermark <= spare
-end
-
---- Blocks of attention cache that a running request will need soon beyond what it holds.
-function Plan:kv_growth(i)
-  return math.max(self.outlook:blocks(i) - self.requests.kv_blocks[i], 0)
-end
-
---- Admit a waiting request with its first n tokens.
----@return boolean|nil ok, string? why
-function Plan:admit(i, n)
-  local ok, why = self:fits(i, n)
-  if not ok then return nil, why end
-  if self.states.limited then self.kv_newcomers = self.kv_newcomers + self.outlook:blocks(i) end
-  self.upkeep:add(i, n)
-  self:put_chunk(i, n)
-  self.seqs_left, self.admitted = self.seqs_left - 1, self.admitted + 1
-  return true
-end
-
---- Those that pass a waiting request, which wants more tokens than are left, leave its memory and a table
---- row for it.
---- Running requests do not: none is evicted for one that waits unless the policy says so.
-function Plan:set_aside(i, n)
-  local states = self.states
-  self.slots_aside = self.states:needs(i, self.requests.computed[i] + n, 0)
-  self.upkeep:add(i, n)
-  self.seqs_left, self.has_passed = self.seqs_left - 1, true
-  if states.limited then
-    self.kv_aside = states:missing_kv(i, self.requests.known[i])
-    self.kv_newcomers = self.kv_newcomers + self.outlook:blocks(i)
-  end
 end
 
 -- Slots freed by requests that the plan, or a step in flight, moves into another block.

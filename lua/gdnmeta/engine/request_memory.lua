@@ -120,9 +120,12 @@ function States:enter(i, copies)
   r.slots_from[i], r.slots_to[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
   r.kv_reserved_to[i] = self.limited and 0 or math.huge
   r.read_column[i], r.accepted[i] = -1, 1
-  if not source then return end
-  self:read_source(i, source)
-  if self.kv then self:share_blocks(i, source, copies) end
+  if source then
+    self:read_source(i, source)
+    if self.kv then self:share_blocks(i, source, copies) end
+  elseif r.hit_node[i] > 0 then
+    self.prefix:begin_at(i)
+  end
 end
 
 --- Everything that a step needs which ends at `tokens`.

@@ -32,16 +32,18 @@ local INTEGERS = {
   "last_column",  -- highest
   "kv_blocks",    -- attention-cache blocks it holds
   "kv_shared",    -- whole blocks of the source that it begins with, which it shares
-  "node",         -- of the cache's index, whose path it has made and keeps while it runs; 0: none
+  "hit_node",     -- of the index, whose state it begins with and holds until it has read it; 0: none
+  "node",         -- of the index, whose path it has made or begun with, and keeps while it runs; 0: none
   "num_ids",      -- full blocks of its text whose ids are known
   "answer_at",    -- tokens of the state of its answer that it holds until its end; 0: none
   "answer_accepted", -- as `accepted`, of the row that left that state
   "cross_at",     -- a row that completes so many tokens may leave such a state
   "junction",     -- tokens where other prompts that are known part from its own; 0: nowhere
-  "cuts_at",      -- the junction as the cache's hook saw it
+  "asked_from", "asked_to", -- tokens between which the cache's hook has named places for states; -1: nowhere
+  "last_block",   -- tokens up to the end of its prompt's last full block that a hit may cover; 0: no ids
   "keep_at",      -- tokens where a chunk in flight or planned ends, and leaves a state for others; 0: nowhere
   "kept",         -- such tokens, whose state was moved to the spare column
-  "matched",      -- version of the cache that it was looked for in
+  "matched",      -- blocks that were looked for in the index; -1: none yet
   "sourced",      -- 1: it reads the spare column next, or a step in flight does
   "slots_coming", "kv_coming", -- what comes back once no step in flight names it any more
   "preemptions",

@@ -44,7 +44,6 @@ end
 function M.drop(states, source)
   count_all(states, source, -1)
   for group, slot in ipairs(source.slots) do must(lib.gdn_slots_drop(states.pools, group - 1, slot)) end
-  if source.node then states.prefix:unlock(source.node) end
   if source.kv then
     must(lib.gdn_kv_drop(states.kv.kv, int32s(#source.kv, source.kv), #source.kv))
     states.free_kv = states.kv:free()
@@ -65,19 +64,17 @@ function M.exchange_blocks(states, source, blocks)
   states.free_kv = states.kv:free()
 end
 
---- The blocks that a live request may need beyond those that it shares.
----@return integer
-function M.need_of(e, i)
+-- The blocks that a live request may need beyond those that are kept for it.
+local function need_of(e, i)
   local r = e.requests
   local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
-  return ceil(longest / e.states.kv_block) - r.kv_shared[i]
+  local is_kept = r.checkpoint[i] or r.hit_node[i] > 0 and e.prefix:is_pinned(r.hit_node[i])
+  return ceil(longest / e.states.kv_block) - (is_kept and r.kv_shared[i] or 0)
 end
 
---- The most of all of them, which looks at every live request.
----@return integer
-function M.largest_need(e)
+local function largest_need(e)
   local most = 0
-  for _, i in pairs(e.requests.index) do most = math.max(most, M.need_of(e, i)) end
+  for _, i in pairs(e.requests.index) do most = math.max(most, need_of(e, i)) end
   return most
 end
 
@@ -91,9 +88,8 @@ local function fresh(pins, list)
 end
 
 --- F10: what is kept must leave room for any one request to run alone. slots: a list a group, or how many.
---- need: the largest, where the caller knows it.
 ---@return string|nil problem
-function M.crowded(e, slots, kv, need)
+function M.crowded(e, slots, kv)
   local states = e.states
   for group = 1, states.groups do
     local added = type(slots) == "number" and slots or fresh(states.pins[group], { slots[group] })
@@ -106,7 +102,7 @@ function M.crowded(e, slots, kv, need)
   if not states.kv then return nil end
   local added = type(kv) == "number" and kv or fresh(states.kv_pins, kv)
   local left = states.total_kv - e.plan.watermark - states.kv_pins.n - added
-  need = need or M.largest_need(e)
+  local need = largest_need(e)
   if left < need then
     return ("leaves %d blocks of attention cache to requests, want at least %d: others are kept"):format(
       left, need)

@@ -1,5 +1,6 @@
 -- Where a request reads a state that is not its own: a column of its table row that no sequence reaches.
 -- Parts of the object of request_memory.lua.
+local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local must = require "gdnmeta.engine.must" "slots"
 
@@ -8,25 +9,35 @@ local BELOW_ALL = -math.huge
 
 local States = {}
 
--- The column of a table row where a source is read: that of its block where it ends with one, else the spare.
-local function source_column(self, source)
-  local column = source.tokens / self.block - 1
+local slots_read = ffi.new "int32_t[64]" -- [GDN_MAX_GROUPS]
+
+-- The column of a table row where a state of so many tokens is read: that of its block where it ends with
+-- one, else the spare.
+local function source_column(self, tokens)
+  local column = tokens / self.block - 1
   return self.align and column % 1 == 0 and column or self.spare
 end
 
---- A request that comes in begins with the source.
-function States:read_source(i, source)
-  local r, base, column = self.requests, self.requests.table_row[i] * self.width, source_column(self, source)
+--- A request that comes in begins with a state of so many tokens in slots[groups]; accepted: what its row
+--- says of it.
+function States:read_slots(i, tokens, accepted, slots)
+  local r, base, column = self.requests, self.requests.table_row[i] * self.width, source_column(self, tokens)
   for group = 0, self.groups - 1 do
-    must(lib.gdn_slots_share(self.pools, group, source.slots[group + 1]))
-    self.tables[group][base + column] = source.slots[group + 1]
+    must(lib.gdn_slots_share(self.pools, group, slots[group]))
+    self.tables[group][base + column] = slots[group]
   end
-  r.read_column[i], r.accepted[i] = column, source.accepted
+  r.read_column[i], r.accepted[i] = column, accepted
   if column == self.spare then
     r.sourced[i], self.num_sourced = 1, self.num_sourced + 1
   else
     r.first_column[i], r.last_column[i] = column, column
   end
+end
+
+--- It begins with the source.
+function States:read_source(i, source)
+  for group = 1, self.groups do slots_read[group - 1] = source.slots[group] end
+  self:read_slots(i, source.tokens, source.accepted, slots_read)
 end
 
 --- Whole blocks are shared. Of one that the source has begun the request gets a copy, which the host makes.

@@ -206,7 +206,9 @@ function M.add(e, request)
     r.session[i] = { key = request.session }
   end
   r.answer_at[i], r.cross_at[i] = 0, request.ids and 0 or INT32_MAX
-  r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.cuts_at[i] = 0, 0, 0, -1, 0, -1
+  r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.hit_node[i] = 0, 0, 0, -1, 0, 0
+  r.asked_from[i], r.asked_to[i] = 0, -1
+  r.last_block[i] = request.ids and floor((request.prompt_tokens - 1) / e.prefix.size) * e.prefix.size or 0
   if given then sources.give(e, i, e.checkpoints[given]) end
   if request.keep then kept_states.await(e, i, request.keep) end
   r.drafts[i], r.speculative[i], r.preemptions[i] = 0, 0, 0
@@ -229,6 +231,7 @@ end
 function M.forget(e, i)
   local r, source = e.requests, e.requests.checkpoint[i]
   if source then sources.drop(e.states, source) end
+  if r.hit_node[i] > 0 then e.prefix:let_go(i) end
   r.checkpoint[i] = nil
   if r.keep[i] then kept_states.let_go(e, i) end
   e.users:drop(r.user[i])

@@ -93,7 +93,7 @@ function TextIn:extend(e, step)
   for row = 0, step.num_rows - 1 do
     local i, given = step.request[row], self.blocks[row]
     if is_live(r, i) and r.text[i] then
-      if given then prompt_identity.add_ids(r, i, given.ids, given.n) end
+      if given then prompt_identity.add_ids(r, i, size, given.ids, given.n) end
       if self.counts[row] and step.samples[row] == 1 then
         local n = complete_step.emitted_tokens(e, i, step.accepted_drafts[row], step.stop[row])
         prompt_identity.add_tokens(r, i, size, self.tokens + row * self.width, n)

@@ -4,6 +4,7 @@ local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
+local cut = require("gdnmeta.native.trace_cuts").cut
 local starve = chunks.starve
 
 -- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
@@ -85,6 +86,10 @@ local DONE, HELD, NO_MEMORY, NO_TOKENS, READY = 0, 1, 2, 3, 4
 local function look(e, hooks, i)
   local plan, limits, r = e.plan, e.token_limits, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return DONE end
+  if e.prefix then
+    e.prefix:look(i)
+    cut()
+  end
   if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then return HELD end
   local n = limits:chunk(i, plan.tokens_left, plan.tokens_left)
   local first = n > 0 and n or limits:least(i)

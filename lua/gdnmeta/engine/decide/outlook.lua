@@ -18,6 +18,10 @@ function Outlook:blocks(i)
   return ceil(max(known, min(known + self.headroom, most)) / e.states.kv_block)
 end
 
+--- Blocks of them that a waiting request does not share with others.
+---@return integer
+function Outlook:lack(i) return self:blocks(i) - self.requests.kv_shared[i] end
+
 --- Blocks that the running requests lack for that, those that the plan evicts left out.
 ---@return integer
 function Outlook:promised()

@@ -64,10 +64,7 @@ function TokenLimits:chunk(i, wanted, tokens_left)
     return rest
   end
   n = min(n, self.limit, tokens_left)
-  if self.prefix then
-    local cut = self.prefix:next_cut(i)
-    if cut > 0 then n = min(n, cut - computed) end
-  end
+  if self.prefix then n = self.prefix:cut_chunk(i, n) end
   if n <= 0 then return 0, "budget" end
   if not self.align then return n end
   n = align(self, computed, known, n)

@@ -85,19 +85,23 @@ function Upkeep:unplanned(i)
   return n
 end
 
---- Do `free` slots suffice for those that run, those that came, and request i that begins with n tokens?
----@return boolean
-function Upkeep:suffices(i, n, free)
+--- Slots that are lacking, of `free` ones, to those that run, those that came, and request i that begins with
+--- n tokens; 0 or less: they suffice.
+---@return integer
+function Upkeep:lacks(i, n, free)
   local e, sums, new = self.engine, self.sums, self.newcomers
-  if not self.align or free >= (e.max_num_seqs + 1) * (2 + self.num_spec) then return true end
+  if not self.align or free >= (e.max_num_seqs + 1) * (2 + self.num_spec) then return 0 end
   if not self.is_counted then count_running(self) end
   count(self, new, i, n, 1)
   local prompts, decodes = sums.prompts + new.prompts, sums.decodes + new.decodes
   local moving = min(prompts, self.most_chunks) + ceil(decodes / self.block)
   local needed = sums.lacking + new.lacking + min(prompts + decodes, moving)
   count(self, new, i, n, -1)
-  return needed <= free
+  return needed - free
 end
+
+---@return boolean
+function Upkeep:suffices(i, n, free) return self:lacks(i, n, free) <= 0 end
 
 local M = {}
 

@@ -5,8 +5,8 @@ local args = require "gdnmeta.native.args"
 local positions = require "gdnmeta.engine.prefix.positions"
 local views = require "gdnmeta.engine.hooks.view"
 
-local floor, min = math.floor, math.min
-local MOST = 1024 -- positions of a prompt
+local floor = math.floor
+local MOST = 65536 -- positions of a chunk
 
 jit.off(true, true) -- a cache's code may be untrusted, and admissions and evictions are not the step path
 
@@ -20,7 +20,10 @@ local function call_checkpoints(self, i, to)
   local list = self.cache.checkpoints(self.view.r, self.from, to, self.ctx)
   if type(list) ~= "table" then error("checkpoints returned " .. args.show(list) .. ", want a list", 0) end
   local cuts = {}
-  for n = 1, min(#list, MOST) do
+  if #list > MOST then
+    error(("checkpoints returned %d positions, want at most %d"):format(#list, MOST), 0)
+  end
+  for n = 1, #list do
     local at = list[n]
     if type(at) ~= "number" then
       error(("checkpoints[%d] is %s, want a number of tokens"):format(n, args.show(at)), 0)

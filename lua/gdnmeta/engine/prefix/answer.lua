@@ -5,6 +5,7 @@ local must = require "gdnmeta.engine.must" "answer"
 
 local floor = math.floor
 local BELOW_ALL = -math.huge
+local NEVER = 2 ^ 31 - 1 -- tokens
 
 local PrefixCache = {}
 
@@ -95,7 +96,7 @@ end
 function PrefixCache:hold_answer(i, tokens, step, row, goes_on)
   local r, size = self.engine.requests, self.size
   local ends = floor(tokens / size) * size
-  r.cross_at[i] = ends + size
+  r.cross_at[i] = r.num_ids[i] * size > ends and ends + size or NEVER -- until the next id is known
   if ends < r.prompt[i] or ends <= r.answer_at[i] or r.num_ids[i] * size < ends then return end
   local column = column_of(self, i, ends, step, row)
   if not column then return end

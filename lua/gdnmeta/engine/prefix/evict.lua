@@ -2,6 +2,7 @@
 -- first. Parts of the object of prefix_cache.lua.
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
+local cut = require("gdnmeta.native.trace_cuts").cut
 local must = require "gdnmeta.engine.must" "evict"
 
 local ceil, max, min = math.ceil, math.max, math.min
@@ -21,7 +22,7 @@ function PrefixCache:evict_state()
   if node == 0 then return self:drop_any_answer() end
   drop_slots(self, self.index:drop_state(node))
   self:lost_state(node)
-  self.version = self.version + 1
+  cut()
   return true
 end
 
@@ -37,33 +38,73 @@ function PrefixCache:evict_leaf()
   end
   drop_slots(self, slots)
   self:lost_state(node)
-  self.version = self.version + 1
+  cut()
   return gone > 0
 end
 
--- Slots that the step may take: of those that may come in, and of those that run where their windows move.
-local function slots_wanted(e)
-  local comers = min(e.fifo.size, e.max_num_seqs - e.num_running)
-  if not e.align then return comers * e.states.per_request end
-  return comers * (2 + e.num_spec) + e.num_running * max(1, e.num_spec)
-end
-
-local function blocks_wanted(e)
-  local i, comers, sum = e.fifo.head, e.max_num_seqs - e.num_running, e.plan.outlook:promised()
-  while i >= 0 and comers > 0 do
-    sum, comers, i = sum + e.plan.outlook:blocks(i), comers - 1, e.requests.next[i]
+-- A waiting request loses what it would begin with: the last one of the queue that has something, and that
+-- the plan does not admit.
+local function release_one(self, but)
+  local e, r = self.engine, self.engine.requests
+  local i = e.fifo.tail
+  while i >= 0 do
+    if i ~= but and r.hit_node[i] > 0 and r.mark[i] == 0 then
+      self:let_go(i)
+      r.matched[i] = -1
+      return true
+    end
+    i = r.prev[i]
   end
-  return sum + e.plan.watermark + e.num_running * (1 + ceil(e.num_spec / e.states.kv_block))
+  return false
 end
 
---- States and blocks leave that the step may need.
-function PrefixCache:evict_for_requests()
+-- States leave until so many slots are free in each group.
+local function free_slots(self, wanted, but)
+  local states = self.engine.states
+  while states:free_slots() < wanted and (self:evict_state() or release_one(self, but)) do end
+end
+
+local function free_blocks(self, wanted, but)
+  local states = self.engine.states
+  while states.free_kv < wanted and (self:evict_leaf() or release_one(self, but)) do end
+end
+
+--- States and blocks leave that running requests may need in this step, where their windows move and they
+--- grow.
+function PrefixCache:evict_for_running()
   local e = self.engine
-  local slots = slots_wanted(e)
-  while e.states:free_slots() < slots and self:evict_state() do end
+  local n, drafts = e.num_running, e.num_spec
+  if e.align then free_slots(self, n * max(1, drafts)) end
   if self.per_block == 0 then return end
-  local blocks = blocks_wanted(e)
-  while e.states.free_kv < blocks and self:evict_leaf() do end
+  local growth = e.plan.outlook:promised() + n * (1 + ceil(drafts / e.states.kv_block))
+  free_blocks(self, min(growth + e.plan.watermark, e.states.total_kv))
+end
+
+--- A waiting request does not fit the plan with its first n tokens: states and blocks that nobody reads make
+--- room.
+---@return boolean is there more room?
+function PrefixCache:make_way(i, n)
+  local e, r = self.engine, self.engine.requests
+  local states, plan = e.states, e.plan
+  local slots, blocks = states:free_slots(), states.free_kv
+  local lacking = states:needs(i, r.computed[i] + n, 0) - (plan.slots_left - plan.slots_aside)
+  if not plan.outlook:is_alone(plan) then
+    lacking = max(lacking, plan.upkeep:lacks(i, n, plan.slots_free))
+  end
+  if lacking > 0 then
+    free_slots(self, slots + lacking, i)
+    if states:free_slots() < slots + lacking and plan.outlook:is_alone(plan) then
+      self:let_go(i) -- what is kept leaves no room for the state that it reads
+      free_slots(self, slots + lacking, i)
+    end
+  end
+  if self.per_block > 0 then
+    local lack = max(states:missing_kv(i, r.known[i]) - (plan.kv_left - plan.kv_aside),
+                     plan.outlook:lack(i) - plan:kv_spare()) + plan.watermark
+    if lack > 0 then free_blocks(self, min(blocks + lack, states.total_kv), i) end
+  end
+  cut()
+  return plan:has_more(states:free_slots() - slots, states.free_kv - blocks)
 end
 
 return PrefixCache

@@ -1,100 +1,111 @@
 -- What requests begin with: the longest prefix that has a state, looked for while they wait. They hold it
--- until their first step is complete. Parts of the object of prefix_cache.lua.
+-- until their first step is complete, or until others need its memory. Nothing here makes a table or an array
+-- a request. Parts of the object of prefix_cache.lua.
+local ffi = require "ffi"
 local lib = require "gdnmeta.native"
-local sources = require "gdnmeta.engine.sources"
 local array_of = require "gdnmeta.array_of"
+local cut = require("gdnmeta.native.trace_cuts").cut
 local must = require "gdnmeta.engine.must" "hits"
 
-local max = math.max
-local int32s = array_of "int32_t"
+local watches = array_of "gdn_index_watch"
 
-local LOOKS = 32 -- waiting requests that a step looks for in the index, from the head of the queue on
+local WATCH_BYTES = ffi.sizeof "gdn_index_watch"
+-- Waiting requests that each step looks for in the index, from the head of the queue on. Others are looked
+-- for when they are to come in.
+local LOOKS = 8
 
 local PrefixCache = {}
 
--- The rest of a block is copied for nobody: hits end with whole blocks.
-local function blocks_of(self, node, n)
-  if self.per_block == 0 then return nil end
-  local kv = int32s(max(n * self.per_block, 1))
-  must(lib.gdn_index_read(self.index.handle, node, 0, n, nil, kv))
-  local list = {}
-  for k = 1, n * self.per_block do list[k] = kv[k - 1] end
-  return list
+-- One request alone must find slots of its own beside the state that it reads.
+local function may_hold(self)
+  local e = self.engine
+  for group = 1, self.groups do
+    if e.config.num_slots[group - 1] - 2 - e.states.pins[group].n < e.states.least_slots then return false end
+  end
+  return true
+end
+
+-- A place for what each request waits for: their numbers grow.
+local function watch_of(self, i)
+  local capacity = self.engine.requests.capacity
+  if self.num_watches < capacity then
+    local new = watches(capacity)
+    if self.num_watches > 0 then ffi.copy(new, self.watches, self.num_watches * WATCH_BYTES) end
+    self.watches, self.num_watches = new, capacity
+  end
+  return self.watches[i]
 end
 
 --- What request i, which waits, begins with: the longest prefix with a state.
 function PrefixCache:match(i)
-  local e, r = self.engine, self.engine.requests
-  r.matched[i] = self.version
-  local hit = self.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
-  r.junction[i] = tonumber(hit.junction)
-  if hit.state_node == 0 then return end
-  local slots, source = self.index.slots, { tokens = tonumber(hit.state_tokens), slots = {}, generations = {},
-                                            accepted = self.accepted[hit.state_node] }
-  must(lib.gdn_index_slots(self.index.handle, hit.state_node, slots))
-  for group = 1, self.groups do
-    source.slots[group] = slots[group - 1]
-    source.generations[group] = lib.gdn_slots_generation(e.states.pools, group - 1, slots[group - 1])
-  end
-  source.kv = blocks_of(self, hit.state_node, hit.state_hit)
-  if source.kv then self.need = max(self.need or sources.largest_need(e), sources.need_of(e, i)) end
-  local is_pinned = self.index:describe(hit.state_node, self.shown).pinned -- it is counted already
-  if sources.crowded(e, is_pinned and 0 or source.slots, is_pinned and 0 or source.kv, self.need) then
-    -- not now: in a later step
-    r.matched[i] = -1
-    return
-  end
+  local r, index = self.engine.requests, self.index
+  local ids, n, limit = r.ids[i], r.num_ids[i], r.known[i] - 1
+  local hit = index:match(ids, n, limit)
+  index:watch(ids, n, limit, watch_of(self, i))
+  r.matched[i], r.junction[i], r.asked_to[i] = n, hit.junction < r.prompt[i] and hit.junction or 0, -1
+  if hit.state_node == r.hit_node[i] and hit.state_tokens == r.cached[i] then return end
+  self:let_go(i)
+  if hit.state_node == 0 or not may_hold(self) then return end
   hit.node, hit.kv_hit, hit.kv_tokens = hit.state_node, hit.state_hit, hit.state_tokens
-  if not self.index:lock() then return end
-  source.node = hit.state_node
-  sources.give(e, i, source)
+  if not index:lock() then return end
+  r.hit_node[i], r.cached[i], r.computed[i] = hit.state_node, hit.state_tokens, hit.state_tokens
+  r.kv_shared[i] = hit.state_hit * self.per_block
+  cut()
 end
 
---- Request i is admitted.
-function PrefixCache:admitted(i)
-  local e, source = self.engine, self.engine.requests.checkpoint[i]
-  if not source or not source.node then return end
-  e.stats.hits, e.stats.cached_tokens = e.stats.hits + 1, e.stats.cached_tokens + source.tokens
-end
-
---- A request needs it no longer.
-function PrefixCache:unlock(node)
-  self.index:unlock_state(node)
-  self.index:unlock(node)
-end
-
---- Request i begins with nothing again.
-function PrefixCache:let_go(i)
-  local e, r = self.engine, self.engine.requests
-  local source = r.checkpoint[i]
-  if not source or not source.node then return end
-  r.checkpoint[i], r.kv_shared[i] = nil, 0
-  sources.drop(e.states, source)
-end
-
--- Waiting requests at the head of the queue, where the index has changed since they were looked for.
-local function find(self, i)
+--- A waiting request looks for what has come or gone since it did last.
+function PrefixCache:look(i)
   local r = self.engine.requests
-  self:match(i)
-  if not self.hooks or r.cuts[i] and r.cuts_at[i] == r.junction[i] then return end
-  r.cuts_at[i] = r.junction[i]
-  r.cuts[i] = self.hooks:checkpoints(i, r.computed[i], r.prompt[i])
+  if not r.ids[i] or r.flight[i] > 0 or r.checkpoint[i] then return end
+  if r.matched[i] ~= r.num_ids[i] or self.index:has_changed(self.watches[i]) then self:match(i) end
 end
 
---- Waiting requests look for what has come since they did last.
+--- Those at the head of the queue do.
 function PrefixCache:match_waiting()
   local e, r = self.engine, self.engine.requests
   local i, looks = e.fifo.head, 0
   while i >= 0 and looks < LOOKS do
-    local following = r.next[i]
-    if r.ids[i] and r.flight[i] == 0 and r.matched[i] ~= self.version
-      and (not r.checkpoint[i] or r.checkpoint[i].node) then
-      self:let_go(i)
-      r.cached[i], r.computed[i] = 0, 0
-      find(self, i)
-    end
-    i, looks = following, looks + 1
+    self:look(i)
+    i, looks = r.next[i], looks + 1
   end
+end
+
+--- Request i is admitted, and has a table row: it reads the state, and shares the blocks before it.
+function PrefixCache:begin_at(i)
+  local e, r = self.engine, self.engine.requests
+  local node, n = r.hit_node[i], r.kv_shared[i]
+  must(lib.gdn_index_slots(self.index.handle, node, self.index.slots))
+  e.states:read_slots(i, r.cached[i], self.accepted[node], self.index.slots)
+  if self.per_block > 0 then
+    must(lib.gdn_index_read(self.index.handle, node, 0, n / self.per_block, nil, self.shared))
+    must(lib.gdn_kv_share(e.states.kv.kv, r.table_row[i], self.shared, n))
+    r.kv_blocks[i], r.kv_reserved_to[i] = n, n * e.states.kv_block
+  end
+  e.stats.hits, e.stats.cached_tokens = e.stats.hits + 1, e.stats.cached_tokens + r.cached[i]
+end
+
+--- Request i has read the state, and keeps the path to it as its own.
+function PrefixCache:has_begun(i)
+  local r = self.engine.requests
+  self.index:unlock_state(r.hit_node[i])
+  if r.node[i] == 0 then r.node[i] = r.hit_node[i] else self.index:unlock(r.hit_node[i]) end
+  r.hit_node[i] = 0
+end
+
+--- Does a session keep the node?
+---@return boolean
+function PrefixCache:is_pinned(node) return self.index:describe(node, self.shown).pinned end
+
+--- Request i begins with nothing again.
+function PrefixCache:let_go(i)
+  local r = self.engine.requests
+  local node = r.hit_node[i]
+  if node > 0 then
+    self.index:unlock_state(node)
+    self.index:unlock(node)
+    r.hit_node[i] = 0
+  end
+  if not r.checkpoint[i] then r.cached[i], r.computed[i], r.kv_shared[i] = 0, 0, 0 end
 end
 
 return PrefixCache

@@ -121,6 +121,13 @@ function Index:publish(ids, n, kv, slots, from, move, mark)
   return self.published
 end
 
+--- The same for one who moves along: its lock on `from`, 0: none, moves to the end.
+function Index:extend(ids, n, kv, slots, from)
+  local status = lib.gdn_index_publish(self.handle, ids, n, kv, slots, from, 1, -1, self.published)
+  if status ~= 0 then return refused(self, status) end
+  return self.published
+end
+
 ---@return boolean|nil pinned, string? message, integer? code
 function Index:pin(node, max_blocks, max_states)
   local status = lib.gdn_index_pin(self.handle, node, max_blocks or -1, max_states or -1)

@@ -1,5 +1,6 @@
 -- States that requests leave for others whose prompts begin with the same blocks: found by the index, read
 -- where they lie, evicted when requests need their slots or blocks.
+local cut = require("gdnmeta.native.trace_cuts").cut
 local array_of = require "gdnmeta.array_of"
 local Index = require "gdnmeta.engine.prefix.index"
 
@@ -10,25 +11,34 @@ local MOST_BLOCKS = 2 ^ 20
 
 local PrefixCache = {}
 PrefixCache.__index = PrefixCache
-for _, part in ipairs { "hits", "publish", "answer", "sessions", "evict" } do
+for _, part in ipairs { "hits", "cuts", "publish", "answer", "sessions", "evict" } do
   for name, method in pairs(require("gdnmeta.engine.prefix." .. part)) do PrefixCache[name] = method end
 end
 
 --- A step begins: waiting requests find their states, and states that nobody reads make room for requests.
 function PrefixCache:begin(now)
   self.index:advance(now)
-  self.need = nil -- the largest of all requests, looked for once a step: hits only make it less
   if self.hooks then self.hooks.guard:step_done() end
   self:match_waiting()
-  self:evict_for_requests()
+  cut()
+  self:evict_for_running()
+  cut()
 end
 
 --- A row of request i is complete, which has `tokens` computed for sure.
 function PrefixCache:completed(i, tokens, step, row)
   local r = self.engine.requests
+  if r.hit_node[i] > 0 and (r.flight[i] == 0 or tokens > r.cached[i]) then self:has_begun(i) end
   if tokens >= r.cross_at[i] then self:hold_answer(i, tokens, step, row, true) end
-  if r.keep_at[i] > 0 and r.keep_at[i] == tokens then self:publish(i, tokens) end
-  if r.flight[i] == 0 or r.checkpoint[i] and tokens > r.checkpoint[i].tokens then self:let_go(i) end
+  if r.keep_at[i] > 0 and r.keep_at[i] == tokens then
+    self:publish(i, tokens)
+    cut()
+  end
+end
+
+-- Blocks of attention cache that a hit has at most.
+local function most_shared(o, per_block)
+  return max(per_block * ceil(o.max_model_len / o.hash_block_size), 1)
 end
 
 local M = {}
@@ -48,12 +58,13 @@ function M.new(e, o)
   if not index then return nil, message, code end
   local at_once = 64
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
-                        hooks = false, per_block = per_block, version = 0, at_once = at_once,
+                        hooks = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
                         shown = index:describe(0),
                         held_slots = int32s(o.config.max_requests * o.config.num_groups), -- by table row
                         accepted = int32s(max_nodes + 1), -- by node, of the row that left its state
+                        num_watches = 0, watches = false, shared = int32s(most_shared(o, per_block)),
                       }, PrefixCache)
 end
 

@@ -7,7 +7,7 @@ local identity = require "gdnmeta.identity"
 local int32_memory = require "gdnmeta.native.int32_memory"
 local array_of = require "gdnmeta.array_of"
 
-local floor, max = math.floor, math.max
+local floor, max, min = math.floor, math.max, math.min
 local ids_t, int32s = array_of "int64_t", array_of "int32_t"
 
 local M = {}
@@ -60,15 +60,15 @@ function M.text(request, size)
   return text
 end
 
--- One place more for an id, in memory of the request's own.
-local function place(r, i, text)
+-- One place more for an id, in memory of the request's own. A row that fills the block may leave its state.
+local function place(r, i, text, size)
   local n, ids = r.num_ids[i], r.ids[i]
   if n >= text.ids then
     text.ids = max(2 * n, 8)
     r.ids[i] = ids_t(text.ids)
     ffi.copy(r.ids[i], ids, 8 * n)
   end
-  r.num_ids[i] = n + 1
+  r.num_ids[i], r.cross_at[i] = n + 1, min(r.cross_at[i], (n + 1) * size)
   return n
 end
 
@@ -87,10 +87,10 @@ function M.copy(r, i, other)
 end
 
 --- Ids of the next blocks of request i, as the host has them.
-function M.add_ids(r, i, ids, n)
+function M.add_ids(r, i, size, ids, n)
   local text = r.text[i]
   for k = 0, n - 1 do
-    local at = place(r, i, text)
+    local at = place(r, i, text, size)
     r.ids[i][at] = ids[k]
     if text.salt then
       lib.gdn_hash_chain(r.ids[i] + at, 1, text.salt, at > 0 and r.ids[i][at - 1] or -1, r.ids[i] + at)
@@ -107,7 +107,7 @@ function M.add_tokens(r, i, size, tokens, n)
     text.tokens[text.n] = tokens[k]
     text.n = text.n + 1
     if text.n == size then
-      local at = place(r, i, text)
+      local at = place(r, i, text, size)
       local ids = r.ids[i]
       lib.gdn_hash_blocks(text.tokens, size, size, text.salt, at > 0 and ids[at - 1] or -1, ids + at)
       text.n = 0

@@ -3,26 +3,9 @@
 local lib = require "gdnmeta.native"
 local must = require "gdnmeta.engine.must" "publish"
 
-local floor = math.floor
 local ECAP = tonumber(lib.GDN_ECAP)
 
 local PrefixCache = {}
-
---- Where request i is to leave states: at the junction with another prompt, and at its last full block.
-function PrefixCache:next_cut(i)
-  local r = self.engine.requests
-  if not r.ids[i] then return 0 end
-  local computed, junction, cuts = r.computed[i], r.junction[i], r.cuts[i]
-  if cuts then
-    for n = 1, #cuts do
-      if cuts[n] > computed then return cuts[n] end
-    end
-    return 0
-  end
-  if junction > computed and junction % self.size == 0 and junction < r.prompt[i] then return junction end
-  local last = floor((r.prompt[i] - 1) / self.size) * self.size
-  return last > computed and last or 0
-end
 
 --- Two steps in flight, mode none: the next chunk of request i would overwrite the state that it is to leave.
 function PrefixCache:spare_state(i)
@@ -67,7 +50,7 @@ function PrefixCache:join(i, n, accepted)
   end
   local published, _, code
   repeat
-    published, _, code = self.index:publish(r.ids[i], n, kv, slots, r.node[i], true, -1)
+    published, _, code = self.index:extend(r.ids[i], n, kv, slots, r.node[i])
   until code ~= ECAP or not self:evict_leaf()
   if not published then return false end
   r.node[i] = published.node
@@ -79,7 +62,6 @@ function PrefixCache:join(i, n, accepted)
   if published.state_taken == 0 then return false end
   for group = 0, self.groups - 1 do must(lib.gdn_slots_share(e.states.pools, group, slots[group])) end
   self.accepted[published.node] = accepted
-  self.version = self.version + 1
   return true
 end
 
