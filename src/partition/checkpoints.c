@@ -2,6 +2,7 @@
 #include "partition/checkpoints.h"
 
 #include "base/fields.h"
+#include "base/simd_range.h"
 #include "partition/row_rules.h"
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -91,10 +92,14 @@ static int32_t take_offsets(gdn_partition *p, const gdn_step *step, int32_t rows
 /* The first row that asks for one, or -1. */
 static int32_t find_asked(const gdn_step *step)
 {
-    int32_t any = 0, i = 0;
-    for (int32_t k = 0; step->checkpoint_len && k < step->table_rows; k++) any |= step->checkpoint_len[k];
-    if (!any) return -1;
-    while (!step->checkpoint_len[i]) i++;
+    const int32_t *len = step->checkpoint_len;
+    int32_t n = len ? step->table_rows : 0, i = 0, any[GDN_VECTOR] = { 0 }, all = 0;
+    for (; i + GDN_VECTOR <= n; i += GDN_VECTOR)
+        for (int32_t j = 0; j < GDN_VECTOR; j++) any[j] |= len[i + j];
+    for (; i < n; i++) all |= len[i];
+    for (int32_t j = 0; j < GDN_VECTOR; j++) all |= any[j];
+    if (!all) return -1;
+    for (i = 0; !len[i]; i++) continue;
     return i;
 }
 
