@@ -84,9 +84,9 @@ class Bucket:
     def capture(self, branches):
         """A graph of the bucket's branches. Afterwards its tables hold the step without rows."""
         runner = self.runner
+        runner.builder.capture(rows=self.size[0], tokens=self.size[1], stream=runner.stream)
         if not runner.captures:
             return Launches(lambda: self.forward(branches))
-        runner.builder.capture(rows=self.size[0], tokens=self.size[1], stream=runner.stream)
         self.inputs.fill(None)
         self.forward(branches)  # compiles what is not compiled yet
         graph = torch.cuda.CUDAGraph()
