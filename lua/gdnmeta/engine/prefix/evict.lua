@@ -21,7 +21,7 @@ function PrefixCache:evict_state()
   local node = self.index:first(Index.STATES)
   if node == 0 then return self:drop_any_answer() end
   drop_slots(self, self.index:drop_state(node))
-  self:lost_state(node)
+  if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
   cut()
   return true
 end
@@ -37,7 +37,7 @@ function PrefixCache:evict_leaf()
     self.engine.states.free_kv = self.engine.states.kv:free()
   end
   drop_slots(self, slots)
-  self:lost_state(node)
+  if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
   cut()
   return gone > 0
 end

@@ -58,7 +58,7 @@ function PrefixCache:join(i, n, accepted)
     must(lib.gdn_kv_hold(e.states.kv.kv, kv + published.known * self.per_block,
                          published.added * self.per_block))
   end
-  self:left_state(i, published.node, published.state_taken == 1)
+  if self.hooks or r.session[i] then self:left_state(i, published.node, published.state_taken == 1) end
   if published.state_taken == 0 then return false end
   for group = 0, self.groups - 1 do must(lib.gdn_slots_share(e.states.pools, group, slots[group])) end
   self.accepted[published.node] = accepted
