@@ -196,14 +196,17 @@ faults: $(BUILD)/faults $(FAKE)
 	@GDNMETA_LIBCUDA=$$PWD/$(FAKE) $(BUILD)/faults cuda
 $(BUILD)/threads: spec/support/threads.c spec/support/push_row.h $(SRC_C) $(SRC_H) Makefile
 	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
-tsan: $(BUILD)/threads
+$(BUILD)/channel_threads: spec/support/channel_threads.c $(SRC_C) $(SRC_H) Makefile
+	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
+tsan: $(BUILD)/threads $(BUILD)/channel_threads
 	@$(BUILD)/threads 3000
+	@$(BUILD)/channel_threads 20000
 
 # Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus, with a seed that is
 # told; ONLY="trace" takes some of them. SEED and RUNS bound what chance does, and time: see scripts/fuzz.
 CLANG     ?= clang
 FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-FUZZ_C    := batch build_raw dlpack index
+FUZZ_C    := batch build_raw dlpack index step_record
 FUZZ_LUA  := trace recording request
 FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
 FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)

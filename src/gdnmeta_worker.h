@@ -10,8 +10,7 @@
  *   - *_pack writes a record and returns its bytes, less than 2^31, or a negative status; what it refuses, it writes
  *     nothing of;
  *   - *_unpack checks a record whole - version, checksum, sizes, counts, then the values - before it sets *out to views
- *     of it: pointers into the record, which the caller keeps. Nothing here allocates, but for *_new, *_open and
- *     gdn_process_start;
+ *     of it: pointers into the record, which the caller keeps. Nothing here allocates but *_new and *_open;
  *   - `why` (of why_size bytes, may be NULL) gets the sentence of a refusal.
  */
 #ifndef GDNMETA_WORKER_H
@@ -212,8 +211,8 @@ GDN_API int32_t gdn_channel_beats(const gdn_channel *c);
 typedef struct gdn_process gdn_process;
 
 /* Start arguments[0], looked for in PATH, with arguments (NULL at the end) and the caller's environment, in which
- * `environment` ("NAME=value", NULL at the end) comes first. It inherits standard output and error, nothing as its
- * input, and `descriptor` as number GDN_PROCESS_DESCRIPTOR; no other descriptor and no ignored or blocked signal.
+ * `environment` ("NAME=value", NULL at the end) replaces what it names. It inherits standard output and error, nothing
+ * as its input, and `descriptor` as number GDN_PROCESS_DESCRIPTOR; no other descriptor and no ignored or blocked signal.
  * Errors: GDN_EINVAL, where it cannot be run; GDN_ENOMEM. */
 enum { GDN_PROCESS_DESCRIPTOR = 3 };
 GDN_API gdn_status gdn_process_new(const char *const *arguments, GDN_NULL_OK const char *const *environment,

@@ -7,10 +7,10 @@ local M = { COMMAND = { "luajit", "examples/worker.lua" } }
 local Host = {}
 Host.__index = Host
 
---- Variables with which a program finds this tree's modules and library.
+--- Variables with which a program finds this tree's modules and library, without the checker of this process.
 M.ENVIRONMENT = {
-  LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;;",
-  LUA_CPATH = "./" .. (os.getenv "BUILD" or "build") .. "/?.so;;", LD_PRELOAD = "",
+  LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;;", LUA_CPATH = "./build/?.so;;",
+  LD_PRELOAD = "", GDNMETA_LIB = "./build/libgdnmeta.so",
 }
 
 function M.engine(builder, engine)

@@ -257,9 +257,9 @@ describe("A worker's process", function()
     local engine, path = make(64, 64), os.tmpname()
     local extra = assert(io.open "Makefile") -- not to be inherited
     local script = ("exec >%s; ls -l /proc/self/fd | sed 's/.* \\([0-9]*\\) -> /\\1 /;/total/d';"
-      .. "grep -E 'Sig(Ign|Blk)' /proc/self/status; echo $WHO;"
+      .. "grep -E 'Sig(Ign|Blk)' /proc/self/status; echo $HOME; env | grep -c ^HOME=;"
       .. "cut -d' ' -f5 /proc/$$/stat; echo $$"):format(path)
-    local process = assert(start({ "sh", "-c", script }, lib.gdn_channel_descriptor(engine), "WHO=me"))
+    local process = assert(start({ "sh", "-c", script }, lib.gdn_channel_descriptor(engine), "HOME=me"))
     assert.are.equal("has ended with status 0", ended(process))
     lib.gdn_process_free(process)
     local text = assert(io.open(path)):read "*a"
@@ -270,7 +270,7 @@ describe("A worker's process", function()
     for descriptor in text:gmatch "\n(%d+) /" do -- 4 is of ls
       assert.is_true(tonumber(descriptor) <= 4, text)
     end
-    assert.matches("SigBlk:%s*0+\nSigIgn:%s*0+\nme\n", text)
+    assert.matches("SigBlk:%s*0+\nSigIgn:%s*0+\nme\n1\n", text)
     local group, pid = text:match "(%d+)\n(%d+)\n$"
     assert.are.equal(pid, group)
   end)

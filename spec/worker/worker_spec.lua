@@ -76,7 +76,8 @@ local function assert_survives(host, message, code)
   assert.are.same({ nil, got, code }, { host.worker:poll() }) -- it stays so
   assert.are.equal(code, select(3, host.worker:submit(host.engine.private.oldest)))
   local pid = host.worker.pid
-  host.worker.private.options.command, host.worker.private.options.deadline = hosts.COMMAND, 60
+  local options = host.worker.private.options
+  options.command, options.deadline, options.start_deadline = hosts.COMMAND, 60, 60
   local lost = assert(host.worker:restart())
   assert.is_true(#lost > 0)
   assert_nothing_held(host.engine)

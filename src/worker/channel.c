@@ -1,5 +1,7 @@
 /* Two rings in memory that two processes share. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "worker/record.h"
 #include "worker/ring.h"
 

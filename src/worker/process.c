@@ -1,5 +1,7 @@
 /* The process of a worker: started without a copy of the caller's memory, and gone without a trace. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "worker/record.h"
 
 #include <errno.h>
@@ -89,14 +91,24 @@ static void run(const char *const *arguments, char *const *environment, int desc
 
 /* ---- In the caller ---- */
 
+/* Is the variable among the first n? Programs differ in which of two they take. */
+static int is_given(const char *variable, const char *const *first, size_t n)
+{
+    size_t length = strcspn(variable, "=");
+    for (size_t i = 0; i < n; i++)
+        if (!strncmp(first[i], variable, length) && first[i][length] == '=') return 1;
+    return 0;
+}
+
 static char **join(const char *const *first)
 {
     size_t n = 0, m = 0;
     while (first && first[n]) n++;
     while (environ && environ[m]) m++;
-    char **all = calloc(n + m + 1, sizeof *all);
-    for (size_t i = 0; all && i < n; i++) all[i] = (char *)first[i];
-    for (size_t i = 0; all && i < m; i++) all[n + i] = environ[i];
+    char **all = calloc(n + m + 1, sizeof *all), **next = all;
+    for (size_t i = 0; all && i < n; i++) *next++ = (char *)first[i];
+    for (size_t i = 0; all && i < m; i++)
+        if (!is_given(environ[i], first, n)) *next++ = environ[i];
     return all;
 }
 

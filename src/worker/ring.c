@@ -1,5 +1,7 @@
 /* A ring of records between two processes that need not trust each other. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "worker/ring.h"
 
 #include <linux/futex.h>
