@@ -1,5 +1,5 @@
 /* Records of workers: bytes that are anything at all, and records whose checksum was made right again after some bytes
- * were changed. What is accepted is read to its ends, fits a builder or is refused by it, and packs to the same bytes. */
+ * were changed. What is accepted is read to its ends, goes into a builder or is refused, and packs to equal bytes. */
 #include "case.h"
 
 #include "worker/record.h"

@@ -212,7 +212,7 @@ typedef struct gdn_process gdn_process;
 
 /* Start arguments[0], looked for in PATH, with arguments (NULL at the end) and the caller's environment, in which
  * `environment` ("NAME=value", NULL at the end) replaces what it names. It inherits standard output and error, nothing
- * as its input, and `descriptor` as number GDN_PROCESS_DESCRIPTOR; no other descriptor and no ignored or blocked signal.
+ * as its input, and `descriptor` as number GDN_PROCESS_DESCRIPTOR: no other one, and no ignored or blocked signal.
  * Errors: GDN_EINVAL, where it cannot be run; GDN_ENOMEM. */
 enum { GDN_PROCESS_DESCRIPTOR = 3 };
 GDN_API gdn_status gdn_process_new(const char *const *arguments, GDN_NULL_OK const char *const *environment,
