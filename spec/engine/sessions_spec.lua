@@ -107,18 +107,18 @@ describe("A session", function()
   end)
 
   it("leaves attention blocks to requests, too", function()
-    local e = engine({ kv_blocks = 30, kv_block_size = 4 }, { num_slots = 20 })
+    local e = engine({ kv_blocks = 20, kv_block_size = 4 }, { num_slots = 20 })
     turn(e, "a", 1, 42) -- a state at 40: ten blocks
-    assert(e:submit { id = "large", prompt_tokens = 82, max_tokens = 2, tokens = text(9, 82) }) -- 21
+    assert(e:submit { id = "large", prompt_tokens = 46, max_tokens = 2, tokens = text(9, 46) }) -- twelve
     local ok, message, code = e:pin "a"
     assert.is_nil(ok)
     assert.are.equal(ECAP, code)
-    assert.are.equal("session a: 10 blocks would be pinned, want <= 9", message)
+    assert.are.equal("session a: 10 blocks would be pinned, want <= 8", message)
     serve.run(e)
     turn(e, "a", 1, 42)
     assert.is_true(e:pin "a")
-    assert.are.same({ nil, "request larger: needs 21 blocks of attention cache, want at most 20", ECAP },
-                    { e:submit { id = "larger", prompt_tokens = 82, max_tokens = 2, tokens = text(9, 82) } })
+    assert.are.same({ nil, "request larger: needs 12 blocks of attention cache, want at most 10", ECAP },
+                    { e:submit { id = "larger", prompt_tokens = 46, max_tokens = 2, tokens = text(9, 46) } })
     -- Its own next turn shares what is pinned.
     assert.are.equal(40, turn(e, "a", 1, 60))
     assert.are.equal(60, e:session "a".tokens)
