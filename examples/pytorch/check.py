@@ -7,7 +7,8 @@ Schedules have chunks, preemptions, drafts that are accepted or rejected, cache 
 go through worker.py as gdn.worker starts it, and one of these is killed on the way. On a CPU, in float32, greedy answers
 must be those of transformers' generate, with logits within 1e-4. On a GPU, in bfloat16, logits may differ from the
 model's own with one request at a time by 3e-2 of their norm in the median, and by twice that at the most: rounding comes
-to 2e-2 in 24 layers, a fault to far more. Tokens must be its choice, and transformers', unless that hangs on less.
+to 2e-2 in 24 layers, a fault to far more. With --dtype float32 it is 5e-3 there: GPU kernels multiply in TF32. Tokens
+must be its choice, and transformers', unless that hangs on less.
 
   --break WHAT   breaks something, to see the check fail: read (states are read where they are written, as by kernels
                  without read indices), shift (windows are not moved to the last accepted token), tables (changes of
@@ -114,7 +115,8 @@ def compared(model, drawn, single):
         for request in drawn:
             (own if request.temperature > 0 else theirs).request(request, forced=False)
         return [(name, found) for name, found in (("transformers", theirs), ("alone, sampled", own)) if found.tokens]
-    own, theirs = Found(3e-2, relative=True), Found(3e-2, relative=True)
+    tolerance = 5e-3 if model.dtype == torch.float32 else 3e-2
+    own, theirs = Found(tolerance, relative=True), Found(tolerance, relative=True)
     for request in drawn:
         said = [request.said[place] for place in sorted(request.said)]
         request.answer, request.alone = single.known(single.forced, request, said)
