@@ -2,7 +2,7 @@
 
 CASES = {
     "chunks": {"S": 0, "groups": 1, "seqs": 6, "tokens": 40},
-    "preempted": {"S": 0, "groups": 3, "seqs": 6, "tokens": 64, "kv_blocks": 20},
+    "preempted": {"S": 0, "groups": 3, "seqs": 6, "tokens": 64, "kv_blocks": 13},
     "drafts": {"S": 3, "groups": 3, "seqs": 5, "tokens": 48},
     "cached": {"S": 2, "groups": 3, "seqs": 6, "tokens": 64, "hash": 16, "kv_blocks": 60},
     "aligned": {"S": 2, "groups": 1, "seqs": 5, "tokens": 64, "mode": "align", "hash": 16, "slots": 160},
