@@ -185,6 +185,12 @@ describe("A channel", function()
         local bytes = receive(engine, 64)
         assert.is_true(bytes == gdn.EGUARD, ("written = %d: %d"):format(wild, bytes))
       end
+      if wild < 0 or wild > 192 then -- with a whole record where the engine reads
+        engine = make(64, 64)
+        send(assert(open(lib.gdn_channel_descriptor(engine))), 2, 1)
+        poke(engine, AT.to_engine.written, wild)
+        assert.are.equal(gdn.EGUARD, (receive(engine, 64)))
+      end
       -- what the worker has read, as the engine writes
       engine = make(64, 64)
       poke(engine, AT.to_worker.read, wild)
