@@ -46,7 +46,7 @@ set ylabel "percent of prompt tokens"
 set xrange [0:%.10g]
 set yrange [0:*]
 plot ]]):format(last) .. table.concat(series, ", ")
-  return figure(title, "Of requests that began in a window of time; the thin line is what prompts share.",
+  return figure(title, "Of requests that began in a window of time; the thin line is what all prompts share.",
     table.concat(script))
 end
 
@@ -83,7 +83,8 @@ function M.over_trace(runs, ceiling)
   series[#series + 1] = ceiling_line(ceiling)
   script[#script + 1] = 'set xlabel "time of the trace, seconds"\nset ylabel "percent of prompt tokens"\n'
     .. "set yrange [0:*]\nplot " .. table.concat(series, ", ")
-  return figure("Hit rate over time", "Of equally many requests each.", table.concat(script))
+  return figure("Hit rate over time", "Of equally many requests each; the thin line: what all prompts share.",
+    table.concat(script))
 end
 
 return M
