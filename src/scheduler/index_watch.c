@@ -42,12 +42,10 @@ gdn_status gdn_index_watch_hit(gdn_index *x, const int64_t *ids, int32_t n, int6
     return GDN_OK;
 }
 
-/* Blocks may go on after the match: in the node where it ends, which has grown, or below it. */
+/* Blocks may go on after the match, below the node where it ends. */
 static int goes_on(const gdn_index *x, const gdn_index_watch *w, int32_t at)
 {
-    const node *p = &x->nodes[at];
-    if (w->next_id < 0) return 0;
-    if (p->depth > w->kv_hit) return p->born >= w->step;
+    if (w->next_id < 0 || x->nodes[at].depth > w->kv_hit) return 0;
     return is_seen(x, gdn_node_child(x, at, w->next_id));
 }
 
@@ -62,6 +60,8 @@ int32_t gdn_index_has_changed(gdn_index *x, const gdn_index_watch *w)
     if (x->nodes[at].depth < w->kv_hit) return 1;
     /* A split leaves the number to the lower part. */
     while (at != ROOT && x->nodes[at].depth - x->nodes[at].length >= w->kv_hit) at = x->nodes[at].parent;
+    /* A leaf that has grown since may have lost what the match found, too, and have other blocks there. */
+    if (at != ROOT && x->nodes[at].born >= w->step) return 1;
     if (goes_on(x, w, at)) return 1;
     int32_t on_device, on_host;
     last_states(x, at, w->kv_hit, &on_device, &on_host);
