@@ -8,6 +8,8 @@ longest ago is dropped."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
 from collections import Counter, OrderedDict
 from typing import Dict, Optional, Tuple
@@ -61,6 +63,20 @@ class Launches:
         self.replay = run
 
 
+@contextlib.contextmanager
+def nothing_is_freed():
+    """Keeps the collector out: a builder or a graph of a runner that is gone frees memory of the device when it is
+    collected, which spoils a capture that is under way."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Bucket:
     """Tables, inputs and outputs of one size."""
 
@@ -90,8 +106,9 @@ class Bucket:
         self.inputs.fill(None)
         self.forward(branches)  # compiles what is not compiled yet
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=runner.memory, stream=runner.stream, capture_error_mode="thread_local"):
-            self.forward(branches)
+        with nothing_is_freed():
+            with torch.cuda.graph(graph, pool=runner.memory, stream=runner.stream, capture_error_mode="thread_local"):
+                self.forward(branches)
         return graph
 
 
