@@ -101,7 +101,7 @@ describe("examples/nginx with a worker #lua #system", function()
   -- A worker that is faulty from its third step on, and so is the next one.
   for fault, why in pairs {
     exits = "ended", version = "version", checksum = "checksum", other_step = "a result of step",
-    too_few_rows = "has 0 rows", says_too_much = "emitted%[0%] = 9", raises = "out of memory, says the model",
+    too_few_rows = "has 0 rows", says_too_much = "emitted%[0%] = 4", raises = "out of memory, says the model",
     closes = "closed its channel", hangs = "made no progress",
   } do
     it("does not run a request forever that a worker does not survive: " .. fault, function()

@@ -8,7 +8,7 @@ describe("A recording of an engine with a state cache #lua", function()
   setup(function()
     program = programs.new()
     path = program.folder .. "/r.jsonl"
-    local e = serve.caching_engine { kv_blocks = 16, kv_block_size = 4 }
+    local e = serve.caching_engine { kv_blocks = 20, kv_block_size = 4 }
     local recording = assert(e:record(path))
     for id = 1, 2 do -- the second begins with 16 tokens
       assert(e:submit(serve.request("r" .. id, { prompt_tokens = 18, blocks = { 1, 2, 3, 4 } })))

@@ -58,7 +58,8 @@ local FORMATS = {
     "mooncake",
     { { arrival = 27.482, prompt = 6955, output = 52, blocks = { 1, 2 } },
       { arrival = 30.535, prompt = 1100, output = 26, blocks = { 1, 3 } } },
-    { "hash_ids: prompts are known by blocks of 512 tokens; of 1 prompt the ids do not fit the length" } },
+    { "hash_ids: prompts are known by blocks of 512 tokens; 1 prompt with too few or too many, the first in "
+      .. "line 1: 2 ids for a prompt of 6955 tokens, want 13 or 14 of 512 tokens each" } },
   { "Mooncake with sessions",
     '{"session_id": "a", "timestamp": 1000, "input_length": 10, "output_length": 5}\n'
     .. '{"session_id": "b", "timestamp": 2000, "input_length": 11, "output_length": 6}\n'
@@ -70,7 +71,7 @@ local FORMATS = {
       { arrival = 2, prompt = 11, output = 6, session = "b" },
       { arrival = 2, prompt = 13, output = 8, session = "b", after = 3, think = 0, undated = true } },
     { "1 row earlier than the row before, sorted by arrival",
-      "hash_ids: prompts are known by blocks of 512 tokens" } },
+      "hash_ids: prompts are known by blocks of 512 tokens", "3 requests without hash_ids" } },
   { "Mooncake with chats", '{"chat_id": 4, "timestamp": 1000, "input_length": 10, "output_length": 5}\n'
     .. '{"chat_id": 4, "timestamp": 9000, "input_length": 12, "output_length": 7}\n', "mooncake",
     { { arrival = 1, prompt = 10, output = 5, session = "4" },

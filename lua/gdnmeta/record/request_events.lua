@@ -78,8 +78,7 @@ local function cached(self, step)
   for _, id in ipairs(step.admitted) do began[id] = true end
   for row = 1, step.num_rows do
     local i = step.request[row - 1]
-    local source = began[step.ids[row]] and r.checkpoint[i]
-    list[row] = source and source.node and source.tokens or 0
+    list[row] = began[step.ids[row]] and not r.checkpoint[i] and r.cached[i] or 0
     any = any or list[row] > 0
   end
   return any and list or nil

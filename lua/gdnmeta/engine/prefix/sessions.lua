@@ -44,7 +44,7 @@ local function need_of(self, i, node, depth, owner)
   local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
   local all = ceil(longest / e.states.kv_block)
   if i == owner then return all - depth end
-  if r.checkpoint[i] and not r.checkpoint[i].node then return all - r.kv_shared[i] end
+  if r.checkpoint[i] then return all - r.kv_shared[i] end
   if depth == 0 or not r.ids[i] then return all end
   local hit = self.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
   return hit.state_node == node and all - depth or all
