@@ -131,7 +131,7 @@ bench-python: all python
 	  $$(ls build/venv-numpy/bin/python 2>/dev/null || echo python3) examples/pytorch/bench.py
 # The model of examples/pytorch against transformers, on a CPU: scripts/model.
 test-model: deps all
-	@scripts/model
+	@SHORT="$(SHORT)" scripts/model
 serve: deps all nginx
 	@MODEL="$(MODEL)" examples/nginx/serve
 
