@@ -84,7 +84,7 @@ local MAP = {
   { "gdnmeta/reference", "reference_texts domains reference reference_layer reference_tensors" },
   { "engine/options", "domains engine" },
   { "engine/hooks/guard", "contained containment yields problems nested" },
-  { "policy/contained/budget", "contained containment yields problems nested" },
+  { "policy/contained/budget", "cut_off_cache contained containment yields problems nested" },
   { "policy/contained/no_yield", "yields contained" },
   { "policy/contained/reserve_stack", "nested host_recursion" },
   { "engine/guarded_arrays", "guarded_engine" },

@@ -3,6 +3,7 @@
 local cut = require("gdnmeta.native.trace_cuts").cut
 local array_of = require "gdnmeta.array_of"
 local Index = require "gdnmeta.engine.prefix.index"
+local budget = require "gdnmeta.policy.contained.budget"
 
 local ceil, max, min = math.ceil, math.max, math.min
 local int32s = array_of "int32_t"
@@ -14,6 +15,9 @@ PrefixCache.__index = PrefixCache
 for _, part in ipairs { "hits", "cuts", "publish", "answer", "sessions", "evict" } do
   for name, method in pairs(require("gdnmeta.engine.prefix." .. part)) do PrefixCache[name] = method end
 end
+
+-- A policy that asks for a request's chunk or admission gets here. Its budget may end here, not half way.
+budget.protect { make_way = PrefixCache.make_way, look = PrefixCache.look, match = PrefixCache.match }
 
 --- A step begins: waiting requests find their states, and states that nobody reads make room for requests.
 function PrefixCache:begin(now)

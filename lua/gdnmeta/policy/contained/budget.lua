@@ -28,7 +28,7 @@ local caught = M.caught
 local call_with_budget
 local limits -- of the call under way
 local is_crossing -- into such a call or out of it: cut off there, it would leave something behind
-local methods = {} -- of engines, as a set; see M.protect
+local methods = {} -- as a set; see M.protect
 
 -- Why time is over: it is, or the stopwatch failed. The latter stays, or a policy could wait it out.
 local function overtime(given)
@@ -57,8 +57,8 @@ local function slice_of(budget)
   return math.ceil(budget / math.ceil(budget / SLICE))
 end
 
--- Does a method of another engine, which a policy called, stand in code of ours? Cut off there, it would
--- leave that engine half changed. Foreign code that it calls may fail, as always.
+-- Does a method of another engine, or of the state cache, which a policy called, stand in code of ours? Cut
+-- off there, it would leave that engine half changed. Foreign code that it calls may fail, as always.
 local function is_busy(level)
   local info = getinfo(level, "fS")
   while info and uncompiled.is_ours(info.source, "policy/contained/charged") do
@@ -143,7 +143,7 @@ jit.off(count_down)
 
 M.call = call_with_budget
 
---- Methods of an engine's class, which are not cut off where a policy calls them of another engine.
+--- Methods that change an engine, and are not cut off where a policy's call leads to them.
 ---@param class table
 function M.protect(class)
   for _, method in pairs(class) do
