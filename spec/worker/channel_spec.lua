@@ -2,26 +2,20 @@
 -- it likes into the shared memory leads nobody outside.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
-local libc = require "gdnmeta.native.libc"
-local shell = require "spec.support.shell"
 local array_of = require "gdnmeta.array_of"
+local channels = require "spec.support.channels"
 require "spec.support.step_records"
 local lib = require "gdnmeta.native"
 
 local int64s = array_of "int64_t"
 local why = ffi.new "char[300]"
-ffi.cdef "int fileno(void *); int getpid(void);"
+local make, free = channels.make, channels.free
+ffi.cdef "int fileno(void *);"
 local ECLOSED, EVERSION = tonumber(lib.GDN_ECLOSED), tonumber(lib.GDN_EVERSION)
 
 -- Where what stands in the shared memory: see struct shared of channel.c.
 local AT = { magic = 0, version = 4, largest = 24, to_worker = { written = 64, read = 128 },
              to_engine = { written = 192, read = 256 } }
-
-local function make(step_bytes, result_bytes)
-  local out = ffi.new "gdn_channel *[1]"
-  assert(lib.gdn_channel_new(step_bytes, result_bytes, out, why, 300) == 0, ffi.string(why))
-  return ffi.gc(out[0], lib.gdn_channel_free)
-end
 
 local function open(descriptor)
   local out = ffi.new "gdn_channel *[1]"
@@ -29,8 +23,6 @@ local function open(descriptor)
   if status ~= 0 then return nil, ffi.string(why), status end
   return ffi.gc(out[0], lib.gdn_channel_free)
 end
-
-local function free(channel) lib.gdn_channel_free(ffi.gc(channel, nil)) end
 
 -- The channel's memory as a file: what one writes there, both sides see.
 local function memory_of(channel)
@@ -235,131 +227,5 @@ describe("A channel", function()
     for _, seconds in ipairs { 0 / 0, -1, 0 } do assert.are.equal(0, (receive(worker, 64, seconds))) end
     send(engine, 1, 5)
     assert.are.equal(8, (receive(worker, 64, 1e9)))
-  end)
-end)
-
-describe("A worker's process", function()
-  local strings = array_of "const char *"
-  local function start(arguments, descriptor, environment)
-    local list, out = strings(#arguments + 1), ffi.new "gdn_process *[1]"
-    for n, text in ipairs(arguments) do list[n - 1] = text end
-    local variables = strings(2)
-    variables[0] = environment
-    local status = lib.gdn_process_new(list, variables, descriptor, out, why, 300)
-    assert(#arguments > 0)
-    if status ~= 0 then return nil, ffi.string(why) end
-    return out[0]
-  end
-  local function ended(process)
-    local text = ffi.new "char[100]"
-    for _ = 1, 5000 do
-      if lib.gdn_process_ended(process, text, 100) == 1 then return ffi.string(text) end
-      libc.libc_poll(nil, 0, 1)
-    end
-    error "does not end"
-  end
-
-  it("has its channel and no other descriptor, no signal ignored or blocked, a group of its own", function()
-    local engine, path = make(64, 64), os.tmpname()
-    local extra = assert(io.open "Makefile") -- not to be inherited
-    local script = ("exec >%s; ls -l /proc/self/fd | sed 's/.* \\([0-9]*\\) -> /\\1 /;/total/d';"
-      .. "grep -E 'Sig(Ign|Blk)' /proc/self/status; echo $HOME; env | grep -c ^HOME=;"
-      .. "cut -d' ' -f5 /proc/$$/stat; echo $$"):format(path)
-    local process = assert(start({ "sh", "-c", script }, lib.gdn_channel_descriptor(engine), "HOME=me"))
-    assert.are.equal("has ended with status 0", ended(process))
-    lib.gdn_process_free(process)
-    local text = assert(io.open(path)):read "*a"
-    os.remove(path)
-    extra:close()
-    assert.matches("\n3 /memfd:gdnmeta", text)
-    assert.is_nil(text:find("Makefile", 1, true))
-    for descriptor in text:gmatch "\n(%d+) /" do -- 4 is of ls
-      assert.is_true(tonumber(descriptor) <= 4, text)
-    end
-    -- Signals 32 and 33 are the C library's own: it lets nobody change what is inherited.
-    assert.matches("SigBlk:%s*0+\nSigIgn:%s*0000000[01][08]0000000\nme\n1\n", text)
-    local group, pid = text:match "(%d+)\n(%d+)\n$"
-    assert.are.equal(pid, group)
-  end)
-
-  it("leaves no descriptor, zombie or process behind, whatever it does", function()
-    local function descriptors()
-      return tonumber((shell.output(("ls /proc/%d/fd | wc -l"):format(ffi.C.getpid()))))
-    end
-    collectgarbage() -- channels of other tests
-    collectgarbage()
-    local before, ids = descriptors(), {}
-    for n = 1, 40 do
-      local engine = make(64, 64)
-      local process = assert(start({ "sh", "-c", n % 2 == 0 and "sleep 60 & sleep 60" or "exit 1" },
-                                   lib.gdn_channel_descriptor(engine)))
-      ids[n] = lib.gdn_process_id(process)
-      if n % 3 == 0 then libc.libc_poll(nil, 0, 3) end
-      lib.gdn_process_free(process)
-      free(engine)
-    end
-    local left
-    for _ = 1, 2000 do
-      local engine = make(64, 64)
-      local process = assert(start({ "true" }, lib.gdn_channel_descriptor(engine))) -- which reaps others
-      lib.gdn_process_free(process)
-      free(engine)
-      left = 0
-      for _, id in ipairs(ids) do
-        local file = io.open(("/proc/%d/stat"):format(id))
-        if file then
-          left = left + 1
-          file:close()
-        end
-      end
-      if left == 0 then break end
-      libc.libc_poll(nil, 0, 1)
-    end
-    assert.are.equal(0, left)
-    assert.are.equal(before, descriptors())
-    local sleepers = shell.output "ps -eo ppid=,args= | grep -c '^ *1 [s]leep 60' || true"
-    assert.are.equal(0, tonumber(sleepers), "children of workers are left")
-  end)
-
-  it("that cannot be run is named", function()
-    local engine = make(64, 64)
-    for path, problem in pairs {
-      ["/no/such"] = "No such file or directory", ["/etc/passwd"] = "Permission denied",
-    } do
-      assert.are.equal(("cannot run %s: %s"):format(path, problem),
-                       (select(2, start({ path }, lib.gdn_channel_descriptor(engine)))))
-    end
-    assert.matches("^cannot run sh: Bad file descriptor$", select(2, start({ "sh", "-c", "exit" }, 999)))
-  end)
-
-  it("dies with the process that has started it", function()
-    local path = os.tmpname()
-    local program = ([[
-      local hosts = require "spec.support.worker_host"
-      local host = assert(hosts.new(hosts.engine(), { command = hosts.COMMAND }))
-      local file = io.open(%q, "w")
-      file:write(host.worker.pid)
-      file:close()
-      require("ffi").cdef "int kill(int, int); int getpid(void);"
-      require("ffi").C.kill(require("ffi").C.getpid(), 9)
-    ]]):format(path)
-    local script = os.tmpname()
-    local file = assert(io.open(script, "w"))
-    file:write(program)
-    file:close()
-    os.execute("luajit " .. script .. " 2>/dev/null")
-    local pid = tonumber(assert(io.open(path)):read "*a")
-    assert.is_true(pid > 1)
-    local is_there = true
-    for _ = 1, 3000 do
-      local stat = io.open(("/proc/%d/stat"):format(pid))
-      is_there = stat ~= nil and stat:read("*a"):match "%) (%a)" ~= "Z"
-      if stat then stat:close() end
-      if not is_there then break end
-      libc.libc_poll(nil, 0, 1)
-    end
-    assert.is_false(is_there)
-    os.remove(path)
-    os.remove(script)
   end)
 end)
