@@ -8,23 +8,13 @@ What no row's table names is NaN, and so are padding's queries and outputs. Exit
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 
 import torch
-
-if "cuda" not in " ".join(sys.argv):
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-try:
-    import triton  # noqa: F401
-except ImportError:
-    print("test_blocks: SKIPPED, there is no triton")
-    sys.exit(3)
-from model import blocks  # noqa: E402
-from model.test_recurrent import Compared, fastest  # noqa: E402
+import triton_or_skip  # noqa: F401, before the kernels
+from model import blocks
+from model.test_recurrent import Compared, fastest
 
 NAN = float("nan")
 

@@ -10,22 +10,12 @@ writes must keep its bits; the null slot, padding tokens and everything nobody w
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 
 import torch
-
-if "cuda" not in " ".join(sys.argv):
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-try:
-    import triton  # noqa: F401
-except ImportError:
-    print("test_recurrent: SKIPPED, there is no triton")
-    sys.exit(3)
-from model import recurrent  # noqa: E402
+import triton_or_skip  # noqa: F401, before the kernels
+from model import recurrent
 
 NAN = float("nan")
 TAPS = 4
