@@ -53,6 +53,8 @@ function moves.lock(run)
   if not use_state then hit.state_node, hit.host_node = 0, 0 end
   local to_state = use_state and hit.state_node > 0 and math.random(3) == 1
   if to_state then hit.node, hit.kv_hit = hit.state_node, hit.state_hit end
+  local to_host = use_state and not to_state and hit.host_node > 0 and math.random(2) == 1
+  if to_host then hit.node, hit.kv_hit, hit.state_node = hit.host_node, hit.host_hit, 0 end
   local reads = hit.state_node > 0 and want.state or hit.host_node > 0 and want.host or 0
   local state_node = hit.state_node > 0 and hit.state_node or hit.host_node
   run.index:lock()
@@ -61,7 +63,7 @@ function moves.lock(run)
     local state = run.model.states[keys[reads]]
     state.reads, state.used = state.reads + 1, true
   end
-  if not run.tight then run:same(to_state and want.state or want.kv, hit.kv_hit, "locked") end
+  if not run.tight then run:same(to_state and want.state or to_host and want.host or want.kv, hit.kv_hit, "locked") end
   if hit.kv_hit > 0 then table.insert(run.model.locks, keys[hit.kv_hit]) end
   table.insert(run.locks, { node = hit.node, ids = list, depth = hit.kv_hit, key = keys[hit.kv_hit],
                             reads = reads > 0 and keys[reads], state_node = state_node })
@@ -196,7 +198,7 @@ function moves.move_state(run)
     run:same(state.slots[g], old[g - 1], "moved slot")
     state.slots[g] = slots[g - 1]
   end
-  state.host, state.step = kind == Index.STATES, run.model.step
+  state.host, state.moved = kind == Index.STATES, run.model.step
 end
 
 return moves

@@ -31,7 +31,8 @@ function M:match(ids, most)
     if not block or block.step == self.step then break end
     hit.kv = k
     local state = self.states[keys[k]]
-    if state and full(state) and state.step < self.step then hit[state.host and "host" or "state"] = k end
+    local is_seen = state and state.step < self.step and state.moved < self.step
+    if is_seen and full(state) then hit[state.host and "host" or "state"] = k end
   end
   if hit.host <= hit.state then hit.host = 0 end
   return hit
@@ -47,7 +48,7 @@ function M:publish(ids, kv, slots)
   local key = keys[#ids]
   local taken = slots and not self.states[key]
   if taken then
-    self.states[key] = { slots = slots, step = self.step, depth = #ids, reads = 0, used = false }
+    self.states[key] = { slots = slots, step = self.step, moved = 0, depth = #ids, reads = 0, used = false }
   end
   return known, taken and 1 or 0
 end

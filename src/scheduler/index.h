@@ -23,6 +23,7 @@ typedef struct node {
     int64_t first_id;
     int64_t born;        /* step in which blocks from `seen` on were published */
     int64_t state_born;
+    int64_t placed;      /* step in which its state came where it is: seen from the next one on */
     int64_t serial;      /* of all nodes, no two have the same: numbers are used again */
     double last_use, created, state_use;
     waiting wait[2];

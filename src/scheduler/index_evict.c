@@ -60,13 +60,13 @@ gdn_status gdn_index_move_state(gdn_index *x, int32_t i, int32_t place, const in
     gdn_wait_leave(x, i, LINK_STATE);
     for (int32_t g = 0; g < x->config.num_groups; g++) old[g] = mine[g], mine[g] = slots[g];
     p->place = place;
-    p->state_born = x->step;
+    p->placed = x->step;
     int32_t to_host = place == GDN_INDEX_ON_HOST ? 1 : -1;
     x->stats.states -= to_host;
     x->stats.host_states += to_host;
     x->stats.states_moved++;
     if (p->pins) x->stats.pinned_states -= to_host;
-    gdn_wait_fresh(x, i);
+    gdn_wait_update(x, i, 0);
     return GDN_OK;
 }
 

@@ -9,7 +9,7 @@ static void count(int32_t *counter)
 static void see_state(const gdn_index *x, int32_t i, gdn_index_hit *hit)
 {
     const node *p = &x->nodes[i];
-    if (!gdn_has_state(x, p) || p->state_born == x->step) return;
+    if (!gdn_has_state(x, p) || p->placed == x->step) return;
     if (p->place == GDN_INDEX_DEVICE)
         hit->state_node = i, hit->state_hit = p->depth;
     else
@@ -60,7 +60,7 @@ static gdn_status check_state(gdn_index *x, const gdn_index_hit *hit, int32_t re
     gdn_status status = gdn_node_check(x, reads, "state_node");
     if (status) return status;
     const node *p = &x->nodes[reads];
-    if (!gdn_has_state(x, p) || p->state_born == x->step)
+    if (!gdn_has_state(x, p) || p->placed == x->step)
         GDN_REFUSE(&x->error, "state_node = %d has no state to read", reads);
     if (p->state_refs == INT32_MAX) GDN_FAIL(&x->error, GDN_ECAP, "node %d has 2^31 - 1 readers", reads);
     if (p->depth > hit->kv_hit)

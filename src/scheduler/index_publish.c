@@ -85,7 +85,7 @@ static void put_state(gdn_index *x, int32_t i, const int32_t *slots)
     for (int32_t g = 0; g < x->config.num_groups; g++) p->num_states += slots[g] >= 0;
     memcpy(gdn_node_slots(x, i), slots, (size_t)x->config.num_groups * sizeof *slots);
     p->place = GDN_INDEX_DEVICE;
-    p->state_born = x->step;
+    p->state_born = p->placed = x->step;
     p->state_use = x->now;
     p->state_hits = p->passes = 0;
     p->wait[LINK_STATE].value = (double)NAN;

@@ -12,7 +12,7 @@ static void last_states(gdn_index *x, int32_t at, int32_t kv_hit, int32_t *on_de
     *on_device = *on_host = ROOT;
     for (; at != ROOT; at = gdn_node_above(x, at)) {
         const node *p = &x->nodes[at];
-        if (!gdn_has_state(x, p) || p->depth > kv_hit || p->state_born == x->step) continue;
+        if (!gdn_has_state(x, p) || p->depth > kv_hit || p->placed == x->step) continue;
         if (p->place == GDN_INDEX_DEVICE) {
             *on_device = at;
             return;
