@@ -257,7 +257,7 @@ GDN_API int32_t gdn_index_first(const gdn_index *x, int32_t kind);
 /* Takes a state away, into slots[num_groups] (-1: none); the node and its blocks stay. */
 GDN_API gdn_status gdn_index_drop_state(gdn_index *x, int32_t node, int32_t *slots);
 /* Gives a state other slots in another place: what it had into old[num_groups]. It is found there from the next
- * gdn_index_advance on, and waits there to be evicted at once. */
+ * gdn_index_advance on, and waits there to be evicted at once, with the value that it had. */
 GDN_API gdn_status gdn_index_move_state(gdn_index *x, int32_t node, int32_t place, const int32_t *slots, int32_t *old);
 /* Takes the last `most` blocks of a leaf away, or the node with its state where these are all: kv of the blocks into
  * kv[most][kv_per_block] in their order, NULL where kv_per_block is 0, slots as above. Returns how many blocks went;

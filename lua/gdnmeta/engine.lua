@@ -147,7 +147,7 @@ function Engine:step(now, stream)
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
-  if self.prefix then self.prefix:begin(now) end
+  if self.prefix then self.prefix:begin(now, step) end
   step.fallback = schedule.plan(self)
   if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   local told = #step.admitted

@@ -233,6 +233,9 @@ return function(given)
   if problem then error("gdnmeta.worker: " .. problem, 2) end
   local engine = o.engine.private
   if engine.device_accepted then return nil, "the engine's accepted counts are on a device", EINVAL end
+  if engine.prefix and engine.prefix.host then
+    return nil, "the engine has host_slots, and a worker is told of no copies between device and host", EINVAL
+  end
   local pack, message = packs.new(engine, hellos.of(engine, o))
   if not pack then return nil, message, EINVAL end
   local result = results.new(pack.hello.config)

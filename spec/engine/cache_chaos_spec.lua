@@ -1,5 +1,6 @@
--- 10,000 steps with everything at once: forks, exports, pins, sessions, cancels, lost devices, two steps in
--- flight, policies and caches that loop, err and lie, ids that do not fit and results that cannot be.
+-- 10,000 steps with everything at once: forks, exports, pins, sessions, cancels, lost devices, a host tier,
+-- two steps in flight, policies and caches that loop, err and lie, ids that do not fit and results that
+-- cannot be.
 local cache_checks = require "spec.support.cache_checks"
 local cache_chaos = require "spec.support.cache_chaos"
 
@@ -26,7 +27,9 @@ describe("A state cache with everything at once", function()
       assert.are.same({ 0, 0, {} }, { engine:slots().used, engine:kv() and engine:kv().used or 0,
                                       engine.private.prefix.sessions }, o.where)
       for name, n in pairs { refused = host.refused, lies = host.lies, hits = engine.stats.hits,
-                             failures = #engine:failures(), preemptions = engine.stats.preemptions } do
+                             failures = #engine:failures(), preemptions = engine.stats.preemptions,
+                             demotions = o.has_host and engine.cache:stats().demoted or 0,
+                             restores = o.has_host and engine.cache:stats().restored or 0 } do
         sums[name] = (sums[name] or 0) + n
       end
       engine:close()

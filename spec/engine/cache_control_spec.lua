@@ -20,8 +20,8 @@ describe("The cache of an engine", function()
   it("is another from the next step on, and keeps what it holds", function()
     local e = engine { cache = { name = "none", checkpoints = function() return {} end } }
     assert.are.same({ 18, 18 }, { ask(e, 1, 1), ask(e, 2, 1) })
-    assert.are.same({ name = "none", states = 0, slots = 0, kv_blocks = 0, evicted = 0, unused = 0 },
-      e:cached())
+    assert.are.same({ name = "none", states = 0, host_states = 0, slots = 0, kv_blocks = 0, evicted = 0,
+                      unused = 0 }, e:cached())
     assert.is_true(e:set_cache "gdsf")
     assert.are.same({ 18, 2 }, { ask(e, 3, 1), ask(e, 4, 1) })
     local held = e:cached()
@@ -41,7 +41,7 @@ describe("The cache of an engine", function()
   it("stays as it was where another cannot be had", function()
     local e = engine { cache = "fifo" }
     local function refusal(what) return { e:set_cache(what) } end
-    assert.are.same({ nil, "cache x has demote, which wants a host tier: there is none", gdn.EINVAL },
+    assert.are.same({ nil, "cache x has demote, which wants the option host_slots", gdn.EINVAL },
                     refusal { name = "x", demote = function() return "drop" end })
     assert.are.same({ nil, "cache: unknown field kepe, want one of checkpoints, demote, keep, name, worth",
                       gdn.EINVAL }, refusal { kepe = 1 })

@@ -141,6 +141,6 @@ describe("A state cache", function()
     assert.has_error(function() serve.engine("fcfs", { cache = "gdsf" }) end,
                      "gdnmeta.engine: cache wants hash_block_size")
     assert.has_error(function() engine { cache = { demote = function() return "drop" end } } end,
-                     "gdnmeta.engine: cache anonymous has demote, which wants a host tier: there is none")
+                     "gdnmeta.engine: cache anonymous has demote, which wants the option host_slots")
   end)
 end)

@@ -29,13 +29,14 @@ local function sometimes(draw, right)
 end
 
 --- A cache that errs, loops and lies now and then.
-function M.cache(draw)
+function M.cache(draw, has_host)
   return {
     checkpoints = sometimes(draw, function(r, from, to, ctx)
       return draw(2) == 1 and { r.junction, r.prompt_end } or { draw(to), from + 1, draw(1000) - 500,
                                                                unpack(ctx.every(4 * draw(3))) }
     end),
     keep = sometimes(draw, function() return draw(3) > 1 end),
+    demote = has_host and sometimes(draw, function() return draw(2) == 1 and "host" or "drop" end) or nil,
     worth = sometimes(draw, function(nodes, n, values)
       for k = 1, n do
         local lie = draw(40)
@@ -157,7 +158,8 @@ local ACTIONS = {
   end,
   cache = function(self)
     local n = self.draw(4)
-    assert(self.engine:set_cache(n == 1 and "gdsf" or n == 2 and "every_block" or M.cache(self.draw)))
+    assert(self.engine:set_cache(n == 1 and "gdsf" or n == 2 and "every_block"
+                                 or M.cache(self.draw, self.has_host)))
   end,
   lose = function(self)
     if self.draw(6) > 1 then return end
@@ -238,8 +240,8 @@ end
 ---@return table host with counts of what it did
 function M.play(engine, o)
   local self = setmetatable({ engine = engine, draw = o.draw, where = o.where, async = o.async,
-                              size = o.size, spec = o.spec, now = 0, last = 0, live = {}, held = {},
-                              flying = {}, refused = 0,
+                              size = o.size, spec = o.spec, has_host = o.has_host, now = 0, last = 0,
+                              live = {}, held = {}, flying = {}, refused = 0,
                               lies = 0, done = {} }, Host)
   while self.now < o.steps do
     for _ = 1, self.draw(2) do
@@ -264,10 +266,13 @@ function M.engine(draw)
               max_blocks_per_row = align and 32 + spec or spec + 2, max_requests = 8 }
   if spec == 3 and align then b.num_slots = b.num_slots + 8 end
   local e = { hash_block_size = size, max_model_len = 120, policy_budget = 5000, breaker = 1e6, async = async,
-              cache = M.cache(draw), kv_blocks = draw(2) == 1 and 40 + draw(20) or nil, kv_block_size = 4 }
+              kv_blocks = draw(2) == 1 and 40 + draw(20) or nil, kv_block_size = 4 }
+  e.host_slots = draw(2) == 1 and draw(12) or 0
+  e.cache = M.cache(draw, e.host_slots > 0)
   if not e.kv_blocks then e.kv_tokens = draw(2) == 1 and 200 or nil end
   if async then e.second_builder = serve.builder(b) end
-  return serve.engine("fcfs", e, b), { draw = draw, async = async, spec = spec, size = size }
+  return serve.engine("fcfs", e, b), { draw = draw, async = async, spec = spec, size = size,
+                                      has_host = e.host_slots > 0 }
 end
 
 return M

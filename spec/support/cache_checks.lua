@@ -14,7 +14,8 @@ function M.nodes(prefix)
   local function visit(node)
     assert(lib.gdn_index_describe(handle, node, c) == 0)
     local children, next_one = c.first_child, c.next
-    local first, n, has_state = c.depth - c.length, c.length, c.num_states > 0
+    local first, n = c.depth - c.length, c.length
+    local has_state = c.num_states > 0 and c.place == lib.GDN_INDEX_DEVICE
     local held = { slots = {}, kv = {} }
     if node > 0 and prefix.per_block > 0 then
       assert(n * prefix.per_block <= 4096 and lib.gdn_index_read(handle, node, first, n, nil, kv) == 0)
@@ -80,6 +81,8 @@ function M.empty(self)
   prefix.index:advance(0)
   while prefix:evict_state() do end
   while prefix:evict_leaf() do end
+  local tier = prefix.host
+  check(not tier or tier.num_free == tier.slots and not tier:problem {}, "the end", "host slots are not free")
 end
 
 return M

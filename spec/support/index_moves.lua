@@ -63,7 +63,8 @@ function moves.lock(run)
     local state = run.model.states[keys[reads]]
     state.reads, state.used = state.reads + 1, true
   end
-  if not run.tight then run:same(to_state and want.state or to_host and want.host or want.kv, hit.kv_hit, "locked") end
+  local locked = to_state and want.state or to_host and want.host or want.kv
+  if not run.tight then run:same(locked, hit.kv_hit, "locked") end
   if hit.kv_hit > 0 then table.insert(run.model.locks, keys[hit.kv_hit]) end
   table.insert(run.locks, { node = hit.node, ids = list, depth = hit.kv_hit, key = keys[hit.kv_hit],
                             reads = reads > 0 and keys[reads], state_node = state_node })

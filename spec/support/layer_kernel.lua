@@ -1,6 +1,7 @@
 -- Stands in for the model of support/random_traffic.lua: a reference layer per cache group runs each step and
 -- raises where a request's output, or the state that it ends with, is not what the request gets alone.
 local alone = require "spec.support.unbatched"
+local host_copies = require "spec.support.host_copies"
 local reference = require "gdnmeta.reference"
 local array_of = require "gdnmeta.array_of"
 
@@ -102,6 +103,7 @@ end
 --- Run a step, rows as kernel.lua has them.
 function Kernel:run(step, rows, where)
   note_slots(self, step, rows)
+  host_copies.of_layers(step, self.layers, self.groups, self.host)
   local meta = self.metadata(step, rows, self)
   gather(self, rows, meta.num_actual_tokens, meta.token_class ~= nil)
   for g = 0, self.groups - 1 do
@@ -137,6 +139,16 @@ function Kernel:check_states(step, where)
   end
 end
 
+--- The device and the host's copies are gone.
+function Kernel:forget()
+  self.host = {}
+  for g = 0, self.groups - 1 do
+    local pool = self.layers[g].pool
+    for i = 0, pool.num_slots * pool.window_size - 1 do pool.windows[i] = 0 / 0 end
+    for i = 0, pool.num_slots * self.layers[g].state_size - 1 do pool.states[i] = 0 / 0 end
+  end
+end
+
 local M = {}
 
 local function drawer(seed)
@@ -154,7 +166,8 @@ function M.new(engine, tokens, opts)
   local builder = engine.builder
   local self = setmetatable({ engine = engine, groups = builder.num_groups,
                               width = builder.max_blocks_per_row, capacity = 0,
-                              tokens = tokens, layers = {}, truths = {}, tables = {}, steps = 0, finished = 0,
+                              tokens = tokens, layers = {}, host = {}, truths = {}, tables = {},
+                              steps = 0, finished = 0,
                               tolerance = opts.tolerance or 0, corrupt = opts.corrupt,
                               windows_in_first = opts.windows_in_first,
                               metadata = opts.metadata or function(step) return step.metadata end }, Kernel)

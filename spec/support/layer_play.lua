@@ -57,7 +57,8 @@ function M.run(c, where, policy, opts)
   local kernel, cached = layer_kernel.new(engine, c.max_model_len + c.num_spec, opts), 0
   local ok, books = pcall(play.run, c, {
     engine = engine, where = where, kernel = kernel, checkpoints = opts.checkpoints,
-    forks = opts.forks, keeps = opts.keeps, cancel = opts.cancel or random() < 0.5 and 0.05 or 0,
+    forks = opts.forks, lose = opts.lose, keeps = opts.keeps,
+    cancel = opts.cancel or random() < 0.5 and 0.05 or 0,
     requests = opts.requests or play.requests(c, random(1, 20)),
     on_submit = function(request) cached = cached + (request.checkpoint and 1 or 0) end,
     on_complete = function(step) kernel:check_states(step, where) end,

@@ -25,7 +25,8 @@ local function check_books(books, where)
   end
   check(held == 0, where, "%d slots are in use, and nothing runs", held)
   check(not kv or next(e.private.pinned) or kv.used == 0, where, "%d blocks are in use", kv and kv.used or 0)
-  check(not cached or cached.states + cached.kv_blocks == 0, where, "the cache holds something")
+  local states = cached and cached.states + cached.host_states + cached.kv_blocks or 0
+  check(states == 0, where, "the cache holds something")
   check(e.stats.running == 0, where, "%d run", e.stats.running)
 end
 
@@ -34,7 +35,7 @@ return function(play)
   play.engine:lose_states()
   play.flying = {}
   check_books(play.books, ("%s lost at %d"):format(play.where, play.now))
-  for group in pairs(play.kernel.states) do play.kernel.states[group] = {} end
+  play.kernel:forget()
   while play.pinned[1] do play.engine:release(table.remove(play.pinned).checkpoint) end
   play.stats.losses = play.stats.losses + 1
 end

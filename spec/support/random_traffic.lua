@@ -66,6 +66,7 @@ function M.engine(c, policy)
     kv_tokens = not c.owns_blocks and c.kv_tokens or nil,
     kv_blocks = c.owns_blocks and math.floor(c.kv_tokens / c.kv_block) or nil, kv_block_size = c.kv_block,
     kv_watermark = c.kv_watermark, hash_block_size = c.hash_block,
+    host_slots = c.host_slots, cache = c.cache,
     kv_headroom = c.kv_headroom, mixed_capture_sizes = c.buckets,
     admit_after_preemption = c.admit_after_preemption,
     preempt_limit = c.preempt_limit, rekey_limit = c.rekey_limit, capture_sizes = c.capture_sizes,

@@ -1,5 +1,7 @@
 -- Stands in for the model's kernels: folds tokens into states where the metadata says, and raises when a
 -- row would start from anything but the state of exactly the tokens computed before.
+local host_copies = require "spec.support.host_copies"
+
 local M = {}
 
 local Kernel = {}
@@ -97,12 +99,20 @@ end
 --- rows: { id, family, n, drafts, accepted, computed, last_accepted } of every row, in order; is_dead: the
 --- request finished meanwhile, what the row computes is of no interest.
 function Kernel:run(step, rows, where)
+  host_copies.make(step, self.groups, function(g, from, to, is_back)
+    if is_back then self.states[g][to] = self.host[g][from] else self.host[g][to] = self.states[g][from] end
+  end)
   for g = 0, self.groups - 1 do run_group(self, g, step, rows, where) end
 end
 
+--- The device and the host's copies are gone.
+function Kernel:forget()
+  for g = 0, self.groups - 1 do self.states[g], self.host[g] = {}, {} end
+end
+
 function M.new(groups, num_spec)
-  local self = { groups = groups, num_spec = num_spec, states = {}, prefixes = {} }
-  for g = 0, groups - 1 do self.states[g] = {} end
+  local self = { groups = groups, num_spec = num_spec, states = {}, host = {}, prefixes = {} }
+  for g = 0, groups - 1 do self.states[g], self.host[g] = {}, {} end
   return setmetatable(self, Kernel)
 end
 

@@ -107,6 +107,7 @@ static inline int32_t gdn_seen(const gdn_index *x, const node *p)
 enum { USED_LEAF = 1, USED_STATE = 2 };
 /* Puts a node where it belongs, takes it out of the other lists and queues. used: USED_LEAF, USED_STATE: just now. */
 void gdn_wait_update(gdn_index *x, int32_t i, int used);
+void gdn_wait_rate(gdn_index *x, int32_t i, int link, double value); /* of one that waits; nothing where it does not */
 void gdn_wait_leave(gdn_index *x, int32_t i, int link);
 void gdn_wait_fresh(gdn_index *x, int32_t i); /* it is of this step, and waits from the next one on */
 

@@ -57,6 +57,7 @@ gdn_status gdn_index_move_state(gdn_index *x, int32_t i, int32_t place, const in
     for (int32_t g = 0; g < x->config.num_groups; g++)
         if ((slots[g] < 0) != (mine[g] < 0) || slots[g] < -1)
             GDN_REFUSE(&x->error, "slots[%d] = %d, want one where node %d has one", g, slots[g], i);
+    int is_rated = p->wait[LINK_STATE].where == RATED;
     gdn_wait_leave(x, i, LINK_STATE);
     for (int32_t g = 0; g < x->config.num_groups; g++) old[g] = mine[g], mine[g] = slots[g];
     p->place = place;
@@ -67,6 +68,7 @@ gdn_status gdn_index_move_state(gdn_index *x, int32_t i, int32_t place, const in
     x->stats.states_moved++;
     if (p->pins) x->stats.pinned_states -= to_host;
     gdn_wait_update(x, i, 0);
+    if (is_rated) gdn_wait_rate(x, i, LINK_STATE, p->wait[LINK_STATE].value);
     return GDN_OK;
 }
 

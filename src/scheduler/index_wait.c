@@ -76,6 +76,17 @@ void gdn_wait_fresh(gdn_index *x, int32_t i)
     x->fresh[x->fresh_nodes++] = i;
 }
 
+void gdn_wait_rate(gdn_index *x, int32_t i, int link, double value)
+{
+    waiting *w = &x->nodes[i].wait[link];
+    line *l = line_of(x, &x->nodes[i], link);
+    if (w->where == OUT || (w->where == RATED && w->value == value)) return;
+    if (w->where == USED) list_remove(x, l, i, link);
+    w->where = RATED;
+    w->value = value;
+    (void)gdn_heap_set(l->rated, i, w->value, w->order);
+}
+
 /* Half of a batch is for nodes not rated, an eighth for rated ones in turn, the rest for the least values. */
 int32_t gdn_index_candidates(gdn_index *x, int32_t kind, int32_t most, int32_t *nodes, double *values)
 {
@@ -116,13 +127,7 @@ gdn_status gdn_index_rate(gdn_index *x, int32_t kind, const int32_t *nodes, cons
     int link = kind == GDN_INDEX_LEAVES ? LINK_LEAF : LINK_STATE;
     for (int32_t k = 0; k < n; k++) {
         int32_t i = nodes[k];
-        waiting *w = &x->nodes[i].wait[link];
-        if (!x->nodes[i].used || w->where == OUT || line_of(x, &x->nodes[i], link) != l) continue;
-        if (w->where == RATED && w->value == values[k]) continue;
-        if (w->where == USED) list_remove(x, l, i, link);
-        w->where = RATED;
-        w->value = values[k];
-        (void)gdn_heap_set(l->rated, i, w->value, w->order);
+        if (x->nodes[i].used && line_of(x, &x->nodes[i], link) == l) gdn_wait_rate(x, i, link, values[k]);
     }
     return GDN_OK;
 }

@@ -35,6 +35,7 @@ function M.build(self, step, stream)
     step.untold = true
     return nil, message, code
   end
+  if self.prefix and self.prefix.host then self.prefix.host:tell(step) end
   if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
   rawset(step, "metadata", metadata)
   step.in_flight, step.branches = true, pad_step.branches(metadata)

@@ -3,7 +3,7 @@
 local lib = require "gdnmeta.native"
 local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
 local change_rules = require "gdnmeta.engine.change_rules"
-local construct = require "gdnmeta.engine.construct"
+local cache_option = require "gdnmeta.engine.cache_option"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 
@@ -19,7 +19,7 @@ function Engine:set_cache(what)
   if not self.prefix then return nil, "set_cache wants the option hash_block_size", EINVAL end
   local made, message
   if type(what) ~= "nil" then
-    made, message = construct.cache(what)
+    made, message = cache_option.load(what, self.options.host_slots > 0)
     if not made then return nil, message, EINVAL end
     change_rules.again(self, "set_cache") -- a metamethod of the cache may have closed it
   end
@@ -33,14 +33,14 @@ function Engine:set_cache(what)
 end
 
 --- What the state cache holds now, and what left it.
----@return table|nil cache { states, slots, kv_blocks, evicted, unused (states that left and were never read),
---- name }; nil without hash_block_size
+---@return table|nil cache { states (on the device), slots, host_states, kv_blocks, evicted,
+--- unused (states that left and were never read), name }; nil without hash_block_size
 function Engine:cached()
   self = change_rules.look(self, "cached")
   local prefix = self.prefix
   if not prefix then return nil end
   local index = prefix.index:stats()
-  return { states = index.states, slots = index.states * prefix.groups,
+  return { states = index.states, host_states = index.host_states, slots = index.states * prefix.groups,
            kv_blocks = index.blocks * prefix.per_block, evicted = index.states_used + index.states_unused,
            unused = index.states_unused, name = prefix.hooks and prefix.hooks.cache.name or "built in" }
 end

@@ -1,6 +1,7 @@
 -- What an engine is made of.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local cache_option = require "gdnmeta.engine.cache_option"
 local by_key = require "gdnmeta.engine.queue.by_key"
 local option_rules = require "gdnmeta.engine.option_rules"
 local fifo = require "gdnmeta.engine.queue.fifo"
@@ -18,7 +19,7 @@ local token_limits = require "gdnmeta.engine.decide.token_limits"
 local text_in = require "gdnmeta.engine.text_in"
 local request_memory = require "gdnmeta.engine.request_memory"
 local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
-local caches = require "gdnmeta.cache"
+local host_tier = require "gdnmeta.engine.prefix.host_tier"
 local prefix_cache = require "gdnmeta.engine.prefix.prefix_cache"
 local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
@@ -42,31 +43,11 @@ local function taken_problem(o)
   end
 end
 
---- The hooks of a state cache.
----@return gdnmeta.Cache|nil cache, string? message
-function M.cache(what)
-  local ok, made, message = pcall(caches, what)
-  if not ok then return nil, (tostring(made):gsub("^.-gdnmeta%.cache: ", "cache: ")) end
-  if made and made.demote then
-    return nil, ("cache %s has demote, which wants a host tier: there is none"):format(made.name)
-  end
-  return made, message
-end
-
--- `cache` becomes the hooks that it names.
-local function cache_problem(o)
-  if type(o.cache) == "nil" then return nil end
-  if not o.hash_block_size then return "cache wants hash_block_size" end
-  local made, message = M.cache(o.cache)
-  o.cache = made
-  return message
-end
-
 --- Options checked, every default filled in.
 ---@return table|nil options, string? problem
 function M.options(given)
   local o, problem = option.parse(given)
-  problem = problem or taken_problem(o) or option_rules.problem(o) or cache_problem(o)
+  problem = problem or taken_problem(o) or option_rules.problem(o) or cache_option.problem(o)
   if problem then return nil, problem end
   return o
 end
@@ -246,6 +227,7 @@ local function state(o)
   end
   self.steps, message, code = make_steps(o)
   if not self.steps then return nil, message, code end
+  if self.prefix then self.prefix.host = host_tier.new(self.prefix, o) end
   work_arrays(self, o.max_num_seqs)
   self.text = text_in.new(o.config.max_rows, 1 + self.num_spec)
   padding(self, o)

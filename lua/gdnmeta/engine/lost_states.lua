@@ -59,9 +59,12 @@ local function empty_cache(self)
   prefix:release_pinned()
   prefix.hooks = false -- there is nothing to choose
   prefix.index:advance(self.now) -- what the last step left may leave from the next one on
+  local tier = prefix.host
+  if tier then tier:empty() end
+  prefix.host = false
   while prefix:evict_state() do end
   while prefix:evict_leaf() do end
-  prefix.hooks = hooks
+  prefix.hooks, prefix.host = hooks, tier
 end
 
 --- All states and all attention cache are lost, as when a worker has died. Steps in flight are over and

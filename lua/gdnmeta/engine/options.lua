@@ -18,6 +18,7 @@ local DOMAINS = {
   kv_blocks = integer(1, INT32_MAX),
   kv_block_size = integer(1, INT32_MAX),
   hash_block_size = integer(1, 2 ^ 20),
+  host_slots = integer(0, 2 ^ 22),
   kv_watermark = number(0, 1),
   kv_headroom = integer(0, INT32_MAX),
   preempt_limit = integer(0, INT32_MAX),
@@ -42,7 +43,7 @@ local DEFAULTS = {
   long_prefill_token_threshold = 0, chunked_prefill = true, kv_watermark = 0, kv_headroom = 512,
   preempt_limit = 3, admit_after_preemption = false,
   async = false, aging = 20, ttft = math.huge, tpot = math.huge, rekey_limit = 128, policy_budget = 1e6,
-  breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
+  host_slots = 0, breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }
 
 local OTHERS = { cache = true, builder = true, second_builder = true, policy = true, capture_sizes = true,

@@ -42,6 +42,12 @@ local function write_decodes(e, step, speculative)
   end
 end
 
+-- Does the device know where the state lies? Of one that somebody else left it knows nothing.
+local function is_implied(e, i, computed, read)
+  local r = e.requests
+  return computed > 0 and read ~= e.states.spare and not (r.on_host[i] == 1 and computed == r.cached[i])
+end
+
 local function write_chunk(e, step, row, i, n, block)
   local r = e.requests
   local computed, read = r.computed[i], r.read_column[i]
@@ -50,8 +56,7 @@ local function write_chunk(e, step, row, i, n, block)
   step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, -1
   step.last_accepted[row], step.prompt_done[row] = r.accepted[i], computed >= r.prompt[i] and 1 or 0
   step.table_row[row] = r.table_row[i]
-  local is_default = e.reads_accepted and computed > 0 and read ~= e.states.spare
-  step.read_column[row] = is_default and READ_DEFAULT or read
+  step.read_column[row] = e.reads_accepted and is_implied(e, i, computed, read) and READ_DEFAULT or read
   step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
   step.read_before[row], step.samples[row], step.planned[row] = r.read_before[i], samples, 0
   step.accepted_drafts[row], step.stop[row], step.next_drafts[row] = 0, 0, e.default_drafts
@@ -103,7 +108,8 @@ end
 local function index_accepted(e, step)
   local rows = step.rows
   for row = 0, step.num_rows - 1 do
-    local is_sourced = step.read_column[row] >= 0 and step.read_column[row] == e.states.spare
+    local read = step.read_column[row]
+    local is_sourced = read >= 0 and (read == e.states.spare or e.reads_accepted)
     rows.seq_index[row], rows.accepted_index[row] = -1, is_sourced and -1 or step.table_row[row]
   end
   rows.indexed = 1
@@ -117,6 +123,7 @@ function M.write(e, step)
   cut()
   if e.device_accepted then index_accepted(e, step) end
   if e.num_keeps > 0 then kept_states.write(e, step) end
+  if e.prefix and e.prefix.host then e.prefix.host:restore_rows(step) end
   pad_step.pad(e, step)
   rows.num_rows, rows.padded_rows, rows.padded_tokens = step.num_rows, step.padded_rows, step.padded_tokens
 end
@@ -125,6 +132,7 @@ end
 function M.undo(e, step)
   local r = e.requests
   if #step.keeping > 0 then kept_states.undo(e, step) end
+  step.restored.n = 0
   for row = 0, step.num_rows - 1 do
     local i, n, samples = step.request[row], step.query_len[row], step.samples[row]
     r.computed[i], r.flight[i], r.ahead[i] = r.computed[i] - n, r.flight[i] - 1, r.ahead[i] - n

@@ -42,7 +42,7 @@ function States:missing_slots(i, tokens, drafts)
   local table_row = self.requests.table_row[i]
   if not self.align then return table_row < 0 and self.per_request or 0 end
   local first, last = self:window(tokens, drafts)
-  if table_row < 0 then return last - first + 1 end
+  if table_row < 0 then return last - first + 1 + self.requests.on_host[i] end
   local cells, base, missing = self.tables[0], table_row * self.width, 0
   for column = first, last do
     if cells[base + column] == 0 then missing = missing + 1 end

@@ -38,7 +38,8 @@ local OWN = {
 
 --- Figures since the start, and what is there now: nodes, blocks, states, host_states, pinned_states now;
 --- states_made, states_evicted (evicted_read: read once at least, evicted_unread: never), states_moved,
---- blocks_evicted; hits (requests that began with a state) and cached_tokens, their tokens.
+--- blocks_evicted; hits (requests that began with a state) and cached_tokens, their tokens; host_slots (the
+--- option), and copies that steps told: demoted, restored.
 ---@param into table|nil filled where it is given
 ---@return table
 function StateCache:stats(into)
@@ -46,6 +47,9 @@ function StateCache:stats(into)
   local figures, t = index:stats(), into or {}
   for name, own in pairs(OWN) do t[name] = figures[own] end
   t.hits, t.cached_tokens = private.stats.hits, private.stats.cached_tokens
+  local tier = private.prefix.host
+  t.host_slots = tier and tier.slots or 0
+  t.demoted, t.restored = tier and tier.demotions or 0, tier and tier.restores or 0
   return t
 end
 

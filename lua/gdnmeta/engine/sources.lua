@@ -15,7 +15,7 @@ local int32s = array_of "int32_t"
 
 jit.off(true, true) -- no step path
 
-local M = {}
+local M = { AWAITS_COPY = "begins with a state that is to be copied from the host, run its step first" }
 
 -- How many holders each slot or block has among sources, and how many have any.
 local function count(pins, list, by)
@@ -121,6 +121,7 @@ function M.where(e, i)
   local r, states = e.requests, e.states
   if r.state[i] ~= requests.RUNNING then return nil, "does not run" end
   local tokens = r.computed[i] - r.ahead[i]
+  if e.prefix and e.prefix:awaits_copy(i) then return nil, M.AWAITS_COPY end
   if tokens < 1 and r.flight[i] > 0 then return nil, "has a step in flight, complete it first" end
   if tokens < 1 then return nil, "has no tokens computed" end
   if r.flight[i] == 0 then return tokens, r.read_column[i] end
@@ -176,6 +177,34 @@ function M.keep(e, i)
   return source
 end
 
+-- A free slot that the host may write at once: the state that was there is not to be copied first. aside:
+-- gets those that it may not.
+local function take_slot(e, group, out, aside)
+  local pools, tier = e.states.pools, e.prefix and e.prefix.host
+  while lib.gdn_slots_available(pools, group) > 0 do
+    must(lib.gdn_slots_take(pools, group, 1, 0, out))
+    if not (tier and tier:is_awaited(group, out[0])) then return out[0] end
+    aside[#aside + 1] = out[0]
+  end
+end
+
+-- One a group, or none.
+local function take_slots(e, source)
+  local pools, out = e.states.pools, int32s(1)
+  for group = 0, e.states.groups - 1 do
+    local aside = {}
+    local slot = take_slot(e, group, out, aside)
+    for k = #aside, 1, -1 do must(lib.gdn_slots_drop(pools, group, aside[k])) end
+    if not slot then
+      for before = 0, group - 1 do must(lib.gdn_slots_drop(pools, before, source.slots[before + 1])) end
+      return false
+    end
+    source.slots[group + 1] = slot
+    source.generations[group + 1] = lib.gdn_slots_generation(pools, group, slot)
+  end
+  return true
+end
+
 --- A source that a host is to fill: fresh slots and blocks for so many tokens.
 ---@return table|nil source with one holder, string? problem
 function M.reserve(e, tokens)
@@ -188,11 +217,7 @@ function M.reserve(e, tokens)
   local source = { tokens = tokens, accepted = 1, slots = {}, generations = {}, is_empty = true,
                    is_awaited = false }
   local out = int32s(math.max(blocks, 1))
-  for group = 0, states.groups - 1 do
-    must(lib.gdn_slots_take(states.pools, group, 1, 0, out))
-    source.slots[group + 1] = out[0]
-    source.generations[group + 1] = lib.gdn_slots_generation(states.pools, group, out[0])
-  end
+  if not take_slots(e, source) then return nil, "finds no free state slot to write" end
   if states.kv then
     must(lib.gdn_kv_take(states.kv.kv, blocks, out))
     source.kv = {}

@@ -34,6 +34,21 @@ function States:read_slots(i, tokens, accepted, slots)
   end
 end
 
+--- A request that comes in begins with a state of so many tokens that the host copies into slots of its own:
+--- those that its first step writes or, in mode align, those of the block that ends there.
+function States:await_copy(i, tokens, accepted)
+  local r, column = self.requests, 0
+  if self.align then
+    column = tokens / self.block - 1
+    local at = r.table_row[i] * self.width + column
+    for group = 0, self.groups - 1 do
+      must(lib.gdn_slots_take(self.pools, group, 1, i, self.tables[group] + at))
+    end
+    r.first_column[i], r.last_column[i] = column, column
+  end
+  r.read_column[i], r.accepted[i] = column, accepted
+end
+
 --- It begins with the source.
 function States:read_source(i, source)
   for group = 1, self.groups do slots_read[group - 1] = source.slots[group] end

@@ -35,6 +35,10 @@ local int32s = array_of "int32_t"
 ---@field samples ffi.cdata* int32 [num_rows] 1 where the row yields a token
 ---@field ids any[] of the rows' requests, from 1
 ---@field kv_copies table[] { from =, to = } blocks of attention cache to copy before the step runs
+---@field demoted table { n, from, to } states to copy to the host before the step runs: n of them, from slots
+--- from[k * num_groups + group] on the device to host slot to[k], k from 0 on
+---@field restored table { n, from, to } likewise from host slot from[k] to slots to[k * num_groups + group],
+--- after those of `demoted`
 ---@field kept table[] places, of `keep` of requests, whose states the step leaves once it is complete
 ---@field admitted any[] ids
 ---@field preempted any[] ids
@@ -134,7 +138,7 @@ function M.new(builder, batch)
     builder = builder, in_flight = false, untold = false,
     request = int32s(n), epoch = int32s(n), samples = int32s(n), column = int32s(n), read_before = int32s(n),
     planned = int32s(n), -- drafts of a decode, also in a step that drafts nothing
-    ids = {},
+    ids = {}, demoted = { n = 0 }, restored = { n = 0 },
     keeping = {}, -- rows that leave states: { i, row, keep }
   }
   self.margins = guarded_arrays.new(self, OPEN, n)

@@ -207,7 +207,7 @@ function M.add(e, request)
   end
   r.answer_at[i], r.cross_at[i] = 0, request.ids and 0 or INT32_MAX
   r.junction[i], r.keep_at[i], r.kept[i], r.matched[i], r.node[i], r.hit_node[i] = 0, 0, 0, -1, 0, 0
-  r.asked_from[i], r.asked_to[i] = 0, -1
+  r.asked_from[i], r.asked_to[i], r.on_host[i] = 0, -1, 0
   r.last_block[i] = request.ids and floor((request.prompt_tokens - 1) / e.prefix.size) * e.prefix.size or 0
   if given then sources.give(e, i, e.checkpoints[given]) end
   if request.keep then kept_states.await(e, i, request.keep) end
@@ -269,6 +269,7 @@ function M.pin(e, i)
     return nil, ("stands at %d tokens, want the end of a prompt chunk on a multiple of %d"):format(tokens,
         states.block)
   end
+  if e.prefix and e.prefix:awaits_copy(i) then return nil, sources.AWAITS_COPY end
   local source = sources.of(e, i, tokens, column)
   local problem = sources.crowded(e, source.slots, source.kv)
   if problem then return nil, problem end

@@ -54,6 +54,9 @@ local function add_cache(self, held)
     if c.num_states > 0 and c.place == lib.GDN_INDEX_DEVICE then
       lib.gdn_index_slots(prefix.index.handle, node, slots)
       for group = 1, prefix.groups do add(held.slots[group], slots[group - 1]) end
+    elseif c.num_states > 0 then
+      lib.gdn_index_slots(prefix.index.handle, node, slots)
+      add(held.host, slots[0])
     end
   end
   for at = 0, self.num_running - 1 do
@@ -66,7 +69,7 @@ local function add_cache(self, held)
 end
 
 local function count(self)
-  local r, held = self.requests, { slots = {}, kv = {} }
+  local r, held = self.requests, { slots = {}, kv = {}, host = {} }
   for group = 1, self.states.groups do held.slots[group] = {} end
   add_tables(self, held)
   if self.prefix then add_cache(self, held) end
@@ -139,11 +142,11 @@ local function books_problem(self)
 end
 
 -- I29, of the index and the sessions.
-local function index_problem(self)
+local function index_problem(self, held)
   local prefix = self.prefix
   if not prefix then return nil end
   if lib.gdn_index_verify(prefix.index.handle) ~= 0 then return "state cache: " .. prefix.index:message() end
-  return prefix:sessions_problem()
+  return prefix:sessions_problem() or prefix.host and prefix.host:problem(held.host) or nil
 end
 
 --- Does everything agree that the engine keeps of slots, blocks, states and tokens? It looks at all of it,
@@ -154,7 +157,7 @@ end
 function Engine:verify()
   self = change_rules.look(self, "verify")
   local held = count(self)
-  local problem = slots_problem(self, held) or blocks_problem(self, held) or index_problem(self)
+  local problem = slots_problem(self, held) or blocks_problem(self, held) or index_problem(self, held)
     or books_problem(self)
   if problem then return nil, "gdnmeta.engine: " .. problem, EGUARD end
   return true

@@ -85,7 +85,9 @@ local function cache(page, engine)
   one(page, "cache_states_made_total", "counter", "States that joined the cache.", stats.states_made)
   one(page, "cache_blocks_evicted_total", "counter", "Blocks of prompts that left it.", stats.blocks_evicted)
   one(page, "cache_host_states", "gauge", "States of the cache on the host.", stats.host_states)
-  one(page, "cache_moves_total", "counter", "Moves of states between device and host.", stats.states_moved)
+  one(page, "cache_host_slots", "gauge", "States that the host has room for.", stats.host_slots)
+  one(page, "cache_demoted_total", "counter", "States that the host was told to copy to it.", stats.demoted)
+  one(page, "cache_restored_total", "counter", "States that it was told to copy back.", stats.restored)
   one(page, "cache_disabled", "gauge", "1: the cache failed too often, the built-in one decides.",
     engine.cache:health() and 0 or 1)
 end

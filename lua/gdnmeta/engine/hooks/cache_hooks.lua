@@ -54,6 +54,32 @@ local function call_keep(self, i, node)
   return verdict
 end
 
+-- A node as a hook may keep it.
+local function shown(self, index, node)
+  local prefix, t = self.engine.prefix, index:describe(node)
+  t.priority = self.priorities[node] or 0
+  prefix:show_session(t, prefix.session_at[node], prefix.user_at[node])
+  return t
+end
+
+local function call_demote(self, node)
+  self.view.cursor.hook = "demote"
+  local verdict = self.cache.demote(node, self.ctx)
+  if verdict ~= "host" and verdict ~= "drop" then
+    error("demote returned " .. args.show(verdict) .. ', want "host" or "drop"', 0)
+  end
+  self.guard.answered.demote = true
+  return verdict
+end
+
+--- Does the state of a node go to the host, rather than nowhere? Where the hook fails it does.
+---@return boolean
+function CacheHooks:demotes(index, node)
+  if not self.cache.demote or self.guard.disabled then return true end
+  local ok, verdict = self.guard:call(call_demote, self, shown(self, index, node))
+  return not ok or verdict == "host"
+end
+
 --- Positions in (from, to] where request i is to leave states, ascending; nil: as the built-in cache.
 ---@return number[]|nil
 function CacheHooks:checkpoints(i, from, to)
@@ -103,6 +129,7 @@ local M = {}
 local function context(self, slots)
   local fields = {
     block_size = function() return self.size end, slots = function() return slots end,
+    host_slots = function() return self.engine.options.host_slots end,
     now = function() return self.engine.now end, from = function() return self.from end,
     to = function() return self.to end, blocks_end = function() return self.blocks_end end,
   }

@@ -20,8 +20,13 @@ function PrefixCache:evict_state()
   if self.hooks then self.hooks:rate(self.index, Index.STATES) end
   local node = self.index:first(Index.STATES)
   if node == 0 then return self:drop_any_answer() end
-  drop_slots(self, self.index:drop_state(node))
-  if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
+  local slots = self.host and self.host:take_in(node)
+  if slots then
+    drop_slots(self, slots)
+  else
+    drop_slots(self, self.index:drop_state(node))
+    if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
+  end
   cut()
   return true
 end
@@ -31,24 +36,26 @@ function PrefixCache:evict_leaf()
   if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
   local node = self.index:first(Index.LEAVES)
   if node == 0 then return false end
+  local is_on_host = self.host and self.index:is_on_host(node)
   local gone, slots = self.index:evict(node, self.at_once, self.gone)
   if gone > 0 and self.per_block > 0 then
     must(lib.gdn_kv_drop(self.engine.states.kv.kv, self.gone, gone * self.per_block))
     self.engine.states.free_kv = self.engine.states.kv:free()
   end
-  drop_slots(self, slots)
+  if is_on_host then self.host:give_back(slots[0]) else drop_slots(self, slots) end
   if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
   cut()
   return gone > 0
 end
 
 -- A waiting request loses what it would begin with: the last one of the queue that has something, and that
--- the plan does not admit.
-local function release_one(self, but)
+-- the plan does not admit. A state on the host holds no slots.
+local function release_one(self, but, of_slots)
   local e, r = self.engine, self.engine.requests
   local i = e.fifo.tail
   while i >= 0 do
-    if i ~= but and r.hit_node[i] > 0 and r.mark[i] == 0 then
+    local is_of_use = r.hit_node[i] > 0 and not (of_slots and r.on_host[i] == 1)
+    if i ~= but and is_of_use and r.mark[i] == 0 then
       self:let_go(i)
       r.matched[i] = -1
       return true
@@ -61,7 +68,7 @@ end
 -- States leave until so many slots are free in each group.
 local function free_slots(self, wanted, but)
   local states = self.engine.states
-  while states:free_slots() < wanted and (self:evict_state() or release_one(self, but)) do end
+  while states:free_slots() < wanted and (self:evict_state() or release_one(self, but, true)) do end
 end
 
 local function free_blocks(self, wanted, but)

@@ -36,6 +36,21 @@ local function watch_of(self, i)
   return self.watches[i]
 end
 
+--- Request i, which waits, begins with the state of a node so many blocks long. on_host: 1: it is copied from
+--- the host, into slots of the request's own, and holds no other.
+function PrefixCache:begin_with(i, node, blocks, on_host)
+  local r, hit = self.engine.requests, self.index.hit
+  local tokens = blocks * self.size
+  if node == r.hit_node[i] and tokens == r.cached[i] then return end
+  self:let_go(i)
+  if node == 0 or on_host == 0 and not may_hold(self) then return end
+  hit.node, hit.kv_hit, hit.kv_tokens, hit.state_node = node, blocks, tokens, on_host == 0 and node or 0
+  if not self.index:lock() then return end
+  r.hit_node[i], r.cached[i], r.computed[i], r.on_host[i] = node, tokens, tokens, on_host
+  r.kv_shared[i] = blocks * self.per_block
+  cut()
+end
+
 --- What request i, which waits, begins with: the longest prefix with a state.
 function PrefixCache:match(i)
   local r, index = self.engine.requests, self.index
@@ -43,14 +58,11 @@ function PrefixCache:match(i)
   local hit = index:match(ids, n, limit)
   index:watch(ids, n, limit, watch_of(self, i))
   r.matched[i], r.junction[i], r.asked_to[i] = n, hit.junction < r.prompt[i] and hit.junction or 0, -1
-  if hit.state_node == r.hit_node[i] and hit.state_tokens == r.cached[i] then return end
-  self:let_go(i)
-  if hit.state_node == 0 or not may_hold(self) then return end
-  hit.node, hit.kv_hit, hit.kv_tokens = hit.state_node, hit.state_hit, hit.state_tokens
-  if not index:lock() then return end
-  r.hit_node[i], r.cached[i], r.computed[i] = hit.state_node, hit.state_tokens, hit.state_tokens
-  r.kv_shared[i] = hit.state_hit * self.per_block
-  cut()
+  if hit.host_node ~= 0 then
+    self:begin_with(i, hit.host_node, hit.host_hit, 1)
+  else
+    self:begin_with(i, hit.state_node, hit.state_hit, 0)
+  end
 end
 
 --- A waiting request looks for what has come or gone since it did last.
@@ -74,8 +86,12 @@ end
 function PrefixCache:begin_at(i)
   local e, r = self.engine, self.engine.requests
   local node, n = r.hit_node[i], r.kv_shared[i]
-  must(lib.gdn_index_slots(self.index.handle, node, self.index.slots))
-  e.states:read_slots(i, r.cached[i], self.accepted[node], self.index.slots)
+  if r.on_host[i] == 1 then
+    e.states:await_copy(i, r.cached[i], self.accepted[node])
+  else
+    must(lib.gdn_index_slots(self.index.handle, node, self.index.slots))
+    e.states:read_slots(i, r.cached[i], self.accepted[node], self.index.slots)
+  end
   if self.per_block > 0 then
     must(lib.gdn_index_read(self.index.handle, node, 0, n / self.per_block, nil, self.shared))
     must(lib.gdn_kv_share(e.states.kv.kv, r.table_row[i], self.shared, n))
@@ -89,7 +105,14 @@ function PrefixCache:has_begun(i)
   local r = self.engine.requests
   self.index:unlock_state(r.hit_node[i])
   if r.node[i] == 0 then r.node[i] = r.hit_node[i] else self.index:unlock(r.hit_node[i]) end
-  r.hit_node[i] = 0
+  r.hit_node[i], r.on_host[i] = 0, 0
+end
+
+--- Is the state that request i begins with yet to be copied from the host, before a step that is not built?
+---@return boolean
+function PrefixCache:awaits_copy(i)
+  local r = self.engine.requests
+  return r.on_host[i] == 1 and r.flight[i] == 0
 end
 
 --- Does a session keep the node?
@@ -103,7 +126,7 @@ function PrefixCache:let_go(i)
   if node > 0 then
     self.index:unlock_state(node)
     self.index:unlock(node)
-    r.hit_node[i] = 0
+    r.hit_node[i], r.on_host[i] = 0, 0
   end
   if not r.checkpoint[i] then r.cached[i], r.computed[i], r.kv_shared[i] = 0, 0, 0 end
 end

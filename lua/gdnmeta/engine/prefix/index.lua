@@ -38,7 +38,7 @@ local function forget(self) self.handle = nil end
 local function blank()
   return { id = 0, tokens = 0, length = 0, kv_bytes = 0, state_bytes = 0, hits = 0, state_hits = 0, age = 0,
            state_age = 0, created = 0, refs = 0, children = 0, parent = 0, parent_gap = 0, passes = 0,
-           superseded = false, pinned = false, mark = -1, worth = 0, is_new = true }
+           superseded = false, pinned = false, on_host = false, mark = -1, worth = 0, is_new = true }
 end
 
 --- An index. options: num_groups, block_size, kv_per_block, max_nodes, max_blocks, kv_bytes, state_bytes.
@@ -149,6 +149,7 @@ local function show(self, node, is_state, t)
   t.age, t.state_age = self.now - c.last_use, self.now - c.state_use
   t.parent, t.parent_gap = c.parent, c.parent_gap
   t.passes, t.superseded, t.pinned, t.mark = c.passes, c.passes > 0, c.pins > 0, c.mark
+  t.on_host = c.num_states > 0 and c.place == Index.ON_HOST
   t.worth, t.is_new = c.leaf_value, c.leaf_is_new == 1
   if is_state then t.worth, t.is_new = c.state_value, c.state_is_new == 1 end
   return t
@@ -157,6 +158,24 @@ end
 --- A node as policies see it. `into` is filled where it is given.
 function Index:describe(node, into)
   return show(self, node, false, into or blank())
+end
+
+--- Has the node a state, and is it on the host?
+---@return boolean
+function Index:is_on_host(node)
+  local c = self.node
+  if lib.gdn_index_describe(self.handle, node, c) ~= 0 then return refused(self, -1) end
+  return c.num_states > 0 and c.place == Index.ON_HOST
+end
+
+--- Tokens of the last whole state on the path to a node, its own among them; 0: there is none.
+---@param node integer 0: the path of no blocks
+---@return number
+function Index:state_before(node)
+  local c = self.node
+  if lib.gdn_index_describe(self.handle, node, c) ~= 0 then return refused(self, -1) end
+  local is_whole = c.num_states > 0 and c.num_states == self.num_groups
+  return is_whole and c.tokens or c.tokens - c.parent_gap
 end
 
 --- Up to `most` of a kind that wait to be evicted.

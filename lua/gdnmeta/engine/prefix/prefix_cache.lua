@@ -20,8 +20,9 @@ end
 budget.protect { make_way = PrefixCache.make_way, look = PrefixCache.look, match = PrefixCache.match }
 
 --- A step begins: waiting requests find their states, and states that nobody reads make room for requests.
-function PrefixCache:begin(now)
+function PrefixCache:begin(now, step)
   self.index:advance(now)
+  if self.host then step.demoted.n, step.restored.n = 0, 0 end
   if self.hooks then self.hooks.guard:step_done() end
   self:match_waiting()
   cut()
@@ -49,7 +50,7 @@ local M = {}
 
 ---@return table|nil cache, string? message, integer? code
 function M.new(e, o)
-  local num_slots = o.config.num_slots[0]
+  local num_slots = o.config.num_slots[0] + o.host_slots
   local per_block = o.kv_blocks and o.hash_block_size / o.kv_block_size or 0
   local in_prompts = num_slots * ceil(o.max_model_len / o.hash_block_size)
   local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or in_prompts
@@ -62,7 +63,7 @@ function M.new(e, o)
   if not index then return nil, message, code end
   local at_once = 64
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
-                        hooks = false, per_block = per_block, at_once = at_once,
+                        hooks = false, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
                         shown = index:describe(0),

@@ -47,7 +47,7 @@ local function need_of(self, i, node, depth, owner)
   if r.checkpoint[i] then return all - r.kv_shared[i] end
   if depth == 0 or not r.ids[i] then return all end
   local hit = self.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
-  return hit.state_node == node and all - depth or all
+  return (hit.host_node > 0 and hit.host_node or hit.state_node) == node and all - depth or all
 end
 
 local function largest_need(self, node, owner)
@@ -189,6 +189,7 @@ function PrefixCache:pinned_blocks(ids, n, prompt)
   if self.per_block == 0 then return 0 end
   local hit = self.index:match(ids, n, prompt - 1)
   local node, shared = hit.state_node, hit.state_hit
+  if hit.host_node > 0 then node, shared = hit.host_node, hit.host_hit end
   if node == 0 or not self.index:describe(node, self.shown).pinned then return 0 end
   return shared * self.per_block
 end
@@ -198,8 +199,10 @@ end
 function PrefixCache:sessions_problem()
   local pinned, at = 0, {}
   for _, s in next, self.sessions do
-    if s.pinned and s.node > 0 and not at[s.node] then pinned, at[s.node] = pinned + 1, true end
     local node = s.node > 0 and self.index:describe(s.node, self.shown)
+    if s.pinned and node and not at[s.node] then
+      pinned, at[s.node] = pinned + (node.on_host and 0 or 1), true -- only those on the device are counted
+    end
     if node and (node.state_bytes == 0 or s.pinned and not node.pinned) then
       return ("session %s: node %d has no state, or no pin"):format(args.word(s.key), s.node)
     end

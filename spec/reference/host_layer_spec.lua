@@ -1,0 +1,39 @@
+-- Sessions whose states move to the host and back: each request equals itself alone, bit for bit, where the
+-- host copies what steps tell; in both modes, with drafts, in buckets and with two steps in flight.
+local play = require "spec.support.random_traffic"
+local layer_play = require "spec.support.layer_play"
+
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
+
+local function drops_some()
+  return { demote = function(node) return node.tokens % 3 == 0 and "drop" or "host" end,
+           checkpoints = function(r, _, _, ctx) return { r.prompt_end, unpack(ctx.every(8)) } end }
+end
+
+describe("A layer under an engine with a host tier #lua", function()
+  local function plays(change)
+    local demoted, restored = 0, 0
+    layer_play.each_case(CASES, function(c, where)
+      c.forks, c.num_slots = math.random(3) == 1, c.num_slots + math.random(0, 4)
+      if c.align then c.kv_block = c.block end
+      c.hash_block, c.host_slots = c.kv_block * math.random(c.align and 2 or 4), math.random(20)
+      c.cache = math.random(3) == 1 and drops_some() or nil
+      if c.kv_tokens then c.kv_tokens = c.kv_tokens + 2 * c.kv_block end
+      if change then change(c) end
+      local tier
+      local ok, message = layer_play.run(c, where, layer_play.any_policy(), function(_, engine)
+        tier = engine.private.prefix.host
+        return { forks = c.forks and 0.2, checkpoints = false, lose = math.random(4) == 1 and 0.02 }
+      end)
+      assert.is_true(ok, where .. ": " .. tostring(message))
+      demoted, restored = demoted + tier.demotions, restored + tier.restores
+    end)
+    assert.is_true(demoted > CASES and restored > CASES / 10, demoted .. " and " .. restored)
+  end
+
+  it("gives each request what it gives it alone", function() plays() end)
+
+  it("does so in buckets", function() plays(play.in_buckets) end)
+
+  it("does so with two steps in flight", function() plays(function(c) c.async = true end) end)
+end)
