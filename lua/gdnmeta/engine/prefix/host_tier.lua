@@ -35,7 +35,7 @@ function HostTier:give_back(place)
 end
 
 -- The least worth of its states leaves: is a place free then?
-local function make_room(self)
+local function evict_least(self)
   local prefix, index = self.prefix, self.prefix.index
   if prefix.hooks then prefix.hooks:rate(index, Index.HOST) end
   local node = index:first(Index.HOST)
@@ -52,7 +52,7 @@ end
 function HostTier:take_in(node)
   local hooks, places, n = self.prefix.hooks, self.places, self.num_leaving
   if n == self.most or hooks and not hooks:demotes(self.prefix.index, node) then return nil end
-  if self.num_free == 0 and not make_room(self) then return nil end
+  if self.num_free == 0 and not evict_least(self) then return nil end
   self.num_free, n = self.num_free - 1, self.num_leaving
   local place = self.free[self.num_free]
   for group = 0, self.groups - 1 do places[group] = place end
@@ -103,7 +103,7 @@ end
 
 --- All of its states are lost.
 function HostTier:empty()
-  while make_room(self) do end
+  while evict_least(self) do end
   self.num_leaving = 0
 end
 
