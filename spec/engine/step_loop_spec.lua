@@ -1,5 +1,6 @@
 -- The loop that a server runs for every token: fill a batch, build, read the counts.
 local gdn = require "gdnmeta"
+local growth = require "spec.support.growth"
 local traceerr = require "jit.vmdef".traceerr
 
 local ROWS = 32
@@ -60,22 +61,13 @@ describe("the step loop #jit", function()
     builder:close()
   end)
 
-  -- KB that `steps` steps leave. Traces compiled on the way count as memory too, but only once:
-  -- garbage shows in every window.
+  -- KB that `steps` steps leave.
   local function grown_over(steps)
     local builder, batch = make()
     run(builder, batch, 2000)
-    local least = math.huge
-    for _ = 1, 3 do
-      collectgarbage()
-      collectgarbage "stop"
-      local before = collectgarbage "count"
-      run(builder, batch, steps)
-      least = math.min(least, collectgarbage "count" - before)
-      collectgarbage "restart"
-    end
+    local grown = growth(function() run(builder, batch, steps) end)
     builder:close()
-    return least
+    return grown
   end
 
   it("makes no garbage once warm", function()
