@@ -10,7 +10,8 @@ local function bytes_a_call(call, list, groups)
   local least = math.huge
   for _ = 1, TRIES do
     local _, out = run(("luajit spec/support/row_garbage.lua %s %s %d"):format(call, list, groups))
-    least = math.min(least, assert(tonumber(out), out))
+    local bytes = assert(tonumber(out), out)
+    least = math.min(least, bytes)
     if least < ENOUGH then break end
   end
   return least
