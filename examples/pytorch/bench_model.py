@@ -5,7 +5,7 @@ by one and as captured graphs; and a chat's second turn with the state cache and
 
 A step's time is the model's: tables, inputs, layers, head, and the choice of tokens until the host has them. The
 engine's is what Lua takes for the same step, its own build included, and build-us is the model's build from Python, a
-part of its step; the text between the two processes is in neither.
+part of its step; the text between the two processes is in neither. Buckets whose graphs are refused are launched.
     model-bench ranks 1 mode graphs requests 32 step-us <us> engine-us <us> share <%> build-us <us> tokens-per-s <n> ...
     model-chat ranks 1 mode graphs cache on chats 8 first-token-ms <ms> prompt-tokens <n> cached-tokens <n>
 step-us and engine-us are medians of steps that decode alone, once every graph is there; first-token-ms is from a
@@ -76,7 +76,7 @@ class Played:
                 self.steps.append((took, len(step.tokens), alone, len(emitted.tokens), runner.build_seconds))
                 self._note(step, emitted, spent)
                 engine.answer(emitted.counts, emitted.tokens)
-            self.stats = engine.stats
+            self.stats, self.graphs, self.refused = engine.stats, len(runner.graphs), len(runner.refused)
         finally:
             engine.close()
 
@@ -153,6 +153,7 @@ class Bench:
             share=100 * engine_us / (engine_us + step_us),
             build_us=1e6 * statistics.median(step[4] for step in decodes), tokens_per_s=emitted / seconds,
             prompt_tokens_per_s=sum(step[1] for step in others) / sum(step[0] for step in others),
+            graphs=played.graphs - played.refused, refused=played.refused,
         )  # fmt: skip
 
     def chat(self, mode: str) -> None:

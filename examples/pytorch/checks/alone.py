@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import numpy as np
 import torch
 from model.limits import Limits
@@ -28,9 +30,10 @@ def generate(model, request) -> None:
 
 
 class Alone:
-    """The model with one request at a time: its prompt in one step, then a token a step."""
+    """The model with one request at a time: its prompt in one step, then a token a step. `truth` is the same model in
+    float32."""
 
-    def __init__(self, model, longest: int) -> None:
+    def __init__(self, model, longest: int, truth) -> None:
         size = 16
         blocks = -(-longest // size)
         limits = Limits(
@@ -43,7 +46,7 @@ class Alone:
             max_kv_blocks=blocks,
         )
         self.runner = Runner(model, limits, keep_logits=True)
-        self.model, self.results = model, {}  # of what was computed before: schedules mostly come to the same answers
+        self.model, self.truth, self.results = model, truth, {}  # of what was computed before: schedules mostly come to the same answers
         self.table = np.stack([np.zeros(blocks), np.arange(blocks), np.arange(blocks)], 1).astype(np.int32)
 
     def _step(self, request, tokens, length: int, decode: bool):
@@ -78,11 +81,27 @@ class Alone:
         self.run(request, forced=said)
         return request.answer, request.alone
 
+    def _forward(self, model, request, said):
+        ids = torch.tensor([request.prompt + said[:-1]], device=model.device)
+        with torch.inference_mode():
+            return model(ids).logits[0, len(request.prompt) - 1 :].float()
+
     def forward(self, request, said):
         """By transformers' own forward over prompt and answer at once: logits [answer, vocabulary]."""
-        ids = torch.tensor([request.prompt + said[:-1]], device=self.model.device)
-        with torch.inference_mode():
-            return self.model(ids).logits[0, len(request.prompt) - 1 :].float()
+        return self._forward(self.model, request, said)
+
+    def exact(self, request, said):
+        """The same in float32."""
+        return self._forward(self.truth, request, said)
+
+    def noise(self, texts) -> float:
+        """How far transformers' own logits are from those in float32, as shares of their norm: the median over all
+        tokens of texts [(request, said)]."""
+        errors = []
+        for request, said in texts:
+            got, want = self.known(self.forward, request, said), self.known(self.exact, request, said)
+            errors += ((got - want).norm(dim=-1) / want.norm(dim=-1)).tolist()
+        return median(errors)
 
     def run(self, request, forced=None) -> None:
         """The answer and its logits, with `forced` in place of the tokens that are chosen."""

@@ -44,9 +44,10 @@ class Derived:
 
     def __init__(self, t: Tables) -> None:
         self.t, device = t, t.live_counts.device
-        # FLA keeps what it derives from boundaries for as long as it is given the same object. The contents
-        # of ours change, so each pass has an object of its own.
-        self.prefill_bounds = t.prefill_query_start_loc.view(-1)
+        # FLA keeps the last boundaries that it was given, and what it derived from them. So each pass has
+        # boundaries of its own, for the contents of ours change; and they are a copy, so that no memory of a
+        # builder that is gone is freed within a capture.
+        self.prefill_bounds = t.prefill_query_start_loc.clone()
         self.decode_slots, self.prefill_slots = t.decode_state_indices.long(), t.prefill_state_indices.long()
         self.fresh = t.prefill_has_initial_state.logical_not()
         places = torch.arange(t.tokens, device=device)
@@ -61,7 +62,7 @@ class Derived:
             return
         # Row i of the speculative tokens: a chunk of its own, since it has at most S + 1 tokens.
         rows = torch.arange(t.rows, device=device, dtype=torch.int32)
-        self.spec_bounds, self.spec_chunks = t.spec_query_start_loc.view(-1), torch.stack([rows, rows * 0], 1)
+        self.spec_bounds, self.spec_chunks = t.spec_query_start_loc.clone(), torch.stack([rows, rows * 0], 1)
         first, columns = self.spec_bounds[:-1, None].long(), torch.arange(t.drafts + 1, device=device)
         self.live = columns < self.spec_bounds[1:, None] - first  # [R, S + 1]
         none = self.live.logical_not()

@@ -10,7 +10,7 @@ hybrid.py            the model: transformers' own modules, and two kinds of laye
 gdn_layer.py         Gated DeltaNet by the step's tables, and tables.py, which has these for torch
 attention.py         attention over blocks; blocks.py, the same in a kernel for captured graphs
 kernels.py           the kernels of gdn_layer.py on a GPU and on a CPU; recurrent.py, those in Triton
-graphs.py            captured graphs by bucket, and inputs.py, what a step brings to them
+graphs.py            captured graphs by bucket, and inputs.py, what a step brings to them; capture.py makes one
 ranks.py             a model on several GPUs; shared_channel.py, the engine's steps for all of them
 sampler.py           the choice of a token"""
 

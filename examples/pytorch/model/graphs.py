@@ -2,21 +2,21 @@
 and inputs of a bucket stay where they are, and a step changes their contents alone, so that a replay runs whatever
 step they hold.
 
-A graph is captured when a step first needs it, over the bucket's step without rows, which changes no state. All
-graphs share one pool of memory, since they never run side by side. Of more than `most` graphs the one that was used
-longest ago is dropped."""
+A graph is captured when a step first needs it, over the bucket's step without rows, which changes no state. Where the
+device refuses that, the bucket's steps are launched one by one from then on, and a warning says why. Of more than
+`most` graphs the one that was used longest ago is dropped."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import time
+import warnings
 from collections import Counter, OrderedDict
 from typing import Dict, Optional, Tuple
 
 import torch
 
 from .attention import Plan, parts_of
+from .capture import Recorder, Refused
 from .gdn_layer import BRANCHES
 from .inputs import Inputs, most_choices
 from .runner import Choices, Runner, leaves_states
@@ -63,20 +63,6 @@ class Launches:
         self.replay = run
 
 
-@contextlib.contextmanager
-def nothing_is_freed():
-    """Keeps the collector out: a builder or a graph of a runner that is gone frees memory of the device when it is
-    collected, which spoils a capture that is under way."""
-    gc.collect()
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 class Bucket:
     """Tables, inputs and outputs of one size."""
 
@@ -98,18 +84,23 @@ class Bucket:
         self.chosen.copy_(self.logits.argmax(-1))
 
     def capture(self, branches):
-        """A graph of the bucket's branches. Afterwards its tables hold the step without rows."""
-        runner = self.runner
+        """A graph of the bucket's branches, or launches where the device takes no graph of them. Afterwards the tables
+        hold the step without rows."""
+        runner, key = self.runner, (*self.size, branches)
         runner.builder.capture(rows=self.size[0], tokens=self.size[1], stream=runner.stream)
-        if not runner.captures:
-            return Launches(lambda: self.forward(branches))
+        launches = Launches(lambda: self.forward(branches))
+        if runner.recorder is None or key in runner.refused:
+            return launches
         self.inputs.fill(None)
-        self.forward(branches)  # compiles what is not compiled yet
-        graph = torch.cuda.CUDAGraph()
-        with nothing_is_freed():
-            # relaxed: kernels that load, or memory that is asked for, on the way spoil nothing.
-            with torch.cuda.graph(graph, pool=runner.memory, stream=runner.stream, capture_error_mode="relaxed"):
-                self.forward(branches)
+        what = f"the bucket of {self.size[0]} rows and {self.size[1]} tokens, {' and '.join(branches)}"
+        try:
+            graph, failed = runner.recorder.record(launches.replay)
+        except Refused as error:
+            runner.refused[key] = str(error)
+            warnings.warn(f"{what}: runs without a graph: {error}", RuntimeWarning, stacklevel=2)
+            return launches
+        if failed:
+            warnings.warn(f"{what}: captured at the second try: {failed}", RuntimeWarning, stacklevel=2)
         return graph
 
 
@@ -120,8 +111,9 @@ class GraphRunner(Runner):
     def __init__(self, model, limits, keep_logits: bool = False, captures: bool = True, most: int = MOST) -> None:
         super().__init__(model, limits, keep_logits)
         on_gpu = self.device.type == "cuda"
-        self.captures, self.most = captures and on_gpu, most
-        self.memory = torch.cuda.graph_pool_handle() if self.captures else None
+        self.most = most
+        self.recorder = Recorder(self.device, self.stream) if captures and on_gpu else None
+        self.refused: Dict[tuple, str] = {}  # buckets and branches that no graph could be made of, and why
         self.plan_type = BlockPlan if on_gpu else TorchPlan
         self.table = torch.from_numpy(self.kv_table.astype("int32")).to(self.device)
         self.buckets: Dict[Tuple[int, int], Bucket] = {}

@@ -54,9 +54,10 @@ class Pass:
 
     def __init__(self, t: Tables, checkpoints=None) -> None:
         self.t, self.checkpoints = t, checkpoints
-        # flash-linear-attention keeps what it derives from boundaries for as long as it is given the same
-        # object. The contents of ours change, so each pass has an object of its own.
-        self.prefill_bounds = t.prefill_query_start_loc.view(-1)
+        # flash-linear-attention keeps the last boundaries that it was given, and what it derived from them. So each
+        # pass has boundaries of its own, for the contents of ours change; and they are a copy, not a view: the last
+        # view of a builder that is gone would free its memory within the capture of another one, which spoils it.
+        self.prefill_bounds = t.prefill_query_start_loc.clone()
         self.fresh = t.prefill_has_initial_state.logical_not()
         self.prefill_read = [group.prefill_read_state_indices.long() for group in t.groups]
         self.prefill_write = [group.prefill_state_indices.long() for group in t.groups]

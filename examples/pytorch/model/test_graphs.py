@@ -102,7 +102,7 @@ def main() -> int:
         ran = ", ".join(f"{name} {count}" for name, count in sorted(runner.ran.items()))
         print(f"test_graphs: {name}: {compared.steps} steps, {len(runner.graphs)} graphs, {ran}, {compared.tokens} "
               f"tokens, {compared.wrong} wrong, hidden states off by {compared.off:.2g}", flush=True)  # fmt: skip
-        wrong += compared.wrong + (compared.tokens == 0) + (sum(runner.ran.values()) == 0)
+        wrong += compared.wrong + len(runner.refused) + (compared.tokens == 0) + (sum(runner.ran.values()) == 0)
     print(f"test_graphs: {'FAILED' if wrong else 'ok'}", flush=True)
     return 1 if wrong else 0
 
