@@ -157,7 +157,11 @@ end
 function Builder:capture(inputs, stream)
   opened(self, "capture")
   refuse_callback(self, "capture")
-  if self.full_cuda_graph ~= "mixed" then return capture(self, inputs, stream) end
+  if self.full_cuda_graph ~= "mixed" then
+    local message = bucket.refused(inputs)
+    if message then error("gdnmeta.Builder:capture: " .. message, 2) end
+    return capture(self, inputs, stream)
+  end
   if stream ~= nil and not args.pointer(stream) then stream_error("capture", stream) end
   local rows, tokens = bucket.sizes(inputs)
   if not rows then error("gdnmeta.Builder:capture: " .. tokens, 2) end

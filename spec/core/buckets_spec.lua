@@ -135,4 +135,16 @@ describe("A bucket", function()
     assert.are.equal(1, meta.step)
     builder:close()
   end)
+
+  it("is refused by name where a builder has none", function()
+    for _, options in ipairs { { full_cuda_graph = true }, { full_cuda_graph = false },
+                               { full_cuda_graph = true, rules = "vllm-2026-11" } } do
+      local builder = open(options)
+      for name, sizes in pairs { rows = { rows = 5, tokens = 128 }, tokens = { tokens = 128 } } do
+        local message = 'gdnmeta.Builder:capture: inputs have %s, want full_cuda_graph = "mixed" for a bucket'
+        raises(message:format(name), function() builder:capture(sizes) end)
+      end
+      builder:close()
+    end
+  end)
 end)

@@ -36,6 +36,16 @@ describe("A checkout", function()
     assert.is_truthy(doctor:find(tree .. "/build/libgdnmeta.so", 1, true), doctor)
   end)
 
+  it("has nothing beside its folders that nobody reads", function()
+    if not shell.has "git" or not io.open ".git" then return pending("no repository") end
+    local of_root = {}
+    for name in ([[.busted .clang-format .gitignore .luacheckrc CHANGELOG.md LICENSE Makefile README.md
+                   config.ld]]):gmatch "%S+" do of_root[name] = true end
+    for name in shell.output("git ls-files"):gmatch "[^\n]+" do
+      if not name:find "/" and not name:find "%.rockspec$" then assert.is_true(of_root[name], name) end
+    end
+  end)
+
   local SHELLS = { "sh", "dash", "bash", "zsh", "zsh --emulate sh", "busybox sh", "mksh", "ksh93" }
   for _, name in ipairs(SHELLS) do
     local program = name:match "^%S+"

@@ -84,15 +84,16 @@ class Docs(unittest.TestCase):
             mode = space(has_full_cudagraphs=lambda: True)
             config = space(
                 scheduler_config=space(max_num_seqs=8, max_num_batched_tokens=64),
+                cache_config=space(mamba_cache_mode="align"),
                 num_spec=0,
                 compilation_config=space(cudagraph_mode=mode, max_cudagraph_capture_size=None),
             )
-            builder = made(space(block_size=16), ["layer"], config, "cpu")
+            builder = made(space(block_size=16, num_speculative_blocks=0), ["layer"], config, "cpu")
             common = space(
                 query_start_loc_cpu=tensor([0, 1, 6]),
-                seq_lens=tensor([9, 5]),
+                seq_lens=tensor([20, 5]),  # of the second block, and of the first
                 num_reqs=2,
-                block_table_tensor=tensor([[3], [4]]),
+                block_table_tensor=tensor([[3, 8], [4, 9]]),
                 num_actual_tokens=6,
                 max_query_len=5,
                 is_prefilling=np.array([False, True]).view(Array),
@@ -105,7 +106,7 @@ class Docs(unittest.TestCase):
         self.assertEqual(
             (meta.num_decodes, meta.num_prefills, meta.newer, meta.spec_token_indx), (1, 1, None, None)
         )
-        self.assertEqual(meta.non_spec_state_indices_tensor.tolist(), [3, 4])
+        self.assertEqual(meta.non_spec_state_indices_tensor.tolist(), [8, 4])
         self.assertEqual(meta.chunk_offsets.tolist(), [0, 1])
 
 

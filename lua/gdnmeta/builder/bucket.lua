@@ -37,6 +37,18 @@ function M.sizes(inputs)
   return rows, tokens
 end
 
+--- Why a builder without buckets cannot capture one, where the inputs are a bucket's sizes.
+---@param inputs any
+---@return string|nil message
+function M.refused(inputs)
+  if type(inputs) ~= "table" then return end
+  for _, name in ipairs { "rows", "tokens" } do
+    if rawget(inputs, name) ~= nil then
+      return ('inputs have %s, want full_cuda_graph = "mixed" for a bucket'):format(name)
+    end
+  end
+end
+
 --- The options, with full_cuda_graph as buckets want it. Others are for the parser to judge, which also
 --- reads those that a metatable has.
 ---@param given any
