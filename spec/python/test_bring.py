@@ -118,6 +118,9 @@ class Bring(unittest.TestCase):
                     (ValueError, f"pools[1] has shape [{SLOTS}, {CHANNELS}, 5]", [pool, pool[:, :, 1:]]),
                     (ValueError, "pools has shape [9], want [slots, ", np.zeros(9)),
                     (ValueError, "pools is read-only", frozen),
+                    (TypeError, "pools has dtype object, want numbers", pool.astype(object)),
+                    (TypeError, "pools[1] has dtype [('x', 'O')]", [pool, pool.astype([("x", object)])]),
+                    (TypeError, "pools has dtype |V0, want numbers", np.zeros(pool.shape, "V0")),
                     (gdnmeta.Error, "pools[1] = ", [pool, pool]),
                 ):
                     self.refused(error, message, bring, value)

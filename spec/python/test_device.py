@@ -27,6 +27,8 @@ call("cuCtxSetCurrent", context)
 class Interface:
     """A device's array as libraries with __cuda_array_interface__ show it."""
 
+    read_only = False
+
     def __init__(self, values, dtype=np.int32, strides=None):
         values = np.ascontiguousarray(values, dtype)
         self.shape, self.memory, self.dtype = values.shape, ctypes.c_uint64(), values.dtype
@@ -43,10 +45,10 @@ class Interface:
 
     @property
     def __cuda_array_interface__(self):
-        strides = self.strides and tuple(self.dtype.itemsize * s for s in self.strides)
+        strides = self.strides and tuple(int(self.dtype.itemsize * s) for s in self.strides)
         return {
             "version": 3,
-            "data": (self.memory.value, False),
+            "data": (self.memory.value, self.read_only),
             "shape": self.shape,
             "typestr": self.dtype.str,
             "strides": strides,
@@ -193,6 +195,11 @@ class Devices(unittest.TestCase):
                 "row_stride = 4, want 3, that of cells",
             ),
             (lambda: borrow(0, Exporter(table, strides=(1, 4))), ValueError, r"cells has strides \[1, 4\]"),
+            (
+                lambda: borrow(0, Interface(table, strides=(4.5, 1))),
+                ValueError,
+                r"cells has strides \[18, 4\] bytes, want whole elements",
+            ),
         ]
         for refused, kind, message in refusals:
             with self.subTest(message), self.assertRaisesRegex(kind, message):
@@ -219,9 +226,14 @@ class Devices(unittest.TestCase):
                 np.testing.assert_array_equal(read(pool), shifted)
             elsewhere = Exporter(values, np.float32)
             elsewhere.ordinal = 1
+            frozen = Interface(values, np.float32)
+            frozen.read_only = True
+            between = Interface(values, np.float32, strides=(15.5, 3, 1))
             for message, pool in (
                 ("pools is on the CPU, want cuda:0", values),
                 ("pools is on device .*, want cuda:0", elsewhere),
+                ("pools is read-only, want memory to be written", frozen),
+                (r"pools has strides \[62, 12, 4\] bytes, want whole elements", between),
                 ("pools has 99 slots, want at least 100", Exporter(values[:99], np.float32)),
             ):
                 with self.assertRaisesRegex(ValueError, message):

@@ -39,6 +39,8 @@ def _from_interface(name: str, interface: Any) -> Memory:
     if interface["typestr"] not in ("<i4", "=i4"):
         raise TypeError(f"{name} has dtype {interface['typestr']}, want int32")
     shape, strides = tuple(interface["shape"]), interface.get("strides")
+    if strides and any(step % 4 for step in strides):
+        raise ValueError(f"{name} has strides {list(strides)} bytes, want whole elements")
     elements = tuple(step // 4 for step in strides) if strides else contiguous(shape)
     return Memory(interface["data"][0] or 0, shape, elements)
 

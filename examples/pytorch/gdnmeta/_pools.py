@@ -29,15 +29,25 @@ def _on(device: Device) -> str:
     return "the CPU" if device[0] == CONSTANTS["GDN_DL_CPU"] else f"cuda:{device[1]}"
 
 
+def _of_bytes(
+    name: str, address: int, shape: Tuple[int, ...], steps: Tuple[int, ...], dtype: Any, read_only: bool
+) -> Pool:
+    """Of strides in bytes. Python objects count their references, which no copy of bytes does."""
+    if read_only:
+        raise ValueError(f"{name} is read-only, want memory to be written")
+    if dtype.hasobject or not dtype.itemsize:
+        raise TypeError(f"{name} has dtype {dtype}, want numbers")
+    if any(step % dtype.itemsize for step in steps):
+        raise ValueError(f"{name} has strides {list(steps)} bytes, want whole elements")
+    return Pool(address, shape, tuple(step // dtype.itemsize for step in steps), dtype.itemsize)
+
+
 def _from_array(name: str, array: Any, device: Device) -> Pool:
     if device[0] != CONSTANTS["GDN_DL_CPU"]:
         raise ValueError(f"{name} is on the CPU, want {_on(device)}")
-    if not array.flags.writeable:
-        raise ValueError(f"{name} is read-only, want memory to be written")
-    size = array.itemsize
-    if any(step % size for step in array.strides):
-        raise ValueError(f"{name} has strides {list(array.strides)} bytes, want whole elements")
-    return Pool(array.ctypes.data, array.shape, tuple(step // size for step in array.strides), size)
+    return _of_bytes(
+        name, array.ctypes.data, array.shape, array.strides, array.dtype, not array.flags.writeable
+    )
 
 
 def _from_dlpack(name: str, value: Any, device: Device) -> Pool:
@@ -59,10 +69,10 @@ def _from_dlpack(name: str, value: Any, device: Device) -> Pool:
 def _from_interface(name: str, interface: Any, device: Device) -> Pool:
     if device[0] == CONSTANTS["GDN_DL_CPU"]:
         raise ValueError(f"{name} is on a CUDA device, want the CPU")
-    shape, size = tuple(interface["shape"]), np.dtype(interface["typestr"]).itemsize
-    steps = interface.get("strides")
-    strides = tuple(step // size for step in steps) if steps else contiguous(shape)
-    return Pool(interface["data"][0] or 0, shape, strides, size)
+    shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+    address, read_only = interface["data"]
+    steps = interface.get("strides") or tuple(dtype.itemsize * step for step in contiguous(shape))
+    return _of_bytes(name, address or 0, shape, tuple(steps), dtype, read_only)
 
 
 def _pool(name: str, value: Any, ndim: int, slots: int, device: Device) -> Pool:
