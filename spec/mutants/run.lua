@@ -4,6 +4,7 @@
 --   ONLY=faults  or lines, or a pattern of files
 --   JOBS=<n>     at once; without it, as many as there are processors
 --   SLOWEST=<s>  asks no spec that takes longer, for a quick look: such a figure is a lower bound
+--   NEAR=1       asks only the specs that related.lua names for a file: a lower bound, too
 local operators = require "spec.mutants.operators"
 local explained = require "spec.mutants.explained"
 local faults = require "spec.mutants.faults"
@@ -19,7 +20,7 @@ local function draw()
 end
 
 local function setting(name, default) return tonumber(os.getenv(name)) or default end
-local N, ONLY, SLOWEST = setting("N", 60), os.getenv "ONLY", setting "SLOWEST"
+local N, ONLY, SLOWEST, NEAR = setting("N", 60), os.getenv "ONLY", setting "SLOWEST", os.getenv "NEAR"
 local RESULTS = tree.ROOT .. "/results"
 
 -- Every site of every file, in an order that the seed decides.
@@ -55,7 +56,7 @@ end
 local function report(kind, place, verdict, title, by)
   local line = ("%-9s  %s%s"):format(verdict, title, by and "  (" .. by .. ")" or "")
   tree.put(("%s/%s.%d"):format(RESULTS, kind, place), verdict .. "\n" .. line)
-  if verdict ~= "no program" then
+  if verdict ~= "no program" and verdict ~= "equal" then
     io.write(("%4d  %s\n"):format(place, line))
     io.flush()
   end
@@ -70,7 +71,7 @@ local function results(kind)
     file:close()
     found = place
     counts[verdict] = (counts[verdict] or 0) + 1
-    if verdict ~= "no program" then counts.tried = counts.tried + 1 end
+    if verdict ~= "no program" and verdict ~= "equal" then counts.tried = counts.tried + 1 end
     if verdict == "survived" or verdict == "explained" then survivors[#survivors + 1] = line end
   end
   return counts, survivors, found
@@ -93,14 +94,14 @@ end
 
 local function try_line(job, place, site)
   local text, was, is, below = operators.apply(tree.read(site.path), site)
-  local verdict, by = tree.try(job, site.path, text, { slowest = SLOWEST })
+  local verdict, by = tree.try(job, site.path, text, { slowest = SLOWEST, near = NEAR })
   if verdict == "survived" and is_explained(site, was, is, below) then verdict = "explained" end
   report("line", place, verdict or "no program",
     ("%s:%d %s: %s -> %s"):format(site.path, site.line, site.what, was, is), by)
 end
 
--- Those that are no program are replaced by the next ones, so that the N first programs of the sample are
--- tried however many workers there are.
+-- Those that are no program, or the same one, are replaced by the next ones, so that the N first faults of
+-- the sample are tried however many workers there are.
 local function work(job, seed)
   for place = 1, ONLY and ONLY ~= "faults" and 0 or #faults do
     if claim("fault", place) then try_fault(job, place) end
@@ -109,7 +110,7 @@ local function work(job, seed)
   local sites, place = sample(seed), 1
   while sites[place] do
     local counts, _, found = results "line"
-    if place - 1 - (counts["no program"] or 0) >= N then
+    if place - 1 - (counts["no program"] or 0) - (counts.equal or 0) >= N then
       if found >= place - 1 then return end
       os.execute "sleep 1"
     else
@@ -132,9 +133,12 @@ local function conclude(seed)
   local killed = line.killed or 0
   print(("\n%d of %d named faults, %d of %d one-line faults of seed %d: %.1f %%"):format(fault.killed or 0,
     fault.tried, killed, line.tried, seed, percent(killed, line.tried)))
+  print(("%d others did not compile, and %d compile to the same program: others were drawn"):format(
+    line["no program"] or 0, line.equal or 0))
   if line.explained then print(("of those not killed, %d are in explained.lua"):format(line.explained)) end
   local all, tried = killed + (fault.killed or 0), line.tried + fault.tried
   print(("%d of %d mutants killed: %.1f %% killed"):format(all, tried, percent(all, tried)))
+  if NEAR then print "only specs that are near the file were asked" end
   if SLOWEST then print(("specs of more than %g s were not asked"):format(SLOWEST)) end
   -- Named faults must not make up for others.
   return (fault.killed or 0) == fault.tried and percent(killed, line.tried) >= WANTED
@@ -149,7 +153,7 @@ else
   local jobs = setting("JOBS") or tonumber(io.popen "nproc":read "*l")
   print(("seed %d, %d at once"):format(seed, jobs))
   io.flush()
-  tree.open(jobs)
+  tree.open(jobs, NEAR)
   assert(os.execute(("rm -rf %s && mkdir -p %s"):format(RESULTS, RESULTS)) == 0)
   local command = {}
   for k = 1, jobs do command[k] = ("luajit spec/mutants/run.lua %d %d &"):format(k, seed) end

@@ -1,5 +1,6 @@
 -- Copies of the tree under build/: a whole one, and one for each worker, in which one file at a time is
 -- changed, built and put to the specs.
+local equal = require "spec.mutants.equal"
 local related = require "spec.mutants.related"
 
 local ROOT = "build/mutants"
@@ -9,7 +10,8 @@ local ENVIRONMENT = "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH
   "GDN_SEED=7 GDN_CASES=300"
 local GOLDENS = "spec/goldens"
 
-local GENERATED = { "cdef.lua", "version.lua", "schema.lua" } -- in lua/gdnmeta/native, by make
+-- In lua/gdnmeta, by make.
+local GENERATED = { "native/cdef.lua", "native/version.lua", "native/schema.lua", "worker/cdef.lua" }
 
 local M = { ROOT = ROOT }
 
@@ -44,7 +46,7 @@ function M.read(path) return assert(slurp(WHOLE .. "/" .. path)) end
 ---@return table paths
 function M.sources()
   local find = "find src lua/gdnmeta -name '*.[ch]' -o -name '*.lua'"
-  for _, name in ipairs(GENERATED) do find = find .. " ! -path '*/native/" .. name .. "'" end
+  for _, name in ipairs(GENERATED) do find = find .. " ! -path '*/" .. name .. "'" end
   return lines(("cd %s && %s | sort"):format(WHOLE, find))
 end
 
@@ -112,23 +114,44 @@ end
 
 --- Copy the tree, and see that it is whole; not again where nothing has changed since.
 ---@param jobs integer
-function M.open(jobs)
+---@param is_near boolean|nil only specs that are near a file will be asked, each when it first fails
+function M.open(jobs, is_near)
   local tar = "tar --exclude=./build --exclude=./.git --sort=name --mtime=@0 -cf - ."
   local sum = lines(tar .. " | md5sum")[1]
-  local is_known = slurp(SUM) == sum
+  local is_known = slurp(SUM) == sum or is_near and slurp(SUM .. ".near") == sum
   if not is_known then
     assert(shell(("rm -rf %s && mkdir -p %s && %s | tar -xmf - -C %s"):format(ROOT, WHOLE, tar, WHOLE)))
-    for _, targets in ipairs { "all fake build/libgdncounted.so", "asan-lib faults tsan" } do
+    local others = is_near and {} or { "asan-lib faults tsan" }
+    for _, targets in ipairs { "all fake build/libgdncounted.so", unpack(others) } do
       assert(make(WHOLE, ROOT .. "/log", targets), "the tree does not build, see " .. ROOT .. "/log")
     end
+    assert(equal.compile(WHOLE), "the tree does not build, see " .. WHOLE .. ".log")
   end
   for job = 1, jobs do
     assert(shell(("rm -rf %s/%d && cp -a %s %s/%d"):format(ROOT, job, WHOLE, ROOT, job)))
   end
-  if not is_known then
+  if is_near then
+    M.put(SUM .. ".near", sum)
+  elseif slurp(SUM) ~= sum then
     ask_everything(jobs)
     M.put(SUM, sum)
   end
+end
+
+-- Those that are near alone, as related.lua has them.
+local function near_specs(path)
+  local list, near = {}, related(path)
+  for i, name in ipairs(near) do list[i] = { spec = name, seconds = 30, is_near = true } end
+  return list, near
+end
+
+-- Does a spec pass in the whole tree? Asked once.
+local function is_sound(spec)
+  local mark = ROOT .. "/sound." .. spec:gsub("/", ".")
+  if slurp(mark) then return true end
+  local is_passed = passes(WHOLE, lines("realpath " .. ROOT)[1] .. "/sound.log", spec, 60)
+  if is_passed then M.put(mark, "") end
+  return is_passed
 end
 
 local order
@@ -154,31 +177,39 @@ local function specs_for(path)
 end
 
 -- The first spec that fails, of those that are asked. A stranger is asked twice: a spec that fails by chance
--- has noticed nothing.
+-- has noticed nothing. Before the first one the mutant may be proven equal.
+---@return string|nil by, string? targets, boolean? is_equal
 local function culprit_of(tree, log, path, options)
-  local specs, near = specs_for(path)
-  local had_checks = options.filter or not path:find "^src/"
+  local specs, near = (options.near and near_specs or specs_for)(path)
+  local was_near = options.filter
   for _, entry in ipairs(specs) do
-    if not entry.is_near and not had_checks then
-      had_checks = true
-      local by, targets = checked(tree, log, near)
+    if not entry.is_near and not was_near then
+      was_near = true
+      if equal.proven(WHOLE, tree, path) then return nil, nil, true end
+      local by, targets
+      if path:find "^src/" then by, targets = checked(tree, log, near) end
       if by then return by, targets end
     end
     local is_asked = not options.slowest or entry.seconds <= options.slowest
     if options.filter then is_asked = entry.spec:find("spec/regressions/", 1, true) == 1 end
     if is_asked and not passes(tree, log, entry.spec, entry.seconds, options.filter) then
       local by = culprit(log, entry.spec)
-      if entry.is_near or not passes(tree, log, entry.spec, entry.seconds, options.filter) then return by end
+      local is_certain = entry.is_near and (not options.near or is_sound(entry.spec))
+      local is_stranger = not entry.is_near and not options.near
+      if is_stranger then is_certain = not passes(tree, log, entry.spec, entry.seconds, options.filter) end
+      if is_certain then return by end
     end
   end
+  if options.near then return nil, nil, equal.proven(WHOLE, tree, path) end
 end
 
 --- Who notices that a file has this text?
 ---@param job integer whose copy it is put into
 ---@param path string
 ---@param text string
----@param options table filter: only specs/regressions of that name are asked; slowest: none that takes longer
----@return string|nil verdict "killed", "survived", or nil: it does not compile
+---@param options table filter: only specs/regressions of that name are asked; slowest: none that takes
+---  longer; near: only what related.lua names
+---@return string|nil verdict "killed", "survived", "equal" (the same program), or nil: it does not compile
 ---@return string? by
 function M.try(job, path, text, options)
   local tree, log = ("%s/%d"):format(ROOT, job), ("%s/log%d"):format(lines("realpath " .. ROOT)[1], job)
@@ -186,14 +217,15 @@ function M.try(job, path, text, options)
   M.put(tree .. "/" .. path, text)
   local verdict, by, targets
   if is_lua and loadstring(text) or not is_lua and make(tree, log) then
-    by, targets = culprit_of(tree, log, path, options)
-    verdict = by and "killed" or "survived"
+    local is_same = equal.is_likely(WHOLE, tree, path) and equal.proven(WHOLE, tree, path)
+    if not is_same then by, targets, is_same = culprit_of(tree, log, path, options) end
+    verdict = is_same and "equal" or by and "killed" or "survived"
   end
   assert(shell(("cp -p %s/%s %s/%s"):format(WHOLE, path, tree, path)))
   if not is_lua then
     local build = ("cd %s && rm -rf build && cp -a ../whole/build build"):format(tree)
     for _, name in ipairs(GENERATED) do
-      build = ("%s && cp -p ../whole/lua/gdnmeta/native/%s lua/gdnmeta/native/%s"):format(build, name, name)
+      build = ("%s && cp -p ../whole/lua/gdnmeta/%s lua/gdnmeta/%s"):format(build, name, name)
     end
     assert(shell(build))
   end
