@@ -83,6 +83,7 @@ local MAP = {
   { "gdnmeta/repl", "texts show repl" },
   { "gdnmeta/reference", "reference_texts domains reference reference_layer reference_tensors" },
   { "engine/options", "domains engine" },
+  { "engine/option_rules", "option_limits engine domains verify_plan buckets" },
   { "engine/hooks/guard", "contained containment yields problems nested" },
   { "policy/contained/budget", "cut_off_cache contained containment yields problems nested" },
   { "policy/contained/no_yield", "yields contained" },

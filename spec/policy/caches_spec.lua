@@ -1,5 +1,9 @@
 -- Shipped caches: small files that load, differ, and do what their names say; files of a host are checked.
 local gdn = require "gdnmeta"
+local noted = require "spec.support.noted"
+
+local notes = noted.new "cache-"
+local note, check = notes.note, notes.check
 
 local NAMES = { "every_block", "fifo", "fork_and_last", "gdsf", "last_block", "marconi", "offsets",
                 "retain_tail", "segment_length", "superseded_first", "turns_by_tokens" }
@@ -86,6 +90,27 @@ describe("Caches #lua", function()
     local parting, other = node { superseded = true, children = 2 }, node { state_age = 11 }
     gdn.cache("superseded_first").worth({ parting, other }, 2, values, {})
     assert.is_true(values[1] > values[2]) -- where prompts part
+  end)
+
+  it("value a grid of states as they always did", function()
+    for _, name in ipairs(NAMES) do
+      local cache, nodes, values = gdn.cache(name), {}, {}
+      for i = 1, cache.worth and 96 or 0 do
+        nodes[i] = { id = i, tokens = 96 * (i % 5 + 1), parent_gap = 48 * (i % 7 + 1), state_hits = i % 4,
+                     age = 10 * (i % 3), state_age = 10 * (i % 11), children = i % 4, is_new = i % 2 == 0,
+                     superseded = i % 3 == 0, state_bytes = 2 ^ (i % 3) }
+        values[i] = i % 8 == 1 and 100 * i or 0 / 0
+      end
+      for round = 1, 2 do -- what they keep between two calls shows
+        if nodes[1] then
+          cache.worth(nodes, #nodes, values, { slots = 64, now = 100, flops = function(from, to)
+            return 1000 + to * to - from * from
+          end })
+        end
+        note(name .. " " .. round, values)
+      end
+    end
+    check "worths"
   end)
 
   it("of a host are checked, field by field", function()
