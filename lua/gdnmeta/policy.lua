@@ -127,7 +127,6 @@ end
 local function read_fields(value)
   local fields, names = {}, {}
   for name, field in next, value do fields[name] = field end
-  if debug.getmetatable(value) == nil then return fields end
   for name in pairs(FIELDS) do
     if fields[name] == nil then names[#names + 1] = name end
   end
