@@ -141,7 +141,7 @@ test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(IN_TREE) scripts/specs
 
 # The texts of spec/goldens/texts anew, for a change that was meant: read the difference.
-TEXT_SPECS = $(shell grep -lE 'spec\.support\.(golden|noted)' spec/*/*_spec.lua)
+TEXT_SPECS := $(foreach name,texts report_texts domains transcripts,$(wildcard spec/*/$(name)_spec.lua))
 goldens: all
 	@GDN_GOLDENS=write SPECS="$(TEXT_SPECS)" $(IN_TREE) scripts/specs
 	@git diff --stat spec/goldens/texts

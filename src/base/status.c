@@ -1,6 +1,8 @@
 /* Which library this is. Status codes for programs, sentences for people. */
 #include "base/status.h"
 
+#include "gdnmeta_worker.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -26,6 +28,8 @@ const char *gdn_strstatus(int32_t status)
     case GDN_ECAP: return "over capacity";
     case GDN_EGUARD: return "memory guard overwritten";
     case GDN_EDEVICE: return "device failure";
+    case GDN_ECLOSED: return "channel closed";
+    case GDN_EVERSION: return "another version";
     default: return "unknown status";
     }
 }
