@@ -66,6 +66,46 @@ describe("A step that comes again", function()
     end
   end)
 
+  -- Everything that a batch says, one at a time, there and back: what outputs are made of is seen each time.
+  it("is another one where any number of it is another", function()
+    open(20)
+    assert(batch:push(20, 30, 30, false))
+    local c = batch.rows
+    local changes = {}
+    local function add(owner, ...) -- pairs of a place and another value
+      local changed = { ... }
+      changes[#changes + 1] = function()
+        for k = 1, #changed, 2 do
+          local was = owner[changed[k]]
+          owner[changed[k]], changed[k + 1] = changed[k + 1], was
+        end
+      end
+    end
+    add(c, "num_rows", 20)
+    add(c.seq_len, 20, 40)
+    add(c.query_len, 20, 29)
+    add(c, "num_rows", 1)
+    for _, row in ipairs { 0, 7, 19 } do
+      add(c.table_row, row, 40)
+      add(c.num_accepted_tokens, row, (row + 1) % 4 + 1)
+      add(c.read_column, row, (row + 1) % 4)
+      local lengths, drafts = c.query_len, c.num_draft_tokens
+      changes[#changes + 1] = function()
+        lengths[row], drafts[row] = 6 - lengths[row], 4 - drafts[row] -- 4 and 3, or 2 and 1
+      end
+      for _, group in ipairs { 0, 5 } do
+        for column = 0, 3 do add(builder:table(group), row * 4 + column, 77) end
+      end
+    end
+    for _ = 1, 3 do launches() end
+    for k, change in ipairs(changes) do
+      for _ = 1, 2 do
+        change()
+        assert.are.same({ k, 1, 0, 0 }, { k, (launches()), (launches()), (launches()) })
+      end
+    end
+  end)
+
   it("refuses rows that a table has no longer", function()
     open(20)
     local cells = int32s(ROWS * 4)

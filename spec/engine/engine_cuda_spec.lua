@@ -55,6 +55,23 @@ describe("An engine on a CUDA builder", function()
   -- A request whose drafts are in flight waits: nothing could say where its state lies.
   it("keeps them with two steps in flight", function() random_play(true) end)
 
+  it("has the blocks of the attention cache and where tokens lie on the device, too", function()
+    local builder = assert(gdn.builder { device = "cuda", max_num_seqs = 3, max_num_batched_tokens = 64 })
+    local engine = assert(gdn.engine { builder = builder, max_model_len = 200, kv_blocks = 40,
+                                       kv_block_size = 4 })
+    local checked = 0
+    for id = 1, 5 do assert(engine:submit { id = id, prompt_tokens = 7 * id, max_tokens = 6 + id }) end
+    while not engine:idle() do
+      local step = assert(engine:step(checked))
+      check_blocks(engine, step, "step " .. checked)
+      assert(engine:complete(step, checked))
+      checked = checked + 1
+    end
+    assert.is_true(checked > 10)
+    engine:close()
+    builder:close()
+  end)
+
   local function async(with_counts)
     local builder = assert(gdn.builder { device = "cuda", max_num_seqs = 2, num_speculative_tokens = 3,
                                          max_requests = 4, max_num_batched_tokens = 64 })
