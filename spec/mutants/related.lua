@@ -69,7 +69,7 @@ local MAP = {
   { "gdnmeta/engine/forks", "forks fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states worker" },
   { "gdnmeta/worker", "worker worker_abi lost_states" },
-  { "src/worker/", "record_lies step_record worker_abi channel process step_equal worker" },
+  { "src/worker/", "record_lies step_lies step_record worker_abi channel process step_equal worker" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },
   { "src/scheduler/stable", "order slots" },
