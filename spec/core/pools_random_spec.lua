@@ -1,5 +1,5 @@
 -- Pools of states and windows are taken where no two elements share a byte, and refused where some do: by
--- sets of bytes, for random shapes, strides and places. And of each number the last value, the first wrong one.
+-- sets of bytes, for random shapes, strides and places. And each number: the last value, the first wrong one.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
