@@ -150,7 +150,7 @@ local MAP = {
   { "sim/lab", "lab caches cli_caches" },
   { "sim/prompt_ids", "sim_cache lab" },
   { "sim/answer_ids", "sim_cache" },
-  { "sim/hits", "sim_cache cli_caches" },
+  { "sim/hits", "sim_cache report_texts cli_caches" },
   { "engine/show_cache", "show_cache sim_cache" },
   { "engine/draw_cache", "show_cache" },
   { "report/cache_charts", "cli_caches report_texts" },

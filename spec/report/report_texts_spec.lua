@@ -65,6 +65,34 @@ describe("Reports #lua", function()
     golden("pages", table.concat(pages, "\n") .. "\n")
   end)
 
+  it("of runs with state caches and without, as a text and a page", function()
+    local runs = {}
+    for i, cache in ipairs { false, "gdsf", "last_block" } do
+      runs[i] = run { requests = sim.dialogues.generate { kind = "synthetic", sessions = 30, seed = 5 },
+                      cache = cache or nil, cache_slots = cache and 4 * i or nil, max_num_seqs = 4 }
+      runs[i].policy = cache or "none"
+    end
+    golden("caches", text.report(runs) .. "\n\n" .. text.report { runs[2] } .. "\n")
+    local page = html.simulate(runs, "gdnmeta simulate --cache")
+    golden("cache-pages", (page:gsub("<style>.-</style>", ""):gsub("gdnmeta [%d.]+, LuaJIT [^.]+[%d.]*",
+      "VERSION")))
+  end)
+
+  it("with names as long as a legend has room for, and longer", function()
+    local runs, names = {}, {}
+    for i, n in ipairs { 43, 44, 45, 46, 90, 199, 200, 201, 400 } do
+      runs[i], names[i] = several[1], ("abcdefghij"):rep(40):sub(1, n - 3) .. "end"
+    end
+    names[10], runs[10] = ("\27[31m"):rep(20) .. "<tag> & \"quote\" $d `x`", several[1]
+    names[11], runs[11] = ("\195\164"):rep(40), several[1]
+    local lines = {}
+    for title in charts.slots(runs, names).svg:gmatch 'title "([^\n]-)" noenhanced' do
+      lines[#lines + 1] = title
+    end
+    assert.are.equal(11, #lines)
+    golden("legends", table.concat(lines, "\n") .. "\n")
+  end)
+
   it("with more series than colours", function()
     local runs, names = {}, {}
     for i = 1, 18 do runs[i], names[i] = several[i % 3 + 1], "run " .. i end
