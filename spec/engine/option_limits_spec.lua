@@ -1,7 +1,11 @@
 -- Limits of options against each other and the builder: the last value that an engine takes, and the first
 -- that it refuses.
 local gdn = require "gdnmeta"
+local noted = require "spec.support.noted"
 local serve = require "spec.support.run_engine"
+
+local notes = noted.new "capture-"
+local note, check = notes.note, notes.check
 
 local ALIGN = { mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 8, num_slots = 40 }
 local MIXED = { full_cuda_graph = "mixed", max_num_batched_tokens = 64 }
@@ -70,4 +74,29 @@ describe("An engine's option", function()
       assert.has_error(function() gdn.engine(options) end, "gdnmeta.engine: " .. case[4])
     end)
   end
+
+  it("capture_sizes is a list that follows from others, where it is not given", function()
+    for _, graph in ipairs { false, true, "mixed" } do
+      for _, drafts in ipairs { 0, 2 } do
+        for _, seqs in ipairs { 1, 5, 40 } do
+          for _, largest in ipairs { 0, 1, 24, 600 } do
+            local builder = serve.builder { full_cuda_graph = graph, num_speculative_tokens = drafts,
+                                            max_num_seqs = seqs, max_requests = 2 * seqs, max_rows = 2 * seqs,
+                                            max_num_batched_tokens = 300, num_slots = 200,
+                                            max_cudagraph_capture_size = largest > 0 and largest or nil }
+            local engine = gdn.engine { builder = builder }
+            local o, buckets = engine.private.options, {}
+            for k, bucket in ipairs(o.mixed_capture_sizes or {}) do
+              buckets[k] = ("%d/%d"):format(bucket.rows, bucket.tokens)
+            end
+            note(("%s, %d drafts, %d seqs, %d at most:"):format(tostring(graph), drafts, seqs, largest),
+              table.concat(o.capture_sizes, " "), "|", table.concat(buckets, " "))
+            engine:close()
+            builder:close()
+          end
+        end
+      end
+    end
+    check "sizes"
+  end)
 end)
