@@ -153,4 +153,46 @@ describe("Answers of hooks", function()
     end
     check "views"
   end)
+
+  it("come from nodes and requests that are these", function()
+    local seen = { worth = 0, keep = 0, demote = 0, checkpoints = 0 }
+    local function show(hook, what, ctx)
+      seen[hook] = seen[hook] + 1
+      if seen[hook] % 5 == 1 then note(hook, what, ctx.now, ctx.from, ctx.to, ctx.blocks_end, ctx.slots) end
+    end
+    local cache = {
+      name = "c",
+      checkpoints = function(r, from, to, ctx)
+        show("checkpoints", { id = r.id, prompt = r.prompt_tokens, junction = r.junction, hit = r.hit,
+                              user = r.user, prompt_end = r.prompt_end, session = r.session, from = from,
+                              to = to }, ctx)
+        return { r.junction, r.prompt_end }
+      end,
+      keep = function(node, ctx)
+        show("keep", node, ctx)
+        return node.tokens % 16 == 0 and node.tokens / 8 or true
+      end,
+      worth = function(nodes, n, values, ctx)
+        for k = 1, n do
+          show("worth", nodes[k], ctx)
+          values[k] = nodes[k].id
+        end
+      end,
+      demote = function(node, ctx)
+        show("demote", node, ctx)
+        return node.id % 2 == 0 and "host" or "drop"
+      end,
+    }
+    local e = serve.caching_engine({ cache = cache, host_slots = 3 }, { num_slots = 7 })
+    for id = 1, 14 do
+      local session = id % 3 == 0 and "s" .. id % 2 or nil
+      assert(e:submit(serve.request(id, { prompt_tokens = 18, max_tokens = 3, arrival = id, session = session,
+                                          user = "u" .. id % 2, blocks = { 1, 2, id % 3 + 10, 100 + id } })))
+      while not e:idle() do assert(e:complete(assert(e:step(id)), id)) end
+    end
+    note("failed", first_failure(e:failures()))
+    note("calls", seen)
+    e:close()
+    check "nodes"
+  end)
 end)
