@@ -21,6 +21,21 @@ describe("gdnmeta simulate --cache #lua", function()
 
   local function ceiling_of() return gdn.sim.lab.ceiling(assert(gdn.sim.trace.read(path))) end
 
+  it("gives each cache a host tier, and reports what it served", function()
+    local command = "simulate --quiet --trace %s --cache gdsf --cache-slots 2 --max-seqs 2 --kv-unlimited "
+      .. "--host-slots 50 --host-link 20 --json - --report %s/h.html"
+    local out, err, status = program.run(command:format(path, program.folder))
+    assert.are.equal(0, status, err)
+    local runs = cjson.decode(out).runs
+    local host = runs[2].cache.host
+    assert.is_nil(runs[1].cache)
+    assert.are.same({ 50, true }, { host.slots, host.hits > 0 and host.restored == host.hits })
+    assert.is_true(math.abs(host.copy_ms - runs[2].cache.state_bytes / 20e6) < 1e-9)
+    for _, row in ipairs { "on the host, most", "prompts that began with a state of the host" } do
+      assert.truthy(program.read "h.html":find(row, 1, true), row)
+    end
+  end)
+
   it("runs an engine without a cache, then with each, and reports hits beside what prompts share", function()
     local page, csv = "c.html", "c.csv"
     local command = "simulate --quiet --trace %s --cache gdsf --cache %s --cache-slots 0,8 --max-seqs 2 "
@@ -40,6 +55,7 @@ describe("gdnmeta simulate --cache #lua", function()
       assert.are.equal(cache.most_bytes, cache.most_states * cache.state_bytes)
     end
     assert.is_true(runs[3].cache.hit > runs[2].cache.hit, "more states find more")
+    assert.is_nil(runs[2].cache.host)
     local html = program.read(page)
     assert.truthy(html:find("<td>prompt tokens that it served</td>", 1, true))
     assert.truthy(html:find("Prompt tokens from the state cache", 1, true))
@@ -126,6 +142,11 @@ describe("gdnmeta simulate --cache #lua", function()
       ["--cache gdsf --slots 9 --cache-slots 0"] = "%-%-slots and %-%-cache%-slots exclude each other",
       ["--cache gdsf --slots-only --policy fair"] = "%-%-policy wants an engine, without %-%-slots%-only",
       ["--cache none --slots-only"] = "wants a cache",
+      ["--cache gdsf --host-slots 1.5"] = 'host%-slots = "1.5", want an integer in 0 .. 4194304',
+      ["--cache gdsf --host-slots 2 --host-link 0"] = 'host%-link = "0", want GB per second in 0.001',
+      ["--cache gdsf --host-link 9"] = "%-%-host%-link wants %-%-host%-slots with it",
+      ["--cache gdsf --slots-only --host-slots 2"] = "%-%-host%-slots wants an engine, without",
+      ["--host-slots 3"] = "%-%-host%-slots wants %-%-cache with it",
       ["--cache-slots 3"] = "%-%-cache%-slots wants %-%-cache with it",
       ["--slots-only"] = "%-%-slots%-only wants %-%-cache with it",
       ["--kv-unlimited --kv-tokens 9"] = "%-%-kv%-tokens and %-%-kv%-unlimited exclude each other",

@@ -63,6 +63,37 @@ describe("The simulator's engine with a state cache #lua", function()
     assert.are.same({ 1000, 2051 - 1000 }, { cached.conservation.cached, cached.conservation.scheduled })
   end)
 
+  it("charges each copy between device and host to its step, by the bytes of a state and the link", function()
+    local requests = { block_size = 100 }
+    for k = 1, 12 do -- the states of all but the last few leave the device
+      local text = k == 12 and 1 or k
+      requests[k] = { arrival = 10 * k, prompt = 1001, output = 1, blocks = ids(1000 * text, 10) }
+    end
+    local preset = "h100-qwen3.6-27b-fp8"
+    local bytes = require("gdnmeta.sim.presets").get(preset).state_bytes
+    local function play(host_slots, ms)
+      return run { requests = requests, preset = preset, cost = { c0 = 10, c_pf = 1 }, cache = "last_block",
+                   cache_slots = 2, max_num_seqs = 1, kv_tokens = 0, host_slots = host_slots,
+                   host_link = ms and bytes / 1e6 / ms }
+    end
+    local without, with = play(0), play(20, 5)
+    assert.is_nil(without.cache.host)
+    assert.are.equal(0, without.cache.hit)
+    local host = with.cache.host
+    assert.are.same({ 20, 1, 1000, 1 }, { host.slots, host.hits, host.hit_tokens, host.restored })
+    near(5, host.copy_ms, "a state")
+    near(5 * (host.demoted + 1), host.copied_ms, "all copies")
+    local charged = 0
+    for k = 1, 11 do charged = charged + with.per_request.ttft[k] - without.per_request.ttft[k] end
+    local last = with.per_request.ttft[12]
+    near(5 * (host.demoted + 1), charged + last - 11, "each in its step") -- c0 and a token
+    assert.is_true(host.demoted >= 8 and last >= 16)
+    assert.are.equal(1000, with.cache.hit_tokens)
+    near(bytes / 51.2e9 * 1000, play(20).cache.host.copy_ms, "four fifths of PCIe 5")
+    assert.has_error(function() run { requests = requests, cache = false, host_slots = 1 } end,
+                     "sim.run: host_slots wants cache")
+  end)
+
   it("charges no other prompt for it, but for the step that leaves a state", function()
     local requests = list_of(100, { 0, 1000, 1, ids(0, 10) }, { 10, 150, 1, ids(900, 1) })
     local r = run { requests = requests, cost = { c0 = 30, c_pf = 1, c_ctx = 1 } }
@@ -81,6 +112,7 @@ describe("The simulator's engine with a state cache #lua", function()
         cache_slots = math.floor(random() * 6), kv_tokens = random() < 0.5 and 400 or 0,
         mamba_cache_mode = align and "align" or "none", mamba_block_size = random() < 0.5 and 16 or 8,
         num_speculative_tokens = drafts, max_num_batched_tokens = 40, kv_headroom = 0, seed = seed,
+        host_slots = seed % 3 * 4,
       }
       assert.are.equal(#requests, r.finished + r.rejected, "seed " .. seed)
       assert.is_true(r.cache.hit <= r.cache.ceiling + 1e-12, "seed " .. seed)

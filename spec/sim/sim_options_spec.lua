@@ -20,6 +20,7 @@ local WANTED = {
   aging = "a number in 0 .. inf",
   max_num_seqs = "an integer in 1 .. 65536", max_num_batched_tokens = "an integer in 1 .. " .. MOST,
   cache_slots = "an integer in 0 .. 4194304", cache_replies = "true or false",
+  host_slots = "an integer in 0 .. 4194304", host_link = "a number in 0.001 .. 1000000",
   max_model_len = "an integer in 1 .. " .. MOST, kv_tokens = "a number in 0 .. 1099511627776",
   kv_headroom = "an integer in 0 .. " .. MOST, preempt_limit = "an integer in 0 .. " .. MOST,
   long_prefill_token_threshold = "an integer in 0 .. " .. MOST, num_slots = "an integer in 2 .. " .. MOST,
@@ -36,7 +37,7 @@ local WANTED = {
 }
 
 local DEFAULTS = {
-  policy = "fcfs", cache_slots = 64, cache_replies = false,
+  policy = "fcfs", cache_slots = 64, host_slots = 0, cache_replies = false,
   trusted = false, seed = 1, preset = "h100-qwen3.6-27b-fp8", calibrated = false,
   known_lengths = false,
   closed_loop = false, ttft_ms = 2000, tpot_ms = 100, async = false, max_num_batched_tokens = 8192,

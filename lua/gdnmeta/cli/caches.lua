@@ -17,6 +17,10 @@ function M.describe(parser)
     .. "run without a cache comes first (no cache)."):count "*":argname "CACHE"
   parser:option("--cache-slots", "States that a cache may keep beyond the slots of running requests; several "
     .. "numbers are several runs (64; 64,256,1024,4096 with --slots-only)."):argname "N,..."
+  parser:option("--host-slots", "States that a cache may keep in memory of the host (0).")
+    :argname "N"
+  parser:option("--host-link", "GB per second between host and device (of the preset).")
+    :argname "GB"
   parser:flag("--cache-replies",
     "Answers leave states, too: the next prompt of a session is taken to hold them.")
   parser:flag("--slots-only", "Replay caches without an engine, by state slots alone: attention is kept "
@@ -69,10 +73,18 @@ local function workload(base, alone)
   if not alone then base.rate = base.rate or RATE end
 end
 
+-- Options of sim.run for a host tier: host_slots and host_link.
+local function host_tier(args)
+  if args.host_link and not args.host_slots then fail "--host-link wants --host-slots with it" end
+  return values.read("--host-slots", args.host_slots, values.integer(0, 2^22)),
+         values.read("--host-link", args.host_link, values.number(1e-3, 1e6, "GB per second"))
+end
+
 --- The runs that the command line asks for.
 ---@param args table parsed
 ---@param base table options of sim.run; gets a workload where there is none
----@return table cells { cache (of sim.run, or nil), cache_slots, name (of the cache), label }
+---@return table cells { cache (of sim.run, or nil), cache_slots, host_slots, host_link, name (of the cache),
+--- label }
 function M.cells(args, base)
   if args.cache_slots and args.slots and not args.slots_only then
     fail "--slots and --cache-slots exclude each other"
@@ -81,6 +93,7 @@ function M.cells(args, base)
   local text = args.cache_slots or (args.slots_only and ALONE or SLOTS)
   local slots = values.read("--cache-slots", text, slot_counts(args.slots_only and 1 or 0))
   workload(base, args.slots_only)
+  local host_slots, host_link = host_tier(args)
   local cells, none = {}, false
   for _, cache in ipairs(caches) do
     if cache.what == NONE then
@@ -88,8 +101,8 @@ function M.cells(args, base)
     else
       for _, n in ipairs(args.slots and { false } or slots) do
         local label = #slots > 1 and ("%s %d"):format(cache.label, n) or cache.label
-        cells[#cells + 1] = { cache = cache.what, cache_slots = n or nil, name = cache.label,
-                              label = label }
+        cells[#cells + 1] = { cache = cache.what, cache_slots = n or nil, host_slots = host_slots,
+                              host_link = host_link, name = cache.label, label = label }
       end
     end
   end

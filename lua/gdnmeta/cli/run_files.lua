@@ -85,6 +85,8 @@ local SHAPE = {
   cache = { maybe = true, name = TEXT, slots = NUMBER, block_size = NUMBER, prompt_tokens = NUMBER,
             hit_tokens = NUMBER, hit = NUMBER, ceiling = NUMBER, hit_requests = NUMBER,
             resumed_tokens = NUMBER, states_made = NUMBER, states_unread = NUMBER,
+            host = { maybe = true, slots = NUMBER, hits = NUMBER, hit_tokens = NUMBER, demoted = NUMBER,
+                     restored = NUMBER, most_states = NUMBER, copy_ms = MAYBE, copied_ms = MAYBE },
             states_evicted = NUMBER, most_states = NUMBER, most_bytes = MAYBE, without_identity = MAYBE,
             failure = { maybe = true, step = NUMBER, hook = TEXT, message = TEXT, never = TEXT .. "?" } },
   speculation = { maybe = true, drafts = NUMBER, tokens = NUMBER, accepted = NUMBER },

@@ -40,7 +40,8 @@ end
 -- One run: of a policy, with a cell's cache.
 local function run_of(args, base, policy, cell, progress)
   local o = { policy = policy, cache = cell.cache, cache_slots = cell.cache_slots,
-              cache_replies = args.cache_replies,
+              cache_replies = args.cache_replies, host_slots = cell.host_slots,
+              host_link = cell.host_link,
               progress = function(counters)
                 progress:show(cell.label or policy, counters.finished, counters.n, "requests")
               end }
@@ -94,7 +95,7 @@ end
 function M.run(args)
   output.check(args)
   if #args.cache == 0 then
-    for _, name in ipairs { "cache_slots", "cache_replies", "slots_only" } do
+    for _, name in ipairs { "cache_slots", "host_slots", "host_link", "cache_replies", "slots_only" } do
       if args[name] then fail("--%s wants --cache with it", (name:gsub("_", "-"))) end
     end
   elseif args.slots_only then

@@ -37,8 +37,8 @@ local int32s = array_of "int32_t"
 ---@field kv_copies table[] { from =, to = } blocks of attention cache to copy before the step runs
 ---@field demoted table { n, from, to } states to copy to the host before the step runs: n of them, from slots
 --- from[k * num_groups + group] on the device to host slot to[k], k from 0 on
----@field restored table { n, from, to } likewise from host slot from[k] to slots to[k * num_groups + group],
---- after those of `demoted`
+---@field restored table { n, from, to, row } likewise from host slot from[k] to slots
+--- to[k * num_groups + group], after those of `demoted`; row[k] begins with it
 ---@field kept table[] places, of `keep` of requests, whose states the step leaves once it is complete
 ---@field admitted any[] ids
 ---@field preempted any[] ids

@@ -34,6 +34,10 @@ local function of_cache(field)
   return function(run) return run.cache and run.cache[field] end
 end
 
+local function of_host(field)
+  return function(run) return run.cache and run.cache.host and run.cache.host[field] end
+end
+
 M.parts = {
   { "Latency",
     ms("time to first token, p50", "ttft", "p50"),
@@ -80,6 +84,10 @@ M.parts = {
       local bytes = run.cache and run.cache.most_bytes
       return bytes and bytes / 2^30
     end, number, better = "low" },
+    { "  on the host, most", "", of_host "most_states", count },
+    { "prompts that began with a state of the host", "", of_host "hits", count, better = "high" },
+    { "states copied to the host", "", of_host "demoted", count, better = "low" },
+    { "time of all copies, back too", "ms", of_host "copied_ms", number, better = "low" },
     { "tokens read again after preemptions", "", of_cache "resumed_tokens", count },
   },
   { "Steps",

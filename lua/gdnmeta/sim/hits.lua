@@ -13,7 +13,8 @@ local M = {}
 function M.new(cache, n)
   return setmetatable({
     cache = cache, n = n, cached = {}, began_before = integers(n + 1), stats = {}, asked = 0, hit = 0,
-    requests = 0, with_hit = 0, resumed = 0, step_asked = 0, step_hit = 0, most_states = 0,
+    requests = 0, with_hit = 0, resumed = 0, step_asked = 0, step_hit = 0, most_states = 0, most_host = 0,
+    host_requests = 0, host_tokens = 0,
   }, Hits)
 end
 
@@ -29,11 +30,17 @@ function Hits:began(i, prompt, cached)
   self.requests, self.with_hit = self.requests + 1, self.with_hit + (cached > 0 and 1 or 0)
 end
 
+--- A request begins with so many tokens of a state that is copied from the host.
+function Hits:restored(tokens)
+  self.host_requests, self.host_tokens = self.host_requests + 1, self.host_tokens + tokens
+end
+
 --- A step is planned: its facts get what its new requests asked for and found.
 function Hits:step(facts)
   facts.asked, facts.hit, self.step_asked, self.step_hit = self.step_asked, self.step_hit, 0, 0
-  local states = self.cache:stats(self.stats).states
-  if states > self.most_states then self.most_states = states end
+  local stats = self.cache:stats(self.stats)
+  if stats.states > self.most_states then self.most_states = stats.states end
+  if stats.host_states > self.most_host then self.most_host = stats.host_states end
 end
 
 -- States that were made and that no prompt went on from.
@@ -59,6 +66,14 @@ local function failure_of(engine)
   end
 end
 
+-- Of a host tier; nil: there is none.
+local function host_figures(self, stats, s)
+  if stats.host_slots == 0 then return nil end
+  return { slots = stats.host_slots, hits = self.host_requests, hit_tokens = self.host_tokens,
+           demoted = stats.demoted, restored = stats.restored, most_states = self.most_host,
+           copy_ms = s.copy_ms, copied_ms = s.copy_ms and s.copy_ms * (stats.demoted + stats.restored) }
+end
+
 --- Figures of the run: plain numbers and strings.
 ---@param s table of scenario.new
 ---@return table
@@ -75,7 +90,7 @@ function Hits:figures(s)
     states_evicted = stats.states_evicted, blocks_evicted = stats.blocks_evicted,
     most_states = self.most_states, state_bytes = preset.state_bytes,
     most_bytes = preset.state_bytes and preset.state_bytes * self.most_states,
-    failure = failure_of(s.engine),
+    host = host_figures(self, stats, s), failure = failure_of(s.engine),
   }
 end
 

@@ -30,8 +30,8 @@ local NEXT_80B = {
 local function priced(model, gpus, about, kv_tokens, max_num_seqs)
   local state_bytes, kv_bytes = roofline.bytes(model, gpus)
   return { about = about, coefficients = roofline.coefficients(model, roofline.H100, gpus),
-           state_bytes = state_bytes, kv_bytes = kv_bytes, kv_tokens = kv_tokens,
-           max_num_seqs = max_num_seqs }
+           link = roofline.link(roofline.H100, gpus), state_bytes = state_bytes, kv_bytes = kv_bytes,
+           kv_tokens = kv_tokens, max_num_seqs = max_num_seqs }
 end
 
 M.list = {
@@ -60,7 +60,7 @@ table.sort(M.names)
 --- A preset by name.
 ---@param name string
 ---@return table|nil preset name, about, coefficients, calibrated = false, kv_tokens?, max_num_seqs,
---- state_bytes? (of a request) and kv_bytes? (of a token)
+--- state_bytes? (of a request), kv_bytes? (of a token) and link? (bytes per second from the host)
 ---@return string? message
 function M.get(name)
   local preset = M.list[name]

@@ -13,8 +13,9 @@
 -- layers, about a hundredth of the linear layers' arithmetic.
 local M = {}
 
--- NVIDIA's data sheet of the H100 (SXM5), dense: bytes per second, FLOP per second by bytes per weight.
-M.H100 = { bandwidth = 3.35e12, flops = { [1] = 1979e12, [2] = 989e12 } }
+-- NVIDIA's data sheet of the H100 (SXM5), dense: bytes per second, FLOP per second by bytes per weight; its
+-- PCIe 5 has 128 GB/s, half of it each way.
+M.H100 = { bandwidth = 3.35e12, link = 64e9, flops = { [1] = 1979e12, [2] = 989e12 } }
 
 -- Shares of the data sheet that kernels reach. Assumed.
 local READS, COMPUTES = 0.8, 0.4
@@ -42,6 +43,12 @@ end
 ---@param n integer GPUs
 ---@return number state_bytes, number kv_bytes
 function M.bytes(m, n) return state_bytes(m), kv_bytes(m, n) end
+
+--- Bytes per second from the host to n GPUs, each with a link of its own and its share of a state.
+---@param gpu table link
+---@param n integer GPUs
+---@return number
+function M.link(gpu, n) return n * READS * gpu.link end
 
 --- Coefficients of cost.lua, in milliseconds.
 ---@param m table model: layers, attention_layers, value_heads, conv_dim, state_bytes (of an element of the

@@ -51,6 +51,8 @@ M.OPTIONS = {
   -- A state cache: what gdn.cache takes, or true for the built-in one; and the states that it may keep beyond
   -- the slots that max_num_seqs needs, where num_slots does not say how many there are.
   cache = { nil }, cache_slots = { 64, integer(0, 2^22) },
+  host_slots = { 0, integer(0, 2^22) }, -- of a cache: states in memory of the host
+  host_link = { nil, number(1e-3, 1e6) }, -- GB per second between host and device; default: the preset's
   cache_replies = { false, flag }, -- they leave states, too: a session's next prompt holds them
   -- The model.
   num_groups = { 3, integer(range "num_groups") },
@@ -150,6 +152,12 @@ local function attention(o, identity)
   return { kv_blocks = math.max(1, math.floor(o.kv_tokens / size)), kv_block_size = size }
 end
 
+-- Milliseconds that the link takes for a state; nil: the preset does not say what a state weighs.
+local function copy_ms(o, preset)
+  if not preset.state_bytes then return nil end
+  return 1000 * preset.state_bytes / (o.host_link and 1e9 * o.host_link or preset.link)
+end
+
 local function prepare(opts)
   local o = M.options(opts)
   local model, preset = cost_model(o)
@@ -165,6 +173,7 @@ local function prepare(opts)
   if not policy then return nil, message end
   local cache, identity = cache_of(o, requests)
   if cache == nil then return nil, identity end
+  if o.host_slots > 0 and not identity then error("sim.run: host_slots wants cache", 0) end
   local kv = attention(o, identity)
   local draw, builders = acceptance_model(o), {}
   for i = 1, o.async and 2 or 1 do
@@ -180,6 +189,7 @@ local function prepare(opts)
     kv_headroom = o.kv_headroom, preempt_limit = o.preempt_limit,
     kv_tokens = kv.kv_tokens, kv_blocks = kv.kv_blocks, kv_block_size = kv.kv_block_size,
     default_drafts = o.num_speculative_tokens,
+    host_slots = identity and o.host_slots or nil,
     cache = cache or nil, hash_block_size = identity and identity.hash_block_size or nil,
     ttft = o.ttft_ms / 1000, tpot = o.tpot_ms / 1000, aging = o.aging, on_policy_error = o.on_policy_error,
     cost = model:in_seconds(), seed = o.seed,
@@ -188,7 +198,7 @@ local function prepare(opts)
   if not engine then return nil, message end
   return { o = o, requests = requests, engine = engine, builders = builders, policy = policy, cost = model,
            preset = preset, draw = draw, max_tokens = output, max_model_len = max_model_len,
-           identity = identity,
+           identity = identity, copy_ms = copy_ms(o, preset),
            name = policy_name(o.policy, policy) }
 end
 

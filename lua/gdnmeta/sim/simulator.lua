@@ -24,7 +24,7 @@ local function new(s)
     draw = s.draw, draws = {}, ids = s.identity and s.identity.ids or {}, cached = integers(n + 1),
     replies = s.identity and s.identity.replies or false, said = {},
     block_size = s.identity and s.identity.hash_block_size,
-    hits = s.identity and hits.new(s.engine.cache, n) or false,
+    hits = s.identity and hits.new(s.engine.cache, n) or false, copy_ms = s.copy_ms or 0,
     max_tokens = s.max_tokens, max_model_len = s.max_model_len,
     counters = counters.new(n, by_class.of(s.requests), s.identity),
     facts = { {}, {} }, ordinal = {}, -- by the engine's request index
@@ -98,6 +98,16 @@ local function begin(self, step)
   cut()
 end
 
+-- Copies between device and host, in the order of the step's stream: the kernels wait for them. What is
+-- restored, in tokens.
+local function copies_ms(self, step)
+  local back = step.restored
+  for k = 0, back.n - 1 do
+    self.hits:restored(self.cached[self.ordinal[step.request[back.row[k]]]])
+  end
+  return self.copy_ms * (step.demoted.n + back.n)
+end
+
 -- The step's size for the cost model and the counters. Attention of a prefix that was cached is read in every
 -- chunk of the prompt; that of earlier chunks is in the pairs.
 local function measure(self, step)
@@ -126,7 +136,7 @@ local function measure(self, step)
   if self.hits then self.hits:step(facts) end
   local ms = self.cost:ms(step.padded_tokens, step.prefill_tokens, step.num_rows, context, attention, drafts,
     step.graph == "eager", drafted)
-  facts.duration = math.floor(1e6 * ms + 0.5)
+  facts.duration = math.floor(1e6 * (ms + copies_ms(self, step)) + 0.5)
   return facts
 end
 

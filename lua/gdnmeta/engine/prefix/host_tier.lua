@@ -76,7 +76,7 @@ local function restore(self, i, step, row)
   must(lib.gdn_index_slots(self.prefix.index.handle, r.hit_node[i], self.places))
   local at = r.table_row[i] * e.states.width + step.read_column[row]
   for group = 0, self.groups - 1 do list.to[list.n * self.groups + group] = e.states.tables[group][at] end
-  list.from[list.n], list.n = self.places[0], list.n + 1
+  list.from[list.n], list.row[list.n], list.n = self.places[0], row, list.n + 1
 end
 
 --- Rows of the step begin with states that are here.
@@ -130,10 +130,11 @@ end
 
 local M = {}
 
--- What a step tells: n copies, `from` and `to` with a slot a group on the device, one place on the host.
+-- What a step tells: n copies, `from` and `to` with a slot a group on the device, one place on the host; and
+-- the row that begins with what is restored.
 local function show(self, step, rows)
   step.demoted = { n = 0, from = int32s(self.most * self.groups), to = int32s(self.most) }
-  step.restored = { n = 0, from = int32s(rows), to = int32s(rows * self.groups) }
+  step.restored = { n = 0, from = int32s(rows), to = int32s(rows * self.groups), row = int32s(rows) }
 end
 
 ---@param prefix table the state cache
