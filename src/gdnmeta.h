@@ -627,8 +627,8 @@ GDN_API gdn_status gdn_check(gdn_builder *b, GDN_NULL_OK void *stream);
  *   non-spec (GDN_BRING_FIRST:  R to W, unless R = W                h = 0: R to W, whole, unless R = W
  *     speculative ones too)                                         h > 0: tokens h .. length - 1 of V to W's
  *                                                                          0 .. length - 1 - h; the last h stay
- *   speculative,                R to A, unless R = A; A is slot     R to W, whole and not shifted (the kernel does
- *     GDN_BRING_ACCEPTED          a - 1 that the row writes         that), unless R = A or R = W
+ *   speculative,                R to A, unless R = A; A is its      R to W, whole and not shifted (the kernel does
+ *     GDN_BRING_ACCEPTED          slot a - 1, if the row writes it  that), unless R = A or R = W
  *   any with R or the target    nothing                             nothing
  *     null or outside the pool (padding, fresh rows, captures)
  *
@@ -638,8 +638,9 @@ GDN_API gdn_status gdn_check(gdn_builder *b, GDN_NULL_OK void *stream);
  * align needs it when windows move. The default is IN_EVERY in mode align, IN_FIRST in the others.
  *
  * GDN_BRING_ACCEPTED is for kernels that start a speculative row from column a - 1 of its slots, as vLLM's do. Where
- * an `align` window moved and a row has fewer tokens than a, it has no such slot: use GDN_BRING_FIRST there, and pass
- * the kernels accepted counts of 1. GDN_BRING_LEAVE is for kernels of speculative rows that follow the read indices.
+ * an `align` window moved and a row has fewer tokens than a, it does not write that slot: its window is brought, its
+ * state is not. Use GDN_BRING_FIRST there, and pass the kernels accepted counts of 1. GDN_BRING_LEAVE is for kernels of
+ * speculative rows that follow the read indices.
  *
  * Several rows may read one slot. No row may write a slot that another row reads or writes: strict refuses such a step
  * unless check_unique is 0; then the host's pool must guarantee it. */
