@@ -50,6 +50,20 @@ describe("Padding:", function()
     end
   end)
 
+  it("B11: launch tables end in -1 after longer and shorter steps, those past 1024 tiles too", function()
+    local builder = strict.builder_of { max_num_batched_tokens = 20000 }
+    lib.gdn_builder_poison(builder.handle)
+    for _, tokens in ipairs { 100, 9000, 40, 16000, 8200, 9001, 10, 16000 } do
+      local meta = assert(strict.build(builder, { fresh(10, { query_len = tokens, seq_len = tokens }) }))
+      local tiles = math.ceil(tokens / 8)
+      for _, name in ipairs { "batch_ptr", "token_chunk_offset_ptr" } do
+        local view = meta[name]
+        assert.are.equal(2 * math.max(1024, tiles), #view)
+        for i = tiles, #view - 1 do assert(view[i] == -1, ("%s[%d] = %d"):format(name, i, view[i])) end
+      end
+    end
+  end)
+
   it("B12 (vLLM-2080Ti #93; tokenspeed #700; vllm-gaudi #1431): the null slot is never assigned, and " ..
      "stays null on every way", function()
     local engine = serve.engine("fcfs", nil, { num_slots = 5 })

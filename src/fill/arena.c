@@ -42,9 +42,15 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     return GDN_OK;
 }
 
+static void forget_padding(gdn_arena *arena, int32_t field)
+{
+    arena->used[field] = arena->capacity[field];
+    arena->padded[field] = 0;
+}
+
 void gdn_arena_forget(gdn_arena *arena)
 {
-    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) arena->used[f] = arena->capacity[f];
+    for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) forget_padding(arena, f);
     for (int32_t f = 0; f < GDN_NUM_FIELDS; f++) arena->live[f] = arena->live[f] < 0 ? -1 : 0; /* no slots, either */
 }
 
@@ -68,21 +74,20 @@ int32_t gdn_arena_reach(gdn_arena *arena, gdn_field field, int32_t filled, int32
 
 int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length)
 {
-    int32_t reach = gdn_arena_reach(arena, field, filled, length);
-    int32_t *used = &arena->used[field], end = *used < reach ? *used : reach;
-    if (end < filled) end = filled;
-    if (*used <= reach || *used < filled) *used = filled;
-    return end;
+    int32_t reach = gdn_arena_reach(arena, field, filled, length), *used = &arena->used[field], end = reach;
+    if (reach > arena->padded[field]) { /* never padded so far: all of it is now, and nothing is known behind it */
+        arena->padded[field] = reach;
+        *used = filled;
+    } else {
+        if (*used < end) end = *used;
+        if (*used <= reach || *used < filled) *used = filled;
+    }
+    return end < filled ? filled : end;
 }
 
 int32_t gdn_arena_pad_end_of(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length, int64_t value)
 {
-    if (arena->padding[field] != value) arena->used[field] = arena->capacity[field];
+    if (arena->padding[field] != value) forget_padding(arena, field);
     arena->padding[field] = value;
     return gdn_arena_pad_end(arena, field, filled, length);
-}
-
-void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group)
-{
-    return arena->base + arena->offset[field] + (size_t)group * arena->group_stride[field];
 }

@@ -22,7 +22,8 @@ typedef struct gdn_arena {
     size_t offset[GDN_NUM_FIELDS];     /* of group 0's buffer */
     size_t group_stride[GDN_NUM_FIELDS]; /* bytes from group to group; 0: the groups share one buffer */
     int32_t capacity[GDN_NUM_FIELDS];  /* elements of one buffer */
-    int32_t used[GDN_NUM_FIELDS];      /* elements from here on are known to hold the padding */
+    int32_t used[GDN_NUM_FIELDS];      /* elements from here on are known to hold the padding, */
+    int32_t padded[GDN_NUM_FIELDS];    /* up to this one */
     int32_t live[GDN_NUM_FIELDS];      /* elements in front that may name slots of the last step, of fields whose slots
                                           a captured graph may read; -1: of others */
     int32_t shown[GDN_NUM_FIELDS], reached[GDN_NUM_FIELDS]; /* what gdn_arena_reach was told and told for it */
@@ -51,6 +52,9 @@ int32_t gdn_arena_pad_end(gdn_arena *arena, gdn_field field, int32_t filled, int
 int32_t gdn_arena_pad_end_of(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length, int64_t value);
 
 /* A buffer of a group; the memory is the device's. */
-void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group);
+static inline void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_t group)
+{
+    return arena->base + arena->offset[field] + (size_t)group * arena->group_stride[field];
+}
 
 #endif

@@ -85,8 +85,9 @@ static inline void fill_initial_states(gdn_arena *arena, const gdn_partition *p,
 {
     uint8_t *out = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
     const int32_t *rows = p->non_spec_rows, *seq_len = step->seq_len, *query_len = step->query_len;
-    for (int32_t k = 0; !rows && k < p->num_non_spec; k++) out[k] = gdn_has_initial_state(seq_len[k], query_len[k]);
-    for (int32_t k = 0; rows && k < p->num_non_spec; k++)
+    int32_t n = p->num_non_spec;
+    for (int32_t k = 0; !rows && k < n; k++) out[k] = gdn_has_initial_state(seq_len[k], query_len[k]);
+    for (int32_t k = 0; rows && k < n; k++)
         out[k] = gdn_has_initial_state(seq_len[rows[k]], query_len[rows[k]]);
 }
 
