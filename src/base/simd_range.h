@@ -10,7 +10,7 @@ enum { GDN_VECTOR = 16, GDN_FEW = 4 };
 /* Twice as wide vectors where the processor has them; glibc picks the version when the library loads. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define GDN_WIDE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#define GDN_WIDE __attribute__((target_clones("avx2", "default")))
 #else
 #define GDN_WIDE
 #endif

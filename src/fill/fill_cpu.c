@@ -1,6 +1,7 @@
 /* Outputs by runs, as long as the batch. Buckets' are fill_bucket.c's. */
 #include "fill/fill_cpu.h"
 
+#include "base/simd_range.h"
 #include "fill/fill_runs.h"
 
 /* Boundaries 0 .. n, then the last one repeated. Its value changes with the step, so nothing is spared. */
@@ -32,7 +33,8 @@ static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
     /* For a captured graph, the mask speaks of the first n rows only: vLLM trusts padding to be at the back. */
     uint8_t *mask = gdn_arena_at(arena, GDN_FIELD_spec_sequence_masks, 0);
     int32_t masked = p->for_graph ? n : p->rows, mask_length = p->for_graph ? padded : p->rows;
-    for (int32_t i = 0; i < masked; i++) mask[i] = step->num_draft_tokens[i] >= 0;
+    const int32_t *drafts = step->num_draft_tokens;
+    for (int32_t i = 0; i < masked; i++) mask[i] = drafts[i] >= 0;
     int32_t end = gdn_arena_pad_end(arena, GDN_FIELD_spec_sequence_masks, masked, mask_length);
     memset(mask + masked, 0, (size_t)(end - masked));
 
@@ -58,7 +60,8 @@ static void fill_token_lists(gdn_arena *arena, const gdn_partition *p)
 {
     if (!p->mixed) {
         int32_t *out = buffer32(arena, GDN_FIELD_spec_token_indx);
-        for (int32_t i = 0; i < p->listed_tokens; i++) out[i] = i;
+        int32_t n = p->listed_tokens;
+        for (int32_t i = 0; i < n; i++) out[i] = i;
         return;
     }
     list_tokens(gdn_arena_at(arena, GDN_FIELD_spec_token_indx, 0), p, p->spec_rows, p->spec_start, p->num_spec);
@@ -125,13 +128,9 @@ static void clear_absent(gdn_arena *arena, const gdn_fill_inputs *in)
     if (!p->has_checkpoints) clear_slots(arena, in, GDN_FIELD_checkpoint_state_indices);
 }
 
-void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
+GDN_WIDE __attribute__((flatten)) static void fill_all(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
-    if (p->has_bucket) {
-        gdn_fill_bucket(arena, in);
-        return;
-    }
     if (in->settings->config.full_cuda_graph) clear_absent(arena, in);
     if (p->speculative) {
         fill_spec(arena, in);
@@ -144,4 +143,10 @@ void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
     fill_tiles(arena, p);
     fill_prefills(arena, in);
     if (p->has_checkpoints) fill_checkpoints(arena, in);
+}
+
+void gdn_fill_cpu(gdn_arena *arena, const gdn_fill_inputs *in)
+{
+    if (in->partition->has_bucket) gdn_fill_bucket(arena, in);
+    else fill_all(arena, in);
 }

@@ -85,10 +85,10 @@ static gdn_status check_guards(const batch *b, gdn_error *error)
 {
     size_t bytes = (size_t)b->public.max_rows * sizeof(int32_t);
     int arrays = b->public.indexed && b->arrays[NUM_HOST_ARRAYS] ? NUM_ARRAYS : NUM_HOST_ARRAYS;
-    for (int i = 0; i < arrays; i++)
-        if (!gdn_guarded_intact(b->arrays[i], bytes))
-            return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.%s[0 .. %d]", ARRAY_NAMES[i],
-                            b->public.max_rows - 1);
+    int damaged = gdn_guarded_damaged(b->arrays, arrays, bytes);
+    if (damaged >= 0)
+        return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.%s[0 .. %d]", ARRAY_NAMES[damaged],
+                        b->public.max_rows - 1);
     if (!gdn_guarded_intact(b->blocks, b->blocks_bytes))
         return gdn_fail(error, GDN_EGUARD, "something wrote outside batch.blocks[0 .. %zu]",
                         b->blocks_bytes / sizeof(int32_t) - 1);

@@ -2,8 +2,8 @@
 #include "partition/checkpoints.h"
 
 #include "base/fields.h"
-#include "base/simd_range.h"
 #include "partition/row_rules.h"
+#include "partition/scan_rows.h"
 
 static int64_t floor_div(int64_t a, int64_t b)
 {
@@ -93,13 +93,9 @@ static int32_t take_offsets(gdn_partition *p, const gdn_step *step, int32_t rows
 static int32_t find_asked(const gdn_step *step)
 {
     const int32_t *len = step->checkpoint_len;
-    int32_t n = len ? step->table_rows : 0, i = 0, any[GDN_VECTOR] = { 0 }, all = 0;
-    for (; i + GDN_VECTOR <= n; i += GDN_VECTOR)
-        for (int32_t j = 0; j < GDN_VECTOR; j++) any[j] |= len[i + j];
-    for (; i < n; i++) all |= len[i];
-    for (int32_t j = 0; j < GDN_VECTOR; j++) all |= any[j];
-    if (!all) return -1;
-    for (i = 0; !len[i]; i++) continue;
+    int32_t i = 0;
+    if (!len || !gdn_any_bits(len, step->table_rows)) return -1;
+    while (!len[i]) i++;
     return i;
 }
 

@@ -1,34 +1,10 @@
 /* Who is a prefill, a decode, a speculative row. The rule sets' classifications differ here. */
 #include "partition/classify.h"
 
-typedef struct scan {
-    int64_t tokens;
-    int32_t length_bits;  /* OR of all query lengths: negative, above one? */
-    int32_t drafts;       /* OR of the positive draft counts */
-    int32_t named;        /* OR of all of them, so complemented that -1 is 0 */
-    int32_t signs;        /* AND of all of them: negative where none is 0 or more */
-} scan;
+#include "partition/scan_rows.h"
 
-/* Two 32-bit sums of 16-bit halves cannot wrap over 65,536 rows, and they vectorise; a 64-bit sum does not. */
-static scan scan_rows(const gdn_step *step)
-{
-    const int32_t *query_len = step->query_len, *drafts = step->num_draft_tokens;
-    uint32_t low = 0, high = 0;
-    int32_t bits = 0, positive = 0, named = 0, signs = -1;
-    for (int32_t i = 0; i < step->rows; i++) {
-        uint32_t n = (uint32_t)query_len[i];
-        low += n & 0xffff;
-        high += n >> 16;
-        bits |= query_len[i];
-        positive |= drafts[i] > 0 ? drafts[i] : 0;
-        named |= ~drafts[i];
-        signs &= drafts[i];
-    }
-    return (scan){ .tokens = ((int64_t)high << 16) + low, .length_bits = bits, .drafts = positive, .named = named,
-                   .signs = signs };
-}
-
-static gdn_status check_lengths(const gdn_settings *settings, const gdn_step *step, const scan *seen, gdn_error *error)
+static gdn_status check_lengths(const gdn_settings *settings, const gdn_step *step, const gdn_scan *seen,
+                                gdn_error *error)
 {
     int32_t limit = settings->config.max_num_batched_tokens;
     for (int32_t i = 0; seen->length_bits < 0 && i < step->rows; i++)
@@ -48,34 +24,6 @@ static gdn_status check_lengths(const gdn_settings *settings, const gdn_step *st
     return GDN_OK;
 }
 
-/* First i where (values[i] == 1) is `wanted`, else n; blocks without one are skipped by vectors. */
-static int32_t find_one(const int32_t *values, int32_t n, int wanted)
-{
-    enum { BLOCK = 64 };
-    int32_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        int32_t ones = 0;
-        for (int32_t j = 0; j < BLOCK; j++) ones += values[i + j] == 1;
-        if (wanted ? ones > 0 : ones < BLOCK) break;
-    }
-    while (i < n && (values[i] == 1) != wanted) i++;
-    return i;
-}
-
-/* First i where values[i] is negative, else n. */
-static int32_t find_negative(const int32_t *values, int32_t n)
-{
-    enum { BLOCK = 64 };
-    int32_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        int32_t signs = 0;
-        for (int32_t j = 0; j < BLOCK; j++) signs |= values[i + j];
-        if (signs < 0) break;
-    }
-    while (i < n && values[i] >= 0) i++;
-    return i;
-}
-
 /* Boundaries of all rows. Decodes stand in front in almost every step: their starts are their numbers. */
 static void sum_lengths(const int32_t *query_len, int32_t rows, int32_t ones, int32_t *start)
 {
@@ -86,13 +34,13 @@ static void sum_lengths(const int32_t *query_len, int32_t rows, int32_t ones, in
 /* strict: a row with nothing computed yet starts from zeros, so it is a prefill whatever its length. */
 static int32_t first_prefill(const gdn_settings *settings, const gdn_step *step, int32_t rows, int32_t ones)
 {
-    if (settings->config.rules == GDN_RULES_STRICT) return find_one(step->seq_len, ones, 1);
+    if (settings->config.rules == GDN_RULES_STRICT) return gdn_find_one(step->seq_len, ones, 1);
     int32_t f = ones;
     while (f < rows && step->query_len[f] <= 1) f++;
     return f;
 }
 
-static gdn_status classify_plain(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, const scan *seen,
+static gdn_status classify_plain(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, const gdn_scan *seen,
                                  gdn_error *error)
 {
     int strict = settings->config.rules == GDN_RULES_STRICT;
@@ -151,34 +99,48 @@ static gdn_status classify_by_progress(gdn_partition *p, const gdn_step *step, g
     return GDN_OK;
 }
 
-/* Splits the rows in two lists, each with its own boundaries. */
+/* Tokens of every listed spec row where they all have as many, else 0. */
+static int32_t common_length(const gdn_partition *p)
+{
+    const int32_t *start = p->spec_start_buffer;
+    int32_t first = p->num_spec ? start[1] : 0, differ = 0;
+    for (int32_t k = 1; k < p->num_spec; k++) differ |= (start[k + 1] - start[k]) ^ first;
+    return differ ? 0 : first;
+}
+
+/* Splits the rows in two lists, each with its own boundaries. Of the pointers here none is read again in the loop. */
 static void split_rows(gdn_partition *p, const gdn_step *step)
 {
-    int32_t spec = 0, non_spec = 0, spec_tokens = 0, non_spec_tokens = 0, at = 0;
-    for (int32_t i = 0; i < p->rows; i++) {
-        int32_t n = step->query_len[i], is_spec = step->num_draft_tokens[i] >= 0;
-        p->all_start[i] = at;
-        p->spec_rows_buffer[spec] = p->non_spec_rows_buffer[non_spec] = i;
-        p->spec_start_buffer[spec] = spec_tokens;
-        p->non_spec_start_buffer[non_spec] = non_spec_tokens;
+    const int32_t *query_len = step->query_len, *drafts = step->num_draft_tokens;
+    int32_t *restrict all_start = p->all_start;
+    int32_t *restrict spec_rows = p->spec_rows_buffer, *restrict non_spec_rows = p->non_spec_rows_buffer;
+    int32_t *restrict spec_start = p->spec_start_buffer, *restrict non_spec_start = p->non_spec_start_buffer;
+    int32_t spec_tokens = 0, at = 0;
+    size_t rows = (size_t)p->rows, spec = 0;
+    for (size_t i = 0; i < rows; i++) {
+        int32_t n = query_len[i], is_spec = drafts[i] >= 0;
+        all_start[i] = at;
+        spec_rows[spec] = non_spec_rows[i - spec] = (int32_t)i;
+        spec_start[spec] = spec_tokens;
+        non_spec_start[i - spec] = at - spec_tokens;
         at += n;
-        spec += is_spec;
-        non_spec += !is_spec;
+        spec += (size_t)is_spec;
         spec_tokens += is_spec ? n : 0;
-        non_spec_tokens += is_spec ? 0 : n;
     }
-    p->all_start[p->rows] = at;
-    p->spec_start_buffer[spec] = spec_tokens;
-    p->non_spec_start_buffer[non_spec] = non_spec_tokens;
-    p->num_spec = spec;
-    p->num_non_spec = non_spec;
-    p->spec_rows = p->spec_rows_buffer;
+    all_start[rows] = at;
+    spec_start[spec] = spec_tokens;
+    non_spec_start[rows - spec] = at - spec_tokens;
+    p->num_spec = (int32_t)spec;
+    p->num_non_spec = (int32_t)(rows - spec);
+    p->spec_rows = spec_rows;
     p->num_spec_decode_tokens = spec_tokens;
+    p->uniform_spec_length = common_length(p);
 }
 
 static int is_padding(const gdn_step *step, int32_t from, int32_t to)
 {
     int32_t tokens = 0, named = 0;
+    if (from < to && step->query_len[from]) return 0; /* as in most steps */
     for (int32_t i = from; i < to; i++) {
         tokens |= step->query_len[i];
         named |= step->num_draft_tokens[i] >= 0;
@@ -189,25 +151,19 @@ static int is_padding(const gdn_step *step, int32_t from, int32_t to)
 /* Nothing but speculative rows, and padding after them: no list is needed. */
 static void take_front(gdn_partition *p, const gdn_step *step, int32_t front)
 {
-    sum_lengths(step->query_len, p->rows, 0, p->all_start);
+    int32_t length = gdn_repeat_length(step->query_len, front, p->all_start);
+    if (length < 0) sum_lengths(step->query_len, p->rows, 0, p->all_start);
+    for (int32_t i = front, end = p->tokens; length >= 0 && i <= p->rows; i++) p->all_start[i] = end;
     p->num_spec = front;
     p->num_non_spec = p->rows - front;
     p->spec_rows = NULL;
     p->num_spec_decode_tokens = p->tokens;
-}
-
-/* Tokens of every spec row where they all have as many, else 0. */
-static int32_t common_length(const gdn_partition *p)
-{
-    const int32_t *start = p->spec_rows ? p->spec_start_buffer : p->query_start;
-    int32_t first = p->num_spec ? start[1] : 0, differ = 0;
-    for (int32_t k = 1; k < p->num_spec; k++) differ |= (start[k + 1] - start[k]) ^ first;
-    return differ ? 0 : first;
+    p->uniform_spec_length = length < 0 ? 0 : length;
 }
 
 static void classify_speculative(gdn_partition *p, const gdn_settings *settings, const gdn_step *step)
 {
-    int32_t front = find_negative(step->num_draft_tokens, p->rows), empty = 0;
+    int32_t front = gdn_find_negative(step->num_draft_tokens, p->rows), empty = 0;
     if (is_padding(step, front, p->rows)) take_front(p, step, front);
     else split_rows(p, step);
     p->mixed = p->num_spec_decode_tokens < p->tokens;
@@ -216,7 +172,6 @@ static void classify_speculative(gdn_partition *p, const gdn_settings *settings,
     p->non_spec_start = p->non_spec_start_buffer;
     /* A purely speculative step hands out the batch's own first boundaries, as vLLM does. */
     p->spec_start = p->mixed ? p->spec_start_buffer : p->query_start;
-    p->uniform_spec_length = common_length(p);
     if (!p->mixed) {
         /* ... and since 2026-11 the first states and accepted counts, too. */
         if (settings->config.rules == GDN_RULES_VLLM_2026_11) p->spec_rows = NULL;
@@ -243,7 +198,7 @@ gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gd
 {
     int is_2026_11 = settings->config.rules == GDN_RULES_VLLM_2026_11;
     int by_name = is_2026_11 || settings->config.rules == GDN_RULES_STRICT; /* 0 drafts, too, make a row speculative */
-    scan seen = scan_rows(step);
+    gdn_scan seen = gdn_scan_rows(step);
     gdn_status status = check_lengths(settings, step, &seen, error);
     if (status) return status;
 
@@ -251,7 +206,7 @@ gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gd
     p->tokens = (int32_t)seen.tokens;
     p->num_actual_tokens = step->num_actual_tokens < 0 ? p->tokens : step->num_actual_tokens;
     p->num_reqs = step->num_reqs;
-    p->speculative = settings->config.num_speculative_tokens > 0 && (by_name ? seen.signs >= 0 : seen.drafts != 0);
+    p->speculative = settings->config.num_speculative_tokens > 0 && (by_name ? seen.named < 0 : seen.has_drafts);
     p->any_drafts_given = seen.named != 0;
     p->query_start = p->all_start;
     p->mixed = p->for_graph = p->padded_rows = p->padded_bounds = p->num_spec = 0;
@@ -262,7 +217,8 @@ gdn_status gdn_classify(gdn_partition *p, const gdn_settings *settings, const gd
         classify_speculative(p, settings, step);
         return GDN_OK;
     }
-    p->leading_ones = find_one(step->query_len, p->rows, 0);
+    int all_ones = seen.length_bits == 1 && p->tokens == step->rows;
+    p->leading_ones = all_ones ? p->rows : gdn_find_one(step->query_len, p->rows, 0);
     sum_lengths(step->query_len, p->rows, p->leading_ones, p->all_start);
     return is_2026_11 ? classify_by_progress(p, step, error) : classify_plain(p, settings, step, &seen, error);
 }

@@ -2,6 +2,7 @@
 #include "partition/state_indices.h"
 
 #include "partition/row_rules.h"
+#include "partition/scan_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,16 +54,12 @@ void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_setti
 static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step,
                                    int32_t rows, gdn_error *error)
 {
-    int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, highest = -1, lowest = 0;
+    int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, signs;
     for (int32_t g = 1; g < settings->config.num_groups; g++)
         tables = step->tables[g].rows < tables ? step->tables[g].rows : tables;
-    for (int32_t i = 0; i < rows; i++) {
-        int32_t r = step->table_row[i];
-        highest = r > highest ? r : highest;
-        lowest = r < lowest ? r : lowest;
-    }
-    indices->own_rows = lowest < 0;
-    if (highest < tables && ~lowest < own) return GDN_OK;
+    int within = gdn_are_within(step->table_row, rows, -own, tables - 1, &signs);
+    indices->own_rows = signs < 0;
+    if (within) return GDN_OK;
     for (int32_t i = 0; i < rows; i++) {
         int32_t r = step->table_row[i];
         if (r >= tables || ~r >= own)
@@ -115,7 +112,9 @@ static void gather_rows(const source *s, int32_t rows, int32_t own_rows, int32_t
     const int32_t *data = s->table->data;
     int64_t stride = s->table->stride;
     if (!own_rows && !s->window) {
-        for (int32_t i = 0; i < rows; i++) out[i] = data[s->table_row[i] * stride];
+        const int32_t *table_row = s->table_row;
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < rows; i++) out[i] = data[table_row[i] * stride];
         return;
     }
     for (int32_t i = 0; i < rows; i++) out[i] = *row_slots(s, i);
@@ -126,25 +125,30 @@ static void gather_listed(const source *s, const int32_t *list, int32_t n, int32
     for (int32_t k = 0; k < n; k++) out[k] = list[k] < table_rows ? *row_slots(s, list[k]) : 0;
 }
 
-/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. */
+/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. Null blocks for padding,
+ * which comes last. */
 static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns,
-                                  int32_t *out)
+                                  int32_t own_rows, int32_t *out)
 {
-    for (int32_t k = 0; k < p->num_spec; k++, out += columns) {
-        int32_t row = p->spec_rows ? p->spec_rows[k] : k;
-        if (row < table_rows) memcpy(out, row_slots(s, row), (size_t)columns * sizeof *out);
-        else
-            memset(out, 0, (size_t)columns * sizeof *out);
-    }
+    const int32_t *rows = p->spec_rows, *data = s->table->data;
+    int64_t stride = s->table->stride;
+    int32_t n = p->num_spec, whole = own_rows || s->window;
+    while (n > 0 && (rows ? rows[n - 1] : n - 1) >= table_rows) n--;
+    for (int32_t k = 0; k < n && !whole; k++)
+        memcpy(out + (size_t)k * (size_t)columns, data + s->table_row[rows ? rows[k] : k] * stride,
+               (size_t)columns * sizeof *out);
+    for (int32_t k = 0; k < n && whole; k++)
+        memcpy(out + (size_t)k * (size_t)columns, row_slots(s, rows ? rows[k] : k), (size_t)columns * sizeof *out);
+    memset(out + (size_t)n * (size_t)columns, 0, (size_t)(p->num_spec - n) * (size_t)columns * sizeof *out);
 }
 
-static void gather_spec(const source *s, const gdn_partition *p, int32_t table_rows, int32_t *out)
+static void gather_spec(const source *s, const gdn_partition *p, int32_t table_rows, int32_t own_rows, int32_t *out)
 {
     int32_t columns = p->state_columns;
-    if (columns == 2) gather_columns(s, p, table_rows, 2, out);
-    else if (columns == 3) gather_columns(s, p, table_rows, 3, out);
-    else if (columns == 4) gather_columns(s, p, table_rows, 4, out);
-    else gather_columns(s, p, table_rows, columns, out);
+    if (columns == 2) gather_columns(s, p, table_rows, 2, own_rows, out);
+    else if (columns == 3) gather_columns(s, p, table_rows, 3, own_rows, out);
+    else if (columns == 4) gather_columns(s, p, table_rows, 4, own_rows, out);
+    else gather_columns(s, p, table_rows, columns, own_rows, out);
 }
 
 /* vLLM spreads a one-column table over all columns of a step for a captured graph. */
@@ -256,7 +260,8 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
             gather_rows(&s, rows, indices->own_rows, slots + indices->non_spec);
             memset(slots + indices->non_spec + rows, 0, (size_t)(p->rows - rows) * sizeof *slots);
         } else {
-            (p->repeat_column ? gather_repeated : gather_spec)(&s, p, table_rows, slots + indices->spec);
+            if (p->repeat_column) gather_repeated(&s, p, table_rows, slots + indices->spec);
+            else gather_spec(&s, p, table_rows, indices->own_rows, slots + indices->spec);
             if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + indices->non_spec);
         }
         if (c->rules != GDN_RULES_STRICT) {
