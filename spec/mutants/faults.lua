@@ -7,7 +7,7 @@ return {
     "    p->num_decodes = p->leading_ones;\n" ..
     "    p->num_prefills = p->num_non_spec - empty - p->leading_ones;\n" },
   { "B3", "src/partition/classify.c",
-    "if (settings->config.rules == GDN_RULES_STRICT) return find_one(step->seq_len, ones, 1);",
+    "if (settings->config.rules == GDN_RULES_STRICT) return gdn_find_one(step->seq_len, ones, 1);",
     "if (settings->config.rules == GDN_RULES_STRICT) return ones;" },
   { "B4", "lua/gdnmeta/engine/pad_step.lua",
     "if not e.full_graphs or step.prefill_tokens > 0 then return end",

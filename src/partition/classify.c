@@ -40,8 +40,8 @@ static int32_t first_prefill(const gdn_settings *settings, const gdn_step *step,
     return f;
 }
 
-static gdn_status classify_plain(gdn_partition *p, const gdn_settings *settings, const gdn_step *step, const gdn_scan *seen,
-                                 gdn_error *error)
+static gdn_status classify_plain(gdn_partition *p, const gdn_settings *settings, const gdn_step *step,
+                                 const gdn_scan *seen, gdn_error *error)
 {
     int strict = settings->config.rules == GDN_RULES_STRICT;
     int32_t total = strict ? p->tokens : p->num_actual_tokens;
