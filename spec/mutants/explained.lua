@@ -14,7 +14,7 @@ return {
     "The loop after it looks at every row that this one does not step over: time, not values." },
   { "src/bring/bring_plan.h", "GDN_BRING_PIECE = 16 * 1024", "16 * 1023",
     "Pieces of another size cover the same bytes." },
-  { "src/cuda/packed_arrays.c", "step = values[1] - values[0], odd", "step = values[0] - values[0], odd",
+  { "src/cuda/packed_arrays.c", "step = values[1] - values[0];", "step = values[0] - values[0];",
     "A ramp that is not seen is packed element by element: bytes, not values." },
   { "src/verify/verify_rows.h", "int64_t written = spec ?", ": 2;",
     "Of one column, the first is below 1 and below 2." },

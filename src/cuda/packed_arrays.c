@@ -1,11 +1,13 @@
 /* Packing: each array is looked at twice and no more, once for its range, once to be written. */
 #include "cuda/packed_arrays.h"
 
+#include "base/simd_range.h"
+
 typedef struct range {
     int32_t low, high;
 } range;
 
-static range range_of(const int32_t *values, uint32_t n, range r)
+GDN_WIDE static range range_of(const int32_t *values, uint32_t n, range r)
 {
     int32_t low = r.low, high = r.high;
     for (uint32_t i = 0; i < n; i++) {
@@ -44,12 +46,21 @@ gdn_packed gdn_pack(gdn_packer *p, const int32_t *values, uint32_t n)
     return a;
 }
 
+GDN_WIDE static int is_ramp(const int32_t *values, uint32_t n, int32_t base, int32_t step)
+{
+    uint32_t odd = 0;
+    for (uint32_t i = 0; i < n; i++) odd |= (uint32_t)values[i] ^ ((uint32_t)base + i * (uint32_t)step);
+    return !odd;
+}
+
+/* What is no ramp is most often none at its end. */
 gdn_packed gdn_pack_ramp(gdn_packer *p, const int32_t *values, uint32_t n)
 {
     if (n < 2) return gdn_pack(p, values, n);
-    int32_t base = values[0], step = values[1] - values[0], odd = 0;
-    for (uint32_t i = 0; i < n; i++) odd |= values[i] ^ (int32_t)((uint32_t)base + i * (uint32_t)step);
-    return odd ? gdn_pack(p, values, n) : (gdn_packed){ .base = base, .step = step };
+    int32_t base = values[0], step = values[1] - values[0];
+    int maybe = (uint32_t)values[n - 1] == (uint32_t)base + (n - 1) * (uint32_t)step;
+    if (!maybe || !is_ramp(values, n, base, step)) return gdn_pack(p, values, n);
+    return (gdn_packed){ .base = base, .step = step };
 }
 
 gdn_packed gdn_pack_joined(gdn_packer *p, const gdn_piece *pieces, uint32_t n, uint32_t total)
@@ -62,14 +73,14 @@ gdn_packed gdn_pack_joined(gdn_packer *p, const gdn_piece *pieces, uint32_t n, u
     return a;
 }
 
-static uint32_t flags_of(const int32_t *values, uint32_t n, uint32_t base)
+static inline uint32_t flags_of(const int32_t *values, uint32_t n, uint32_t base)
 {
     uint32_t flags = 0;
     for (uint32_t j = 0; j < 8 && j < n; j++) flags |= ((uint32_t)values[j] - base) << j;
     return flags;
 }
 
-static void write_piece(const gdn_piece *piece, unsigned char *to)
+GDN_WIDE static void write_piece(const gdn_piece *piece, unsigned char *to)
 {
     const int32_t *values = piece->values;
     uint32_t n = piece->n, base = (uint32_t)piece->packed.base;
@@ -89,7 +100,7 @@ static void write_piece(const gdn_piece *piece, unsigned char *to)
 }
 
 /* Differences are gathered without branches, so that the loops become vectors. */
-static int is_at(const gdn_piece *piece, const unsigned char *at)
+GDN_WIDE static int is_at(const gdn_piece *piece, const unsigned char *at)
 {
     const int32_t *values = piece->values;
     uint32_t n = piece->n, base = (uint32_t)piece->packed.base, odd = 0;

@@ -120,22 +120,33 @@ static void gather_rows(const source *s, int32_t rows, int32_t own_rows, int32_t
     for (int32_t i = 0; i < rows; i++) out[i] = *row_slots(s, i);
 }
 
-static void gather_listed(const source *s, const int32_t *list, int32_t n, int32_t table_rows, int32_t *out)
+/* Rows that have blocks: those of padding that the build made come last. `list` NULL: rows 0 .. n - 1. */
+static int32_t count_listed(const int32_t *list, int32_t n, int32_t table_rows)
 {
-    for (int32_t k = 0; k < n; k++) out[k] = list[k] < table_rows ? *row_slots(s, list[k]) : 0;
+    while (n > 0 && (list ? list[n - 1] : n - 1) >= table_rows) n--;
+    return n;
 }
 
-/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. Null blocks for padding,
- * which comes last. */
+static void gather_listed(const source *s, const int32_t *list, int32_t n, int32_t table_rows, int32_t own_rows,
+                          int32_t *out)
+{
+    int32_t listed = count_listed(list, n, table_rows), whole = own_rows || s->window;
+    const int32_t *data = s->table->data, *table_row = s->table_row;
+    int64_t stride = s->table->stride;
+    for (int32_t k = 0; k < listed && !whole; k++) out[k] = data[table_row[list[k]] * stride];
+    for (int32_t k = 0; k < listed && whole; k++) out[k] = *row_slots(s, list[k]);
+    memset(out + listed, 0, (size_t)(n - listed) * sizeof *out);
+}
+
+/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. */
 static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns,
                                   int32_t own_rows, int32_t *out)
 {
-    const int32_t *rows = p->spec_rows, *data = s->table->data;
+    const int32_t *rows = p->spec_rows, *data = s->table->data, *table_row = s->table_row;
     int64_t stride = s->table->stride;
-    int32_t n = p->num_spec, whole = own_rows || s->window;
-    while (n > 0 && (rows ? rows[n - 1] : n - 1) >= table_rows) n--;
+    int32_t n = count_listed(rows, p->num_spec, table_rows), whole = own_rows || s->window;
     for (int32_t k = 0; k < n && !whole; k++)
-        memcpy(out + (size_t)k * (size_t)columns, data + s->table_row[rows ? rows[k] : k] * stride,
+        memcpy(out + (size_t)k * (size_t)columns, data + table_row[rows ? rows[k] : k] * stride,
                (size_t)columns * sizeof *out);
     for (int32_t k = 0; k < n && whole; k++)
         memcpy(out + (size_t)k * (size_t)columns, row_slots(s, rows ? rows[k] : k), (size_t)columns * sizeof *out);
@@ -262,7 +273,9 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
         } else {
             if (p->repeat_column) gather_repeated(&s, p, table_rows, slots + indices->spec);
             else gather_spec(&s, p, table_rows, indices->own_rows, slots + indices->spec);
-            if (p->mixed) gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, slots + indices->non_spec);
+            if (p->mixed)
+                gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, indices->own_rows,
+                              slots + indices->non_spec);
         }
         if (c->rules != GDN_RULES_STRICT) {
             if (p->has_checkpoints) gather_checkpoints(&s, p, c->pad_slot_id, slots + indices->checkpoint);
