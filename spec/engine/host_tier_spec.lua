@@ -1,5 +1,7 @@
 -- States of the cache on the host: what steps tell the host to copy, what hooks decide, what is refused, and
 -- that nothing is in two places.
+local gdn = require "gdnmeta"
+local growth = require "spec.support.growth"
 local host_copies = require "spec.support.host_copies"
 local serve = require "spec.support.run_engine"
 
@@ -66,6 +68,7 @@ describe("A host tier", function()
     for _, node in ipairs(e.cache:nodes()) do
       assert.are.equal(node.on_host, e.private.prefix.index:describe(node.id).on_host)
     end
+    assert.matches("states and %d on the host at the ends", tostring(e.cache))
     assert.is_truthy(tostring(e.cache):find "host 2") -- it was read on the device, too
     e:close()
   end)
@@ -235,6 +238,27 @@ describe("A host tier", function()
     e:close()
   end)
 
+  it("makes no garbage where states come and go", function()
+    local e = engine()
+    fill(e, 4)
+    local prefix, tier = e.private.prefix, e.private.prefix.host
+    local index, back, now = prefix.index, require("gdnmeta.array_of") "int32_t"(2), 100
+    local function loop()
+      for _ = 1, 2000 do
+        now = now + 1
+        index:advance(now)
+        local node = index:first(index.STATES)
+        local slots = tier:take_in(node)
+        back[0], back[1] = slots[0], slots[1]
+        tier:give_back(index:move_state(node, index.DEVICE, back)[0])
+      end
+    end
+    for _ = 1, 4 do loop() end
+    assert.is_true(1024 * growth(loop) / 2000 < 4)
+    assert(e:verify())
+    e:close()
+  end)
+
   it("is found out where its books are wrong", function()
     local breaks = {
       ["host slot 0 has 1 states, and is free"] = function(tier) tier:give_back(0) end,
@@ -269,6 +293,10 @@ describe("A host tier", function()
                      "gdnmeta.engine: cache d has demote, which wants the option host_slots")
     local e = engine()
     assert.is_true(e:set_cache(demoting))
+    local worker, why, code = gdn.worker { engine = e, model = function() end }
+    assert.are.same({ nil, "the engine has host_slots, and a worker is told of no copies between device and "
+                        .. "host",
+                      EINVAL }, { worker, why, code })
     e:close()
     e = engine { host_slots = 0 }
     assert.are.same({ nil, "cache d has demote, which wants the option host_slots", EINVAL },

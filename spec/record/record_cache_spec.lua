@@ -66,6 +66,36 @@ describe("A recording of an engine with a state cache #lua", function()
     assert.matches("all alike", out)
   end)
 
+  it("knows which states came from the host", function()
+    local e = serve.caching_engine({ host_slots = 4 }, { num_slots = 4, max_num_seqs = 1 })
+    local host = program.folder .. "/host.jsonl"
+    local recording = assert(e:record(host))
+    for id, text in ipairs { 1, 2, 3, 4, 1 } do
+      local blocks = { text, text, text, text }
+      assert(e:submit(serve.request("r" .. id, { prompt_tokens = 18, max_tokens = 1, blocks = blocks })))
+      serve.run(e)
+    end
+    assert(recording:close())
+    e:close()
+    local steps = {}
+    assert(recordings.walk(host, function(step)
+      if step.restored then steps[#steps + 1] = { step.ids[1], step.restored[1], step.cached[1] } end
+    end))
+    assert.are.same({ { "r5", 1, 16 } }, steps)
+    local function out_of(more) return (program.run(("inspect %s %s"):format(host, more))) end
+    assert.matches("+ 16 cached in 1 row, 1 of the host\n", out_of "", 1, true)
+    assert.matches("copied from the host: 1 state\n", out_of "")
+    assert.matches("started with 16 tokens of the state cache, copied from the host\n", out_of "--request r5")
+    local out, err, status = program.run("replay " .. host)
+    assert.are.same({ 0, true }, { status, out:find "all alike" ~= nil }, err)
+    for wrong, message in pairs { ['"restored":[2]'] = "restored%[0%] = 2, want an integer in 0 .. 1",
+                                  ['"restored":[1,0]'] = "restored has 2 elements, want 1" } do
+      local changed = recordings.read(host):gsub('"restored":%[1%]', wrong)
+      recordings.write(host .. ".wrong", changed)
+      assert.matches(message, (select(3, recordings.walk(host .. ".wrong"))))
+    end
+  end)
+
   it("is refused where the tokens cannot be", function()
     for wrong, message in pairs {
       ['"cached":[15]'] = "cached%[0%] = 15, want 0 or 16, the tokens before its row",

@@ -64,25 +64,35 @@ local function hits_of(step)
   return rows, tokens
 end
 
+-- Those of its rows whose states came from the host.
+local function restored(step)
+  local rows = 0
+  for _, n in ipairs(step.restored or {}) do rows = rows + n end
+  return rows
+end
+
 local function plural(n, what) return ("%s %s%s"):format(numbers.count(n), what, n == 1 and "" or "s") end
 
 local function list(reader, paint)
   print(head(reader.header))
-  local hits, cached, computed = 0, 0, 0
+  local hits, cached, computed, from_host = 0, 0, 0, 0
   print(paint("head", "    step           s   rows  padded   tokens  padded  graph"))
   local message = recording_file.each(reader, function(step)
     local tokens = 0
     for _, n in ipairs(step.query_len) do tokens = tokens + n end
     local rows, found = hits_of(step)
-    hits, cached, computed = hits + rows, cached + found, computed + tokens
+    local back = restored(step)
+    hits, cached, computed, from_host = hits + rows, cached + found, computed + tokens, from_host + back
     print(("%8.0f %11.3f %6d %7d %8d %7d  %-9s %s%s"):format(step.step, step.now, #step.query_len,
       step.padded_rows, tokens, step.padded_tokens, step.graph, drawing.bar(counts(step), BAR, paint),
-      rows > 0 and ("  + %s cached in %s"):format(numbers.count(found), plural(rows, "row")) or ""))
+      (rows > 0 and ("  + %s cached in %s"):format(numbers.count(found), plural(rows, "row")) or "")
+      .. (back > 0 and (", %d of the host"):format(back) or "")))
   end)
   if hits > 0 then
     print(("%s began with %s of the state cache, beside %s computed in all steps"):format(plural(hits, "row"),
       plural(cached, "token"), numbers.count(computed)))
   end
+  if from_host > 0 then print(("copied from the host: %s"):format(plural(from_host, "state"))) end
   recording_file.finish(reader, message)
 end
 
@@ -104,8 +114,9 @@ local function draw(reader, rebuild, step, paint)
   print((draw_rows.draw(meta, paint)))
   for i, n in ipairs(step.cached or {}) do
     if n > 0 then
-      print(("  row %d (%s) begins with %s of the state cache"):format(i - 1,
-        validate.short(tostring((step.ids or {})[i])), plural(n, "token")))
+      print(("  row %d (%s) begins with %s of the state cache%s"):format(i - 1,
+        validate.short(tostring((step.ids or {})[i])), plural(n, "token"),
+        (step.restored or {})[i] == 1 and ", copied from the host" or ""))
     end
   end
   print(tensors(meta))

@@ -64,7 +64,9 @@ local HOW = { stop = "finished: the answer stopped", length = "finished: it came
 local function began_with(self, step)
   local row = place_of(self, step.ids)
   local n = row and step.cached and step.cached[row] or 0
-  return n > 0 and (" with %s of the state cache"):format(plural(n, "token")) or ""
+  if n == 0 then return "" end
+  return (" with %s of the state cache%s"):format(plural(n, "token"),
+    (step.restored or {})[row] == 1 and ", copied from the host" or "")
 end
 
 -- One that is gone may be followed by another of its id.

@@ -27,13 +27,18 @@ local function state_of(node)
   return (node.on_host and "host " or "") .. node.state_hits
 end
 
+local function states_of(s)
+  if s.host_slots == 0 then return plural(s.states, "state") end
+  return ("%s and %d on the host"):format(plural(s.states, "state"), s.host_states)
+end
+
 ---@param cache gdnmeta.StateCache
 ---@return string
 return function(cache)
   local s = cache:stats()
   local lines = {
     ("gdnmeta.StateCache(%s, blocks of %d tokens)"):format(cache.name, cache.block_size),
-    ("  %s at the ends of %s, %s; %s and %s made so far, %s"):format(plural(s.states, "state"),
+    ("  %s at the ends of %s, %s; %s and %s made so far, %s"):format(states_of(s),
       plural(s.nodes, "node"), plural(s.blocks, "block"), plural(s.hits, "hit"),
       plural(s.states_made, "state"), plural(s.states_evicted, "state") .. " evicted"),
   }

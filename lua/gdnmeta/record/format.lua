@@ -16,7 +16,7 @@
 -- started, preempted, stop, length (finished), cancelled or rejected. "waiting" is how many wait, "waits"
 -- those that do so for another reason than before, and "why" has their reasons, words of waiting_reasons.lua.
 -- "cached" says with how many tokens of the state cache a row's request began in this step (0: none, or not
--- now). Version 1 has neither ids nor news.
+-- now), "restored" whether that state is copied from the host (1). Version 1 has neither ids nor news.
 local raised = require "gdnmeta.policy.contained.raised"
 
 local cjson, why = raised.module("cjson", "lua-cjson")
@@ -29,8 +29,8 @@ local M = {
   HEADER = { "gdnmeta", "version", "library", "builder", "engine" },
   STEP = { "step", "now", "graph", "padded_rows", "padded_tokens", "query_len", "seq_len", "drafts",
            "accepted", "prompt_done", "table_row", "read_column", "checkpoint_len", "checkpoint_slot",
-           "blocks", "read_blocks", "counts", "sums", "ids", "cached", "who", "did", "waiting", "waits",
-           "why" },
+           "blocks", "read_blocks", "counts", "sums", "ids", "cached", "restored", "who", "did", "waiting",
+           "waits", "why" },
   EMPTY = { "empty", "now", "who", "did", "waiting", "waits", "why" },
   AFTER = { "after", "who", "did" },
   END = { "end", "steps" },

@@ -69,6 +69,15 @@ local function waits(self)
   return ids, why
 end
 
+-- Rows whose states the host copies back, 1 each; nil: none.
+local function restored(step)
+  local back, list = step.restored, {}
+  if back.n == 0 then return nil end
+  for row = 1, step.num_rows do list[row] = 0 end
+  for k = 0, back.n - 1 do list[back.row[k] + 1] = 1 end
+  return list
+end
+
 local function given(list) return #list > 0 and list or nil end
 
 -- Tokens with which rows' requests began, of states that others left; nil: none did.
@@ -92,7 +101,7 @@ function Requests:add(document, step)
   for row = 1, step.num_rows do ids[row] = M.id(step.ids[row]) end
   document.ids = ids
   if step.in_flight then return end -- it was built again, as nothing but its rows has changed
-  document.cached = cached(self, step)
+  document.cached, document.restored = cached(self, step), restored(step)
   for _, id in ipairs(step.preempted) do note(self, id, "preempted") end
   for _, id in ipairs(step.admitted) do note(self, id, "started") end
   local waiting, why = waits(self)

@@ -170,6 +170,18 @@ local function cached_problem(d, n)
   return problem
 end
 
+-- What is restored has been cached before, if not always in this step: its build may have been refused.
+local function restored_problem(d, n)
+  if d.restored == nil then return nil end
+  local problem = validate.integers("restored", d.restored, n, 0, 1)
+  for i = 1, problem and 0 or n do
+    if d.restored[i] == 1 and d.seq_len[i] == d.query_len[i] then
+      return ("restored[%d] = 1, want 0 for a row that begins with no tokens"):format(i - 1)
+    end
+  end
+  return problem
+end
+
 local function checkpoints_problem(d, n, facts)
   if d.checkpoint_len == nil then
     return d.checkpoint_slot ~= nil and "checkpoint_slot without checkpoint_len, want both or neither" or nil
@@ -216,6 +228,7 @@ function M.parse(d, facts)
     or blocks_problem("blocks", d.blocks, n * width, facts)
     or d.read_blocks ~= nil and blocks_problem("read_blocks", d.read_blocks, n, facts)
     or checkpoints_problem(d, n, facts) or cached_problem(d, n)
+    or restored_problem(d, n)
     or validate.integers("counts", d.counts, has_first_counts(d) and FIRST_COUNTS or #fields.counts,
                          INT32_MIN, INT32_MAX)
     or sums_problem(d.sums, facts) or validate_requests(d, n)
