@@ -37,6 +37,19 @@ GDN_API int32_t gdn_slots_holders(const gdn_slots *s, int32_t group, int32_t slo
 GDN_API uint32_t gdn_slots_generation(const gdn_slots *s, int32_t group, int32_t slot);
 GDN_API gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slots_stats *out);
 
+/* The same in every group at once: tables[num_groups] of slots, of which each call means those from `at` on.
+ * All groups change or, where the call is refused, none. */
+GDN_API int32_t gdn_slots_least(const gdn_slots *s); /* available in the poorest group */
+GDN_API gdn_status gdn_slots_take_each(gdn_slots *s, int32_t n, int32_t owner, int32_t *const *tables, int64_t at);
+GDN_API gdn_status gdn_slots_drop_each(gdn_slots *s, int32_t *const *tables, int64_t at); /* 0 is left */
+/* One holder more for slots[num_groups], which then stand in the tables, too. NULL: in none. */
+GDN_API gdn_status gdn_slots_share_each(gdn_slots *s, const int32_t *slots, GDN_NULL_OK int32_t *const *tables,
+                                        int64_t at);
+GDN_API gdn_status gdn_slots_drop_list(gdn_slots *s, const int32_t *slots); /* slots[num_groups]; 0 or less: none */
+GDN_API gdn_status gdn_slots_copy_each(const gdn_slots *s, int32_t *const *tables, int64_t at, int32_t *out);
+/* Slots move, and leave fresh ones of `owner` behind, or 0 where that is -1. */
+GDN_API gdn_status gdn_slots_move_each(gdn_slots *s, int32_t *const *tables, int64_t from, int64_t to, int32_t owner);
+
 /* Blocks of an attention cache, 0 .. num_blocks - 1, of block_size tokens each. A row of the table has a request's
  * blocks, the one of its first tokens first, 0 in the columns after them. A block counts the rows and others that
  * hold it, and is handed out again, last come first served, when the last one drops it. On a CUDA builder table and
@@ -263,6 +276,15 @@ GDN_API gdn_status gdn_index_move_state(gdn_index *x, int32_t node, int32_t plac
  * kv[most][kv_per_block] in their order, NULL where kv_per_block is 0, slots as above. Returns how many blocks went;
  * negative: a gdn_status. */
 GDN_API int32_t gdn_index_evict(gdn_index *x, int32_t node, int32_t most, GDN_NULL_OK int32_t *kv, int32_t *slots);
+
+/* For an engine, whose slots and blocks the index keeps: gdn_index_publish of the blocks in a row of kv (NULL: none),
+ * with move; what joins has one holder more, blocks and slots[num_groups]. */
+GDN_API gdn_status gdn_index_join(gdn_index *x, const int64_t *ids, int32_t n, GDN_NULL_OK gdn_kv *kv, int32_t row,
+                                  gdn_slots *pools, const int32_t *slots, int32_t from, gdn_index_published *out);
+/* gdn_index_drop_state, or gdn_index_evict with `most` > 0 and room in kv_out[most][kv_per_block]; what
+ * leaves has one holder less. Returns how many blocks went; negative: a gdn_status. */
+GDN_API int32_t gdn_index_leave(gdn_index *x, int32_t node, int32_t most, GDN_NULL_OK gdn_kv *kv,
+                                GDN_NULL_OK int32_t *kv_out, gdn_slots *pools);
 
 /* kv and ids of blocks first .. first + n - 1 of the path to a node's end; NULL: not wanted. */
 GDN_API gdn_status gdn_index_read(const gdn_index *x, int32_t node, int32_t first, int32_t n,

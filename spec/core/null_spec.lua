@@ -30,6 +30,8 @@ local function things()
   t.ints, t.doubles = ffi.new("int32_t[16]", 8, 8, 8), ffi.new "double[16]"
   assert(lib.gdn_slots_new(1, t.ints, t.slots_out) == 0 and lib.gdn_heap_new(8, t.heap_out) == 0)
   t.slots, t.heap = t.slots_out[0], t.heap_out[0]
+  t.cells = ffi.new "int32_t *[1]"
+  t.cells[0] = t.ints
   t.index_out, t.hit = ffi.new "gdn_index *[1]", ffi.new "gdn_index_hit"
   t.ids, t.watch = ffi.new("int64_t[16]", 1, 2, 3), ffi.new "gdn_index_watch"
   t.index_config = ffi.new("gdn_index_config", ffi.sizeof "gdn_index_config", 1, 4, 1, 8, 64)
@@ -126,6 +128,13 @@ local CALLS = {
   gdn_slots_owner = { { "slots", 0, 1 }, gives(-1) }, gdn_slots_holders = { { "slots", 0, 1 }, gives(0) },
   gdn_slots_generation = { { "slots", 0, 1 }, gives(0) },
   gdn_slots_describe = { { "slots", 0, ffi.new "gdn_slots_stats" }, EINVAL },
+  gdn_slots_least = { { "slots" }, gives(0) },
+  gdn_slots_take_each = { { "slots", 1, 0, "cells", 0 }, EINVAL },
+  gdn_slots_drop_each = { { "slots", "cells", 0 }, EINVAL },
+  gdn_slots_share_each = { { "slots", "ints", "?cells", 0 }, EINVAL },
+  gdn_slots_drop_list = { { "slots", "ints" }, EINVAL },
+  gdn_slots_copy_each = { { "slots", "cells", 0, "ints" }, EINVAL },
+  gdn_slots_move_each = { { "slots", "cells", 0, 1, 0 }, EINVAL },
   gdn_heap_new = { { 8, "heap_out" }, EINVAL }, gdn_heap_free = { { "?heap" }, NOTHING },
   gdn_heap_reserve = { { "heap", 9 }, EINVAL }, gdn_heap_set = { { "heap", 1, 1, 1 }, EINVAL },
   gdn_heap_remove = { { "heap", 1 }, gives(0) }, gdn_heap_first = { { "heap" }, gives(-1) },
@@ -144,6 +153,8 @@ local CALLS = {
   gdn_index_lock = { { "index", "hit" }, EINVAL },
   gdn_index_unlock = { { "index", 1 }, EINVAL }, gdn_index_unlock_state = { { "index", 1 }, EINVAL },
   gdn_index_publish = { { "index", "ids", 3, "?ints", "?slots_of", 0, 0, -1, "published" }, EINVAL },
+  gdn_index_join = { { "index", "ids", 3, "?kv", 0, "slots", "slots_of", 0, "published" }, EINVAL },
+  gdn_index_leave = { { "index", 1, 1, "?kv", "?ints", "slots" }, EINVAL },
   gdn_index_pin = { { "index", 1, -1, -1 }, EINVAL }, gdn_index_unpin = { { "index", 1 }, EINVAL },
   gdn_index_candidates = { { "index", 0, 4, "ints", "doubles" }, EINVAL },
   gdn_index_rate = { { "index", 0, "ints", "doubles", 1 }, EINVAL },

@@ -135,4 +135,143 @@ describe("A pool of state slots", function()
       assert.are.equal(39 - #held, lib.gdn_slots_available(s, 0), where)
     end
   end)
+
+  -- What the calls for all groups leave is what calls for each of them leave.
+  describe("with all groups at once", function()
+    local GROUPS, CELLS = 3, 12
+
+    -- Pools, and a table of cells for each group.
+    local function world()
+      local w = { pools = pools { 9, 6, 12 }, tables = {}, cells = ffi.new "int32_t *[3]" }
+      for g = 0, GROUPS - 1 do
+        w.tables[g] = int32s(CELLS)
+        w.cells[g] = w.tables[g]
+      end
+      return w
+    end
+
+    local function list_of(w, at)
+      local list = int32s(GROUPS)
+      for g = 0, GROUPS - 1 do list[g] = w.tables[g][at] end
+      return list
+    end
+
+    local function each(act)
+      for g = 0, GROUPS - 1 do
+        local status = act(g)
+        if status and status ~= OK then return tonumber(status) end
+      end
+      return OK
+    end
+
+    local function least(w)
+      local n = math.huge
+      each(function(g) n = math.min(n, lib.gdn_slots_available(w.pools, g)) end)
+      return n
+    end
+
+    local function is_held(w, at)
+      return each(function(g)
+        return lib.gdn_slots_holders(w.pools, g, w.tables[g][at]) > 0 and OK or EINVAL
+      end) == OK
+    end
+
+    -- By name: the call, and the same group by group, refused before it begins.
+    local MOVES = {
+      take = { function(w, at) return lib.gdn_slots_take_each(w.pools, 1, at, w.cells, at) end,
+               function(w, at)
+                 if least(w) < 1 then return ECAP end
+                 return each(function(g) return lib.gdn_slots_take(w.pools, g, 1, at, w.tables[g] + at) end)
+               end },
+      drop = { function(w, at) return lib.gdn_slots_drop_each(w.pools, w.cells, at) end,
+               function(w, at)
+                 if not is_held(w, at) then return EINVAL end
+                 return each(function(g)
+                   lib.gdn_slots_drop(w.pools, g, w.tables[g][at])
+                   w.tables[g][at] = 0
+                 end)
+               end },
+      drop_list = { function(w, at) return lib.gdn_slots_drop_list(w.pools, list_of(w, at)) end,
+                    function(w, at)
+                      local list = list_of(w, at)
+                      if list[0] > 0 and not is_held(w, at) then return EINVAL end
+                      return each(function(g)
+                        if list[g] > 0 then lib.gdn_slots_drop(w.pools, g, list[g]) end
+                      end)
+                    end },
+      share = { function(w, at)
+                  return lib.gdn_slots_share_each(w.pools, list_of(w, at), w.cells, (at + 1) % CELLS)
+                end,
+                function(w, at)
+                  if not is_held(w, at) then return EINVAL end
+                  return each(function(g)
+                    lib.gdn_slots_share(w.pools, g, w.tables[g][at])
+                    w.tables[g][(at + 1) % CELLS] = w.tables[g][at]
+                  end)
+                end },
+      move = { function(w, at) return lib.gdn_slots_move_each(w.pools, w.cells, at, (at + 5) % CELLS, 3) end,
+               function(w, at)
+                 if least(w) < 1 then return ECAP end
+                 return each(function(g)
+                   w.tables[g][(at + 5) % CELLS] = w.tables[g][at]
+                   return lib.gdn_slots_take(w.pools, g, 1, 3, w.tables[g] + at)
+                 end)
+               end },
+      empty = { function(w, at)
+                  return lib.gdn_slots_move_each(w.pools, w.cells, at, (at + 3) % CELLS, -1)
+                end,
+                function(w, at)
+                  return each(function(g)
+                    w.tables[g][(at + 3) % CELLS], w.tables[g][at] = w.tables[g][at], 0
+                  end)
+                end },
+    }
+
+    local function picture(w)
+      local shown = { lib.gdn_slots_least(w.pools) }
+      for g, size in pairs { [0] = 9, 6, 12 } do
+        for at = 0, CELLS - 1 do shown[#shown + 1] = w.tables[g][at] end
+        for slot = 0, size - 1 do
+          shown[#shown + 1] = lib.gdn_slots_holders(w.pools, g, slot)
+          shown[#shown + 1] = lib.gdn_slots_owner(w.pools, g, slot)
+          shown[#shown + 1] = lib.gdn_slots_generation(w.pools, g, slot)
+        end
+        shown[#shown + 1] = lib.gdn_slots_available(w.pools, g)
+      end
+      return table.concat(shown, " ")
+    end
+
+    it("does what one call a group does", function()
+      local seed = tonumber(os.getenv "GDN_SEED") or os.time()
+      math.randomseed(seed)
+      local names, done, a, b = {}, {}, world(), world()
+      for name in pairs(MOVES) do names[#names + 1] = name end
+      table.sort(names)
+      for move = 1, 3000 do
+        local name, at = names[math.random(#names)], math.random(0, CELLS - 1)
+        local where = ("seed %d move %d %s %d"):format(seed, move, name, at)
+        local status = tonumber(MOVES[name][1](a, at))
+        assert.are.equal(tonumber(MOVES[name][2](b, at)), status, where)
+        assert.are.equal(picture(b), picture(a), where)
+        assert.are.equal(least(a), lib.gdn_slots_least(a.pools), where)
+        local copy, list = int32s(GROUPS), list_of(a, at)
+        lib.gdn_slots_copy_each(a.pools, a.cells, at, copy)
+        for g = 0, GROUPS - 1 do assert.are.equal(list[g], copy[g], where) end
+        done[name .. status] = true
+        if move % 40 == 0 then a, b = world(), world() end
+      end
+      for name in pairs(MOVES) do assert.is_true(done[name .. OK], name) end
+    end)
+
+    it("refuses cells that are not there", function()
+      local w = world()
+      w.cells[1] = nil
+      assert.are.equal(EINVAL, tonumber(lib.gdn_slots_take_each(w.pools, 1, 1, w.cells, 0)))
+      assert.are.equal(8, lib.gdn_slots_available(w.pools, 0))
+      w.cells[1] = w.tables[1]
+      assert.are.equal(EINVAL, tonumber(lib.gdn_slots_take_each(w.pools, 1, 1, w.cells, -1)))
+      assert.are.equal(EINVAL, tonumber(lib.gdn_slots_take_each(w.pools, 1, -1, w.cells, 0)))
+      assert.are.equal(5, lib.gdn_slots_least(w.pools))
+    end)
+  end)
 end)

@@ -140,3 +140,90 @@ gdn_status gdn_slots_describe(const gdn_slots *s, int32_t group, gdn_slots_stats
                               .used = p->size - 1 - p->available, .peak = p->peak };
     return GDN_OK;
 }
+
+/* ---- All groups at once ---- */
+
+int32_t gdn_slots_least(const gdn_slots *s)
+{
+    if (!s) return 0;
+    int32_t least = s->pools[0].available;
+    for (int32_t g = 1; g < s->num_groups; g++)
+        if (s->pools[g].available < least) least = s->pools[g].available;
+    return least;
+}
+
+static int are_tables(const gdn_slots *s, int32_t *const *tables, int64_t at)
+{
+    if (!s || !tables || at < 0) return 0;
+    for (int32_t g = 0; g < s->num_groups; g++)
+        if (!tables[g]) return 0;
+    return 1;
+}
+
+gdn_status gdn_slots_take_each(gdn_slots *s, int32_t n, int32_t owner, int32_t *const *tables, int64_t at)
+{
+    if (!are_tables(s, tables, at) || n < 0 || owner < 0) return GDN_EINVAL;
+    if (n > gdn_slots_least(s)) return GDN_ECAP;
+    for (int32_t g = 0; g < s->num_groups; g++) (void)gdn_slots_take(s, g, n, owner, tables[g] + at);
+    return GDN_OK;
+}
+
+static int are_shareable(gdn_slots *s, const int32_t *slots)
+{
+    for (int32_t g = 0; g < s->num_groups; g++) {
+        const pool *p = pool_of(s, g, slots[g]);
+        if (!p || p->holders[slots[g]] < 1 || p->holders[slots[g]] == INT32_MAX) return 0;
+    }
+    return 1;
+}
+
+gdn_status gdn_slots_share_each(gdn_slots *s, const int32_t *slots, int32_t *const *tables, int64_t at)
+{
+    if (!s || !slots || (tables && !are_tables(s, tables, at)) || !are_shareable(s, slots)) return GDN_EINVAL;
+    for (int32_t g = 0; g < s->num_groups; g++) {
+        s->pools[g].holders[slots[g]]++;
+        if (tables) tables[g][at] = slots[g];
+    }
+    return GDN_OK;
+}
+
+gdn_status gdn_slots_drop_each(gdn_slots *s, int32_t *const *tables, int64_t at)
+{
+    if (!are_tables(s, tables, at)) return GDN_EINVAL;
+    for (int32_t g = 0; g < s->num_groups; g++)
+        if (gdn_slots_holders(s, g, tables[g][at]) < 1) return GDN_EINVAL;
+    for (int32_t g = 0; g < s->num_groups; g++) {
+        (void)gdn_slots_drop(s, g, tables[g][at]);
+        tables[g][at] = NULL_SLOT;
+    }
+    return GDN_OK;
+}
+
+gdn_status gdn_slots_drop_list(gdn_slots *s, const int32_t *slots)
+{
+    if (!s || !slots) return GDN_EINVAL;
+    for (int32_t g = 0; g < s->num_groups; g++)
+        if (slots[g] > NULL_SLOT && gdn_slots_holders(s, g, slots[g]) < 1) return GDN_EINVAL;
+    for (int32_t g = 0; g < s->num_groups; g++)
+        if (slots[g] > NULL_SLOT) (void)gdn_slots_drop(s, g, slots[g]);
+    return GDN_OK;
+}
+
+gdn_status gdn_slots_copy_each(const gdn_slots *s, int32_t *const *tables, int64_t at, int32_t *out)
+{
+    if (!are_tables(s, tables, at) || !out) return GDN_EINVAL;
+    for (int32_t g = 0; g < s->num_groups; g++) out[g] = tables[g][at];
+    return GDN_OK;
+}
+
+gdn_status gdn_slots_move_each(gdn_slots *s, int32_t *const *tables, int64_t from, int64_t to, int32_t owner)
+{
+    if (!are_tables(s, tables, from) || to < 0) return GDN_EINVAL;
+    if (owner >= 0 && gdn_slots_least(s) < 1) return GDN_ECAP;
+    for (int32_t g = 0; g < s->num_groups; g++) {
+        tables[g][to] = tables[g][from];
+        tables[g][from] = NULL_SLOT;
+        if (owner >= 0) (void)gdn_slots_take(s, g, 1, owner, tables[g] + from);
+    }
+    return GDN_OK;
+}

@@ -27,7 +27,7 @@ local upkeeps = require "gdnmeta.engine.decide.upkeep"
 local views = require "gdnmeta.engine.hooks.view"
 local array_of = require "gdnmeta.array_of"
 
-local int32s = array_of "int32_t"
+local int32s, doubles = array_of "int32_t", array_of "double"
 
 local M = {}
 
@@ -95,7 +95,7 @@ end
 
 local function work_arrays(self, n)
   self.running, self.items, self.work, self.places = int32s(n), int32s(n), int32s(n), int32s(n)
-  self.leaving = int32s(n)
+  self.leaving, self.orders = int32s(n), doubles(n)
 end
 
 local function padding(self, o)

@@ -48,13 +48,16 @@ local function is_implied(e, i, computed, read)
   return computed > 0 and read ~= e.states.spare and not (r.on_host[i] == 1 and computed == r.cached[i])
 end
 
+-- 1 if a >= b, of whole numbers, else 0. Without a branch, as the rest: prompts come in all combinations.
+local function is_least(a, b) return max(0, min(1, a - b + 1)) end
+
 local function write_chunk(e, step, row, i, n, block)
   local r = e.requests
   local computed, read = r.computed[i], r.read_column[i]
   local ends = computed + n
-  local samples, column = ends >= r.known[i] and 1 or 0, floor((ends - 1) / block)
+  local samples, column = is_least(ends, r.known[i]), floor((ends - 1) / block)
   step.query_len[row], step.seq_len[row], step.drafts[row] = n, ends, -1
-  step.last_accepted[row], step.prompt_done[row] = r.accepted[i], computed >= r.prompt[i] and 1 or 0
+  step.last_accepted[row], step.prompt_done[row] = r.accepted[i], is_least(computed, r.prompt[i])
   step.table_row[row] = r.table_row[i]
   step.read_column[row] = e.reads_accepted and is_implied(e, i, computed, read) and READ_DEFAULT or read
   step.request[row], step.epoch[row], step.column[row] = i, r.epoch[i], column
@@ -68,25 +71,23 @@ end
 
 -- I12. Places in the order of a batch, after the decodes: stretches of text that a preempted request computes
 -- again and that are as short as a decode, short extends, long extends, first chunks.
-local ORDERS = 4
+local FIRST, LONG = 3, 2
 
 local function row_order(e, i, n)
   local computed = e.requests.computed[i]
-  if computed == 0 then return 3 end
-  if n > e.reorder_threshold then return 2 end
-  return computed < e.requests.prompt[i] and 1 or 0
+  local has_begun, is_long = is_least(computed, 1), is_least(n, e.reorder_threshold + 1)
+  local is_text = 1 - is_least(computed, e.requests.prompt[i])
+  return FIRST * (1 - has_begun) + has_begun * (LONG * is_long + (1 - is_long) * is_text)
 end
 
 local function write_chunks(e, step)
-  local plan, orders, row, block = e.plan, e.places, e.plan.num_decodes, block_of(e)
-  for p = 0, plan.num_chunks - 1 do orders[p] = row_order(e, plan.chunks[p], plan.tokens[p]) end
-  for wanted = 0, ORDERS - 1 do
-    for p = 0, plan.num_chunks - 1 do
-      if orders[p] == wanted then
-        write_chunk(e, step, row, plan.chunks[p], plan.tokens[p], block)
-        row = row + 1
-      end
-    end
+  local plan, places, orders, first, block = e.plan, e.places, e.orders, e.plan.num_decodes, block_of(e)
+  for p = 0, plan.num_chunks - 1 do
+    places[p], orders[p] = p, row_order(e, plan.chunks[p], plan.tokens[p])
+  end
+  lib.gdn_sort_by_key(plan.num_chunks, orders, places, e.work)
+  for k = 0, plan.num_chunks - 1 do
+    write_chunk(e, step, first + k, plan.chunks[places[k]], plan.tokens[places[k]], block)
   end
 end
 

@@ -10,7 +10,7 @@ local must = require "gdnmeta.engine.must" "slots"
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local BELOW_ALL = -math.huge
-local int32s = array_of "int32_t"
+local int32s, pointers = array_of "int32_t", array_of "int32_t *"
 local pools_t = ffi.typeof "gdn_slots *[1]"
 local stats_t = ffi.typeof "gdn_slots_stats"
 
@@ -24,9 +24,8 @@ for name, method in pairs(spare_column) do States[name] = method end
 --- Slots that the poorest group has left.
 ---@return integer
 function States:free_slots()
-  local pools, least = self.pools, lib.gdn_slots_available(self.pools, 0)
-  for group = 1, self.groups - 1 do least = min(least, lib.gdn_slots_available(pools, group)) end
-  return least
+  local least = lib.gdn_slots_least(self.pools)
+  return least -- not `return` of the call itself: that would not be compiled
 end
 
 --- Columns that a step writes which ends at `tokens` with `drafts`. Where drafts of a step in flight may
@@ -114,9 +113,7 @@ function States:enter(i, copies)
   self.free_table_rows = top
   r.table_row[i], r.first_column[i], r.last_column[i] = table_row, 0, -1
   local base, source = table_row * self.width, r.checkpoint[i]
-  for group = 0, self.align and -1 or self.groups - 1 do
-    must(lib.gdn_slots_take(self.pools, group, self.per_request, i, self.tables[group] + base))
-  end
+  if not self.align then must(lib.gdn_slots_take_each(self.pools, self.per_request, i, self.cells, base)) end
   r.slots_from[i], r.slots_to[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
   r.kv_reserved_to[i] = self.limited and 0 or math.huge
   r.read_column[i], r.accepted[i] = -1, 1
@@ -144,9 +141,7 @@ function States:reserve(i, tokens, drafts)
   local base = r.table_row[i] * self.width
   for column = first, last do
     if self.tables[0][base + column] == 0 then
-      for group = 0, self.groups - 1 do
-        must(lib.gdn_slots_take(self.pools, group, 1, i, self.tables[group] + base + column))
-      end
+      must(lib.gdn_slots_take_each(self.pools, 1, i, self.cells, base + column))
     end
   end
   if r.last_column[i] < r.first_column[i] then r.first_column[i] = first end
@@ -156,13 +151,7 @@ function States:reserve(i, tokens, drafts)
   r.slots_from[i], r.slots_to[i] = first * self.block, (last + 1) * self.block
 end
 
-local function drop(self, at)
-  for group = 0, self.groups - 1 do
-    local cells = self.tables[group]
-    must(lib.gdn_slots_drop(self.pools, group, cells[at]))
-    cells[at] = 0
-  end
-end
+local function drop(self, at) must(lib.gdn_slots_drop_each(self.pools, self.cells, at)) end
 
 --- Drop the blocks below the next window that no step reads any more. `tokens` are computed for sure.
 function States:settle(i, tokens)
@@ -233,8 +222,10 @@ function M.new(requests, config, tables, total_kv, kv_block, kv)
     table_rows = int32s(num_table_rows), free_table_rows = num_table_rows,
     limited = total_kv ~= nil, kv = kv, kv_block = kv_block, total_kv = total_kv or 0,
     free_kv = total_kv or 0, peak_kv = 0, spare = -1, num_sourced = 0, prefix = false,
+    cells = pointers(config.num_groups), -- the tables as C has them
     pins = {}, kv_pins = { n = 0 },
   }, States)
+  for group = 0, config.num_groups - 1 do self.cells[group] = tables[group] end
   for group = 1, config.num_groups do self.pins[group] = { n = 0 } end
   for n = 0, num_table_rows - 1 do self.table_rows[n] = num_table_rows - 1 - n end
   return self

@@ -22,10 +22,7 @@ end
 --- says of it.
 function States:read_slots(i, tokens, accepted, slots)
   local r, base, column = self.requests, self.requests.table_row[i] * self.width, source_column(self, tokens)
-  for group = 0, self.groups - 1 do
-    must(lib.gdn_slots_share(self.pools, group, slots[group]))
-    self.tables[group][base + column] = slots[group]
-  end
+  must(lib.gdn_slots_share_each(self.pools, slots, self.cells, base + column))
   r.read_column[i], r.accepted[i] = column, accepted
   if column == self.spare then
     r.sourced[i], self.num_sourced = 1, self.num_sourced + 1
@@ -71,12 +68,8 @@ end
 --- its next step writes fresh slots. Mode none has those at once, align when the step is planned.
 function States:move_on(i, column)
   local r, base = self.requests, self.requests.table_row[i] * self.width
-  for group = 0, self.groups - 1 do
-    local cells = self.tables[group]
-    cells[base + self.spare] = cells[base + column]
-    cells[base + column] = 0
-    if not self.align then must(lib.gdn_slots_take(self.pools, group, 1, i, cells + base + column)) end
-  end
+  local owner = self.align and -1 or i
+  must(lib.gdn_slots_move_each(self.pools, self.cells, base + column, base + self.spare, owner))
   r.read_column[i], r.sourced[i], self.num_sourced = self.spare, 1, self.num_sourced + 1
   if self.align then r.slots_from[i], r.slots_to[i] = BELOW_ALL, BELOW_ALL end
 end
@@ -85,11 +78,7 @@ end
 function States:drop_source(i)
   local r = self.requests
   local at = r.table_row[i] * self.width + self.spare
-  for group = 0, self.groups - 1 do
-    local cells = self.tables[group]
-    must(lib.gdn_slots_drop(self.pools, group, cells[at]))
-    cells[at] = 0
-  end
+  must(lib.gdn_slots_drop_each(self.pools, self.cells, at))
   r.sourced[i], self.num_sourced = 0, self.num_sourced - 1
 end
 

@@ -35,12 +35,12 @@ end
 local function renew(self, i, column)
   local e, r = self.engine, self.engine.requests
   local at = r.table_row[i] * e.states.width + column
-  for group = 0, self.groups - 1 do
-    local cells = e.states.tables[group]
-    cells[at] = 0
-    if not e.align then must(lib.gdn_slots_take(e.states.pools, group, 1, i, cells + at)) end
+  if not e.align then
+    must(lib.gdn_slots_take_each(e.states.pools, 1, i, e.states.cells, at))
+    return
   end
-  if e.align then r.slots_from[i], r.slots_to[i] = BELOW_ALL, BELOW_ALL end
+  for group = 0, self.groups - 1 do e.states.tables[group][at] = 0 end
+  r.slots_from[i], r.slots_to[i] = BELOW_ALL, BELOW_ALL
 end
 
 -- Takes the column's slots. The request goes on with others where its next step would write these.
@@ -54,11 +54,9 @@ local function take(self, i, tokens, column, goes_on)
     self:evict_state()
     if e.states:free_slots() < 1 then return end
   end
-  for group = 0, self.groups - 1 do
-    local slot = e.states.tables[group][at]
-    if not moves or is_current then must(lib.gdn_slots_share(e.states.pools, group, slot)) end
-    self.held_slots[base + group] = slot
-  end
+  local held = self.held_slots + base
+  must(lib.gdn_slots_copy_each(e.states.pools, e.states.cells, at, held))
+  if not moves or is_current then must(lib.gdn_slots_share_each(e.states.pools, held, nil, 0)) end
   r.answer_at[i], self.num_held = tokens, self.num_held + 1
   if is_current then
     e.states:move_on(i, column)
@@ -72,9 +70,7 @@ function PrefixCache:drop_answer(i)
   local r = self.engine.requests
   if r.answer_at[i] == 0 then return end
   local base = r.table_row[i] * self.groups
-  for group = 0, self.groups - 1 do
-    must(lib.gdn_slots_drop(self.engine.states.pools, group, self.held_slots[base + group]))
-  end
+  must(lib.gdn_slots_drop_list(self.engine.states.pools, self.held_slots + base))
   r.answer_at[i], self.num_held = 0, self.num_held - 1
 end
 
@@ -114,9 +110,8 @@ function PrefixCache:finished(i, step, row)
   if tokens == 0 then return end
   local priority = not self.hooks or self.hooks:keeps(i, tokens, true)
   if priority then
-    local slots, base = self.work, r.table_row[i] * self.groups
-    for group = 0, self.groups - 1 do slots[group] = self.held_slots[base + group] end
-    if self:join(i, tokens / self.size, r.answer_accepted[i]) and self.hooks then
+    local slots = self.held_slots + r.table_row[i] * self.groups
+    if self:join(i, tokens / self.size, slots, r.answer_accepted[i]) and self.hooks then
       self.hooks:kept(r.node[i], priority)
     end
   end

@@ -9,12 +9,6 @@ local ceil, max, min = math.ceil, math.max, math.min
 
 local PrefixCache = {}
 
-local function drop_slots(self, slots)
-  for group = 0, self.groups - 1 do
-    if slots[group] > 0 then must(lib.gdn_slots_drop(self.engine.states.pools, group, slots[group])) end
-  end
-end
-
 ---@return boolean a state has left, or one that a running request held for its end
 function PrefixCache:evict_state()
   if self.hooks then self.hooks:rate(self.index, Index.STATES) end
@@ -22,13 +16,23 @@ function PrefixCache:evict_state()
   if node == 0 then return self:drop_any_answer() end
   local slots = self.host and self.host:take_in(node)
   if slots then
-    drop_slots(self, slots)
+    must(lib.gdn_slots_drop_list(self.engine.states.pools, slots))
   else
-    drop_slots(self, self.index:drop_state(node))
+    self.index:leave(node, 0, nil, nil, self.engine.states.pools)
     if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
   end
   cut()
   return true
+end
+
+-- The state of a leaf is on the host: its place there is free then.
+local function leave_with_host_state(self, node)
+  local gone, slots = self.index:evict(node, self.at_once, self.gone)
+  if gone > 0 and self.per_block > 0 then
+    must(lib.gdn_kv_drop(self.engine.states.kv.kv, self.gone, gone * self.per_block))
+  end
+  self.host:give_back(slots[0])
+  return gone
 end
 
 ---@return boolean blocks have left
@@ -36,13 +40,15 @@ function PrefixCache:evict_leaf()
   if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
   local node = self.index:first(Index.LEAVES)
   if node == 0 then return false end
-  local is_on_host = self.host and self.index:is_on_host(node)
-  local gone, slots = self.index:evict(node, self.at_once, self.gone)
-  if gone > 0 and self.per_block > 0 then
-    must(lib.gdn_kv_drop(self.engine.states.kv.kv, self.gone, gone * self.per_block))
-    self.engine.states.free_kv = self.engine.states.kv:free()
+  local gone
+  if self.host and self.index:is_on_host(node) then
+    gone = leave_with_host_state(self, node)
+  else
+    local states = self.engine.states
+    gone = self.index:leave(node, self.at_once, states.kv and states.kv.kv or nil, self.gone, states.pools)
   end
-  if is_on_host then self.host:give_back(slots[0]) else drop_slots(self, slots) end
+  local kv = self.engine.states.kv
+  if kv then self.engine.states.free_kv = kv:free() end
   if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
   cut()
   return gone > 0

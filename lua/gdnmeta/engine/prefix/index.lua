@@ -121,9 +121,10 @@ function Index:publish(ids, n, kv, slots, from, move, mark)
   return self.published
 end
 
---- The same for one who moves along: its lock on `from`, 0: none, moves to the end.
-function Index:extend(ids, n, kv, slots, from)
-  local status = lib.gdn_index_publish(self.handle, ids, n, kv, slots, from, 1, -1, self.published)
+--- The same for a request of an engine, with the blocks of its row of kv, nil: none. Its lock on `from`, 0:
+--- none, moves to the end, and what has joined has one holder more.
+function Index:join(ids, n, kv, row, pools, slots, from)
+  local status = lib.gdn_index_join(self.handle, ids, n, kv, row, pools, slots, from, self.published)
   if status ~= 0 then return refused(self, status) end
   return self.published
 end
@@ -240,6 +241,14 @@ function Index:evict(node, most, kv)
   local gone = lib.gdn_index_evict(self.handle, node, most, kv, self.slots)
   if gone < 0 then refused(self, gone) end
   return gone, self.slots
+end
+
+--- A node's state leaves, or up to `most` > 0 blocks from the end of a leaf: they have one holder less.
+---@return integer blocks that have left
+function Index:leave(node, most, kv, scratch, pools)
+  local gone = lib.gdn_index_leave(self.handle, node, most, kv, scratch, pools)
+  if gone < 0 then refused(self, gone) end
+  return gone
 end
 
 --- What the index counts: gdn_index_stats, as numbers.

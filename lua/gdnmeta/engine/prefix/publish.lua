@@ -39,28 +39,21 @@ local function column_of(self, i, tokens)
   return r.kept[i] == tokens and r.sourced[i] == 1 and e.states.spare or nil
 end
 
---- The first n blocks of request i join the index, with the state at their end that stands in self.work.
+--- The first n blocks of request i join the index, with a state at their end.
+---@param slots ffi.cdata* of the state, int32 [groups]
 ---@param accepted integer of the row that left the state, as sources say it
 ---@return boolean has the state joined?
-function PrefixCache:join(i, n, accepted)
+function PrefixCache:join(i, n, slots, accepted)
   local e, r = self.engine, self.engine.requests
-  local slots, kv = self.work, nil
-  if self.per_block > 0 then
-    kv = lib.gdn_kv_table(e.states.kv.kv) + r.table_row[i] * e.states.kv.columns
-  end
+  local kv = e.states.kv and e.states.kv.kv or nil
   local published, _, code
   repeat
-    published, _, code = self.index:extend(r.ids[i], n, kv, slots, r.node[i])
+    published, _, code = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
   until code ~= ECAP or not self:evict_leaf()
   if not published then return false end
   r.node[i] = published.node
-  if kv and published.added > 0 then
-    must(lib.gdn_kv_hold(e.states.kv.kv, kv + published.known * self.per_block,
-                         published.added * self.per_block))
-  end
   if self.hooks or r.session[i] then self:left_state(i, published.node, published.state_taken == 1) end
   if published.state_taken == 0 then return false end
-  for group = 0, self.groups - 1 do must(lib.gdn_slots_share(e.states.pools, group, slots[group])) end
   self.accepted[published.node] = accepted
   return true
 end
@@ -80,8 +73,8 @@ function PrefixCache:publish(i, tokens)
     if e.states:free_slots() < 1 then return end
   end
   local at = r.table_row[i] * e.states.width + column
-  for group = 0, self.groups - 1 do self.work[group] = e.states.tables[group][at] end
-  if not self:join(i, tokens / self.size, 1) then return end
+  must(lib.gdn_slots_copy_each(e.states.pools, e.states.cells, at, self.work))
+  if not self:join(i, tokens / self.size, self.work, 1) then return end
   if self.hooks then self.hooks:kept(r.node[i], priority) end
   if moves then e.states:move_on(i, column) end
 end
