@@ -88,7 +88,10 @@ local function complete_row(e, step, row, i)
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
     if finish > 0 then
-      if e.prefix and r.ids[i] then e.prefix:finished(i, step, row) end
+      if e.prefix and r.ids[i] then
+        e.prefix:finished(i, step, row)
+        cut()
+      end
       -- States of tokens after the last one that counts: computed for nothing.
       e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
       leave(e, step, i)
@@ -143,6 +146,7 @@ local function complete_decodes(e, step)
       rejected = rejected + planned - accepted
     else
       complete_any(e, step, row, i)
+      cut()
     end
     emitted = emitted + step.emitted[row]
   end
@@ -171,6 +175,7 @@ function M.apply(e, step)
   local emitted = complete_decodes(e, step)
   for row = step.num_decodes, step.num_rows - 1 do
     complete_any(e, step, row, step.request[row])
+    cut()
     emitted = emitted + step.emitted[row]
   end
   cut()

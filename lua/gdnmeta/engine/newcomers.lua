@@ -6,7 +6,9 @@ local Plan = {}
 function Plan:kv_spare()
   local outlook = self.outlook
   if outlook:is_alone(self) then return math.huge end
-  if self.kv_promised < 0 then self.kv_promised = outlook:promised() end
+  if self.kv_promised < 0 then
+    self.kv_promised = self.num_victims == 0 and outlook:promised_to_all() or outlook:promised()
+  end
   return self.kv_free - self.kv_promised - self.kv_newcomers
 end
 

@@ -170,6 +170,15 @@ function States:settle(i, tokens)
   r.first_column[i] = min(first, r.last_column[i])
 end
 
+-- The slots of a request that may have several in a group.
+local function drop_all(self, i)
+  local r = self.requests
+  local base, last = r.table_row[i] * self.width, self.align and r.last_column[i] or self.per_request - 1
+  for column = self.align and r.first_column[i] or 0, last do
+    if self.tables[0][base + column] ~= 0 then drop(self, base + column) end
+  end
+end
+
 --- Give everything back.
 function States:leave(i)
   local r = self.requests
@@ -177,9 +186,10 @@ function States:leave(i)
   if table_row == NONE then return end
   if r.sourced[i] == 1 then self:drop_source(i) end
   if self.prefix then self.prefix:leave(i) end
-  local base, last = table_row * self.width, self.align and r.last_column[i] or self.per_request - 1
-  for column = self.align and r.first_column[i] or 0, last do
-    if self.tables[0][base + column] ~= 0 then drop(self, base + column) end
+  if self.align or self.per_request > 1 then
+    drop_all(self, i)
+  elseif self.tables[0][table_row * self.width] ~= 0 then
+    drop(self, table_row * self.width)
   end
   if self.kv then
     self.kv:clear(table_row)

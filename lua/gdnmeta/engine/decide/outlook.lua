@@ -34,6 +34,14 @@ function Outlook:promised()
   return sum
 end
 
+--- The same where the plan evicts none: nothing of it changes within a step, so it is counted once.
+---@return integer
+function Outlook:promised_to_all()
+  local e = self.engine
+  if self.counted_in ~= e.step_number then self.to_all, self.counted_in = self:promised(), e.step_number end
+  return self.to_all
+end
+
 --- True if no request runs once the plan so far is committed.
 function Outlook:is_alone(plan)
   return self.engine.num_running - plan.num_victims + plan.admitted == 0 and not plan.has_passed
@@ -44,7 +52,8 @@ local M = {}
 ---@param engine table
 ---@param headroom integer tokens per request
 function M.new(engine, headroom)
-  return setmetatable({ engine = engine, requests = engine.requests, headroom = headroom }, Outlook)
+  return setmetatable({ engine = engine, requests = engine.requests, headroom = headroom,
+                        to_all = 0, counted_in = -1 }, Outlook)
 end
 
 return M

@@ -14,12 +14,12 @@ local CacheHooks = {}
 CacheHooks.__index = CacheHooks
 
 -- One section a hook: it runs within the guard.
-local function call_checkpoints(self, i, to)
+local function call_checkpoints(self, i, to, cuts)
   local cursor = self.view.cursor
   cursor.hook, cursor.i = "checkpoints", i
   local list = self.cache.checkpoints(self.view.r, self.from, to, self.ctx)
   if type(list) ~= "table" then error("checkpoints returned " .. args.show(list) .. ", want a list", 0) end
-  local cuts = {}
+  for n = #cuts, 1, -1 do cuts[n] = nil end
   if #list > MOST then
     error(("checkpoints returned %d positions, want at most %d"):format(#list, MOST), 0)
   end
@@ -30,16 +30,34 @@ local function call_checkpoints(self, i, to)
     end
     if at > self.from and at <= self.blocks_end and at % self.size == 0 then cuts[#cuts + 1] = at end
   end
-  return cuts
+  return true
 end
+
+-- Compiled, for a batch is large: they call nothing of the cache's.
+local function bad_value(values, n)
+  for k = 1, n do
+    local value = rawget(values, k)
+    if type(value) ~= "number" or value ~= value then return k end
+  end
+end
+
+local function complete_nodes(prefix, priorities, nodes, n)
+  for k = 1, n do
+    local node = nodes[k]
+    node.priority = priorities[node.id] or 0
+    prefix:show_session(node, prefix.session_at[node.id], prefix.user_at[node.id])
+  end
+end
+
+jit.on(bad_value)
+jit.on(complete_nodes)
 
 local function call_worth(self, nodes, n, values)
   self.view.cursor.hook = "worth"
   self.cache.worth(nodes, n, values, self.ctx)
-  for k = 1, n do
-    if type(values[k]) ~= "number" or values[k] ~= values[k] then
-      error(("worth left values[%d] = %s, want a number"):format(k, args.show(values[k])), 0)
-    end
+  local k = bad_value(values, n)
+  if k then
+    error(("worth left values[%d] = %s, want a number"):format(k, args.show(rawget(values, k))), 0)
   end
   self.guard.answered.worth = true
 end
@@ -81,13 +99,13 @@ function CacheHooks:demotes(index, node)
 end
 
 --- Positions in (from, to] where request i is to leave states, ascending; nil: as the built-in cache.
----@return number[]|nil
-function CacheHooks:checkpoints(i, from, to)
+---@param cuts number[] to be filled
+---@return number[]|nil cuts
+function CacheHooks:checkpoints(i, from, to, cuts)
   if self.guard.disabled then return nil end
   self.from, self.to, self.blocks_end = from, to, floor(to / self.size) * self.size
-  local ok, cuts = self.guard:call(call_checkpoints, self, i, to)
-  if not ok then return nil end
-  table.sort(cuts)
+  if not self.guard:call(call_checkpoints, self, i, to, cuts) then return nil end
+  if #cuts > 1 then table.sort(cuts) end
   return cuts
 end
 
@@ -115,12 +133,7 @@ end
 function CacheHooks:rate(index, kind)
   if not self.cache.worth or self.guard.disabled or not index:is_stale(kind) then return end
   local nodes, n, values = index:candidates(kind, 64)
-  local prefix = self.engine.prefix
-  for k = 1, n do
-    local node = nodes[k]
-    node.priority = self.priorities[node.id] or 0
-    prefix:show_session(node, prefix.session_at[node.id], prefix.user_at[node.id])
-  end
+  complete_nodes(self.engine.prefix, self.priorities, nodes, n)
   if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
 end
 

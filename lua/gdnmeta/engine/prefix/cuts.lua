@@ -16,7 +16,8 @@ end
 local function ask(self, i, computed, to)
   local r = self.engine.requests
   if r.asked_to[i] < to or r.asked_from[i] > computed then
-    r.cuts[i] = self.hooks:checkpoints(i, computed, to) or false
+    self.cut_lists[i] = self.cut_lists[i] or {}
+    r.cuts[i] = self.hooks:checkpoints(i, computed, to, self.cut_lists[i]) or false
     r.asked_from[i], r.asked_to[i] = computed, to
   end
   return r.cuts[i]

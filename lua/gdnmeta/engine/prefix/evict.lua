@@ -71,15 +71,31 @@ local function release_one(self, but, of_slots)
   return false
 end
 
+local function free_state(self, but) return self:evict_state() or release_one(self, but, true) end
+local function free_leaf(self, but) return self:evict_leaf() or release_one(self, but) end
+
+-- More than one: seldom, see join_at_last() of publish.lua.
+local function free_more_slots(self, wanted, but)
+  local states = self.engine.states
+  while states:free_slots() < wanted and free_state(self, but) do end
+end
+
+local function free_more_blocks(self, wanted, but)
+  local states = self.engine.states
+  while states.free_kv < wanted and free_leaf(self, but) do end
+end
+
 -- States leave until so many slots are free in each group.
 local function free_slots(self, wanted, but)
   local states = self.engine.states
-  while states:free_slots() < wanted and (self:evict_state() or release_one(self, but, true)) do end
+  if states:free_slots() >= wanted or not free_state(self, but) then return end
+  if states:free_slots() < wanted then free_more_slots(self, wanted, but) end
 end
 
 local function free_blocks(self, wanted, but)
   local states = self.engine.states
-  while states.free_kv < wanted and (self:evict_leaf() or release_one(self, but)) do end
+  if states.free_kv >= wanted or not free_leaf(self, but) then return end
+  if states.free_kv < wanted then free_more_blocks(self, wanted, but) end
 end
 
 --- States and blocks leave that running requests may need in this step, where their windows move and they
@@ -89,7 +105,7 @@ function PrefixCache:evict_for_running()
   local n, drafts = e.num_running, e.num_spec
   if e.align then free_slots(self, n * max(1, drafts)) end
   if self.per_block == 0 then return end
-  local growth = e.plan.outlook:promised() + n * (1 + ceil(drafts / e.states.kv_block))
+  local growth = e.plan.outlook:promised_to_all() + n * (1 + ceil(drafts / e.states.kv_block))
   free_blocks(self, min(growth + e.plan.watermark, e.states.total_kv))
 end
 

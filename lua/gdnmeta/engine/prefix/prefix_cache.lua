@@ -66,7 +66,7 @@ function M.new(e, o)
                         hooks = false, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
-                        shown = index:describe(0),
+                        shown = index:describe(0), cut_lists = {}, -- by request, used again
                         held_slots = int32s(o.config.max_requests * o.config.num_groups), -- by table row
                         accepted = int32s(max_nodes + 1), -- by node, of the row that left its state
                         num_watches = 0, watches = false, shared = int32s(most_shared(o, per_block)),

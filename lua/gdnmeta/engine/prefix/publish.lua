@@ -39,6 +39,17 @@ local function column_of(self, i, tokens)
   return r.kept[i] == tokens and r.sourced[i] == 1 and e.states.spare or nil
 end
 
+-- The index has no room: leaves make it. A loop that seldom runs is a function of its own, or LuaJIT gives up
+-- the function that it stands in.
+local function join_at_last(self, i, n, kv, slots)
+  local e, r = self.engine, self.engine.requests
+  local published, _, code = nil, nil, ECAP
+  while code == ECAP and self:evict_leaf() do
+    published, _, code = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
+  end
+  return published
+end
+
 --- The first n blocks of request i join the index, with a state at their end.
 ---@param slots ffi.cdata* of the state, int32 [groups]
 ---@param accepted integer of the row that left the state, as sources say it
@@ -46,10 +57,9 @@ end
 function PrefixCache:join(i, n, slots, accepted)
   local e, r = self.engine, self.engine.requests
   local kv = e.states.kv and e.states.kv.kv or nil
-  local published, _, code
-  repeat
-    published, _, code = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
-  until code ~= ECAP or not self:evict_leaf()
+  local row, pools = r.table_row[i], e.states.pools
+  local published, _, code = self.index:join(r.ids[i], n, kv, row, pools, slots, r.node[i])
+  if code == ECAP then published = join_at_last(self, i, n, kv, slots) end
   if not published then return false end
   r.node[i] = published.node
   if self.hooks or r.session[i] then self:left_state(i, published.node, published.state_taken == 1) end

@@ -116,6 +116,8 @@ function PrefixCache:show_session(node, s, user)
   node.session_requests = s and s.live or 0
 end
 
+jit.on(PrefixCache.show_session) -- of a whole batch
+
 -- A pin is a promise of a state, whether there is one yet or not. A request that reads it wants slots, too.
 local function crowded(self)
   local e = self.engine

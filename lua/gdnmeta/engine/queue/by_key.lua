@@ -47,6 +47,18 @@ function ByKey:begin(step)
   self.parked:give_back(self, set)
 end
 
+-- The first one whose key is of this step.
+local function first_of_now(self)
+  local r = self.requests
+  while true do
+    local i = lib.gdn_heap_first(self.heap)
+    if i < 0 or r.keyed[i] == self.step or self.fresh >= self.limit then return i end
+    self.fresh = self.fresh + 1
+    if not self.hooks:key_now(i, self.step) then return nil end
+    set(self, i)
+  end
+end
+
 --- The best one, or -1; nil: the policy failed.
 ---@param compares boolean its key is compared with that of a running request
 ---@return integer|nil i
@@ -60,13 +72,9 @@ function ByKey:candidate(compares)
     if not rekey(self) then return nil end
     self.is_keyed = true
   end
-  while true do
-    local i = lib.gdn_heap_first(self.heap)
-    if i < 0 or self.static or r.keyed[i] == self.step or self.fresh >= self.limit then return i end
-    self.fresh = self.fresh + 1
-    if not self.hooks:key_now(i, self.step) then return nil end
-    set(self, i)
-  end
+  local i = lib.gdn_heap_first(self.heap)
+  if i < 0 or self.static or r.keyed[i] == self.step or self.fresh >= self.limit then return i end
+  return first_of_now(self)
 end
 
 function ByKey:advance()
