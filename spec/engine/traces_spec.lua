@@ -14,6 +14,17 @@ describe("The code of a step #jit", function()
     end)
   end
 
+  -- 0 flushes and 150 bytes; with loops over groups and nested loops over chunks it was 0 to 4 and 400 to 700.
+  it("stays, and leaves next to no garbage, with a state cache whose hooks decide", function()
+    local pipe = io.popen "luajit spec/support/cached_shapes.lua gdsf 16000"
+    local out = pipe:read "*a"
+    pipe:close()
+    local flushes, bytes = out:match "^(%d+)%s+(%d+)"
+    assert.truthy(flushes, out)
+    assert.is_true(tonumber(flushes) <= 1, flushes .. " flushes")
+    assert.is_true(tonumber(bytes) <= 250, bytes .. " bytes a step")
+  end)
+
   it("has room in hosts of ours: the limits of LuaJIT are raised there", function()
     local seen = {}
     local start = jit.opt.start
