@@ -14,7 +14,7 @@ describe("The code of a step #jit", function()
     end)
   end
 
-  -- 0 flushes and 150 bytes; with loops over groups and nested loops over chunks it was 0 to 4 and 400 to 700.
+  -- 0 flushes and 150 bytes; with loops over groups and over orders of chunks it was 0 to 4, 400 to 700.
   it("stays, and leaves next to no garbage, with a state cache whose hooks decide", function()
     local pipe = io.popen "luajit spec/support/cached_shapes.lua gdsf 16000"
     local out = pipe:read "*a"
