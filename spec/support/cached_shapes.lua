@@ -1,5 +1,5 @@
 -- luajit spec/support/cached_shapes.lua <cache> <steps>: a busy engine with a state cache that owns its
--- blocks of attention cache, in a process of its own. Prints how often LuaJIT threw its machine code away, and
+-- blocks of attention cache, in a process of its own. Prints how often LuaJIT threw machine code away, and
 -- bytes of garbage of a step: those of the second half, when the code is there.
 local gdn = require "gdnmeta"
 
