@@ -156,6 +156,25 @@ describe("The commands print #lua", function()
       check "inspect"
     end)
 
+    it("what became of each request", function()
+      local e = recordings.engine({ kv_tokens = 64, max_model_len = 60, kv_headroom = 0 },
+        { max_num_seqs = 2, max_num_batched_tokens = 24 })
+      local recording = assert(e:record(folder .. "/fates"))
+      for now = 1, 22 do
+        if now <= 7 then
+          e:submit { id = now, prompt_tokens = 16 + 4 * now, max_tokens = 3 + 2 * now, arrival = now }
+        end
+        if now == 9 then e:cancel(2) end
+        if now == 12 then e:cancel(6) end
+        if now == 14 then e:submit { id = 6, prompt_tokens = 5, max_tokens = 1, arrival = now } end
+        assert(e:complete(assert(e:step(now)), now + 0.5))
+      end
+      recording:close()
+      e:close()
+      for id = 1, 8 do say("inspect FOLDER/fates --request " .. id) end
+      check "fates"
+    end)
+
     it("what comes out otherwise", function()
       record("steps", {}, { num_speculative_tokens = 2 })
       say "replay FOLDER/steps"
