@@ -1,0 +1,65 @@
+-- Which prompts begin alike, of lists of requests of every kind: what is found, or why there is nothing,
+-- against spec/goldens/texts.
+local gdn = require "gdnmeta"
+local noted = require "spec.support.noted"
+
+local notes = noted.new "sim-"
+local note, check = notes.note, notes.check
+
+-- { prompt, output, session, blocks }, a second apart
+local function list(rows, fields)
+  local requests = {}
+  for i, r in ipairs(rows) do
+    requests[i] = { arrival = i, prompt = r[1], output = r[2] or 1, session = r[3], blocks = r[4] }
+  end
+  for name, value in pairs(fields or {}) do requests[name] = value end
+  return requests
+end
+
+local function try(name, requests, options)
+  local o = { requests = requests, preset = "constant-20ms", measure = false, num_groups = 1,
+              max_num_seqs = 4, cache = "every_block", cache_slots = 50 }
+  for field, value in pairs(options or {}) do o[field] = value end
+  local ok, run, message = pcall(gdn.sim.run, o)
+  if not ok then return note(name, "raised", (tostring(run):gsub("^[^:]*:%d+: ", ""))) end
+  if not run then return note(name, "refused", message) end
+  local c = run.cache
+  note(name, { c.hit_tokens, c.ceiling, c.block_size, c.most_states },
+    table.concat(run.setup.notices or {}, "; "))
+end
+
+describe("Identity of prompts in the simulator #lua", function()
+  before_each(notes.clear)
+
+  it("comes from ids, or from sessions, or is nowhere", function()
+    local ids = { { 9, 1, nil, { 1, 2 } }, { 13, 2, nil, { 1, 2, 3 } }, { 9, 1, nil, { 1, 5 } } }
+    for _, size in ipairs { 0, 1, 4, 2 ^ 20, 2 ^ 20 + 1, 1.5, "4" } do
+      try("block_size " .. tostring(size), list(ids, { block_size = size }))
+    end
+    try("none", list { { 9 }, { 13 } })
+    try("some", list({ { 9, 1, nil, { 1, 2 } }, { 13 }, { 9, 1, nil, { 1, 2 } } }, { block_size = 4 }))
+    for _, blocks in ipairs { { 1 }, { 1, 2, 3 } } do
+      try("few or many", list({ { 9, 1, nil, blocks }, { 9, 1, nil, { 1, 2 } } }, { block_size = 4 }))
+    end
+    for _, blocks in ipairs { { 1, "x" }, { 1, -1 }, { 1, 2 ^ 53 }, { 1, 1.5 }, { 0, 2 ^ 53 - 1 }, 7,
+                              "no" } do
+      try("ids", list({ { 9, 1, nil, blocks }, { 9, 1, nil, blocks } }, { block_size = 4 }))
+    end
+    local turns = { { 40, 3, "a" }, { 60, 40, "a" }, { 120, 2, "a" }, { 200, 2, "a" }, { 70, 1, "b" },
+                    { 80, 1 } }
+    try("sessions", list(turns))
+    try("sessions, shorter", list { { 60, 3, "a" }, { 40, 5, "a" } })
+    try("sessions, as long", list { { 60, 3, "a" }, { 60, 5, "a" } })
+    try("sessions of one turn", list { { 60, 3, "a" }, { 60, 5, "b" } })
+    try("sessions, dealt out", list(turns), { sessions = 2 })
+    try("replies", list(turns), { cache_replies = true })
+    try("replies of none", list { { 60, 3, "a" }, { 60, 5, "a" } }, { cache_replies = true })
+    try("replies, async", list(turns), { cache_replies = true, async = true })
+    for _, block in ipairs { 4, 6, 8, 16, 48 } do
+      local align = { mamba_cache_mode = "align", mamba_block_size = block }
+      try("align " .. block, list(ids, { block_size = 4 }), align)
+      try("align, sessions " .. block, list(turns), align)
+    end
+    check "identity"
+  end)
+end)
