@@ -52,6 +52,7 @@ local function run(seed, is_scarce)
   local sum = 7
   local function note(value) sum = texts.sum(sum, value) end
   local c = configuration(is_scarce)
+  c.admit_after_preemption = seed % 3 == 0
   local policy, kind = policies.draw(note)
   local engine, emitted, held = play.engine(c, policy), 0, 0
   local opts = { engine = engine, requests = requests_of(c), where = "seed " .. seed, kernel = NO_KERNEL,
