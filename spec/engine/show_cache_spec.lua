@@ -70,6 +70,20 @@ describe("The state cache of an engine, shown", function()
     }, lines)
   end)
 
+  it("says that there is more where there is: past 24 nodes", function()
+    local wide = serve.caching_engine({ cache = "every_block" }, { num_slots = 200 })
+    local id, seen = 0, {}
+    while wide.cache:stats().nodes < 26 do
+      id = id + 1
+      play(wide, id, 5, { id })
+      local drawn, nodes = tostring(wide.cache), wide.cache:stats().nodes
+      local _, lines = drawn:gsub("\n", "\n")
+      seen[nodes] = drawn:match "\n  %.%.%. (.*)$" or lines
+    end
+    assert.are.same({ 25, 26, "1 node more", "2 nodes more" }, { seen[23], seen[24], seen[25], seen[26] })
+    wide:close()
+  end)
+
   it("is bounded, however much there is", function()
     for id = 10, 200 do play(e, id, 14, ids({}, 100 * id, 3)) end
     local text = tostring(e.cache)
