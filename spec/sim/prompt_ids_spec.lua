@@ -1,6 +1,7 @@
 -- Which prompts begin alike, of lists of requests of every kind: what is found, or why there is nothing,
 -- against spec/goldens/texts.
 local gdn = require "gdnmeta"
+local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local noted = require "spec.support.noted"
 
 local notes = noted.new "sim-"
@@ -59,6 +60,11 @@ describe("Identity of prompts in the simulator #lua", function()
       local align = { mamba_cache_mode = "align", mamba_block_size = block }
       try("align " .. block, list(ids, { block_size = 4 }), align)
       try("align, sessions " .. block, list(turns), align)
+    end
+    for _, size in ipairs { 1, 2, 3, 5, 6, 12, 16, 24, 32, 48 } do -- blocks of attention cache fit into both
+      local requests = list({ { 99, 1, nil, { 1 } }, { 99, 1, nil, { 1 } } }, { block_size = size })
+      local found = prompt_ids.of(requests, { mamba_cache_mode = "none" })
+      note("kv blocks of " .. size, found and found.kv_block_size, found and found.hash_block_size)
     end
     check "identity"
   end)
