@@ -48,7 +48,7 @@ local MAP = {
   { "src/builder/repeat", "cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "memory ranges" },
   { "src/builder/verif", "check_codes check_agreeing check cuda_check" },
-  { "src/builder/", "c_arguments builder strict tables batch finalizers" },
+  { "src/builder/", "c_arguments null builder strict tables batch finalizers" },
   { "src/scheduler/slot", "slots_random slots null engine_states" },
   { "src/scheduler/heap", "c_arguments order index slots" },
   { "engine/prefix/index", "index index_evict index_refusals index_random" },
