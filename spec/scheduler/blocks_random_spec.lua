@@ -7,12 +7,13 @@ local beside = require "spec.support.beside_a_model"
 
 local near, list_of = beside.near, beside.list_of
 local OK, EINVAL, ECAP = 0, -1, -3
+local UNTOUCHED = -77
 local int32s = gdn.array_of "int32_t"
 
 local Blocks = {}
 Blocks.__index = Blocks
 
-local NUM_BLOCKS, SIZE, ROWS, COLUMNS, STEPS, TOKENS = 9, 3, 3, 4, 2, 16
+local NUM_BLOCKS, SIZE, ROWS, COLUMNS, STEPS, TOKENS = 9, 3, 3, 4, 4, 16
 
 local function blocks(builder)
   local out, config = ffi.new "gdn_kv *[1]", ffi.new("gdn_kv_config", NUM_BLOCKS, SIZE, ROWS, COLUMNS, STEPS)
@@ -96,6 +97,8 @@ local MOVES = {
       lengths[i] = near(0, math.min(5, math.max(ends[i], 0)))
     end
     local r, l, e = int32s(2, rows), int32s(2, lengths), int32s(2, ends)
+    local places = ffi.cast("int64_t *", lib.gdn_kv_mapping(h, step))
+    for t = 0, places ~= nil and TOKENS - 1 or -1 do places[t] = UNTOUCHED end
     local got = tonumber(lib.gdn_kv_map(h, step, n, r, l, e, padded))
     if step < 0 or step >= STEPS then return EINVAL, got end
     if padded < 0 or padded > TOKENS then return ECAP, got end
@@ -108,7 +111,8 @@ local MOVES = {
       end
     end
     while #want < padded do want[#want + 1] = -1 end
-    return status, got, want, list_of(lib.gdn_kv_mapping(h, step), padded)
+    for t = padded + 1, TOKENS do want[t] = UNTOUCHED end
+    return status, got, want, list_of(places, TOKENS)
   end,
 }
 
