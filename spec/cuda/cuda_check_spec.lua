@@ -61,6 +61,21 @@ describe("A check on a CUDA device", function()
       driver:count "allocations" }
   end
 
+  it("fills what no tensor has of each buffer, where poison is asked for", function()
+    local builder, batch = open { poison = true, check = false }
+    for row = 0, 7 do assert(batch:push(row, 60, 60, false)) end
+    assert(builder:build(batch, stream))
+    batch:clear()
+    for row = 0, 2 do assert(batch:push(row, 1, 9, true)) end
+    local meta = assert(builder:build(batch, stream))
+    local slots = driver:read(ffi.cast("int32_t *", meta.non_spec_state_indices_tensor.data), 16)
+    local starts = driver:read(ffi.cast("int32_t *", meta.non_spec_query_start_loc.data), 17)
+    assert.are.same({ 1, 5, 9 }, { slots[1], slots[2], slots[3] })
+    for i = 4, 16 do assert.are.equal(-1515870811, slots[i], "slot " .. i) end
+    for i = 5, 17 do assert.are.equal(-1515870811, starts[i], "boundary " .. i) end
+    close(builder, batch)
+  end)
+
   it("is one launch more, and nothing else", function()
     local KINDS = { {}, { poison = true }, { check = false, poison = true }, { check_unique = false } }
     for _, options in ipairs(KINDS) do
