@@ -59,7 +59,7 @@ local function join(self, like, i)
   local other, message, code = submit.add(self, like)
   if other then
     r.known[other] = known
-    prompt_identity.copy(r, i, other)
+    if self.prefix then prompt_identity.copy(r, i, other, self.prefix.size) end
     if r.ids[other] then r.cross_at[other], r.last_block[other] = 0, r.last_block[i] end
     if source then sources.give(self, other, source) end
   end

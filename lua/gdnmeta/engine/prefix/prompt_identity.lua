@@ -72,14 +72,14 @@ local function place(r, i, text, size)
   return n
 end
 
---- Request `other` has the same text as i.
-function M.copy(r, i, other)
+--- Request `other` has the same text as i, in blocks of `size` tokens.
+function M.copy(r, i, other, size)
   local text = r.text[i]
   if not text then return end
   local like = {}
   for name, value in pairs(text) do like[name] = value end
   if text.tokens then
-    like.tokens = int32s(ffi.sizeof(text.tokens) / 4)
+    like.tokens = int32s(size)
     ffi.copy(like.tokens, text.tokens, 4 * text.n)
   end
   like.ids = r.num_ids[i] -- the array is that of i: the next id has another
