@@ -16,7 +16,9 @@ for _, name in ipairs { "typeof", "metatype" } do
 end
 
 -- make valgrind: indexes past an array's end are seen in the C library's heap alone.
-if os.getenv "GDN_HEAP_ARRAYS" then package.loaded["gdnmeta.array_of"] = require "spec.support.heap_arrays" end
+if os.getenv "GDN_HEAP_ARRAYS" then
+  package.loaded["gdnmeta.array_of"] = require "spec.support.heap_arrays"
+end
 
 -- Nothing of ours says an old name: where a spec does not take the warning, it is a mistake, every time.
 local old_names = require "gdnmeta.native.old_names"

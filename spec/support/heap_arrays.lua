@@ -1,11 +1,12 @@
--- In place of gdnmeta.array_of where valgrind watches: arrays from the C library's heap, so that it sees an index
--- past their ends. In LuaJIT's own heap such an index lands in memory of others, and what falls is chance.
+-- In place of gdnmeta.array_of where valgrind watches: arrays from the C library's heap, so that it sees an
+-- index past their ends. In LuaJIT's own heap such an index lands in memory of others, and chance decides what
+-- breaks.
 local ffi = require "ffi"
 
 ffi.cdef "void *calloc(size_t, size_t); void free(void *);"
 
 ---@param element string C type of an element
----@return fun(n: integer, init: any): ffi.cdata* new as array_of.lua says, but that ffi.sizeof does not know it
+---@return fun(n: integer, init: any): ffi.cdata* new as array_of.lua says, but ffi.sizeof does not know it
 return function(element)
   local pointer_t, size = ffi.typeof(element .. "*"), ffi.sizeof(element)
   return function(n, init)
