@@ -1,6 +1,6 @@
--- In place of gdnmeta.array_of where valgrind watches: arrays from the C library's heap, so that it sees an
--- index past their ends. In LuaJIT's own heap such an index lands in memory of others, and chance decides what
--- breaks.
+-- In place of gdnmeta.array_of where valgrind watches: arrays from the heap of the C library, so that it sees
+-- an index past their ends. In the heap of LuaJIT such an index lands in memory of others, and what breaks is
+-- chance.
 local ffi = require "ffi"
 
 ffi.cdef "void *calloc(size_t, size_t); void free(void *);"
