@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from ._abi import CONSTANTS, STRUCTS, lib, text
 from ._batch import Batch
 from ._builder import Builder
 from ._errors import Error
-from ._memory import AnyArray, Int32s, array_at
+from ._memory import AnyArray, Int32s
 from ._options import BACKENDS, DTYPES, FIELDS, MODES, RULES, WHY_SIZE
 
 Buffer = npt.NDArray[np.uint64]
@@ -34,6 +35,7 @@ ARRAYS: Tuple[Tuple[str, Any, Tuple[Any, ...]], ...] = (
     ("checkpoint_slot", np.int32, GROUPS), ("tokens", np.int32, ("num_tokens",)),
     ("table_changes", np.int32, ("num_table_changes", 3)), ("kv_copies", np.int32, ("num_kv_copies", 2)),
 )
+SHAPES = {name: (dtype, counts) for name, dtype, counts in ARRAYS}
 COUNTS = ("number", "kind", "graph", "branches", "num_rows", "num_tokens", "padded_rows", "padded_tokens",
           "num_groups", "columns", "num_table_changes", "num_kv_copies", "num_bring")
 
@@ -87,7 +89,8 @@ class Hello:
 
 
 class StepRecord:
-    """A step. Arrays are read-only views of the record, which lives as long as one of them does."""
+    """A step. Arrays are read-only views of the record, which lives as long as one of them does. Each is made when it
+    is first asked for."""
 
     number: int
     kind: int
@@ -130,10 +133,19 @@ class StepRecord:
         self._record, self._struct = record, struct
         for name in COUNTS:
             setattr(self, name, getattr(struct, name))
-        for name, dtype, counts in ARRAYS:
-            shape = tuple(getattr(self, n) if isinstance(n, str) else n for n in counts)
-            view: AnyArray = array_at(record, getattr(struct, name), shape, dtype, writable=False)
-            setattr(self, name, view)
+        self._bytes = record.data.toreadonly()  # an array over it keeps it
+        self._start: int = record.__array_interface__["data"][0]
+
+    def __getattr__(self, name: str) -> AnyArray:
+        if name not in SHAPES:
+            raise AttributeError(f"gdnmeta.StepRecord: no field {name}")
+        dtype, counts = SHAPES[name]
+        shape = [getattr(self, n) if isinstance(n, str) else n for n in counts]
+        offset = getattr(self._struct, name)
+        flat = np.frombuffer(self._bytes, dtype, math.prod(shape), offset - self._start) if offset else np.empty(0, dtype)
+        view: AnyArray = flat if len(shape) == 1 else flat.reshape(shape)
+        self.__dict__[name] = view
+        return view
 
     @property
     def is_stop(self) -> bool:

@@ -13,6 +13,7 @@ import warnings
 from collections import Counter, OrderedDict
 from typing import Dict, Optional, Tuple
 
+import numpy as np
 import torch
 
 from .attention import Plan, parts_of
@@ -154,11 +155,11 @@ class GraphRunner(Runner):
             self.capture(bucket, key)
             self.build(step)
         self.graphs.move_to_end(key)
-        ids, positions, row = self.inputs(step, step.padded_tokens)
-        size = self.limits.kv_block_size
-        n = len(row)
-        places = self.kv_table[step.table_row[row], positions[:n] // size] * size + positions[:n] % size
-        bucket.inputs.fill(step, ids, positions, places, choices.at)
+        ids, positions = self.inputs(step, step.padded_tokens, choices)
+        size, row = self.limits.kv_block_size, choices.row
+        column, inner = np.divmod(positions[: len(row)], size)
+        places = self.kv_table[step.table_row[row], column] * size + inner
+        bucket.inputs.fill(step, ids, positions, places, choices)
         self.graphs[key].replay()
         self.ran["+".join(key[2])] += 1
         self.bucket_now = bucket

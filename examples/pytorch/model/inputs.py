@@ -51,13 +51,12 @@ class Inputs:
         for name, part in zip(sizes, self.device.split([*sizes.values()])):
             setattr(self, name, part)
 
-    def fill(self, step, ids=(), positions=(), places=(), at=()) -> None:
-        """A step's rows, with ids, positions and places of its tokens, and choices; None: no rows. The device must be done with
-        the copy before: a step's tokens have been read since."""
+    def fill(self, step, ids=(), positions=(), places=(), choices=None) -> None:
+        """A step's rows, with ids, positions and places of its tokens, and its runner.Choices; None: no rows. The device
+        must be done with the copy before: a step's tokens have been read since."""
         n, host = 0 if step is None else step.num_rows, self.host
         lengths = np.zeros(0, np.int32) if step is None else step.query_len
-        bounds = np.zeros(n + 1, np.int32)
-        np.cumsum(lengths, out=bounds[1:])
+        bounds, at = (np.zeros(1, np.int32), ()) if choices is None else (choices.bounds, choices.at)
         last = int(bounds[n])
         for name, values, padding in (
             ("ids", ids, 0),

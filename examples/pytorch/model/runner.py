@@ -30,16 +30,20 @@ class Emitted(NamedTuple):
 
 
 class Choices:
-    """Where the rows of a step choose tokens: after each draft, and after the token in front of the first."""
+    """Where the rows of a step choose tokens: after each draft, and after the token in front of the first. And where
+    tokens are: those of row i at bounds[i] .. bounds[i + 1] - 1, so that row[t] is token t's row."""
 
     def __init__(self, step) -> None:
+        self.bounds = np.zeros(step.num_rows + 1, np.int32)
+        np.cumsum(step.query_len, out=self.bounds[1:])
+        self.row = np.repeat(np.arange(step.num_rows), step.query_len)
         self.samples = np.flatnonzero(step.samples)  # rows
         self.asked = np.maximum(step.drafts[self.samples], 0) + 1  # choices of each of them
         self.begins = np.cumsum(self.asked) - self.asked  # its first choice
         self.of = np.repeat(np.arange(len(self.samples)), self.asked)  # [choices] place in the lists above
         self.who = self.samples[self.of]  # [choices] row
         self.k = np.arange(len(self.of)) - self.begins[self.of]  # [choices] how many of the row are in front
-        self.at = (np.cumsum(step.query_len)[self.samples] - self.asked)[self.of] + self.k  # [choices] token
+        self.at = (self.bounds[self.samples + 1] - self.asked)[self.of] + self.k  # [choices] token
 
     def places(self, step):
         """The place in its text that each choice is made for, and its seed is mixed with: [choices] int64."""
@@ -72,8 +76,10 @@ class Runner:
             checkpoint_any=True,
         )
         self.batch, self.tables = self.builder.batch(), {}
+        self.rows, self.own = self.batch.rows, ~np.arange(limits.rows, dtype=np.int32)  # rows of the batch's own
         self.kv_table = np.zeros((limits.max_requests, limits.max_kv_blocks), np.int64)
         self.last_token = np.zeros(limits.max_requests, np.int32)
+        self.numbers = np.arange(limits.max_num_batched_tokens)
         self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         if self.stream:
             torch.cuda.synchronize(self.device)  # pools and weights are there
@@ -96,23 +102,20 @@ class Runner:
 
     def build(self, step) -> Tables:
         """The step's tables, and which branches have rows."""
-        columns = self.limits.num_speculative_tokens + 1
-        blocks = np.zeros((self.limits.num_groups, step.num_rows, columns + 1), np.int32)
-        blocks[:, :, : step.slots.shape[2]] = step.slots[:, :, :columns]
-        blocks[:, :, columns] = step.read_slots
-        kept = {}
+        n, columns, batch = step.num_rows, self.limits.num_speculative_tokens + 1, self.rows
+        self.batch.clear()
+        batch.num_rows = n
+        batch.query_len[:n], batch.seq_len[:n] = step.query_len, step.seq_len
+        batch.num_draft_tokens[:n], batch.num_accepted_tokens[:n] = step.drafts, step.accepted_tokens
+        batch.prompt_done[:n] = step.prompt_done
+        batch.read_column[:n] = np.where(step.seq_len == step.query_len, FRESH, columns)
+        batch.table_row[:n] = self.own[:n]
+        batch.blocks[:, :n, :columns] = 0
+        batch.blocks[:, :n, : step.slots.shape[2]] = step.slots[:, :, :columns]
+        batch.blocks[:, :n, columns] = step.read_slots
+        batch.checkpoint_len[:n] = 0
         if leaves_states(step):
-            kept = {"checkpoint_len": step.checkpoint_len, "checkpoint_slot": step.checkpoint_slot}
-        self.batch.set(
-            query_len=step.query_len,
-            seq_len=step.seq_len,
-            drafts=step.drafts,
-            accepted=step.accepted_tokens,
-            prompt_done=step.prompt_done,
-            read_column=np.where(step.seq_len == step.query_len, FRESH, columns).astype(np.int32),
-            blocks=blocks,
-            **kept,
-        )
+            batch.checkpoint_len[:n], batch.checkpoint_slot[:, :n] = step.checkpoint_len, step.checkpoint_slot
         rows, tokens = step.padded_rows or step.num_rows, step.padded_tokens or len(step.tokens)
         self.batch.pad(rows, tokens)
         meta = self.builder.build(self.batch, self.stream)
@@ -125,18 +128,19 @@ class Runner:
             self.tables[rows, tokens] = Tables(meta, self.limits.num_groups, drafts)
         return self.tables[rows, tokens]
 
-    def inputs(self, step, padded: int):
+    def inputs(self, step, padded: int, choices: Choices):
         """Token ids and positions [padded + 1]."""
         ids, positions = np.zeros(padded + 1, np.int64), np.zeros(padded + 1, np.int64)
-        n, row = len(step.tokens), np.repeat(np.arange(step.num_rows), step.query_len)
+        n, row = len(step.tokens), choices.row
+        ids[:n] = step.tokens
         pending = step.tokens == PENDING
-        ids[:n] = np.where(pending, self.last_token[step.table_row[row]], step.tokens)
-        if n and (ids.min() < 0 or ids.max() >= self.hybrid.config.vocab_size):
+        if pending.any():
+            ids[:n][pending] = self.last_token[step.table_row[row[pending]]]
+        if n and ids.view(np.uint64).max() >= self.hybrid.config.vocab_size:  # negative ones are large
             bad = ids[(ids < 0) | (ids >= self.hybrid.config.vocab_size)][0]
             raise ModelError(f"token {bad}, want 0 .. {self.hybrid.config.vocab_size - 1}")
-        first = np.cumsum(step.query_len) - step.query_len
-        positions[:n] = np.arange(n) - first[row] + (step.seq_len - step.query_len)[row]
-        return ids, positions, row
+        positions[:n] = self.numbers[:n] + (step.seq_len - choices.bounds[1:])[row]
+        return ids, positions
 
     def plan(self, step, positions, row) -> Plan:
         size, n = self.limits.kv_block_size, len(row)
@@ -159,8 +163,8 @@ class Runner:
     def forward(self, step, choices: Choices):
         """Hidden states [tokens + 1, hidden] of a step."""
         tables = self.build(step)
-        ids, positions, row = self.inputs(step, tables.tokens)
-        plan, ids = self.plan(step, positions, row), torch.from_numpy(ids).to(self.device)
+        ids, positions = self.inputs(step, tables.tokens, choices)
+        plan, ids = self.plan(step, positions, choices.row), torch.from_numpy(ids).to(self.device)
         checkpoints = Checkpoints(step, self.device) if leaves_states(step) else None
         return self.hybrid.forward(ids, Pass(tables, checkpoints), plan, self.branches)
 
