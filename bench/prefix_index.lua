@@ -1,7 +1,7 @@
 -- The index of a prefix cache: what a prompt of 126,000 tokens costs, the last of a chat whose blocks lie all
 -- over the memory after many evictions; what a whole step of an engine takes that finds and admits such a
 -- prompt, blocks of attention cache and all, beside a prompt of two blocks; and what it costs to choose and
--- evict one node of 100,000. A batch is rated in Lua, for a few evictions.
+-- evict one node of 100,000, with a few valued in Lua before each.
 --   make bench                (ROUNDS=2000 for a quick look)
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
@@ -75,11 +75,9 @@ local function worth(nodes, n, values)
 end
 
 local function evict_one(index, kind)
-  if index:is_stale(kind) then
-    local nodes, n, values = index:candidates(kind, 64)
-    worth(nodes, n, values)
-    assert(not index:rate(kind, n, values))
-  end
+  local nodes, n, values = index:candidates(kind)
+  worth(nodes, n, values)
+  assert(not index:rate(kind, n, values))
   local node = index:first(kind)
   if kind == Index.LEAVES then index:evict(node, 64, kv) else index:drop_state(node) end
 end
@@ -142,7 +140,7 @@ local function bench_admit()
     PROMPT_BLOCKS, hit, short))
 end
 
--- As many come as go. A sample is what a whole batch does for, so that each has its part of rating.
+-- As many come as go. A sample is of several, so that a clock's own time is small.
 local function bench_evict(name, kind)
   local index = new_index()
   fill(index, NODES)

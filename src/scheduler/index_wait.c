@@ -87,7 +87,7 @@ void gdn_wait_rate(gdn_index *x, int32_t i, int link, double value)
     (void)gdn_heap_set(l->rated, i, w->value, w->order);
 }
 
-/* Half of a batch is for nodes not rated, an eighth for rated ones in turn, the rest for the least values. */
+/* Half of a batch is for nodes not rated, a quarter for rated ones in turn, the rest for the least values. */
 int32_t gdn_index_candidates(gdn_index *x, int32_t kind, int32_t most, int32_t *nodes, double *values)
 {
     if (!x) return GDN_EINVAL;
@@ -99,7 +99,7 @@ int32_t gdn_index_candidates(gdn_index *x, int32_t kind, int32_t most, int32_t *
     int link = kind == GDN_INDEX_LEAVES ? LINK_LEAF : LINK_STATE;
     int32_t rated = gdn_heap_size(l->rated), n = 0, share = most / 2 > most - rated ? most / 2 : most - rated;
     for (int32_t i = l->oldest; i && n < share; i = x->nodes[i].wait[link].after) nodes[n++] = i;
-    int32_t walk = most / 8 < rated ? most / 8 : rated;
+    int32_t walk = most / 4 < rated ? most / 4 : rated;
     int32_t least = gdn_heap_look(l->rated, most - n - walk, nodes + n), first = n;
     n += least;
     x->batch++;

@@ -6,8 +6,6 @@ local positions = require "gdnmeta.engine.prefix.positions"
 local views = require "gdnmeta.engine.hooks.view"
 
 local floor = math.floor
-local MOST = 65536 -- positions of a chunk
-
 jit.off(true, true) -- a cache's code may be untrusted, and admissions and evictions are not the step path
 
 local CacheHooks = {}
@@ -18,18 +16,9 @@ local function call_checkpoints(self, i, to, cuts)
   local cursor = self.view.cursor
   cursor.hook, cursor.i = "checkpoints", i
   local list = self.cache.checkpoints(self.view.r, self.from, to, self.ctx)
-  if type(list) ~= "table" then error("checkpoints returned " .. args.show(list) .. ", want a list", 0) end
-  for n = #cuts, 1, -1 do cuts[n] = nil end
-  if #list > MOST then
-    error(("checkpoints returned %d positions, want at most %d"):format(#list, MOST), 0)
-  end
-  for n = 1, #list do
-    local at = list[n]
-    if type(at) ~= "number" then
-      error(("checkpoints[%d] is %s, want a number of tokens"):format(n, args.show(at)), 0)
-    end
-    if at > self.from and at <= self.blocks_end and at % self.size == 0 then cuts[#cuts + 1] = at end
-  end
+  local problem = positions.problem(list)
+  if problem then error("checkpoints" .. problem, 0) end
+  positions.fit(list, self.from, self.blocks_end, self.size, cuts)
   return true
 end
 
@@ -115,10 +104,9 @@ end
 function CacheHooks:keeps(i, tokens, is_answer)
   if not self.cache.keep or self.guard.disabled then return true end
   local e = self.engine
-  local node = { tokens = tokens, length = tokens, parent_gap = tokens - e.requests.cached[i], hits = 0,
-                 refs = 1, children = 0, age = 0, created = e.now, superseded = false,
-                 answer = is_answer or false,
-               }
+  local before = e.prefix.index:state_before(e.requests.node[i])
+  local node = { tokens = tokens, length = tokens, parent_gap = tokens - before, hits = 0, refs = 1,
+                 children = 0, age = 0, created = e.now, superseded = false, answer = is_answer or false }
   e.prefix:show_session(node, e.requests.session[i], e.users.name[e.requests.user[i]])
   local ok, verdict = self.guard:call(call_keep, self, i, node)
   return not ok or verdict
@@ -129,10 +117,10 @@ function CacheHooks:kept(node, priority)
   self.priorities[node] = type(priority) == "number" and priority or 0
 end
 
---- Rate what may be evicted, if it is time.
+--- Rate what may be evicted.
 function CacheHooks:rate(index, kind)
-  if not self.cache.worth or self.guard.disabled or not index:is_stale(kind) then return end
-  local nodes, n, values = index:candidates(kind, 64)
+  if not self.cache.worth or self.guard.disabled then return end
+  local nodes, n, values = index:candidates(kind)
   complete_nodes(self.engine.prefix, self.priorities, nodes, n)
   if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
 end
@@ -146,7 +134,7 @@ local function context(self, slots)
     now = function() return self.engine.now end, from = function() return self.from end,
     to = function() return self.to end, blocks_end = function() return self.blocks_end end,
   }
-  local function every(n) return positions.every(n, self.from, self.blocks_end, self.size, MOST) end
+  local function every(n) return positions.every(n, self.from, self.blocks_end, self.size, positions.MOST) end
   fields.every, fields.flops = function() return every end, function() return positions.flops end
   return views.read_only("ctx", function(_, name)
     local field = fields[name]

@@ -14,7 +14,8 @@ local nodes_t = ffi.typeof("int32_t[" .. MAX_BATCH .. "]")
 local values_t = ffi.typeof("double[" .. MAX_BATCH .. "]")
 local slots_t = ffi.typeof "int32_t[64]"
 
-local EVICTIONS = 8 -- by one rated batch: after more of them the least may be a node that came since
+-- Nodes that are valued before each eviction; more, now and then, where half of the last ones were new.
+local FEW, MANY, SELDOM = 8, 32, 8
 
 local Index = { LEAVES = 0, STATES = 1, HOST = 2, DEVICE = 0, ON_HOST = 1, MAX_BATCH = MAX_BATCH }
 Index.__index = Index
@@ -53,7 +54,7 @@ function Index.new(options)
     now = 0, block_size = config.block_size, num_groups = config.num_groups,
     kv_per_block = config.kv_per_block,
     hit = hit_t(), published = published_t(), slots = slots_t(), numbers = nodes_t(), doubles = values_t(),
-    node = node_t(), batch = {}, values = {}, rated = { [0] = 0, 0, 0 },
+    node = node_t(), batch = {}, values = {}, few = { [0] = 0, 0, 0 }, many_new = {},
   }, Index)
   for k = 1, MAX_BATCH do self.batch[k], self.values[k] = blank(), 0 end
   self.handle, self.release = owned.new(out[0], free, self, forget)
@@ -180,17 +181,26 @@ function Index:state_before(node)
 end
 
 --- Up to `most` of a kind that wait to be evicted.
+---@param most integer|nil nil: few, or more after many that were new
 ---@return table nodes [1 .. n], the index's own: filled anew by the next call
 ---@return integer n
 ---@return table values [1 .. n] as rated before, NaN: never; to be filled and given to rate()
 function Index:candidates(kind, most)
   local numbers, doubles, batch, values = self.numbers, self.doubles, self.batch, self.values
+  if not most then
+    local is_many = self.few[kind] >= SELDOM and self.many_new[kind]
+    self.few[kind] = is_many and 0 or self.few[kind] + 1
+    most = is_many and MANY or FEW
+  end
   local n = lib.gdn_index_candidates(self.handle, kind, most, numbers, doubles)
   if n < 0 then refused(self, n) end
+  local new = 0
   for k = 1, n do
     show(self, numbers[k - 1], kind > 0, batch[k])
     values[k] = doubles[k - 1]
+    if batch[k].is_new then new = new + 1 end
   end
+  self.many_new[kind] = 2 * new >= most
   return batch, n, values
 end
 
@@ -206,18 +216,11 @@ function Index:rate(kind, n, values)
   end
   local status = lib.gdn_index_rate(self.handle, kind, self.numbers, doubles, n)
   if status ~= 0 then refused(self, status) end
-  self.rated[kind] = EVICTIONS
 end
-
---- Should candidates be rated before the next first()? A batch does for several evictions, for first() is the
---- least of all that were ever rated and not used since, not only of the batch.
----@return boolean
-function Index:is_stale(kind) return self.rated[kind] <= 0 end
 
 --- The least of a kind, by value; 0: nothing waits.
 ---@return integer node
 function Index:first(kind)
-  self.rated[kind] = self.rated[kind] - 1
   return lib.gdn_index_first(self.handle, kind)
 end
 

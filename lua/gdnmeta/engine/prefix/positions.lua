@@ -1,7 +1,35 @@
 -- What a cache's hooks are helped with, in the engine and in the lab alike.
+local args = require "gdnmeta.native.args"
+
 local floor, max = math.floor, math.max
 
-local M = {}
+local M = { MOST = 65536 } -- positions of a chunk
+
+--- What checkpoints() named, as far as states can lie there: ends of blocks in (from, blocks_end], ascending.
+---@param list number[]
+---@param fit number[] is filled anew
+---@return number[] fit
+function M.fit(list, from, blocks_end, size, fit)
+  for n = #fit, 1, -1 do fit[n] = nil end
+  for n = 1, #list do
+    local at = list[n]
+    if at > from and at <= blocks_end and at % size == 0 then fit[#fit + 1] = at end
+  end
+  if #fit > 1 then table.sort(fit) end
+  return fit
+end
+
+--- What is wrong with an answer of checkpoints().
+---@return string|nil problem
+function M.problem(list)
+  if type(list) ~= "table" then return (" returned %s, want a list"):format(args.show(list)) end
+  if #list > M.MOST then return (" returned %d positions, want at most %d"):format(#list, M.MOST) end
+  for n = 1, #list do
+    if type(list[n]) ~= "number" then
+      return ("[%d] is %s, want a number of tokens"):format(n, args.show(list[n]))
+    end
+  end
+end
 
 --- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`.
 ---@return integer[]

@@ -3,6 +3,7 @@
 -- then be of another cache than the one asked for.
 local args = require "gdnmeta.native.args"
 local budget = require "gdnmeta.policy.contained.budget"
+local positions = require "gdnmeta.engine.prefix.positions"
 local no_yield = require "gdnmeta.policy.contained.no_yield"
 
 local BUDGET = 1e6 -- instructions of a call, as an engine gives
@@ -33,14 +34,8 @@ end
 
 local CHECKS = {
   checkpoints = function(answer)
-    if type(answer) ~= "table" then
-      fail("checkpoints", "returned " .. args.show(answer) .. ", want a list")
-    end
-    for n = 1, #answer do
-      if type(answer[n]) ~= "number" then
-        fail(("checkpoints[%d]"):format(n), ("= %s, want a number of tokens"):format(args.show(answer[n])))
-      end
-    end
+    local problem = positions.problem(answer)
+    if problem then error("checkpoints" .. problem, 0) end
   end,
   keep = function(answer)
     if type(answer) == "boolean" or type(answer) == "number" then return end

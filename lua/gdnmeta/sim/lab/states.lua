@@ -1,167 +1,141 @@
--- The states of the lab: a list of nodes that have one, by use for caches that value nothing, and which state
--- stands above which.
+-- The states of the lab, in an index as engines have it: found, published, valued and evicted by the same
+-- calls in the same order, so that a cache does here what it does there.
+local Index = require "gdnmeta.engine.prefix.index"
+local array_of = require "gdnmeta.array_of"
+local lib = require "gdnmeta.native"
+local sessions = require "gdnmeta.sim.lab.sessions"
+
+local min = math.min
+local ECAP = tonumber(lib.GDN_ECAP)
+local AT_ONCE = 64 -- blocks that leave together
+local SLOT = array_of "int32_t"(1, 1) -- no one reads it
+
 local States = {}
 States.__index = States
 
 local M = {}
 
-local NEW = 0 / 0 -- among the values: the state was read since it was valued, or is new
-
----@param cache table hooks
+---@param hooks table of lab.contained
 ---@param ctx table what hooks are told
----@param o table slots, batch
+---@param o table slots, batch, nodes, kv_bytes, state_bytes
+---@param blocks integer that may be there at once
 ---@return table
-function M.new(cache, ctx, o)
-  return setmetatable({ cache = cache, ctx = ctx, slots = o.slots, batch = o.batch, root = { tokens = 0 },
-    list = {}, rated = {}, n = 0, fresh = {}, turn = 0, candidates = {}, values = {}, made = 0, used = 0,
+function M.new(hooks, ctx, o, blocks)
+  local index = assert(Index.new {
+    num_groups = 1, block_size = ctx.block_size, kv_per_block = 0, max_blocks = math.max(blocks, 1),
+    max_nodes = min(o.nodes or math.max(blocks, 1), 2^26), kv_bytes = o.kv_bytes * ctx.block_size,
+    state_bytes = o.state_bytes,
+  })
+  return setmetatable({ index = index, hooks = hooks, ctx = ctx, slots = o.slots, batch = o.batch,
+    sessions = sessions.new(), priority = {}, shown = index:describe(0), n = 0, made = 0, used = 0,
     evictions = 0, peak = 0 }, States)
 end
 
--- By use: oldest first.
-local function unlink(self, node)
-  if node.older then node.older.newer = node.newer else self.oldest = node.newer end
-  if node.newer then node.newer.older = node.older else self.newest = node.older end
-  node.older, node.newer = nil, nil
-end
+function States:close() self.index:close() end
 
-local function link(self, node)
-  node.older = self.newest
-  if self.newest then self.newest.newer = node else self.oldest = node end
-  self.newest = node
-end
-
--- Under the nearest state above.
-local function detach(node)
-  if node.left then node.left.right = node.right else node.above.below = node.right end
-  if node.right then node.right.left = node.left end
-  node.left, node.right = nil, nil
-end
-
-local function attach(node, above)
-  node.above, node.right = above, above.below
-  if above.below then above.below.left = node end
-  above.below = node
-  node.parent_gap = node.tokens - above.tokens
-end
-
-local function nearest(self, node)
-  local at = node.before
-  while at and not at.at do at = at.before end
-  return at or self.root
-end
-
---- The last node on the path with a state, within the first `most`.
-function M.match(path, most)
-  for i = most, 1, -1 do
-    if path[i].at then return path[i] end
+--- A request comes: it reads the last state on its path.
+---@param r table
+---@param ids ffi.cdata* int64 [n]
+---@param n integer
+---@param now number
+---@return integer hit, integer junction tokens
+function States:begin(r, ids, n, now)
+  local index = self.index
+  self.sessions:enter(r, now)
+  index:advance(now)
+  local hit = index:match(ids, n, r.prompt - 1)
+  local cached, junction, node = hit.state_tokens, hit.junction, hit.state_node
+  self.ids, self.num_ids, self.now, self.node = ids, n, now, node
+  if node > 0 then
+    hit.node, hit.kv_hit, hit.kv_tokens = node, hit.state_hit, cached
+    if index:describe(node, self.shown).state_hits == 0 then self.used = self.used + 1 end
+    index:lock()
+    index:unlock_state(node)
   end
+  return cached, junction
 end
 
---- A prompt goes on from the node's state.
-function States:read(node)
-  if not node.was_read then self.used, node.was_read = self.used + 1, true end
-  node.state_hits, node.state_use, node.is_new = node.state_hits + 1, self.ctx.now, true
-  self.rated[node.at] = NEW
-  self.fresh[#self.fresh + 1] = node
-  unlink(self, node)
-  link(self, node)
+--- It is served. Its blocks are known from now on, whether it left a state or not.
+function States:finish()
+  if self.num_ids > 0 then
+    self.index:advance(self.now)
+    self:extend(self.num_ids, nil)
+  end
+  if self.node > 0 then self.index:unlock(self.node) end
+  self.sessions:leave()
 end
 
-local function remove(self, node)
-  local list, above = self.list, node.above
-  self.evictions = self.evictions + 1
-  detach(node)
-  while node.below do
-    local child = node.below
-    detach(child)
-    attach(child, above)
+-- Some nodes of a kind are valued.
+local function rate(self, kind)
+  local hooks, index = self.hooks, self.index
+  if not hooks.worth then return end
+  local nodes, n, values = index:candidates(kind, self.batch)
+  for k = 1, n do
+    nodes[k].priority = self.priority[nodes[k].id] or 0
+    self.sessions:show(nodes[k], self.now)
   end
-  unlink(self, node)
-  local last, rated = list[self.n], self.rated
-  list[node.at], rated[node.at], last.at = last, rated[self.n], node.at
-  list[self.n], rated[self.n], node.at = nil, nil, nil
-  self.n = self.n - 1
+  if n == 0 then return end
+  hooks.worth(nodes, n, values, self.ctx)
+  index:rate(kind, n, values)
 end
 
--- Nodes to be valued: the least of all, those used since they were valued, and others in turn.
-local function gather(self, least)
-  local c, n, fresh, now = self.candidates, 0, self.fresh, self.ctx.now
-  self.batch_number = (self.batch_number or 0) + 1
-  local rated = self.rated
-  local function take(node)
-    if node.at and node.taken ~= self.batch_number then
-      node.taken, n = self.batch_number, n + 1
-      c[n], node.age, node.state_age = node, now - node.last_use, now - node.state_use
-      self.values[n] = node.worth
-    end
-  end
-  if least then take(least) end
-  local i = 1
-  while i <= #fresh and n < self.batch do
-    local at = fresh[i].at
-    if at and rated[at] ~= rated[at] then take(fresh[i]) end
-    i = i + 1
-  end
-  local rest = {}
-  for k = i, #fresh do rest[#rest + 1] = fresh[k] end
-  self.fresh = rest
-  for _ = 1, math.min(self.n, self.batch - n) do
-    self.turn = self.turn % self.n + 1
-    take(self.list[self.turn])
-  end
-  return n
+local function lost(self, node)
+  self.n, self.evictions = self.n - 1, self.evictions + 1
+  self.sessions:lost(node)
 end
 
-local function least_of(self)
-  local rated, best, value = self.rated, 0, math.huge
-  for i = 1, self.n do
-    if rated[i] <= value then best, value = i, rated[i] end
-  end
-  return self.list[best]
+local function evict_state(self)
+  rate(self, Index.STATES)
+  local node = self.index:first(Index.STATES)
+  if node == 0 then return false end
+  self.index:drop_state(node)
+  lost(self, node)
+  return true
 end
 
--- The node whose state goes.
-local function choose(self)
-  local cache, values = self.cache, self.values
-  if not cache.worth then return self.oldest end
-  local n = gather(self, least_of(self))
-  cache.worth(self.candidates, n, values, self.ctx)
-  for i = 1, n do
-    local node, value = self.candidates[i], values[i]
-    value = value == value and value or math.huge
-    node.worth, node.is_new, self.rated[node.at] = value, false, value
-  end
-  return least_of(self)
+-- Blocks leave where the index knows no more prompts.
+local function evict_leaf(self)
+  rate(self, Index.LEAVES)
+  local node = self.index:first(Index.LEAVES)
+  if node == 0 then return false end
+  local gone, slots = self.index:evict(node, AT_ONCE)
+  if slots[0] > 0 then lost(self, node) end
+  return gone > 0
 end
 
---- Keep the state after block i of a path, where the policy wants it.
-function States:publish(path, i)
-  local node, cache = path[i], self.cache
-  if node.at then return end
-  local above = nearest(self, node)
-  node.parent_gap, node.age, node.state_age = node.tokens - above.tokens, 0, 0
-  local keep = true
-  if cache.keep then keep = cache.keep(node, self.ctx) end
-  if not keep then return end
-  while self.n >= self.slots do remove(self, choose(self)) end
+--- The request's first n blocks join, with a state at their end if there is a slot of one.
+---@return boolean has the state joined?
+function States:extend(n, slots)
+  local published, _, code
+  repeat
+    published, _, code = self.index:extend(self.ids, n, nil, slots, self.node)
+  until code ~= ECAP or not evict_leaf(self)
+  if not published then return false end
+  self.node = published.node
+  return published.state_taken == 1
+end
+
+-- Is the state at so many tokens kept? A number says how dearly.
+local function keeps(self, tokens)
+  local node = { tokens = tokens, length = tokens, hits = 0, refs = 1, children = 0, age = 0,
+                 created = self.now, superseded = false, answer = false,
+                 parent_gap = tokens - self.index:state_before(self.node) }
+  self.sessions:show_own(node, self.now)
+  return self.hooks.keep(node, self.ctx)
+end
+
+--- The request's first n blocks are computed: their state is kept where the cache wants it, and others make
+--- room.
+function States:publish(n)
+  self.index:advance(self.now)
+  local verdict = not self.hooks.keep or keeps(self, n * self.ctx.block_size)
+  if not verdict then return end
+  if self.n >= self.slots and not evict_state(self) then return end
+  if not self:extend(n, SLOT) then return end
+  self.priority[self.node] = type(verdict) == "number" and verdict or 0
+  self.sessions:left(self.node)
   self.n, self.made = self.n + 1, self.made + 1
   self.peak = math.max(self.peak, self.n)
-  self.list[self.n], node.at, node.path = node, self.n, path
-  node.state_use, node.worth, node.is_new, node.was_read = self.ctx.now, NEW, true, false
-  self.rated[self.n] = NEW
-  self.fresh[#self.fresh + 1] = node
-  link(self, node)
-  above = nearest(self, node)
-  local other = above.below
-  while other do
-    local after = other.right
-    if other.tokens > node.tokens and other.path[i] == node then
-      detach(other)
-      attach(other, node)
-    end
-    other = after
-  end
-  attach(node, above)
 end
 
 return M
