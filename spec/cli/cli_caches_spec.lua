@@ -78,7 +78,7 @@ describe("gdnmeta simulate --cache #lua", function()
   end)
 
   it("prints a table of them, and joins policies and caches", function()
-    local command = "simulate --quiet --trace %s --cache gdsf --policy fcfs --policy fair"
+    local command = "simulate --quiet --trace %s --kv-unlimited --cache gdsf --policy fcfs --policy fair"
     local out, err, status = program.run(command:format(path))
     assert.are.equal(0, status, err)
     assert.matches("fcfs, no cache +fcfs, gdsf +fair, no cache +fair, gdsf", out)

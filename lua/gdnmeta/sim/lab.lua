@@ -10,7 +10,7 @@ local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local states_of = require "gdnmeta.sim.lab.states"
 local args = require "gdnmeta.native.args"
 
-local floor, max = math.floor, math.max
+local max = math.max
 local integer = domains.integer
 
 local M = {}

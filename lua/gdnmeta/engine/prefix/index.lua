@@ -54,7 +54,8 @@ function Index.new(options)
     now = 0, block_size = config.block_size, num_groups = config.num_groups,
     kv_per_block = config.kv_per_block,
     hit = hit_t(), published = published_t(), slots = slots_t(), numbers = nodes_t(), doubles = values_t(),
-    node = node_t(), batch = {}, values = {}, few = { [0] = 0, 0, 0 }, many_new = {},
+    node = node_t(), batch = {}, values = {}, few = { [0] = 0, 0, 0 },
+    many_new = { [0] = false, false, false },
   }, Index)
   for k = 1, MAX_BATCH do self.batch[k], self.values[k] = blank(), 0 end
   self.handle, self.release = owned.new(out[0], free, self, forget)

@@ -111,6 +111,7 @@ end
 
 --- What a cache's hook sees of who left a node's state.
 function PrefixCache:show_session(node, s, user)
+  s = s and (self.sessions[s.key] or s) -- it was forgotten while nothing of it was there, and came again
   node.session, node.user = s and s.key or nil, user
   node.session_age = s and self.engine.now - s.last or nil
   node.session_requests = s and s.live or 0
