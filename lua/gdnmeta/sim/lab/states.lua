@@ -108,7 +108,7 @@ end
 function States:extend(n, slots)
   local published, _, code
   repeat
-    published, _, code = self.index:extend(self.ids, n, nil, slots, self.node)
+    published, _, code = self.index:publish(self.ids, n, nil, slots, self.node, true)
   until code ~= ECAP or not evict_leaf(self)
   if not published then return false end
   self.node = published.node
