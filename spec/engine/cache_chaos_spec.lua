@@ -3,17 +3,10 @@
 -- cannot be.
 local cache_checks = require "spec.support.cache_checks"
 local cache_chaos = require "spec.support.cache_chaos"
+local drawer = require "spec.support.drawer"
 
 local STEPS = tonumber(os.getenv "GDN_STEPS") or 10000
 local EACH = 400
-
-local function drawer(seed)
-  local state = seed
-  return function(n)
-    state = state * 48271 % 2147483647
-    return state % n + 1
-  end
-end
 
 describe("A state cache with everything at once", function()
   it("agrees with itself after every step, and gives all back", function()

@@ -1,19 +1,12 @@
 -- What engines with a state cache do with requests that share beginnings, have sessions, fork and are
 -- cancelled: a checksum of all steps of each play with its figures, against spec/goldens/texts.
+local drawer = require "spec.support.drawer"
 local golden = require "spec.support.golden"
 local serve = require "spec.support.run_engine"
 local texts = require "spec.support.step_texts"
 
 local CACHES = { "gdsf", "turns_by_tokens", "fork_and_last", "every_block", "last_block", "superseded_first" }
 local PLAYS, STEPS = 24, 50
-
-local function drawer(seed)
-  local state = seed
-  return function(n)
-    state = state * 48271 % 2147483647
-    return state % n + 1
-  end
-end
 
 local function sorted(list)
   local names, words = {}, {}

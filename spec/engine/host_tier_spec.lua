@@ -1,11 +1,8 @@
--- States of the cache on the host: what steps tell the host to copy, what hooks decide, what is refused, and
--- that nothing is in two places.
-local gdn = require "gdnmeta"
+-- States of the cache on the host: what steps tell the host to copy, what hooks decide, and that nothing is
+-- in two places.
 local growth = require "spec.support.growth"
 local host_copies = require "spec.support.host_copies"
 local serve = require "spec.support.run_engine"
-
-local EINVAL = -1
 
 local function ids(text, n)
   local list = {}
@@ -278,30 +275,5 @@ describe("A host tier", function()
       assert.are.equal("gdnmeta.engine: " .. want, message)
       e:close()
     end
-  end)
-
-  it("is refused by name where it cannot be", function()
-    for _, value in ipairs { -1, 0 / 0, 1e300, 1.5, 2 ^ 22 + 1 } do
-      local ok, message = pcall(engine, { host_slots = value })
-      assert.is_false(ok)
-      assert.is_truthy(message:find "host_slots = .*, want an integer in 0 .. 4194304", message)
-    end
-    assert.has_error(function() serve.engine("fcfs", { host_slots = 2 }) end,
-                     "gdnmeta.engine: host_slots wants hash_block_size")
-    local demoting = { name = "d", demote = function() return "host" end }
-    assert.has_error(function() engine { host_slots = 0, cache = demoting } end,
-                     "gdnmeta.engine: cache d has demote, which wants the option host_slots")
-    local e = engine()
-    assert.is_true(e:set_cache(demoting))
-    local worker, why, code = gdn.worker { engine = e, model = function() end }
-    assert.are.same({ nil, "the engine has host_slots, and a worker is told of no copies between device and "
-                        .. "host",
-                      EINVAL }, { worker, why, code })
-    e:close()
-    e = engine { host_slots = 0 }
-    assert.are.same({ nil, "cache d has demote, which wants the option host_slots", EINVAL },
-                    { e:set_cache(demoting) })
-    assert.are.equal(0, e.private.steps[1].demoted.n)
-    e:close()
   end)
 end)

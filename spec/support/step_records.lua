@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local array_of = require "gdnmeta.array_of"
+local gdn = require "gdnmeta"
 if not pcall(ffi.typeof, "gdn_hello") then require "gdnmeta.worker.cdef" end
 
 local int32s, int64s = array_of "int32_t", array_of "int64_t"
@@ -19,6 +20,29 @@ function M.hello(builder, fields)
   assert(lib.gdn_hello_init(builder.handle, hello) == 0)
   for name, value in pairs(fields or {}) do hello[name] = value end
   return hello
+end
+
+--- A builder of two groups for four requests. options: what replaces that.
+function M.builder(options)
+  local o = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64, num_groups = 2, num_slots = 40,
+              num_speculative_tokens = 2 }
+  for name, value in pairs(options or {}) do o[name] = value end
+  return assert(gdn.builder(o))
+end
+
+--- The hello of its engine, with 32 blocks of attention cache and a vocabulary of 1,000.
+function M.full_hello(builder, fields)
+  local all = { kv_blocks = 32, kv_block_size = 4, kv_columns = 8, vocab_size = 1000, max_model_len = 256,
+                asynchronous = 1 }
+  for name, value in pairs(fields or {}) do all[name] = value end
+  return M.hello(builder, all)
+end
+
+--- What becomes of a call that returned `status`, as a golden text may say it.
+---@return string
+function M.verdict(status)
+  if tonumber(status) >= 0 then return "taken" end
+  return (M.said():gsub("ABI 0, want %d+", "ABI 0, want ours"))
 end
 
 --- A record in memory of its own: the memory, its bytes.

@@ -10,11 +10,9 @@ local sealed = require "spec.support.sealed"
 local int32s = gdn.array_of "int32_t"
 local notes = noted.new "records-"
 local note, check = notes.note, notes.check
-local why, said = records.why, records.said
+local why = records.why
 
-local function note_status(name, value, status)
-  note(name, value, tonumber(status) >= 0 and "taken" or (said():gsub("ABI 0, want %d+", "ABI 0, want ours")))
-end
+local function note_status(name, value, status) note(name, value, records.verdict(status)) end
 
 -- Three rows that emitted 2, 1 and 0 tokens and propose one draft, with a text.
 local function result(fields)
@@ -43,20 +41,6 @@ local function pack_fields(fields, size)
   return bytes, memory
 end
 
-local function builder_of(options)
-  local o = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64, num_groups = 2, num_slots = 40,
-              num_speculative_tokens = 2 }
-  for name, value in pairs(options or {}) do o[name] = value end
-  return assert(gdn.builder(o))
-end
-
-local function hello_of(builder, fields)
-  local h = records.hello(builder, { kv_blocks = 32, kv_block_size = 4, kv_columns = 8, vocab_size = 1000,
-                                     max_model_len = 256, asynchronous = 1 })
-  for name, value in pairs(fields or {}) do h[name] = value end
-  return h
-end
-
 -- The whole record with one word of its head another, then unpacked.
 local function try_lies(lies, make, unpack_it)
   for _, lie in ipairs(lies) do
@@ -70,7 +54,7 @@ end
 describe("Records", function()
   before_each(notes.clear)
   local builder
-  setup(function() builder = builder_of() end)
+  setup(function() builder = records.builder() end)
   teardown(function() builder:close() end)
 
   it("are sealed by the specs as the library does", function()
@@ -142,18 +126,18 @@ describe("Records", function()
       { "max_kv_copies", 268000000 },
       { "max_kv_copies", 269000000 },
     } do
-      local h = hello_of(builder, { [case[1]] = case[2] })
+      local h = records.full_hello(builder, { [case[1]] = case[2] })
       local memory = records.memory(2048)
       note_status(case[1], case[2], lib.gdn_hello_pack(h, memory, 2048, why, 512))
       note("bytes of a step, a result", lib.gdn_step_bytes(h), lib.gdn_result_bytes(h))
     end
     for _, case in ipairs { { "max_rows", 0 }, { "max_requests", 0 }, { "max_blocks_per_row", 0 },
                             { "num_slots", nil }, { "num_groups", 0 } } do
-      local h = hello_of(builder)
+      local h = records.full_hello(builder)
       h.config[case[1]] = case[2]
       note_status("config." .. case[1], case[2], lib.gdn_hello_pack(h, records.memory(2048), 2048, why, 512))
     end
-    local h = hello_of(builder)
+    local h = records.full_hello(builder)
     local bytes = tonumber(lib.gdn_hello_pack(h, records.memory(2048), 2048, why, 512))
     note("bytes", bytes)
     for _, size in ipairs { 0, bytes - 1, bytes } do
@@ -171,7 +155,7 @@ describe("Records", function()
     for word = 1, 40 do lies[#lies + 1] = { 22 + 1 + word, -7 } end -- the seed and the configuration
     try_lies(lies, function()
       local memory = records.memory(2048)
-      return memory, lib.gdn_hello_pack(hello_of(builder), memory, 2048, why, 512)
+      return memory, lib.gdn_hello_pack(records.full_hello(builder), memory, 2048, why, 512)
     end, function(memory, bytes) return lib.gdn_hello_unpack(memory, bytes, out, why, 512) end)
     check "hello-lies"
   end)
@@ -180,10 +164,10 @@ describe("Records", function()
     for _, o in ipairs { {}, { num_groups = 1 }, { num_speculative_tokens = 0 }, { max_num_seqs = 9 },
                          { max_rows = 40 }, { max_num_batched_tokens = 100 },
                          { mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 8 } } do
-      local b = builder_of(o)
+      local b = records.builder(o)
       for _, fields in ipairs { {}, { kv_columns = 9 }, { max_kv_copies = 0 },
                                 { kv_blocks = 0, kv_columns = 0 } } do
-        local h = hello_of(b, fields)
+        local h = records.full_hello(b, fields)
         note("bytes", o, fields, lib.gdn_step_bytes(h), lib.gdn_result_bytes(h))
       end
       b:close()

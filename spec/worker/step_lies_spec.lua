@@ -12,13 +12,6 @@ local notes = noted.new "records-"
 local note, check = notes.note, notes.check
 local why, said = records.why, records.said
 
-local function builder_of(options)
-  local o = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64, num_groups = 2, num_slots = 40,
-              num_speculative_tokens = 2 }
-  for name, value in pairs(options or {}) do o[name] = value end
-  return assert(gdn.builder(o))
-end
-
 -- Three rows: with drafts, a decode and a chunk.
 local function batch_of(builder)
   local batch = assert(builder:batch())
@@ -29,9 +22,8 @@ local function batch_of(builder)
 end
 
 local function sample(options)
-  local s = { builder = builder_of(options) }
-  s.hello = records.hello(s.builder, { kv_blocks = 32, kv_block_size = 4, kv_columns = 8, vocab_size = 1000,
-                                       max_model_len = 256, asynchronous = 1 })
+  local s = { builder = records.builder(options) }
+  s.hello = records.full_hello(s.builder)
   s.batch = batch_of(s.builder)
   for group = 0, 1 do
     for row = 0, 2 do s.builder:set_blocks(group, row, { 3 * row + 1, 3 * row + 2, 3 * row + 3 }) end
@@ -51,10 +43,7 @@ local function sample(options)
   return s
 end
 
-local function note_status(name, value, status)
-  local text = tonumber(status) >= 0 and "taken" or said()
-  note(name, value, (text:gsub("ABI 0, want %d+", "ABI 0, want ours")))
-end
+local function note_status(name, value, status) note(name, value, records.verdict(status)) end
 
 describe("Step records", function()
   before_each(notes.clear)
@@ -107,8 +96,8 @@ describe("Step records", function()
     note_status("out", "NULL", lib.gdn_step_pack(step, s.hello, nil, 8192, why, 512))
     local off = ffi.cast("int64_t *", ffi.cast("char *", records.memory(8200)) + 4)
     note_status("out", "off by 4", lib.gdn_step_pack(step, s.hello, off, 8192, why, 512))
-    local other = builder_of { num_groups = 1 }
-    local more = builder_of { max_rows = 13 }
+    local other = records.builder { num_groups = 1 }
+    local more = records.builder { max_rows = 13 }
     note_status("groups", 1, (s.pack(batch_of(other))))
     note_status("rows", 13, (s.pack(batch_of(more))))
     s.batch.rows.table_row[2] = 12
@@ -128,7 +117,7 @@ describe("Step records", function()
     for _, c in ipairs { { "num_groups", { num_groups = 1 } }, { "same", {} },
                          { "max_rows", { max_rows = 2, max_num_seqs = 1 } },
                          { "drafts", { num_speculative_tokens = 1 } } } do
-      local builder = builder_of(c[2])
+      local builder = records.builder(c[2])
       local batch, strange = assert(builder:batch()), assert(s.builder:batch())
       note_status(c[1], "", lib.gdn_step_batch(step, builder.handle, batch.rows, why, 512))
       note_status(c[1] .. ", other batch", "",

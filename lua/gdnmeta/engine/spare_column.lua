@@ -37,10 +37,7 @@ function States:await_copy(i, tokens, accepted)
   local r, column = self.requests, 0
   if self.align then
     column = tokens / self.block - 1
-    local at = r.table_row[i] * self.width + column
-    for group = 0, self.groups - 1 do
-      must(lib.gdn_slots_take(self.pools, group, 1, i, self.tables[group] + at))
-    end
+    must(lib.gdn_slots_take_each(self.pools, 1, i, self.cells, r.table_row[i] * self.width + column))
     r.first_column[i], r.last_column[i] = column, column
   end
   r.read_column[i], r.accepted[i] = column, accepted

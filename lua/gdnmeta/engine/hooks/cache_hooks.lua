@@ -6,6 +6,7 @@ local positions = require "gdnmeta.engine.prefix.positions"
 local views = require "gdnmeta.engine.hooks.view"
 
 local floor = math.floor
+
 jit.off(true, true) -- a cache's code may be untrusted, and admissions and evictions are not the step path
 
 local CacheHooks = {}
@@ -93,9 +94,7 @@ end
 function CacheHooks:checkpoints(i, from, to, cuts)
   if self.guard.disabled then return nil end
   self.from, self.to, self.blocks_end = from, to, floor(to / self.size) * self.size
-  if not self.guard:call(call_checkpoints, self, i, to, cuts) then return nil end
-  if #cuts > 1 then table.sort(cuts) end
-  return cuts
+  return self.guard:call(call_checkpoints, self, i, to, cuts) and cuts or nil
 end
 
 --- Is the state of request i at `tokens` kept? A number is true.

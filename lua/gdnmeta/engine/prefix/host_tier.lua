@@ -50,10 +50,11 @@ end
 ---@param node integer with a state that nobody reads
 ---@return ffi.cdata*|nil slots int32 [groups] that it had; nil: it is to be dropped
 function HostTier:take_in(node)
-  local hooks, places, n = self.prefix.hooks, self.places, self.num_leaving
-  if n == self.most or hooks and not hooks:demotes(self.prefix.index, node) then return nil end
+  local hooks, places = self.prefix.hooks, self.places
+  if self.num_leaving == self.most or hooks and not hooks:demotes(self.prefix.index, node) then return nil end
   if self.num_free == 0 and not evict_least(self) then return nil end
-  self.num_free, n = self.num_free - 1, self.num_leaving
+  local n = self.num_leaving -- fewer than before, where the one that made room was yet to be copied
+  self.num_free = self.num_free - 1
   local place = self.free[self.num_free]
   for group = 0, self.groups - 1 do places[group] = place end
   local slots = self.prefix.index:move_state(node, Index.ON_HOST, places)
