@@ -240,7 +240,7 @@ gdn_status gdn_builder_read(gdn_builder *b, void *to, const void *from, size_t b
     if (at > b->arena.bytes || bytes > b->arena.bytes - at)
         return gdn_done(
             b, gdn_fail(&b->error, GDN_EINVAL, "%zu bytes at %p are not within the builder's tensors", bytes, from));
-    return gdn_done(b, b->device->read(b->device, to, from, bytes, &b->error));
+    return gdn_done(b, bytes ? b->device->read(b->device, to, from, bytes, &b->error) : GDN_OK);
 }
 
 void gdn_builder_poison(gdn_builder *b)
