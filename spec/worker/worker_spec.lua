@@ -1,5 +1,6 @@
 -- gdn.worker: a process says what the model in this one says, and makes no garbage.
 local gdn = require "gdnmeta"
+local growth = require "spec.support.growth"
 local hosts = require "spec.support.worker_host"
 local prompts = require "spec.support.worker_prompts"
 local models = require "examples.worker"
@@ -65,10 +66,10 @@ describe("gdn.worker", function()
 
   it("makes no garbage in a step, nor while it waits", function()
     local engine = hosts.engine({ num_speculative_tokens = 0, max_num_seqs = 8, num_groups = 2 },
-                                { kv_blocks = 2000, kv_block_size = 4, max_model_len = 8000 })
+                                { kv_blocks = 4000, kv_block_size = 4, max_model_len = 16000 })
     local worker = assert(gdn.worker { engine = engine, command = { "luajit", "bench/worker.lua", "echo" },
                                        environment = hosts.ENVIRONMENT })
-    for id = 1, 8 do assert(engine:submit { id = id, prompt_tokens = 3, max_tokens = 7000 }) end
+    for id = 1, 8 do assert(engine:submit { id = id, prompt_tokens = 3, max_tokens = 15000 }) end
     local now = 0
     local function alone()
       now = now + 1
@@ -84,14 +85,7 @@ describe("gdn.worker", function()
     -- Bytes of 300 turns, once they are compiled.
     local function garbage_of(turn)
       for _ = 1, 1200 do turn() end
-      collectgarbage()
-      collectgarbage "stop"
-      for _ = 1, 3 do turn() end
-      local before = collectgarbage "count"
-      for _ = 1, 300 do turn() end
-      local garbage = (collectgarbage "count" - before) * 1024
-      collectgarbage "restart"
-      return garbage
+      return 1024 * growth(function() for _ = 1, 300 do turn() end end)
     end
     local without = garbage_of(alone)
     local with = garbage_of(sent)
