@@ -24,17 +24,17 @@ class FolderError(Exception):
 
 def read_json(folder: str, name: str, wanted: bool = True):
     path = os.path.join(folder, name)
+    if not os.path.isfile(path):
+        if not wanted:
+            return {}
+        raise FolderError(f"{folder} has no {name}, want a folder of a model")
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
-    except FileNotFoundError:
-        if not wanted:
-            return {}
-        raise FolderError(f"{folder} has no {name}, want a folder of a model") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"{path} cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise FolderError(f"{path} holds no object")
+        raise FolderError(f"{path} is a {type(value).__name__}, want an object")
     return value
 
 
@@ -60,15 +60,22 @@ class Folder:
         if not os.path.isdir(path):
             raise FolderError(f"{path} is no folder, want a folder of a model")
         config = read_json(path, "config.json")
+        for entry in os.scandir(path):  # whoever opens a FIFO waits for its writer
+            if not entry.is_file() and not entry.is_dir():
+                raise FolderError(f"{entry.path} is neither a file nor a folder, want a folder of a model")
         text = config.get("text_config") or config
+        if not isinstance(text, dict):
+            raise FolderError(f"{path}: text_config is {str(text)[:60]!r}, want an object")
         self.size = text.get("vocab_size")
         if not isinstance(self.size, int) or self.size < 1:
-            raise FolderError(f"{path}: config.json has vocab_size = {self.size!r}, want a number")
+            raise FolderError(f"{path}: config.json has vocab_size = {str(self.size)[:60]}, want a number")
         self.tokenizer = self.open(path)
         ends = [read_json(path, "generation_config.json", False).get("eos_token_id"), text.get("eos_token_id")]
         ends.append(self.tokenizer.eos_token_id)
         flat = [end for given in ends for end in (given if isinstance(given, list) else [given])]
         self.ends = sorted({end for end in flat if isinstance(end, int)})
+        if self.ends and self.ends[-1] >= self.size:
+            raise FolderError(f"{path}: eos_token_id = {self.ends[-1]}, want below {self.size}, the model's vocab_size")
 
     def open(self, path: str):
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -77,7 +84,10 @@ class Folder:
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         except Exception as error:  # whatever the file makes of its readers
-            raise FolderError(f"{path}: no tokenizer: {str(error)[:300]}") from None
+            raise FolderError(f"{path}: no tokenizer: {' '.join(str(error).split())[:300]}") from None
+        names = sorted({name for what, name in tokenizer.vocab_files_names.items() if what != "merges_file"})
+        if not any(os.path.isfile(os.path.join(path, name)) for name in names):  # then it is an empty one
+            raise FolderError(f"{path}: no tokenizer: want one of {', '.join(names)}")
         highest = max(tokenizer.get_vocab().values(), default=-1)
         if not 0 <= highest < self.size:
             raise FolderError(

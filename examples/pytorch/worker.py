@@ -77,7 +77,7 @@ def make_runner(args, hello, ranks=None):
     """A runner for the engine that says hello, and what it runs, in words. Imports come here: they take
     seconds, and the engine is told of what is missing."""
     import torch
-    from model import folder, random_model
+    from model import folder, random_model, trial
     from model.graphs import GraphRunner
     from model.limits import of_hello
 
@@ -89,7 +89,9 @@ def make_runner(args, hello, ranks=None):
         model, device = ranks.shard(model).to(ranks.device), f"{ranks.count} ranks of {device}"
     folder.open_tokenizer(place, model.config.vocab_size)
     limits = of_hello(hello, model.config)
-    return GraphRunner(model, limits, captures=not args.eager), f"{place} on {device} in {dtype}"
+    runner = GraphRunner(model, limits, captures=not args.eager)
+    trial.run(runner)
+    return runner, f"{place} on {device} in {dtype}"
 
 
 def serve(channel, runner) -> None:

@@ -1,11 +1,11 @@
 """A hybrid model (Qwen3-Next, Qwen3.5) that runs steps of an engine: many requests at once, each somewhere else
 in its text.
 
-folder.py            a checkpoint folder, looked at and opened by transformers
+folder.py            a checkpoint folder, opened by transformers; files.py, what lies in it
 random_model.py      one of random weights; random_tokenizer.py, what it is read with
 limits.py            what a worker is made for, and the memory that takes
 step.py              the rows of a step
-runner.py            a step: metadata, model, choice of tokens
+runner.py            a step: metadata, model, choice of tokens; trial.py, two steps before the first one
 hybrid.py            the model: transformers' own modules, and two kinds of layers over pools
 gdn_layer.py         Gated DeltaNet by the step's tables, and tables.py, which has these for torch
 attention.py         attention over blocks; blocks.py, the same in a kernel for captured graphs

@@ -2,81 +2,67 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 
 import torch
 
+from . import files
 from .errors import ModelError
 
 TYPES = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
-INDEX = "model.safetensors.index.json"
+SHOWN = 5  # tensors that a message names
+WORDS = 400  # letters of what others say
 
 
-def _json(folder: str, name: str):
-    path = os.path.join(folder, name)
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except FileNotFoundError:
-        raise ModelError(f"{folder} has no {name}, want a folder of a model") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no object")
-    return value
+def _said(folder: str, what: str, error: Exception) -> ModelError:
+    """What transformers makes of a folder: it raises whatever the file drove it to."""
+    return ModelError(f"{folder}: {what}: {type(error).__name__}: {' '.join(str(error).split())[:WORDS]}")
 
 
 def _config(folder: str) -> None:
     """Refuses what is no model, and architectures without Gated DeltaNet layers."""
-    if not os.path.isdir(folder):
-        raise ModelError(f"{folder} is no folder, want a folder of a model")
-    config = _json(folder, "config.json")
+    config = files.read_json(folder, "config.json")
     kind = config.get("model_type")
     if kind not in TYPES:
-        raise ModelError(f"{folder}: model_type is {kind!r}, want a hybrid model: {', '.join(TYPES)}")
+        raise ModelError(f"{folder}: model_type is {str(kind)[:60]!r}, want a hybrid model: {', '.join(TYPES)}")
     text = config.get("text_config") or config
+    if not isinstance(text, dict):
+        raise ModelError(f"{folder}: text_config is {str(text)[:60]!r}, want an object")
     layers = text.get("layer_types") or ["linear_attention"]
-    if "linear_attention" not in layers:
+    if not isinstance(layers, list) or "linear_attention" not in layers:
         raise ModelError(f"{folder}: no layer is linear_attention, want a hybrid model")
-
-
-def _shards(folder: str):
-    if os.path.isfile(os.path.join(folder, INDEX)):
-        names = sorted(set(_json(folder, INDEX).get("weight_map", {}).values()))
-        if not names:
-            raise ModelError(f"{folder}: {INDEX} names no file")
-        return names
-    if not os.path.isfile(os.path.join(folder, "model.safetensors")):
-        raise ModelError(f"{folder} has neither model.safetensors nor {INDEX}")
-    return ["model.safetensors"]
-
-
-def _shard(path: str) -> None:
-    """Is a file of weights as long as its header says? A file that is cut would be read as something else."""
-    try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-            header = json.loads(file.read(length)) if 0 < length <= size - 8 else None
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is corrupt: {error}") from None
-    if not isinstance(header, dict):
-        raise ModelError(f"{path} has {size} bytes and its header {length}, want a whole safetensors file")
-    ends = [value["data_offsets"][1] for name, value in header.items() if name != "__metadata__"]
-    whole = 8 + length + max(ends, default=0)
-    if size != whole:
-        raise ModelError(f"{path} has {size} bytes, its header says {whole}: truncated")
+    for part in (config, text):
+        if part.get("quantization_config"):
+            raise ModelError(f"{folder}: the weights are quantized, want {', '.join(files.FLOATS)}")
 
 
 def check(folder: str) -> None:
     """Everything that can be told without reading the weights."""
+    files.look(folder)
     _config(folder)
-    for name in _shards(folder):
-        _shard(os.path.join(folder, name))
+    for name in files.shards(folder):
+        files.check_shard(os.path.join(folder, name))
+
+
+def _shape(size) -> str:
+    return " x ".join(map(str, size)) or "a number"
+
+
+def _check_tensors(folder: str, told) -> None:
+    """Are the files' tensors those of the model that config.json describes, no more and no less?"""
+    others = [f"{name} is {_shape(had)}, want {_shape(wanted)}" for name, had, wanted in told["mismatched_keys"]]
+    lists = {"missing keys": told["missing_keys"], "mismatched keys": others,
+             "keys that the model of config.json has not": told["unexpected_keys"]}
+    for what, names in lists.items():
+        if names:
+            shown = ", ".join(sorted(map(str, names))[:SHOWN])
+            raise ModelError(f"{folder}: {what}: {shown}{f', {len(names)} in all' if len(names) > SHOWN else ''}")
+
+
+def _check_numbers(folder: str, model) -> None:
+    for name, tensor in model.named_parameters():
+        if not tensor.isfinite().all():
+            raise ModelError(f"{folder}: {name} has numbers that are not finite in {tensor.dtype}")
 
 
 def open_model(folder: str, device, dtype: str = "auto"):
@@ -89,13 +75,12 @@ def open_model(folder: str, device, dtype: str = "auto"):
         model, told = AutoModelForCausalLM.from_pretrained(
             folder, dtype=wanted, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{folder}: {str(error)[:500]}") from None
-    for what in ("missing_keys", "mismatched_keys"):
-        names = sorted(map(str, told.get(what) or ()))
-        if names:
-            raise ModelError(f"{folder}: {what.replace('_', ' ')}: {', '.join(names[:5])}, {len(names)} in all")
-    return model.to(device).eval()
+    except Exception as error:
+        raise _said(folder, "no model", error) from None
+    _check_tensors(folder, told)
+    model = model.to(device).eval()
+    _check_numbers(folder, model)
+    return model
 
 
 def open_tokenizer(folder: str, vocabulary: int):
@@ -104,8 +89,11 @@ def open_tokenizer(folder: str, vocabulary: int):
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: no tokenizer: {str(error)[:300]}") from None
+    except Exception as error:
+        raise _said(folder, "no tokenizer", error) from None
+    names = sorted({name for what, name in tokenizer.vocab_files_names.items() if what != "merges_file"})
+    if not any(os.path.isfile(os.path.join(folder, name)) for name in names):  # then it is an empty one
+        raise ModelError(f"{folder}: no tokenizer: want one of {', '.join(names)}")
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if not 0 <= highest < vocabulary:
         raise ModelError(

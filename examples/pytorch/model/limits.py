@@ -9,6 +9,8 @@ import torch
 
 from .errors import ModelError
 
+SERVED = {"mamba_cache_mode": "none", "parallel_drafting": False, "decode_context_parallel_size": 1}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -75,6 +77,9 @@ def _host_free() -> int:
 def of_hello(hello, config) -> Limits:
     """Those of the engine that a worker is made for (gdnmeta.Hello), if the model can serve it."""
     options = hello.options
+    for name, wanted in SERVED.items():
+        if options[name] != wanted:
+            raise ModelError(f"the engine's builder has {name} = {options[name]!r}, want {wanted!r}")
     if hello.kv_blocks == 0:
         raise ModelError("the engine has no kv_blocks, want some: the model has attention layers")
     if hello.vocab_size and hello.vocab_size != config.vocab_size:
@@ -83,6 +88,11 @@ def of_hello(hello, config) -> Limits:
         raise ModelError(
             f"the engine's max_model_len = {hello.max_model_len}, the model has {config.max_position_embeddings} "
             "positions"
+        )
+    if hello.kv_columns * hello.kv_block_size < hello.max_model_len:
+        raise ModelError(
+            f"the engine's kv table has {hello.kv_columns} columns for blocks of {hello.kv_block_size} tokens, "
+            f"want room for max_model_len = {hello.max_model_len}"
         )
     return Limits(
         max_num_seqs=options["max_num_seqs"],

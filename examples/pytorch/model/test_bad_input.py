@@ -1,15 +1,13 @@
-"""What is refused, and by which words: folders that are no model, weights that are cut, a vocabulary that does not
-match, more requests than memory, tokens that the model does not have. And the choice of tokens by themselves.
+"""What is refused, and by which words: a vocabulary that does not match, more requests than memory, an engine that
+the model cannot serve, tokens that it does not have. And the choice of tokens by themselves.
     python3 examples/pytorch/model/test_bad_input.py [--root FOLDER]"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import sys
-import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -18,10 +16,10 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from model import folder, random_model  # noqa: E402
 from model.errors import ModelError  # noqa: E402
-from model.limits import Limits, check_memory, pool_bytes  # noqa: E402
+from model.limits import Limits, check_memory, of_hello, pool_bytes  # noqa: E402
 from model.runner import Runner  # noqa: E402
 from model.sampler import choose, numbers  # noqa: E402
-from model.step import Step  # noqa: E402
+from model.trial import run, step_of  # noqa: E402
 
 
 def refused(words: str, call, *arguments) -> None:
@@ -34,66 +32,6 @@ def refused(words: str, call, *arguments) -> None:
     raise AssertionError(f"not refused: {words}")
 
 
-def changed(good: str, into: str, **edits) -> str:
-    """A copy of a model's folder, with other entries in config.json."""
-    place = shutil.copytree(good, os.path.join(into, f"copy{len(os.listdir(into))}"))
-    path = os.path.join(place, "config.json")
-    with open(path, encoding="utf-8") as file:
-        config = json.load(file)
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump({**config, **edits}, file)
-    return place
-
-
-def folders(good: str, into: str) -> None:
-    weights = "model.safetensors"
-    refused("is no folder", folder.open_model, os.path.join(into, "nothing"), "cpu")
-    empty = os.path.join(into, "empty")
-    os.mkdir(empty)
-    refused("has no config.json", folder.open_model, empty, "cpu")
-    refused("want a hybrid model", folder.open_model, changed(good, into, model_type="llama"), "cpu")
-    plain = changed(good, into, layer_types=["full_attention"] * 4)
-    refused("no layer is linear_attention", folder.open_model, plain, "cpu")
-    place = changed(good, into)
-    os.remove(os.path.join(place, weights))
-    refused("has neither model.safetensors", folder.open_model, place, "cpu")
-    whole = os.path.getsize(os.path.join(good, weights))
-    for size in (0, 5, 100, whole // 2, whole - 1):
-        place = changed(good, into)
-        os.truncate(os.path.join(place, weights), size)
-        refused(f"{size} bytes", folder.open_model, place, "cpu")
-    place = changed(good, into)
-    with open(os.path.join(place, weights), "r+b") as file:
-        file.seek(8)
-        file.write(b"not json")
-    refused("is corrupt", folder.open_model, place, "cpu")
-    refused("mismatched keys", folder.open_model, changed(good, into, vocab_size=400), "cpu")
-    refused("missing keys", folder.open_model, changed(good, into, num_hidden_layers=5, layer_types=None), "cpu")
-    with open(os.path.join(place, "config.json"), "w", encoding="utf-8") as file:
-        file.write("{")
-    refused("cannot be read", folder.open_model, place, "cpu")
-
-
-def step_of(token: int, groups: int = 1):
-    one = np.ones(1, np.int32)
-    return Step(
-        query_len=one,
-        seq_len=one,
-        drafts=-one,
-        accepted_tokens=one,
-        samples=one,
-        prompt_done=one * 0,
-        table_row=one * 0,
-        slots=np.ones((groups, 1, 1), np.int32),
-        read_slots=np.zeros((groups, 1), np.int32),
-        tokens=one * token,
-        temperature=np.zeros(1, np.float32),
-        top_p=np.ones(1, np.float32),
-        seed=np.zeros(1, np.uint64),
-        request=np.ones(1, np.int64),
-    )
-
-
 def limits(model) -> None:
     config, tokenizer = model.config, model.config.vocab_size
     refused("the vocabulary does not match", folder.open_tokenizer, model.name_or_path, tokenizer - 1)
@@ -102,9 +40,42 @@ def limits(model) -> None:
     refused("states and blocks for 65536 requests take", check_memory, config, huge, torch.float32, "cpu")
     refused("one a group", check_memory, config, Limits(num_groups=2), torch.float32, "cpu")
     runner = Runner(model, Limits())
+    run(runner)
     for token in (-2, config.vocab_size):
         refused(f"token {token}", runner.step, step_of(token))
     assert len(runner.step(step_of(5)).tokens) == 1
+
+
+def engines(model) -> None:
+    """Hellos that are of a builder that the model cannot serve, or that contradict themselves."""
+    config, slots = model.config, Limits().num_slots
+    options = dict(max_num_seqs=4, max_num_batched_tokens=64, num_speculative_tokens=0, num_groups=1, num_slots=slots,
+                   max_requests=4, max_rows=4, mamba_cache_mode="none", parallel_drafting=False,
+                   decode_context_parallel_size=1)
+    good = dict(kv_blocks=16, kv_block_size=16, kv_columns=4, vocab_size=0, max_model_len=64)
+    assert of_hello(SimpleNamespace(options=options, **good), config).max_kv_blocks == 4
+    for name, value, words in (
+        ("kv_blocks", 0, "no kv_blocks"),
+        ("vocab_size", 300, "vocab_size = 300, the model has 320"),
+        ("max_model_len", 8192, "max_model_len = 8192, the model has 4096"),
+        ("kv_columns", 3, "3 columns for blocks of 16 tokens, want room for max_model_len = 64"),
+    ):
+        refused(words, of_hello, SimpleNamespace(options=options, **{**good, name: value}), config)
+    for name, value in (("mamba_cache_mode", "all"), ("parallel_drafting", True), ("decode_context_parallel_size", 2)):
+        refused(f"{name} = {value!r}, want", of_hello, SimpleNamespace(options={**options, name: value}, **good), config)
+
+
+def trials(model) -> None:
+    """What only shows when the model runs."""
+    runner = Runner(model, Limits(num_groups=2, num_slots=(4, 4)))
+    experts = next(layer.mlp for layer in model.model.layers if hasattr(layer.mlp, "experts"))
+    kept, experts.gate.top_k = experts.gate.top_k, 9
+    refused("cannot run a prompt: RuntimeError", run, runner)
+    experts.gate.top_k = kept
+    weight = model.model.norm.weight.data
+    weight[3] = float("inf")
+    refused("cannot run a prompt: its logits are not finite", run, runner)
+    weight[3] = 0
 
 
 def choices() -> None:
@@ -144,9 +115,10 @@ def main() -> int:
     parser.add_argument("--root", default="build/models")
     good = random_model.folder("tiny", parser.parse_args().root)
     refused("want one of tiny", random_model.folder, "huge", "build/models")
-    with tempfile.TemporaryDirectory() as into:
-        folders(good, into)
-    limits(folder.open_model(good, "cpu"))
+    model = folder.open_model(good, "cpu")
+    limits(model)
+    engines(model)
+    trials(model)
     choices()
     print("bad input: ok")
     return 0
