@@ -24,14 +24,13 @@ end
 
 -- Changes of the kv table that the step's rows need.
 local function changes(self, step)
-  local e, record, columns = self.engine, self.record, self.hello.kv_columns
+  local e, columns = self.engine, self.hello.kv_columns
   if columns == 0 then return 0 end
   local size, owner, used, epoch = self.hello.kv_block_size, self.owner, self.used, step.epoch
   for row = 0, step.num_rows - 1 do
     owner[row] = step.request[row] * 2147483648 + epoch[row]
     used[row] = math.ceil(step.seq_len[row] / size)
   end
-  record.num_table_changes = 0
   return lib.gdn_kv_changes(step.num_rows, step.table_row, owner, used, step.kv_table, e.config.max_requests,
                             columns, self.sent, self.changes, self.max_changes)
 end
@@ -60,14 +59,29 @@ local function set_arrays(self, step, tokens, sampling)
   for row = 0, step.num_rows - 1 do request[row] = tie[step.request[row]] end
 end
 
+local function pack_bare(self, number, kind)
+  local record = self.bare
+  record.number, record.kind = max(number, 1), kind -- a rank may be idle before its first step
+  return lib.gdn_step_pack(record, self.hello, self.memory, self.size, self.why, WHY)
+end
+
+-- An idle rank's: the batch still has the rows of the step before.
+local function pack_idle(self, step)
+  local record = self.bare
+  record.graph, record.branches = GRAPHS[step.graph], branches(step.metadata)
+  record.padded_rows, record.padded_tokens = step.padded_rows, step.padded_tokens
+  return pack_bare(self, step.number, IDLE)
+end
+
 --- A step as a record.
 ---@param step gdnmeta.Step
 ---@param tokens ffi.cdata* int32 [num_tokens]
 ---@param sampling table|nil temperature, top_p, seed
 ---@return integer bytes in self.memory, or a negative status with self.why
 function Pack:step(step, tokens, sampling)
+  if step.num_rows == 0 then return pack_idle(self, step) end
   local record = self.record
-  record.number, record.kind = step.number, step.num_rows > 0 and ROWS or IDLE
+  record.number, record.kind = step.number, ROWS
   record.graph, record.branches = GRAPHS[step.graph], branches(step.metadata)
   record.num_tokens = step.num_tokens
   set_arrays(self, step, tokens, sampling)
@@ -84,10 +98,9 @@ end
 --- The last record.
 ---@return integer bytes
 function Pack:stop(number)
-  local record = record_t()
-  record.number, record.kind = max(number, 1), STOP
-  record.num_groups, record.columns = self.hello.config.num_groups, self.columns
-  return lib.gdn_step_pack(record, self.hello, self.memory, self.size, self.why, WHY)
+  local record = self.bare
+  record.graph, record.branches, record.padded_rows, record.padded_tokens = 0, 0, 0, 0
+  return pack_bare(self, number, STOP)
 end
 
 --- The first one.
@@ -114,10 +127,9 @@ function M.new(e, hello)
   local rows = config.max_rows
   local align = config.mamba_cache_mode == lib.GDN_CACHE_ALIGN
   local self = setmetatable({
-    engine = e, hello = hello, record = record_t(), why = why, size = size,
+    engine = e, hello = hello, record = record_t(), bare = record_t(), why = why, size = size,
     buffers = buffers, memory = buffers:bytes("record", size), -- pages that no step needs cost no memory
     result_bytes = lib.gdn_result_bytes(hello),
-    columns = 1 + (align and config.num_speculative_blocks or config.num_speculative_tokens),
     request = int64s(rows), owner = int64s(rows), used = int32s(rows),
     temperature = floats(rows), top_p = floats(rows), seed = uint64s(rows),
     tokens = int32s(config.max_num_batched_tokens),
@@ -125,7 +137,9 @@ function M.new(e, hello)
     copies = int32s(max(2 * hello.max_kv_copies, 1)), sent = sent_t(config.max_requests),
   }, Pack)
   for row = 0, rows - 1 do self.top_p[row] = 1 end
-  local record = self.record
+  local bare, record = self.bare, self.record
+  bare.num_groups = config.num_groups
+  bare.columns = 1 + (align and config.num_speculative_blocks or config.num_speculative_tokens)
   record.request, record.table_changes, record.kv_copies = self.request, self.changes, self.copies
   self:forget()
   return self

@@ -10,6 +10,7 @@ local channel_out, process_out = ffi.typeof "gdn_channel *[1]", ffi.typeof "gdn_
 local result_t, why_t = ffi.typeof "gdn_result_record", ffi.typeof "char[512]"
 local ECAP, EVERSION, ECLOSED = tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EVERSION), tonumber(lib.GDN_ECLOSED)
 local FAILED = tonumber(lib.GDN_RESULT_FAILED)
+local max = math.max
 local DESCRIPTOR, WHY = tonumber(lib.GDN_PROCESS_DESCRIPTOR), 512
 
 -- Anchor `lib`: cdata finalizers may run after every other reference to the library is gone.
@@ -149,7 +150,7 @@ function Remote:poll(step, now)
     if code then return nil, message, code end
     return self:poll(step, now)
   end
-  if not step or number ~= step.number then return unexpected(self, step) end
+  if not step or number ~= max(step.number, 1) then return unexpected(self, step) end -- as pack.lua has it
   local problem = self.shown:take(step, result)
     or results.problem(step, self.shown, self.num_spec, self.pack.hello.vocab_size)
   if problem then return broken(self, problem, "corrupt") end

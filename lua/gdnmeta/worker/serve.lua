@@ -63,7 +63,7 @@ local function run(self, bytes)
   if step.kind == STOP then return false end
   result.number, result.num_rows, result.num_tokens = step.number, step.num_rows, 0
   if step.kind == IDLE then
-    assert(self.builder:capture_bucket(step.padded_rows, step.padded_tokens))
+    assert(builders.capture_bucket(self.builder, step.padded_rows, step.padded_tokens))
   else
     check(self, lib.gdn_step_batch(step, self.builder.handle, self.batch.rows, self.why, WHY))
     local saying = self.answer
