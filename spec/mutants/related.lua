@@ -69,7 +69,7 @@ local MAP = {
   { "gdnmeta/engine/forks", "forks cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states worker" },
   { "gdnmeta/worker", "told heard worker worker_abi lost_states worker_faults" },
-  { "src/worker/", "told heard record_lies step_lies step_record worker_abi channel process step_equal worker" },
+  { "src/worker/", "told heard record_lies step_lies step_record worker_abi channel process worker" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },
   { "src/scheduler/stable", "order slots" },
