@@ -70,7 +70,8 @@ end
 -- A start has failed: after some of them, those who wait are told.
 local function note(self, problem)
   self.failed = self.failed + 1
-  self.problem = "the model does not run: " .. problem
+  local says_why = not problem:find "^the worker has ended"
+  self.problem = "the model does not run: " .. problem .. (says_why and "" or ", the log has the reason")
   ngx.log(ngx.ERR, self.problem)
   if self.failed >= PATIENCE then self.give_up(self.problem) end
   ngx.sleep(math.min(FIRST_PAUSE * 2 ^ self.failed, LONGEST_PAUSE))

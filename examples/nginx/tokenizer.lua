@@ -21,7 +21,10 @@ local function ask(self, question)
   if ok then line, problem = socket:receive "*l" end
   if not line then
     socket:close()
-    if problem == "timeout" then self.process:close() end -- it hangs: look() starts another one
+    if problem == "timeout" then -- look() starts another one
+      ngx.log(ngx.ERR, "the tokenizer hangs: no answer within ", self.deadline / 1000, " s")
+      self.process:close()
+    end
     return nil, "the tokenizer does not answer: " .. problem
   end
   socket:setkeepalive(IDLE, KEPT)

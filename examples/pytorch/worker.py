@@ -63,7 +63,7 @@ def open_channel(args):
     inherited it, and passes on what comes."""
     where = args.channel or os.environ.get("GDNMETA_CHANNEL", "")
     if "RANK" not in os.environ:
-        return gdnmeta.Channel(int(where) if where.isdigit() else where or None)
+        return gdnmeta.Channel(where or None)
     from model.ranks import Ranks
     from model.shared_channel import SharedChannel
 
@@ -94,6 +94,16 @@ def make_runner(args, hello, ranks=None):
     return runner, f"{place} on {device} in {dtype}"
 
 
+class StepError(Exception):
+    """A step that cannot be run, and why."""
+
+
+def words(error: Exception) -> str:
+    """Errors of gdnmeta, of files and of the model name what is wrong; of others the kind says more than the text."""
+    named = isinstance(error, (gdnmeta.Error, OSError, ValueError, StepError)) or type(error).__name__ == "ModelError"
+    return str(error) if named else f"{type(error).__name__}: {error}"
+
+
 def serve(channel, runner) -> None:
     """Until the engine stops it, or has gone."""
     while True:
@@ -106,31 +116,36 @@ def serve(channel, runner) -> None:
         try:
             emitted = runner.step(step)
         except Exception as error:
-            channel.fail(step.number, f"step {step.number}: {type(error).__name__}: {error}")
-            raise
+            raise StepError(f"step {step.number}: {words(error)}") from error
         channel.answer(step.number, emitted.counts, emitted.tokens)
 
 
+def load_and_serve(args, channel) -> None:
+    hello = channel.hello()
+    with Beats(channel):
+        runner, said = make_runner(args, hello, getattr(channel, "ranks", None))
+    channel.ready(said)
+    serve(channel, runner)
+
+
 def main() -> int:
-    args = parse()
+    args, channel = parse(), None
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     try:
         with open_channel(args) as channel:
-            hello = channel.hello()
             try:
-                with Beats(channel):
-                    runner, said = make_runner(args, hello, getattr(channel, "ranks", None))
-            except Exception as error:  # whatever torch, transformers or the driver say
-                channel.fail(0, f"{type(error).__name__}: {error}")
+                load_and_serve(args, channel)
+            except gdnmeta.ClosedError:
                 raise
-            channel.ready(said)
-            serve(channel, runner)
+            except Exception as error:  # whatever torch, transformers or the driver say
+                channel.fail(0, words(error))
+                raise
     except gdnmeta.ClosedError:
         return 0  # the engine has gone
     except Exception as error:
-        if type(error).__name__ != "ModelError":
+        if channel is not None and type(error).__name__ != "ModelError":
             traceback.print_exc()
-        print(f"worker: {error}", file=sys.stderr)
+        print(f"worker: {words(error)}", file=sys.stderr)
         return 1
     return 0
 

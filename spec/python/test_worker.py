@@ -1,6 +1,13 @@
 """The worker's side of a channel: records as arrays, answers, and what is refused by name."""
+import contextlib
 import ctypes
+import importlib.util
+import io
+import os
+import sys
+import tempfile
 import unittest
+import unittest.mock
 
 import numpy as np
 
@@ -164,6 +171,24 @@ class WorkerTest(unittest.TestCase):
             gdnmeta.Channel(file.fileno())
         self.assertIn("is no channel of gdnmeta", str(raised.exception))
 
+    def test_a_place_without_a_channel_is_named(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(bytes(10000))
+            file.flush()
+            for place, kind, message in (
+                    (file.name, gdnmeta.Error, f"'{file.name}': descriptor"),
+                    ("/no/such", OSError, "'/no/such'"),
+                    (2**32 + self.engine.descriptor, ValueError, "want an integer in 0 .. 2147483647"),
+                    (str(10**20), ValueError, f"channel = {10**20}, want an integer"),
+                    (-1, ValueError, "channel = -1, want an integer in 0 .. 2147483647"),
+                    (1.5, TypeError, "channel = 1.5, want an integer in 0 .. 2147483647")):
+                with self.assertRaises(kind) as raised:
+                    gdnmeta.Channel(place)
+                self.assertIn(message, str(raised.exception))
+        with unittest.mock.patch.dict(os.environ, GDNMETA_CHANNEL=""), self.assertRaises(ValueError) as raised:
+            gdnmeta.Channel()
+        self.assertIn("$GDNMETA_CHANNEL is not set", str(raised.exception))
+
     def test_a_damaged_record_is_refused(self):
         self.engine.greet()
         self.channel.hello(1)
@@ -193,6 +218,69 @@ class WorkerTest(unittest.TestCase):
         self.channel.close()
         with self.assertRaises(gdnmeta.ClosedError):
             self.channel.beat()
+
+
+class FaultyRunner:
+    """In place of a model: fails as it is told to."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def step(self, step):
+        raise self.error
+
+
+class ProgramTest(unittest.TestCase):
+    """examples/pytorch/worker.py tells the engine what it cannot go on with, and ends with 1."""
+
+    def run_it(self, send, runner):
+        """What the engine is told last: the number and the text."""
+        engine = Engine()
+        engine.greet()
+        send(engine)
+        spec = importlib.util.spec_from_file_location("worker_program", "examples/pytorch/worker.py")
+        program = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(program)
+        program.make_runner = runner
+        arguments = ["worker.py", "--random", "tiny", "--channel", str(engine.descriptor)]
+        with unittest.mock.patch.object(sys, "argv", arguments), contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(program.main(), 1)
+        results = []
+        while True:
+            size = lib.gdn_channel_receive(engine.out, engine.results.ctypes.data, engine.results.nbytes, 0.0)
+            if size <= 0:
+                break
+            record = STRUCTS["gdn_result_record"]()
+            assert lib.gdn_result_unpack(engine.results.ctypes.data, size, ctypes.byref(record), None, 0) == 0
+            results.append((record.status, ctypes.string_at(record.text).decode()))
+        self.assertEqual(results[-1][0], 1)
+        self.assertIn(f"worker: {results[-1][1]}\n", said.getvalue())
+        return results[-1][1]
+
+    def test_a_step_that_lies(self):
+        def send(engine):
+            engine.step()
+            raw, size = engine.memory.view(np.uint8), int(engine.memory.view(np.int64)[1])
+            raw[200] ^= 4
+            engine.send(size)
+
+        def runner(*_):
+            class Good:
+                def step(self, step):
+                    return unittest.mock.Mock(counts=[1, 1, 0], tokens=[2, 3])
+            return Good(), "a model"
+
+        self.assertIn("the checksum does not match", self.run_it(send, runner))
+
+    def test_a_step_that_cannot_be_run(self):
+        for error, words in ((KeyError("a"), "step 1: KeyError: 'a'"), (gdnmeta.Error("no room", -2), "step 1: no room")):
+            self.assertEqual(self.run_it(lambda engine: engine.step(), lambda *_: (FaultyRunner(error), "")), words)
+
+    def test_a_model_that_cannot_be_loaded(self):
+        def runner(*_):
+            raise RuntimeError("no kernels")
+
+        self.assertEqual(self.run_it(lambda engine: None, runner), "RuntimeError: no kernels")
 
 
 if __name__ == "__main__":

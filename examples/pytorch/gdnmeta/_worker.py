@@ -18,7 +18,7 @@ import numpy as np
 
 from ._abi import CONSTANTS, STRUCTS, lib, text, waiting
 from ._arrays import int32s
-from ._errors import ClosedError, Error
+from ._errors import ClosedError, Error, integer
 from ._memory import Owner
 from ._options import WHY_SIZE
 from ._records import Buffer, Hello, StepRecord, refuse
@@ -26,25 +26,27 @@ from ._records import Buffer, Hello, StepRecord, refuse
 ENVIRONMENT = "GDNMETA_CHANNEL"
 FOREVER = 1e9  # seconds
 TEXT_BYTES = 4095
+INT32_MAX = 2**31 - 1
 
 
 class Channel:
-    """Over the memory at a descriptor or a path such as /proc/1234/fd/5; default: $GDNMETA_CHANNEL, which
-    gdn.worker sets. One worker may open it."""
+    """Over the memory at a descriptor or a path such as /proc/1234/fd/5 (a text of digits is a descriptor); default:
+    $GDNMETA_CHANNEL, which gdn.worker sets. One worker may open it."""
 
     def __init__(self, where: Union[None, int, str, "os.PathLike[str]"] = None) -> None:
         if where is None:
             where = os.environ.get(ENVIRONMENT)
-            if where is None:
+            if not where:
                 raise ValueError(f"no channel: ${ENVIRONMENT} is not set, and none is given")
-            where = int(where) if where.isdigit() else where
-        opened = where if isinstance(where, int) else os.open(where, os.O_RDWR | os.O_CLOEXEC)
+        is_number = not isinstance(where, (str, os.PathLike)) or str(where).isdigit()
+        place: Any = int(where) if isinstance(where, str) and is_number else where
+        opened = integer("channel", place, 0, INT32_MAX) if is_number else os.open(place, os.O_RDWR | os.O_CLOEXEC)
         out, why = ctypes.c_void_p(), ctypes.create_string_buffer(WHY_SIZE)
-        try:
-            refuse(lib.gdn_channel_open(opened, ctypes.byref(out), why, WHY_SIZE), why)
-        finally:
-            if opened is not where:
-                os.close(opened)
+        status: int = lib.gdn_channel_open(opened, ctypes.byref(out), why, WHY_SIZE)
+        if not is_number:
+            os.close(opened)
+            why.value = f"{os.fspath(place)!r}: ".encode()[:WHY_SIZE // 2] + why.value[:WHY_SIZE // 2 - 1]
+        refuse(status, why)
         assert out.value
         self._owner: Optional[Owner] = Owner(out.value, lib.gdn_channel_free)
         self._steps: Buffer = np.empty(int(lib.gdn_channel_largest(out, 1)) // 8, np.uint64)
