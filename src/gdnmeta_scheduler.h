@@ -202,7 +202,7 @@ typedef struct gdn_index_node {
     int32_t mark;               /* of the last publisher, -1: none */
     int32_t num_states;         /* groups that have a slot */
     int32_t place;              /* GDN_INDEX_DEVICE or ON_HOST */
-    int32_t leaf_is_new, state_is_new; /* 1: used since it was last rated, or not rated yet */
+    int32_t leaf_is_new, state_is_new; /* 1: locked since it was last rated, or not rated yet */
     int32_t reserved;
 } gdn_index_node;
 
@@ -257,8 +257,9 @@ GDN_API gdn_status gdn_index_pin(gdn_index *x, int32_t node, int32_t max_blocks,
 GDN_API gdn_status gdn_index_unpin(gdn_index *x, int32_t node);
 
 /* At most `most` (1 .. GDN_INDEX_MAX_BATCH) nodes of a kind into nodes, with the value last given into values, NaN
- * where a node has none. They are the least by value, those used since they were rated (longest ago first, up to
- * half of the batch), and a few of the others in turn, so that values that change by themselves come to be seen.
+ * where a node has none. They are the least by value, those locked since they were rated (used longest ago first, up
+ * to half of the batch), and a few of the others in turn, so that values that change by themselves come to be seen.
+ * A lock uses all blocks on its path, and of the states on it the one that it reads.
  * Returns how many, 0: nothing waits. */
 GDN_API int32_t gdn_index_candidates(gdn_index *x, int32_t kind, int32_t most, int32_t *nodes, double *values);
 /* Values of candidates; NaN counts as infinity. Nodes that no longer wait are passed over. */

@@ -88,7 +88,7 @@ describe("Caches #lua", function()
     gdn.cache("gdsf").worth({ node { age = 1, state_hits = 9 }, node {} }, 2, values, {})
     assert.are.same({ 500, 100 }, values) -- a prompt that only went through it reads nothing
     local parting, other = node { superseded = true, children = 2 }, node { state_age = 11 }
-    gdn.cache("superseded_first").worth({ parting, other }, 2, values, {})
+    gdn.cache("superseded_first").worth({ parting, other }, 2, values, { now = 100 })
     assert.is_true(values[1] > values[2]) -- where prompts part
   end)
 

@@ -33,16 +33,6 @@ local function common(a, b)
   return n
 end
 
--- A prompt goes through states: they were used last, the longest of them before the others.
-local function use(list, path)
-  local through = {}
-  for k = #list, 1, -1 do
-    if path:sub(1, #list[k]) == list[k] then through[#through + 1] = table.remove(list, k) end
-  end
-  table.sort(through, function(a, b) return #a > #b end)
-  for _, state in ipairs(through) do list[#list + 1] = state end
-end
-
 -- Cached tokens of each prompt, with every state in a plain list that is sorted by use: the brute force.
 local function brute_force(texts, slots, points)
   local list, cached = {}, {}
@@ -53,7 +43,7 @@ local function brute_force(texts, slots, points)
       if text:sub(1, #state) == state and (not hit or #state > #list[hit]) then hit = k end
     end
     local from = hit and #list[hit] or 0
-    use(list, text:sub(1, from))
+    if hit then table.insert(list, table.remove(list, hit)) end -- it was used, and none that is shorter
     cached[i] = from * SIZE
     for at = from + 1, #text do
       local state, have = text:sub(1, at), false

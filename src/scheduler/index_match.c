@@ -126,7 +126,7 @@ gdn_status gdn_index_lock(gdn_index *x, gdn_index_hit *hit)
         p->last_use = x->now;
         count(&p->hits);
         if (hit->num_blocks > p->depth) count(&p->passes);
-        gdn_wait_update(x, at, USED_LEAF | USED_STATE);
+        gdn_wait_update(x, at, USED_LEAF | (at == reads ? USED_STATE : PASSED_STATE));
     }
     return GDN_OK;
 }

@@ -17,20 +17,23 @@ static int belongs(const gdn_index *x, int32_t i, int link)
     return link == LINK_LEAF ? !p->children && !p->refs && p->born != x->step : p->num_states > 0;
 }
 
+/* Before which one of the list it goes, by use: looked for from both ends. NONE: last of all. */
+static int32_t place_of(const gdn_index *x, const line *l, const waiting *w, int link)
+{
+    int32_t late = l->newest, early = l->oldest;
+    for (int steps = 0; late && steps < MAX_STEPS; steps++) {
+        if (x->nodes[late].wait[link].order < w->order) return x->nodes[late].wait[link].after;
+        if (x->nodes[early].wait[link].order > w->order) return early;
+        late = x->nodes[late].wait[link].before;
+        early = x->nodes[early].wait[link].after;
+    }
+    return NONE;
+}
+
 static void list_put(gdn_index *x, line *l, int32_t i, int link)
 {
     waiting *w = &x->nodes[i].wait[link];
-    int32_t after = NONE, before = l->newest, steps = 0;
-    if (before && x->nodes[before].wait[link].order > w->order) {
-        for (after = l->oldest; after && x->nodes[after].wait[link].order < w->order; steps++) {
-            if (steps == MAX_STEPS) {
-                after = NONE;
-                break;
-            }
-            after = x->nodes[after].wait[link].after;
-        }
-        before = after ? x->nodes[after].wait[link].before : l->newest;
-    }
+    int32_t after = place_of(x, l, w, link), before = after ? x->nodes[after].wait[link].before : l->newest;
     w->where = USED;
     w->before = before;
     w->after = after;
@@ -61,7 +64,8 @@ void gdn_wait_update(gdn_index *x, int32_t i, int used)
     node *p = &x->nodes[i];
     for (int link = LINK_LEAF; link <= LINK_STATE; link++) {
         int just_now = used & (link == LINK_LEAF ? USED_LEAF : USED_STATE);
-        if (!belongs(x, i, link) || just_now) gdn_wait_leave(x, i, link);
+        int is_old = link == LINK_STATE && used & PASSED_STATE && p->wait[link].where == RATED;
+        if (!belongs(x, i, link) || just_now || is_old) gdn_wait_leave(x, i, link);
         if (just_now) p->wait[link].order = (double)++x->order;
         if (belongs(x, i, link) && p->wait[link].where == OUT) list_put(x, line_of(x, p, link), i, link);
     }
