@@ -105,7 +105,7 @@ static inline int32_t gdn_seen(const gdn_index *x, const node *p)
 
 /* ---- candidates for eviction ---- */
 enum { USED_LEAF = 1, USED_STATE = 2, PASSED_STATE = 4 };
-/* Puts a node where it belongs, takes it out of the other lists and queues. used: just now, of USED_LEAF and USED_STATE;
+/* Puts a node where it belongs, takes it out of the other lists and queues. used: USED_LEAF, USED_STATE: just now.
  * PASSED_STATE: a prompt went through, which may change the value of its state, but not when that was used. */
 void gdn_wait_update(gdn_index *x, int32_t i, int used);
 void gdn_wait_rate(gdn_index *x, int32_t i, int link, double value); /* of one that waits; nothing where it does not */
