@@ -60,6 +60,7 @@ local MAP = {
   { "src/cuda/cuda_lent", "engine_cuda" },
   { "engine/prefix/positions", "caches lab state_cache" },
   { "engine/must", "broken_steps" },
+  { "engine/prefix/priorities", "lab lab_engine hook_values" },
   { "engine/prefix/sessions", "sessions" },
   { "engine/session_pins", "sessions" },
   { "engine/verify_engine", "verify_engine cache_chaos" },

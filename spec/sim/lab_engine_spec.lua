@@ -15,6 +15,7 @@ local OTHERS = {
       for i = 1, n do values[i] = nodes[i].priority end
     end,
   },
+  ["by number alone"] = { keep = function(node) return node.tokens % 12 end },
   ["by sessions"] = {
     checkpoints = function(r, _, _, ctx)
       local list = ctx.every(2 * ctx.block_size)

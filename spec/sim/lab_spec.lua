@@ -132,6 +132,19 @@ describe("The lab #lua", function()
       "4: 5/0 gap 1 hits 0 age 2" }, first)
   end)
 
+  it("without worth drops the least of keep's numbers, of equal ones the one used longest ago", function()
+    local NUMBER = { a = 3, b = 1, c = 1, d = 2, e = true }
+    local function cached(second)
+      local i, texts = 0, { "a", "b", "c", second, "d", "b", "c", "a", "d", "e", "b", "e" }
+      local keep = function() return NUMBER[texts[i]] or 0 end
+      local checkpoints = function(r) i = r.id return { r.prompt_end } end
+      local cache = gdn.cache { keep = keep, checkpoints = checkpoints }
+      return table.concat(lab.replay(prompts(texts), cache, { slots = 3 }).cached, " ", 6)
+    end
+    assert.are.equal("4 0 4 4 0 0 0", cached "b") -- d took the place of c
+    assert.are.equal("0 0 4 4 0 0 0", cached "c") -- of b
+  end)
+
   it("leaves positions alone that are no ends of blocks or outside of what is computed", function()
     local points = { -4, 0, 3, 4.5, 4, 4, 8, 9, 12, 1e9, 0 / 0 }
     local run = lab.replay(prompts { "ab", "ab" }, gdn.cache { checkpoints = function() return points end })

@@ -3,6 +3,7 @@
 local guards = require "gdnmeta.engine.hooks.guard"
 local args = require "gdnmeta.native.args"
 local positions = require "gdnmeta.engine.prefix.positions"
+local priorities_of = require "gdnmeta.engine.prefix.priorities"
 local views = require "gdnmeta.engine.hooks.view"
 
 local floor = math.floor
@@ -34,7 +35,7 @@ end
 local function complete_nodes(prefix, priorities, nodes, n)
   for k = 1, n do
     local node = nodes[k]
-    node.priority = priorities[node.id] or 0
+    priorities:show(node)
     prefix:show_session(node, prefix.session_at[node.id], prefix.user_at[node.id])
   end
 end
@@ -56,7 +57,7 @@ local function call_keep(self, i, node)
   local cursor = self.view.cursor
   cursor.hook, cursor.i = "keep", i
   local verdict = self.cache.keep(node, self.ctx)
-  if type(verdict) ~= "boolean" and type(verdict) ~= "number" then
+  if type(verdict) ~= "boolean" and (type(verdict) ~= "number" or verdict ~= verdict) then
     error("keep returned " .. args.show(verdict) .. ", want true, false or a number", 0)
   end
   return verdict
@@ -65,7 +66,7 @@ end
 -- A node as a hook may keep it.
 local function shown(self, index, node)
   local prefix, t = self.engine.prefix, index:describe(node)
-  t.priority = self.priorities[node] or 0
+  self.priorities:show(t)
   prefix:show_session(t, prefix.session_at[node], prefix.user_at[node])
   return t
 end
@@ -97,7 +98,7 @@ function CacheHooks:checkpoints(i, from, to, cuts)
   return self.guard:call(call_checkpoints, self, i, to, cuts) and cuts or nil
 end
 
---- Is the state of request i at `tokens` kept? A number is true.
+--- Is the state of request i at `tokens` kept? A number is, and says how dearly.
 ---@return boolean|number
 ---@param is_answer boolean|nil it is at the end of an answer
 function CacheHooks:keeps(i, tokens, is_answer)
@@ -113,12 +114,13 @@ end
 
 --- A node of the index has a state now; `priority` is what keep() said.
 function CacheHooks:kept(node, priority)
-  self.priorities[node] = type(priority) == "number" and priority or 0
+  self.priorities:set(node, priority)
 end
 
 --- Rate what may be evicted.
 function CacheHooks:rate(index, kind)
-  if not self.cache.worth or self.guard.disabled then return end
+  if self.guard.disabled then return end
+  if not self.cache.worth then return self.priorities:rate(index, kind) end
   local nodes, n, values = index:candidates(kind)
   complete_nodes(self.engine.prefix, self.priorities, nodes, n)
   if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
@@ -145,7 +147,7 @@ end
 ---@param cache gdnmeta.Cache
 function M.new(engine, cache, options, size)
   local self = setmetatable({ engine = engine, view = engine.view, cache = cache, size = size, from = 0,
-                              to = 0, blocks_end = 0, priorities = {} }, CacheHooks)
+                              to = 0, blocks_end = 0, priorities = priorities_of.new() }, CacheHooks)
   self.ctx = context(self, options.config.num_slots[0] - 1)
   local named = { name = "cache " .. cache.name, trusted = cache.trusted }
   self.guard = guards.new(engine, engine.view.cursor, named,

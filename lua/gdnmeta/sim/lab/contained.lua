@@ -38,7 +38,7 @@ local CHECKS = {
     if problem then error("checkpoints" .. problem, 0) end
   end,
   keep = function(answer)
-    if type(answer) == "boolean" or type(answer) == "number" then return end
+    if type(answer) == "boolean" or type(answer) == "number" and answer == answer then return end
     fail("keep", "returned " .. args.show(answer) .. ", want true, false or a number")
   end,
   worth = function(_, _, n, values)

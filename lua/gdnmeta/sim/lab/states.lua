@@ -3,6 +3,7 @@
 local Index = require "gdnmeta.engine.prefix.index"
 local array_of = require "gdnmeta.array_of"
 local lib = require "gdnmeta.native"
+local priorities = require "gdnmeta.engine.prefix.priorities"
 local sessions = require "gdnmeta.sim.lab.sessions"
 
 local min = math.min
@@ -27,8 +28,8 @@ function M.new(hooks, ctx, o, blocks)
     state_bytes = o.state_bytes,
   })
   return setmetatable({ index = index, hooks = hooks, ctx = ctx, slots = o.slots, batch = o.batch,
-    sessions = sessions.new(), priority = {}, shown = index:describe(0), n = 0, made = 0, used = 0,
-    evictions = 0, peak = 0 }, States)
+    sessions = sessions.new(), priorities = priorities.new(), shown = index:describe(0), n = 0, made = 0,
+    used = 0, evictions = 0, peak = 0 }, States)
 end
 
 function States:close() self.index:close() end
@@ -68,10 +69,10 @@ end
 -- Some nodes of a kind are valued.
 local function rate(self, kind)
   local hooks, index = self.hooks, self.index
-  if not hooks.worth then return end
+  if not hooks.worth then return self.priorities:rate(index, kind, self.batch) end
   local nodes, n, values = index:candidates(kind, self.batch)
   for k = 1, n do
-    nodes[k].priority = self.priority[nodes[k].id] or 0
+    self.priorities:show(nodes[k])
     self.sessions:show(nodes[k], self.now)
   end
   if n == 0 then return end
@@ -132,7 +133,7 @@ function States:publish(n)
   if not verdict then return end
   if self.n >= self.slots and not evict_state(self) then return end
   if not self:extend(n, SLOT) then return end
-  self.priority[self.node] = type(verdict) == "number" and verdict or 0
+  self.priorities:set(self.node, verdict)
   self.sessions:left(self.node)
   self.n, self.made = self.n + 1, self.made + 1
   self.peak = math.max(self.peak, self.n)
