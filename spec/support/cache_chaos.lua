@@ -21,29 +21,44 @@ local WRONGS = {
   function() local function deeper() return 1 + deeper() end return deeper() end,
 }
 
-local function sometimes(draw, right)
+local function sometimes(draw, right, is_lawful)
+  if is_lawful then return right end
   return function(...)
     if draw(12) > 1 then return right(...) end
     return pick(WRONGS, draw)(...)
   end
 end
 
---- A cache that errs, loops and lies now and then.
-function M.cache(draw, has_host)
+local FIELDS = { "tokens", "length", "kv_bytes", "state_bytes", "hits", "state_hits", "age", "state_age",
+                 "refs", "children", "parent_gap", "passes", "worth" }
+local MARKS = { "superseded", "pinned", "on_host", "is_new" }
+
+-- A worth that changes with every field of a node.
+local function of_all(node)
+  local sum = 0
+  for n, name in ipairs(FIELDS) do sum = (sum * 3 + node[name] * n) % 4099 end
+  for n, name in ipairs(MARKS) do sum = sum + (node[name] and 2 ^ n or 0) end
+  return sum
+end
+
+--- A cache that errs, loops and lies now and then; is_lawful: that does not.
+function M.cache(draw, has_host, is_lawful)
   return {
     checkpoints = sometimes(draw, function(r, from, to, ctx)
       return draw(2) == 1 and { r.junction, r.prompt_end } or { draw(to), from + 1, draw(1000) - 500,
                                                                unpack(ctx.every(4 * draw(3))) }
-    end),
-    keep = sometimes(draw, function() return draw(3) > 1 end),
-    demote = has_host and sometimes(draw, function() return draw(2) == 1 and "host" or "drop" end) or nil,
+    end, is_lawful),
+    keep = sometimes(draw, function() return draw(3) > 1 end, is_lawful),
+    demote = has_host and sometimes(draw, function() return draw(2) == 1 and "host" or "drop" end, is_lawful)
+      or nil,
     worth = sometimes(draw, function(nodes, n, values)
       for k = 1, n do
-        local lie = draw(40)
-        values[k] = lie == 1 and 0 / 0 or lie == 2 and "much" or lie == 3 and math.huge or nodes[k].tokens
+        local lie = is_lawful and 9 or draw(40)
+        values[k] = lie == 1 and 0 / 0 or lie == 2 and "much" or lie == 3 and math.huge
+          or is_lawful and of_all(nodes[k]) or nodes[k].tokens
       end
-      values[n + 1], nodes[1] = 7, draw(20) == 1 and {} or nodes[1]
-    end),
+      if not is_lawful then values[n + 1], nodes[1] = 7, draw(20) == 1 and {} or nodes[1] end
+    end, is_lawful),
   }
 end
 
@@ -69,7 +84,8 @@ local function any(self, list)
   return pick(keys, self.draw)
 end
 
-local function join(self, request, ok)
+local function join(self, request, ok, message)
+  if self.note then self.note(ok and request.id or message) end
   if ok then self.live[request.id] = request end
   return ok
 end
@@ -86,7 +102,7 @@ end
 local function fields_of(r)
   local given = {}
   for name, value in pairs(r) do given[name] = value end
-  given.family, given.stops = nil, nil
+  given.family, given.stops, given.said, given.says = nil, nil, nil, nil
   return given
 end
 
@@ -100,6 +116,8 @@ local BAD = {
   function(r) for k = 1, 40 do r.blocks = r.blocks or {} r.blocks[k] = 2 ^ 53 + k end end,
 }
 
+local SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" }
+
 local ACTIONS = {
   submit = function(self)
     local r, kind = new_request(self), self.draw(10)
@@ -108,7 +126,8 @@ local ACTIONS = {
     r.salt = self.draw(8) == 1 and "other" or nil
     local given = fields_of(r)
     if self.draw(12) == 1 then pick(BAD, self.draw)(given) end
-    if not join(self, r, self.engine:submit(given)) then self.refused = self.refused + 1 end
+    local ok, message = self.engine:submit(given)
+    if not join(self, r, ok, message) then self.refused = self.refused + 1 end
   end,
   same_hash = function(self) -- every block has one id
     local r = new_request(self)
@@ -121,8 +140,8 @@ local ACTIONS = {
     self.last = self.last + 1
     local like = id and self.live[id] or { family = 1, stops = 9 }
     local r = { id = self.last, family = like.family, stops = like.stops + 5, tokens = like.tokens,
-                blocks = like.blocks }
-    join(self, r, self.engine:fork(id or "nobody", { id = r.id, max_tokens = self.draw(60) }))
+                blocks = like.blocks, said = like.said, max_tokens = self.draw(60) }
+    join(self, r, self.engine:fork(id or "nobody", { id = r.id, max_tokens = r.max_tokens }))
   end,
   export = function(self)
     local state = self.engine:export(any(self, self.live) or "nobody")
@@ -153,13 +172,14 @@ local ACTIONS = {
   end,
   policy = function(self)
     local n = self.draw(4)
+    if self.note then return assert(self.engine:set_policy(SHIPPED[self.draw(#SHIPPED)])) end
     assert(self.engine:set_policy(n == 1 and "fcfs" or n == 2 and "priority"
                                   or n == 3 and chaos.hooks(self.draw) or chaos.step(self.draw)))
   end,
   cache = function(self)
     local n = self.draw(4)
     assert(self.engine:set_cache(n == 1 and "gdsf" or n == 2 and "every_block"
-                                 or M.cache(self.draw, self.has_host)))
+                                 or M.cache(self.draw, self.has_host, self.note ~= nil)))
   end,
   lose = function(self)
     if self.draw(6) > 1 then return end
@@ -180,15 +200,18 @@ local function result_of(self, step, row)
   if step.samples[row] == 0 or not r or not live then return result end
   local n = draw(math.max(step.drafts[row], 0) + 1)
   if draw(25) == 1 then n = n + 3 end
+  if live.emitted + n >= r.stops then result.stop = draw(n) end
   if r.tokens and draw(30) > 1 then
     result.tokens = tokens_of(r.family, live.known, n)
   else
     result.accepted_drafts = n - 1
     if r.blocks and draw(3) > 1 then
-      result.blocks = { unpack(blocks_of(self, r.family, live.known + n), r.said or #r.blocks + 1) }
+      local first = r.said or #r.blocks + 1
+      local known = live.known + math.min(result.stop or n, r.max_tokens - live.emitted)
+      result.blocks = { unpack(blocks_of(self, r.family, math.min(known, 120)), first) }
+      r.says = first + #result.blocks
     end
   end
-  if live.emitted + n >= r.stops then result.stop = draw(n) end
   return result
 end
 
@@ -202,10 +225,16 @@ local function complete(self)
     done, message = self.engine:complete(step, self.now)
   end
   assert(done, message)
+  if self.on_done then self.on_done(step) end
+  for row = 0, step.num_rows - 1 do
+    local r = self.live[step:id(row)]
+    if r then r.said, r.says = ok and r.says or r.said, nil end
+  end
   for _, id in ipairs(step.finished) do self.live[id] = nil end
 end
 
 local function verify(self, what)
+  if self.note and self.now % 8 > 0 then return end
   local ok, message = self.engine:verify()
   if not ok then error(("%s, step %d, after %s: %s"):format(self.where, self.now, what, message), 0) end
 end
@@ -214,6 +243,7 @@ local function step(self)
   self.now = self.now + 1
   local made = assert(self.engine:step(self.now))
   verify(self, "step")
+  if self.on_step then self.on_step(made) end
   for _, id in ipairs(made.rejected) do self.live[id] = nil end
   if made.num_rows > 0 then self.flying[#self.flying + 1] = made end
   if #self.flying > (self.async and 1 or 0) or made.num_rows == 0 and #self.flying > 0 then
@@ -236,12 +266,14 @@ local function finish(self)
   for k = 1, 6 do self.engine:unpin("s" .. k) end
 end
 
---- Plays `steps` steps at least, and then to the end.
+--- Plays `steps` steps at least, and then to the end. note(value): all is lawful but requests and results,
+--- and what comes of each is noted; on_step(step), on_done(step) look on.
 ---@return table host with counts of what it did
 function M.play(engine, o)
   local self = setmetatable({ engine = engine, draw = o.draw, where = o.where, async = o.async,
                               size = o.size, spec = o.spec, has_host = o.has_host, now = 0, last = 0,
                               live = {}, held = {}, flying = {}, refused = 0,
+                              note = o.note, on_step = o.on_step, on_done = o.on_done,
                               lies = 0, done = {} }, Host)
   while self.now < o.steps do
     for _ = 1, self.draw(2) do
@@ -258,7 +290,7 @@ function M.play(engine, o)
 end
 
 --- An engine for it, of a random configuration.
-function M.engine(draw)
+function M.engine(draw, is_lawful)
   local align, spec, async = draw(2) == 1, draw(2) == 1 and draw(3) or 0, draw(2) == 1
   local size = 4 * draw(2)
   local b = { num_groups = draw(2), num_speculative_tokens = spec, num_slots = 8 + 4 * spec + draw(16),
@@ -268,7 +300,7 @@ function M.engine(draw)
   local e = { hash_block_size = size, max_model_len = 120, policy_budget = 5000, breaker = 1e6, async = async,
               kv_blocks = draw(2) == 1 and 40 + draw(20) or nil, kv_block_size = 4 }
   e.host_slots = draw(2) == 1 and draw(12) or 0
-  e.cache = M.cache(draw, e.host_slots > 0)
+  e.cache = M.cache(draw, e.host_slots > 0, is_lawful)
   if not e.kv_blocks then e.kv_tokens = draw(2) == 1 and 200 or nil end
   if async then e.second_builder = serve.builder(b) end
   return serve.engine("fcfs", e, b), { draw = draw, async = async, spec = spec, size = size,
