@@ -286,6 +286,16 @@ GDN_API gdn_status gdn_index_join(gdn_index *x, const int64_t *ids, int32_t n, G
  * leaves has one holder less. Returns how many blocks went; negative: a gdn_status. */
 GDN_API int32_t gdn_index_leave(gdn_index *x, int32_t node, int32_t most, GDN_NULL_OK gdn_kv *kv,
                                 GDN_NULL_OK int32_t *kv_out, gdn_slots *pools);
+/* The first in line leave, as gdn_index_leave has it: states until so many slots are free in each group, or leaves,
+ * `most` blocks of one at a time, until so many blocks are. Returns how many times; negative: a gdn_status. */
+GDN_API int32_t gdn_index_free_up(gdn_index *x, int32_t kind, int32_t wanted, int32_t most, GDN_NULL_OK gdn_kv *kv,
+                                  GDN_NULL_OK int32_t *kv_out, gdn_slots *pools);
+/* gdn_index_join of the state that stands in the tables from `at` on. Where it joins, it moves to place `to` as in
+ * gdn_slots_move_each; to = -1: it stays. With most > 0 the first state in line leaves where no slot is free, and
+ * leaves where the index has no room; else, or where nothing waits, GDN_ECAP, and nothing has joined. */
+GDN_API gdn_status gdn_index_keep(gdn_index *x, const int64_t *ids, int32_t n, GDN_NULL_OK gdn_kv *kv, int32_t row,
+                                  gdn_slots *pools, int32_t *const *tables, int64_t at, int64_t to, int32_t owner,
+                                  int32_t from, int32_t most, GDN_NULL_OK int32_t *kv_out, gdn_index_published *out);
 
 /* kv and ids of blocks first .. first + n - 1 of the path to a node's end; NULL: not wanted. */
 GDN_API gdn_status gdn_index_read(const gdn_index *x, int32_t node, int32_t first, int32_t n,

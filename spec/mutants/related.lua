@@ -53,6 +53,7 @@ local MAP = {
   { "src/scheduler/heap", "c_arguments order index slots" },
   { "engine/prefix/index", "index index_evict index_refusals index_random cache_plays" },
   { "gdnmeta/identity", "hash_blocks" },
+  { "src/scheduler/index_keep", "index_keep index_join null" },
   { "src/scheduler/index_wait", "index_victims index_evict index index_random cache_plays" },
   { "src/scheduler/index", "index_random index index_evict index_refusals cache_plays" },
   { "src/scheduler/hash", "c_arguments hash_blocks index" },

@@ -103,6 +103,14 @@ static inline int32_t gdn_seen(const gdn_index *x, const node *p)
     return p->born == x->step ? p->seen : p->length;
 }
 
+/* ---- publishing ---- */
+typedef struct gdn_index_need {
+    int32_t nodes, blocks; /* nodes: -1 where something else was refused */
+} gdn_index_need;
+/* gdn_index_publish, which writes no message where nodes or blocks are lacking: callers who make room then. */
+gdn_status gdn_index_add(gdn_index *x, const int64_t *ids, int32_t n, const int32_t *kv, const int32_t *slots,
+                         int32_t from, int32_t move, int32_t mark, gdn_index_published *out, gdn_index_need *need);
+
 /* ---- candidates for eviction ---- */
 enum { USED_LEAF = 1, USED_STATE = 2, PASSED_STATE = 4 };
 /* Puts a node where it belongs, takes it out of the other lists and queues. used: USED_LEAF, USED_STATE: just now.

@@ -1,4 +1,5 @@
-/* An engine's slots and blocks join the index and leave it: as many holders as places where they are. */
+/* An engine's slots and blocks join the index and leave it: as many holders as places where they are. Where there is
+ * no room, the engine makes some: nothing is said of it. */
 #include "scheduler/index.h"
 #include "scheduler/kv_blocks.h"
 
@@ -17,7 +18,8 @@ gdn_status gdn_index_join(gdn_index *x, const int64_t *ids, int32_t n, gdn_kv *k
                        gdn_kv_length(kv, row), row);
         blocks = gdn_kv_row(kv, row);
     }
-    gdn_status status = gdn_index_publish(x, ids, n, blocks, slots, from, 1, -1, out);
+    gdn_index_need need;
+    gdn_status status = gdn_index_add(x, ids, n, blocks, slots, from, 1, -1, out, &need);
     if (status) return status;
     if (kv) status = gdn_kv_hold(kv, blocks + out->known * per, (int32_t)(out->added * per));
     if (!status && out->state_taken) status = gdn_slots_share_each(pools, slots, NULL, 0);

@@ -121,10 +121,11 @@ static void move_lock(gdn_index *x, int32_t from, int32_t to)
     }
 }
 
-gdn_status gdn_index_publish(gdn_index *x, const int64_t *ids, int32_t n, const int32_t *kv, const int32_t *slots,
-                             int32_t from, int32_t move, int32_t mark, gdn_index_published *out)
+gdn_status gdn_index_add(gdn_index *x, const int64_t *ids, int32_t n, const int32_t *kv, const int32_t *slots,
+                         int32_t from, int32_t move, int32_t mark, gdn_index_published *out, gdn_index_need *need)
 {
     if (!x) return GDN_EINVAL;
+    need->nodes = -1;
     if (!out) GDN_REFUSE(&x->error, "out is NULL");
     gdn_status status = check(x, ids, n, slots, mark);
     if (!status) status = check_from(x, n, from, move);
@@ -134,12 +135,9 @@ gdn_status gdn_index_publish(gdn_index *x, const int64_t *ids, int32_t n, const 
     if (status) return status;
     int growing = w.known < n && grows(x, &w, from, move, mark);
     int cut = w.inside && (w.known < n || slots || move), more = w.known < n && !growing;
-    if (x->stats.nodes + cut + more > x->config.max_nodes)
-        GDN_FAIL(&x->error, GDN_ECAP, "%d nodes and %d more, want <= %d", x->stats.nodes, cut + more,
-                 x->config.max_nodes);
-    if ((int64_t)x->stats.blocks + n - w.known > x->config.max_blocks)
-        GDN_FAIL(&x->error, GDN_ECAP, "%d blocks and %d more, want <= %d", x->stats.blocks, n - w.known,
-                 x->config.max_blocks);
+    *need = (gdn_index_need){ .nodes = cut + more, .blocks = n - w.known };
+    if (x->stats.nodes + need->nodes > x->config.max_nodes) return GDN_ECAP;
+    if ((int64_t)x->stats.blocks + need->blocks > x->config.max_blocks) return GDN_ECAP;
 
     int32_t end = w.inside ? w.inside : w.above;
     if (cut) end = gdn_node_split(x, w.inside, w.at);
@@ -156,4 +154,17 @@ gdn_status gdn_index_publish(gdn_index *x, const int64_t *ids, int32_t n, const 
     if (move) move_lock(x, from, end);
     *out = (gdn_index_published){ .node = end, .known = w.known, .added = n - w.known, .state_taken = taken };
     return GDN_OK;
+}
+
+gdn_status gdn_index_publish(gdn_index *x, const int64_t *ids, int32_t n, const int32_t *kv, const int32_t *slots,
+                             int32_t from, int32_t move, int32_t mark, gdn_index_published *out)
+{
+    gdn_index_need need;
+    gdn_status status = gdn_index_add(x, ids, n, kv, slots, from, move, mark, out, &need);
+    if (status != GDN_ECAP || need.nodes < 0) return status;
+    if (x->stats.nodes + need.nodes > x->config.max_nodes)
+        GDN_FAIL(&x->error, GDN_ECAP, "%d nodes and %d more, want <= %d", x->stats.nodes, need.nodes,
+                 x->config.max_nodes);
+    GDN_FAIL(&x->error, GDN_ECAP, "%d blocks and %d more, want <= %d", x->stats.blocks, need.blocks,
+             x->config.max_blocks);
 }

@@ -88,10 +88,7 @@ local function complete_row(e, step, row, i)
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
     if finish > 0 then
-      if e.prefix and r.ids[i] then
-        e.prefix:finished(i, step, row)
-        cut()
-      end
+      if e.prefix and r.ids[i] then e.prefix:finished(i, step, row) end
       -- States of tokens after the last one that counts: computed for nothing.
       e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
       leave(e, step, i)

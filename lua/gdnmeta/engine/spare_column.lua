@@ -67,8 +67,14 @@ function States:move_on(i, column)
   local r, base = self.requests, self.requests.table_row[i] * self.width
   local owner = self.align and -1 or i
   must(lib.gdn_slots_move_each(self.pools, self.cells, base + column, base + self.spare, owner))
-  r.read_column[i], r.sourced[i], self.num_sourced = self.spare, 1, self.num_sourced + 1
+  self:has_moved_on(i)
   if self.align then r.slots_from[i], r.slots_to[i] = BELOW_ALL, BELOW_ALL end
+end
+
+--- The slots of its state stand in the spare column.
+function States:has_moved_on(i)
+  local r = self.requests
+  r.read_column[i], r.sourced[i], self.num_sourced = self.spare, 1, self.num_sourced + 1
 end
 
 --- The step that read the spare column is complete.

@@ -2,26 +2,38 @@
 -- first. Parts of the object of prefix_cache.lua.
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
-local cut = require("gdnmeta.native.trace_cuts").cut
 local must = require "gdnmeta.engine.must" "evict"
 
 local ceil, max, min = math.ceil, math.max, math.min
 
 local PrefixCache = {}
 
+--- May states and blocks leave in C alone? Not where a hook or a host tier is asked, or somebody wants to
+--- hear of it.
+---@return boolean
+function PrefixCache:is_plain() return not (self.hooks or self.host or self.is_tracked) end
+
+-- A node's state has gone, and somebody may want to hear of it.
+local function tell(self, node)
+  if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
+end
+
+-- The host tier may take the state in.
+local function leave_for_host(self)
+  local node = self.index:first(Index.STATES)
+  local slots = node > 0 and self.host:take_in(node)
+  if not slots then return false end
+  must(lib.gdn_slots_drop_list(self.engine.states.pools, slots))
+  return true
+end
+
 ---@return boolean a state has left, or one that a running request held for its end
 function PrefixCache:evict_state()
   if self.hooks then self.hooks:rate(self.index, Index.STATES) end
-  local node = self.index:first(Index.STATES)
+  if self.host and leave_for_host(self) then return true end
+  local node = self.index:leave_first(Index.STATES, 0, nil, nil, self.engine.states.pools)
   if node == 0 then return self:drop_any_answer() end
-  local slots = self.host and self.host:take_in(node)
-  if slots then
-    must(lib.gdn_slots_drop_list(self.engine.states.pools, slots))
-  else
-    self.index:leave(node, 0, nil, nil, self.engine.states.pools)
-    if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
-  end
-  cut()
+  tell(self, node)
   return true
 end
 
@@ -38,19 +50,15 @@ end
 ---@return boolean blocks have left
 function PrefixCache:evict_leaf()
   if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
-  local node = self.index:first(Index.LEAVES)
-  if node == 0 then return false end
-  local gone
-  if self.host and self.index:is_on_host(node) then
-    gone = leave_with_host_state(self, node)
-  else
-    local states = self.engine.states
-    gone = self.index:leave(node, self.at_once, states.kv and states.kv.kv or nil, self.gone, states.pools)
+  local states, kv = self.engine.states, self.engine.states.kv
+  local node, gone = self.host and self.index:first(Index.LEAVES) or 0, 0
+  if node > 0 and self.index:is_on_host(node) then gone = leave_with_host_state(self, node) end
+  if gone == 0 then
+    node, gone = self.index:leave_first(Index.LEAVES, self.at_once, kv and kv.kv or nil, self.gone,
+                                        states.pools)
   end
-  local kv = self.engine.states.kv
-  if kv then self.engine.states.free_kv = kv:free() end
-  if self.user_at[node] or self.newest_at[node] then self:lost_state(node) end
-  cut()
+  if kv then states.free_kv = kv:free() end
+  tell(self, node)
   return gone > 0
 end
 
@@ -88,13 +96,24 @@ end
 -- States leave until so many slots are free in each group.
 local function free_slots(self, wanted, but)
   local states = self.engine.states
-  if states:free_slots() >= wanted or not free_state(self, but) then return end
+  if states:free_slots() >= wanted then return end
+  if self:is_plain() then
+    self.index:free_up(Index.STATES, wanted, 0, nil, nil, states.pools)
+  elseif not free_state(self, but) then
+    return
+  end
   if states:free_slots() < wanted then free_more_slots(self, wanted, but) end
 end
 
 local function free_blocks(self, wanted, but)
   local states = self.engine.states
-  if states.free_kv >= wanted or not free_leaf(self, but) then return end
+  if states.free_kv >= wanted then return end
+  if self:is_plain() then
+    self.index:free_up(Index.LEAVES, wanted, self.at_once, states.kv.kv, self.gone, states.pools)
+    states.free_kv = states.kv:free()
+  elseif not free_leaf(self, but) then
+    return
+  end
   if states.free_kv < wanted then free_more_blocks(self, wanted, but) end
 end
 
@@ -132,7 +151,6 @@ function PrefixCache:make_way(i, n)
                      plan.outlook:lack(i) - plan:kv_spare()) + plan.watermark
     if lack > 0 then free_blocks(self, min(blocks + lack, states.total_kv), i) end
   end
-  cut()
   return plan:has_more(states:free_slots() - slots, states.free_kv - blocks)
 end
 

@@ -125,10 +125,21 @@ end
 
 --- The same for a request of an engine, with the blocks of its row of kv, nil: none. Its lock on `from`, 0:
 --- none, moves to the end, and what has joined has one holder more.
+---@return ffi.cdata*|nil published nil: no room, of which nothing is said
 function Index:join(ids, n, kv, row, pools, slots, from)
   local status = lib.gdn_index_join(self.handle, ids, n, kv, row, pools, slots, from, self.published)
-  if status ~= 0 then return refused(self, status) end
-  return self.published
+  if status == 0 then return self.published end
+  if status ~= ECAP then refused(self, status) end
+end
+
+--- The same with the state in the tables' place `at`, which then moves to `to`, -1: it stays. most > 0:
+--- others leave where there is no room; kv_out has room for so many blocks. See gdn_index_keep.
+---@return ffi.cdata*|nil published nil: no room
+function Index:keep(ids, n, kv, row, pools, tables, at, to, owner, from, most, kv_out)
+  local status = lib.gdn_index_keep(self.handle, ids, n, kv, row, pools, tables, at, to, owner, from, most,
+                                    kv_out, self.published)
+  if status == 0 then return self.published end
+  if status ~= ECAP then refused(self, status) end
 end
 
 ---@return boolean|nil pinned, string? message, integer? code
@@ -253,6 +264,21 @@ function Index:leave(node, most, kv, scratch, pools)
   local gone = lib.gdn_index_leave(self.handle, node, most, kv, scratch, pools)
   if gone < 0 then refused(self, gone) end
   return gone
+end
+
+--- The least of a kind leaves.
+---@return integer node 0: nothing waits
+---@return integer blocks that have left
+function Index:leave_first(kind, most, kv, scratch, pools)
+  local node = lib.gdn_index_first(self.handle, kind)
+  if node == 0 then return 0, 0 end
+  return node, self:leave(node, most, kv, scratch, pools)
+end
+
+--- The least of a kind leave until so many slots are free in each group, or blocks.
+function Index:free_up(kind, wanted, most, kv, scratch, pools)
+  local left = lib.gdn_index_free_up(self.handle, kind, wanted, most, kv, scratch, pools)
+  if left < 0 then refused(self, left) end
 end
 
 --- What the index counts: gdn_index_stats, as numbers.

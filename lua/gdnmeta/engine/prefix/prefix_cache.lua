@@ -35,10 +35,7 @@ function PrefixCache:completed(i, tokens, step, row)
   local r = self.engine.requests
   if r.hit_node[i] > 0 and (r.flight[i] == 0 or tokens > r.cached[i]) then self:has_begun(i) end
   if tokens >= r.cross_at[i] then self:hold_answer(i, tokens, step, row, true) end
-  if r.keep_at[i] > 0 and r.keep_at[i] == tokens then
-    self:publish(i, tokens)
-    cut()
-  end
+  if r.keep_at[i] > 0 and r.keep_at[i] == tokens then self:publish(i, tokens) end
 end
 
 -- Blocks of attention cache that a hit has at most.
@@ -66,6 +63,7 @@ function M.new(e, o)
                         hooks = false, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
+                        is_tracked = false, -- is anything in these?
                         shown = index:describe(0), cut_lists = {}, -- by request, used again
                         held_slots = int32s(o.config.max_requests * o.config.num_groups), -- by table row
                         accepted = int32s(max_nodes + 1), -- by node, of the row that left its state

@@ -1,10 +1,5 @@
 -- States that requests leave for others: where a chunk ends with a block, its state joins the index, and the
 -- request moves on to fresh slots. Parts of the object of prefix_cache.lua.
-local lib = require "gdnmeta.native"
-local must = require "gdnmeta.engine.must" "publish"
-
-local ECAP = tonumber(lib.GDN_ECAP)
-
 local PrefixCache = {}
 
 --- Two steps in flight, mode none: the next chunk of request i would overwrite the state that it is to leave.
@@ -42,12 +37,20 @@ end
 -- The index has no room: leaves make it. A loop that seldom runs is a function of its own, or LuaJIT gives up
 -- the function that it stands in.
 local function join_at_last(self, i, n, kv, slots)
-  local e, r = self.engine, self.engine.requests
-  local published, _, code = nil, nil, ECAP
-  while code == ECAP and self:evict_leaf() do
-    published, _, code = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
+  local e, r, published = self.engine, self.engine.requests, nil
+  while not published and self:evict_leaf() do
+    published = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
   end
   return published
+end
+
+-- What request i has published is there: has a state of its own joined?
+local function has_joined(self, i, published, accepted)
+  local r, node, is_its = self.engine.requests, published.node, published.state_taken == 1
+  r.node[i] = node
+  if self.hooks or r.session[i] then self:left_state(i, node, is_its) end
+  if is_its then self.accepted[node] = accepted end
+  return is_its
 end
 
 --- The first n blocks of request i join the index, with a state at their end.
@@ -57,15 +60,32 @@ end
 function PrefixCache:join(i, n, slots, accepted)
   local e, r = self.engine, self.engine.requests
   local kv = e.states.kv and e.states.kv.kv or nil
-  local row, pools = r.table_row[i], e.states.pools
-  local published, _, code = self.index:join(r.ids[i], n, kv, row, pools, slots, r.node[i])
-  if code == ECAP then published = join_at_last(self, i, n, kv, slots) end
-  if not published then return false end
-  r.node[i] = published.node
-  if self.hooks or r.session[i] then self:left_state(i, published.node, published.state_taken == 1) end
-  if published.state_taken == 0 then return false end
-  self.accepted[published.node] = accepted
-  return true
+  local published = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
+  if not published then published = join_at_last(self, i, n, kv, slots) end
+  return published and has_joined(self, i, published, accepted) or false
+end
+
+-- The same of the state in a column. moves: the request goes on with fresh slots there.
+local function keep(self, i, n, column, moves)
+  local e, r = self.engine, self.engine.requests
+  local states = e.states
+  local base, kv = r.table_row[i] * states.width, states.kv
+  local published = self.index:keep(r.ids[i], n, kv and kv.kv or nil, r.table_row[i], states.pools,
+    states.cells, base + column, moves and base + states.spare or -1, i, r.node[i],
+    self:is_plain() and self.at_once or 0, self.gone)
+  if kv then states.free_kv = kv:free() end
+  return published
+end
+
+-- States and leaves make room, as the cache's hooks want it.
+local function keep_at_last(self, i, n, column, moves)
+  if moves and self.engine.states:free_slots() < 1 then
+    self:evict_state()
+    if self.engine.states:free_slots() < 1 then return nil end
+  end
+  local published = keep(self, i, n, column, moves)
+  while not published and self:evict_leaf() do published = keep(self, i, n, column, moves) end
+  return published
 end
 
 --- A chunk of request i is complete that ends with a block: its state joins the cache, and the request moves
@@ -78,15 +98,11 @@ function PrefixCache:publish(i, tokens)
   local column = column_of(self, i, tokens)
   if not column or column < 0 then return end
   local moves = not e.align and column ~= e.states.spare
-  if moves and e.states:free_slots() < 1 then
-    self:evict_state()
-    if e.states:free_slots() < 1 then return end
-  end
-  local at = r.table_row[i] * e.states.width + column
-  must(lib.gdn_slots_copy_each(e.states.pools, e.states.cells, at, self.work))
-  if not self:join(i, tokens / self.size, self.work, 1) then return end
+  local published = keep(self, i, tokens / self.size, column, moves)
+    or keep_at_last(self, i, tokens / self.size, column, moves)
+  if not published or not has_joined(self, i, published, 1) then return end
   if self.hooks then self.hooks:kept(r.node[i], priority) end
-  if moves then e.states:move_on(i, column) end
+  if moves then e.states:has_moved_on(i) end
 end
 
 --- Request i runs no longer: others keep what it has left, or it goes.

@@ -90,6 +90,7 @@ end
 --- Request i has come to a node with a state. is_its: the state is the request's own.
 function PrefixCache:left_state(i, node, is_its)
   local e, s = self.engine, self.engine.requests.session[i]
+  self.is_tracked = true
   if is_its then
     self.session_at[node], self.user_at[node] = s or nil, e.users.name[e.requests.user[i]]
   end
