@@ -15,7 +15,7 @@ local step = require "spec.support.random_step"
 local vectors = require "spec.support.vectors"
 
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
-local CASES = tonumber(os.getenv "GDN_CASES") or 8000
+local CASES = tonumber(os.getenv "GDN_CASES") or 4000
 local PER_BUILDER = 25
 local KIND = os.getenv "GDN_CUDA_SPECS" or "fake"
 

@@ -5,7 +5,7 @@ local drivers = require "spec.support.driver"
 local vectors = require "spec.support.vectors"
 
 local SEED = tonumber(os.getenv "GDN_SEED") or os.time()
-local CASES = tonumber(os.getenv "GDN_CASES") or 50000
+local CASES = tonumber(os.getenv "GDN_CASES") or 20000
 
 describe("The CUDA path", function()
   local driver

@@ -2,7 +2,7 @@
 local play = require "spec.support.random_traffic"
 local reference_engine = require "spec.support.reference_engine"
 
-local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 20)
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 50)
 local SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" }
 
 local function first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
