@@ -104,6 +104,7 @@ local MAP = {
   { "native/old_names", "old_names" },
   { "native/foreign_text", "followed problems cli_words" },
   { "native/methods", "callers typos engine_misuse" },
+  { "engine/decide/buckets", "bucket_lists buckets decisions" },
   { "engine/decide/decodes", "starvation upkeep invariants decisions engine_step" },
   { "engine/decide/admissions", "starvation holding passing invariants decisions" },
   { "engine/decide/chunks", "starvation holding invariants decisions" },
@@ -140,7 +141,8 @@ local MAP = {
     "invariants decisions transcripts" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
     "policy_fields policy containment shipped_policies" },
-  { "engine.lua", "callers engine engine_step engine_async events invariants decisions transcripts" },
+  { "engine.lua", "engine_fields callers engine engine_step engine_async events invariants decisions " ..
+    "transcripts" },
   { "policy/fair", "fair_books fair shipped_policies" },
   { "policy/", "transcripts shipped_policies fair policy" },
   { "native/trace_cuts", "traces" },
@@ -216,13 +218,15 @@ local MAP = {
   { "", "callers list_arguments batch builder metadata tables" },
 }
 
--- Where a spec lies: names are unique, whatever the folder.
+-- Where specs lie, by name; two folders may have one of a name.
 local paths = {}
-local pipe = io.popen "find spec -name '*_spec.lua'"
-for path in pipe:lines() do paths[path:match "([%w_]+)_spec%.lua$"] = path end
+local pipe = io.popen "find spec -name '*_spec.lua' | sort"
+for path in pipe:lines() do
+  local name = path:match "([%w_]+)_spec%.lua$"
+  paths[name] = paths[name] or {}
+  table.insert(paths[name], path)
+end
 pipe:close()
-
-local function path_of(name) return assert(paths[name], "no spec " .. name) end
 
 ---@param file string
 ---@return table specs, paths of files and folders
@@ -231,7 +235,11 @@ return function(file)
     if file:find(entry[1]) then
       local specs = {}
       for name in entry[2]:gmatch "%S+" do
-        specs[#specs + 1] = name == "regressions" and "spec/regressions" or path_of(name)
+        if name == "regressions" then
+          specs[#specs + 1] = "spec/regressions"
+        else
+          for _, path in ipairs(assert(paths[name], "no spec " .. name)) do specs[#specs + 1] = path end
+        end
       end
       return specs
     end

@@ -38,6 +38,9 @@ local function of_all(node)
   local sum = 0
   for n, name in ipairs(FIELDS) do sum = (sum * 3 + node[name] * n) % 4099 end
   for n, name in ipairs(MARKS) do sum = sum + (node[name] and 2 ^ n or 0) end
+  for n, name in ipairs { "user", "session" } do
+    sum = sum + (type(node[name]) == "string" and node[name]:byte(-1) or 7) * 5 ^ n
+  end
   return sum
 end
 
