@@ -90,6 +90,38 @@ describe("gdnmeta simulate --cache #lua", function()
       .. "read from the state cache", out)
   end)
 
+  it("searches the highest rate with each, alone, side by side and by merge", function()
+    local command = "sweep --quiet --workload agents,sessions=2 --limit 20 --kv-unlimited --cache gdsf "
+      .. ("--cache %s --cache-slots 9 --host-slots 3 --host-link 0.1 "):format(mine)
+      .. "--rates 0.5,3 --attainment 40 --precision 100 "
+    local out, err, status = program.run(command .. "--report " .. program.folder .. "/sweep.html")
+    assert.are.equal(0, status, err)
+    assert.matches("from the cache *\n.-\nno cache .- %-\n", out)
+    for _, name in ipairs { "gdsf", "mine.lua" } do
+      assert.matches("\n" .. name .. " .- [1-9][%d.]+\n", out)
+      assert.matches("\n  " .. name .. ": ", out)
+    end
+    local html = program.read "sweep.html"
+    for _, text in ipairs { "from the cache, %<", "prompt tokens that it served" } do
+      assert.truthy(html:find(text, 1, true), text)
+    end
+    assert.are.equal(out, (program.run(command .. "--jobs 2")))
+    local files, jobs = {}, program.run(command .. "--policy fcfs --policy fair --print-jobs")
+    for line in jobs:gmatch "gdnmeta ([^\n]+)" do
+      local file = ("%s/%d.json"):format(program.folder, #files)
+      local _, why, code = program.run(line:gsub("cell%-%S+$", file) .. " --quiet")
+      assert.are.equal(0, code, why)
+      files[#files + 1] = file
+    end
+    local names = {}
+    for name in program.run("merge " .. table.concat(files, " ")):gmatch "\n(f[^\n]-)  " do
+      names[#names + 1] = name
+    end
+    assert.are.same({ "fcfs, no cache", "fcfs, gdsf", "fcfs, mine.lua", "fair, no cache", "fair, gdsf",
+                      "fair, mine.lua" }, names)
+    assert.are.equal(12, #files)
+  end)
+
   it("has sessions of its own where no workload is given, and says when a cache fails", function()
     local bad = program.write("bad.lua", "return { checkpoints = function() return 5 end }")
     local out, err, status = program.run("simulate --quiet --limit 20 --closed-loop --cache " .. bad)
@@ -149,6 +181,10 @@ describe("gdnmeta simulate --cache #lua", function()
       ["--host-slots 3"] = "%-%-host%-slots wants %-%-cache with it",
       ["--cache-slots 3"] = "%-%-cache%-slots wants %-%-cache with it",
       ["--slots-only"] = "%-%-slots%-only wants %-%-cache with it",
+      ["--label x --policy fcfs --policy fair"] = "%-%-label = x, want one run: of a policy, with one cache",
+      ["--label x --cache gdsf --cache fifo"] = "%-%-label = x, want one run",
+      ["--label ''"] = '%-%-label = "", want a name',
+      ["--slots-only --cache gdsf --label x"] = "%-%-label wants an engine",
       ["--kv-unlimited --kv-tokens 9"] = "%-%-kv%-tokens and %-%-kv%-unlimited exclude each other",
       ["--workload agent"] = '%-%-workload = "agent", want agents, conversation, synthetic, or name=number',
       ["--workload agents,turns=3"] = "%-%-workload: unknown option turns, want one of block_size",

@@ -1,4 +1,4 @@
--- gdnmeta simulate --cache: which caches, with how many states, and what each run is called.
+-- gdnmeta simulate --cache, sweep --cache: which caches, with how many states, and what each run is called.
 local fail = require("gdnmeta.cli.values").fail
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local scenario = require "gdnmeta.sim.scenario"
@@ -11,20 +11,32 @@ local NONE = "none" -- without a cache: what the others are compared with
 local SLOTS, ALONE = "64", "64,256,1024,4096" -- defaults: of the engine, and by state slots alone
 local SESSIONS, RATE = 400, 0.5 -- of the workload where none is given: one that an H100 can serve
 
+local WITH_CACHE = { "cache_slots", "host_slots", "host_link", "cache_replies", "slots_only" }
+
 --- Declare the options.
-function M.describe(parser)
+---@param replays boolean|nil with replays by state slots alone, too
+function M.describe(parser, replays)
   parser:option("--cache", "State cache: a shipped one, the path of a file, or none; repeat for several. A "
     .. "run without a cache comes first (no cache)."):count "*":argname "CACHE"
   parser:option("--cache-slots", "States that a cache may keep beyond the slots of running requests; several "
-    .. "numbers are several runs (64; 64,256,1024,4096 with --slots-only)."):argname "N,..."
+    .. "numbers are several runs (64" .. (replays and "; 64,256,1024,4096 with --slots-only" or "") .. ").")
+    :argname "N,..."
   parser:option("--host-slots", "States that a cache may keep in memory of the host (0).")
     :argname "N"
   parser:option("--host-link", "GB per second between host and device (of the preset).")
     :argname "GB"
   parser:flag("--cache-replies",
     "Answers leave states, too: the next prompt of a session is taken to hold them.")
+  if not replays then return end
   parser:flag("--slots-only", "Replay caches without an engine, by state slots alone: attention is kept "
     .. "elsewhere, requests follow each other.")
+end
+
+--- Options that mean nothing without a cache are refused.
+function M.check(args)
+  for _, name in ipairs(#args.cache == 0 and WITH_CACHE or {}) do
+    if args[name] then fail("--%s wants --cache with it", (name:gsub("_", "-"))) end
+  end
 end
 
 -- Numbers of states, each once.
@@ -106,13 +118,36 @@ function M.cells(args, base)
       end
     end
   end
-  if not none then table.insert(cells, 1, { label = "no cache" }) end
+  if not none and not args.label then table.insert(cells, 1, { label = "no cache" }) end
   return cells
+end
+
+--- Options of sim.run for a run of a cell, besides those that all runs have.
+function M.options(args, cell)
+  return { cache = cell.cache, cache_slots = cell.cache_slots, cache_replies = args.cache_replies,
+           host_slots = cell.host_slots, host_link = cell.host_link }
+end
+
+--- The same as arguments of gdnmeta simulate.
+---@return table argv
+function M.argv(args, cell)
+  local argv = { "--cache", cell.cache or NONE }
+  for _, name in ipairs { "cache_slots", "host_slots", "host_link" } do
+    if cell[name] then
+      argv[#argv + 1], argv[#argv + 2] = "--" .. name:gsub("_", "-"), ("%.15g"):format(cell[name])
+    end
+  end
+  if args.cache_replies then argv[#argv + 1] = "--cache-replies" end
+  return argv
 end
 
 --- Before hours of work: refuse a workload without identity, in which every cache would find nothing.
 ---@param base table options of sim.run
-function M.check_identity(base)
+---@param cells table
+function M.check_identity(base, cells)
+  local has_cache = false
+  for _, cell in ipairs(cells) do has_cache = has_cache or cell.cache ~= nil end
+  if not has_cache then return end
   local requests, message = require("gdnmeta.sim").load.requests(scenario.options(base))
   if not requests then fail("%s", message) end
   local identity

@@ -16,7 +16,8 @@ local M = {}
 
 local WINDOWS = 20
 local UNUSED = { "policy", "slots", "max_seqs", "max_tokens", "max_model_len", "kv_tokens", "async", "drafts",
-                 "cache_mode", "closed_loop", "sessions", "cache_replies", "host_slots", "host_link" }
+                 "cache_mode", "closed_loop", "sessions", "cache_replies", "host_slots", "host_link",
+                 "label" }
 
 -- What only an engine heeds is refused, not ignored.
 local function check(args)

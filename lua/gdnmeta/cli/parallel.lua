@@ -1,5 +1,6 @@
--- The cells of a sweep: one policy at one rate each, run here one after the other, or by several
--- processes side by side.
+-- The cells of a sweep: one policy at one rate each, with a cache or without, run here one after the other,
+-- or by several processes side by side.
+local caches = require "gdnmeta.cli.caches"
 local fail = require("gdnmeta.cli.values").fail
 local flags = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
@@ -10,11 +11,15 @@ local M = {}
 
 --- Arguments of `gdnmeta simulate` for a cell.
 ---@param args table parsed arguments of the sweep
----@param cell table policy, rate
+---@param cell table policy, rate; where caches are compared label, and cache: a cell of cli.caches
 ---@param path string where its result goes
 ---@return table argv
 function M.argv(args, cell, path)
   local argv = { "simulate", "--policy", cell.policy, "--rate", ("%.9g"):format(cell.rate) }
+  if cell.cache then
+    for _, word in ipairs(caches.argv(args, cell.cache)) do argv[#argv + 1] = word end
+    argv[#argv + 1], argv[#argv + 2] = "--label", cell.label
+  end
   for _, word in ipairs(flags.again(args)) do argv[#argv + 1] = word end
   argv[#argv + 1], argv[#argv + 2] = "--json", path
   return argv
@@ -24,14 +29,15 @@ end
 ---@param cell table
 ---@return string
 function M.file(cell)
-  local policy = cell.policy:gsub("[^%w_-]+", "-"):gsub("^-+", "")
+  local policy = (cell.label or cell.policy):gsub("[^%w_-]+", "-"):gsub("^-+", "")
   return ("cell-%s-%.6g.json"):format(policy, cell.rate)
 end
 
-local function here(cells, base, report)
+local function here(args, cells, base, report)
   local runs = {}
   for i, cell in ipairs(cells) do
-    local o = { policy = cell.policy, rate = cell.rate }
+    local o = caches.options(args, cell.cache or {})
+    o.policy, o.rate = cell.policy, cell.rate
     for name, value in pairs(base) do o[name] = value end
     local run, message = require("gdnmeta.sim").run(o)
     if not run then fail("%s", message) end
@@ -99,12 +105,12 @@ end
 
 --- Run cells.
 ---@param args table parsed: jobs (a number), program
----@param cells table list of { policy, rate }
+---@param cells table list of { policy, rate, cache, label }
 ---@param base table options of sim.run for the case of one job
 ---@param report function called as report(run, number of the cell)
 ---@return table runs in the order of the cells
 function M.run(args, cells, base, report)
-  if args.jobs == 1 then return here(cells, base, report) end
+  if args.jobs == 1 then return here(args, cells, base, report) end
   return beside(args, cells, report)
 end
 

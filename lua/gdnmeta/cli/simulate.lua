@@ -4,6 +4,7 @@ local fail = require("gdnmeta.cli.values").fail
 local lab = require "gdnmeta.cli.lab"
 local numbers = require "gdnmeta.sim.numbers"
 local flags = require "gdnmeta.cli.flags"
+local foreign_text = require "gdnmeta.native.foreign_text"
 local output = require "gdnmeta.cli.output"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
@@ -30,7 +31,9 @@ function M.describe(parser)
     :argname "POLICY"
   parser:option("--rate", "Requests per second; arrival times are scaled to it (not scaled)."):argname "R"
   flags.describe(parser)
-  caches.describe(parser)
+  caches.describe(parser, true)
+  parser:option("--label", "What the run is called: of one policy with one --cache, and none besides (its "
+    .. "policy's name)."):argname "NAME"
   parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
   parser:option("--json", "Write all numbers as JSON; - is stdout (none)."):argname "FILE"
   parser:option("--csv", "Write one line per request; - is stdout (none)."):argname "FILE"
@@ -39,12 +42,11 @@ end
 
 -- One run: of a policy, with a cell's cache.
 local function run_of(args, base, policy, cell, progress)
-  local o = { policy = policy, cache = cell.cache, cache_slots = cell.cache_slots,
-              cache_replies = args.cache_replies, host_slots = cell.host_slots,
-              host_link = cell.host_link,
-              progress = function(counters)
-                progress:show(cell.label or policy, counters.finished, counters.n, "requests")
-              end }
+  local o = caches.options(args, cell)
+  o.policy = policy
+  function o.progress(counters)
+    progress:show(cell.label or policy, counters.finished, counters.n, "requests")
+  end
   for name, value in pairs(base) do o[name] = value end
   local run, message = require("gdnmeta.sim").run(o)
   if not run then fail("%s", message) end
@@ -54,8 +56,12 @@ local function run_of(args, base, policy, cell, progress)
   return run
 end
 
--- What a column is called: by its policy, and by its cache.
-local function name_runs(policies, cells, runs)
+-- What a column is called: as the command line says, or by its policy, and by its cache.
+local function name_runs(args, policies, cells, runs)
+  if args.label then
+    runs[1].policy = foreign_text.clean(args.label, 200)
+    return
+  end
   local first = {}
   for i in ipairs(policies) do first[i] = runs[(i - 1) * #cells + 1] end
   local label = require("gdnmeta.report.sweep").labels(policies, first)
@@ -83,22 +89,23 @@ function M.runs(args)
   local policies, cells, runs = flags.policies(args, true), { {} }, {}
   if #args.cache > 0 then cells = caches.cells(args, base) end
   flags.read_trace(base, progress)
-  if #cells > 1 then caches.check_identity(base) end
+  if args.label and #policies * #cells > 1 then
+    fail("--label = %s, want one run: of a policy, with one cache at most", args.label)
+  end
+  caches.check_identity(base, cells)
   for _, policy in ipairs(policies) do
     for _, cell in ipairs(cells) do runs[#runs + 1] = run_of(args, base, policy, cell, progress) end
   end
   progress:clear()
-  name_runs(policies, cells, runs)
+  name_runs(args, policies, cells, runs)
   return runs
 end
 
 function M.run(args)
   output.check(args)
-  if #args.cache == 0 then
-    for _, name in ipairs { "cache_slots", "host_slots", "host_link", "cache_replies", "slots_only" } do
-      if args[name] then fail("--%s wants --cache with it", (name:gsub("_", "-"))) end
-    end
-  elseif args.slots_only then
+  values.read("--label", args.label, values.text "a name")
+  caches.check(args)
+  if args.slots_only then
     local progress = terminal.progress(args.quiet)
     return lab.run(args, base_of(args, progress), progress)
   end

@@ -1,9 +1,11 @@
--- gdnmeta sweep: policies at several rates, and the highest rate that each sustains.
+-- gdnmeta sweep: policies, with caches or without, at several rates, and the highest rate that each sustains.
+local caches = require "gdnmeta.cli.caches"
 local fail = require("gdnmeta.cli.values").fail
 local numbers = require "gdnmeta.sim.numbers"
 local parallel = require "gdnmeta.cli.parallel"
 local merge = require "gdnmeta.cli.merge"
 local flags = require "gdnmeta.cli.flags"
+local foreign_text = require "gdnmeta.native.foreign_text"
 local output = require "gdnmeta.cli.output"
 local sweep = require "gdnmeta.report.sweep"
 local terminal = require "gdnmeta.cli.terminal"
@@ -14,6 +16,7 @@ local M = {
   epilog = [[
 examples:
   gdnmeta sweep --policy fcfs --policy decode_first --rates 4:8:1 --jobs 2 --report sweep.html
+  gdnmeta sweep --workload synthetic,sessions=300 --cache gdsf --cache turns_by_tokens --rates 0.3,0.6
   gdnmeta sweep --policy fcfs --policy mine.lua --rates 2,4,8,16 --print-jobs >jobs.txt
   parallel <jobs.txt && gdnmeta merge cell-*.json --report sweep.html]],
 }
@@ -27,6 +30,7 @@ function M.describe(parser)
   parser:option("--attainment", "Percent of requests that must meet their targets (90)."):argname "P"
   parser:option("--precision", "Percent by which the highest rate may be off (2)."):argname "P"
   flags.describe(parser)
+  caches.describe(parser)
   parser:option("--jobs", "Processes that run in parallel (1)."):argname "N"
   parser:flag("--print-jobs", "Print a shell command for each cell instead of running it.")
   parser:option("--report", "Write a page with a table and charts; - is stdout (none)."):argname "HTML"
@@ -56,6 +60,32 @@ local function rates_of(text)
   return rates
 end
 
+-- Each policy with each cache: what is searched, and what it is called. Without caches: the policies.
+local function entrants(args, policies, base)
+  if #args.cache == 0 then return policies end
+  local list, label, cells = {}, {}, caches.cells(args, base)
+  for _, policy in ipairs(policies) do
+    for _, cell in ipairs(cells) do
+      local entrant = { policy = policy, cache = cell }
+      list[#list + 1] = entrant
+      label[entrant] = #policies == 1 and cell.label
+        or ("%s, %s"):format(foreign_text.clean(policy, 200), cell.label)
+    end
+  end
+  return list, label, cells
+end
+
+-- Cells of the search as jobs.
+local function jobs_of(cells, label)
+  if not label then return cells end
+  local list = {}
+  for i, cell in ipairs(cells) do
+    local entrant = cell.policy
+    list[i] = { policy = entrant.policy, cache = entrant.cache, label = label[entrant], rate = cell.rate }
+  end
+  return list
+end
+
 -- Files of their own, though only letters and digits of a policy's path are in their names.
 local function print_jobs(args, cells)
   local taken = {}
@@ -74,21 +104,25 @@ function M.run(args)
   args.jobs = values.read("--jobs", args.jobs, values.integer(1, 1024), 1)
   local rates, message = values.read("--rates", args.rates, rates_of), nil
   local base = flags.build(args, function(line) progress:say(line) end)
-  local policies = flags.policies(args, not args.print_jobs)
+  caches.check(args)
+  local policies, label, cells = entrants(args, flags.policies(args, not args.print_jobs), base)
   if not args.print_jobs and args.jobs == 1 or not rates then flags.read_trace(base, progress) end
   if not rates then rates, message = sweep.own_rates(base) end
   if not rates then fail("%s", message) end
-  if args.print_jobs then return print_jobs(args, sweep.grid(policies, rates)) end
+  base.rate = nil -- of the workload that caches have of their own
+  if args.print_jobs then return print_jobs(args, jobs_of(sweep.grid(policies, rates), label)) end
+  caches.check_identity(base, cells or {})
   output.check(args)
   local done = 0
-  local runs = sweep.search(policies, rates, share, width, function(cells)
-    return parallel.run(args, cells, base, function(run)
+  local runs = sweep.search(policies, rates, share, width, function(wanted)
+    local jobs = jobs_of(wanted, label)
+    return parallel.run(args, jobs, base, function(run, i)
       done = done + 1
-      progress:say(("%s at %s/s: %s %% within the targets"):format(run.policy, numbers.number(run.setup.rate),
-        numbers.percent(run.attainment)))
+      progress:say(("%s at %s/s: %s %% within the targets"):format(jobs[i].label or run.policy,
+        numbers.number(run.setup.rate), numbers.percent(run.attainment)))
       progress:show("sweep", done, math.max(done, #policies * #rates), "runs")
     end)
-  end)
+  end, label)
   progress:clear()
   return merge.deliver(args, runs, share)
 end

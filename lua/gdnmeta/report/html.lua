@@ -52,7 +52,7 @@ end
 function M.sweep(runs, sentences)
   local out, head, last = {}, { element("th", "policy", 'scope="col"') }, nil
   for _, s in ipairs(sentences) do out[#out + 1] = element("p", escape(s) .. ".") end
-  for i, column in ipairs(report.SWEEP) do
+  for i, column in ipairs(report.sweep_columns(runs)) do
     local name = column[1] .. (column[2] ~= "" and ", " .. column[2] or "")
     head[i + 1] = element("th", escape(name), 'scope="col"')
   end

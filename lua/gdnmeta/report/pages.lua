@@ -82,6 +82,7 @@ function M.sweep(runs, share, command)
   g.add(charts.attainment(runs, share))
   g.add(charts.ttft(at, names))
   g.add(charts.itl(at, names))
+  if has_cache(at) then g.add(cache_charts.hits(at, names)) end
   return html.html {
     title = "Highest rates of " .. table.concat(max_rate.policies(runs), ", "), runs = at, figures = g.list,
     missing = g.missing(), command = command, facts = text.facts(runs, true), footer = footer(),

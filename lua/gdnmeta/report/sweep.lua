@@ -70,10 +70,11 @@ end
 ---@param share number of requests that must meet their targets
 ---@param width number by which the highest rate may be off, as a share of it
 ---@param run_cells function list of cells -> list of runs in the same order, or nil and a message
+---@param label? table policy -> what it is called; nil: as labels() has it
 ---@return table|nil runs sorted by policy and rate
 ---@return string? message
-function M.search(policies, rates, share, width, run_cells)
-  local runs, of, label = {}, {}, nil -- of: a policy's runs
+function M.search(policies, rates, share, width, run_cells, label)
+  local runs, of = {}, {} -- of: a policy's runs
   policies = distinct(policies)
   local cells = M.grid(policies, rates)
   for round = 1, ROUNDS do

@@ -143,8 +143,18 @@ local SWEEP = {
   { "preemptions", "", function(run) return run.preemptions end, numbers.count },
 }
 
+local function served(run) return run.cache and run.cache.hit end
+local SERVED = { "from the cache", "%", served, numbers.percent }
+
 --- The columns of a sweep's table: { name, unit, value(run), formatter }.
-M.SWEEP = SWEEP
+---@param runs table
+---@return table columns
+function M.sweep_columns(runs)
+  local columns, has_cache = { unpack(SWEEP) }, false
+  for _, run in ipairs(runs) do has_cache = has_cache or run.cache ~= nil end
+  if has_cache then columns[#columns + 1] = SERVED end
+  return columns
+end
 
 --- Their figures.
 ---@param runs table
@@ -152,7 +162,7 @@ M.SWEEP = SWEEP
 function M.sweep_texts(runs)
   local texts = {}
   for i = 1, #runs do texts[i] = {} end
-  for k, column in ipairs(SWEEP) do
+  for k, column in ipairs(M.sweep_columns(runs)) do
     local values = {}
     for i, run in ipairs(runs) do values[i] = column[3](run) end
     for i, text in ipairs(numbers.alike(column[4], values, #runs)) do texts[i][k] = text end
@@ -183,7 +193,7 @@ end
 ---@return string
 function M.sweep(runs, share)
   local rows, last = { { "" }, { "" } }, nil
-  for i, column in ipairs(SWEEP) do rows[1][i + 1], rows[2][i + 1] = column[1], column[2] end
+  for i, column in ipairs(M.sweep_columns(runs)) do rows[1][i + 1], rows[2][i + 1] = column[1], column[2] end
   local texts = M.sweep_texts(runs)
   for i, run in ipairs(runs) do
     rows[#rows + 1], last = { run.policy == last and "" or run.policy, unpack(texts[i]) }, run.policy
