@@ -114,6 +114,28 @@ describe("Requests that a policy holds", function()
     s.engine:close()
   end)
 
+  it("in the last step that it planned whole wait where it fails, and those of earlier ones do not", function()
+    for _, last in ipairs { 1, 2 } do
+      local skips, broken = true, false
+      local s = server({ name = "whole", step = function(view, plan)
+        if broken then error "no idea" end
+        for i in view:running() do plan:take(i) end
+        for i in view:waiting() do
+          if view:request(i).user == "b" then plan:admit(i) elseif skips then plan:skip(i) end
+        end
+      end }, nil, MANY)
+      s.submit("held", { user = "a" })
+      s.submit("free", { user = "b", prompt_tokens = 600 })
+      s.step()
+      skips = last == 2
+      s.step()
+      broken = true
+      assert.is_true(s.step().fallback)
+      assert.are.equal(last == 2 and "waiting" or "running", s.engine:request("held").state)
+      s.engine:close()
+    end
+  end)
+
   it("are counted, and once nothing else runs a failure says so, once", function()
     local open = false
     local s = server({ name = "stingy", admit = function() return open end }, { on_policy_error = "raise" },

@@ -142,6 +142,13 @@ describe("A proof", function()
     legal(nil, { { "a", 10 } })
     illegal("I10: request a takes 9 tokens, want 10", "a", nil, { { "a", 9 } })
     engine:close()
+    start({ chunked_prefill = false, max_model_len = 60 }, { max_blocks_per_row = 2 })
+    local state = assert(engine:receive(4))
+    assert(engine:submit { id = "a", prompt_tokens = 10, max_tokens = 3, computed = 4, slot = state })
+    legal(nil, { { "a", 6 } })
+    illegal("I10: request a takes 5 tokens, want 6", "a", nil, { { "a", 5 } })
+    engine:release(state)
+    engine:close()
     local align = { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8 }
     start({ max_model_len = 60 }, align, serve.request("a", { prompt_tokens = 30 }))
     for tokens, want in pairs { [7] = 24, [9] = 24, [23] = 24, [25] = 24, [30] = 24 } do
