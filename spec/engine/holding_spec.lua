@@ -114,7 +114,7 @@ describe("Requests that a policy holds", function()
     s.engine:close()
   end)
 
-  it("in the last step that it planned whole wait where it fails, and those of earlier ones do not", function()
+  it("in its last whole step wait where it fails, and those of earlier steps do not", function()
     for _, last in ipairs { 1, 2 } do
       local skips, broken = true, false
       local s = server({ name = "whole", step = function(view, plan)
