@@ -13,6 +13,7 @@ local lib = require "gdnmeta.native"
 local construct = require "gdnmeta.engine.construct"
 local change_rules = require "gdnmeta.engine.change_rules"
 local forks = require "gdnmeta.engine.forks"
+local main_thread = require "gdnmeta.policy.contained.main_thread"
 local lost_states = require "gdnmeta.engine.lost_states"
 local idle_step = require "gdnmeta.engine.idle_step"
 local schedule = require "gdnmeta.engine.decide.schedule"
@@ -23,7 +24,11 @@ local verify_engine = require "gdnmeta.engine.verify_engine"
 local complete_step = require "gdnmeta.engine.complete_step"
 local show_cache = require "gdnmeta.engine.show_cache"
 local watch = require "gdnmeta.engine.stopwatch"
+local joint = require("gdnmeta.native.trace_cuts").joint
 
+local step_begins, step_ends = joint(), joint()
+local completion_begins, completion_ends = joint(), joint()
+local max = math.max
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 
 ---@class gdnmeta.Engine
@@ -69,6 +74,15 @@ end
 
 local function count(self)
   self.stats.waiting, self.stats.running = self.fifo.size, self.num_running
+end
+
+-- With fewer requests LuaJIT would find what leads to loops before the loops.
+local MANY = 8
+
+-- 0: the step is like the one before, and many requests decode. Without a branch, see trace_cuts.lua.
+local function look_for_changes(self)
+  self.changes = self.roster - self.last_roster + self.plan.num_chunks + max(MANY - self.num_running, 0)
+  self.last_roster = self.roster
 end
 
 --- A request joins the queue. Fields: id, prompt_tokens, max_tokens; arrival, user, class, weight,
@@ -137,7 +151,8 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  self = change_rules.change(self, "step")
+  self = change_rules.change(self, "step", step_begins)
+  look_for_changes(self)
   check_arguments.now("step", now)
   check_arguments.stream(stream)
   if self.in_flight >= #self.steps then
@@ -146,10 +161,11 @@ function Engine:step(now, stream)
   self.now, self.step_number = now, self.step_number + 1
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
   step:begin(self.step_number, now)
-  local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
+  local bare = stopwatch and main_thread.is_bare(self)
+  local before = stopwatch and watch.read(stopwatch, self.view.cursor, bare)
   if self.prefix then self.prefix:begin(now, step) end
   step.fallback = schedule.plan(self)
-  if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
+  if stopwatch then step.policy_seconds = watch.since(stopwatch, self.view.cursor, before, bare) end
   local told = #step.admitted
   commit_plan.commit(self, step)
   announce(self, step, told)
@@ -165,6 +181,7 @@ function Engine:step(now, stream)
     if not built then return nil, message, code end
   end
   if self.observer then self.observer:planned(step) end
+  step_ends(self.changes)
   return step
 end
 
@@ -183,7 +200,7 @@ function Engine:complete(step, now, results)
     old_names.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
     now, results = results, now
   end
-  self = change_rules.change(self, "complete")
+  self = change_rules.change(self, "complete", completion_begins)
   check_arguments.now("complete", now)
   if results_in.is_step_of(self, step) and step.num_rows == 0 then return true end
   check_arguments.step(self, step)
@@ -217,6 +234,7 @@ function Engine:complete(step, now, results)
   local ok, message, code = true, nil, nil
   if self.num_fixes > 0 then ok, message, code = build_step.correct(self, self.oldest) end
   self.hooks.guard:raise_failure()
+  completion_ends(self.changes)
   return ok, message, code
 end
 

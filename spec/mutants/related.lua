@@ -92,6 +92,7 @@ local MAP = {
   { "policy/contained/budget", "cut_off_cache contained containment yields problems nested" },
   { "policy/contained/no_yield", "yields contained" },
   { "policy/contained/reserve_stack", "nested host_recursion" },
+  { "policy/contained/main_thread", "yields yielding" },
   { "engine/guarded_arrays", "guarded_engine" },
   { "engine/change_rules", "callers engine_misuse typos host_recursion" },
   { "engine/results_in", "old_names read_once engine_step" },

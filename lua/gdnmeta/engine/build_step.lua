@@ -1,4 +1,5 @@
 -- A step's batch, and the metadata that the builder makes of it.
+local main_thread = require "gdnmeta.policy.contained.main_thread"
 local complete_step = require "gdnmeta.engine.complete_step"
 local lib = require "gdnmeta.native"
 local pad_step = require "gdnmeta.engine.pad_step"
@@ -25,7 +26,8 @@ end
 ---@return table|nil step, string? message, integer? code
 function M.build(self, step, stream)
   local stopwatch = self.stopwatch
-  local before = stopwatch and watch.read(stopwatch, self.view.cursor, self.bare)
+  local bare = stopwatch and main_thread.is_bare(self)
+  local before = stopwatch and watch.read(stopwatch, self.view.cursor, bare)
   plan_to_rows.write(self, step)
   local blocks, ok, metadata, message, code = self.kv_blocks, true, nil, nil, nil
   if blocks then ok, message, code = blocks:place(step, stream) end
@@ -36,7 +38,7 @@ function M.build(self, step, stream)
     return nil, message, code
   end
   if self.prefix and self.prefix.host then self.prefix.host:tell(step) end
-  if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before, self.bare) end
+  if stopwatch then step.build_seconds = watch.since(stopwatch, self.view.cursor, before, bare) end
   rawset(step, "metadata", metadata)
   step.in_flight, step.branches = true, pad_step.branches(metadata)
   self.in_flight, self.newest = self.in_flight + 1, step

@@ -2,9 +2,8 @@
 -- nor in the middle of a change, which is where a policy's hooks and the host's stopwatch run.
 local methods = require "gdnmeta.native.methods"
 
+local main_thread = require "gdnmeta.policy.contained.main_thread"
 local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
-
-local running = coroutine.running
 
 local Engine = methods.Engine
 
@@ -15,19 +14,6 @@ local function busy(self)
   local hook = self.view.cursor.hook
   return hook and "called by " .. methods.caller(hook)
 end
-
--- In the main thread a yield is an error anyway: trusted hooks and the stopwatch, which this call may run,
--- then need no boundary (guard.lua, stopwatch.lua).
-local function is_bare()
-  local thread, is_main = running()
-  return thread == nil or is_main == true
-end
-jit.off(is_bare) -- coroutine.running does not compile
-
--- What a method takes of the stack, the calls of hooks and the record of a failure among it: without it
--- nothing begins, for an overflow would cut it off half way.
-local function reserve_more() reserve_stack(reserve_stack) end
-jit.off(reserve_more)
 
 --- For methods that change nothing. Raises at the line of the method's caller, as the others do.
 ---@param method string the one called, for the message
@@ -54,15 +40,12 @@ function M.idle(engine, method)
   local self = engine.private
   local why = busy(self)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
-  reserve_stack(reserve_more)
+  reserve_stack.more()
+  main_thread.forget(self)
   return self
 end
 
---- The check of `change` once more, after code that may be the host's, such as a metamethod of an argument.
----@param self table private of an engine
----@param level integer|nil of the method's caller, as for error; default 3
-function M.again(self, method, level)
-  level = level or 3
+local function check(self, method, level)
   if self.closed then error("gdnmeta.Engine: closed", level) end
   local why, second = busy(self), self.second_builder
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), level) end
@@ -70,16 +53,27 @@ function M.again(self, method, level)
     error(("gdnmeta.Engine:%s: %s is closed"):format(
       method, self.builder.handle and "second_builder" or "builder"), level)
   end
-  reserve_stack(reserve_more)
-  self.bare = is_bare()
+  main_thread.forget(self)
+end
+
+--- The check of `change` once more, after code that may be the host's, such as a metamethod of an argument.
+---@param self table private of an engine
+---@param level integer|nil of the method's caller, as for error; default 3
+function M.again(self, method, level)
+  check(self, method, (level or 3) + 1)
+  reserve_stack.more()
 end
 
 --- For methods that change requests, slots or tables.
+---@param begins function|nil of trace_cuts.joint(): what follows the reservation is compiled
 ---@return table private of the engine
-function M.change(engine, method)
+function M.change(engine, method, begins)
   if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
-  M.again(engine.private, method, 4)
-  return engine.private
+  local self = engine.private
+  reserve_stack.more() -- calls of hooks and the record of a failure are among what a method needs
+  if begins then begins(self.changes) end
+  check(self, method, 4)
+  return self
 end
 
 return M

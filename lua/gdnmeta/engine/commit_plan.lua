@@ -1,7 +1,8 @@
 -- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a table row, and every
 -- entry gets the slots and blocks that its step needs.
 local requests = require "gdnmeta.engine.requests"
-local cut = require("gdnmeta.native.trace_cuts").cut
+local trace_cuts = require "gdnmeta.native.trace_cuts"
+local cut, decodes_are_in, chunks_are_in = trace_cuts.cut, trace_cuts.joint(), trace_cuts.joint()
 
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
 
@@ -137,6 +138,22 @@ local function leave_state(e, i, n)
   if e.prefix:leaves_state(i, ends) then r.keep_at[i] = ends end
 end
 
+local function commit_chunks(e, step)
+  cut()
+  local plan, r, admitted = e.plan, e.requests, #step.admitted
+  for p = 0, plan.num_chunks - 1 do
+    local i = plan.chunks[p]
+    if r.state[i] == WAITING then
+      admit(e, step, i)
+      admitted = admitted + 1
+      step.admitted[admitted] = r.id[i]
+    end
+    if e.prefix then leave_state(e, i, plan.tokens[p]) end
+    reserve(e, i, r.computed[i] + plan.tokens[p], 0)
+  end
+  cut()
+end
+
 --- Write requests that came and went into the step's lists.
 function M.commit(e, step)
   local plan, r = e.plan, e.requests
@@ -150,19 +167,9 @@ function M.commit(e, step)
   for p = 0, plan.num_decodes - 1 do
     reserve(e, decodes[p], computed[decodes[p]] + 1 + drafts[p], drafts[p])
   end
-  cut()
-  local admitted = #step.admitted
-  for p = 0, plan.num_chunks - 1 do
-    local i = plan.chunks[p]
-    if r.state[i] == WAITING then
-      admit(e, step, i)
-      admitted = admitted + 1
-      step.admitted[admitted] = r.id[i]
-    end
-    if e.prefix then leave_state(e, i, plan.tokens[p]) end
-    reserve(e, i, r.computed[i] + plan.tokens[p], 0)
-  end
-  cut()
+  decodes_are_in(e.changes)
+  if plan.num_chunks > 0 then commit_chunks(e, step) end
+  chunks_are_in(e.changes)
   if e.num_running > e.stats.peak_running then e.stats.peak_running = e.num_running end
 end
 

@@ -2,7 +2,8 @@
 local commit_plan = require "gdnmeta.engine.commit_plan"
 local kept_states = require "gdnmeta.engine.kept_states"
 local requests = require "gdnmeta.engine.requests"
-local cut = require("gdnmeta.native.trace_cuts").cut
+local trace_cuts = require "gdnmeta.native.trace_cuts"
+local cut, rows_are_complete = trace_cuts.cut, trace_cuts.joint()
 
 local NEVER = -2 ^ 31 -- no column
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
@@ -175,7 +176,7 @@ function M.apply(e, step)
     cut()
     emitted = emitted + step.emitted[row]
   end
-  cut()
+  rows_are_complete(e.changes)
   e.stats.emitted = e.stats.emitted + emitted
   if emitted > 0 then e.is_tight = false end
   if e.any_left then

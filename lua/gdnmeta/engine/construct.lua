@@ -141,7 +141,7 @@ local UNSET = {
   "any_left", "prefix", "cache", "has_paused", "moves_aside",
   "is_hungry", -- a running request found no memory after the admissions
   "is_tight", -- a request was preempted for memory, and no token was emitted since
-  "bare", -- nothing that it calls can yield, see change_rules.lua
+  "is_bare", "is_bare_known", -- nothing that it calls can yield, see main_thread.lua
   "is_open", "is_opened", "obeys_holds", -- of one packing
 }
 -- Fields that begin as 0.
@@ -150,6 +150,7 @@ local COUNTS = {
   "of_use", -- tokens computed for requests that finished, without those that are counted apart
   "slots_coming", "kv_coming", "pause_turn", "looks",
   "roster", "held_steps", -- changes of the running list; steps with held requests only
+  "changes", "last_roster", -- by what the step differs from the one before, whose roster this is
   "heard", -- the last step that a policy of whole steps planned
 }
 

@@ -9,10 +9,10 @@ local pcall, type = pcall, type
 
 local M = {}
 
---- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (change_rules.lua).
+--- cursor: of view.lua. Its hook is what the engine is locked by. bare: it cannot yield (main_thread.lua).
 ---@return number|nil seconds, string? problem
 function M.read(stopwatch, cursor, bare)
-  if not pcall(reserve_stack) then return nil, "stack overflow" end
+  if not pcall(reserve_stack.some) then return nil, "stack overflow" end
   local hook = cursor.hook
   cursor.hook = hook or "stopwatch"
   local ok, seconds

@@ -4,7 +4,9 @@ local lib = require "gdnmeta.native"
 local chunks = require "gdnmeta.engine.decide.chunks"
 local decodes = require "gdnmeta.engine.decide.decodes"
 local admissions = require "gdnmeta.engine.decide.admissions"
-local cut = require("gdnmeta.native.trace_cuts").cut
+local joint = require("gdnmeta.native.trace_cuts").joint
+
+local running_is_split, running_is_packed = joint(), joint()
 
 local M = {}
 
@@ -57,7 +59,7 @@ end
 
 local function take_running(e, hooks, queue)
   local num_decodes, num_chunks = decodes.split(e)
-  cut()
+  running_is_split(e.changes)
   decodes.trim(e, num_decodes)
   if num_chunks > 0 and not hooks.policy.decode_first then
     return take_in_order(e, hooks, queue, num_chunks)
@@ -71,7 +73,7 @@ end
 function M.fill(e, hooks, queue)
   e.is_open, e.is_opened = false, false
   local ok = decodes.limit(e, hooks) and take_running(e, hooks, queue)
-  cut()
+  running_is_packed(e.changes)
   ok = ok and admissions.admit(e, hooks, queue, -1)
   admissions.close(e, queue)
   if ok and e.has_paused and e.plan.tokens_left > 0 then ok = decodes.resume(e, hooks) end

@@ -2,6 +2,7 @@
 local packer = require "gdnmeta.engine.decide.packer"
 local verify_plan = require "gdnmeta.engine.decide.verify_plan"
 local rules = require "gdnmeta.engine.decide.rules"
+local plan_is_empty = require("gdnmeta.native.trace_cuts").joint()
 
 local M = {}
 
@@ -11,6 +12,7 @@ local function begin(e)
   local seqs = math.min(e.max_num_seqs - e.num_running, states.free_table_rows)
   e.plan:begin(e.max_num_batched_tokens, seqs, states:free_slots(), states.free_kv, e.slots_coming,
                e.kv_coming)
+  plan_is_empty(e.changes)
 end
 
 -- A request that the policy held at its last call stays held, until the policy is disabled.

@@ -2,7 +2,8 @@
 -- those of the invariants: the engine packs, pads and counts so that the others hold.
 local rules = require "gdnmeta.engine.decide.rules"
 local requests = require "gdnmeta.engine.requests"
-local cut = require("gdnmeta.native.trace_cuts").cut
+local trace_cuts = require "gdnmeta.native.trace_cuts"
+local cut, is_verified = trace_cuts.cut, trace_cuts.joint()
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 local floor, max = math.floor, math.max
@@ -139,10 +140,11 @@ function M.problem(e)
   if not problem and e.plan.num_chunks ~= 0 then
     cut()
     problem, i = prove_chunks(e, sum)
+    cut()
   end
   if not problem then problem, i = prove_victims(e, sum) end
   if not problem then problem, i = prove_sums(e, sum) end
-  cut()
+  is_verified(e.changes)
   return problem, i
 end
 

@@ -1,6 +1,7 @@
 -- Runs a policy's code so that nothing it does reaches the engine: errors are caught, and untrusted
 -- code has an instruction budget; a yield is an error too. Failures are recorded; several steps in a row that
 -- fail trip a breaker.
+local main_thread = require "gdnmeta.policy.contained.main_thread"
 local no_yield = require "gdnmeta.policy.contained.no_yield"
 local budget = require "gdnmeta.policy.contained.budget"
 local stopwatch = require "gdnmeta.engine.stopwatch"
@@ -83,7 +84,7 @@ end
 -- Where a section may yield, or has limits.
 local function call_bounded(self, section, a, b, c, d)
   local given = self.limits
-  local ok, x, y = pcall(reserve_stack)
+  local ok, x, y = pcall(reserve_stack.some)
   if ok then ok, x, y = no_yield(given and call_with_budget or call_trusted, given, section, a, b, c, d) end
   if not ok then return end_failed(self, x) end
   return end_well(self, x, y)
@@ -94,11 +95,13 @@ jit.off(end_failed)
 jit.off(call_bounded)
 
 --- Call a section. First result false: it failed, and that has been recorded. Where nothing can yield
---- (change_rules.lua), a trusted one needs no boundary, and what calls it is compiled: its stack was reserved
+--- (main_thread.lua), a trusted one needs no boundary, and what calls it is compiled: its stack was reserved
 --- as the engine's method began.
 function Guard:call(section, a, b, c, d)
   failure.trace, failure.raised = nil, nil
-  if self.limits or not self.engine.bare then return call_bounded(self, section, a, b, c, d) end
+  if self.limits or not main_thread.is_bare(self.engine) then
+    return call_bounded(self, section, a, b, c, d)
+  end
   local ok, x, y = xpcall(section, caught, a, b, c, d)
   if not ok then return end_failed(self, x) end
   return end_well(self, x, y)

@@ -92,7 +92,7 @@ end
 ---@return boolean ok, any x, any y
 function call_with_budget(given, section, a, b, c, d)
   is_crossing = true
-  if not pcall(reserve_stack) then
+  if not pcall(reserve_stack.some) then
     is_crossing = false
     error("stack overflow", 0)
   end

@@ -1,0 +1,49 @@
+-- luajit spec/support/uncompiled_step.lua <policy> <steps>: how many bytecodes LuaJIT interprets of a step of
+-- 64 decodes once it is warm. `steps` steps of ever changing shapes come before, as in a server that begins.
+-- In a process of its own, so that only the engine's code is counted.
+local gdn = require "gdnmeta"
+
+local RUNNING, WARM_UP, STEPS = 64, 2000, 200
+local policy, shapes = arg[1], tonumber(arg[2])
+
+local state = 7
+local function length(most)
+  state = (state * 16807) % 2147483647
+  return math.ceil(math.exp(state / 2147483647 * math.log(most)))
+end
+
+local engine = assert(gdn.engine {
+  builder = assert(gdn.builder { device = "cpu", max_num_seqs = RUNNING, max_num_batched_tokens = 4096 }),
+  policy = policy, max_model_len = 2 ^ 30,
+})
+
+local now, id = 0, 0
+local function run(steps)
+  for _ = 1, steps do
+    now = now + 1
+    engine:complete(engine:step(now), now)
+  end
+end
+
+local function submit(prompt_tokens, max_tokens)
+  id = id + 1
+  assert(engine:submit { id = id, prompt_tokens = prompt_tokens, max_tokens = max_tokens, arrival = now,
+                         user = "user " .. id % 30 })
+end
+
+for n = 1, shapes do
+  if n % 3 == 0 then submit(length(3000), length(400)) end
+  run(1)
+end
+while not engine:idle() do run(1) end
+for _ = 1, RUNNING do submit(1, 2 ^ 29) end
+run(WARM_UP)
+
+local count = 0
+local function hook() count = count + 1 end
+jit.off(hook)
+debug.sethook(hook, "", 1)
+run(STEPS)
+debug.sethook()
+assert(engine.stats.failures == 0 and engine.stats.running == RUNNING)
+print(math.ceil(count / STEPS))
