@@ -41,6 +41,12 @@ typedef struct node {
     int32_t is_fresh;    /* stands in the list of this step */
 } node;
 
+/* The hash stands beside the node, so that a look at others' nodes, which are anywhere in memory, is rare. */
+typedef struct entry {
+    int32_t node; /* 0: empty */
+    uint32_t hash;
+} entry;
+
 /* The candidates of one kind: a list by use, and a queue by value. */
 typedef struct line {
     gdn_heap *rated;
@@ -53,7 +59,7 @@ struct gdn_index {
     void *arena;
     node *nodes;          /* [max_nodes + 1] */
     int32_t *slots;       /* [max_nodes + 1, num_groups] -1: none */
-    int32_t *table;       /* [table_size] node by parent and first id; 0: empty */
+    entry *table;         /* [table_size] node by parent and first id */
     int32_t *fresh;       /* [max_nodes + 1] nodes of this step */
     int32_t *seen_in;     /* [max_nodes + 1] number of the batch that a node was last in */
     int64_t *page_ids;    /* [max_pages, PAGE_BLOCKS] */

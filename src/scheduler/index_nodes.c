@@ -4,42 +4,43 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t home(const gdn_index *x, int32_t parent, int64_t id)
+/* Where an entry is looked for first: its lower bits. */
+static uint32_t hash(int32_t parent, int64_t id)
 {
     uint64_t h = ((uint64_t)id ^ (uint64_t)parent * 0x9E3779B97F4A7C15u) * 0xBB67AE8584CAA73Bu;
-    return (uint32_t)(h >> 32) & (uint32_t)x->table_mask;
+    return (uint32_t)(h >> 32);
 }
 
-static uint32_t home_of(const gdn_index *x, int32_t i)
+static uint32_t hash_of(const gdn_index *x, int32_t i)
 {
-    return home(x, x->nodes[i].parent, x->nodes[i].first_id);
+    return hash(x->nodes[i].parent, x->nodes[i].first_id);
 }
 
 static void table_put(gdn_index *x, int32_t i)
 {
-    uint32_t at = home_of(x, i), mask = (uint32_t)x->table_mask;
-    while (x->table[at]) at = (at + 1) & mask;
-    x->table[at] = i;
+    uint32_t h = hash_of(x, i), mask = (uint32_t)x->table_mask, at = h & mask;
+    while (x->table[at].node) at = (at + 1) & mask;
+    x->table[at] = (entry){ .node = i, .hash = h };
 }
 
 /* Later entries move up, unless that would put them before their home. */
 static void table_remove(gdn_index *x, int32_t i)
 {
-    uint32_t at = home_of(x, i), mask = (uint32_t)x->table_mask;
-    while (x->table[at] != i) at = (at + 1) & mask;
-    for (uint32_t next = (at + 1) & mask; x->table[next]; next = (next + 1) & mask) {
-        if (((next - home_of(x, x->table[next])) & mask) < ((next - at) & mask)) continue;
+    uint32_t mask = (uint32_t)x->table_mask, at = hash_of(x, i) & mask;
+    while (x->table[at].node != i) at = (at + 1) & mask;
+    for (uint32_t next = (at + 1) & mask; x->table[next].node; next = (next + 1) & mask) {
+        if (((next - x->table[next].hash) & mask) < ((next - at) & mask)) continue;
         x->table[at] = x->table[next];
         at = next;
     }
-    x->table[at] = 0;
+    x->table[at].node = 0;
 }
 
 int32_t gdn_node_child(const gdn_index *x, int32_t parent, int64_t first_id)
 {
-    uint32_t at = home(x, parent, first_id), mask = (uint32_t)x->table_mask;
-    for (int32_t i; (i = x->table[at]) != 0; at = (at + 1) & mask)
-        if (x->nodes[i].first_id == first_id && x->nodes[i].parent == parent) return i;
+    uint32_t h = hash(parent, first_id), mask = (uint32_t)x->table_mask, at = h & mask;
+    for (int32_t i; (i = x->table[at].node) != 0; at = (at + 1) & mask)
+        if (x->table[at].hash == h && x->nodes[i].first_id == first_id && x->nodes[i].parent == parent) return i;
     return NONE;
 }
 

@@ -110,8 +110,7 @@ function PrefixCache:finished(i, step, row)
   if tokens == 0 then return end
   local priority = not self.hooks or self.hooks:keeps(i, tokens, true)
   if priority then
-    local slots = self.held_slots + r.table_row[i] * self.groups
-    if self:join(i, tokens / self.size, slots, r.answer_accepted[i]) and self.hooks then
+    if self:join(i, tokens / self.size, r.answer_accepted[i]) and self.hooks then
       self.hooks:kept(r.node[i], priority)
     end
   end

@@ -6,7 +6,7 @@ local Index = require "gdnmeta.engine.prefix.index"
 local budget = require "gdnmeta.policy.contained.budget"
 
 local ceil, max, min = math.ceil, math.max, math.min
-local int32s = array_of "int32_t"
+local int32s, pointers = array_of "int32_t", array_of "int32_t *"
 
 local MOST_BLOCKS = 2 ^ 20
 
@@ -58,14 +58,16 @@ function M.new(e, o)
     kv_bytes = 1, state_bytes = 1, -- what they weigh is the host's to know: a state is the unit
   }
   if not index then return nil, message, code end
-  local at_once = 64
+  local at_once, groups = 64, o.config.num_groups
+  local held_slots, held_cells = int32s(o.config.max_requests * groups), pointers(groups)
+  for group = 0, groups - 1 do held_cells[group] = held_slots + group end
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
                         hooks = false, host = false, per_block = per_block, at_once = at_once,
-                        gone = int32s(max(at_once * per_block, 1)), work = int32s(64), num_held = 0,
+                        gone = int32s(max(at_once * per_block, 1)), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
                         is_tracked = false, -- is anything in these?
                         shown = index:describe(0), cut_lists = {}, -- by request, used again
-                        held_slots = int32s(o.config.max_requests * o.config.num_groups), -- by table row
+                        held_slots = held_slots, held_cells = held_cells, -- by table row; as tables by group
                         accepted = int32s(max_nodes + 1), -- by node, of the row that left its state
                         num_watches = 0, watches = false, shared = int32s(most_shared(o, per_block)),
                       }, PrefixCache)

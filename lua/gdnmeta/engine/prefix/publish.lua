@@ -34,16 +34,6 @@ local function column_of(self, i, tokens)
   return r.kept[i] == tokens and r.sourced[i] == 1 and e.states.spare or nil
 end
 
--- The index has no room: leaves make it. A loop that seldom runs is a function of its own, or LuaJIT gives up
--- the function that it stands in.
-local function join_at_last(self, i, n, kv, slots)
-  local e, r, published = self.engine, self.engine.requests, nil
-  while not published and self:evict_leaf() do
-    published = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
-  end
-  return published
-end
-
 -- What request i has published is there: has a state of its own joined?
 local function has_joined(self, i, published, accepted)
   local r, node, is_its = self.engine.requests, published.node, published.state_taken == 1
@@ -53,39 +43,36 @@ local function has_joined(self, i, published, accepted)
   return is_its
 end
 
---- The first n blocks of request i join the index, with a state at their end.
----@param slots ffi.cdata* of the state, int32 [groups]
----@param accepted integer of the row that left the state, as sources say it
----@return boolean has the state joined?
-function PrefixCache:join(i, n, slots, accepted)
-  local e, r = self.engine, self.engine.requests
-  local kv = e.states.kv and e.states.kv.kv or nil
-  local published = self.index:join(r.ids[i], n, kv, r.table_row[i], e.states.pools, slots, r.node[i])
-  if not published then published = join_at_last(self, i, n, kv, slots) end
-  return published and has_joined(self, i, published, accepted) or false
-end
-
--- The same of the state in a column. moves: the request goes on with fresh slots there.
-local function keep(self, i, n, column, moves)
-  local e, r = self.engine, self.engine.requests
-  local states = e.states
-  local base, kv = r.table_row[i] * states.width, states.kv
-  local published = self.index:keep(r.ids[i], n, kv and kv.kv or nil, r.table_row[i], states.pools,
-    states.cells, base + column, moves and base + states.spare or -1, i, r.node[i],
-    self:is_plain() and self.at_once or 0, self.gone)
+-- The first n blocks of request i join the index, with the state in place `at` of the cells at their end. It
+-- moves to place `to`, -1: it stays.
+local function keep(self, i, n, cells, at, to)
+  local r, states = self.engine.requests, self.engine.states
+  local kv = states.kv
+  local published = self.index:keep(r.ids[i], n, kv and kv.kv or nil, r.table_row[i], states.pools, cells, at,
+                                    to, i, r.node[i], self:is_plain() and self.at_once or 0, self.gone)
   if kv then states.free_kv = kv:free() end
   return published
 end
 
--- States and leaves make room, as the cache's hooks want it.
-local function keep_at_last(self, i, n, column, moves)
-  if moves and self.engine.states:free_slots() < 1 then
+-- States and leaves make room, as the cache's hooks want it. A loop that seldom runs is a function of its
+-- own, or LuaJIT gives up the function that it stands in.
+local function keep_at_last(self, i, n, cells, at, to)
+  if to >= 0 and self.engine.states:free_slots() < 1 then
     self:evict_state()
     if self.engine.states:free_slots() < 1 then return nil end
   end
-  local published = keep(self, i, n, column, moves)
-  while not published and self:evict_leaf() do published = keep(self, i, n, column, moves) end
+  local published = keep(self, i, n, cells, at, to)
+  while not published and self:evict_leaf() do published = keep(self, i, n, cells, at, to) end
   return published
+end
+
+--- The first n blocks of request i join the index, with the state at their end that it holds for its answer.
+---@param accepted integer of the row that left the state, as sources say it
+---@return boolean has the state joined?
+function PrefixCache:join(i, n, accepted)
+  local cells, at = self.held_cells, self.engine.requests.table_row[i] * self.groups
+  local published = keep(self, i, n, cells, at, -1) or keep_at_last(self, i, n, cells, at, -1)
+  return published and has_joined(self, i, published, accepted) or false
 end
 
 --- A chunk of request i is complete that ends with a block: its state joins the cache, and the request moves
@@ -97,12 +84,13 @@ function PrefixCache:publish(i, tokens)
   if not priority then return end
   local column = column_of(self, i, tokens)
   if not column or column < 0 then return end
-  local moves = not e.align and column ~= e.states.spare
-  local published = keep(self, i, tokens / self.size, column, moves)
-    or keep_at_last(self, i, tokens / self.size, column, moves)
+  local moves, states = not e.align and column ~= e.states.spare, e.states
+  local n, base = tokens / self.size, r.table_row[i] * states.width
+  local at, to = base + column, moves and base + states.spare or -1
+  local published = keep(self, i, n, states.cells, at, to) or keep_at_last(self, i, n, states.cells, at, to)
   if not published or not has_joined(self, i, published, 1) then return end
   if self.hooks then self.hooks:kept(r.node[i], priority) end
-  if moves then e.states:has_moved_on(i) end
+  if moves then states:has_moved_on(i) end
 end
 
 --- Request i runs no longer: others keep what it has left, or it goes.
