@@ -35,4 +35,8 @@ return {
     "The same, modulo 2^32." },
   { "lua/gdnmeta/engine/name_numbers.lua", "self.size = number + 1", "self.size = number + 2",
     "Numbers may have gaps: they are keys, and are never shown." },
+  { "lua/gdnmeta/engine/decide/packer.lua", "if hooks.policy.key and (n > 1 or merge)", "(n > 0 or",
+    "A key is asked for that is compared with none: time, not values." },
+  { "lua/gdnmeta/engine/decide/preempt.lua", "if policy.scores_stay then e.claimant", "if false and (",
+    "A claim that was refused is looked at again, and refused again: time, not values." },
 }

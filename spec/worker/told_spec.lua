@@ -99,6 +99,30 @@ describe("A worker is told", function()
     check "copies"
   end)
 
+  it("how to draw, where the host says so or has said so before", function()
+    local host = assert(hosts.new(hosts.engine(), { model = model_of }))
+    assert(host.engine:submit { id = 1, prompt_tokens = 3, max_tokens = 9 })
+    local worker, step = host.worker, assert(host.engine:step(1))
+    local pack = worker.private.pack
+    local floats, seeds = gdn.array_of "float", gdn.array_of "uint64_t"
+    local given = { temperature = floats(1, { 0.25 }), top_p = floats(1, { 0.5 }), seed = seeds(1, { 77 }) }
+    local tokens = int32s(3, { 7, 8, 9 })
+    worker.temperature[0], worker.top_p[0], worker.seed[0] = 0.125, 0.75, 3
+    for t = 0, 2 do worker.tokens[t] = 20 + t end
+    for _, names in ipairs { {}, { "temperature" }, { "top_p" }, { "seed" },
+                             { "temperature", "top_p", "seed" } } do
+      local sampling = {}
+      for _, name in ipairs(names) do sampling[name] = given[name] end
+      for _, own in ipairs { false, tokens } do
+        assert(worker:submit(step, own or nil, #names > 0 and sampling or nil))
+        note(table.concat(names, " "), record_text(pack.memory, pack.hello))
+        assert(worker:poll())
+      end
+    end
+    host:close()
+    check "drawing"
+  end)
+
   it("what its builder is, in every option", function()
     for _, b in ipairs {
       {}, { num_groups = 1, num_slots = 50, pad_slot_id = 0 }, { full_cuda_graph = true, max_num_seqs = 5 },
