@@ -39,4 +39,6 @@ return {
     "A key is asked for that is compared with none: time, not values." },
   { "lua/gdnmeta/engine/decide/preempt.lua", "if policy.scores_stay then e.claimant", "if false and (",
     "A claim that was refused is looked at again, and refused again: time, not values." },
+  { "lua/gdnmeta/engine/decide/preempt.lua", "rows, slots, free = rows + 1, slots", "rows + 2, slots",
+    "A request wants one seat, and there are never fewer than 0 before." },
 }

@@ -105,7 +105,7 @@ end
 ---@return table buckets { n, rows = int32_t[n], tokens = int32_t[n] }
 function M.new(list)
   local n = #list
-  local self = { n = n, rows = int32s(n + 1), tokens = int32s(n + 1) }
+  local self = { n = n, rows = int32s(n), tokens = int32s(n) }
   for k, bucket in ipairs(list) do self.rows[k - 1], self.tokens[k - 1] = bucket.rows, bucket.tokens end
   return self
 end
