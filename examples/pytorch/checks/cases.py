@@ -12,7 +12,7 @@ CASES = {
 # The same through worker.py, which gdn.worker starts, with and without its death.
 WORKERS = {
     "worker": {"S": 2, "groups": 3, "seqs": 6, "tokens": 64, "hash": 16, "kv_blocks": 60},
-    "killed": {"S": 3, "groups": 1, "seqs": 5, "tokens": 48, "kill": 12},
+    "killed": {"S": 2, "groups": 1, "seqs": 5, "tokens": 64, "mode": "align", "hash": 16, "slots": 160, "kill": 12},
 }
 
 

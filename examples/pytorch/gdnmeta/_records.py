@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
@@ -35,7 +34,8 @@ ARRAYS: Tuple[Tuple[str, Any, Tuple[Any, ...]], ...] = (
     ("checkpoint_slot", np.int32, GROUPS), ("tokens", np.int32, ("num_tokens",)),
     ("table_changes", np.int32, ("num_table_changes", 3)), ("kv_copies", np.int32, ("num_kv_copies", 2)),
 )
-SHAPES = {name: (dtype, counts) for name, dtype, counts in ARRAYS}
+SHAPES = frozenset(name for name, _, _ in ARRAYS)
+SIZES = ("num_rows", "num_groups", "columns", "num_tokens", "num_table_changes", "num_kv_copies")
 COUNTS = ("number", "kind", "graph", "branches", "num_rows", "num_tokens", "padded_rows", "padded_tokens",
           "num_groups", "columns", "num_table_changes", "num_kv_copies", "num_bring")
 
@@ -88,6 +88,25 @@ class Hello:
         return Builder(**options)
 
 
+Places = Dict[str, Tuple[Tuple[int, ...], Any, int]]
+KNOWN: Dict[Tuple[int, ...], Places] = {}
+MOST_KNOWN = 512
+
+
+def places(step: Any, record: Buffer) -> Places:
+    """Each array's shape, dtype, and offset in the record: they follow from the counts, and are kept by them."""
+    counts = tuple(getattr(step, name) for name in SIZES)
+    if counts not in KNOWN:
+        if len(KNOWN) >= MOST_KNOWN:
+            KNOWN.clear()
+        size, start, found = dict(zip(SIZES, counts)), record.__array_interface__["data"][0], {}
+        for name, dtype, shape in ARRAYS:
+            lengths = tuple(size[n] if isinstance(n, str) else n for n in shape)
+            found[name] = (lengths, np.dtype(dtype), getattr(step, name) - start)
+        KNOWN[counts] = found
+    return KNOWN[counts]
+
+
 class StepRecord:
     """A step. Arrays are read-only views of the record, which lives as long as one of them does. Each is made when it
     is first asked for."""
@@ -134,16 +153,13 @@ class StepRecord:
         for name in COUNTS:
             setattr(self, name, getattr(struct, name))
         self._bytes = record.data.toreadonly()  # an array over it keeps it
-        self._start: int = record.__array_interface__["data"][0]
+        self._places = places(struct, record)
 
     def __getattr__(self, name: str) -> AnyArray:
         if name not in SHAPES:
             raise AttributeError(f"gdnmeta.StepRecord: no field {name}")
-        dtype, counts = SHAPES[name]
-        shape = [getattr(self, n) if isinstance(n, str) else n for n in counts]
-        offset = getattr(self._struct, name)
-        flat = np.frombuffer(self._bytes, dtype, math.prod(shape), offset - self._start) if offset else np.empty(0, dtype)
-        view: AnyArray = flat if len(shape) == 1 else flat.reshape(shape)
+        shape, dtype, offset = self._places[name]
+        view: AnyArray = np.ndarray(shape, dtype, self._bytes, offset)
         self.__dict__[name] = view
         return view
 

@@ -130,8 +130,10 @@ class GraphRunner(Runner):
     def prepare(self, step) -> None:
         super().prepare(step)
         if len(step.table_changes):
-            row, column, block = torch.from_numpy(step.table_changes.T.copy()).to(self.device)
-            self.table.index_put_((row.long(), column.long()), block)
+            row, column, block = step.table_changes.T
+            changes = np.stack([row * self.limits.max_kv_blocks + column, block])
+            place, block = torch.from_numpy(changes).to(self.device)
+            self.table.view(-1).index_copy_(0, place.long(), block)
 
     def bucket(self, rows: int, tokens: int) -> Bucket:
         if (rows, tokens) not in self.buckets:
@@ -155,11 +157,7 @@ class GraphRunner(Runner):
             self.capture(bucket, key)
             self.build(step)
         self.graphs.move_to_end(key)
-        ids, positions = self.inputs(step, step.padded_tokens, choices)
-        size, row = self.limits.kv_block_size, choices.row
-        column, inner = np.divmod(positions[: len(row)], size)
-        places = self.kv_table[step.table_row[row], column] * size + inner
-        bucket.inputs.fill(step, ids, positions, places, choices)
+        bucket.inputs.fill(step, choices, *self.inputs(step, choices))
         self.graphs[key].replay()
         self.ran["+".join(key[2])] += 1
         self.bucket_now = bucket
@@ -170,6 +168,6 @@ class GraphRunner(Runner):
         bucket = self.bucket_now
         if bucket is None:
             return super().choose(step, hidden, c)
-        if self.keep_logits or (step.temperature[c.who] > 0).any():
+        if self.keep_logits or step.temperature[c.samples].any():
             return self.drawn(step, bucket.logits[: len(c.at)].clone(), c)
         return bucket.chosen[: len(c.at)].cpu().numpy()

@@ -1,5 +1,6 @@
 """What a step brings to the device besides its metadata: one buffer at an address that never changes, filled on
-the host and copied at once. Every element is written for every step, so nothing is left of the step before."""
+the host and copied at once. Nothing is left of the step before: every element is written, but for those that follow
+from the lengths of rows alone, where these are as they were."""
 
 from __future__ import annotations
 
@@ -47,37 +48,38 @@ class Inputs:
         on_gpu = torch.device(device).type == "cuda"
         self.staged = torch.zeros(sum(sizes.values()), dtype=torch.int32, pin_memory=on_gpu)
         self.device = torch.zeros_like(self.staged, device=device)
+        self.choices = None  # whose bounds, tiles and places are there
         self.host: Dict[str, np.ndarray] = dict(zip(sizes, np.split(self.staged.numpy(), np.cumsum([*sizes.values()]))))
         for name, part in zip(sizes, self.device.split([*sizes.values()])):
             setattr(self, name, part)
 
-    def fill(self, step, ids=(), positions=(), places=(), choices=None) -> None:
-        """A step's rows, with ids, positions and places of its tokens, and its runner.Choices; None: no rows. The device
-        must be done with the copy before: a step's tokens have been read since."""
-        n, host = 0 if step is None else step.num_rows, self.host
-        lengths = np.zeros(0, np.int32) if step is None else step.query_len
-        bounds, at = (np.zeros(1, np.int32), ()) if choices is None else (choices.bounds, choices.at)
-        last = int(bounds[n])
+    def fill(self, step, choices=None, ids=(), positions=(), places=()) -> None:
+        """A step's rows, its runner.Choices, and ids, positions and places of its tokens; None: no rows. The device must
+        be done with the copy before: a step's tokens have been read since."""
+        own_block = self.limits.kv_blocks * self.limits.kv_block_size  # of padding
         for name, values, padding in (
             ("ids", ids, 0),
             ("positions", positions, 0),
-            ("places", places, self.limits.kv_blocks * self.limits.kv_block_size),  # a block of padding's own
+            ("places", places, own_block),
+            ("seq_len", () if step is None else step.seq_len, 0),
+            ("table_row", () if step is None else step.table_row, 0),
         ):
-            if last:
-                host[name][:last] = values[:last]
-            host[name][last:] = padding
-        host["bounds"][: n + 1], host["bounds"][n + 1 :] = bounds, last
-        host["at"][: len(at)], host["at"][len(at) :] = at, self.tokens
-        for name, values in (("seq_len", step and step.seq_len), ("table_row", step and step.table_row)):
-            if n:
-                host[name][:n] = values
-            host[name][n:] = 0
-        self._tiles(lengths)
+            self._put(name, values, padding)
+        if choices is None or choices is not self.choices:
+            self.choices = choices
+            self._lengths(np.zeros(0, np.int32) if step is None else step.query_len)
+            self._put("at", () if choices is None else choices.at, self.tokens)
         self.device.copy_(self.staged, non_blocking=True)
 
-    def _tiles(self, lengths) -> None:
-        of_row, tile_rows, tile_of = -(-lengths // self.tile), self.host["tile_rows"], self.host["tile_of"]
-        count = int(of_row.sum())
-        tile_rows[:count] = np.repeat(np.arange(len(lengths)), of_row)
-        tile_of[:count] = np.arange(count) - np.repeat(np.cumsum(of_row) - of_row, of_row)
-        tile_rows[count:], tile_of[count:] = -1, 0
+    def _put(self, name: str, values, padding: int) -> None:
+        host, n = self.host[name], len(values)
+        host[:n] = values
+        if n < len(host):
+            host[n:] = padding
+
+    def _lengths(self, lengths) -> None:
+        """What follows from them: bounds and attention tiles."""
+        bounds, of_row = np.append(0, np.cumsum(lengths)), -(-lengths // self.tile)
+        self._put("bounds", bounds, bounds[-1])
+        self._put("tile_rows", np.repeat(np.arange(len(lengths)), of_row), -1)
+        self._put("tile_of", np.arange(of_row.sum()) - np.repeat(np.cumsum(of_row) - of_row, of_row), 0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 
 from .errors import ModelError
 
-SERVED = {"mamba_cache_mode": "none", "parallel_drafting": False, "decode_context_parallel_size": 1}
+SERVED = {"mamba_cache_mode": ("none", "align"), "parallel_drafting": (False,), "decode_context_parallel_size": (1,)}
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,13 @@ class Limits:
     kv_block_size: int = 16
     max_kv_blocks: int = 64  # columns of the kv table
     max_rows: int = 0  # padded ones included; 0: max_num_seqs
+    mamba_cache_mode: str = "none"
+    mamba_block_size: Optional[int] = None
+    max_blocks_per_row: int = 0  # columns of the state tables; 0: the slots that a row writes, and the one it reads
+
+    @property
+    def columns(self) -> int:
+        return self.max_blocks_per_row or self.num_speculative_tokens + 2
 
     @property
     def rows(self) -> int:
@@ -78,8 +85,10 @@ def of_hello(hello, config) -> Limits:
     """Those of the engine that a worker is made for (gdnmeta.Hello), if the model can serve it."""
     options = hello.options
     for name, wanted in SERVED.items():
-        if options[name] != wanted:
-            raise ModelError(f"the engine's builder has {name} = {options[name]!r}, want {wanted!r}")
+        if options[name] not in wanted:
+            raise ModelError(
+                f"the engine's builder has {name} = {options[name]!r}, want {' or '.join(map(repr, wanted))}"
+            )
     if hello.kv_blocks == 0:
         raise ModelError("the engine has no kv_blocks, want some: the model has attention layers")
     if hello.vocab_size and hello.vocab_size != config.vocab_size:
@@ -105,4 +114,7 @@ def of_hello(hello, config) -> Limits:
         kv_block_size=hello.kv_block_size,
         max_kv_blocks=hello.kv_columns,
         max_rows=options["max_rows"],
+        mamba_cache_mode=options["mamba_cache_mode"],
+        mamba_block_size=options["mamba_block_size"],
+        max_blocks_per_row=options["max_blocks_per_row"],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from .sampler import choose
 from .tables import Pass, Tables
 
 PENDING = -1  # in a step's tokens: what the request's last step emitted
-FRESH = -1  # in read_column: no state yet
 SIZES = 512  # of steps, whose tables are remembered
 
 
@@ -31,9 +30,15 @@ class Emitted(NamedTuple):
 
 class Choices:
     """Where the rows of a step choose tokens: after each draft, and after the token in front of the first. And where
-    tokens are: those of row i at bounds[i] .. bounds[i + 1] - 1, so that row[t] is token t's row."""
+    tokens are: those of row i at bounds[i] .. bounds[i + 1] - 1, so that row[t] is token t's row. All of it follows
+    from `key_of` the step, and serves each step that has the same."""
+
+    @staticmethod
+    def key_of(step):
+        return step.query_len.tobytes(), step.drafts.tobytes(), step.samples.tobytes()
 
     def __init__(self, step) -> None:
+        self.key = self.key_of(step)
         self.bounds = np.zeros(step.num_rows + 1, np.int32)
         np.cumsum(step.query_len, out=self.bounds[1:])
         self.row = np.repeat(np.arange(step.num_rows), step.query_len)
@@ -44,6 +49,8 @@ class Choices:
         self.who = self.samples[self.of]  # [choices] row
         self.k = np.arange(len(self.of)) - self.begins[self.of]  # [choices] how many of the row are in front
         self.at = (self.bounds[self.samples + 1] - self.asked)[self.of] + self.k  # [choices] token
+        self.inside = np.arange(len(self.row)) - self.bounds[self.row]  # [tokens] how many of the row are in front
+        self.has_drafts = len(self.of) > len(self.samples)
 
     def places(self, step):
         """The place in its text that each choice is made for, and its seed is mixed with: [choices] int64."""
@@ -72,14 +79,15 @@ class Runner:
             num_groups=limits.num_groups,
             num_slots=limits.num_slots,
             max_requests=limits.max_requests,
-            max_blocks_per_row=s + 2,  # the slots that a row writes, and the one that it reads
+            mamba_cache_mode=limits.mamba_cache_mode,
+            mamba_block_size=limits.mamba_block_size,
+            max_blocks_per_row=limits.columns,
             checkpoint_any=True,
         )
         self.batch, self.tables = self.builder.batch(), {}
-        self.rows, self.own = self.batch.rows, ~np.arange(limits.rows, dtype=np.int32)  # rows of the batch's own
         self.kv_table = np.zeros((limits.max_requests, limits.max_kv_blocks), np.int64)
         self.last_token = np.zeros(limits.max_requests, np.int32)
-        self.numbers = np.arange(limits.max_num_batched_tokens)
+        self.known: Optional[Choices] = None
         self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         if self.stream:
             torch.cuda.synchronize(self.device)  # pools and weights are there
@@ -89,8 +97,14 @@ class Runner:
             self.prepare(step)
             if step.num_rows == 0:
                 return Emitted(np.zeros(0, np.int32), np.zeros(0, np.int32))
-            choices = Choices(step)
+            choices = self.choices_of(step)
             return self.verify(step, self.forward(step, choices), choices)
+
+    def choices_of(self, step) -> Choices:
+        """Those of the step before, where the rows are as long and have as many drafts."""
+        if self.known is None or self.known.key != Choices.key_of(step):
+            self.known = Choices(step)
+        return self.known
 
     def prepare(self, step) -> None:
         """Table changes and copies of blocks, before anything reads them."""
@@ -102,22 +116,8 @@ class Runner:
 
     def build(self, step) -> Tables:
         """The step's tables, and which branches have rows."""
-        n, columns, batch = step.num_rows, self.limits.num_speculative_tokens + 1, self.rows
-        self.batch.clear()
-        batch.num_rows = n
-        batch.query_len[:n], batch.seq_len[:n] = step.query_len, step.seq_len
-        batch.num_draft_tokens[:n], batch.num_accepted_tokens[:n] = step.drafts, step.accepted_tokens
-        batch.prompt_done[:n] = step.prompt_done
-        batch.read_column[:n] = np.where(step.seq_len == step.query_len, FRESH, columns)
-        batch.table_row[:n] = self.own[:n]
-        batch.blocks[:, :n, :columns] = 0
-        batch.blocks[:, :n, : step.slots.shape[2]] = step.slots[:, :, :columns]
-        batch.blocks[:, :n, columns] = step.read_slots
-        batch.checkpoint_len[:n] = 0
-        if leaves_states(step):
-            batch.checkpoint_len[:n], batch.checkpoint_slot[:, :n] = step.checkpoint_len, step.checkpoint_slot
         rows, tokens = step.padded_rows or step.num_rows, step.padded_tokens or len(step.tokens)
-        self.batch.pad(rows, tokens)
+        step.fill(self.builder, self.batch)
         meta = self.builder.build(self.batch, self.stream)
         counts = (meta.num_spec_decodes, meta.num_decodes, meta.num_prefills)
         self.branches = tuple(branch for branch, count in zip(BRANCHES, counts) if count)
@@ -128,45 +128,46 @@ class Runner:
             self.tables[rows, tokens] = Tables(meta, self.limits.num_groups, drafts)
         return self.tables[rows, tokens]
 
-    def inputs(self, step, padded: int, choices: Choices):
-        """Token ids and positions [padded + 1]."""
-        ids, positions = np.zeros(padded + 1, np.int64), np.zeros(padded + 1, np.int64)
-        n, row = len(step.tokens), choices.row
-        ids[:n] = step.tokens
-        pending = step.tokens == PENDING
-        if pending.any():
-            ids[:n][pending] = self.last_token[step.table_row[row[pending]]]
-        if n and ids.view(np.uint64).max() >= self.hybrid.config.vocab_size:  # negative ones are large
-            bad = ids[(ids < 0) | (ids >= self.hybrid.config.vocab_size)][0]
-            raise ModelError(f"token {bad}, want 0 .. {self.hybrid.config.vocab_size - 1}")
-        positions[:n] = self.numbers[:n] + (step.seq_len - choices.bounds[1:])[row]
-        return ids, positions
+    def inputs(self, step, choices: Choices):
+        """Token ids, positions, and places of keys and values, [tokens] each."""
+        ids, row, size = step.tokens, choices.row, self.limits.kv_block_size
+        if ids.view(np.uint32).max(initial=0) >= self.hybrid.config.vocab_size:  # negative ones are large
+            ids = self.known_ids(step, ids, row)
+        positions = (step.seq_len - step.query_len)[row] + choices.inside
+        column = positions // size
+        places = self.kv_table[step.table_row[row], column] * size + (positions - column * size)
+        return ids, positions, places
 
-    def plan(self, step, positions, row) -> Plan:
-        size, n = self.limits.kv_block_size, len(row)
-        places = np.full(len(positions), self.limits.kv_blocks * size, np.int64)  # padding's own block
-        block = self.kv_table[step.table_row[row], positions[:n] // size]
-        places[:n] = block * size + positions[:n] % size
+    def known_ids(self, step, ids, row):
+        """With tokens in place of those that the step before has emitted."""
+        ids = np.where(ids == PENDING, self.last_token[step.table_row[row]], ids)
+        bad = ids[(ids < 0) | (ids >= self.hybrid.config.vocab_size)]
+        if len(bad):
+            raise ModelError(f"token {bad[0]}, want 0 .. {self.hybrid.config.vocab_size - 1}")
+        return ids
+
+    def plan(self, step, positions, places) -> Plan:
+        """positions and places [tokens + 1], on the device."""
         parts = parts_of(
             torch.from_numpy(step.query_len.astype(np.int64)),
             torch.from_numpy(step.seq_len.astype(np.int64)),
             torch.from_numpy(self.kv_table[step.table_row]),
-            size,
+            self.limits.kv_block_size,
             len(positions) - 1,
         )
-        return Plan(
-            torch.from_numpy(places).to(self.device),
-            [type(part)(*(tensor.to(self.device) for tensor in part)) for part in parts],
-            self.hybrid.positions(torch.from_numpy(positions).to(self.device)),
-        )
+        parts = [type(part)(*(tensor.to(self.device) for tensor in part)) for part in parts]
+        return Plan(places, parts, self.hybrid.positions(positions))
 
     def forward(self, step, choices: Choices):
         """Hidden states [tokens + 1, hidden] of a step."""
-        tables = self.build(step)
-        ids, positions = self.inputs(step, tables.tokens, choices)
-        plan, ids = self.plan(step, positions, choices.row), torch.from_numpy(ids).to(self.device)
+        tables, last = self.build(step), self.limits.kv_blocks * self.limits.kv_block_size
+        padded = np.zeros((3, tables.tokens + 1), np.int64)
+        padded[2] = last  # padding's own block
+        for values, to in zip(self.inputs(step, choices), padded):
+            to[: len(values)] = values
+        ids, positions, places = torch.from_numpy(padded).to(self.device)
         checkpoints = Checkpoints(step, self.device) if leaves_states(step) else None
-        return self.hybrid.forward(ids, Pass(tables, checkpoints), plan, self.branches)
+        return self.hybrid.forward(ids, Pass(tables, checkpoints), self.plan(step, positions, places), self.branches)
 
     def choose(self, step, hidden, c: Choices):
         """The tokens that are chosen, [choices] on the host."""
@@ -184,9 +185,14 @@ class Runner:
         self.logits, self.emitted_at = None, c.at
         if len(c.at) == 0:
             return Emitted(counts, np.zeros(0, np.int32))
-        chosen = self.choose(step, hidden, c)
+        chosen = self.choose(step, hidden, c).astype(np.int32)
+        if not c.has_drafts:
+            counts[c.samples] = 1
+            self.emitted_at = c.of  # all
+            self.last_token[step.table_row[c.samples]] = chosen
+            return Emitted(counts, chosen)
         right = (chosen == np.append(step.tokens, 0)[c.at + 1]) & (c.k + 1 < c.asked[c.of])
         counts[c.samples] = np.minimum.reduceat(np.where(right, len(c.k), c.k), c.begins) + 1
         self.emitted_at = kept = np.flatnonzero(c.k < counts[c.who])
         self.last_token[step.table_row[c.samples]] = chosen[c.begins + counts[c.samples] - 1]
-        return Emitted(counts, chosen[kept].astype(np.int32))
+        return Emitted(counts, chosen[kept])

@@ -7,6 +7,8 @@ from typing import Optional
 
 import numpy as np
 
+FRESH = -1  # in a batch's read_column: no state yet
+
 
 def _none(*shape):
     return field(default_factory=lambda: np.zeros(shape, np.int32))
@@ -38,6 +40,24 @@ class Step:
     padded_rows: int = 0  # 0: no padding
     padded_tokens: int = 0
     graph: int = 0  # 2: the step is padded to a bucket, for a captured graph
+
+    def fill(self, builder, batch) -> None:
+        """The rows as a batch of a builder, as StepRecord.fill does it in C. A row's blocks are the slots that it
+        writes, and in the last column the one that its state is read from."""
+        n, rows, written = self.num_rows, batch.rows, self.slots.shape[2]
+        last = rows.blocks.shape[2] - 1
+        batch.clear()
+        rows.num_rows = n
+        rows.query_len[:n], rows.seq_len[:n], rows.prompt_done[:n] = self.query_len, self.seq_len, self.prompt_done
+        rows.num_draft_tokens[:n], rows.num_accepted_tokens[:n] = self.drafts, self.accepted_tokens
+        rows.read_column[:n] = np.where(self.seq_len == self.query_len, FRESH, last)
+        rows.table_row[:n] = ~np.arange(n, dtype=np.int32)  # the batch's own
+        rows.blocks[:, :n] = 0
+        rows.blocks[:, :n, :written], rows.blocks[:, :n, last] = self.slots, self.read_slots
+        rows.checkpoint_len[:n] = 0
+        if self.checkpoint_len is not None:
+            rows.checkpoint_len[:n], rows.checkpoint_slot[:, :n] = self.checkpoint_len, self.checkpoint_slot
+        batch.pad(self.padded_rows or n, self.padded_tokens or len(self.tokens))
 
     @property
     def num_rows(self) -> int:

@@ -50,7 +50,7 @@ def engines(model) -> None:
     """Hellos that are of a builder that the model cannot serve, or that contradict themselves."""
     config, slots = model.config, Limits().num_slots
     options = dict(max_num_seqs=4, max_num_batched_tokens=64, num_speculative_tokens=0, num_groups=1, num_slots=slots,
-                   max_requests=4, max_rows=4, mamba_cache_mode="none", parallel_drafting=False,
+                   max_requests=4, max_rows=4, max_blocks_per_row=2, mamba_cache_mode="none", mamba_block_size=0, parallel_drafting=False,
                    decode_context_parallel_size=1)
     good = dict(kv_blocks=16, kv_block_size=16, kv_columns=4, vocab_size=0, max_model_len=64)
     assert of_hello(SimpleNamespace(options=options, **good), config).max_kv_blocks == 4

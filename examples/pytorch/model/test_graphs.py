@@ -32,10 +32,14 @@ CASES = {
 
 
 @torch.inference_mode()
-def spoil(runner: GraphRunner) -> None:
-    """What a step does not write is wrong."""
+def spoil(runner: GraphRunner, lengths: bool) -> None:
+    """What a step does not write is wrong; what follows from the lengths of rows is left, or forgotten as well."""
     for bucket in runner.buckets.values():
-        bucket.inputs.staged.fill_(77)
+        if lengths:
+            bucket.inputs.choices = None
+            bucket.inputs.staged.fill_(77)
+        for name in ("ids", "positions", "places", "seq_len", "table_row"):
+            bucket.inputs.host[name][:] = 77
         bucket.inputs.device.fill_(77)
         bucket.hidden.fill_(float("nan"))
         bucket.chosen.fill_(-7)
@@ -76,7 +80,7 @@ def run(model, options, seed: int, most: int):
         limits = limits_of(options, engine.hello)
         ours, theirs = KeptGraphs(model, limits, most=most), Kept(model, limits)
         for step in engine.steps():
-            spoil(ours)
+            spoil(ours, lengths=compared.steps % 3 == 0)
             got, want = ours.step(step), theirs.step(step)
             compared.step(got, want, ours.hidden, theirs.hidden, len(step.tokens))
             engine.answer(want.counts, want.tokens)
