@@ -90,7 +90,7 @@ end
 local function check_step(self, step)
   local e = self.engine
   local is_idle = rawequal(step, e.rowless)
-  if not is_idle and not (rawequal(step, e.steps[1]) or rawequal(step, e.steps[2])) then
+  if step == nil or not is_idle and not (rawequal(step, e.steps[1]) or rawequal(step, e.steps[2])) then
     error("gdnmeta.Worker:submit: " .. args.wrong("step", step, "a step of this worker's engine"), 3)
   end
   if not is_idle and not step.in_flight or step.metadata == nil then

@@ -70,7 +70,7 @@ local MAP = {
   { "gdnmeta/engine/sources", "forks cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
-  { "gdnmeta/worker", "told heard worker worker_abi lost_states worker_faults" },
+  { "gdnmeta/worker", "told heard worker_misuse worker worker_abi lost_states worker_faults" },
   { "src/worker/", "told heard record_lies step_lies step_record worker_abi channel process worker" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },

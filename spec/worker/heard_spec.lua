@@ -251,20 +251,6 @@ describe("An engine hears its worker", function()
     end
     check "stops"
   end)
-
-  it("that it is to have", function()
-    local e, other = hosts.engine(), hosts.engine()
-    local echo = { forward = function() end }
-    for _, o in ipairs { {}, { command = { "true" }, model = echo }, { model = echo, engine = other },
-                         { model = function() error("no memory", 0) end } } do
-      o.engine = o.engine or e
-      if o.engine == other then other:close() end
-      local ok, worker, message, code = pcall(gdn.worker, o)
-      note("worker", ok, ok and worker ~= nil or worker, message, code)
-    end
-    e:close()
-    check "refused"
-  end)
 end)
 
 describe("A result", function()
