@@ -1,13 +1,14 @@
 /* Fails every allocation once: whatever is made is then refused with GDN_ENOMEM, gives back all that it took and
  * touches no output; and can be made when there is memory again. The linker puts the functions below in front of
  * the core's own calls (make faults), and ASan looks on.
- *   faults             builders on the CPU, batches, slots, heaps
+ *   faults             builders on the CPU, batches, attention blocks, slots, heaps, indexes, channels
  *   faults cuda        builders on the driver that GDNMETA_LIBCUDA names, too */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gdnmeta_scheduler.h"
+#include "gdnmeta_worker.h"
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
@@ -121,6 +122,23 @@ static gdn_status make_index(void **out, char *why, size_t size)
 
 static void free_index(void *x) { gdn_index_free(x); }
 
+static gdn_status make_kv(void **out, char *why, size_t size)
+{
+    const gdn_kv_config c = { .num_blocks = 300, .block_size = 16, .rows = 40, .columns = 20, .steps = 2 };
+    gdn_status status = gdn_kv_new(builder, &c, (gdn_kv **)out);
+    if (status) snprintf(why, size, "%s", gdn_last_error(builder));
+    return status;
+}
+
+static void free_kv(void *kv) { gdn_kv_free(kv); }
+
+static gdn_status make_channel(void **out, char *why, size_t size)
+{
+    return gdn_channel_new(4096, 4096, (gdn_channel **)out, why, size);
+}
+
+static void free_channel(void *c) { gdn_channel_free(c); }
+
 /* A heap that cannot grow still works, at its old size. */
 static gdn_status grow_heap(void **out, char *why, size_t size)
 {
@@ -176,7 +194,8 @@ static long each_call(const char *name, gdn_status (*make)(void **, char *, size
         }
         WANT(status == GDN_ENOMEM, "gives %d, want %d (GDN_ENOMEM): %s", status, GDN_ENOMEM, why);
         WANT(!out, "is refused and wrote its output");
-        WANT((make != make_builder && make != make_index) || strstr(why, "memory"),
+        WANT(make == make_batch || make == make_export || make == make_slots || make == make_heap || make == grow_heap ||
+                 strstr(why, "memory"),
              "gives the reason '%s', which names no memory", why);
         WANT(live == before || make == grow_heap, "%ld allocations are left after it was refused", live - before);
     }
@@ -206,6 +225,7 @@ int main(int argc, char **argv)
             for (drafts = 0; drafts <= 3; drafts += 3) both_ways("a builder on CUDA", make_builder, free_builder);
         if (gdn_builder_new(&c, &builder, NULL, 0)) abort();
         both_ways(n ? "a batch for CUDA" : "a batch", make_batch, free_batch);
+        both_ways(n ? "attention blocks for CUDA" : "attention blocks", make_kv, free_kv);
         build_nothing();
         both_ways("an exported tensor", make_export, free_export);
         gdn_builder_free(builder);
@@ -214,6 +234,7 @@ int main(int argc, char **argv)
     both_ways("slots", make_slots, free_slots);
     both_ways("a heap", make_heap, free_heap);
     both_ways("an index", make_index, free_index);
+    both_ways("a channel", make_channel, free_channel);
     if (gdn_heap_new(1, &heap)) abort();
     ungrow_heap(heap);
     both_ways("a growing heap", grow_heap, ungrow_heap);
