@@ -8,7 +8,8 @@ local budget = require "gdnmeta.policy.contained.budget"
 local ceil, max, min = math.ceil, math.max, math.min
 local int32s, pointers = array_of "int32_t", array_of "int32_t *"
 
-local MOST_BLOCKS = 2 ^ 20
+-- Blocks of all prompts, or those of the longest one.
+local MOST_BLOCKS, LONGEST = 2 ^ 20, 2 ^ 24
 
 local PrefixCache = {}
 PrefixCache.__index = PrefixCache
@@ -49,12 +50,13 @@ local M = {}
 function M.new(e, o)
   local num_slots = o.config.num_slots[0] + o.host_slots
   local per_block = o.kv_blocks and o.hash_block_size / o.kv_block_size or 0
-  local in_prompts = num_slots * ceil(o.max_model_len / o.hash_block_size)
-  local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or in_prompts
+  local in_prompt = ceil(o.max_model_len / o.hash_block_size)
+  local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or num_slots * in_prompt
+  blocks = min(blocks, max(MOST_BLOCKS, min(in_prompt, LONGEST)))
   local max_nodes = min(4 * num_slots + 1024, 2 ^ 24)
   local index, message, code = Index.new {
     num_groups = o.config.num_groups, block_size = o.hash_block_size, kv_per_block = per_block,
-    max_nodes = max_nodes, max_blocks = max(min(blocks, MOST_BLOCKS), 1),
+    max_nodes = max_nodes, max_blocks = max(blocks, 1),
     kv_bytes = 1, state_bytes = 1, -- what they weigh is the host's to know: a state is the unit
   }
   if not index then return nil, message, code end
