@@ -30,6 +30,14 @@ local function request(w, columns)
   w.slots = slots
 end
 
+-- The first n blocks of a row join. nil: no room.
+local function join(w, n, row, from)
+  local published = w.index.published
+  local status = lib.gdn_index_join(w.index.handle, w.ids, n, w.kv, row, w.pools, w.slots, from, published)
+  if status == lib.GDN_ECAP then return nil end
+  return status == 0 and published or error(w.index:message())
+end
+
 local function free(w) return lib.gdn_kv_available(w.kv), lib.gdn_slots_least(w.pools) end
 
 local function go(w)
@@ -41,7 +49,7 @@ describe("Blocks and slots of an engine", function()
     it(("stay while the index has them, %d blocks each"):format(per), function()
       local w = world(per)
       request(w, 3 * per)
-      local published = assert(w.index:join(w.ids, 3, w.kv, 0, w.pools, w.slots, 0))
+      local published = assert(join(w, 3, 0, 0))
       local node = published.node
       assert.are.same({ 3, 1 }, { published.added, published.state_taken })
       go(w)
@@ -60,13 +68,13 @@ describe("Blocks and slots of an engine", function()
   it("are held once: what the index knows already, another request keeps for itself", function()
     local w = world(1)
     request(w, 3)
-    local first = w.index:join(w.ids, 3, w.kv, 0, w.pools, w.slots, 0).node
+    local first = join(w, 3, 0, 0).node
     go(w)
     w.index:advance(1)
     request(w, 4)
-    local published = w.index:join(w.ids, 3, w.kv, 0, w.pools, w.slots, 0)
+    local published = join(w, 3, 0, 0)
     assert.are.same({ first, 0, 0 }, { published.node, published.added, published.state_taken })
-    published = w.index:join(w.ids, 4, w.kv, 0, w.pools, w.slots, published.node)
+    published = join(w, 4, 0, published.node)
     assert.are.same({ 1, 1 }, { published.added, published.state_taken })
     go(w)
     assert.are.same({ 32 - 4, 6 }, { free(w) })
@@ -77,12 +85,12 @@ describe("Blocks and slots of an engine", function()
     request(w, 3)
     for k = 1, 4 do
       w.ids[0] = 100 * k
-      assert(w.index:join(w.ids, 1, w.kv, 0, w.pools, w.slots, 0))
+      assert(join(w, 1, 0, 0))
     end
     w.ids[0] = 1000
-    assert.is_nil(w.index:join(w.ids, 1, w.kv, 0, w.pools, w.slots, 0))
-    assert.has_error(function() w.index:join(w.ids, 4, w.kv, 0, w.pools, w.slots, 0) end)
-    assert.has_error(function() w.index:join(w.ids, 1, w.kv, 4, w.pools, w.slots, 0) end)
+    assert.is_nil(join(w, 1, 0, 0))
+    assert.has_error(function() join(w, 4, 0, 0) end)
+    assert.has_error(function() join(w, 1, 4, 0) end)
     assert.has_error(function() w.index:leave(99, 0, nil, nil, w.pools) end)
     assert.are.equal(5, lib.gdn_slots_holders(w.pools, 0, w.slots[0]))
     assert.are.equal(5, lib.gdn_kv_holders(w.kv, lib.gdn_kv_table(w.kv)[0]))

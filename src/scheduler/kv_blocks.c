@@ -42,19 +42,25 @@ gdn_status gdn_kv_extend(gdn_kv *kv, int32_t row, int32_t columns)
     return GDN_OK;
 }
 
-/* In one pass, for a long prompt has thousands of blocks anywhere in memory: what is refused is undone. */
+/* In one pass, for a long prompt has thousands of blocks anywhere in memory: what is refused is undone. Two
+ * comparisons a block, of numbers without a sign: twice as fast as four. */
 gdn_status gdn_kv_share(gdn_kv *kv, int32_t row, const int32_t *blocks, int32_t n)
 {
     if (!is_row(kv, row) || kv->length[row] || n < 0 || n > kv->config.columns || (n && !blocks)) return GDN_EINVAL;
-    int32_t *own = gdn_kv_row(kv, row), *holders = kv->holders, num_blocks = kv->config.num_blocks;
-    for (int32_t c = 0; c < n; c++) {
-        int32_t block = blocks[c];
-        if (block < 0 || block >= num_blocks || holders[block] < 1 || holders[block] == INT32_MAX) {
-            for (; c > 0; c--) holders[own[c - 1]]--, own[c - 1] = 0;
-            return GDN_EINVAL;
-        }
-        holders[block]++;
-        own[c] = block;
+    int32_t *own = gdn_kv_row(kv, row), *holders = kv->holders;
+    uint32_t num_blocks = (uint32_t)kv->config.num_blocks, most = INT32_MAX - 1;
+    int32_t c = 0;
+    for (; c < n; c++) {
+        uint32_t block = (uint32_t)blocks[c];
+        if (block >= num_blocks) break;
+        uint32_t held = (uint32_t)holders[block];
+        if (held - 1 >= most) break; /* none holds it, or as many as a count can tell */
+        holders[block] = (int32_t)(held + 1);
+        own[c] = (int32_t)block;
+    }
+    if (c < n) {
+        for (; c > 0; c--) holders[own[c - 1]]--, own[c - 1] = 0;
+        return GDN_EINVAL;
     }
     kv->length[row] = n;
     if (n) gdn_kv_note_stale(kv, row);

@@ -123,18 +123,11 @@ function Index:publish(ids, n, kv, slots, from, move, mark)
   return self.published
 end
 
---- The same for a request of an engine, with the blocks of its row of kv, nil: none. Its lock on `from`, 0:
---- none, moves to the end, and what has joined has one holder more.
+--- The same for a request of an engine, with the blocks of its row of kv, nil: none, and the state in place
+--- `at` of the tables, which then moves to place `to`, -1: it stays. The request's lock on `from`, 0: none,
+--- moves to the end, and what has joined has one holder more. most > 0: others leave where there is no room;
+--- kv_out has room for so many blocks. See gdn_index_keep.
 ---@return ffi.cdata*|nil published nil: no room, of which nothing is said
-function Index:join(ids, n, kv, row, pools, slots, from)
-  local status = lib.gdn_index_join(self.handle, ids, n, kv, row, pools, slots, from, self.published)
-  if status == 0 then return self.published end
-  if status ~= ECAP then refused(self, status) end
-end
-
---- The same with the state in the tables' place `at`, which then moves to `to`, -1: it stays. most > 0:
---- others leave where there is no room; kv_out has room for so many blocks. See gdn_index_keep.
----@return ffi.cdata*|nil published nil: no room
 function Index:keep(ids, n, kv, row, pools, tables, at, to, owner, from, most, kv_out)
   local status = lib.gdn_index_keep(self.handle, ids, n, kv, row, pools, tables, at, to, owner, from, most,
                                     kv_out, self.published)
