@@ -3,9 +3,11 @@
 local cache_chaos = require "spec.support.cache_chaos"
 local drawer = require "spec.support.drawer"
 local golden = require "spec.support.golden"
+local positions = require "gdnmeta.engine.prefix.positions"
+local small_index = require "spec.support.small_index"
 local texts = require "spec.support.step_texts"
 
-local PLAYS, STEPS = 28, 60
+local PLAYS, STEPS = 48, 60
 
 -- What a host can see besides steps.
 local function look(engine, note)
@@ -46,10 +48,30 @@ local function play(case)
   return line
 end
 
+-- So many engines are sooner done than compiled: half the time.
 describe("Plays of engines with a state cache", function()
+  setup(jit.off)
+  teardown(jit.on)
+
   it("come to these sums", function()
     local lines = {}
     for case = 1, PLAYS do lines[case] = play(case) end
     golden("cache-plays", table.concat(lines, "\n") .. "\n")
+  end)
+
+  it("know what is before a node, and what stretches of text cost", function()
+    local index, lines = small_index.new(), {}
+    for _, text in ipairs { "ab", "abcd", "abce", "x" } do
+      small_index.publish(index, text, text ~= "abce" and small_index.slots_of() or nil)
+    end
+    for node = 0, 4 do
+      local t = index:describe(node)
+      lines[#lines + 1] = ("%d: %d tokens, %d bytes of state, before it %d"):format(node, t.tokens,
+        t.state_bytes, index:state_before(node))
+    end
+    for _, to in ipairs { 0, 1, 16, 1000, 2 ^ 17, 1e6 } do
+      lines[#lines + 1] = ("%.9g %.9g"):format(positions.flops(0, to), positions.flops(to, to + 512))
+    end
+    golden("cache-before", table.concat(lines, "\n") .. "\n")
   end)
 end)

@@ -51,17 +51,22 @@ function M.cache(draw, has_host, is_lawful)
       return draw(2) == 1 and { r.junction, r.prompt_end } or { draw(to), from + 1, draw(1000) - 500,
                                                                unpack(ctx.every(4 * draw(3))) }
     end, is_lawful),
-    keep = sometimes(draw, function() return draw(3) > 1 end, is_lawful),
+    keep = sometimes(draw, function(node)
+      if not is_lawful or draw(2) == 1 then return draw(3) > 1 end
+      return node.tokens + 3 * node.parent_gap + (node.answer and 500 or 0)
+    end, is_lawful),
     demote = has_host and sometimes(draw, function() return draw(2) == 1 and "host" or "drop" end, is_lawful)
       or nil,
-    worth = sometimes(draw, function(nodes, n, values)
+    worth = (not is_lawful or draw(2) == 1) and sometimes(draw, function(nodes, n, values, ctx)
       for k = 1, n do
         local lie = is_lawful and 9 or draw(40)
-        values[k] = lie == 1 and 0 / 0 or lie == 2 and "much" or lie == 3 and math.huge
-          or is_lawful and of_all(nodes[k]) or nodes[k].tokens
+        values[k] = lie == 1 and 0 / 0 or lie == 2 and "much" or lie == 3 and math.huge or nodes[k].tokens
+        if is_lawful then
+          values[k] = of_all(nodes[k]) + ctx.flops(nodes[k].parent_gap, nodes[k].tokens)
+        end
       end
       if not is_lawful then values[n + 1], nodes[1] = 7, draw(20) == 1 and {} or nodes[1] end
-    end, is_lawful),
+    end, is_lawful) or nil,
   }
 end
 
