@@ -28,11 +28,12 @@ class Limits:
     max_rows: int = 0  # padded ones included; 0: max_num_seqs
     mamba_cache_mode: str = "none"
     mamba_block_size: Optional[int] = None
-    max_blocks_per_row: int = 0  # columns of the state tables; 0: the slots that a row writes, and the one it reads
+    max_blocks_per_row: int = 0  # columns of the engine's state tables
 
     @property
     def columns(self) -> int:
-        return self.max_blocks_per_row or self.num_speculative_tokens + 2
+        """Of this side's tables: there is one for each slot that a row writes, and one for the slot that it reads."""
+        return max(self.max_blocks_per_row, self.num_speculative_tokens + 2)
 
     @property
     def rows(self) -> int:

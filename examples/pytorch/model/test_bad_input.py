@@ -67,6 +67,8 @@ def engines(model) -> None:
 
 def trials(model) -> None:
     """What only shows when the model runs."""
+    for columns in (0, 1, 9):  # of an engine without a state cache, and of one with more
+        run(Runner(model, Limits(num_slots=(4,), max_blocks_per_row=columns)))
     runner = Runner(model, Limits(num_groups=2, num_slots=(4, 4)))
     experts = next(layer.mlp for layer in model.model.layers if hasattr(layer.mlp, "experts"))
     kept, experts.gate.top_k = experts.gate.top_k, 9
