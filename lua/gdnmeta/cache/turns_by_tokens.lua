@@ -2,7 +2,7 @@
 -- went on, few inside a line of turns. A prompt of which nothing is known leaves states on its way, too, for
 -- others to part from it there, while that is worth more than the state that would have to go.
 local THINK = 400 -- seconds until a next turn, or a few times that
-local TURN, INSIDE, UNSEEN, TOKENS, PARTS = 2, 0.05, 0.001, 0.75, 8
+local TURN, INSIDE, UNSEEN, TOKENS, PARTS = 1.2, 0.05, 0.001, 0.75, 8
 local least = 0
 
 return {
