@@ -1,4 +1,6 @@
 -- A worker of gdn.worker in the place of a model in this process, for examples/serving.lua.
+local LEAST = 1e-30 -- top_p: the likeliest token alone. A record's 0, or a float that rounds to it, is refused
+
 local Elsewhere = {}
 Elsewhere.__index = Elsewhere
 
@@ -12,7 +14,7 @@ function Elsewhere:submit(step, tokens, records)
   for t = 0, step.num_tokens - 1 do into[t] = tokens[t] end
   for row = 0, step.num_rows - 1 do
     local s = records[row].sampling
-    temperature[row], top_p[row], seed[row] = s.temperature, s.top_p, s.seed
+    temperature[row], top_p[row], seed[row] = s.temperature, math.max(s.top_p, LEAST), s.seed
   end
   local ok, message, code = worker:submit(step)
   self.message, self.code = not ok and message or nil, code

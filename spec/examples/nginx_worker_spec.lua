@@ -60,6 +60,11 @@ describe("examples/nginx with a worker #lua #system", function()
     local answer = server:post { prompt = "Once upon", max_tokens = 40 }
     assert.are.equal(200, answer.status, answer.body)
     assert.are.equal(nginx.alone("Once upon", 40), sse.text(cjson.decode(answer.body)))
+    for _, top_p in ipairs { 0, 1e-50 } do -- the likeliest token alone, and no fault of the worker's
+      answer = server:post { prompt = "Once upon", max_tokens = 40, temperature = 1, top_p = top_p }
+      assert.are.same({ 200, nginx.alone("Once upon", 40) }, { answer.status,
+        sse.text(cjson.decode(answer.body)) })
+    end
     local got = streams(server, 6, 600, function()
       replace(server, "KILL")
       replace(server, "STOP")
@@ -71,7 +76,7 @@ describe("examples/nginx with a worker #lua #system", function()
     assert.matches("made no progress", server:log())
     replace(server, "KILL") -- with nothing to do
     local metrics = server:check_idle()
-    assert.are.same({ 1, 3, 7 }, { metrics.worker_up, metrics.worker_restarts_total,
+    assert.are.same({ 1, 3, 9 }, { metrics.worker_up, metrics.worker_restarts_total,
       metrics.requests_finished_total })
     local again = server:post { prompt = "Once upon", max_tokens = 40 }
     assert.are.equal(nginx.alone("Once upon", 40), sse.text(cjson.decode(again.body)))
