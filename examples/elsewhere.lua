@@ -1,5 +1,5 @@
 -- A worker of gdn.worker in the place of a model in this process, for examples/serving.lua.
-local LEAST = 1e-30 -- top_p: the likeliest token alone. A record's 0, or a float that rounds to it, is refused
+local LEAST = 1e-30 -- top_p: the likeliest token alone. A 0, or what a float rounds to it, is refused
 
 local Elsewhere = {}
 Elsewhere.__index = Elsewhere
