@@ -6,6 +6,7 @@ local args = require "gdnmeta.native.args"
 local draw = require "gdnmeta.metadata.draw"
 local owned = require "gdnmeta.native.owned"
 local methods = require "gdnmeta.native.methods"
+local options_of = require "gdnmeta.native.options"
 local old_names = require "gdnmeta.native.old_names"
 local row_writer = require "gdnmeta.batch.write_row"
 
@@ -72,7 +73,7 @@ function Batch:add(row)
   opened(self, "add")
   if type(row) ~= "table" then error("gdnmeta.Batch:add: " .. args.wrong("row", row, "a table"), 2) end
   for name in next, row do
-    if not FIELDS[name] then error("gdnmeta.Batch:add: unknown field " .. args.word(name), 2) end
+    if not FIELDS[name] then error("gdnmeta.Batch:add: " .. options_of.unknown("field", name, FIELDS), 2) end
   end
   -- Metamethods of `row` may close the batch or write into it; none runs from here on.
   local query_len, seq_len, blocks, drafts = row.query_len, row.seq_len, row.blocks, row.drafts

@@ -46,6 +46,12 @@ local function salt_of(call, salt)
   return id_of(salt) or error("gdnmeta." .. call .. ": " .. wrong_id("salt", salt), 3)
 end
 
+--- What is wrong with a salt; nil: nothing.
+---@return string|nil message
+function M.salt_problem(salt)
+  if not args.absent(salt) and not id_of(salt) then return wrong_id("salt", salt) end
+end
+
 --- The number that a salt is for C.
 ---@param salt any a string or an integer below 2^53
 ---@return integer

@@ -115,9 +115,11 @@ describe("a batch", function()
 
     it("refuses anything else by name, at the caller's line, and adds nothing", function()
       local good = { query_len = 1, seq_len = 8, blocks = { { 1 }, { 2 } } }
+      local fields = ", want one of accepted, blocks, checkpoint_len, checkpoint_slot, drafts, prompt_done, "
+        .. "query_len, read_column, seq_len"
       for _, case in ipairs {
-        { "unknown field table_row", "table_row", 0 },
-        { "unknown field draft", "draft", 0 },
+        { "unknown field table_row" .. fields, "table_row", 0 },
+        { "unknown field draft" .. fields, "draft", 0 },
         { "blocks = 7, want a list", "blocks", 7 },
         { "blocks has 1 elements, want 2, one list per group", "blocks", { { 1 } } },
         { "blocks[1] = 5, want a list", "blocks", { 5, 6 } },

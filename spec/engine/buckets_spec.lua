@@ -46,7 +46,8 @@ describe("Buckets", function()
     assert.are.equal(name .. " = 7, want a list of buckets, or false", refusal(7))
     assert.are.equal(name .. "[1] = 7, want { rows =, tokens = }", refusal { 7 })
     assert.are.equal(name .. "[2]: want a list without gaps", refusal { [2] = { rows = 1, tokens = 1 } })
-    assert.are.equal(name .. "[1]: unknown field row", refusal { { row = 1, tokens = 1 } })
+    assert.are.equal(name .. "[1]: unknown field row, want one of rows, tokens",
+                     refusal { { row = 1, tokens = 1 } })
     assert.are.equal(name .. "[1].rows = nil, want an integer in 1 .. 2147483647", refusal { { tokens = 1 } })
     assert.are.equal(name .. "[1].tokens = 0, want an integer in 1 .. 2147483647",
                      refusal { { rows = 1, tokens = 0 } })

@@ -208,7 +208,8 @@ describe("Engine:complete", function()
     raises("results[1].accepted_drafts = 0.5, want an integer", { [1] = { accepted_drafts = 0.5 } })
     raises('results[1].accepted_drafts = "all", want an integer',
            { [1] = { accepted_drafts = "all", stop = true } })
-    raises("results[1]: unknown field acepted", { [1] = { acepted = 1 } })
+    raises("results[1]: unknown field acepted, want one of accepted, accepted_drafts, blocks, drafts, "
+           .. "next_drafts, stop, tokens", { [1] = { acepted = 1 } })
     raises("results[2]: the step has no such request", { [2] = {} })
     raises("results = 7, want a table or nil", 7)
     assert.are.equal(6, engine:request(1).known)

@@ -125,6 +125,21 @@ describe("A session", function()
     e:close()
   end)
 
+  -- Its blocks are counted as shared, so it must be let in with them.
+  it("serves a prompt that needs its blocks, though others leave no slot beside", function()
+    for _, slots in ipairs { 6, 9 } do
+      local e = engine({ kv_blocks = slots + 14, kv_block_size = 4 }, { num_slots = slots })
+      turn(e, "chat", 1, 42) -- a state at 40: ten blocks
+      assert(e:pin "chat")
+      local n = 0
+      while e:receive(4) do n = n + 1 end
+      assert.are.equal(slots - 3, n) -- a slot is left, and seven blocks
+      assert.are.equal(40, turn(e, "chat", 1, 60)) -- sixteen blocks
+      assert.is_true(e:verify())
+      e:close()
+    end
+  end)
+
   it("is refused where it cannot be pinned", function()
     local e = engine()
     assert.are.same({ nil, "no session nobody", EINVAL }, { e:pin "nobody" })

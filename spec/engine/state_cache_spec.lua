@@ -1,4 +1,5 @@
 -- The state cache of an engine: what is found, what is refused, and that it never stands in the way.
+local ffi = require "ffi"
 local serve = require "spec.support.run_engine"
 
 local EINVAL = -1
@@ -55,6 +56,20 @@ describe("A state cache", function()
     e:close()
   end)
 
+  it("refuses a salt that is none, with tokens and with blocks", function()
+    local e = engine()
+    for _, salt in ipairs { -1, 0.5, 2 ^ 53, math.huge } do
+      for name, given in pairs { tokens = ids(0, 18), blocks = ids(0, 4) } do
+        local want = ("request 1: salt = %.14g, want an integer below 2^53 or a string"):format(salt)
+        assert.are.same({ nil, want, EINVAL },
+                        { e:submit(request(1, { prompt_tokens = 18, [name] = given, salt = salt })) })
+      end
+    end
+    assert.has_error(function() e:submit(request(1, { tokens = ffi.cast("int32_t *", 0) })) end,
+                     "gdnmeta.Engine:submit: tokens = cdata int *, want a list or an array of tokens")
+    e:close()
+  end)
+
   it("gives way where requests need its slots and blocks", function()
     local e = engine({ kv_blocks = 30, kv_block_size = 4, kv_headroom = 64 }, { num_slots = 7 })
     for id = 1, 30 do
@@ -90,8 +105,10 @@ describe("A state cache", function()
                     refusal { blocks = { 1, -1, 2, 3 } })
     assert.are.same({ nil, "request a: blocks and tokens, want one of them", EINVAL },
                     refusal { blocks = ids(0, 4), tokens = ids(0, 18) })
-    assert.are.same({ nil, "request a: tokens has 2 full blocks, want the 4 of prompt_tokens = 18", EINVAL },
-                    refusal { tokens = ids(0, 8) })
+    for _, n in ipairs { 8, 17, 19 } do -- the last two have as many full blocks
+      local message = ("request a: tokens has %d elements, want prompt_tokens = 18"):format(n)
+      assert.are.same({ nil, message, EINVAL }, refusal { tokens = ids(0, n) })
+    end
     e:close()
     e = serve.engine "fcfs"
     assert.are.same({ nil, "request a: blocks and tokens want the engine's option hash_block_size", EINVAL },

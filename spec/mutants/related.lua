@@ -51,6 +51,7 @@ local MAP = {
   { "src/builder/", "c_arguments null builder strict tables batch finalizers" },
   { "src/scheduler/slot", "slots_random slots null engine_states" },
   { "src/scheduler/heap", "c_arguments order index slots" },
+  { "engine/prefix/hook_tables", "hook_tables cache_plays" },
   { "engine/prefix/index", "index index_evict index_refusals index_random cache_plays" },
   { "gdnmeta/identity", "hash_blocks" },
   { "src/scheduler/index_keep", "index_keep index_join null" },

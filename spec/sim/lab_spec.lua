@@ -156,3 +156,32 @@ describe("The lab #lua", function()
       "lab.replay: requests of no block_size, want those of a trace with hash_ids, or of dialogues")
   end)
 end)
+
+describe("A replay", function()
+  it("takes a cache as gdn.cache does, and refuses others by name", function()
+    local requests = random_prompts(1, 60)
+    local loaded = lab.replay(requests, assert(gdn.cache "gdsf"), { slots = 8 })
+    assert.are.same(loaded, lab.replay(requests, "gdsf", { slots = 8 }))
+    for _, wrong in ipairs { false, 7, print } do
+      assert.has_error(function() lab.replay(requests, wrong, {}) end, ("lab.replay: cache = %s, want a "
+        .. "gdnmeta.Cache, or what gdn.cache takes"):format(require("gdnmeta.native.args").show(wrong)))
+    end
+    local ok, message = pcall(lab.replay, requests, "gdfs", {})
+    assert.is_false(ok)
+    assert.truthy(message:find("lab.replay: ", 1, true) and message:find("gdsf", 1, true), message)
+  end)
+
+  it("tells hooks of wrong names and arguments as an engine does", function()
+    for said, hook in pairs {
+      ["r has no field promptend"] = function(r) return { r.promptend } end,
+      ["ctx.flops(a table, 0): want two numbers, called with a dot"] =
+        function(_, _, _, ctx) return { ctx:flops(0, 8) } end,
+      ["ctx.every(a table): want a number of tokens, called with a dot"] =
+        function(_, _, _, ctx) return ctx:every(8) end,
+    } do
+      local ok, message = pcall(lab.replay, random_prompts(1, 9), { checkpoints = hook }, { slots = 8 })
+      assert.is_false(ok)
+      assert.truthy(message:find(said, 1, true), message)
+    end
+  end)
+end)

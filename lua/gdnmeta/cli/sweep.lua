@@ -16,7 +16,7 @@ local M = {
   epilog = [[
 examples:
   gdnmeta sweep --policy fcfs --policy decode_first --rates 4:8:1 --jobs 2 --report sweep.html
-  gdnmeta sweep --workload synthetic,sessions=300 --cache gdsf --cache turns_by_tokens --rates 0.3,0.6
+  gdnmeta sweep --workload synthetic,sessions=60 --kv-unlimited --cache gdsf --rates 0.1,0.2 --ttft-ms 10000
   gdnmeta sweep --policy fcfs --policy mine.lua --rates 2,4,8,16 --print-jobs >jobs.txt
   parallel <jobs.txt && gdnmeta merge cell-*.json --report sweep.html]],
 }

@@ -1,5 +1,6 @@
 -- What a host says about a step that has run, and whether it can have happened.
 local args = require "gdnmeta.native.args"
+local options_of = require "gdnmeta.native.options"
 local old_names = require "gdnmeta.native.old_names"
 
 local MIN, MAX = args.INT32_MIN, args.INT32_MAX - 1
@@ -76,7 +77,7 @@ local function read_one(id, given, default_drafts, text, step, row)
   end
   local result, unknown = args.take(given, RESULT)
   if not result then
-    return nil, ("results[%s]: unknown field %s"):format(args.word(id), args.word(unknown))
+    return nil, ("results[%s]: %s"):format(args.word(id), options_of.unknown("field", unknown, RESULT))
   end
   for _, name in ipairs(NUMBERS) do
     local value = result[name]

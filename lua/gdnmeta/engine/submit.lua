@@ -41,8 +41,9 @@ local FIELDS = {
   deadline = { nil, seconds },
   checkpoint = { nil, of_type("table", "what engine:checkpoint() gave") },
   blocks = { nil, of_type("table", "a list of ids") },
-  tokens = { nil, where(function(value) return type(value) == "table" or type(value) == "cdata" end,
-                        "a list or an array of tokens") },
+  tokens = { nil, where(function(value)
+    return type(value) == "table" or type(value) == "cdata" and value ~= nil
+  end, "a list or an array of tokens") },
   salt = { nil, name },
   session = { nil, name },
   computed = { nil, domains.integer(1, INT32_MAX, "an integer >= 1") },

@@ -3,6 +3,7 @@
 -- what is left is which states to make and which to keep.
 local block_ids = require "gdnmeta.sim.lab.block_ids"
 local contained = require "gdnmeta.sim.lab.contained"
+local load_cache = require "gdnmeta.cache"
 local domains = require "gdnmeta.native.domains"
 local options_of = require "gdnmeta.native.options"
 local positions = require "gdnmeta.engine.prefix.positions"
@@ -43,7 +44,7 @@ end
 
 -- What hooks are told besides nodes.
 local function context(size, slots)
-  local ctx = { block_size = size, slots = slots, now = 0, from = 0, to = 0, blocks_end = 0 }
+  local ctx = { block_size = size, slots = slots, host_slots = 0, now = 0, from = 0, to = 0, blocks_end = 0 }
   function ctx.every(n) return positions.every(n, ctx.from, ctx.blocks_end, size, positions.MOST) end
   ctx.flops = positions.flops
   return ctx
@@ -59,10 +60,20 @@ local function publish(states, hooks, view, ctx)
   end
 end
 
+-- As in an engine: what a request may lack is nil, and a wrong name is an error of the hook.
+local MAY_LACK = { user = true, session = true, class = true, arrival = true }
+local VIEW = {
+  __index = function(_, name)
+    if not MAY_LACK[name] then error("r has no field " .. args.word(name), 2) end
+  end,
+}
+
 local function view_of(i, r, hit, junction, blocks_end)
-  return { id = i, prompt = r.prompt, prompt_tokens = r.prompt, hit = hit, cached_tokens = hit,
-           computed_tokens = hit, user = r.user, session = r.session, class = r.class, junction = junction,
-           prompt_end = blocks_end, arrival = r.arrival }
+  return setmetatable({
+    id = i, prompt = r.prompt, prompt_tokens = r.prompt, hit = hit, cached_tokens = hit,
+    computed_tokens = hit, junction = junction, prompt_end = blocks_end,
+    user = r.user, session = r.session, class = r.class, arrival = r.arrival,
+  }, VIEW)
 end
 
 -- One request; returns tokens of its prompt that were cached.
@@ -79,16 +90,21 @@ end
 
 --- Replay requests, in their order.
 ---@param requests table of sim.trace or sim.dialogues: with blocks, and block_size
----@param cache gdnmeta.Cache
+---@param cache gdnmeta.Cache|string|table as gdn.cache takes it
 ---@param opts? table slots, batch, windows
 ---@return table figures hit (share of prompt tokens), ceiling, hit_requests (share), made, used and unused
 --- (states), evictions, bytes, over_time (hit by window), cached (tokens by request)
 function M.replay(requests, cache, opts)
   check("replay", requests)
+  if type(cache) ~= "string" and type(cache) ~= "table" then
+    error("lab.replay: " .. args.wrong("cache", cache, "a gdnmeta.Cache, or what gdn.cache takes"), 2)
+  end
+  local made, message = load_cache(cache)
+  if not made then error("lab.replay: " .. message, 2) end
   local o = options_of.parse("lab.replay", opts, OPTIONS)
   local size, total, hits, served = requests.block_size, 0, 0, 0
   local ctx, ids = context(size, o.slots), block_ids.of(requests)
-  local hooks = contained.of(cache)
+  local hooks = contained.of(made)
   local states = states_of.new(hooks, ctx, o, ids.distinct)
   local cached, over_time, per_window = {}, {}, max(1, math.ceil(#requests / o.windows))
   local in_window, of_window = 0, 0
@@ -105,7 +121,7 @@ function M.replay(requests, cache, opts)
   end
   states:close()
   return {
-    cache = cache.name, slots = o.slots, hit = hits / total, ceiling = M.ceiling(requests),
+    cache = made.name, slots = o.slots, hit = hits / total, ceiling = M.ceiling(requests),
     hit_requests = served / #requests, made = states.made, used = states.used,
     unused = states.made - states.used, evictions = states.evictions, bytes = states.peak * o.state_bytes,
     over_time = over_time, cached = cached, hit_tokens = hits, prompt_tokens = total,

@@ -1,6 +1,7 @@
 -- The buckets that graphs of mixed steps are captured for: R rows and T tokens each. A step takes the
 -- smallest one by its counts, whatever its rows are.
 local args = require "gdnmeta.native.args"
+local options_of = require "gdnmeta.native.options"
 local array_of = require "gdnmeta.array_of"
 
 local int32s = array_of "int32_t"
@@ -47,7 +48,7 @@ local function bucket_problem(place, entry)
   local name = ("mixed_capture_sizes[%d]"):format(place)
   if type(entry) ~= "table" then return args.wrong(name, entry, "{ rows =, tokens = }") end
   local copy, unknown = args.take(entry, FIELDS)
-  if not copy then return ("%s: unknown field %s"):format(name, args.word(unknown)) end
+  if not copy then return ("%s: %s"):format(name, options_of.unknown("field", unknown, FIELDS)) end
   for _, field in ipairs { "rows", "tokens" } do
     if not args.integer(copy[field], 1, args.INT32_MAX) then
       return args.wrong_integer(name .. "." .. field, copy[field], 1, args.INT32_MAX)

@@ -16,11 +16,14 @@ local LOOKS = 8
 
 local PrefixCache = {}
 
--- One request alone must find slots of its own beside the state that it reads.
-local function may_hold(self)
+-- One request alone must find slots of its own beside the state that it reads. Those of a pinned state are
+-- not there for requests anyway.
+local function may_hold(self, node)
   local e = self.engine
   for group = 1, self.groups do
-    if e.config.num_slots[group - 1] - 2 - e.states.pins[group].n < e.states.least_slots then return false end
+    if e.config.num_slots[group - 1] - 2 - e.states.pins[group].n < e.states.least_slots then
+      return self:is_pinned(node)
+    end
   end
   return true
 end
@@ -43,7 +46,7 @@ function PrefixCache:begin_with(i, node, blocks, on_host)
   local tokens = blocks * self.size
   if node == r.hit_node[i] and tokens == r.cached[i] then return end
   self:let_go(i)
-  if node == 0 or on_host == 0 and not may_hold(self) then return end
+  if node == 0 or on_host == 0 and not may_hold(self, node) then return end
   hit.node, hit.kv_hit, hit.kv_tokens, hit.state_node = node, blocks, tokens, on_host == 0 and node or 0
   if not self.index:lock() then return end
   r.hit_node[i], r.cached[i], r.computed[i], r.on_host[i] = node, tokens, tokens, on_host

@@ -3,6 +3,7 @@
 -- cdata.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local hook_tables = require "gdnmeta.engine.prefix.hook_tables"
 local owned = require "gdnmeta.native.owned"
 
 local out_t, config_t = ffi.typeof "gdn_index *[1]", ffi.typeof "gdn_index_config"
@@ -35,13 +36,6 @@ end
 local function free(handle) lib.gdn_index_free(handle) end
 local function forget(self) self.handle = nil end
 
--- As policies see a node; `created` and the others that are not numbers are set by show().
-local function blank()
-  return { id = 0, tokens = 0, length = 0, kv_bytes = 0, state_bytes = 0, hits = 0, state_hits = 0, age = 0,
-           state_age = 0, created = 0, refs = 0, children = 0, parent = 0, parent_gap = 0, passes = 0,
-           superseded = false, pinned = false, on_host = false, mark = -1, worth = 0, is_new = true }
-end
-
 --- An index. options: num_groups, block_size, kv_per_block, max_nodes, max_blocks, kv_bytes, state_bytes.
 ---@param options table
 ---@return table|nil index, string? message, integer? code
@@ -54,10 +48,10 @@ function Index.new(options)
     now = 0, block_size = config.block_size, num_groups = config.num_groups,
     kv_per_block = config.kv_per_block,
     hit = hit_t(), published = published_t(), slots = slots_t(), numbers = nodes_t(), doubles = values_t(),
-    node = node_t(), batch = {}, values = {}, few = { [0] = 0, 0, 0 },
+    node = node_t(), batch = {}, own = {}, values = {}, few = { [0] = 0, 0, 0 },
     many_new = { [0] = false, false, false },
   }, Index)
-  for k = 1, MAX_BATCH do self.batch[k], self.values[k] = blank(), 0 end
+  for k = 1, MAX_BATCH do self.own[k], self.values[k] = hook_tables.blank(), 0 end
   self.handle, self.release = owned.new(out[0], free, self, forget)
   return self
 end
@@ -164,7 +158,7 @@ end
 
 --- A node as policies see it. `into` is filled where it is given.
 function Index:describe(node, into)
-  return show(self, node, false, into or blank())
+  return show(self, node, false, into or hook_tables.blank())
 end
 
 --- Has the node a state, and is it on the host?
@@ -191,7 +185,9 @@ end
 ---@return integer n
 ---@return table values [1 .. n] as rated before, NaN: never; to be filled and given to rate()
 function Index:candidates(kind, most)
-  local numbers, doubles, batch, values = self.numbers, self.doubles, self.batch, self.values
+  local numbers, doubles = self.numbers, self.doubles
+  local own, batch, values = self.own, hook_tables.plain(self.batch), hook_tables.plain(self.values)
+  self.batch, self.values = batch, values
   if not most then
     local is_many = self.few[kind] >= SELDOM and self.many_new[kind]
     self.few[kind] = is_many and 0 or self.few[kind] + 1
@@ -201,9 +197,9 @@ function Index:candidates(kind, most)
   if n < 0 then refused(self, n) end
   local new = 0
   for k = 1, n do
-    show(self, numbers[k - 1], kind > 0, batch[k])
-    values[k] = doubles[k - 1]
-    if batch[k].is_new then new = new + 1 end
+    local node = show(self, numbers[k - 1], kind > 0, hook_tables.node(own, k))
+    batch[k], values[k] = node, doubles[k - 1]
+    if node.is_new then new = new + 1 end
   end
   self.many_new[kind] = 2 * new >= most
   return batch, n, values

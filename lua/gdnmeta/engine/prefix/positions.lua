@@ -34,6 +34,9 @@ end
 --- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`.
 ---@return integer[]
 function M.every(n, from, blocks_end, size, most)
+  if type(n) ~= "number" then
+    error(("ctx.every(%s): want a number of tokens, called with a dot"):format(args.show(n)), 3)
+  end
   local list, step = {}, max(size, floor(n / size) * size)
   for at = floor(from / step) * step + step, blocks_end, step do
     if #list == most then break end
@@ -44,6 +47,12 @@ end
 
 --- ctx.flops: what tokens in (from, to] cost, in tokens, in a model a quarter of whose layers are attention.
 ---@return number
-function M.flops(from, to) return (to - from) * (1 + (from + to) / 2^17) end
+function M.flops(from, to)
+  if type(from) ~= "number" or type(to) ~= "number" then
+    local form = "ctx.flops(%s, %s): want two numbers, called with a dot"
+    error(form:format(args.show(from), args.show(to)), 2)
+  end
+  return (to - from) * (1 + (from + to) / 2^17)
+end
 
 return M

@@ -12,19 +12,27 @@ local ids_t, int32s = array_of "int64_t", array_of "int32_t"
 
 local M = {}
 
+-- Elements of a list of tokens, and their memory if it is an array or a pointer with its length.
+local function count_of(tokens)
+  local pointer, n = int32_memory.int32("tokens", tokens)
+  return pointer and n or args.length(tokens), pointer
+end
+
 --- Ids of the full blocks of a prompt: `blocks` as they are, or made of `tokens`.
 ---@param request table of engine:submit
 ---@param size integer tokens of a block
 ---@return ffi.cdata*|nil ids, integer|string n or the problem
 function M.read(request, size)
   local given, most = request.blocks, floor(request.prompt_tokens / size)
+  local problem = identity.salt_problem(request.salt)
+  if problem then return nil, problem end
   if request.tokens then
     if given then return nil, "blocks and tokens, want one of them" end
     local ok, list = pcall(identity.hash_blocks, request.tokens, size, request.salt)
     if not ok then return nil, (tostring(list):gsub("^.-gdnmeta%.hash_blocks: ", "")) end
-    if #list ~= most then
-      return nil, ("tokens has %d full blocks, want the %d of prompt_tokens = %d"):format(#list, most,
-                                                                                     request.prompt_tokens)
+    local n = count_of(request.tokens)
+    if n ~= request.prompt_tokens then
+      return nil, ("tokens has %d elements, want prompt_tokens = %d"):format(n, request.prompt_tokens)
     end
     given = list
   end
@@ -50,9 +58,8 @@ function M.text(request, size)
   local salt = request.salt ~= nil and identity.salt(request.salt) or false
   local text = { tokens = false, n = 0, at = 0, salt = salt, ids = request.num_ids }
   if not request.tokens then return text end
-  local pointer, n = int32_memory.int32("tokens", request.tokens)
-  n = pointer and n or args.length(request.tokens)
-  text.tokens, text.at, text.salt = int32s(size), n == request.prompt_tokens and n or -1, text.salt or 0
+  local n, pointer = count_of(request.tokens)
+  text.tokens, text.at, text.salt = int32s(size), n, text.salt or 0
   for k = request.num_ids * size, n - 1 do
     text.tokens[text.n] = pointer and pointer[k] or rawget(request.tokens, k + 1)
     text.n = text.n + 1

@@ -1,0 +1,53 @@
+-- What worth() does to the tables that it is given is undone before they are filled again: nothing of it
+-- runs outside its call.
+local serve = require "spec.support.run_engine"
+
+local function blocks(text) return { text * 10 + 1, text * 10 + 2, text * 10 + 3, text * 10 + 4 } end
+
+local function trap()
+  return { __newindex = function() error "outside of its hook" end, __metatable = false }
+end
+
+local function emptied(t)
+  for name in pairs(t) do t[name] = nil end
+  return setmetatable(t, trap())
+end
+
+-- Each gets the nodes and the values that it has filled.
+local WRONGS = {
+  function(nodes) nodes[1] = nil end,
+  function(nodes) nodes[1] = 7 end,
+  function(nodes) nodes[2] = nodes[1] end,
+  function(nodes) nodes[1] = setmetatable({}, trap()) end,
+  function(nodes) for k = 1, 8 do emptied(nodes[k] or {}) end end,
+  function(nodes) emptied(nodes) end,
+  function(_, values) setmetatable(values, trap()) end,
+  function(_, values) emptied(values) end, -- which is a failure: there are no values then
+}
+
+describe("Tables of a cache's worth", function()
+  it("are whole again at its next call, whatever it does to them", function()
+    for case, wrong in ipairs(WRONGS) do
+      local calls, different = 0, 0
+      local e = serve.caching_engine({ breaker = 1e6, cache = { worth = function(nodes, n, values)
+        calls = calls + 1
+        local seen = {}
+        for k = 1, n do
+          local node = nodes[k]
+          if not seen[node.id] and node.tokens == 16 then different = different + 1 end
+          seen[node.id], values[k] = true, node.created
+        end
+        assert(different > 0)
+        wrong(nodes, values)
+      end } }, { num_slots = 6 })
+      for text = 1, 20 do
+        assert(e:submit { id = text, prompt_tokens = 18, max_tokens = 1, blocks = blocks(text) })
+        while not e:idle() do assert(e:complete(assert(e:step(text)), text)) end
+      end
+      assert.is_true(e:verify())
+      assert.is_true(calls >= 14 and different >= 2 * calls, case .. ": " .. different .. " of " .. calls)
+      assert.are.equal(case == #WRONGS and calls or 0, #e:failures(), case)
+      e:close()
+    end
+  end)
+end)
