@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
+local int32s = gdn.array_of "int32_t"
 
 local COLUMNS, GROUPS = 3, 2 -- of the tables: column 2 is the spare
 local ECAP = tonumber(lib.GDN_ECAP)
@@ -21,7 +22,7 @@ local function world()
   w.scratch, w.ids = ffi.new "int32_t[8]", ffi.new("int64_t[8]", 1, 2, 3, 4, 5, 6, 7, 8)
   w.cells, w.tables = ffi.new "int32_t *[2]", {}
   for group = 0, GROUPS - 1 do
-    w.tables[group] = ffi.new("int32_t[?]", 4 * COLUMNS) -- luacheck: ignore
+    w.tables[group] = int32s(4 * COLUMNS)
     w.cells[group] = w.tables[group]
   end
   assert(lib.gdn_slots_take_each(w.pools, 1, 0, w.cells, 0) == 0)
@@ -29,10 +30,10 @@ local function world()
   return w
 end
 
--- The state in column 0 joins under a first id of its own. to: where it moves.
-local function keep(w, first_id, to, most)
+-- The state in column 0 joins under a first id of its own. to: where it moves. from: what the request holds.
+local function keep(w, first_id, to, most, from, blocks)
   w.ids[0] = first_id
-  return w.index:keep(w.ids, 3, w.kv, 0, w.pools, w.cells, 0, to, 0, 0, most, w.scratch)
+  return w.index:keep(w.ids, blocks or 3, w.kv, 0, w.pools, w.cells, 0, to, 0, from or 0, most, w.scratch)
 end
 
 local function column(w, at) return { w.tables[0][at], w.tables[1][at] } end
@@ -72,6 +73,18 @@ describe("A state of a table", function()
     assert.are.equal(1, assert(keep(w, 10, -1, 0)).state_taken)
     assert.are.same(before, column(w, 0))
     assert.are.equal(2, lib.gdn_slots_holders(w.pools, 1, before[2]))
+  end)
+
+  it("takes the request's hold along, from the state before it to its own", function()
+    local w = world()
+    local first = assert(keep(w, 10, COLUMNS - 1, 0, 0, 2)).node
+    w.index:advance(1)
+    assert(lib.gdn_slots_drop_each(w.pools, w.cells, COLUMNS - 1) == 0)
+    local second = assert(keep(w, 10, COLUMNS - 1, 0, first)).node
+    assert.are.equal(first, w.index:describe(second).parent)
+    w.index:unlock(second)
+    assert.are.same({ 0, 0 }, { w.index:describe(first).refs, w.index:describe(second).refs })
+    assert.are.equal(0, lib.gdn_index_verify(w.index.handle))
   end)
 
   it("does not move where the index has one already", function()

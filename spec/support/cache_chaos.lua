@@ -1,74 +1,12 @@
--- A host and caches that do at random whatever can be done with a state cache, right and wrong. No call may
--- break anything: engine:verify() is asked after each step.
+-- A host that does at random whatever can be done with a state cache, right and wrong, with caches that do
+-- so, too. No call may break anything: engine:verify() is asked after each step.
 local chaos = require "spec.support.chaos"
 local serve = require "spec.support.run_engine"
+local wild_cache = require "spec.support.wild_cache"
 
 local M = {}
 
 local function pick(list, draw) return list[draw(#list)] end
-
--- What the hooks of a cache may not return, or do.
-local WRONGS = {
-  function() error "cache" end,
-  function() error {} end,
-  function() while true do end end,
-  function() return 0 / 0 end,
-  function() return "a string" end,
-  function() return nil end,
-  function() return { "8", {}, false } end,
-  function() return { -4, 0 / 0, 1e300, 1.5, 0 } end,
-  function(a) a.tokens = -1 return a.no_such_field.again end,
-  function() local function deeper() return 1 + deeper() end return deeper() end,
-}
-
-local function sometimes(draw, right, is_lawful)
-  if is_lawful then return right end
-  return function(...)
-    if draw(12) > 1 then return right(...) end
-    return pick(WRONGS, draw)(...)
-  end
-end
-
-local FIELDS = { "tokens", "length", "kv_bytes", "state_bytes", "hits", "state_hits", "age", "state_age",
-                 "refs", "children", "parent_gap", "passes", "worth" }
-local MARKS = { "superseded", "pinned", "on_host", "is_new" }
-
--- A worth that changes with every field of a node.
-local function of_all(node)
-  local sum = 0
-  for n, name in ipairs(FIELDS) do sum = (sum * 3 + node[name] * n) % 4099 end
-  for n, name in ipairs(MARKS) do sum = sum + (node[name] and 2 ^ n or 0) end
-  for n, name in ipairs { "user", "session" } do
-    sum = sum + (type(node[name]) == "string" and node[name]:byte(-1) or 7) * 5 ^ n
-  end
-  return sum
-end
-
---- A cache that errs, loops and lies now and then; is_lawful: that does not.
-function M.cache(draw, has_host, is_lawful)
-  return {
-    checkpoints = sometimes(draw, function(r, from, to, ctx)
-      return draw(2) == 1 and { r.junction, r.prompt_end } or { draw(to), from + 1, draw(1000) - 500,
-                                                               unpack(ctx.every(4 * draw(3))) }
-    end, is_lawful),
-    keep = sometimes(draw, function(node)
-      if not is_lawful or draw(2) == 1 then return draw(3) > 1 end
-      return node.tokens + 3 * node.parent_gap + (node.answer and 500 or 0)
-    end, is_lawful),
-    demote = has_host and sometimes(draw, function() return draw(2) == 1 and "host" or "drop" end, is_lawful)
-      or nil,
-    worth = (not is_lawful or draw(2) == 1) and sometimes(draw, function(nodes, n, values, ctx)
-      for k = 1, n do
-        local lie = is_lawful and 9 or draw(40)
-        values[k] = lie == 1 and 0 / 0 or lie == 2 and "much" or lie == 3 and math.huge or nodes[k].tokens
-        if is_lawful then
-          values[k] = of_all(nodes[k]) + ctx.flops(nodes[k].parent_gap, nodes[k].tokens)
-        end
-      end
-      if not is_lawful then values[n + 1], nodes[1] = 7, draw(20) == 1 and {} or nodes[1] end
-    end, is_lawful) or nil,
-  }
-end
 
 local Host = {}
 Host.__index = Host
@@ -187,7 +125,7 @@ local ACTIONS = {
   cache = function(self)
     local n = self.draw(4)
     assert(self.engine:set_cache(n == 1 and "gdsf" or n == 2 and "every_block"
-                                 or M.cache(self.draw, self.has_host, self.note ~= nil)))
+                                 or wild_cache(self.draw, self.has_host, self.note ~= nil)))
   end,
   lose = function(self)
     if self.draw(6) > 1 then return end
@@ -308,7 +246,7 @@ function M.engine(draw, is_lawful)
   local e = { hash_block_size = size, max_model_len = 120, policy_budget = 5000, breaker = 1e6, async = async,
               kv_blocks = draw(2) == 1 and 40 + draw(20) or nil, kv_block_size = 4 }
   e.host_slots = draw(2) == 1 and draw(12) or 0
-  e.cache = M.cache(draw, e.host_slots > 0, is_lawful)
+  e.cache = wild_cache(draw, e.host_slots > 0, is_lawful)
   if not e.kv_blocks then e.kv_tokens = draw(2) == 1 and 200 or nil end
   if async then e.second_builder = serve.builder(b) end
   return serve.engine("fcfs", e, b), { draw = draw, async = async, spec = spec, size = size,

@@ -17,7 +17,7 @@ function M.new(prefix)
     note = function(name, ...)
       local list = {}
       for i = 1, select("#", ...) do list[i] = word((select(i, ...))) end
-      lines[#lines + 1] = name .. " " .. table.concat(list, " ")
+      lines[#lines + 1] = (name .. " " .. table.concat(list, " ")):gsub("%z", "\\0") -- a text, for readers
     end,
     check = function(name) golden(prefix .. name, table.concat(lines, "\n") .. "\n") end,
     clear = function() lines = {} end,

@@ -49,21 +49,22 @@ local M = {}
 ---@return table|nil cache, string? message, integer? code
 function M.new(e, o)
   local num_slots = o.config.num_slots[0] + o.host_slots
+  local groups = o.config.num_groups
   local per_block = o.kv_blocks and o.hash_block_size / o.kv_block_size or 0
   local in_prompt = ceil(o.max_model_len / o.hash_block_size)
   local blocks = per_block > 0 and ceil(o.kv_blocks / per_block) or num_slots * in_prompt
   blocks = min(blocks, max(MOST_BLOCKS, min(in_prompt, LONGEST)))
   local max_nodes = min(4 * num_slots + 1024, 2 ^ 24)
   local index, message, code = Index.new {
-    num_groups = o.config.num_groups, block_size = o.hash_block_size, kv_per_block = per_block,
+    num_groups = groups, block_size = o.hash_block_size, kv_per_block = per_block,
     max_nodes = max_nodes, max_blocks = max(blocks, 1),
     kv_bytes = 1, state_bytes = 1, -- what they weigh is the host's to know: a state is the unit
   }
   if not index then return nil, message, code end
-  local at_once, groups = 64, o.config.num_groups
+  local at_once = 64
   local held_slots, held_cells = int32s(o.config.max_requests * groups), pointers(groups)
   for group = 0, groups - 1 do held_cells[group] = held_slots + group end
-  return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = o.config.num_groups,
+  return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = groups,
                         hooks = false, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
