@@ -3,7 +3,7 @@
 local play = require "spec.support.random_traffic"
 local layer_play = require "spec.support.layer_play"
 
-local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 100)
 
 describe("A layer under an engine that forks #lua", function()
   local function plays(change)

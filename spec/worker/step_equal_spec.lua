@@ -9,7 +9,7 @@ local play = require "spec.support.random_traffic"
 local records = require "spec.support.step_records"
 local compared = require "spec.support.compare"
 
-local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 100)
+local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 200)
 local POLICIES = { "fcfs", "decode_first", "shortest_prefill", "fair" }
 
 local function first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
