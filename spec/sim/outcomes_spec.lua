@@ -216,7 +216,7 @@ describe("The command line", function()
       local out, err, status = program.run(command)
       assert.are.equal(1, status, command .. "\n" .. err)
       assert.matches("gdnmeta: policy broken failed and was switched off, the built%-in one planned "
-        .. "[%d,]+ of [%d,]+ steps: step %d, key: [^\n]*r has no field nothing\n$", err)
+        .. "[%d,]+ of [%d,]+ steps: step %d, key: [^\n]*r has no field nothing, want one of [^\n]*\n$", err)
       assert.is_truthy(out:find("broken", 1, true))
     end
     local _, err, status = program.run("simulate --policy fcfs" .. small)

@@ -9,6 +9,7 @@ local options_of = require "gdnmeta.native.options"
 local positions = require "gdnmeta.engine.prefix.positions"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local states_of = require "gdnmeta.sim.lab.states"
+local views_of = require "gdnmeta.sim.lab.views"
 local args = require "gdnmeta.native.args"
 
 local max = math.max
@@ -42,48 +43,25 @@ function M.ceiling(requests)
   return prompt_ids.ceiling(requests, ids, requests.block_size)
 end
 
--- What hooks are told besides nodes.
-local function context(size, slots)
-  local ctx = { block_size = size, slots = slots, host_slots = 0, now = 0, from = 0, to = 0, blocks_end = 0 }
-  function ctx.every(n) return positions.every(n, ctx.from, ctx.blocks_end, size, positions.MOST) end
-  ctx.flops = positions.flops
-  return ctx
-end
-
 -- Publish where the policy wants to, in the order of the positions.
-local function publish(states, hooks, view, ctx)
-  local asked, last, size = hooks.checkpoints(view, ctx.from, ctx.to, ctx), 0, ctx.block_size
-  local wanted = positions.fit(asked, ctx.from, ctx.blocks_end, size, {})
+local function publish(states, hooks, views)
+  local at = views.at
+  local asked, last, size = hooks.checkpoints(views.r, at.from, at.to, views.ctx), 0, at.block_size
+  local wanted = positions.fit(asked, at.from, at.blocks_end, size, {})
   for i = 1, #wanted do
     if wanted[i] ~= last then states:publish(wanted[i] / size) end
     last = wanted[i]
   end
 end
 
--- As in an engine: what a request may lack is nil, and a wrong name is an error of the hook.
-local MAY_LACK = { user = true, session = true, class = true, arrival = true }
-local VIEW = {
-  __index = function(_, name)
-    if not MAY_LACK[name] then error("r has no field " .. args.word(name), 2) end
-  end,
-}
-
-local function view_of(i, r, hit, junction, blocks_end)
-  return setmetatable({
-    id = i, prompt = r.prompt, prompt_tokens = r.prompt, hit = hit, cached_tokens = hit,
-    computed_tokens = hit, junction = junction, prompt_end = blocks_end,
-    user = r.user, session = r.session, class = r.class, arrival = r.arrival,
-  }, VIEW)
-end
-
 -- One request; returns tokens of its prompt that were cached.
-local function serve(i, r, ids, states, hooks, ctx)
+local function serve(i, r, ids, states, hooks, views)
   if not r.blocks then return 0 end
   local array, n = ids:get(r.blocks)
-  ctx.now = r.arrival
-  local hit, junction = states:begin(r, array, n, ctx.now)
-  ctx.from, ctx.to, ctx.blocks_end = hit, r.prompt, n * ctx.block_size
-  publish(states, hooks, view_of(i, r, hit, junction, ctx.blocks_end), ctx)
+  views.at.now = r.arrival
+  local hit, junction = states:begin(r, array, n, r.arrival)
+  views:show(i, r, hit, junction, n * views.at.block_size)
+  publish(states, hooks, views)
   states:finish()
   return hit
 end
@@ -103,14 +81,14 @@ function M.replay(requests, cache, opts)
   if not made then error("lab.replay: " .. message, 2) end
   local o = options_of.parse("lab.replay", opts, OPTIONS)
   local size, total, hits, served = requests.block_size, 0, 0, 0
-  local ctx, ids = context(size, o.slots), block_ids.of(requests)
+  local views, ids = views_of.new(size, o.slots), block_ids.of(requests)
   local hooks = contained.of(made)
-  local states = states_of.new(hooks, ctx, o, ids.distinct)
+  local states = states_of.new(hooks, views.ctx, o, ids.distinct)
   local cached, over_time, per_window = {}, {}, max(1, math.ceil(#requests / o.windows))
   local in_window, of_window = 0, 0
   for i = 1, #requests do
     local r = requests[i]
-    local hit = serve(i, r, ids, states, hooks, ctx)
+    local hit = serve(i, r, ids, states, hooks, views)
     cached[i], hits, total = hit, hits + hit, total + r.prompt
     served = served + (hit > 0 and 1 or 0)
     in_window, of_window = in_window + hit, of_window + r.prompt

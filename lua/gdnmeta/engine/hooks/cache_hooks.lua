@@ -2,6 +2,8 @@
 -- goes on: a state at the last full block and at the junction, used longest ago first out.
 local guards = require "gdnmeta.engine.hooks.guard"
 local args = require "gdnmeta.native.args"
+local hook_tables = require "gdnmeta.engine.prefix.hook_tables"
+local no_field = require "gdnmeta.engine.hooks.no_field"
 local positions = require "gdnmeta.engine.prefix.positions"
 local priorities_of = require "gdnmeta.engine.prefix.priorities"
 local views = require "gdnmeta.engine.hooks.view"
@@ -105,8 +107,7 @@ function CacheHooks:keeps(i, tokens, is_answer)
   if not self.cache.keep or self.guard.disabled then return true end
   local e = self.engine
   local before = e.prefix.index:state_before(e.requests.node[i])
-  local node = { tokens = tokens, length = tokens, parent_gap = tokens - before, hits = 0, refs = 1,
-                 children = 0, age = 0, created = e.now, superseded = false, answer = is_answer or false }
+  local node = hook_tables.coming(tokens, tokens - before, e.now, is_answer or false)
   e.prefix:show_session(node, e.requests.session[i], e.users.name[e.requests.user[i]])
   local ok, verdict = self.guard:call(call_keep, self, i, node)
   return not ok or verdict
@@ -139,7 +140,7 @@ local function context(self, slots)
   fields.every, fields.flops = function() return every end, function() return positions.flops end
   return views.read_only("ctx", function(_, name)
     local field = fields[name]
-    if not field then error("ctx has no field " .. args.word(name), 2) end
+    if not field then error(no_field("ctx", name, fields), 2) end
     return field()
   end)
 end

@@ -1,6 +1,7 @@
 -- What a level 2 policy gets: `view`, the step with its running and waiting requests, and `plan`, to
 -- choose what runs. Requests are numbers; a method of plan grants, or returns nil and the reason as a word.
 local args = require "gdnmeta.native.args"
+local no_field = require "gdnmeta.engine.hooks.no_field"
 local packer = require "gdnmeta.engine.decide.packer"
 local requests = require "gdnmeta.engine.requests"
 local views = require "gdnmeta.engine.hooks.view"
@@ -172,7 +173,7 @@ function M.new(e, view)
   local see = views.read_only("view", function(_, name)
     if see_methods[name] then return see_methods[name] end
     local field = view.step_field(name)
-    if not field then error("view has no field " .. args.word(name), 2) end
+    if not field then error(no_field("view", name, see_methods, view.step_fields), 2) end
     return field()
   end)
   local plan = views.read_only("plan", function(_, name)

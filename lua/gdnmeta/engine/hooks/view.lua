@@ -1,6 +1,7 @@
 -- What policies see: `r`, one request at a time, and `ctx`, the step. Both are empty tables that read
 -- the engine's columns on access and refuse writing; no cdata ever leaves them.
 local args = require "gdnmeta.native.args"
+local no_field = require "gdnmeta.engine.hooks.no_field"
 local old_names = require "gdnmeta.native.old_names"
 local bit = require "bit"
 
@@ -134,18 +135,18 @@ function M.new(e, options)
   local of_request, of_step = request_fields(e), step_fields(e, options)
   local r = read_only("r", function(_, name)
     local field, i = of_request[name] or old_field("r", of_request, OLD_R, name), cursor.i
-    if not field then error("r has no field " .. args.word(name), 2) end
+    if not field then error(no_field("r", name, of_request), 2) end
     if i < 0 then error("r shows a request only while its hook runs", 2) end
     return field(i)
   end)
   local ctx = read_only("ctx", function(_, name)
     local field = of_step[name] or old_field("ctx", of_step, OLD_CTX, name)
-    if not field then error("ctx has no field " .. args.word(name), 2) end
+    if not field then error(no_field("ctx", name, of_step), 2) end
     return field()
   end)
   local function step_field(name) return of_step[name] or old_field("ctx", of_step, OLD_CTX, name) end
   return { r = r, ctx = ctx, cursor = cursor, requests = e.requests, step_field = step_field,
-           leave = leave }
+           step_fields = of_step, leave = leave }
 end
 
 return M

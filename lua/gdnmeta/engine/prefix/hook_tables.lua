@@ -1,15 +1,48 @@
 -- Tables that a cache's hook gets and that are filled again for the next one. It can do anything to them, and
--- what their metamethods would do, they would do to the engine, within no limits: one that has any is
--- replaced.
+-- what their metamethods would do, they would do to the engine, within no limits: one that has any of its own
+-- is replaced.
+local no_field = require "gdnmeta.engine.hooks.no_field"
+
 local metatable_of = debug.getmetatable -- the other one shows what a metatable says of itself
+
+-- As policies see a node; what is no number is set where it is shown.
+local function fields()
+  return { id = 0, tokens = 0, length = 0, kv_bytes = 0, state_bytes = 0, hits = 0, state_hits = 0, age = 0,
+           state_age = 0, created = 0, refs = 0, children = 0, parent = 0, parent_gap = 0, passes = 0,
+           superseded = false, pinned = false, on_host = false, mark = -1, worth = 0, is_new = true,
+           priority = 0, session_requests = 0 }
+end
+
+-- Of those the hooks may ask for, these are nil at times.
+local KNOWN = fields()
+for _, name in ipairs { "user", "session", "session_age", "answer" } do KNOWN[name] = true end
+
+-- Asked only for what is not in the table.
+local NODE = {
+  __index = function(_, name)
+    if KNOWN[name] == nil then error(no_field("node", name, KNOWN), 2) end
+  end,
+  __metatable = false,
+}
 
 local M = {}
 
---- As policies see a node; `created` and the others that are not numbers are set where it is shown.
-function M.blank()
-  return { id = 0, tokens = 0, length = 0, kv_bytes = 0, state_bytes = 0, hits = 0, state_hits = 0, age = 0,
-           state_age = 0, created = 0, refs = 0, children = 0, parent = 0, parent_gap = 0, passes = 0,
-           superseded = false, pinned = false, on_host = false, mark = -1, worth = 0, is_new = true }
+--- A node that is to be filled.
+---@return table
+function M.blank() return setmetatable(fields(), NODE) end
+
+--- A node of a state that is to be kept. It has no `id` and no bytes yet.
+---@param tokens integer from the start of the prompt to its end
+---@param gap integer tokens since the state before it
+---@param now number
+---@param is_answer boolean
+---@return table
+function M.coming(tokens, gap, now, is_answer)
+  return setmetatable({
+    tokens = tokens, length = tokens, parent_gap = gap, hits = 0, state_hits = 0, age = 0, state_age = 0,
+    created = now, refs = 1, children = 0, superseded = false, pinned = false, on_host = false,
+    is_new = true, priority = 0, session_requests = 0, answer = is_answer,
+  }, NODE)
 end
 
 --- A list that was a hook's, or an empty one.
@@ -25,7 +58,7 @@ end
 ---@param k integer
 ---@return table
 function M.node(own, k)
-  if metatable_of(own[k]) then own[k] = M.blank() end
+  if metatable_of(own[k]) ~= NODE then own[k] = M.blank() end
   return own[k]
 end
 

@@ -2,6 +2,7 @@
 -- calls in the same order, so that a cache does here what it does there.
 local Index = require "gdnmeta.engine.prefix.index"
 local array_of = require "gdnmeta.array_of"
+local hook_tables = require "gdnmeta.engine.prefix.hook_tables"
 local lib = require "gdnmeta.native"
 local priorities = require "gdnmeta.engine.prefix.priorities"
 local sessions = require "gdnmeta.sim.lab.sessions"
@@ -118,9 +119,8 @@ end
 
 -- Is the state at so many tokens kept? A number says how dearly.
 local function keeps(self, tokens)
-  local node = { tokens = tokens, length = tokens, hits = 0, refs = 1, children = 0, age = 0,
-                 created = self.now, superseded = false, answer = false,
-                 parent_gap = tokens - self.index:state_before(self.node) }
+  local gap = tokens - self.index:state_before(self.node)
+  local node = hook_tables.coming(tokens, gap, self.now, false)
   self.sessions:show_own(node, self.now)
   return self.hooks.keep(node, self.ctx)
 end

@@ -1,0 +1,88 @@
+-- What a cache's hooks ask for by a wrong name, and what they write, is a named failure: of code that has a
+-- budget and of code that has none, in an engine and in the lab.
+local gdn = require "gdnmeta"
+local serve = require "spec.support.run_engine"
+
+local NODE = "node has no field hit, want one of age, answer, children, created, hits, id, is_new, "
+local CTX = "ctx has no field block, want one of block_size, blocks_end, every, flops, from, host_slots, "
+  .. "now, slots, to"
+
+-- Hook, what it does, what is said.
+local WRONGS = {
+  { "worth", function(nodes) return nodes[1].hit end, NODE },
+  { "keep", function(node) return node.hit end, NODE },
+  { "demote", function(node) return node.hit end, NODE },
+  { "worth", function(_, _, _, ctx) return ctx.block end, CTX },
+  { "keep", function(_, ctx) return ctx.block end, CTX },
+  { "checkpoints", function(_, _, _, ctx) return ctx.block end, CTX },
+  { "checkpoints", function(r) return r.promptend end, "r has no field promptend, want one of " },
+  { "checkpoints", function(r) r.hit = 1 end, "r is read-only, cannot set hit" },
+  { "checkpoints", function(_, _, _, ctx) ctx.slots = 1 end, "ctx is read-only, cannot set slots" },
+  { "worth", function(_, _, _, ctx) ctx.mine = 1 end, "ctx is read-only, cannot set mine" },
+  { "worth", function(nodes) setmetatable(nodes[1], {}) end, "cannot change a protected metatable" },
+}
+
+local function blocks(text) return { text * 10 + 1, text * 10 + 2, text * 10 + 3, text * 10 + 4 } end
+
+local function in_engine(cache)
+  local e = serve.caching_engine({ cache = cache, host_slots = 2 }, { num_slots = 6 })
+  for text = 1, 8 do
+    assert(e:submit(serve.request(text, { prompt_tokens = 18, max_tokens = 1, blocks = blocks(text) })))
+    while not e:idle() do assert(e:complete(assert(e:step(text)), text)) end
+  end
+  local failure = e:failures()[1] or {}
+  e:close()
+  return failure.hook, failure.message
+end
+
+local function in_lab(cache)
+  local requests = { block_size = 4 }
+  for i = 1, 8 do requests[i] = { arrival = i, prompt = 17, output = 1, blocks = blocks(i) } end
+  local ok, message = pcall(gdn.sim.lab.replay, requests, cache, { slots = 2 })
+  if not ok then return message:match "^(%a+) failed: (.*)" end
+end
+
+describe("A cache's hook", function()
+  it("that reads or writes what is not there is told so, by name", function()
+    for case, wrong in ipairs(WRONGS) do
+      local hook, does, said = unpack(wrong)
+      for _, trusted in ipairs { false, true } do
+        for place, run in pairs { engine = in_engine, lab = hook ~= "demote" and in_lab or nil } do
+          local at = ("case %d, %s, %s"):format(case, place, trusted and "trusted" or "contained")
+          local failed, message = run(gdn.cache({ name = "c", [hook] = does }, { trusted = trusted }))
+          assert.are.equal(hook, failed, at)
+          assert.is_truthy(message:find(said, 1, true), at .. ": " .. message)
+        end
+      end
+    end
+  end)
+
+  it("may ask for what a node, a request or a moment lacks", function()
+    local calls = 0
+    local function none(...)
+      calls = calls + 1
+      assert(select("#", ...) == 4)
+      for k = 1, 4 do assert((select(k, ...)) == nil) end
+    end
+    local cache = { name = "c",
+      checkpoints = function(r)
+        none(r.user, r.session, r.class, nil)
+        return { r.prompt_end }
+      end,
+      keep = function(node)
+        none(node.session, node.session_age, node.id, node.state_bytes)
+        assert(not node.on_host and node.is_new)
+        return node.state_hits + node.state_age + node.priority + node.session_requests == 0
+      end,
+      worth = function(nodes, n, values)
+        for k = 1, n do
+          none(nodes[k].session, nodes[k].session_age, nodes[k].answer, nil)
+          values[k] = nodes[k].created
+        end
+      end }
+    local requests = { block_size = 4 }
+    for i = 1, 8 do requests[i] = { arrival = i, prompt = 17, output = 1, blocks = blocks(i) } end
+    assert.are.equal(8, gdn.sim.lab.replay(requests, cache, { slots = 2 }).made)
+    assert.is_true(calls > 20)
+  end)
+end)
