@@ -59,8 +59,15 @@ describe("The cache of an engine", function()
     local e = engine { cache = { name = "bad", keep = function() error "boom" end } }
     assert(e:submit(serve.request(1, { prompt_tokens = 5, max_tokens = 1, blocks = { 1 } })))
     for now = 1, 2 do e:complete(assert(e:step(now)), now) end
-    assert(e:set_cache "gdsf")
-    assert.are.same({ "cache bad", "keep" }, { e:failures()[1].policy, e:failures()[1].hook })
+    for _, after in ipairs { "gdsf", false, "fifo", false } do
+      assert(e:set_cache(after or nil))
+      local told = e:failures()
+      assert.are.same({ 1, "cache bad", "keep" }, { #told, told[1].policy, told[1].hook })
+    end
+    assert(e:set_cache { name = "worse", checkpoints = function() error "bang" end })
+    assert(e:submit(serve.request(2, { prompt_tokens = 5, max_tokens = 1, blocks = { 2 } })))
+    e:complete(assert(e:step(3)), 3)
+    assert.are.same({ "cache bad", "cache worse" }, { e:failures()[1].policy, e:failures()[2].policy })
     e:close()
     assert.are.equal("mine", gdn.cache("no/such/file.lua", { source = "return { name = 'mine' }" }).name)
     assert.are.same({ nil, "cache no/such/file.lua: returns a number, want a table" },

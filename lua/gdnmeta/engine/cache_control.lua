@@ -23,9 +23,8 @@ function Engine:set_cache(what)
     if not made then return nil, message, EINVAL end
     change_rules.again(self, "set_cache") -- a metamethod of the cache may have closed it
   end
-  local o, r, records = self.options, self.requests, self.prefix.hooks and self.prefix.hooks.guard.records
+  local o, r = self.options, self.requests
   self.prefix.hooks = made and cache_hooks.new(self, made, o, o.hash_block_size) or false
-  if made and records then self.prefix.hooks.guard.records = records end
   for _, i in pairs(r.index) do
     r.cuts[i], r.asked_to[i], r.matched[i] = nil, -1, -1
   end

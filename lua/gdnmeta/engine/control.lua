@@ -90,16 +90,15 @@ function Engine:release(checkpoint)
   sources.drop(self.states, pinned)
 end
 
---- What went wrong in the policy, the latest 100: { step, policy, hook, message, traceback, request }; and
---- which of its hooks failed at every call.
+--- What went wrong in the policy, the latest 100, and after them in the state cache: { step, policy, hook,
+--- message, traceback, request }; and which hooks of the policy failed at every call.
 ---@return table[] records
 ---@return table never how often, by hook
 function Engine:failures()
   self = change_rules.look(self, "failures")
   local list = {}
   for n, record in ipairs(self.hooks.guard.records) do list[n] = record end
-  local cache = self.prefix and self.prefix.hooks
-  for _, record in ipairs(cache and cache.guard.records or {}) do list[#list + 1] = record end
+  for _, record in ipairs(self.prefix and self.prefix.failures or {}) do list[#list + 1] = record end
   return list, self.hooks.guard:never()
 end
 

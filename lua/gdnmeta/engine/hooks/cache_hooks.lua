@@ -154,6 +154,7 @@ function M.new(engine, cache, options, size)
   self.guard = guards.new(engine, engine.view.cursor, named,
     { policy_budget = options.policy_budget, breaker = options.breaker, on_policy_error = "fallback",
       policy_seconds = options.policy_seconds, stopwatch = options.stopwatch, is_cache = true })
+  self.guard.records = engine.prefix.failures -- they outlive the cache
   return self
 end
 
