@@ -36,4 +36,18 @@ describe("Without memory", function()
       assert.matches("^nil\t" .. reason .. "\t%-2\ngdnmeta.Builder%(", text)
     end
   end)
+
+  it("an index of a prefix cache is refused, whichever of its arrays is too large", function()
+    for _, sizes in ipairs { "2^24, max_blocks = 9", "9, max_blocks = 2^26, kv_per_block = 1",
+                             "9, max_blocks = 2^20, kv_per_block = 1024" } do
+      local text = run("num_groups = 1, block_size = 1, max_nodes = " .. sizes, [[
+        local Index = require 'gdnmeta.engine.prefix.index'
+        options.device = nil
+        print(Index.new(options))
+        options.max_nodes, options.max_blocks = 9, 9
+        print(Index.new(options))
+      ]])
+      assert.matches("^nil\tindex: out of memory for an index\t%-2\ntable: ", text)
+    end
+  end)
 end)

@@ -64,13 +64,10 @@ describe("Slots of earlier steps", function()
   print(("\nstale_slots_spec: GDN_SEED=%d GDN_CASES=%d"):format(SEED, CASES))
 
   local function check(device, rules, graphs)
-    local known, counts = {}, {}
-    local built = each_step.run(SEED, CASES, device, rules, graphs, function() known = {} end,
-      function(builder, config) scan(builder, config, known, counts) end)
-    assert.is_true(built > CASES / 4, "too many steps are refused")
-    if graphs ~= "mixed" then
-      for n = 1, 2 do assert.is_true((counts[INDICES[n]] or 0) > 3, INDICES[n] .. " was always there") end
-    end
+    -- Steps without the tensors; those of a bucket have all of them.
+    local known, wanted = {}, graphs ~= "mixed" and { [INDICES[1]] = 4, [INDICES[2]] = 4 } or nil
+    each_step.run(SEED, CASES, device, rules, graphs, function() known = {} end,
+      function(builder, config, met) scan(builder, config, known, met) end, wanted)
   end
 
   for _, device in ipairs(each_step.DEVICES) do

@@ -31,18 +31,13 @@ describe("The CUDA path", function()
   it("agrees with the CPU on random steps", function()
     print(("\ncuda_agree_spec: GDN_SEED=%d GDN_CASES=%d"):format(SEED, CASES))
     driver.lib.fake_reset()
-    local seen = agree.run(driver, { seed = SEED, cases = CASES })
+    local wanted = { ring = CASES / 2000, refused = CASES / 2000, checked = CASES / 2000,
+                     buckets = CASES / 10, launches = CASES / 2, skipped = CASES / 200 }
+    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
+      wanted[rules] = CASES / 2000 -- builders
+    end
+    local seen = agree.run(driver, { seed = SEED, cases = CASES, wanted = wanted })
     assert.are.equal(0, driver:count "overruns")
     assert.is_true(driver:count "launches" >= seen.launches)
-    if CASES >= 5000 then
-      assert.is_true(seen.launches + seen.skipped > CASES * 0.8, "too many steps are refused")
-      for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
-        assert.is_true((seen.rules[rules] or 0) > 10, "too few builders under " .. rules)
-      end
-      assert.is_true(seen.ring > 10 and seen.refused > 10, "no step was large, or none was refused")
-      assert.is_true(seen.checked > 10, "no step was checked")
-      assert.is_true(seen.buckets > CASES * 0.1, "too few steps have buckets")
-      assert.is_true(seen.skipped > CASES * 0.005, "too few steps are skipped")
-    end
   end)
 end)

@@ -3,6 +3,7 @@
 local corruptions = require "spec.support.wrong_elements"
 local layer_play = require "spec.support.layer_play"
 local play = require "spec.support.random_traffic"
+local until_met = require "spec.support.until_met"
 local wrong_element = require "spec.support.wrong_element"
 
 local CASES = math.ceil((tonumber(os.getenv "GDN_CASES") or 2000) / 40)
@@ -34,9 +35,11 @@ describe("A layer over buckets #lua", function()
   end)
 
   it("serves 1,000 steps of every mix through one bucket", function()
-    local steps, kinds, seed = 0, {}, layer_play.first_seed()
+    local wanted = { steps = 1000 }
+    for _, kind in ipairs { "speculative", "prefill", "speculative+decode", "speculative+prefill",
+                            "decode+prefill", "speculative+decode+prefill" } do wanted[kind] = 1 end
     -- The step's metadata, if it has the bucket's sizes and lies where it lay.
-    local function of_the_bucket(addresses)
+    local function of_the_bucket(addresses, met)
       return function(step)
         assert.are.same({ "full", 8, 96 }, { step.graph, step.padded_rows, step.padded_tokens })
         for _, name in ipairs { "chunk_indices", "spec_token_indx", "prefill_state_indices" } do
@@ -44,23 +47,18 @@ describe("A layer over buckets #lua", function()
           addresses[name] = addresses[name] or address
           assert.are.equal(addresses[name], address, name)
         end
-        steps, kinds[step.branches] = steps + 1, true
+        met.steps, met[step.branches] = met.steps + 1, (met[step.branches] or 0) + 1
         return step.metadata
       end
     end
-    while steps < 1000 do
+    until_met(layer_play.first_seed(), 1, wanted, function(seed, met)
       math.randomseed(seed)
       local c = { align = false, num_spec = 3, num_groups = 2, seqs = 6, block = 16, threshold = 0,
                   max_model_len = 160, budget = 90, num_slots = 60, full_cuda_graph = "mixed", kv_block = 1,
                   kv_watermark = 0, buckets = { { rows = 8, tokens = 96 } } }
       assert(run(c, ("GDN_SEED=%d"):format(seed), any_policy(),
-                 { requests = play.requests(c, 40), metadata = of_the_bucket {} }))
-      seed = seed + 1
-    end
-    for _, kind in ipairs { "speculative", "prefill", "speculative+decode", "speculative+prefill",
-                            "decode+prefill", "speculative+decode+prefill" } do
-      assert.is_true(kinds[kind] or false, kind)
-    end
+                 { requests = play.requests(c, 40), metadata = of_the_bucket({}, met) }))
+    end)
   end)
 end)
 

@@ -27,10 +27,6 @@ describe("An index refuses", function()
     local wrong = "index: state_bytes = 1099511627777, want 0 .. 1099511627776"
     assert.are.equal(wrong, config("state_bytes", 2 ^ 40 + 1))
     assert.are.equal("index: size = 3, want 40", config("size", 3))
-    local index, _, code = Index.new { num_groups = 1, block_size = 1, kv_per_block = 1024,
-                                       max_nodes = 2 ^ 26, max_blocks = 2 ^ 30 }
-    assert.is_nil(index)
-    assert.are.equal(tonumber(lib.GDN_ENOMEM), code) -- 2^44 bytes
   end)
 
   -- Every refusal: a call, its message. Afterwards the index is as it was.

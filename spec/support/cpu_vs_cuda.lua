@@ -5,6 +5,7 @@ local lib = require "gdnmeta.native"
 local compare = require "spec.support.compare"
 local random = require "spec.support.random_config"
 local steps = require "spec.support.cpu_vs_cuda_steps"
+local until_met = require "spec.support.until_met"
 local array_of = require "gdnmeta.array_of"
 
 local byte_array = array_of "uint8_t"
@@ -126,22 +127,23 @@ local function step(self, rand)
   return select(2, pair.cpu:peek_check_result()) or select(2, pair.gpu:peek_check_result())
 end
 
---- Runs `cases` random steps. Raises on the first that differs; returns what was met.
+--- Runs `cases` random steps, and more until what is wanted was met. Raises on the first that differs;
+--- returns what was met.
 ---@param driver table see spec.support.driver
----@param options table { seed, cases, progress }
+---@param options table { seed, cases, progress, wanted }; wanted: as until_met has it, rule sets by name
 function M.run(driver, options)
   local seed = options.seed
   local self = { unseen = 0, refused = 0, bytes = 0, anchors = {}, rules = {}, launches = 0, ring = 0,
     skipped = 0, buckets = 0, checked = 0, stream = driver:stream(), each = options.each == 1 }
-  local case, per_pair = 0, options.per_pair or 40
-  while case < options.cases do
-    local number = math.floor(case / per_pair)
+  local case, per_pair, wanted = 0, options.per_pair or 40, options.wanted or {}
+  local pairs_of_builders = math.ceil(options.cases / per_pair)
+  until_met(0, pairs_of_builders, wanted, function(number, met)
     local rand = random.rng(seed * 10007 + number)
     for _ = 1, 10 do rand(0, 1) end -- the first numbers of neighbouring seeds are alike
     local rules = pick(rand, { "strict", "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" })
     self.rules[rules] = (self.rules[rules] or 0) + 1
     self.pair = steps.open(rand, driver, rules)
-    for _ = 1, math.min(per_pair, options.cases - case) do
+    for _ = 1, number < pairs_of_builders and math.min(per_pair, options.cases - case) or per_pair do
       case = case + 1
       local reason = step(self, rand)
       if reason then
@@ -158,8 +160,9 @@ function M.run(driver, options)
       error(("GDN_SEED=%d before case %d: %s"):format(seed, case, fault), 0)
     end
     self.pair:close()
+    for kind in pairs(wanted) do met[kind] = self[kind] or self.rules[kind] or 0 end
     if options.progress then options.progress(case) end
-  end
+  end)
   return self
 end
 

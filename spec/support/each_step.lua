@@ -5,6 +5,7 @@ local drivers = require "spec.support.driver"
 local feed = require "spec.support.submit_paths"
 local random = require "spec.support.random_config"
 local steps = require "spec.support.random_step"
+local until_met = require "spec.support.until_met"
 local vectors = require "spec.support.vectors"
 
 local M = {}
@@ -24,10 +25,12 @@ local function options_of(rand, rules, device, graphs)
   return options, config
 end
 
---- body(builder, config, rand, inputs) after each build that succeeds; the number of these. graphs:
---- full_cuda_graph of the builders; prepare(builder, config): once for each of them.
-function M.run(seed, cases, device, rules, graphs, prepare, body)
-  local rand, built = random.rng(seed), 0
+--- body(builder, config, met, rand, inputs) after each build that succeeds. graphs: full_cuda_graph of the
+--- builders; prepare(builder, config): once for each of them; wanted: what is to be met, as until_met has it,
+--- beside builds of a quarter of the steps.
+function M.run(seed, cases, device, rules, graphs, prepare, body, wanted)
+  local rand, all = random.rng(seed), { builds = cases / 4 }
+  for kind, least in pairs(wanted or {}) do all[kind] = least end
   local driver = device == "cuda" and drivers.open "fake"
   local builder, batch, config, options
   local function close()
@@ -35,7 +38,7 @@ function M.run(seed, cases, device, rules, graphs, prepare, body)
     batch:close()
     builder:close()
   end
-  local function step(case)
+  local function step(case, met)
     if case % PER_BUILDER == 1 then
       close()
       options, config = options_of(rand, rules, device, graphs)
@@ -49,19 +52,18 @@ function M.run(seed, cases, device, rules, graphs, prepare, body)
     end
     local raised, meta = pcall(feed.paths[path], builder, batch, inputs, rows)
     if not raised or not meta then return end
-    built = built + 1
-    body(builder, config, rand, inputs)
+    met.builds = met.builds + 1
+    body(builder, config, met, rand, inputs)
   end
-  for case = 1, cases do
-    local ok, reason = pcall(step, case)
+  until_met(1, cases, all, function(case, met)
+    local ok, reason = pcall(step, case, met)
     if not ok then
       error(("GDN_SEED=%d case %d (%s, %s, full_cuda_graph = %s): %s"):format(seed, case, device, rules,
         tostring(graphs), tostring(reason)), 0)
     end
-  end
+  end, 4000)
   close()
   if driver then driver:close() end
-  return built
 end
 
 return M

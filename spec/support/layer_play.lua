@@ -2,6 +2,7 @@
 local layer_kernel = require "spec.support.layer_kernel"
 local play = require "spec.support.random_traffic"
 local shadow = require "spec.support.vllm_states"
+local until_met = require "spec.support.until_met"
 
 local random = math.random
 
@@ -76,29 +77,31 @@ function M.lengthen(c)
   c.kv_tokens = c.kv_tokens and c.kv_tokens + 150
 end
 
---- Random configurations: body(c, where) for each.
-function M.each_case(cases, body)
-  local seed = M.first_seed()
-  for case = seed, seed + cases - 1 do
+--- Random configurations, until what is wanted was met: body(c, where, met) for each, as until_met has it.
+function M.until_met(cases, wanted, body)
+  return until_met(M.first_seed(), cases, wanted, function(case, met)
     math.randomseed(case)
     local c = play.configuration()
     c.breaker = 1e6 -- what cannot be scheduled so is a failure, and a step of the fallback
     c.pad_slot_id, c.query_start_loc_dtype = -random(0, 1), random(2) == 1 and "int64" or nil
     if random(3) == 1 then M.lengthen(c) end
-    body(c, ("GDN_SEED=%d"):format(case))
-  end
+    body(c, ("GDN_SEED=%d"):format(case), met)
+  end)
 end
 
+--- Random configurations: body(c, where) for each.
+function M.each_case(cases, body) M.until_met(cases, {}, body) end
+
 --- Random configurations, each played right: body(c, where) plays one and returns what M.run does. Sums of
---- the stats named must come to more than 0, or the cases prove little.
+--- the stats named come to more than 0.
 function M.all_right(cases, names, body)
-  local sums = {}
-  M.each_case(cases, function(c, where)
+  local wanted = {}
+  for _, name in ipairs(names) do wanted[name] = 1 end
+  M.until_met(cases, wanted, function(c, where, met)
     local ok, message, stats = body(c, where)
     assert(ok, message)
-    for _, name in ipairs(names) do sums[name] = (sums[name] or 0) + stats[name] end
+    for _, name in ipairs(names) do met[name] = met[name] + stats[name] end
   end)
-  for _, name in ipairs(names) do assert(sums[name] > 0 or cases < 20, name .. " never happened") end
 end
 
 --- Options for upstream's rules, which describe the same steps to the same layer: it then reads column 0, or
