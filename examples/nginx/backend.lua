@@ -9,9 +9,11 @@ local STARTING = 0.05 -- seconds between two looks at a process that starts
 local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10 -- seconds before a process is started again
 local PATIENCE = 3 -- starts that fail in a row, before waiting requests are told
 
+local PYTHONPATH = os.getenv "PYTHONPATH"
+
 -- The worker of examples/worker.lua and Python find this checkout's modules.
 local ENVIRONMENT = { LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;;", LUA_CPATH = "./build/?.so;;",
-                      PYTHONPATH = "examples/pytorch" }
+                      PYTHONPATH = "examples/pytorch" .. (PYTHONPATH and ":" .. PYTHONPATH or "") }
 
 local Backend = {}
 Backend.__index = Backend

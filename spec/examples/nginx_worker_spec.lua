@@ -55,6 +55,17 @@ describe("examples/nginx with a worker #lua #system", function()
     return results
   end
 
+  it("gives the model's process what PyTorch and CUDA read", function()
+    local given = { PYTHONPATH = "some/site", NCCL_DEBUG = "WARN", SERVE_CAPTURE_DEBUG = "1",
+                    TRITON_CACHE_DIR = "a b;c" }
+    local server = start(given)
+    local file = assert(io.open(("/proc/%s/environ"):format(model_of(server)), "rb"))
+    local environ = "\0" .. file:read "*a"
+    file:close()
+    given.SERVE_WORKER, given.PYTHONPATH = nil, "examples/pytorch:" .. given.PYTHONPATH
+    for name, value in pairs(given) do assert.matches(("\0%s=%s\0"):format(name, value), environ, 1, true) end
+  end)
+
   it("says what the model says in this process, and goes on when it is killed or hangs", function()
     local server = start { SERVE_WORKER_DEADLINE = 0.5 }
     local answer = server:post { prompt = "Once upon", max_tokens = 40 }
