@@ -76,6 +76,35 @@ describe("Two steps in flight", function()
     engine:close()
   end)
 
+  -- Preempted, and then cancelled by its host or rejected by the policy, while a step names it.
+  for _, way in ipairs { "cancelled", "rejected" } do
+    it("say nothing for a request that was " .. way .. " since, whose number is free after them", function()
+      local engine = async(nil, { max_num_seqs = 1, max_requests = 1 })
+      engine:submit(request(1, { max_tokens = 1 }))
+      local first = engine:step(0)
+      assert(engine:set_policy(function(view, plan) for i in view:running() do plan:preempt(i) end end))
+      assert.are.same({ 1 }, engine:step(1).preempted)
+      if way == "cancelled" then assert.is_true(engine:cancel(1)) end
+      assert(engine:set_policy(function(view, plan) for i in view:waiting() do plan:reject(i, "no") end end))
+      assert.are.same(way == "rejected" and { 1 } or {}, engine:step(2).rejected)
+      assert.is_nil(engine:request(1))
+      engine:complete(first, 3)
+      assert.are.same({ 0, 0, {} }, { first.emitted[0], first.finish[0], first.finished })
+      assert.are.same({ 0, 0, 1, 0 }, { engine.stats.emitted, engine.stats.finished, engine.stats[way],
+                                        engine:slots().used })
+      assert.is_true(engine:verify())
+      assert(engine:set_policy "fcfs")
+      for id = 2, 4 do -- as many numbers as ever
+        engine:submit(request(id, { max_tokens = 1 }))
+        local step = engine:step(4)
+        engine:complete(step, 4)
+        assert.are.same({ id }, step.finished)
+      end
+      assert.are.same({}, (engine:failures()))
+      engine:close()
+    end)
+  end
+
   it("schedule no request that the steps in flight may finish", function()
     local engine = async()
     engine:submit(request(1, { max_tokens = 2 }))

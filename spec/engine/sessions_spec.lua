@@ -140,6 +140,43 @@ describe("A session", function()
     end
   end)
 
+  -- The least blocks with which the session's ten are pinned while a prompt of sixteen waits.
+  it("leaves to a prompt that waits what it lacks, and not what it shares, on the device or the host", function()
+    local function least(from, is_on_host)
+      for blocks = 16, 40 do
+        local e = engine({ kv_blocks = blocks, kv_block_size = 4, host_slots = is_on_host and 30 or nil },
+                         { max_num_seqs = 1, num_slots = 5 })
+        turn(e, "a", 1, 42) -- a state at 40: ten blocks
+        for k = 1, is_on_host and 4 or 0 do turn(e, nil, 100 + k, 6) end -- a block and a state each
+        local node = e.private.prefix.sessions.a.node
+        assert(e:submit { id = "waits", prompt_tokens = 60, max_tokens = 4, tokens = text(from, 60) })
+        local r = e.private.requests
+        local i = r.index.waits
+        local hit = e.private.prefix.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
+        local shared = from == 1 and node or 0
+        assert.are.same(is_on_host and { shared, 0 } or { 0, shared }, { hit.host_node, hit.state_node })
+        local is_pinned = e:pin "a"
+        e:close()
+        if is_pinned then return blocks end
+      end
+    end
+    for _, is_on_host in ipairs { false, true } do
+      assert.are.same({ 16, 26 }, { least(1, is_on_host), least(9, is_on_host) })
+    end
+  end)
+
+  it("moves its pin to a newer state of fewer blocks, whatever waits", function()
+    local e = engine({ kv_blocks = 20, kv_block_size = 4 }, { max_num_seqs = 1, num_slots = 20 })
+    turn(e, "a", 1, 42) -- a state at 40
+    assert(e:pin "a")
+    assert(e:submit { id = "short", prompt_tokens = 18, max_tokens = 2, tokens = text(1, 18), session = "a" })
+    assert(e:submit { id = "waits", prompt_tokens = 60, max_tokens = 4, tokens = text(1, 60) }) -- six more
+    serve.run(e)
+    assert.are.same({ 16, 4 }, { e:session "a".tokens, e.private.prefix.index:stats().pinned_blocks })
+    assert.is_true(e:verify())
+    e:close()
+  end)
+
   it("is refused where it cannot be pinned", function()
     local e = engine()
     assert.are.same({ nil, "no session nobody", EINVAL }, { e:pin "nobody" })

@@ -143,6 +143,12 @@ describe("Records", function()
     for _, size in ipairs { 0, bytes - 1, bytes } do
       note_status("size", size, lib.gdn_hello_pack(h, records.memory(2048), size, why, 512))
     end
+    note_status("hello", "NULL", lib.gdn_hello_pack(nil, records.memory(2048), 2048, why, 512))
+    note_status("out", "NULL", lib.gdn_hello_pack(h, nil, 2048, why, 512))
+    for by = 1, 8 do
+      local off = ffi.cast("char *", records.memory(2048)) + by
+      note_status("out", "off by " .. by, lib.gdn_hello_pack(h, off, 2000, why, 512))
+    end
     check "hellos"
   end)
 
