@@ -104,6 +104,28 @@ describe("A worker's process", function()
     assert.matches("^cannot run sh: Bad file descriptor$", select(2, start({ "sh", "-c", "exit" }, 999)))
   end)
 
+  -- Its channel wants a descriptor of 16 and above, /dev/null any. Run where there are 40 and no other.
+  it("is not started without descriptors, and says so", function()
+    local status, text = shell.run([[ulimit -n 40; LUA_PATH='./?.lua;./lua/?.lua;./lua/?/init.lua;;' luajit -e "
+      local ffi, lib = require 'ffi', require 'gdnmeta.native'
+      local channels = require 'spec.support.channels'
+      ffi.cdef 'int open(const char *, int); int close(int);'
+      local engine, why, out = channels.make(64, 64), ffi.new 'char[300]', ffi.new 'gdn_process *[1]'
+      local list = ffi.new 'const char *[2]'
+      list[0] = 'true'
+      while ffi.C.open('/dev/null', 0) >= 0 do end
+      for _, free in ipairs { {}, { 0 }, { 39 }, { 0, 39 }, { 38, 39 } } do
+        for _, descriptor in ipairs(free) do ffi.C.close(descriptor) end
+        local status = lib.gdn_process_new(list, nil, lib.gdn_channel_descriptor(engine), out, why, 300)
+        print(#free, status == 0 and 'started' or ffi.string(why))
+        if status == 0 then lib.gdn_process_free(out[0]) end
+        while ffi.C.open('/dev/null', 0) >= 0 do end
+      end"]])
+    local none = "cannot run true: Too many open files\n"
+    assert.are.equal(("0\t%s1\t%s1\t%s2\tstarted\n2\tstarted\n"):format(none, none, none), text)
+    assert.are.equal(0, status)
+  end)
+
   it("dies with the process that has started it", function()
     local path = os.tmpname()
     local program = ([[

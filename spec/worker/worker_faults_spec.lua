@@ -1,6 +1,7 @@
 -- gdn.worker: whatever becomes of a process is found out, named, and survived.
 local ffi = require "ffi"
 local hosts = require "spec.support.worker_host"
+local libc = require "gdnmeta.native.libc"
 local prompts = require "spec.support.worker_prompts"
 
 ffi.cdef "int kill(int, int);"
@@ -144,6 +145,28 @@ describe("gdn.worker", function()
     end
     assert.are.equal(#lost, host.engine.stats.cancelled)
     host:close()
+  end)
+
+  -- One that is not trusted any more is told nothing, and sees that its channel is closed.
+  it("that is closed may leave by itself, in whatever state it is", function()
+    for _, state in ipairs { "starts", "is ready", "works", "is said to hang" } do
+      local path = os.tmpname()
+      local host = host_of { command = { "sh", "-c", "luajit examples/worker.lua; echo $? >" .. path } }
+      while state ~= "starts" and not host.worker:ready() do
+        assert.is_nil(select(2, host.worker:poll()))
+        libc.libc_poll(nil, 0, 1)
+      end
+      if state == "works" then assert(host:send()) end
+      if state == "is said to hang" then
+        host.worker.private.peer.code, host.worker.private.peer.message = "hung", "it hangs"
+      end
+      host.worker:close(60)
+      host.engine:close()
+      local file = assert(io.open(path))
+      assert.are.equal("0\n", file:read "*a", state)
+      file:close()
+      os.remove(path)
+    end
   end)
 
   it("is restarted in the middle of steps in flight, as often as one likes", function()
