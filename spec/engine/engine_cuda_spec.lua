@@ -1,5 +1,6 @@
 -- The engine on a CUDA builder: the same steps, one launch each.
 --   GDN_CUDA_SPECS=cuda   on a real device
+local ffi = require "ffi"
 local drivers = require "spec.support.driver"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
@@ -69,6 +70,32 @@ describe("An engine on a CUDA builder", function()
     end
     assert.is_true(checked > 10)
     engine:close()
+    builder:close()
+  end)
+
+  it("sends each row of blocks that changed once, however often it changed", function()
+    local builder = assert(gdn.builder { device = "cuda", max_num_seqs = 3, max_num_batched_tokens = 64 })
+    local out, rows, columns = ffi.new "gdn_kv *[1]", 3, 4
+    assert(lib.gdn_kv_new(builder.handle, ffi.new("gdn_kv_config", 12, 4, rows, columns, 1), out) == 0)
+    local kv = ffi.gc(out[0], lib.gdn_kv_free)
+    for _, changed in ipairs { { 0 }, { 1, 2 }, {}, { 2 }, { 0, 1, 2 } } do
+      for _ = 1, 300 do
+        for _, row in ipairs(changed) do
+          assert(lib.gdn_kv_clear(kv, row) == 0)
+          for n = 1, columns do assert(lib.gdn_kv_extend(kv, row, n) == 0) end
+        end
+      end
+      local before = KIND == "fake" and driver:count "copies"
+      assert(lib.gdn_kv_send(builder.handle, kv, 0, 0, nil) == 0)
+      if before then assert.are.equal(#changed, driver:count "copies" - before) end
+      local sent = driver:read(lib.gdn_kv_device_table(kv), rows * columns)
+      for _, row in ipairs(changed) do
+        for at = row * columns, row * columns + columns - 1 do
+          assert.are.equal(lib.gdn_kv_table(kv)[at], sent[at + 1])
+        end
+      end
+    end
+    lib.gdn_kv_free(ffi.gc(kv, nil))
     builder:close()
   end)
 

@@ -141,7 +141,7 @@ describe("A session", function()
   end)
 
   -- The least blocks with which the session's ten are pinned while a prompt of sixteen waits.
-  it("leaves to a prompt that waits what it lacks, and not what it shares, on the device or the host", function()
+  it("leaves to a prompt that waits what it lacks, not what it shares, on the device or the host", function()
     local function least(from, is_on_host)
       for blocks = 16, 40 do
         local e = engine({ kv_blocks = blocks, kv_block_size = 4, host_slots = is_on_host and 30 or nil },

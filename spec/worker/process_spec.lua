@@ -106,7 +106,7 @@ describe("A worker's process", function()
 
   -- Its channel wants a descriptor of 16 and above, /dev/null any. Run where there are 40 and no other.
   it("is not started without descriptors, and says so", function()
-    local status, text = shell.run([[ulimit -n 40; LUA_PATH='./?.lua;./lua/?.lua;./lua/?/init.lua;;' luajit -e "
+    local status, text = shell.run([[ulimit -n 40; exec luajit -e "
       local ffi, lib = require 'ffi', require 'gdnmeta.native'
       local channels = require 'spec.support.channels'
       ffi.cdef 'int open(const char *, int); int close(int);'
