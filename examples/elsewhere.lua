@@ -1,5 +1,9 @@
 -- A worker of gdn.worker in the place of a model in this process, for examples/serving.lua.
+local ffi = require "ffi"
+
 local LEAST = 1e-30 -- top_p: the likeliest token alone. A 0, or what a float rounds to it, is refused
+
+local signed = ffi.typeof "int64_t"
 
 local Elsewhere = {}
 Elsewhere.__index = Elsewhere
@@ -14,7 +18,8 @@ function Elsewhere:submit(step, tokens, records)
   for t = 0, step.num_tokens - 1 do into[t] = tokens[t] end
   for row = 0, step.num_rows - 1 do
     local s = records[row].sampling
-    temperature[row], top_p[row], seed[row] = s.temperature, math.max(s.top_p, LEAST), s.seed
+    temperature[row], top_p[row] = s.temperature, math.max(s.top_p, LEAST)
+    seed[row] = s.seed < 0 and signed(s.seed) or s.seed -- as uint64 all negative numbers would be one seed
   end
   local ok, message, code = worker:submit(step)
   self.message, self.code = not ok and message or nil, code

@@ -139,6 +139,10 @@ function Backend:encode(request)
   return self.tokenizer:encode(request)
 end
 
+--- Why text cannot be answered now; nil: it can.
+---@return string|nil
+function Backend:trouble() return self.problem or self.tokenizer and self.tokenizer:trouble() end
+
 --- Tokens that the model knows; nil: they are bytes.
 function Backend:size() return self.host.vocabulary and self.host.vocabulary.size end
 

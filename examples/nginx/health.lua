@@ -7,7 +7,7 @@ local M = {}
 
 function M.serve()
   if not http.accept "GET, HEAD" then return end
-  local problem = worker.problem()
+  local problem = worker.trouble()
   ngx.status = problem and 503 or 200
   ngx.say(json.encode { status = problem and "down" or "ok", message = problem })
 end

@@ -66,7 +66,7 @@ end
 function M.serve()
   if not http.accept "GET, HEAD" then return end
   local text = setmetatable({}, Text)
-  text:one("up", "gauge", "1: requests are taken.", worker.problem() and 0 or 1)
+  text:one("up", "gauge", "1: requests are taken.", worker.trouble() and 0 or 1)
   if worker.engine then
     text[#text + 1] = worker.metrics:text()
     write_sums(text, worker.engine.stats)

@@ -5,10 +5,20 @@ local side_process = require "examples.nginx.side_process"
 
 local CONNECT = 2000 -- milliseconds
 local IDLE, KEPT = 60000, 16 -- milliseconds and connections that are kept for the next question
-local LOOK = 0.1 -- seconds between two tries to reach a process that starts
+local LOOK = 0.1 -- seconds between two looks at a process that starts
 
 local Tokenizer = {}
 Tokenizer.__index = Tokenizer
+
+-- Start the process, if it does not run. One that was killed has left its socket, where nobody listens.
+local function start(self)
+  if self.process:alive() then return true end
+  os.remove(self.path)
+  return self.process:start()
+end
+
+-- Does it listen? nginx logs each connection that is refused, so none is tried before.
+local function listens(self) return os.rename(self.path, self.path) ~= nil end
 
 -- One question: the answer's object; or nil and what is wrong, and whether it is the question's fault.
 local function ask(self, question)
@@ -49,10 +59,10 @@ end
 ---@return table|nil vocabulary { bytes, ends, size }
 ---@return string? problem
 function Tokenizer:load(seconds)
-  local ok, problem = self.process:start()
+  local ok, problem = start(self)
   if not ok then return nil, problem end
   for _ = 1, seconds / LOOK do
-    local answer = self.process:alive() and ask(self, { op = "vocabulary" })
+    local answer = self.process:alive() and listens(self) and ask(self, { op = "vocabulary" })
     if answer then
       self.vocabulary = vocabulary_of(answer)
       return self.vocabulary
@@ -70,8 +80,24 @@ function Tokenizer:look()
   local ended = self.process:ended()
   if not ended then return end
   ngx.log(ngx.ERR, "the tokenizer ", ended, ", another one is started")
-  local ok, problem = self.process:start()
+  local ok, problem = start(self)
   if not ok then ngx.log(ngx.ERR, problem) end
+end
+
+--- Why text cannot be read now; nil: all is well.
+---@return string|nil
+function Tokenizer:trouble()
+  if self.process:ended() or not listens(self) then return "the tokenizer is being loaded again" end
+end
+
+-- What the model does not know of would end its worker.
+local function wrong_token(tokens, size)
+  if type(tokens) ~= "table" then return "no tokens" end
+  for _, token in ipairs(tokens) do
+    if type(token) ~= "number" or token % 1 ~= 0 or token < 0 or token >= size then
+      return "token " .. tostring(token)
+    end
+  end
 end
 
 --- The tokens of a request's prompt.
@@ -82,11 +108,17 @@ end
 ---@return string? param the field at fault
 function Tokenizer:encode(request)
   if type(request.prompt) == "table" then return request.prompt end
-  local field = request.messages and "messages" or "prompt"
+  local trouble, field = self:trouble(), request.messages and "messages" or "prompt"
+  if trouble then return nil, trouble, 503 end
   local answer, problem, refused = ask(self, request.messages
     and { op = "chat", messages = request.messages, text = request.prompt }
     or { op = "encode", text = request.prompt })
   if not answer then return nil, problem, refused and 400 or 503, refused and field or nil end
+  local size = self.vocabulary.size
+  local wrong = wrong_token(answer.tokens, size)
+  if wrong then
+    return nil, ("the tokenizer gave %s, the model has 0 .. %d"):format(wrong, size - 1), 503
+  end
   if #answer.tokens == 0 then return nil, field .. " has no tokens", 400, field end
   return answer.tokens
 end

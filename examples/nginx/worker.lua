@@ -144,6 +144,10 @@ end
 ---@return string|nil
 function M.problem() return failure or backend and backend.problem end
 
+--- The same, or why only prompts that are tokens can be taken.
+---@return string|nil
+function M.trouble() return M.problem() or backend and backend:trouble() end
+
 function M.num_open() return num_open end
 
 --- The tokens of a request's prompt, as many as the model knows. Yields where a tokenizer is asked.

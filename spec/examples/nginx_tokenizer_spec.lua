@@ -76,6 +76,11 @@ describe("examples/nginx with a tokenizer #lua #system", function()
       wrong = { 400, "prompt", "the template says no" }, nothing = { 400, "prompt", "prompt has no tokens" },
       garbage = { 503, cjson.null, "the tokenizer: the body is not JSON" },
       leaves = { 503, cjson.null, "the tokenizer does not answer: closed" },
+      object = { 503, cjson.null, "the tokenizer gave no tokens" },
+      ["token 300"] = { 503, cjson.null, "the tokenizer gave token 300, the model has 0 .. 299" },
+      ["token -1"] = { 503, cjson.null, "the tokenizer gave token -1," },
+      ["token 1.5"] = { 503, cjson.null, "the tokenizer gave token 1.5," },
+      ['token "x"'] = { 503, cjson.null, "the tokenizer gave token x," },
     } do
       local answer = server:post { prompt = text }
       local problem = cjson.decode(answer.body).error
@@ -86,7 +91,7 @@ describe("examples/nginx with a tokenizer #lua #system", function()
     assert.are.same({ 400, "prompt[1] = 300, want an integer in 0 .. 299" },
       { refused.status, cjson.decode(refused.body).error.message })
     assert.are.equal(200, server:post({ prompt = { 1, 299 }, max_tokens = 2 }).status)
-    server:check_idle()
+    assert.are.equal(0, server:check_idle().worker_restarts_total)
   end)
 
   for name, signal in pairs { killed = "KILL", stopped = "STOP" } do
@@ -106,6 +111,25 @@ describe("examples/nginx with a tokenizer #lua #system", function()
       server:check_idle()
     end)
   end
+
+  it("is missed by /healthz until another one listens, while prompts that are tokens are answered", function()
+    local server = start { SERVE_POLICY_SECONDS = 3600 } -- nobody looks, so that none takes its place
+    os.execute("kill -9 " .. process_of(server))
+    local health
+    assert.is_truthy(nginx.eventually(function()
+      health = server:get "/healthz"
+      return health.status == 503
+    end), server:log())
+    local answer = server:post { prompt = "a" }
+    assert.are.same({ 503, 503 }, { health.status, answer.status })
+    for _, body in ipairs { health.body, answer.body } do
+      assert.matches("the tokenizer is being loaded again", body, 1, true)
+    end
+    assert.are.equal(200, server:post({ prompt = { 1, 2 }, max_tokens = 2 }).status)
+    local metrics = server:check_idle()
+    assert.are.same({ 0, 1 }, { metrics.up, metrics.worker_up })
+    assert.is_nil(server:log():find("connect() to unix", 1, true))
+  end)
 
   it("is named where it does not start", function()
     local server = nginx.start({ SERVE_WORKER = "luajit examples/worker.lua", SERVE_TOKENIZER = "false" },

@@ -76,6 +76,13 @@ describe("examples/nginx with a worker #lua #system", function()
       assert.are.same({ 200, nginx.alone("Once upon", 40) }, { answer.status,
         sse.text(cjson.decode(answer.body)) })
     end
+    local seeds = {} -- by what they say
+    for _, seed in ipairs { 0, 5, -1, -5, -2 ^ 62, 2 ^ 53 } do
+      answer = server:post { prompt = "Once upon", max_tokens = 40, temperature = 1, seed = seed }
+      local text = sse.text(cjson.decode(answer.body))
+      assert.is_nil(seeds[text], seed)
+      seeds[text] = seed
+    end
     local got = streams(server, 6, 600, function()
       replace(server, "KILL")
       replace(server, "STOP")
@@ -87,7 +94,7 @@ describe("examples/nginx with a worker #lua #system", function()
     assert.matches("made no progress", server:log())
     replace(server, "KILL") -- with nothing to do
     local metrics = server:check_idle()
-    assert.are.same({ 1, 3, 9 }, { metrics.worker_up, metrics.worker_restarts_total,
+    assert.are.same({ 1, 3, 15 }, { metrics.worker_up, metrics.worker_restarts_total,
       metrics.requests_finished_total })
     local again = server:post { prompt = "Once upon", max_tokens = 40 }
     assert.are.equal(nginx.alone("Once upon", 40), sse.text(cjson.decode(again.body)))

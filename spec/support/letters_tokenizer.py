@@ -29,6 +29,10 @@ class Handler(socketserver.StreamRequestHandler):
                 self.wfile.write(b"no JSON\n")
             elif text == "leaves":
                 return
+            elif text.startswith("token "):
+                self.say({"tokens": [65, json.loads(text[6:])]})
+            elif text == "object":
+                self.say({"tokens": None})
             elif text == "nothing":
                 self.say({"tokens": []})
             elif request["op"] == "chat":

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+COLDEST = 1e-30  # devices take what is below float32's normal numbers for 0, and 0 / 0 is no weight
 
 
 def _mixed(x):
@@ -26,7 +27,9 @@ def numbers(seeds, places):
 
 def _draw(logits, temperature, top_p, u):
     """Of the likeliest tokens that together have the share top_p, the one that u [n] falls on."""
-    p, order = torch.softmax(logits / temperature[:, None], -1).sort(dim=-1, descending=True, stable=True)
+    below = logits - logits.amax(-1, keepdim=True)  # 0 or less, so that no quotient is infinite upwards
+    weights = torch.softmax(below / temperature.clamp(min=COLDEST)[:, None], -1)
+    p, order = weights.sort(dim=-1, descending=True, stable=True)
     p = p.double()
     before = p.cumsum(-1) - p
     p = p.masked_fill(before >= top_p[:, None], 0)

@@ -89,6 +89,9 @@ def choices() -> None:
     zeros = np.zeros(64, np.float32)
     assert choose(logits, zeros, all_of, seeds, places).equal(logits.argmax(-1))
     assert choose(logits, warm, all_of * 1e-6, seeds, places).equal(logits.argmax(-1)), "top_p keeps the likeliest"
+    for cold in (1e-30, 1e-38, 1e-40, np.finfo(np.float32).smallest_subnormal):
+        drawn = choose(1e4 * logits, warm * 0 + np.float32(cold), all_of, seeds, places)
+        assert drawn.equal(logits.argmax(-1)), f"temperature {cold} is as good as 0"
     mixed = np.where(np.arange(64) % 2 == 0, warm, zeros)
     drawn = choose(logits, mixed, all_of * 0.9, seeds, places)
     order = random.permutation(64)

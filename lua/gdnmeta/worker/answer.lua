@@ -1,7 +1,8 @@
 -- What a model in Lua says to a step: it goes on as long as the drafts are what it would have said.
+local ffi = require "ffi"
 local array_of = require "gdnmeta.array_of"
 
-local int32s = array_of "int32_t"
+local int32s, signed = array_of "int32_t", ffi.typeof "int64_t"
 local max = math.max
 local PENDING = -1 -- GDN_TOKEN_PENDING
 
@@ -10,7 +11,8 @@ local M = {}
 -- The token after position `at` of the batch.
 local function choose(model, step, row, next, at, position)
   if step.temperature[row] > 0 and model.choose then
-    return model:choose(at, step.temperature[row], step.top_p[row], tonumber(step.seed[row]), position)
+    local seed = tonumber(signed(step.seed[row])) -- as doubles, numbers just below 2^64 are one
+    return model:choose(at, step.temperature[row], step.top_p[row], seed, position)
   end
   return next[at]
 end
