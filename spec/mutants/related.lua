@@ -174,7 +174,7 @@ local MAP = {
   { "sim/classes", "sim_random classes domains random_runs" },
   { "sim/by_class", "classes random_runs" },
   { "sim/fit", "sim_tables fit" },
-  { "sim/read_file", "long_paths sim_tables fit sim" },
+  { "native/read_file", "long_paths sim_tables fit sim endless_files contained" },
   { "sim/nnls", "sim_tables fit" },
   { "sim/workload", "workload domains" },
   { "sim/acceptance", "sim_random acceptance domains random_runs" },

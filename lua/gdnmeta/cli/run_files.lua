@@ -155,7 +155,7 @@ end
 ---@return table runs
 function M.read(path)
   values.read("files", path, values.text "paths")
-  local text, why = require "gdnmeta.sim.read_file"(path)
+  local text, why = require "gdnmeta.native.read_file"(path)
   if not text then fail("%s", why) end
   local function refuse(line, message) fail("%s:%d: %s", path, line, message) end
   local ok, document = pcall(json().decode, text)

@@ -1,7 +1,7 @@
 -- Calibration: the cost model whose steps come nearest to a log of measured ones, by non-negative
 -- least squares on relative errors (a decode step of 10 ms counts as much as a prefill of 500). Two forms are
 -- tried: with overlap = 0, where only reading weights hides arithmetic, and with overlap = 1.
-local read_file = require "gdnmeta.sim.read_file"
+local read_file = require "gdnmeta.native.read_file"
 local cost = require "gdnmeta.sim.cost"
 local fit_overlap = require "gdnmeta.sim.fit_overlap"
 local nnls = require "gdnmeta.sim.nnls"

@@ -76,7 +76,7 @@ end
 ---@param path string
 ---@return table|nil lists, string? message
 function M.read(path)
-  local text, why = require "gdnmeta.sim.read_file"(path)
+  local text, why = require "gdnmeta.native.read_file"(path)
   if not text then return nil, why end
   return M.parse(text, path)
 end

@@ -2,19 +2,13 @@
 local args = require "gdnmeta.native.args"
 local budget = require "gdnmeta.policy.contained.budget"
 local foreign_text = require "gdnmeta.native.foreign_text"
+local read_file = require "gdnmeta.native.read_file"
 local sandbox = require "gdnmeta.policy.contained.sandbox"
 
 local LOAD_BUDGET = 1e7 -- instructions that a file may spend while it is loaded
+local LONGEST = 2^22 -- bytes of a file
 
 local M = { LOAD_BUDGET = LOAD_BUDGET }
-
-local function read(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, foreign_text.message(why) end
-  local source = file:read "*a"
-  file:close()
-  return source, not source and foreign_text.clean(path, 200) .. ": cannot be read" or nil
-end
 
 --- The message of what is wrong with a file's value.
 ---@param kind string "policy" or "cache"
@@ -30,7 +24,7 @@ end
 ---@return boolean|nil ok, any value or the message
 function M.load(kind, path, trusted, source)
   local problem = args.path_problem("path", path)
-  if not problem and not source then source, problem = read(path) end
+  if not problem and not source then source, problem = read_file(path, LONGEST) end
   if problem then return nil, kind .. " " .. problem end
   local chunk, why = sandbox.load(source, path)
   if not chunk then return nil, kind .. " " .. foreign_text.message(why) end
