@@ -28,6 +28,7 @@ local joint = require("gdnmeta.native.trace_cuts").joint
 
 local step_begins, step_ends = joint(), joint()
 local completion_begins, completion_ends = joint(), joint()
+local begin_step, damage_of = methods.Step.begin, methods.Step.damage
 local max = math.max
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 
@@ -160,7 +161,7 @@ function Engine:step(now, stream)
   end
   self.now, self.step_number = now, self.step_number + 1
   local step, stats, stopwatch = self.steps[self.turn], self.stats, self.stopwatch
-  step:begin(self.step_number, now)
+  begin_step(step, self.step_number, now)
   local bare = stopwatch and main_thread.is_bare(self)
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, bare)
   if self.prefix then self.prefix:begin(now, step) end
@@ -196,15 +197,15 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:complete(step, now, results)
+  self = change_rules.change(self, "complete", completion_begins)
   if type(results) == "number" and type(now) ~= "number" then
     old_names.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
     now, results = results, now
   end
-  self = change_rules.change(self, "complete", completion_begins)
   check_arguments.now("complete", now)
   if results_in.is_step_of(self, step) and step.num_rows == 0 then return true end
   check_arguments.step(self, step)
-  local damage = step:damage()
+  local damage = damage_of(step)
   if damage then return nil, damage, EGUARD end
   if results ~= nil and type(results) ~= "table" then
     error("gdnmeta.Engine:complete: " .. args.wrong("results", results, "a table or nil"), 2)
@@ -251,7 +252,9 @@ local function engine(options)
   if not parsed then error("gdnmeta.engine: " .. problem, 2) end
   local self, message, code = construct.state(parsed)
   if not self then return nil, message, code end
-  local made = setmetatable({ private = setmetatable(self, private) }, Engine)
+  -- What every step calls is found without a call of __index.
+  local made = setmetatable({ private = setmetatable(self, private), step = Engine.step,
+                              complete = Engine.complete }, Engine)
   if self.prefix then self.cache = show_cache.new(made, parsed.hash_block_size) end
   local ok
   ok, message, code = made:set_policy(parsed.policy)

@@ -27,6 +27,17 @@ describe("A step", function()
     engine:close()
   end)
 
+  it("begins without the news of the one before, whichever list has some", function()
+    local engine = serve.engine "fcfs"
+    for now, list in ipairs { "admitted", "preempted", "rejected", "finished", "kv_copies", "kept" } do
+      local step = engine:step(now)
+      step[list][1], step.reasons.x = "x", list == "rejected" and "too long" or nil
+      assert.are.equal(step, engine:step(now))
+      assert.are.same({ {}, {} }, { step[list], step.reasons }, list)
+    end
+    engine:close()
+  end)
+
   it("is empty, and needs no completion, when nothing can run", function()
     local engine = serve.engine "fcfs"
     local step = engine:step(0)

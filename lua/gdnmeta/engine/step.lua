@@ -75,17 +75,24 @@ end
 
 local LISTS = { "admitted", "preempted", "rejected", "reasons", "finished", "kv_copies", "kept" }
 
--- Lists are cleared only where something is in them: most steps bring no news. Those of a step that was
+-- How many things the lists hold; `reasons` has something only where `rejected` has. Without a loop, which
+-- would cut the machine code of every step in two.
+local function news(self)
+  return #self.admitted + #self.preempted + #self.rejected + #self.finished + #self.kv_copies + #self.kept
+end
+
+local function clear_lists(self)
+  for _, name in ipairs(LISTS) do clear(self[name]) end
+end
+
+-- Lists are cleared only where something is in one: most steps bring no news. Those of a step that was
 -- not built were never reported: they go into the next one's.
 ---@local
 function Step:begin(number, now)
   self.number, self.now, self.metadata, self.fallback = number, now, nil, false
   self.num_rows, self.num_decodes, self.num_tokens, self.prefill_tokens, self.decode_tokens = 0, 0, 0, 0, 0
   self.padded_rows, self.padded_tokens, self.graph, self.branches = 0, 0, "eager", "none"
-  for n = 1, #LISTS do
-    local list = self[LISTS[n]]
-    if next(list) ~= nil and not self.untold then clear(list) end
-  end
+  if not self.untold and news(self) > 0 then clear_lists(self) end
   self.untold = false
 end
 
