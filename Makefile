@@ -83,8 +83,8 @@ $(BUILD)/obj/%.o: src/%.c Makefile
 	@$(COMPILE) -c -o $@ $<
 
 # Through a file of its own: a reader never meets half of it, and two makes do not meet.
-$(CDEF): src/gdnmeta_scheduler.h $(HEADER) Makefile
-	@{ echo '-- Generated from $(HEADER) and $< by make. Do not edit.'; echo 'require("ffi").cdef[['; \
+$(CDEF): src/gdnmeta_prefix_index.h src/gdnmeta_scheduler.h $(HEADER) Makefile
+	@{ echo '-- Generated from $(HEADER), src/gdnmeta_scheduler.h and $< by make. Do not edit.'; echo 'require("ffi").cdef[['; \
 	  $(CC) -E -P -DGDNMETA_CDEF -x c $< && echo ']]'; } > $@.$$$$ && mv $@.$$$$ $@
 # The worker's header alone: what it includes is known by then.
 $(WORKER_CDEF): src/gdnmeta_worker.h Makefile
@@ -141,9 +141,9 @@ test: deps all $(FAKE) $(BUILD)/libgdncounted.so
 	@$(IN_TREE) scripts/specs
 
 # The texts of spec/goldens/texts anew, for a change that was meant: read the difference.
-TEXT_SPECS := $(foreach name,texts report_texts domains transcripts,$(wildcard spec/*/$(name)_spec.lua))
+GOLDEN_SPECS = $(shell grep -lE 'spec\.support\.(golden|noted)' spec/*/*_spec.lua)
 goldens: all
-	@GDN_GOLDENS=write SPECS="$(TEXT_SPECS)" $(IN_TREE) scripts/specs
+	@GDN_GOLDENS=write SPECS="$(GOLDEN_SPECS)" VECTORS= $(IN_TREE) scripts/specs
 	@git diff --stat spec/goldens/texts
 
 # Faults put into a copy of the tree, one at a time: how many do the specs notice? spec/mutants/run.lua has
@@ -159,73 +159,17 @@ lint: deps
 	  $$(git ls-files '*.[ch]' '*.cu' 2>/dev/null || echo $(SRC_C) $(SRC_H))
 	@$(MAKE) -j$$(nproc) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
-asan-lib:
-	@$(MAKE) -j$$(nproc) lib BUILD=build/asan OPT="-O1 -g -DGDN_DEBUG $(SAN)" LINK=
-
-# Specs that carry #lua enter C by paths that others walk too: here they would only cost minutes. #jit ones measure LuaJIT's own
-# memory, for which both checkers leave other room.
-# GDN_CASES shrinks the random specs: both checkers run them many times slower. With 300 the whole of asan takes under
-# five minutes on two cores. Paths are absolute, for specs start programs in other folders.
-ASAN_RUN = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
-  GDNMETA_LIB=$$PWD/build/asan/libgdnmeta.so ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
-  LSAN_OPTIONS=print_suppressions=0:suppressions=$$PWD/spec/support/lsan.supp
-asan: deps all asan-lib $(FAKE) $(BUILD)/libgdncounted.so
-	@SKIP=lua,jit GDN_CASES=$${GDN_CASES:-300} $(IN_TREE) scripts/specs $(ASAN_RUN)
-
-CORE_SPECS := $(foreach name,batch builder build_raw raw_refusals metadata tensor tables list_arguments strict_clauses \
-  strict oracle dlpack dlpack_owners kernel_conventions,$(wildcard spec/*/$(name)_spec.lua))
-# First the engine's arrays in the C library's heap, so that an index past their ends is seen. The interpreter is faster there.
-ARRAY_SPECS := $(foreach name,verify_plan broken_plans broken_steps answer_cache cache_control engine_async, \
-  spec/engine/$(name)_spec.lua)
-valgrind: deps all $(FAKE)
-	@scripts/deps valgrind
-	@GDN_HEAP_ARRAYS=1 LUA_INIT="jit.off()" VECTORS= SPECS="$(ARRAY_SPECS)" SKIP=lua,jit GDN_CASES=5 $(IN_TREE) \
-	  scripts/specs valgrind -q --error-exitcode=9
-	@SPECS="$(CORE_SPECS)" SKIP=lua,jit GDN_CASES=$${GDN_CASES:-20} $(IN_TREE) scripts/specs valgrind -q --error-exitcode=9
-
-docs: deps
-	@scripts/deps lua-ldoc lua-discount
-	@scripts/docs
-
 # The core again, adding up what it allocates: for the specs.
 COUNTED := $(BUILD)/libgdncounted.so
 $(COUNTED): spec/support/counted.c $(OBJ) Makefile
 	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
 	  -o $@.$$$$ $(filter %.c %.o,$^) && mv $@.$$$$ $@
 
-# The core alone, with what watches it: allocations that fail, threads that meet.
-WATCHED = @mkdir -p $(BUILD) && $(CC) $(CFLAGS) -std=c11 -g -O1 -D_GNU_SOURCE $(WARN) -Isrc
-$(BUILD)/faults: spec/support/faults.c $(SRC_C) $(SRC_H) Makefile
-	$(WATCHED) $(SAN) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -o $@ $(filter %.c,$^)
-faults: $(BUILD)/faults $(FAKE)
-	@GDNMETA_LIBCUDA=$$PWD/$(FAKE) $(BUILD)/faults cuda
-$(BUILD)/threads: spec/support/threads.c spec/support/push_row.h $(SRC_C) $(SRC_H) Makefile
-	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
-$(BUILD)/channel_threads: spec/support/channel_threads.c $(SRC_C) $(SRC_H) Makefile
-	$(WATCHED) -fsanitize=thread -DGDN_DEBUG -pthread -o $@ $(filter %.c,$^)
-tsan: $(BUILD)/threads $(BUILD)/channel_threads
-	@$(BUILD)/threads 3000
-	@$(BUILD)/channel_threads 20000
+include scripts/checks.mk
 
-# Fuzzing: libFuzzer comes with clang's own runtime. Each target runs TIME seconds over its corpus, with a seed that is
-# told; ONLY="trace" takes some of them. SEED and RUNS bound what chance does, and time: see scripts/fuzz.
-CLANG     ?= clang
-FUZZ_SAN  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-FUZZ_C    := batch build_raw dlpack index step_record
-FUZZ_LUA  := trace recording request
-FUZZERS    = $(addprefix $(BUILD)/fuzz/,$(or $(ONLY),$(FUZZ_C) $(FUZZ_LUA)))
-FUZZ       = mkdir -p $(BUILD)/fuzz && $(CLANG) $(CFLAGS) -std=c11 -g -O1 -Wall -Wextra $(FUZZ_SAN)
-
-$(addprefix $(BUILD)/fuzz/,$(FUZZ_C)): $(BUILD)/fuzz/%: fuzz/fuzz_%.c $(wildcard fuzz/*.[ch]) $(SRC_C) $(SRC_H) Makefile
-	@$(FUZZ) -Isrc -Ifuzz -o $@ $< fuzz/case.c fuzz/rows.c fuzz/outputs.c $(SRC_C)
-$(BUILD)/fuzz/libgdnmeta.so: $(SRC_C) $(SRC_H) Makefile
-	@$(subst fuzzer,fuzzer-no-link,$(FUZZ)) -Isrc -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
-$(addprefix $(BUILD)/fuzz/,$(FUZZ_LUA)): $(BUILD)/fuzz/%: fuzz/fuzz_lua.c $(BUILD)/fuzz/libgdnmeta.so Makefile
-	@$(FUZZ) -DFUZZ_READER='"fuzz/$*.lua"' $$(pkg-config --cflags luajit) -o $@ $< $$(pkg-config --libs luajit)
-fuzz: deps all
-	@scripts/deps clang libclang-rt-14-dev libluajit-5.1-dev pkg-config
-	@$(MAKE) -j$$(nproc) $(FUZZERS)
-	@GDNMETA_LIB=$$PWD/$(BUILD)/fuzz/libgdnmeta.so SEED="$(SEED)" RUNS="$(RUNS)" scripts/fuzz $(or $(TIME),60) $(FUZZERS)
+docs: deps
+	@scripts/deps lua-ldoc lua-discount
+	@scripts/docs
 
 soak: deps all
 	@$(IN_TREE) luajit spec/soak.lua $(or $(TIME),600)
@@ -314,4 +258,4 @@ help:
 	@echo 'make clean      remove what was built'
 
 -include $(OBJ:.o=.d) $(FATBIN).d $(BUILD)/bench.d $(BUILD)/gpu.d
-.PHONY: test-model all lib deps demo test lint asan-lib asan valgrind faults tsan fuzz docs soak audit bench bench-policies bench-cache install uninstall rock dist clean goldens mutants nginx python bench-python serve help
+.PHONY: test-model all lib deps demo test lint docs soak audit bench bench-policies bench-cache install uninstall rock dist clean goldens mutants nginx python bench-python serve help

@@ -2,7 +2,7 @@
  * counts everything anew; a refusal has changed nothing. */
 #include "bytes.h"
 
-#include "gdnmeta_scheduler.h"
+#include "gdnmeta_prefix_index.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -209,8 +209,8 @@ local CONST = { gdn_batch_new = true, gdn_metadata_group = true, gdn_hello_init 
 -- Functions of the header.
 local function declared()
   local names, may_be_null = {}, {}
-  for _, header in ipairs { "gdnmeta.h", "gdnmeta_scheduler.h", "gdnmeta_worker.h" } do
-    local text = blocks.read("src/" .. header)
+  for _, part in ipairs { "", "_scheduler", "_prefix_index", "_worker" } do
+    local text = blocks.read(("src/gdnmeta%s.h"):format(part))
     for name, parameters in text:gmatch "GDN_API [%w_ ]-[ %*]([%w_]+)(%b())" do
       names[#names + 1], may_be_null[name] = name, {}
       for parameter in (parameters:sub(2, -2) .. ","):gmatch "(.-)," do

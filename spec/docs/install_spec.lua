@@ -55,7 +55,7 @@ describe("make install #system", function()
       want[#want + 1] = "./share/lua/5.1/" .. path
     end
     for _, path in ipairs { "bin/gdnmeta", "include/gdnmeta.h", "include/gdnmeta_scheduler.h",
-                            "include/gdnmeta_worker.h",
+                            "include/gdnmeta_prefix_index.h", "include/gdnmeta_worker.h",
                             "lib/libgdnmeta.so", "lib/" .. SONAME,
                             "lib/lua/5.1/libgdnmeta.so", "lib/pkgconfig/gdnmeta.pc" } do
       want[#want + 1] = "./" .. path

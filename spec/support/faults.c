@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gdnmeta_scheduler.h"
+#include "gdnmeta_prefix_index.h"
 #include "gdnmeta_worker.h"
 
 void *__real_malloc(size_t size);

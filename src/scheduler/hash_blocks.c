@@ -1,5 +1,5 @@
 /* Ids of blocks: 53 bits that stand for every token from the start of a prompt. */
-#include "gdnmeta_scheduler.h"
+#include "gdnmeta_prefix_index.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef GDN_HEAP_H
 #define GDN_HEAP_H
 
-#include "gdnmeta_scheduler.h"
+#include "gdnmeta_prefix_index.h"
 
 enum { GDN_HEAP_MAX_LOOK = GDN_INDEX_MAX_BATCH };
 

@@ -3,6 +3,7 @@
 #define GDN_INDEX_H
 
 #include "base/status.h"
+#include "gdnmeta_prefix_index.h"
 #include "scheduler/heap.h"
 
 enum { ROOT = 0, NONE = 0 }; /* nodes point to the root as their parent alone, so that 0 is also "none" */

@@ -2,8 +2,8 @@
 
 The header is the only description of the ABI: it is read here, so that nothing is declared twice.
   GDNMETA_LIB      the library, where it is not build/libgdnmeta.so of the tree that this file is part of
-  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; gdnmeta_scheduler.h and
-                   gdnmeta_worker.h are next to it
+  GDNMETA_HEADER   the header, where it is not src/gdnmeta.h of that tree; the others of src are
+                   next to it
 """
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def declare(library: Any, text: str) -> Any:
 
 
 HEADER = HEADER_PATH.read_text() + "".join(HEADER_PATH.with_name(f"gdnmeta_{part}.h").read_text()
-                                              for part in ("scheduler", "worker"))
+                                              for part in ("scheduler", "prefix_index", "worker"))
 STRUCTS = read_structs(HEADER)
 CONSTANTS: Dict[str, int] = {name: int(value)
                              for name, value in re.findall(r"\b(GDN_\w+)\s*=\s*(-?\d+)", HEADER)}

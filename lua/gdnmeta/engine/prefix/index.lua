@@ -1,4 +1,4 @@
--- A prefix cache's index for Lua: gdn_index of gdnmeta_scheduler.h, which says what each call means.
+-- A prefix cache's index for Lua: gdn_index of gdnmeta_prefix_index.h, which says what each call means.
 -- Candidates are shown as tables that are filled anew each time: steps leave no garbage, policies see no
 -- cdata.
 local ffi = require "ffi"
