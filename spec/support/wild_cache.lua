@@ -30,7 +30,10 @@ local MARKS = { "superseded", "pinned", "on_host", "is_new" }
 -- A worth that changes with every field of a node.
 local function of_all(node)
   local sum = 0
-  for n, name in ipairs(FIELDS) do sum = (sum * 3 + node[name] * n) % 4099 end
+  for n, name in ipairs(FIELDS) do
+    local value = node[name]
+    sum = (sum * 3 + (value == value and value or 5) * n) % 4099 -- NaN: it was never valued
+  end
   for n, name in ipairs(MARKS) do sum = sum + (node[name] and 2 ^ n or 0) end
   for n, name in ipairs { "user", "session" } do
     sum = sum + (type(node[name]) == "string" and node[name]:byte(-1) or 7) * 5 ^ n
