@@ -39,8 +39,9 @@ local MAP = {
   { "src/device/device_cpu", "strict builder cuda_inputs cuda_bad_inputs" },
   { "src/device/", "cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
-  { "src/cuda/pa", "cuda_skip cuda_buckets cuda_counts cuda_bad_inputs cuda_payload cuda_agree cuda_ring" },
-  { "src/cuda/row_values", "cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
+  { "src/cuda/pa", "checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs cuda_payload " ..
+    "cuda_agree cuda_ring" },
+  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
   { "src/cuda/kernel_params", "cuda_counts cuda_agree" },
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
