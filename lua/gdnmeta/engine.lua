@@ -29,6 +29,7 @@ local joint = require("gdnmeta.native.trace_cuts").joint
 local step_begins, step_ends = joint(), joint()
 local completion_begins, completion_ends = joint(), joint()
 local begin_step, damage_of = methods.Step.begin, methods.Step.damage
+local change = change_rules.change
 local max = math.max
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 
@@ -152,7 +153,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:step(now, stream)
-  self = change_rules.change(self, "step", step_begins)
+  self = change(self, "step", step_begins)
   look_for_changes(self)
   check_arguments.now("step", now)
   check_arguments.stream(stream)
@@ -197,7 +198,7 @@ end
 ---@return string? message
 ---@return integer? code
 function Engine:complete(step, now, results)
-  self = change_rules.change(self, "complete", completion_begins)
+  self = change(self, "complete", completion_begins)
   if type(results) == "number" and type(now) ~= "number" then
     old_names.once("engine:complete(step, results, now)", "engine:complete(step, now, results)")
     now, results = results, now

@@ -14,7 +14,7 @@ describe("The code of a step #jit", function()
     end)
   end
 
-  -- 84, or up to 320 where steps of changing shapes came first; without joints 530 to 570.
+  -- 74, or up to 320 where steps of changing shapes came first; without joints 530 to 570.
   it("is compiled, but for the reserve of stack, in steps like the one before", function()
     for _, case in ipairs { { "fcfs", 0, 200 }, { "fcfs", 300, 450 }, { "fair", 300, 450 } } do
       local pipe = io.popen(("luajit spec/support/uncompiled_step.lua %s %d"):format(case[1], case[2]))

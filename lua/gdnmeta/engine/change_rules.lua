@@ -6,6 +6,8 @@ local main_thread = require "gdnmeta.policy.contained.main_thread"
 local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
 
 local Engine = methods.Engine
+-- At hand: what is looked up here is looked up by the interpreter, in every step.
+local getmetatable, reserve = getmetatable, reserve_stack.more
 
 local M = {}
 
@@ -40,7 +42,7 @@ function M.idle(engine, method)
   local self = engine.private
   local why = busy(self)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
-  reserve_stack.more()
+  reserve()
   main_thread.forget(self)
   return self
 end
@@ -61,7 +63,7 @@ end
 ---@param level integer|nil of the method's caller, as for error; default 3
 function M.again(self, method, level)
   check(self, method, (level or 3) + 1)
-  reserve_stack.more()
+  reserve()
 end
 
 --- For methods that change requests, slots or tables.
@@ -70,7 +72,7 @@ end
 function M.change(engine, method, begins)
   if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
   local self = engine.private
-  reserve_stack.more() -- calls of hooks and the record of a failure are among what a method needs
+  reserve() -- calls of hooks and the record of a failure are among what a method needs
   if begins then begins(self.changes) end
   check(self, method, 4)
   return self
