@@ -114,6 +114,27 @@ local function made(c, options)
 end
 
 describe("The state of an answer", function()
+  it("is missed in the figures where its tokens were not told", function()
+    for _, c in ipairs(ENGINES) do
+      local e = made(c)
+      local function missed() return e.cache:stats().untold_text end
+      first_turn(e)
+      play(e, says_tokens)
+      second_turn(e)
+      first_turn(e, { id = "ids", prompt_tokens = PROMPT, blocks = ids(PROMPT) })
+      play(e, says_blocks())
+      first_turn(e, { id = "short", prompt_tokens = PROMPT, max_tokens = 2, tokens = text(PROMPT) })
+      play(e, says_nothing) -- which fill no block
+      assert.are.equal(1, missed()) -- the second turn's
+      first_turn(e, { id = "untold", prompt_tokens = PROMPT, blocks = ids(PROMPT) })
+      play(e, says_nothing)
+      first_turn(e, { id = "nameless", prompt_tokens = PROMPT })
+      play(e, says_nothing) -- of whom nothing was to be left
+      assert.are.same({ 2, 1 }, { missed(), e.cache:stats().without_identity })
+      e:close()
+    end
+  end)
+
   it("is what the next turn begins with", function()
     for _, c in ipairs(ENGINES) do
       local where = ("%s, %d drafts%s"):format(c.align and "align" or "none", c.spec,

@@ -56,6 +56,22 @@ describe("A state cache", function()
     e:close()
   end)
 
+  it("refuses a salt without tokens or blocks, and counts requests without either", function()
+    local e, plain = engine(), serve.engine "fcfs"
+    for _, salted in ipairs { e, plain } do
+      assert.are.same({ nil, "request 1: salt wants blocks or tokens", EINVAL },
+                      { salted:submit(request(1, { salt = "tenant" })) })
+    end
+    assert(e:submit(request(1, { session = "chat" })))
+    assert(e:submit(request(2, {})))
+    assert(e:submit(request(3, { tokens = ids(0, 10), session = "chat", salt = "tenant" })))
+    assert(plain:submit(request(1, { session = "chat" })))
+    assert.are.same({ 2, 0 }, { e.cache:stats().without_identity, e.cache:stats().untold_text })
+    assert.matches("\n  2 requests without blocks or tokens, 0 answers of untold tokens", tostring(e.cache))
+    e:close()
+    plain:close()
+  end)
+
   it("refuses a salt that is none, with tokens and with blocks", function()
     local e = engine()
     for _, salt in ipairs { -1, 0.5, 2 ^ 53, math.huge } do

@@ -42,6 +42,10 @@ return function(cache)
       plural(s.nodes, "node"), plural(s.blocks, "block"), plural(s.hits, "hit"),
       plural(s.states_made, "state"), plural(s.states_evicted, "state") .. " evicted"),
   }
+  if s.without_identity + s.untold_text > 0 then
+    lines[3] = ("  %s without blocks or tokens, %s of untold tokens"):format(
+      plural(s.without_identity, "request"), plural(s.untold_text, "answer"))
+  end
   local nodes = cache:nodes(4 * ROWS)
   if #nodes == 0 then return table.concat(lines, "\n") end
   local width, rows = 6, math.min(#nodes, ROWS)
@@ -50,8 +54,8 @@ return function(cache)
     trees[n] = branch(nodes, n)
     width = math.max(width, #trees[n])
   end
-  lines[3] = ("  %-" .. width .. "s %9s %9s %7s %7s %5s %9s"):format("", "tokens", "of them", "hits", "reads",
-    "refs", "unused, s")
+  local head = "  %-" .. width .. "s %9s %9s %7s %7s %5s %9s"
+  lines[#lines + 1] = head:format("", "tokens", "of them", "hits", "reads", "refs", "unused, s")
   for n = 1, rows do
     local node = nodes[n]
     lines[#lines + 1] = ("  %-" .. width .. "s %9.0f %9.0f %7d %7s %5d %9.3g%s"):format(trees[n],

@@ -39,7 +39,9 @@ local OWN = {
 --- Figures since the start, and what is there now: nodes, blocks, states, host_states, pinned_states now;
 --- states_made, states_evicted (evicted_read: read once at least, evicted_unread: never), states_moved,
 --- blocks_evicted; hits (requests that began with a state) and cached_tokens, their tokens; host_slots (the
---- option), and copies that steps told: demoted, restored.
+--- option), and copies that steps told: demoted, restored; without_identity: requests that came with neither
+--- blocks nor tokens; untold_text: those that filled blocks of which complete() was not told, and left no
+--- state there.
 ---@param into table|nil filled where it is given
 ---@return table
 function StateCache:stats(into)
@@ -49,6 +51,7 @@ function StateCache:stats(into)
   t.hits, t.cached_tokens = private.stats.hits, private.stats.cached_tokens
   local tier = private.prefix.host
   t.host_slots = tier and tier.slots or 0
+  t.without_identity, t.untold_text = private.prefix.without_identity, private.prefix.untold_text
   t.demoted, t.restored = tier and tier.demotions or 0, tier and tier.restores or 0
   return t
 end

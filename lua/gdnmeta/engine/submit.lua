@@ -151,8 +151,11 @@ local function arrival_problem(e, request)
   return source_problem(e, request, "slot")
 end
 
--- Reads the ids of its blocks, too.
+-- Reads the ids of its blocks, too. A session alone is for policies, a salt alone is for nothing.
 local function identity_problem(e, request)
+  if not request.blocks and not request.tokens then
+    return request.salt ~= nil and "salt wants blocks or tokens" or nil
+  end
   if not e.prefix then return "blocks and tokens want the engine's option hash_block_size" end
   local ids, n = prompt_identity.read(request, e.prefix.size)
   if not ids then return n end
@@ -166,7 +169,7 @@ function M.refusal(e, request)
   if e.requests.index[request.id] then return ("id %s is in use"):format(args.show(request.id)), EINVAL end
   local problem = too_long(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
-  problem = (request.blocks or request.tokens) and identity_problem(e, request)
+  problem = identity_problem(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
   problem = too_large(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
@@ -201,6 +204,7 @@ function M.add(e, request)
   r.cached[i], r.computed[i], r.kv_shared[i], r.kv_blocks[i], r.sourced[i] = 0, 0, 0, 0, 0
   local given = request.checkpoint or request.slot
   r.ids[i], r.num_ids[i], r.text[i] = request.ids, request.num_ids or 0, request.text
+  if e.prefix and not request.ids then e.prefix.without_identity = e.prefix.without_identity + 1 end
   if request.session and e.prefix then
     e.prefix:enter_session(i, request.session)
   elseif request.session then

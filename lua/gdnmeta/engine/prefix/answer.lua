@@ -105,7 +105,9 @@ end
 --- Request i has said all: its answer's last state joins the cache, where that wants it.
 function PrefixCache:finished(i, step, row)
   local r = self.engine.requests
-  self:hold_answer(i, r.known[i] - 1, step, row, false)
+  local last = r.known[i] - 1 -- tokens that a state of its can have
+  if floor(last / self.size) > r.num_ids[i] then self.untold_text = self.untold_text + 1 end
+  self:hold_answer(i, last, step, row, false)
   local tokens = r.answer_at[i]
   if tokens == 0 then return end
   local priority = not self.hooks or self.hooks:keeps(i, tokens, true)
