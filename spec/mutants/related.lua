@@ -47,7 +47,7 @@ local MAP = {
   { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "c_arguments dlpack dlpack_owners" },
   { "src/builder/repeat", "cuda_repeat cuda_skip cuda_agree" },
-  { "src/builder/footprint", "memory ranges" },
+  { "src/builder/footprint", "no_memory ranges" },
   { "src/builder/verif", "check_codes check_agreeing check cuda_check" },
   { "src/builder/", "c_arguments null builder strict tables batch finalizers" },
   { "src/scheduler/slot", "slots_random slots null engine_states" },
@@ -74,8 +74,10 @@ local MAP = {
   { "gdnmeta/engine/sources", "forks cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
-  { "gdnmeta/worker", "told heard worker_misuse worker worker_abi lost_states worker_faults" },
-  { "src/worker/", "told heard record_lies step_lies step_record worker_abi channel process worker" },
+  { "gdnmeta/worker", "engine_to_worker worker_to_engine worker_misuse worker worker_abi lost_states "
+    .. "worker_faults" },
+  { "src/worker/", "engine_to_worker worker_to_engine record_lies step_lies step_record worker_abi channel "
+    .. "process worker" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },
   { "src/scheduler/stable", "order slots" },
