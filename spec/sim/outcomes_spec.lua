@@ -146,6 +146,32 @@ describe("Policies that do the same #lua", function()
     assert.is_truthy(pages.simulate(runs, "x"):find(want, 1, true))
   end)
 
+  it("because there was room, or no hit, say so of their caches", function()
+    local function runs_of(slots, repeats, first, policies)
+      local requests, runs = { block_size = 16 }, {}
+      for i = 1, 12 do
+        local text = 1000 * (repeats and i % 3 or i)
+        requests[i] = { arrival = i, prompt = first and 40 or 32, output = 1, blocks = { text + 1, text + 2 } }
+      end
+      for i, cache in ipairs { first, "fifo" } do
+        runs[i] = run { cache = cache or nil, cache_slots = cache and slots or nil, requests = requests,
+                        num_groups = 1, max_num_seqs = 1, policy = policies and policies[i] or nil }
+        runs[i].policy = "run " .. i
+      end
+      return runs
+    end
+    local same = "run 2 did the same as run 1 in every step: "
+    for want, runs in pairs {
+      ["no state was evicted, there was room for all 3"] = runs_of(10, true, "gdsf"),
+      ["what their caches decide by does not differ in this workload"] = runs_of(0, false, "gdsf"),
+      ["no prompt began with a state of a cache"] = runs_of(0, false, false),
+      ["all requests are of one user, one class, one priority, and no step left a request waiting"] =
+        runs_of(10, true, "fifo", { "fcfs", "priority" }),
+    } do
+      assert.are.same({ same .. want }, identical_runs.sentences(runs, report.names(runs)))
+    end
+  end)
+
   it("are not named where they differ", function()
     local runs = {}
     for i, policy in ipairs { "fcfs", "shortest_prefill" } do

@@ -1,5 +1,7 @@
--- Runs in which two policies did the same in every step: their lines lie on each other in every picture, and
--- a reader should know that this is no mistake, and why it is so.
+-- Runs in which two policies or caches did the same in every step: their lines lie on each other in every
+-- picture, and a reader should know that this is no mistake, and why it is so.
+local numbers = require "gdnmeta.sim.numbers"
+
 local M = {}
 
 local SUMS = { "steps", "seconds", "scheduled", "emitted", "preemptions", "rejected", "finished" }
@@ -53,7 +55,7 @@ end
 local KINDS = { { "users", "user" }, { "classes", "class" }, { "priorities", "priority" } }
 
 -- Why policies could not tell requests apart.
-local function reason(run)
+local function of_policies(run)
   local parts, one = {}, {}
   for _, kind in ipairs(KINDS) do
     if (run.setup.distinct or {})[kind[1]] == 1 then one[#one + 1] = "one " .. kind[2] end
@@ -66,6 +68,40 @@ local function reason(run)
   return table.concat(parts, ", and ")
 end
 
+-- States that left the device; math.huge: the run does not say.
+local function evicted(cache)
+  return (cache.states_evicted or math.huge) + (cache.host and cache.host.demoted or 0)
+end
+
+-- Why caches came to the same.
+local function of_caches(group)
+  local most, gone = 0, 0
+  for _, run in ipairs(group) do
+    if not run.cache then return "no prompt began with a state of a cache" end
+    most, gone = math.max(most, run.cache.most_states or 0), math.max(gone, evicted(run.cache))
+  end
+  if gone == 0 then
+    return ("no state was evicted, there was room for all %s"):format(numbers.count(most))
+  end
+  return "what their caches decide by does not differ in this workload"
+end
+
+local function cache_of(run)
+  return run.cache and ("%s %s"):format(run.cache.name, run.cache.slots) or "none"
+end
+
+-- Runs of a group differ in their caches, in their policies, or in both.
+local function reason(group)
+  local seen, n = {}, 0
+  for _, run in ipairs(group) do
+    local cache = cache_of(run)
+    if not seen[cache] then seen[cache], n = true, n + 1 end
+  end
+  local parts = { n > 1 and of_caches(group) or nil }
+  if n < #group then parts[#parts + 1] = of_policies(group[1]) end
+  return table.concat(parts, "; ")
+end
+
 --- A sentence for each group of runs that did the same.
 ---@param runs table
 ---@param names table
@@ -73,13 +109,13 @@ end
 function M.sentences(runs, names)
   local twins, sentences = M.twins(runs), {}
   for first in ipairs(runs) do
-    local others = {}
+    local others, group = {}, { runs[first] }
     for i, twin in ipairs(twins) do
-      if twin == first then others[#others + 1] = names[i] end
+      if twin == first then others[#others + 1], group[#group + 1] = names[i], runs[i] end
     end
     if #others > 0 then
       sentences[#sentences + 1] = ("%s did the same as %s in every step: %s"):format(
-        table.concat(others, ", "), names[first], reason(runs[first]))
+        table.concat(others, ", "), names[first], reason(group))
     end
   end
   return sentences
