@@ -81,6 +81,7 @@ local function of_caches(group)
     most, gone = math.max(most, run.cache.most_states or 0), math.max(gone, evicted(run.cache))
   end
   if gone == 0 then
+    if most == 0 then return "no state was kept" end
     return ("no state was evicted, there was room for all %s"):format(numbers.count(most))
   end
   return "what their caches decide by does not differ in this workload"
