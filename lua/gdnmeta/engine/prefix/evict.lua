@@ -2,6 +2,7 @@
 -- first. Parts of the object of prefix_cache.lua.
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
+local piece = require("gdnmeta.native.trace_cuts").piece
 local must = require "gdnmeta.engine.must" "evict"
 
 local ceil, max, min = math.ceil, math.max, math.min
@@ -131,7 +132,7 @@ end
 --- A waiting request does not fit the plan with its first n tokens: states and blocks that nobody reads make
 --- room.
 ---@return boolean is there more room?
-function PrefixCache:make_way(i, n)
+PrefixCache.make_way = piece(function(self, i, n)
   local e, r = self.engine, self.engine.requests
   local states, plan = e.states, e.plan
   local slots, blocks = states:free_slots(), states.free_kv
@@ -152,6 +153,6 @@ function PrefixCache:make_way(i, n)
     if lack > 0 then free_blocks(self, min(blocks + lack, states.total_kv), i) end
   end
   return plan:has_more(states:free_slots() - slots, states.free_kv - blocks)
-end
+end)
 
 return PrefixCache
