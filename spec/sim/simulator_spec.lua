@@ -224,6 +224,21 @@ describe("the simulator #lua", function()
     assert.are.equal("policy idler holds 3 requests, and nothing else runs or arrives", message)
   end)
 
+  -- Asked again every 10 ms, 100,000 times: from the start again once another request has come or run.
+  -- { arrivals in seconds, how long the policy holds each, how many end }
+  for _, case in ipairs { { { 0 }, { 999.9 }, 1 }, { { 0 }, { 1000.5 }, 0 }, { { 0, 900 }, { 1700, 800 }, 2 },
+                          { { 0, 0 }, { 1700, 900 }, 2 }, { { 0, 900 }, { 1950, 1050 }, 0 } } do
+    it(("waits 1,000 s for a policy that runs no request: %s"):format(table.concat(case[2], " ")), function()
+      local requests = {}
+      for n, arrival in ipairs(case[1]) do requests[n] = { arrival = arrival, prompt = 5, output = 2 } end
+      local r, message = sim.run { preset = "constant-20ms", requests = requests, policy = {
+        name = "late", admit = function(q) return q.age >= case[2][q.id] end } }
+      assert.are.equal(case[3], r and r.finished or 0)
+      local why = ("policy late holds %d requests, and nothing else runs or arrives"):format(#requests)
+      if not r then assert.are.equal(why, message) end
+    end)
+  end
+
   it("goes on where a policy holds every request for a while", function()
     local r = run { workload = { requests = 20 },
                     policy = { name = "late", admit = function(q) return q.age > 0.5 end } }
