@@ -2,6 +2,7 @@
 local chaos = require "spec.support.chaos"
 local gdn = require "gdnmeta"
 local play = require "spec.support.random_traffic"
+local run_engine = require "spec.support.run_engine"
 local until_met = require "spec.support.until_met"
 
 local function first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
@@ -43,6 +44,31 @@ describe("A policy that misbehaves at random", function()
     local wanted = { steps = steps(10000), failures = 0.02 * steps(10000) }
     until_met(first_seed(), 1, wanted, function(case, met) play_chaos(case, chaos.step, met) end, 4000)
   end)
+end)
+
+-- A policy's step, and hooks that are asked of a request and before one runs.
+describe("A hook that fails", function()
+  for name, make in pairs {
+    step = function(hook) return function(view, plan) hook(view, plan) plan:fill() end end,
+    chunk = function(hook) return { chunk = function(r, want) hook(r) return want end } end,
+    key = function(hook) return { key = function(r) hook(r) return r.arrival end } end,
+  } do
+    it("is told apart from one that has answered once: " .. name, function()
+      for answers, never in pairs { [0] = true, [1] = false } do
+        local calls = 0
+        local e = run_engine.engine(make(function()
+          calls = calls + 1
+          if calls > answers then error "no" end
+        end), { breaker = 1e6, on_policy_error = "fallback" })
+        for id = 1, 3 do assert(e:submit(run_engine.request(id))) end
+        for now = 1, 20 do assert(e:complete(assert(e:step(now)), now)) end
+        local records, by_hook = e:failures()
+        assert.is_true(#records > 0 and records[1].hook == name, name)
+        assert.are.equal(never, by_hook[name] ~= nil, answers)
+        e:close()
+      end
+    end)
+  end
 end)
 
 describe("A policy that fails", function()

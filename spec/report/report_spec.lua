@@ -90,6 +90,17 @@ describe("a report #lua", function()
     assert.matches("^ +rate +within targets +goodput [^\n]+\n +1/s +%% +1/s +ms +ms +ms *\nfcfs +2.00 ", text)
   end)
 
+  it("says what came from a cache where one of the runs has one", function()
+    local with, without = run { workload = { kind = "agents", sessions = 2 }, cache = true }, run()
+    for wanted, lists in pairs { [true] = { { with }, { without, with }, { with, without } },
+                                 [false] = { { without }, { without, without } } } do
+      for _, runs in ipairs(lists) do
+        local columns = report.sweep_columns(runs)
+        assert.are.equal(wanted, columns[#columns][1] == "from the cache")
+      end
+    end
+  end)
+
   it("names the rates where they differ", function()
     assert.are.same({ "fcfs" }, report.names { run() })
     assert.are.same({ "fcfs @ 2.00/s", "fcfs @ 4.00/s" }, report.names { run { rate = 2 }, run { rate = 4 } })

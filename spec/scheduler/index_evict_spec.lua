@@ -32,6 +32,23 @@ describe("An index that is full", function()
     end
   end)
 
+  -- While all are new, and once all were rated.
+  it("looks at 32 nodes after each eight looks at 8, as long as most are new", function()
+    local index = small.new { max_nodes = 1000, max_blocks = 2000 }
+    for k = 1, 100 do assert(small.publish(index, string.char(k), small.slots_of())) end
+    small.step(index)
+    for _, is_new in ipairs { true, false } do
+      local want, got = {}, {}
+      for look = 1, 45 do
+        want[look] = is_new and look % 9 == 0 and 32 or 8
+        got[look] = select(2, index:candidates(Index.STATES))
+        if not is_new then got[look] = math.max(got[look], 8) end -- one may be the least, and in turn
+      end
+      assert.are.same(want, got)
+      for _ = 1, 40 do small.rate(index, Index.STATES, function(node) return node.id end) end
+    end
+  end)
+
   it("without values lets go of what was used longest ago, leaves first", function()
     local index = small.filled({}, "ab", "cd", "abx", "aby", "cdz")
     small.match(index, "abx")

@@ -59,11 +59,11 @@ function M.list(meta, most)
       num_spec = num_spec + 1
     elseif plain and num_plain < #plain - 1 then
       row.tokens = length(plain, num_plain)
-      row.mark = (speculative and not classes or num_plain >= meta.num_decodes) and "p" or "d"
+      -- A speculative step has no decodes but in a bucket.
+      row.mark = num_plain >= meta.num_decodes and "p" or "d"
       if is_wanted then
         state(row, meta, "non_spec", num_plain)
-        local first = speculative and not classes and 0 or meta.num_decodes
-        row.writes = row.writes .. kept(meta, num_plain, first)
+        row.writes = row.writes .. kept(meta, num_plain, meta.num_decodes)
       end
       num_plain = num_plain + 1
     end
