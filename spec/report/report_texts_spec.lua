@@ -41,7 +41,7 @@ describe("Reports #lua", function()
                    workload = workload(20, 50), kv_tokens = 640, max_num_seqs = 1 } }
     -- A picture is the script that draws it.
     gnuplot.svg = function(title, script, size)
-      return ("<pre>%s %s\n%s</pre>"):format(title, tostring(size), script)
+      return ("<pre>%s %s\n%s</pre>"):format(title, size and table.concat(size, "x") or "nil", script)
     end
   end)
   teardown(function() gnuplot.svg = svg end)
@@ -86,7 +86,7 @@ describe("Reports #lua", function()
     names[10], runs[10] = ("\27[31m"):rep(20) .. "<tag> & \"quote\" $d `x`", several[1]
     names[11], runs[11] = ("\195\164"):rep(40), several[1]
     local lines = {}
-    for title in charts.slots(runs, names).svg:gmatch 'title "([^\n]-)" noenhanced' do
+    for title in charts.slots(runs, names).svg:gmatch '\' title "([^\n]-)" noenhanced' do
       lines[#lines + 1] = title
     end
     assert.are.equal(11, #lines)

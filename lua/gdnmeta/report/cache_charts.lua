@@ -2,7 +2,7 @@
 local charts = require "gdnmeta.report.charts"
 local gnuplot = require "gdnmeta.report.gnuplot"
 
-local figure, line = charts.figure, charts.line
+local figure_of, line = charts.figure_of, charts.line
 
 local M = {}
 
@@ -39,15 +39,14 @@ function M.hits(runs, names)
     end
   end
   if #series == 0 then return nil, "no data", title end
-  series[#series + 1] = ceiling_line(most)
-  script[#script + 1] = ([[
+  local axes = ([[
 set xlabel "simulated time, seconds"
 set ylabel "percent of prompt tokens"
 set xrange [0:%.10g]
 set yrange [0:*]
-plot ]]):format(last) .. table.concat(series, ", ")
-  return figure(title, "Of requests that began in a window of time; the thin line is what all prompts share.",
-    table.concat(script))
+]]):format(last)
+  return figure_of(title, "Of requests that began in a window of time; the thin line is what all prompts "
+    .. "share.", script, axes, series, { ceiling_line(most) })
 end
 
 --- Hit rates of replays over the number of state slots.
@@ -62,13 +61,12 @@ function M.by_slots(runs, ceiling)
   for i, name in ipairs(names) do
     table.sort(of[name], function(a, b) return a[1] < b[1] end)
     script[i] = gnuplot.block("d" .. i, of[name])
-    series[i] = line(i, #names, name):gsub("with lines", "with linespoints pt 7 ps 0.7")
+    series[i] = line(i, #names, name, "linespoints pt 7 ps 0.7")
   end
-  series[#series + 1] = ceiling_line(ceiling)
-  script[#script + 1] = 'set logscale x 2\nset xlabel "state slots"\nset ylabel "percent of prompt tokens"\n'
-    .. "set yrange [0:*]\nplot " .. table.concat(series, ", ")
-  return figure("Hit rate by state slots", "Share of prompt tokens that were cached; the thin line is what "
-    .. "prompts share.", table.concat(script))
+  local axes = 'set logscale x 2\nset xlabel "state slots"\nset ylabel "percent of prompt tokens"\n'
+    .. "set yrange [0:*]\n"
+  return figure_of("Hit rate by state slots", "Share of prompt tokens that were cached; the thin line is "
+    .. "what prompts share.", script, axes, series, { ceiling_line(ceiling) })
 end
 
 --- Hit rates of replays over time.
@@ -80,11 +78,10 @@ function M.over_trace(runs, ceiling)
     script[i] = gnuplot.block("d" .. i, points)
     series[i] = line(i, #runs, ("%s, %d slots"):format(run.name, run.slots))
   end
-  series[#series + 1] = ceiling_line(ceiling)
-  script[#script + 1] = 'set xlabel "time of the trace, seconds"\nset ylabel "percent of prompt tokens"\n'
-    .. "set yrange [0:*]\nplot " .. table.concat(series, ", ")
-  return figure("Hit rate over time", "Of equally many requests each; the thin line: what all prompts share.",
-    table.concat(script))
+  local axes = 'set xlabel "time of the trace, seconds"\nset ylabel "percent of prompt tokens"\n'
+    .. "set yrange [0:*]\n"
+  return figure_of("Hit rate over time", "Of equally many requests each; the thin line: what all prompts "
+    .. "share.", script, axes, series, { ceiling_line(ceiling) })
 end
 
 return M

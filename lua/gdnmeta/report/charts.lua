@@ -1,6 +1,7 @@
 -- The pictures of a report, each { title, note, svg }, or nil, why not, and the title. Series n has the same
 -- colour in all of them.
 local max_rate = require "gdnmeta.report.max_rate"
+local many_lines = require "gdnmeta.report.many_lines"
 local gnuplot = require "gdnmeta.report.gnuplot"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
@@ -25,10 +26,14 @@ end
 
 -- Series n of `of`. Where lines lie on each other the later, thinner ones leave the earlier ones visible.
 -- With more series than colours, dashes go on where colours begin again.
-local function line(n, of, name)
-  local dash = DASHES[(n - 1 + math.floor((n - 1) / 8)) % 8 + 1]
-  return ("$d%d using 1:2 with lines lw %.1f dt %s lc rgb '%s' title %s noenhanced"):format(
-    n, 1.6 + 1.4 * (of - n) * 3 / math.max(3, of - 1), dash, colour(n), quote(name))
+local function line(n, of, name, shape)
+  local dash, data = DASHES[(n - 1 + math.floor((n - 1) / 8)) % 8 + 1], ("$d%d using 1:2"):format(n)
+  local title, with = quote(name), data .. " with " .. (shape or "lines")
+  local width = 1.6 + 1.4 * (of - n) * 3 / math.max(3, of - 1)
+  return {
+    data = data, name = title, alone = ("%s lw 2 lc rgb '%s' notitle"):format(with, colour(n)),
+    text = ("%s lw %.1f dt %s lc rgb '%s' title %s noenhanced"):format(with, width, dash, colour(n), title),
+  }
 end
 
 -- A dot of series n of `of`, for the same reason larger where the series is earlier.
@@ -37,15 +42,24 @@ local function dot(n, of)
     n, 0.9 + 1.2 * (of - n) / math.max(1, of - 1), colour(n))
 end
 
-local function figure(title, note, script, size)
-  local svg, message = gnuplot.svg(title, script, size)
+local function figure(title, note, script)
+  local svg, message = gnuplot.svg(title, script)
   if not svg then return nil, message, title end
+  return { title = title, note = note, svg = svg }
+end
+
+-- The same of lines. blocks: their data; rest: what is plotted with them.
+local function figure_of(title, note, blocks, axes, lines, rest)
+  local script, size = many_lines.script(axes, lines, rest)
+  local svg, message = gnuplot.svg(title, table.concat(blocks) .. script, size)
+  if not svg then return nil, message, title end
+  if size then note = note .. " Each alone, on the same axes; grey is the first." end
   return { title = title, note = note, svg = svg }
 end
 
 -- Milliseconds over percentiles, both stretched, so that p99 and p99.9 can be read off.
 local function percentiles(title, note, runs, names, field, whose, target)
-  local script, series, most = {}, {}, 0
+  local script, series, rest, most = {}, {}, {}, 0
   for i, run in ipairs(runs) do
     local points = run.curves[field]
     if #points > 0 then
@@ -56,10 +70,10 @@ local function percentiles(title, note, runs, names, field, whose, target)
   end
   if #series == 0 then return nil, "no data", title end
   if target then
-    series[#series + 1] = ("%.10g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'target'"):format(
+    rest[1] = ("%.10g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'target'"):format(
       target, gnuplot.colour(gnuplot.INK))
   end
-  script[#script + 1] = ([[
+  local axes = ([[
 set logscale y
 set format y "%%.0f"
 set ytics (1, 2, 5, 10, 20, 50, 100, 200, 500, "1,000" 1e3, "2,000" 2e3, "5,000" 5e3, "10,000" 1e4, \
@@ -68,8 +82,8 @@ set xtics %s
 set xrange [0:%g]
 set xlabel "percentile of %s"
 set ylabel "milliseconds"
-plot ]]):format(PERCENTILES, most, whose) .. table.concat(series, ", ")
-  return figure(title, note, table.concat(script))
+]]):format(PERCENTILES, most, whose)
+  return figure_of(title, note, script, axes, series, rest)
 end
 
 --- Time to first token by percentile.
@@ -139,21 +153,21 @@ function M.slots(runs, names)
     series[i] = line(i, #runs, names[i])
     last = math.max(last, run.seconds)
   end
-  series[#series + 1] = ("%g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'pool'"):format(
+  local pool = ("%g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'pool'"):format(
     runs[1].slots.pool, gnuplot.colour(gnuplot.INK))
-  script[#script + 1] = ([[
+  local axes = ([[
 set xlabel "simulated time, seconds"
 set ylabel "state slots in use"
 set xrange [0:%.10g]
 set yrange [0:%.10g]
-plot ]]):format(last, 1.08 * runs[1].slots.pool) .. table.concat(series, ", ")
-  return figure("State slots", "A request holds its slots from admission to its last token.",
-    table.concat(script))
+]]):format(last, 1.08 * runs[1].slots.pool)
+  return figure_of("State slots", "A request holds its slots from admission to its last token.", script, axes,
+    series, { pool })
 end
 
 -- A curve per policy over the rates, with a dot where it last met the wanted share.
 local function over_rates(title, note, runs, share, ylabel, value, extra)
-  local script, series, dots, most, policies = {}, {}, {}, 0, max_rate.policies(runs)
+  local script, series, most, policies = {}, {}, 0, max_rate.policies(runs)
   for i, policy in ipairs(policies) do
     local points = {}
     for _, run in ipairs(runs) do
@@ -167,18 +181,17 @@ local function over_rates(title, note, runs, share, ylabel, value, extra)
     local at = max_rate.bracket(runs, policy, share)
     if at.good then
       script[#script + 1] = gnuplot.block("k" .. i, { { at.good, value(at.run) } })
-      dots[#dots + 1] = dot(i, #policies)
+      series[#series].dot = dot(i, #policies)
     end
   end
   if most == 0 then return nil, "no data", title end
-  script[#script + 1] = ([[
+  local axes = ([[
 set xlabel "requests offered per second"
 set ylabel "%s"
 set xrange [0:%.10g]
 set yrange [0:*]
-plot %s]]):format(ylabel, 1.02 * most, extra) .. table.concat(series, ", ")
-  for _, last in ipairs(dots) do script[#script] = script[#script] .. ", " .. last end
-  return figure(title, note, table.concat(script))
+]]):format(ylabel, 1.02 * most)
+  return figure_of(title, note, script, axes, series, { extra })
 end
 
 --- Goodput over the offered rate: on the thin line every request is served in time.
@@ -186,18 +199,18 @@ function M.goodput(runs, share)
   return over_rates("Goodput", "Requests per second that met their targets; the dot is the highest rate that "
     .. "still serves enough.", runs, share, "requests within targets per second",
     function(run) return run.goodput end,
-    ("x with lines lw 1.2 dt (2,4) lc rgb '%s' title 'all', "):format(gnuplot.colour(gnuplot.INK)))
+    ("x with lines lw 1.2 dt (2,4) lc rgb '%s' title 'all'"):format(gnuplot.colour(gnuplot.INK)))
 end
 
 --- Share of requests within the targets over the offered rate.
 function M.attainment(runs, share)
   return over_rates("Within the targets", "Share of requests that met their targets.", runs, share,
     "percent of requests", function(run) return 100 * run.attainment end,
-    ("%.10g with lines lw 1.2 dt (2,4) lc rgb '%s' title 'wanted', "):format(100 * share,
+    ("%.10g with lines lw 1.2 dt (2,4) lc rgb '%s' title 'wanted'"):format(100 * share,
       gnuplot.colour(gnuplot.INK)))
 end
 
 -- Shared with other files of pictures.
-M.line, M.figure = line, figure
+M.line, M.figure_of = line, figure_of
 
 return M
