@@ -39,7 +39,8 @@ class Plan(NamedTuple):
 
 
 class KvPool:
-    """Keys and values of a layer. Padding has a block of its own behind the others."""
+    """Keys and values of a layer, [places, kv heads, dim]: token t of block b lies at place b * size + t. Padding has a
+    block of its own behind the others."""
 
     def __init__(self, config, blocks: int, size: int, device, dtype) -> None:
         shape = ((blocks + 1) * size, config.num_key_value_heads, config.head_dim)

@@ -17,7 +17,10 @@ BRANCHES = ("speculative", "decode", "prefill")
 
 
 class StatePool:
-    """States and windows of one layer, by slot. Slot 0 is nobody's."""
+    """Of one layer, by slot; slot 0 is nobody's. S is the number of drafts.
+
+    states   [slots, value heads, key dim, value dim] float32
+    windows  [slots, channels, taps - 1 + S] the convolution's last inputs, the oldest first"""
 
     def __init__(self, config, num_slots: int, drafts: int, device, dtype) -> None:
         keys = config.linear_num_key_heads * config.linear_key_head_dim
@@ -37,7 +40,8 @@ class GdnLayer:
         self.widths = [module.key_dim, module.key_dim, module.value_dim]
 
     def project(self, hidden):
-        """Tokens [1, n, hidden] as inputs of the convolution, decay, beta and z."""
+        """Tokens [1, n, hidden] as inputs of the convolution x [n, channels], log decays g and write strengths beta
+        [n, value heads] float32, and output gates z [n, value heads, value dim]."""
         m = self.module
         if hasattr(m, "in_proj_qkvz"):
             q, k, v, z, b, a = m.fix_query_key_value_ordering(m.in_proj_qkvz(hidden), m.in_proj_ba(hidden))
@@ -49,7 +53,7 @@ class GdnLayer:
         return x[0], g[0], b.sigmoid()[0].float(), z[0]
 
     def split(self, y):
-        """What the convolution gives, as queries, keys and values by head."""
+        """What the convolution gives [n, channels], as queries, keys and values [n, heads, dim]."""
         m = self.module
         q, k, v = y.split(self.widths, -1)
         return (
@@ -122,6 +126,7 @@ class GdnLayer:
             p.checkpoints.keep(self, before, x, parts)
 
     def prefill(self, p: Pass, q, k, v, g, beta):
+        """Outputs [tokens, value heads, value dim] of prompts; those of decodes are then written by delta_rows."""
         states = self.pool.states.index_select(0, p.prefill_read[self.group])
         states = states.masked_fill(p.fresh[:, None, None, None], 0)
         out, states = self.kernels.chunk(

@@ -26,7 +26,8 @@ def numbers(seeds, places):
 
 
 def _draw(logits, temperature, top_p, u):
-    """Of the likeliest tokens that together have the share top_p, the one that u [n] falls on."""
+    """Of the likeliest tokens that together have the share top_p, the one that u falls on: int64 [n]. logits [n,
+    vocabulary] float32; temperature, top_p and u (in 0 .. 1, 1 excluded) [n] on their device."""
     below = logits - logits.amax(-1, keepdim=True)  # 0 or less, so that no quotient is infinite upwards
     weights = torch.softmax(below / temperature.clamp(min=COLDEST)[:, None], -1)
     p, order = weights.sort(dim=-1, descending=True, stable=True)
