@@ -123,16 +123,20 @@ end
 -- I26: prompt + output - 1 = computed + cached for each request that finished; and all that was scheduled is
 -- of a request that finished or runs, or is counted apart.
 local function books_problem(self)
-  local r, s, sum, num_running = self.requests, self.stats, self.of_use, 0
+  local r, s, sum, num_running, num_sourced = self.requests, self.stats, self.of_use, 0, 0
   for _, i in pairs(r.index) do
     local problem = request_problem(self, i)
     if problem then return problem end
     if r.state[i] == RUNNING then sum, num_running = sum + r.computed[i] - r.cached[i], num_running + 1 end
   end
+  for i = 0, r.capacity - 1 do num_sourced = num_sourced + r.sourced[i] end -- of those that left, too
   for _, step in ipairs(self.steps) do -- rows of requests that finished before: they are wasted
     for row = 0, step.in_flight and step.num_rows - 1 or -1 do
       if r.state[step.request[row]] == LEAVING then sum = sum + step.query_len[row] end
     end
+  end
+  if num_sourced ~= self.states.num_sourced then
+    return ("%d requests read another's state, want %d"):format(self.states.num_sourced, num_sourced)
   end
   if num_running ~= self.num_running then
     return ("%d requests run, want %d"):format(self.num_running, num_running)
