@@ -49,7 +49,7 @@ local BREAKS = {
   end,
   ["request 2 has %d+ tokens computed, %-4 of them cached"] = function(p, i) p.requests.cached[i] = -4 end,
   ["request 2 has 25 tokens computed, 0 of them cached"] = function(p, i) p.requests.computed[i] = 25 end,
-  ["3 requests read another's state, want 2"] = function(p) p.states.num_sourced = p.states.num_sourced + 1 end,
+  ["3 requests read another's state, want 2"] = function(p) p.states.num_sourced = 3 end,
   ["2 requests read another's state, want 1"] = function(p, i) p.requests.sourced[i] = 0 end,
   ["(%d+) tokens were scheduled, want %d+"] = function(p, i) p.requests.cached[i] = 4 end,
 }

@@ -49,6 +49,22 @@ describe("An index that is full", function()
     end
   end)
 
+  it("takes no value for a node that waits elsewhere, or not at all", function()
+    local index = small.filled({}, "ab", "cd")
+    local ab, cd = small.match(index, "ab").state_node, small.match(index, "cd").state_node
+    assert(index:move_state(ab, Index.ON_HOST, small.slots_of()))
+    local nodes, values = ffi.new("int32_t[3]", ab, cd, 9), ffi.new("double[3]", 5, 6, 7)
+    local function rated(kind)
+      local list, n, given = index:candidates(kind, 64)
+      for k = 1, n do list[k] = { list[k].id, given[k] } end
+      return { unpack(list, 1, n) }
+    end
+    assert.are.equal(0, lib.gdn_index_rate(index.handle, Index.STATES, nodes, values, 3))
+    assert.are.same({ { cd, 6 } }, rated(Index.STATES))
+    local on_host = rated(Index.HOST)
+    assert.is_true(#on_host == 1 and on_host[1][1] == ab and on_host[1][2] ~= on_host[1][2]) -- NaN: never
+  end)
+
   it("without values lets go of what was used longest ago, leaves first", function()
     local index = small.filled({}, "ab", "cd", "abx", "aby", "cdz")
     small.match(index, "abx")
