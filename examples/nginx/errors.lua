@@ -2,6 +2,8 @@
 local json = require "examples.nginx.json"
 local request_id = require "examples.nginx.request_id"
 
+local MAX_BODY = tonumber(os.getenv "SERVE_MAX_BODY") or 64 -- KiB; serve puts it into the conf, too
+
 -- By status: the error's type, its code, and what nginx's own errors say.
 local KINDS = {
   [400] = { "invalid_request_error", "invalid_request", "the request cannot be read" },
@@ -9,7 +11,7 @@ local KINDS = {
   [405] = { "invalid_request_error", "method_not_allowed", "no such method" },
   [408] = { "invalid_request_error", "request_timeout", "the request did not come in time" },
   [411] = { "invalid_request_error", "length_required", "want a Content-Length" },
-  [413] = { "invalid_request_error", "body_too_large", "the body is larger than 64 KiB" },
+  [413] = { "invalid_request_error", "body_too_large", ("the body is larger than %d KiB"):format(MAX_BODY) },
   [414] = { "invalid_request_error", "uri_too_long", "the address is too long" },
   [415] = { "invalid_request_error", "unsupported_encoding", "the body is compressed" },
   [429] = { "overloaded_error", "overloaded", "too many requests" },

@@ -138,4 +138,18 @@ describe("errors of examples/nginx #lua #system", function()
       assert.are.equal(32, #id(given))
     end
   end)
+
+  it("takes bodies as large as SERVE_MAX_BODY says", function()
+    local server = nginx.start { SERVE_MAX_BODY = 100, SERVE_MAX_MODEL_LEN = 1e5 }
+    local fits = { prompt = ("a"):rep(90 * 1024), max_tokens = 1 }
+    assert.are.equal(200, server:post(fits).status)
+    local large = server:post { prompt = ("a"):rep(101 * 1024) }
+    assert.are.equal(413, large.status)
+    assert.matches("the body is larger than 100 KiB", large.body, 1, true)
+    server:check_idle()
+    for _, wrong in ipairs { "0", "x", "100000", "1k" } do
+      assert.matches(("SERVE_MAX_BODY = %s, want 1 .. 99999"):format(wrong),
+        nginx.refusal { SERVE_MAX_BODY = wrong }, 1, true)
+    end
+  end)
 end)
