@@ -31,6 +31,23 @@ describe("the highest rate #lua", function()
     assert.is_nil(max_rate.next({ good = 4 }, 0.02, 11))
   end)
 
+  it("is not looked for where the load has no part in it", function()
+    local function tried_of(attainment)
+      local list = { run("p", 8, attainment(8)) }
+      for tried = 1, 20 do
+        local rate = max_rate.next(max_rate.bracket(list, "p", 0.9), 0.02, tried)
+        if not rate then break end
+        list[#list + 1] = run("p", rate, attainment(rate))
+      end
+      return #list, list[#list].setup.rate
+    end
+    assert.are.same({ 5, 0.5 }, { tried_of(function(rate) return rate > 2 and 0.1 or 0.2 end) })
+    assert.are.same({ 11, 8 / 2 ^ 10 }, { tried_of(function() return 0 end) }) -- all of them may be too many
+    assert.is_true(tried_of(function(rate) return rate > 2 and 0.2 or 0.95 end) > 5)
+    local up = { run("p", 8, 0.9), run("p", 4, 0.9), run("p", 2, 0.9) }
+    assert.are.equal(16, max_rate.next(max_rate.bracket(up, "p", 0.9), 0.02, 1))
+  end)
+
   it("is found to the wanted width", function()
     local list = { run("p", 1, 1), run("p", 32, 0) }
     for tried = 1, 20 do

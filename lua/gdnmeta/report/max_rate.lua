@@ -38,14 +38,29 @@ function M.sort(runs)
   end)
 end
 
+local SETTLED = 3 -- rates
+
+-- Below the share at each of the lowest rates, and at all of them alike: requests that miss their targets
+-- without any load. Where all miss them the load may be what they have in common.
+local function is_settled(list, share)
+  local first = list[1]
+  if #list < SETTLED or first[2] <= 0 or first[2] >= share then return false end
+  for k = 2, SETTLED do
+    if list[k][2] ~= first[2] then return false end
+  end
+  return true
+end
+
 --- Where a policy's runs leave the share: the last rate before it falls below, and the first after.
 ---@param runs table
 ---@param policy string
 ---@param share number of requests that meet their targets, such as 0.9
----@return table bracket good (rate or nil), run (the one at it), bad (rate or nil)
+---@return table bracket good (rate or nil), run (the one at it), bad (rate or nil), settled (no lower rate
+--- will do)
 function M.bracket(runs, policy, share)
-  local bracket = {}
-  for _, point in ipairs(points(runs, policy)) do
+  local list = points(runs, policy)
+  local bracket = { settled = is_settled(list, share) or nil }
+  for _, point in ipairs(list) do
     if point[2] < share then
       bracket.bad = point[1]
       break
@@ -55,14 +70,15 @@ function M.bracket(runs, policy, share)
   return bracket
 end
 
---- The rate to try next, or nil when the bracket is narrower than `width` (a share of the rate) or
---- ten rates beyond the given ones have not closed it.
+--- The rate to try next, or nil when the bracket is narrower than `width` (a share of the rate), no rate will
+--- do, or ten rates beyond the given ones have not closed it.
 ---@param bracket table
 ---@param width number
 ---@param tried integer rates tried since the given ones
 ---@return number|nil rate
 function M.next(bracket, width, tried)
   if tried > 10 and not (bracket.good and bracket.bad) then return nil end
+  if bracket.settled then return nil end
   if not bracket.good then return bracket.bad / 2 end
   if not bracket.bad then return bracket.good * 2 end
   if bracket.bad - bracket.good <= width * bracket.good then return nil end
