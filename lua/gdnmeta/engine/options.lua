@@ -46,13 +46,12 @@ local DEFAULTS = {
   host_slots = 0, breaker = 3, on_policy_error = "fallback", seed = 1, policy = "fcfs",
 }
 
-local OTHERS = { cache = true, builder = true, second_builder = true, policy = true, capture_sizes = true,
-                 mixed_capture_sizes = true, accepted = true,
-                 drafts = true } -- drafts: the name of the release before
+local OTHERS = { "cache", "builder", "second_builder", "policy", "capture_sizes", "mixed_capture_sizes",
+                 "accepted", "drafts" } -- drafts: the name of the release before
 
 local KNOWN = {}
 for name in pairs(DOMAINS) do KNOWN[name] = true end
-for name in pairs(OTHERS) do KNOWN[name] = true end
+for _, name in ipairs(OTHERS) do KNOWN[name] = true end
 
 local NO_COST = { predict = function() return 0 end, tokens_within = function() return math.huge end }
 
