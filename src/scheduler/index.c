@@ -114,5 +114,8 @@ gdn_status gdn_index_advance(gdn_index *x, double now)
         if (x->nodes[i].used) gdn_wait_update(x, i, 0);
     }
     x->fresh_nodes = 0;
+    /* Those that leave next. The step has other work until then. */
+    gdn_node_fetch_around(x, x->lines[GDN_INDEX_LEAVES].oldest);
+    gdn_node_fetch_around(x, x->lines[GDN_INDEX_STATES].oldest);
     return GDN_OK;
 }

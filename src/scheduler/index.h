@@ -93,6 +93,7 @@ int32_t gdn_node_child(const gdn_index *x, int32_t parent, int64_t first_id);
 int32_t gdn_node_split(gdn_index *x, int32_t i, int32_t at); /* returns the new node, with blocks [0, at) */
 int32_t gdn_node_above(gdn_index *x, int32_t i);             /* the nearest ancestor with a state; else the root */
 gdn_status gdn_node_check(gdn_index *x, int32_t i, const char *what); /* is it one, and not the root? */
+void gdn_node_fetch_around(const gdn_index *x, int32_t i);             /* what is read where it leaves */
 
 static inline int32_t *gdn_node_slots(const gdn_index *x, int32_t i)
 {
@@ -102,6 +103,13 @@ static inline int32_t *gdn_node_slots(const gdn_index *x, int32_t i)
 static inline int gdn_has_state(const gdn_index *x, const node *p)
 {
     return p->num_states > 0 && p->num_states == x->config.num_groups;
+}
+
+/* A node is anywhere in memory. */
+static inline void gdn_node_fetch(const gdn_index *x, int32_t i)
+{
+    const char *at = (const char *)&x->nodes[i];
+    for (size_t k = 0; k < sizeof(node); k += 64) __builtin_prefetch(at + k, 1);
 }
 
 /* Blocks that are visible in this step. */

@@ -104,6 +104,18 @@ void gdn_node_leave(gdn_index *x, int32_t i)
     x->stats.nodes--;
 }
 
+void gdn_node_fetch_around(const gdn_index *x, int32_t i)
+{
+    const node *p = &x->nodes[i];
+    if (i == NONE) return;
+    __builtin_prefetch(&x->table[hash_of(x, i) & (uint32_t)x->table_mask], 1);
+    __builtin_prefetch(&x->nodes[p->prior].next, 1);
+    __builtin_prefetch(&x->nodes[p->next].prior, 1);
+    __builtin_prefetch(gdn_node_slots(x, i), 1);
+    if (p->page >= 0) __builtin_prefetch(&x->page_next[p->page]);
+    if (p->last_page >= 0) __builtin_prefetch(&x->page_next[p->last_page], 1);
+}
+
 /* The lower part stays node i: it has the state, the locks and the pins that end here. */
 int32_t gdn_node_split(gdn_index *x, int32_t i, int32_t at)
 {

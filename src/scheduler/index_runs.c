@@ -119,7 +119,7 @@ void gdn_run_read(const gdn_index *x, const node *p, int32_t first, int32_t n, i
 /* Pages of the tail are freed at once: their list goes in front of the free ones. */
 void gdn_run_shorten(gdn_index *x, node *p, int32_t length, int32_t *kv)
 {
-    if (kv) gdn_run_read(x, p, length, p->length - length, NULL, kv);
+    if (kv && x->config.kv_per_block) gdn_run_read(x, p, length, p->length - length, NULL, kv);
     int32_t gone = p->page, last = p->last_page;
     if (length > 0) {
         int32_t keep = page_at(x, p->page, (p->start + length - 1) / PAGE_BLOCKS);

@@ -48,6 +48,7 @@ static void list_remove(gdn_index *x, line *l, int32_t i, int link)
     *(w->before ? &x->nodes[w->before].wait[link].after : &l->oldest) = w->after;
     *(w->after ? &x->nodes[w->after].wait[link].before : &l->newest) = w->before;
     l->num_used--;
+    if (!w->before && w->after) gdn_node_fetch(x, w->after); /* it leaves next */
 }
 
 void gdn_wait_leave(gdn_index *x, int32_t i, int link)
@@ -115,6 +116,7 @@ int32_t gdn_index_candidates(gdn_index *x, int32_t kind, int32_t most, int32_t *
         x->seen_in[i] = x->batch;
         nodes[n++] = i;
     }
+    for (int32_t k = 0; k < n; k++) gdn_node_fetch(x, nodes[k]); /* they are described next */
     for (int32_t k = 0; k < n; k++) values[k] = x->nodes[nodes[k]].wait[link].value;
     return n;
 }
