@@ -28,14 +28,19 @@ local function leave_for_host(self)
   return true
 end
 
----@return boolean a state has left, or one that a running request held for its end
-function PrefixCache:evict_state()
-  if self.hooks then self.hooks:rate(self.index, Index.STATES) end
+local leave_first_state = piece(function(self)
   if self.host and leave_for_host(self) then return true end
   local node = self.index:leave_first(Index.STATES, 0, nil, nil, self.engine.states.pools)
   if node == 0 then return self:drop_any_answer() end
   tell(self, node)
   return true
+end)
+
+---@return boolean a state has left, or one that a running request held for its end
+function PrefixCache:evict_state()
+  if self.hooks then self.hooks:rate(self.index, Index.STATES) end
+  local has_left = leave_first_state(self)
+  return has_left
 end
 
 -- The state of a leaf is on the host: its place there is free then.
@@ -48,9 +53,7 @@ local function leave_with_host_state(self, node)
   return gone
 end
 
----@return boolean blocks have left
-function PrefixCache:evict_leaf()
-  if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
+local leave_first_leaf = piece(function(self)
   local states, kv = self.engine.states, self.engine.states.kv
   local node, gone = self.host and self.index:first(Index.LEAVES) or 0, 0
   if node > 0 and self.index:is_on_host(node) then gone = leave_with_host_state(self, node) end
@@ -61,6 +64,13 @@ function PrefixCache:evict_leaf()
   if kv then states.free_kv = kv:free() end
   tell(self, node)
   return gone > 0
+end)
+
+---@return boolean blocks have left
+function PrefixCache:evict_leaf()
+  if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
+  local has_left = leave_first_leaf(self)
+  return has_left
 end
 
 -- A waiting request loses what it would begin with: the last one of the queue that has something, and that
