@@ -59,7 +59,7 @@ local FORMATS = {
     { { arrival = 27.482, prompt = 6955, output = 52, blocks = { 1, 2 } },
       { arrival = 30.535, prompt = 1100, output = 26, blocks = { 1, 3 } } },
     { "hash_ids: prompts are known by blocks of 512 tokens; 1 prompt with too few or too many, the first in "
-      .. "line 1: 2 ids for a prompt of 6955 tokens, want 13 or 14 of 512 tokens each" } },
+      .. "line 1: 2 ids for a prompt of 6955 tokens, want 13 or 14 of 512 tokens each (a guess)" } },
   { "Mooncake with sessions",
     '{"session_id": "a", "timestamp": 1000, "input_length": 10, "output_length": 5}\n'
     .. '{"session_id": "b", "timestamp": 2000, "input_length": 11, "output_length": 6}\n'

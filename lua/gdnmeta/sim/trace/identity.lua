@@ -43,7 +43,8 @@ local function candidates(requests)
   return list
 end
 
--- The format's, unless another power of two fits better; any other has to fit.
+-- The format's, unless another power of two fits better; any other has to fit. Where none does, or where
+-- prompts are few, it is a guess.
 local function size_of(requests, format)
   local best = FORMAT_SIZE[format] or 512
   local most = share(requests, best)
@@ -61,6 +62,11 @@ local function size_of(requests, format)
     if share(requests, other) >= ENOUGH then return other end
   end
   return best
+end
+
+-- Do the prompts not say so themselves?
+local function is_guess(requests, known, size)
+  return known < FEW or share(requests, size) < ENOUGH
 end
 
 --- A function that numbers paths: id = number(id of the path before, 0 at the start; what the next block is
@@ -103,12 +109,12 @@ local function repeated(hashes)
   end
 end
 
-local function look(requests, r, size)
+local function look(requests, r, size, guess)
   local n, most = #r.hashes, math.ceil(r.prompt / size)
   if not fits(r.prompt, n, size) then
     local least = math.floor(r.prompt / size)
-    note(requests, "misfit", r, ("%d id%s for a prompt of %d tokens, want %s of %d tokens each"):format(n,
-      n == 1 and "" or "s", r.prompt, least == most and most or least .. " or " .. most, size))
+    note(requests, "misfit", r, ("%d id%s for a prompt of %d tokens, want %s of %d tokens each%s"):format(n,
+      n == 1 and "" or "s", r.prompt, least == most and most or least .. " or " .. most, size, guess))
   end
   local text = repeated(r.hashes)
   if text then note(requests, "repeats", r, text) end
@@ -125,11 +131,12 @@ function M.chain(requests, format)
   for i = 1, #requests do known = known + (requests[i].hashes ~= nil and 1 or 0) end
   if known == 0 then return end
   local size, number = size_of(requests, format), M.numbers()
+  local guess = is_guess(requests, known, size) and " (a guess)" or ""
   for i = 1, #requests do
     local r = requests[i]
     local hashes = r.hashes
     if hashes then
-      look(requests, r, size)
+      look(requests, r, size, guess)
       local blocks, id = {}, 0
       for k = 1, math.min(#hashes, math.floor(r.prompt / size)) do
         id = number(id, hashes[k])
