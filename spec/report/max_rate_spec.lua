@@ -32,19 +32,26 @@ describe("the highest rate #lua", function()
   end)
 
   it("is not looked for where the load has no part in it", function()
-    local function tried_of(attainment)
-      local list = { run("p", 8, attainment(8)) }
+    local function at(rate, attainment, first_ms)
+      local r = run("p", rate, attainment)
+      r.ttft = { p50 = first_ms, p90 = 2 * first_ms }
+      return r
+    end
+    local function tried_of(attainment, first_ms)
+      local list = { at(8, attainment(8), first_ms(8)) }
       for tried = 1, 20 do
         local rate = max_rate.next(max_rate.bracket(list, "p", 0.9), 0.02, tried)
         if not rate then break end
-        list[#list + 1] = run("p", rate, attainment(rate))
+        list[#list + 1] = at(rate, attainment(rate), first_ms(rate))
       end
       return #list, list[#list].setup.rate
     end
-    assert.are.same({ 5, 0.5 }, { tried_of(function(rate) return rate > 2 and 0.1 or 0.2 end) })
-    assert.are.same({ 11, 8 / 2 ^ 10 }, { tried_of(function() return 0 end) }) -- all of them may be too many
-    assert.is_true(tried_of(function(rate) return rate > 2 and 0.2 or 0.95 end) > 5)
-    local up = { run("p", 8, 0.9), run("p", 4, 0.9), run("p", 2, 0.9) }
+    local function same() return 0.2 end
+    local function slower(rate) return rate end
+    assert.are.same({ 5, 0.5 }, { tried_of(same, function(rate) return rate > 2 and 9 or 7 end) })
+    assert.are.same({ 11, 8 / 2 ^ 10 }, { tried_of(same, slower) }) -- the load has a part in it
+    assert.is_true(tried_of(function(rate) return rate > 2 and 0.2 or 0.95 end, same) > 5)
+    local up = { at(8, 0.9, 1), at(4, 0.9, 1), at(2, 0.9, 1) }
     assert.are.equal(16, max_rate.next(max_rate.bracket(up, "p", 0.9), 0.02, 1))
   end)
 

@@ -40,13 +40,17 @@ end
 
 local SETTLED = 3 -- rates
 
--- Below the share at each of the lowest rates, and at all of them alike: requests that miss their targets
--- without any load. Where all miss them the load may be what they have in common.
+local function alike(a, b)
+  return a.attainment == b.attainment and a.ttft.p50 == b.ttft.p50 and a.ttft.p90 == b.ttft.p90
+end
+
+-- Below the share at each of the lowest rates, with the same first tokens at all of them: requests that miss
+-- their targets without any load.
 local function is_settled(list, share)
-  local first = list[1]
-  if #list < SETTLED or first[2] <= 0 or first[2] >= share then return false end
+  local first = list[1] and list[1][3]
+  if #list < SETTLED or first.attainment >= share or not first.ttft then return false end
   for k = 2, SETTLED do
-    if list[k][2] ~= first[2] then return false end
+    if not alike(first, list[k][3]) then return false end
   end
   return true
 end
