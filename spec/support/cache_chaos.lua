@@ -170,7 +170,7 @@ local function complete(self)
     assert(self.engine:verify())
     done, message = self.engine:complete(step, self.now)
   end
-  assert(done, message)
+  if not done then error(("%s, step %d: %s"):format(self.where, self.now, message), 0) end
   if self.on_done then self.on_done(step) end
   for row = 0, step.num_rows - 1 do
     local r = self.live[step:id(row)]

@@ -3,7 +3,7 @@ local commit_plan = require "gdnmeta.engine.commit_plan"
 local kept_states = require "gdnmeta.engine.kept_states"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local piece, rows_are_complete = trace_cuts.piece, trace_cuts.joint()
+local cut, rows_are_complete = trace_cuts.cut, trace_cuts.joint()
 
 local NEVER = -2 ^ 31 -- no column
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
@@ -78,7 +78,6 @@ local function take_back(e, step, row, i)
   end
 end
 
--- 0, or why its request ends.
 local function complete_row(e, step, row, i)
   local r = e.requests
   r.ahead[i] = r.ahead[i] - step.query_len[row]
@@ -89,13 +88,18 @@ local function complete_row(e, step, row, i)
     r.known[i], r.last_emit[i], r.drafts[i] = r.known[i] + n, e.now, step.next_drafts[row]
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
-    if finish > 0 then return finish end
+    if finish > 0 then
+      if e.prefix and r.ids[i] then e.prefix:finished(i, step, row) end
+      -- States of tokens after the last one that counts: computed for nothing.
+      e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
+      leave(e, step, i)
+      return
+    end
   end
   if r.sourced[i] == 1 and step.read_column[row] == e.states.spare then e.states:drop_source(i) end
   local sure = r.computed[i] - r.ahead[i]
   if e.prefix and r.ids[i] then e.prefix:completed(i, sure, step, row) end
   if e.align and sure >= (r.first_column[i] + 1) * e.block then e.states:settle(i, sure) end
-  return 0
 end
 
 -- The last step that named a request which had left before: its number is free.
@@ -106,28 +110,16 @@ local function let_go(e, i, had_left)
   if had_left then r:put(i) end
 end
 
-local complete_any = piece(function(e, step, row, i)
+local function complete_any(e, step, row, i)
   local r = e.requests
   r.flight[i] = r.flight[i] - 1
   if r.epoch[i] == step.epoch[row] then
-    return complete_row(e, step, row, i)
+    complete_row(e, step, row, i)
+  else
+    local had_left = r.state[i] == LEAVING or r.state[i] == CANCELLED
+    complete_stale(e, step, row, i)
+    let_go(e, i, had_left)
   end
-  local had_left = r.state[i] == LEAVING or r.state[i] == CANCELLED
-  complete_stale(e, step, row, i)
-  let_go(e, i, had_left)
-  return 0
-end)
-
--- Its request has said all.
-local finish = piece(function(e, step, row, i)
-  if e.prefix and e.requests.ids[i] then e.prefix:finished(i, step, row) end
-  -- States of tokens after the last one that counts: computed for nothing.
-  e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - step.emitted[row]
-  leave(e, step, i)
-end)
-
-local function complete_one(e, step, row, i)
-  if complete_any(e, step, row, i) > 0 then finish(e, step, row, i) end
 end
 
 -- Decodes that go on, and no other step in flight: what nearly every row is. The same as complete_any
@@ -151,7 +143,8 @@ local function complete_decodes(e, step)
       step.emitted[row], step.finish[row] = n, 0
       rejected = rejected + planned - accepted
     else
-      complete_one(e, step, row, i)
+      complete_any(e, step, row, i)
+      cut()
     end
     emitted = emitted + step.emitted[row]
   end
@@ -179,7 +172,8 @@ function M.apply(e, step)
   if #step.keeping > 0 then kept_states.complete(e, step) end
   local emitted = complete_decodes(e, step)
   for row = step.num_decodes, step.num_rows - 1 do
-    complete_one(e, step, row, step.request[row])
+    complete_any(e, step, row, step.request[row])
+    cut()
     emitted = emitted + step.emitted[row]
   end
   rows_are_complete(e.changes)
