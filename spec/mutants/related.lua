@@ -148,7 +148,7 @@ local MAP = {
   { "engine/plan", "engine engine_step policy footprint verify_plan holding passing yielding starvation " ..
     "invariants decisions transcripts" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
-    "policy_fields policy containment shipped_policies" },
+    "rebuilt_columns policy_fields policy containment shipped_policies" },
   { "engine.lua", "engine_fields callers engine engine_step engine_async events invariants decisions " ..
     "transcripts" },
   { "policy/fair", "fair_books fair shipped_policies" },

@@ -30,17 +30,28 @@ end
 
 --- Columns that a step writes which ends at `tokens` with `drafts`. Where drafts of a step in flight may
 --- still be rejected, the window may come to lie one column lower: that column is held already, for the
---- state of the tokens that are sure lies in it or above, and num_spec < block.
+--- state of the tokens that are sure lies in it or above, and num_spec < block; or window_of() takes it.
 function States:window(tokens, drafts)
   local first = floor((tokens - 1) / self.block)
   return first, first + drafts
+end
+
+-- The same for request i in mode align. Where two steps may be in flight and the first one drafts, the
+-- second may be built again without those drafts: it writes the column after the tokens that are sure, which
+-- is empty where the slots of that column went to a fork or an answer's state.
+local function window_of(self, i, tokens, drafts)
+  local r, first, last = self.requests, self:window(tokens, drafts)
+  if drafts > 0 and self.may_correct and r.flight[i] == 0 then
+    first = min(first, floor(r.computed[i] / self.block))
+  end
+  return first, last
 end
 
 --- Slots a group that the request lacks for such a step.
 function States:missing_slots(i, tokens, drafts)
   local table_row = self.requests.table_row[i]
   if not self.align then return table_row < 0 and self.per_request or 0 end
-  local first, last = self:window(tokens, drafts)
+  local first, last = window_of(self, i, tokens, drafts)
   if table_row < 0 then return last - first + 1 + self.requests.on_host[i] end
   local cells, base, missing = self.tables[0], table_row * self.width, 0
   for column = first, last do
@@ -137,7 +148,7 @@ function States:reserve(i, tokens, drafts)
     self.peak_kv = max(self.peak_kv, self.total_kv - self.free_kv)
   end
   if not self.align then return end
-  local first, last = self:window(tokens, drafts)
+  local first, last = window_of(self, i, tokens, drafts)
   local base = r.table_row[i] * self.width
   for column = first, last do
     if self.tables[0][base + column] == 0 then
@@ -231,7 +242,7 @@ function M.new(requests, config, tables, total_kv, kv_block, kv)
     block = config.mamba_block_size, per_request = config.num_speculative_tokens + 1,
     table_rows = int32s(num_table_rows), free_table_rows = num_table_rows,
     limited = total_kv ~= nil, kv = kv, kv_block = kv_block, total_kv = total_kv or 0,
-    free_kv = total_kv or 0, peak_kv = 0, spare = -1, num_sourced = 0, prefix = false,
+    free_kv = total_kv or 0, peak_kv = 0, spare = -1, num_sourced = 0, may_correct = false, prefix = false,
     cells = pointers(config.num_groups), -- the tables as C has them
     pins = {}, kv_pins = { n = 0 },
   }, States)

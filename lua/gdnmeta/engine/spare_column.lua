@@ -92,6 +92,7 @@ function States:fit(o)
   local last, spec = self.width - 1, self.per_request - 1
   local reached = self.align and floor((o.max_model_len - 2) / self.block) + spec or spec
   self.spare = last > reached and last or -1
+  self.may_correct = o.async == true
   self.least_slots = self.align and spec + 2 + (o.async and 2 or 0) or spec + 1
 end
 
