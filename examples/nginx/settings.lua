@@ -1,4 +1,4 @@
--- What can be set, by environment variables; nginx.conf lets each of them through to the workers.
+-- What can be set, by environment variables; serve lets each of them through to nginx's workers.
 local M = {}
 
 local function text(value) return value ~= "" and value or nil end
