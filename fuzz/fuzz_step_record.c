@@ -78,6 +78,10 @@ static void try_hello(const void *record, int64_t bytes)
         return;
     }
     (void)sum_of(hello.config.num_slots, 4 * (size_t)hello.config.num_groups);
+    void *again = malloc((size_t)bytes);
+    int32_t packed = gdn_hello_pack(&hello, again, bytes, why, sizeof why);
+    FUZZ_WANT(packed == bytes && !memcmp(again, record, (size_t)bytes), "a hello packs to other bytes: %s", why);
+    free(again);
     FUZZ_WANT(gdn_step_bytes(&hello) > 0 && gdn_result_bytes(&hello) > 0, "a hello without sizes");
 }
 

@@ -69,9 +69,15 @@ static gdn_status check_hello(const gdn_hello *h, gdn_error *error)
     return GDN_OK;
 }
 
+/* Where the last of num_slots ends. */
+static int64_t hello_end(int32_t groups)
+{
+    return (int64_t)(sizeof(gdn_record_head) + sizeof(gdn_config)) + 8 + 4 * (int64_t)groups;
+}
+
 static int64_t hello_bytes(int32_t groups)
 {
-    return gdn_record_round((int64_t)(sizeof(gdn_record_head) + sizeof(gdn_config)) + 8 + 4 * (int64_t)groups);
+    return gdn_record_round(hello_end(groups));
 }
 
 int32_t gdn_hello_pack(const gdn_hello *hello, void *out, int64_t size, char *why, size_t why_size)
@@ -122,8 +128,10 @@ static gdn_status unpack(const void *record, int64_t bytes, gdn_hello *out, gdn_
     int32_t groups = out->config.num_groups;
     if (groups < 1 || groups > GDN_MAX_GROUPS || bytes != hello_bytes(groups))
         GDN_REFUSE(error, "a hello of %lld bytes for %d groups", (long long)bytes, groups);
+    if (out->config.num_slots) GDN_REFUSE(error, "hello: num_slots is a pointer, want NULL in a record");
     out->config.num_slots = (const int32_t *)(at + 8 + sizeof out->config);
-    return check_hello(out, error);
+    status = check_hello(out, error);
+    return status ? status : gdn_record_tail(head, hello_end(groups), error);
 }
 
 gdn_status gdn_hello_unpack(const void *record, int64_t bytes, gdn_hello *out, char *why, size_t why_size)

@@ -70,6 +70,14 @@ gdn_status gdn_record_unused(const gdn_record_head *head, int32_t used, gdn_erro
     return GDN_OK;
 }
 
+gdn_status gdn_record_tail(const gdn_record_head *head, int64_t end, gdn_error *error)
+{
+    const unsigned char *bytes = (const unsigned char *)head;
+    for (int64_t i = end; i < head->bytes; i++)
+        if (bytes[i]) GDN_REFUSE(error, "byte %lld after the last value = %d, want 0", (long long)i, bytes[i]);
+    return GDN_OK;
+}
+
 gdn_status gdn_record_refuse(const gdn_error *error, gdn_status status, char *why, size_t why_size)
 {
     if (why && why_size) (void)snprintf(why, why_size, "%s", error->text);

@@ -37,6 +37,9 @@ gdn_status gdn_record_doubt(const void *record, int64_t bytes, uint32_t magic, g
 /* Every field from `used` on is 0? */
 gdn_status gdn_record_unused(const gdn_record_head *head, int32_t used, gdn_error *error);
 
+/* Every byte from `end` to the end of the record is 0? What no field says, no reader may lose. */
+gdn_status gdn_record_tail(const gdn_record_head *head, int64_t end, gdn_error *error);
+
 /* The sentence of a refusal for the caller; returns `status`. */
 gdn_status gdn_record_refuse(const gdn_error *error, gdn_status status, char *why, size_t why_size);
 

@@ -128,7 +128,8 @@ static gdn_status unpack(const void *record, int64_t bytes, gdn_result_record *r
     r->next_drafts = r->has_drafts ? (const int32_t *)(at + l.next_drafts) : NULL;
     r->drafts = (const int32_t *)(at + l.drafts), r->text = at + l.text;
     if (r->text[r->text_bytes]) GDN_REFUSE(error, "text does not end in 0");
-    return check_values(r, error);
+    status = check_values(r, error);
+    return status ? status : gdn_record_tail(head, l.text + r->text_bytes + 1, error);
 }
 
 gdn_status gdn_result_unpack(const void *record, int64_t bytes, gdn_result_record *out, char *why, size_t why_size)

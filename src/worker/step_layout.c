@@ -28,6 +28,7 @@ void gdn_step_layout_make(gdn_step_layout *layout, const gdn_step_record *step)
         layout->elements[a] = counts[ARRAYS[a].count];
         at += layout->elements[a] * ARRAYS[a].bytes;
     }
+    layout->end = at;
     layout->bytes = gdn_record_round(at);
 }
 

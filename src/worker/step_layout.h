@@ -32,7 +32,7 @@ enum { GDN_STEP_ARRAYS(X) GDN_NUM_STEP_ARRAYS };
 
 typedef struct gdn_step_layout {
     int64_t offset[GDN_NUM_STEP_ARRAYS], elements[GDN_NUM_STEP_ARRAYS];
-    int64_t bytes; /* of the record */
+    int64_t end, bytes; /* of the last array, and of the record: a multiple of 8 */
 } gdn_step_layout;
 
 extern const char *const GDN_STEP_ARRAY_NAMES[GDN_NUM_STEP_ARRAYS];

@@ -16,15 +16,13 @@ enum { COUNTS(X) NUM_FIELDS };
 int32_t gdn_step_seal(const gdn_step_record *step, const gdn_step_layout *layout, void *out)
 {
     gdn_record_head *head = out;
-    int64_t end = (int64_t)sizeof *head;
     for (int a = 0; a < GDN_NUM_STEP_ARRAYS; a++) {
         int64_t bytes = layout->elements[a] * gdn_step_element_bytes(a);
         const void *from = gdn_step_array(step, a);
         char *to = (char *)out + layout->offset[a];
         if (bytes && from != to) memcpy(to, from, (size_t)bytes);
-        end = layout->offset[a] + bytes;
     }
-    memset((char *)out + end, 0, (size_t)(layout->bytes - end)); /* up to a multiple of 8 */
+    memset((char *)out + layout->end, 0, (size_t)(layout->bytes - layout->end));
     *head = (gdn_record_head){ .magic = GDN_STEP_MAGIC, .bytes = layout->bytes, .number = step->number,
                                .kind = step->kind };
 #define X(name) head->fields[AT_##name] = step->name;
@@ -97,7 +95,8 @@ static gdn_status unpack(const void *record, int64_t bytes, const gdn_hello *lim
     for (int a = 0; a < GDN_NUM_STEP_ARRAYS; a++)
         gdn_step_set_array(step, a, (const char *)record + layout.offset[a]);
     status = gdn_step_check_values(step, limits, error);
-    return status ? status : gdn_step_check_slots(step, limits, error);
+    if (!status) status = gdn_step_check_slots(step, limits, error);
+    return status ? status : gdn_record_tail(head, layout.end, error);
 }
 
 gdn_status gdn_step_unpack(const void *record, int64_t bytes, const gdn_hello *limits, gdn_step_record *out, char *why,
