@@ -70,7 +70,7 @@ local OPTIONS = { trusted = { nil, flag }, name = { nil, text }, source = { nil,
 local function cache(what, options)
   if getmetatable(what) == Cache then return what end
   options = options_of.parse("gdnmeta.cache", options, OPTIONS)
-  local is_path = type(what) == "string" and (what:find "[/\\]" or what:find "%.lua$")
+  local is_path = load_file.is_path(what)
   if options.source and not is_path then error("gdnmeta.cache: source is given, and what is no path", 2) end
   if type(what) == "table" then
     local made, message = assemble(what, options.name, options.trusted)

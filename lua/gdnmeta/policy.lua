@@ -181,8 +181,9 @@ local OPTIONS = { trusted = { nil, flag }, name = { nil, text }, source = { nil,
 local function policy(what, options)
   if getmetatable(what) == Policy then return what end
   options = options_of.parse("gdnmeta.policy", options, OPTIONS)
-  local is_path = type(what) == "string" and (what:find "[/\\]" or what:find "%.lua$")
-  if is_path then return from_file(what, options.name or what, options.trusted, options.source) end
+  if load_file.is_path(what) then
+    return from_file(what, options.name or what, options.trusted, options.source)
+  end
   if options.source then error("gdnmeta.policy: source is given, and what is no path", 2) end
   if type(what) == "string" then
     local made, message = load_shipped(what)

@@ -195,6 +195,7 @@ describe("Sessions #lua", function()
       ["think: no turn waits for another, want closed_loop or sessions"] = { workload = { requests = 3 },
         think = 1 },
       ["time_unit: wants a trace"] = { time_unit = "ms" },
+      ["trace_block_size: wants a trace"] = { trace_block_size = 16 },
     } do
       assert.are.same({ nil, message }, { sim.run(o) })
     end

@@ -14,7 +14,7 @@ local WANTED = {
   rate = "a number in 1e-06 .. 1000000", limit = "an integer in 1 .. " .. MOST,
   skip = "an integer in 0 .. " .. MOST, sessions = "an integer in 1 .. 1000000",
   think = "a number in 0 .. 1000000000", time_unit = "a string", classes = "a table",
-    closed_loop = "true or false",
+  trace_block_size = "an integer in 1 .. 1048576", sources = "a table", closed_loop = "true or false",
   users = "an integer in 1 .. 1000000", seed = "an integer in 0 .. 4294967295",
   gap_ms = "a number in 0 .. inf", ttft_ms = "a number in 0 .. inf", tpot_ms = "a number in 0 .. inf",
   aging = "a number in 0 .. inf",

@@ -74,6 +74,26 @@ describe("Identity of prompts #lua", function()
     end
   end)
 
+  it("has blocks of the size that is given, whatever the ids fit, and says where they do not", function()
+    local lines = {}
+    for i = 1, 12 do lines[i] = line(i, 1024, "1,2,3,4") end -- they fit 256
+    local text = table.concat(lines, "\n")
+    local function of(size) return trace.parse(text, "t", { time_unit = "s", block_size = size }) end
+    local function facts(requests)
+      return { requests.block_size, #requests[1].blocks, requests.misfit and requests.misfit.n }
+    end
+    assert.are.same({ 256, 4 }, facts(of(nil)))
+    assert.are.same({ 300, 3 }, facts(of(300)))
+    assert.are.same({ 512, 2, 12 }, facts(of(512)))
+    assert.are.equal("4 ids for a prompt of 1024 tokens, want 2 of 512 tokens each", of(512).misfit.text)
+    assert.are.same({ 2^20, 0, 12 }, facts(of(2^20)))
+    local run, message = gdn.sim.run { requests = of(512), cache = true, measure = false }
+    assert.is_nil(run)
+    assert.matches("want 2 of 512 tokens each; so in 12 of 12 prompts", message, 1, true)
+    assert.are.same({ nil, "t: block_size = 16, want none: there are no hash_ids" }, { trace.parse(
+      '{"timestamp": 3, "input_length": 9, "output_length": 1}', "t", { time_unit = "s", block_size = 16 }) })
+  end)
+
   it("takes no more ids than the prompt has full blocks, and says where they do not fit", function()
     local lines = {}
     for i = 1, 9 do lines[i] = line(i, 1024, "1,2") end
@@ -116,7 +136,7 @@ describe("Identity of prompts #lua", function()
     end
     local good = line(1, 1024, "1, 2")
     assert.are.equal("cache: t:2: hash_ids: 5 ids for a prompt of 1024 tokens, want 2 of 512 tokens each "
-      .. "(a guess); so in 2 of 3 prompts",
+      .. "(a guess); so in 2 of 3 prompts; trace_block_size (--trace-block-size) says the size",
       cached { good, line(2, 1024, "1, 2, 3, 4, 5"), line(3, 1024, "1") })
     assert.are.equal(0, cached({ good, good, line(3, 1024, "1") }).cache.without_identity)
   end)

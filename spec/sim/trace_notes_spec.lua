@@ -74,10 +74,16 @@ describe("Notes of a trace #lua", function()
   end)
 
   it("are asked for rightly", function()
+    local plain = program.write("plain.csv", "arrival_s,prompt_tokens,output_tokens\n0,50,3\n")
     local long = ("x"):rep(9)
     for _, case in ipairs {
       { "--time-unit h --trace " .. path, '--time-unit = "h", want one of s, ms, us, ns' },
       { "--time-unit s", "--time-unit wants --trace with it" },
+      { "--trace-block-size 16", "--trace-block-size wants --trace with it" },
+      { "--trace-block-size 0 --trace " .. path,
+        '--trace-block-size = "0", want an integer in 1 .. 1048576' },
+      { "--trace-block-size 16 --trace " .. plain,
+        plain .. ": block_size = 16, want none: there are no hash_ids" },
       { "--closed-loop", "--closed-loop wants --trace with it" },
       { "--think 3", "--think = 3, want --closed-loop or --sessions with it" },
       { "--closed-loop --trace " .. path,

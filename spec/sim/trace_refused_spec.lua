@@ -228,7 +228,7 @@ describe("what is no trace #lua", function()
       raises(("trace.read: limit = %s, want an integer in 1 .. 2147483647"):format(shown),
         function() trace.read("t", { limit = limit }) end)
     end
-    raises("trace.parse: unknown option limits, want one of limit, progress, skip, time_unit",
+    raises("trace.parse: unknown option limits, want one of block_size, limit, progress, skip, time_unit",
       function() trace.parse(COMPACT, "t", { limits = 3 }) end)
     raises("trace.read: time_unit = h, want s, ms, us or ns", function() trace.read("t",
       { time_unit = "h" }) end)

@@ -1,5 +1,6 @@
 -- gdnmeta simulate --cache, sweep --cache: which caches, with how many states, and what each run is called.
 local fail = require("gdnmeta.cli.values").fail
+local inputs = require "gdnmeta.cli.inputs"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local scenario = require "gdnmeta.sim.scenario"
 local foreign_text = require "gdnmeta.native.foreign_text"
@@ -63,7 +64,7 @@ local function load(args)
     values.read("--cache", what, values.text "a name or a path")
     local name = NONE
     if what ~= NONE then
-      local cache, message = require("gdnmeta").cache(what, { trusted = args.trusted })
+      local cache, message = inputs.load("cache", what, args)
       if not cache then fail("%s", message) end
       name = cache.name
     end

@@ -1,6 +1,7 @@
 -- The options that say what is simulated: shared by simulate and sweep, and written out again for the
 -- jobs of a sweep.
 local fail = require("gdnmeta.cli.values").fail
+local inputs = require "gdnmeta.cli.inputs"
 local presets = require "gdnmeta.sim.presets"
 local range = require("gdnmeta.native.ranges").of
 local values = require "gdnmeta.cli.values"
@@ -62,6 +63,9 @@ M.list = {
   { "--skip", "N", "skip", integer(0, COUNT), "Skip the first N requests (0)." },
   { "--time-unit", "UNIT", "time_unit", values.one_of("s", "ms", "us", "ns"),
     "Unit of a trace's times: s, ms, us or ns (by its format and columns)." },
+  { "--trace-block-size", "N", "trace_block_size", integer(1, 2^20),
+    "Tokens that an id of a trace's hash_ids stands for (what the prompts fit: first 512 or, in Bailian's, "
+      .. "16)." },
   { "--classes", "SPEC", "classes", require("gdnmeta.sim.classes").parse,
     "Classes with their shares, priorities and targets: 'chat:0.7,priority=0,ttft=1;batch:0.3,priority=5' "
       .. "(a trace's)." },
@@ -135,9 +139,12 @@ end
 --- The options of sim.run, without policy and rate.
 ---@param args table parsed
 ---@param say function says a line
+---@param of_jobs boolean|nil what is run, other processes run
 ---@return table options
-function M.build(args, say)
-  local options = {}
+function M.build(args, say, of_jobs)
+  inputs.check(args, of_jobs)
+  args.sources = {}
+  local options = { sources = args.sources }
   for _, o in ipairs(M.list) do
     local given = args[key(o[1])]
     options[o[3]] = o[4] and values.read(o[1], given, o[4]) or given
@@ -162,7 +169,9 @@ function M.build(args, say)
   end
   if options.kv_unlimited then options.kv_tokens = 0 end
   options.kv_unlimited = nil
-  if options.time_unit and not options.trace then fail "--time-unit wants --trace with it" end
+  for _, flag in ipairs { "--time-unit", "--trace-block-size" } do
+    if args[key(flag)] and not options.trace then fail("%s wants --trace with it", flag) end
+  end
   local has_sessions = options.trace or (options.workload or {}).kind or #(args.cache or {}) > 0
   if options.closed_loop and not has_sessions then fail "--closed-loop wants --trace with it" end
   if not options.trace and not options.users then options.users = 8 end
@@ -180,6 +189,7 @@ function M.read_trace(options, progress)
   local file_name = path:match "[^/]*$"
   local requests, message = require("gdnmeta.sim.trace").read(path, {
     skip = options.skip, limit = options.limit, time_unit = options.time_unit,
+    block_size = options.trace_block_size,
     progress = function(bytes, total)
       total = total or bytes -- a pipe has no size
       if total < 2 * MIB then return end
@@ -189,7 +199,9 @@ function M.read_trace(options, progress)
   progress:clear()
   if not requests then fail("%s", message) end
   options.requests = requests
-  for _, name in ipairs { "trace", "skip", "limit", "time_unit" } do options[name] = nil end
+  for _, name in ipairs { "trace", "skip", "limit", "time_unit", "trace_block_size" } do
+    options[name] = nil
+  end
 end
 
 --- The policies on the command line.
@@ -201,7 +213,7 @@ function M.policies(args, load)
   for _, policy in ipairs(policies) do
     values.read("--policy", policy, values.text "a name or a path")
     if load then
-      local loaded, message = require("gdnmeta").policy(policy, { trusted = args.trusted })
+      local loaded, message = inputs.load("policy", policy, args)
       if not loaded then fail("%s", message) end
     end
   end

@@ -4,6 +4,7 @@ local caches = require "gdnmeta.cli.caches"
 local cost = require "gdnmeta.sim.cost"
 local fail = require("gdnmeta.cli.values").fail
 local flags = require "gdnmeta.cli.flags"
+local inputs = require "gdnmeta.cli.inputs"
 local output = require "gdnmeta.cli.output"
 local presets = require "gdnmeta.sim.presets"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
@@ -41,7 +42,7 @@ local function first_token(model, requests, cached)
 end
 
 local function replay(args, requests, cell, preset)
-  local cache = assert(require("gdnmeta").cache(cell.cache, { trusted = args.trusted }))
+  local cache = assert(inputs.load("cache", cell.cache, args))
   local ok, run = pcall(sim.lab.replay, requests, cache, { slots = cell.cache_slots, windows = WINDOWS,
     state_bytes = preset.state_bytes or 1, kv_bytes = preset.kv_bytes })
   if not ok then fail("cache %s: %s", cell.label, (tostring(run):gsub("^[^:\n]*%.lua:%d+: ", "", 1))) end

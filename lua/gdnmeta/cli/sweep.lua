@@ -103,7 +103,7 @@ function M.run(args)
   local width = values.read("--precision", args.precision, percent, 2) / 100
   args.jobs = values.read("--jobs", args.jobs, values.integer(1, 1024), 1)
   local rates, message = values.read("--rates", args.rates, rates_of), nil
-  local base = flags.build(args, function(line) progress:say(line) end)
+  local base = flags.build(args, function(line) progress:say(line) end, args.print_jobs or args.jobs > 1)
   caches.check(args)
   local policies, label, cells = entrants(args, flags.policies(args, not args.print_jobs), base)
   if not args.print_jobs and args.jobs == 1 or not rates then flags.read_trace(base, progress) end

@@ -96,8 +96,9 @@ function M.identify(requests, o)
     if not args.integer(size, 1, 2 ^ 20) then
       return nil, args.wrong_integer("requests.block_size", size, 1, 2 ^ 20)
     elseif misfit and 2 * misfit.n > requests.known then
-      return nil, ("cache: %s:%d: hash_ids: %s; so in %d of %d prompts"):format(requests.name, misfit.line,
-        misfit.text, misfit.n, requests.known)
+      return nil, ("cache: %s:%d: hash_ids: %s; so in %d of %d prompts; trace_block_size "
+        .. "(--trace-block-size) says the size"):format(requests.name, misfit.line, misfit.text, misfit.n,
+        requests.known)
     end
     return true
   end

@@ -52,10 +52,13 @@ local function source(o)
   local skip, limit = o.skip or 0, o.limit or math.huge
   if o.requests then return o.requests, o.requests.name or "given", skip, limit end
   if o.trace then
-    local requests, message = trace.read(o.trace, { skip = o.skip, limit = o.limit, time_unit = o.time_unit })
+    local requests, message = trace.read(o.trace, { skip = o.skip, limit = o.limit, time_unit = o.time_unit,
+                                                    block_size = o.trace_block_size })
     return requests, requests and requests.name or message, 0, math.huge
   end
-  if o.time_unit then return nil, "time_unit: wants a trace" end
+  for _, option in ipairs { "time_unit", "trace_block_size" } do
+    if o[option] then return nil, option .. ": wants a trace" end
+  end
   local generator = o.workload and o.workload.kind ~= nil and dialogues or workload
   local problem = generator.problem(o.workload)
   if problem then error("sim.run: workload: " .. problem, 0) end
@@ -107,8 +110,8 @@ end
 
 --- Copies of the requests, the first at 0 seconds, with `rate` = requests per second (sessions per second if
 --- turns wait for each other). `deadline` is in seconds after the arrival.
----@param o table requests | trace = path | workload = options; skip, limit, time_unit, rate, users, seed,
----  classes, sessions, think, closed_loop
+---@param o table requests | trace = path | workload = options; skip, limit, time_unit, trace_block_size,
+---  rate, users, seed, classes, sessions, think, closed_loop
 ---@return table|nil requests the list also has `name`, `rate`, `notices`, and `trace`: how a trace was read
 ---@return string? message
 function M.requests(o)

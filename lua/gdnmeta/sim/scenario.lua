@@ -22,11 +22,13 @@ local MS = number(0, math.huge)
 -- name -> default, domain. kv_tokens and max_num_seqs come with the preset.
 M.OPTIONS = {
   policy = { "fcfs" }, trusted = { false, flag }, -- what gdn.policy takes
+  sources = { nil, list }, -- texts of files of policies and caches that were read already, by path
   -- The workload: one of these three, or none for the default one.
   requests = { nil, list }, trace = { nil, text }, workload = { nil, list },
   rate = { nil, number(1e-6, 1e6) }, -- requests per second; default: as they come
   skip = { nil, integer(0, 2^31 - 1) }, limit = { nil, COUNT }, -- the first so many requests, after these
   time_unit = { nil, text }, -- of a trace: s, ms, us, ns; default: its format's
+  trace_block_size = { nil, integer(1, 2^20) }, -- tokens of its hash_ids; default: what prompts bear out
   classes = { nil, list }, -- of { name, share, priority, weight, ttft, tpot, deadline }
   closed_loop = { false, flag }, -- a turn of a trace's session waits for the answer before
   sessions = { nil, integer(1, 1e6) }, -- closed loop: to deal requests without a session to
@@ -136,7 +138,7 @@ local function cache_of(o, requests)
   if o.cache == nil or o.cache == false then return false, false end
   local cache, problem
   if o.cache ~= true then
-    cache, problem = gdn.cache(o.cache, { trusted = o.trusted })
+    cache, problem = gdn.cache(o.cache, { trusted = o.trusted, source = (o.sources or {})[o.cache] })
     if not cache then return nil, problem end
   end
   local identity, message = prompt_ids.of(requests, o)
@@ -169,7 +171,7 @@ local function prepare(opts)
   o.kv_tokens = o.kv_tokens or preset.kv_tokens or 0
   local max_model_len = o.max_model_len or sequence + output + 1
   local policy
-  policy, message = gdn.policy(o.policy, { trusted = o.trusted })
+  policy, message = gdn.policy(o.policy, { trusted = o.trusted, source = (o.sources or {})[o.policy] })
   if not policy then return nil, message end
   local cache, identity = cache_of(o, requests)
   if cache == nil then return nil, identity end

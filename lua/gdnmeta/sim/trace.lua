@@ -152,7 +152,8 @@ local function parse(lines, o)
   if reader.json then table.sort(reader.unread) end -- an object's keys come in any order
   local calendar = t.dated or units.calendar(t.seen.low, request.unit(t, "arrival"))
   link_and_sort(requests, calendar)
-  identity.chain(requests, reader.format)
+  message = identity.chain(requests, reader.format, o.block_size)
+  if message then return nil, message end
   requests.format, requests.rows, requests.passed = reader.format, t.rows, t.passed
   requests.skipped, requests.reasons, requests.unread = t.skipped, t.reasons, { unpack(t.unread) }
   return requests
@@ -163,6 +164,7 @@ local integer, of_type = domains.integer, domains.of_type
 local OPTIONS = {
   skip = { nil, integer(0, args.INT32_MAX) }, limit = { nil, integer(1, args.INT32_MAX) },
   time_unit = { nil, of_type "string" }, progress = { nil, of_type "function" },
+  block_size = { nil, integer(1, 2^20) },
 }
 
 local function check_unit(who, unit)
@@ -183,7 +185,8 @@ end
 --- which columns were `unread`.
 ---@param text string
 ---@param name string named in messages
----@param o? table skip, limit (requests), time_unit ("s", "ms", "us", "ns"), progress(bytes, total or nil)
+---@param o? table skip, limit (requests), time_unit ("s", "ms", "us", "ns"), block_size (tokens that an id of
+--- hash_ids stands for), progress(bytes, total or nil)
 ---@return table|nil requests, string? err
 function M.parse(text, name, o)
   o = options.parse("trace.parse", o, OPTIONS)

@@ -17,15 +17,32 @@ function M.problem(kind, path, message)
   return ("%s %s: %s"):format(kind, foreign_text.clean(path, 200), message)
 end
 
+--- Is it the path of a file, and no name of a shipped one?
+---@return boolean
+function M.is_path(what)
+  return type(what) == "string" and (what:find "[/\\]" or what:find "%.lua$") ~= nil
+end
+
+--- The text of a file.
+---@return string|nil text, string? message
+function M.read(kind, path)
+  local source, problem
+  problem = args.path_problem("path", path)
+  if not problem then source, problem = read_file(path, LONGEST) end
+  if problem then return nil, kind .. " " .. problem end
+  return source
+end
+
 --- Load a file and run it.
 ---@param kind string "policy" or "cache", for messages
 ---@param trusted boolean|nil its code may be compiled
 ---@param source string|nil the file's text, if the host has read it already
 ---@return boolean|nil ok, any value or the message
 function M.load(kind, path, trusted, source)
-  local problem = args.path_problem("path", path)
-  if not problem and not source then source, problem = read_file(path, LONGEST) end
+  local problem = source and args.path_problem("path", path)
   if problem then return nil, kind .. " " .. problem end
+  if not source then source, problem = M.read(kind, path) end
+  if problem then return nil, problem end
   local chunk, why = sandbox.load(source, path)
   if not chunk then return nil, kind .. " " .. foreign_text.message(why) end
   if not trusted then jit.off(chunk, true) end

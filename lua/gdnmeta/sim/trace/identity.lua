@@ -120,18 +120,23 @@ local function look(requests, r, size, guess)
   if text then note(requests, "repeats", r, text) end
 end
 
---- Turn `hashes` of requests into `blocks`: one id per full block of the prompt, integers from 1 on. The
+--- Turn `hashes` of requests into `blocks`: one id per full block of the prompt, integers from 1 on, of the
+--- size that is given, else of the one that prompts bear out. The
 --- list gets its `block_size`, how many prompts are `known`, and, where there are some, `misfit`: ids that
 --- are too many are left out, and where they are too few the rest of the prompt is nobody else's; and
 --- `repeats`, prompts in which an id stands twice: { n, line and text of the first }.
 ---@param requests table
 ---@param format string
-function M.chain(requests, format)
+---@param given integer|nil tokens of a block
+---@return string|nil message
+function M.chain(requests, format, given)
   local known = 0
   for i = 1, #requests do known = known + (requests[i].hashes ~= nil and 1 or 0) end
-  if known == 0 then return end
-  local size, number = size_of(requests, format), M.numbers()
-  local guess = is_guess(requests, known, size) and " (a guess)" or ""
+  if known == 0 then
+    return given and ("block_size = %d, want none: there are no hash_ids"):format(given) or nil
+  end
+  local size, number = given or size_of(requests, format), M.numbers()
+  local guess = given and "" or is_guess(requests, known, size) and " (a guess)" or ""
   for i = 1, #requests do
     local r = requests[i]
     local hashes = r.hashes
