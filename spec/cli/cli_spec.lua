@@ -109,7 +109,7 @@ describe("gdnmeta #lua", function()
         n = n + 1
       end
     end
-    assert.are.equal(86, n)
+    assert.are.equal(88, n)
   end)
 
   it("says there what sim.run does without it", function()

@@ -9,17 +9,18 @@ local M = {}
 
 local OF_THIS_PROCESS = { "^/dev/stdin$", "^/dev/fd/", "^/proc/self/" }
 
--- A pipe, a terminal, a socket.
+-- A pipe, a terminal or a socket?
 local function is_read_once(path)
   local quoted = output.quote(path)
   return os.execute(("[ ! -e %s ] || [ -f %s ] || [ -d %s ]"):format(quoted, quoted, quoted)) ~= 0
 end
 
+-- Does another process find something else there?
 local function is_of_this_process(path)
   for _, pattern in ipairs(OF_THIS_PROCESS) do
     if path:find(pattern) then return true end
   end
-  return is_read_once(path)
+  return false
 end
 
 -- Options that name files: { flag, path }.
