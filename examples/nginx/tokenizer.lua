@@ -6,6 +6,7 @@ local side_process = require "examples.nginx.side_process"
 local CONNECT = 2000 -- milliseconds
 local IDLE, KEPT = 60000, 16 -- milliseconds and connections that are kept for the next question
 local LOOK = 0.1 -- seconds between two looks at a process that starts
+local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10 -- seconds before one that did not come to listen is started again
 
 local Tokenizer = {}
 Tokenizer.__index = Tokenizer
@@ -75,10 +76,16 @@ function Tokenizer:load(seconds)
   return nil, ("the tokenizer did not start within %g s"):format(seconds)
 end
 
---- In a timer: one that has ended is started again.
+--- In a timer: one that has ended is started again; one that ends before it listens, after growing pauses.
 function Tokenizer:look()
   local ended = self.process:ended()
-  if not ended then return end
+  if not ended then
+    if listens(self) then self.failed, self.next_start = 0, 0 end
+    return
+  end
+  if ngx.now() < self.next_start then return end
+  self.failed = self.failed + 1
+  self.next_start = ngx.now() + math.min(FIRST_PAUSE * 2 ^ self.failed, LONGEST_PAUSE)
   ngx.log(ngx.ERR, "the tokenizer ", ended, ", another one is started")
   local ok, problem = start(self)
   if not ok then ngx.log(ngx.ERR, problem) end
@@ -135,6 +142,7 @@ function M.new(command, path, deadline)
   local words = { unpack(command) }
   words[#words + 1] = path
   return setmetatable({ path = path, deadline = 1000 * deadline, -- milliseconds
+                        failed = 0, next_start = 0, -- starts in a row, and a time of ngx.now()
                         process = side_process.new(words) }, Tokenizer)
 end
 

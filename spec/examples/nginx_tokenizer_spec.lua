@@ -4,6 +4,7 @@ local cjson = require "cjson"
 local nginx = require "spec.support.nginx"
 local sse = require "spec.support.sse"
 local utf8 = require "examples.nginx.utf8"
+local wall_clock = require "gdnmeta.sim.wall_clock"
 
 local TOKENIZER = "python3 spec/support/letters_tokenizer.py"
 local PIECES = { [0] = "\195", "\169", "ab", " " }
@@ -12,8 +13,8 @@ local END = "A"
 describe("examples/nginx with a tokenizer #lua #system", function()
   if nginx.left_out(pending, after_each) then return end
 
-  local function start(settings)
-    settings.SERVE_WORKER, settings.SERVE_TOKENIZER = "luajit examples/worker.lua", TOKENIZER
+  local function start(settings, tokenizer)
+    settings.SERVE_WORKER, settings.SERVE_TOKENIZER = "luajit examples/worker.lua", tokenizer or TOKENIZER
     settings.SERVE_WORKER_DEADLINE = settings.SERVE_WORKER_DEADLINE or 1
     return nginx.start(settings)
   end
@@ -129,6 +130,24 @@ describe("examples/nginx with a tokenizer #lua #system", function()
     local metrics = server:check_idle()
     assert.are.same({ 0, 1 }, { metrics.up, metrics.worker_up })
     assert.is_nil(server:log():find("connect() to unix", 1, true))
+  end)
+
+  it("is started after growing pauses while it ends before it listens", function()
+    local path = os.tmpname()
+    nginx.write(path .. ".sh",
+      ('[ -e %s.ends ] || exec %s "$1"\necho >>%s; exit 3\n'):format(path, TOKENIZER, path))
+    local server = start({ SERVE_POLICY_SECONDS = 0.01 }, "sh " .. path .. ".sh")
+    local function starts() return #nginx.run("cat " .. path) end
+    nginx.write(path .. ".ends", "")
+    os.execute("kill -9 " .. process_of(server))
+    local began = wall_clock()
+    -- Three pauses between them: 0.5, 1 and 2 seconds.
+    assert.is_truthy(nginx.eventually(function() return starts() == 4 end, 60), server:log())
+    assert.is_true(wall_clock() - began > 3.4e9)
+    os.remove(path .. ".ends")
+    assert.is_truthy(nginx.eventually(function() return server:get("/healthz").status == 200 end, 60))
+    for _, name in ipairs { path, path .. ".sh" } do os.remove(name) end
+    server:check_idle()
   end)
 
   it("is named where it does not start", function()
