@@ -1,6 +1,7 @@
 -- A fork copies a builder on the CPU; one on a device stays with its process, and a child is told so.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
 
 ffi.cdef [[
@@ -91,13 +92,17 @@ describe("After a fork", function()
       assert.is_true(builder:peek_device_error())
     end)
 
-    it("closing it in the child leaves the device alone", function()
+    it("closing it in the child leaves the device alone, and what it lent", function()
+      local kv = ffi.new "gdn_kv *[1]"
+      assert(lib.gdn_kv_new(builder.handle, ffi.new("gdn_kv_config", 12, 4, 3, 2, 2), kv) == 0)
       assert.are.equal("0", in_child(function()
-        local live = driver:count "live"
+        local calls = driver:count "calls"
+        lib.gdn_kv_free(kv[0])
         builder:close()
-        return driver:count "live" - live
+        return driver:count "calls" - calls
       end))
       assert(builder:build(batch))
+      lib.gdn_kv_free(kv[0])
     end)
 
     it("a child may make one of its own, and its child is refused that one", function()

@@ -11,9 +11,10 @@ gdn_status gdn_cuda_lend(gdn_device *device, size_t bytes, uint64_t *memory, gdn
     gdn_cu r = d->driver.cuMemAlloc(memory, bytes);
     if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemAlloc of %zu bytes of blocks", bytes);
     r = status ? 0 : d->driver.cuMemsetD8Async(*memory, 0, bytes, NULL);
-    if (!r && !status) r = d->driver.cuStreamSynchronize(NULL);
-    if (r) {
-        status = gdn_driver_fail(&d->driver, error, r, "cuMemsetD8Async of %zu bytes", bytes);
+    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuMemsetD8Async of %zu bytes of blocks", bytes);
+    r = status ? 0 : d->driver.cuStreamSynchronize(NULL);
+    if (r) status = gdn_driver_fail(&d->driver, error, r, "cuStreamSynchronize");
+    if (status && *memory) {
         (void)d->driver.cuMemFree(*memory);
         *memory = 0;
     }
@@ -26,7 +27,7 @@ void gdn_cuda_take_back(gdn_device *device, uint64_t memory)
     gdn_cuda *d = (gdn_cuda *)device;
     gdn_error ignored;
     int pushed;
-    if (!memory || gdn_device_is_ours(device, &ignored) || gdn_cuda_enter(d, &pushed, &ignored)) return;
+    if (!memory || gdn_cuda_enter(d, &pushed, &ignored)) return;
     (void)d->driver.cuMemFree(memory); /* waits for the copies into it */
     (void)gdn_cuda_leave(d, pushed, GDN_OK, &ignored);
 }

@@ -11,24 +11,27 @@ typedef struct limits {
     int32_t columns;               /* some row names its read column */
 } limits;
 
-/* Are the n rows at `from` all decodes, speculative or plain, with nothing unusual about them? Literal flags
- * leave out what is known: that every row has one token and no drafts, that no row names its read column. */
+/* What rows may have besides one token: drafts, or more tokens; and read columns that they name. */
+typedef enum extras { NONE, DRAFTS, COLUMNS } extras;
+
+/* Are the n rows at `from` all decodes, speculative or plain, with nothing unusual about them? A literal `extras`
+ * leaves out what is known not to be there. */
 static inline int are_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t from,
-                               int32_t n, int speculative, int columns)
+                               int32_t n, extras may_have)
 {
     uint32_t signs = 0, bits = 0, accepted = 0, lengths = 0, drafts = 0, column = 0;
     for (int32_t i = from; i < from + n; i++) {
-        int32_t q = speculative ? step->query_len[i] : 1, s = step->seq_len[i];
+        int32_t q = may_have >= DRAFTS ? step->query_len[i] : 1, s = step->seq_len[i];
         signs |= (uint32_t)s | (gdn_above(s, q) - 1);
         bits |= (uint32_t)(step->prompt_done[i] ^ 1);
         accepted = gdn_larger(accepted, gdn_above(step->num_accepted_tokens[i], 1));
-        if (speculative) {
+        if (may_have >= DRAFTS) {
             int32_t d = step->num_draft_tokens[i];
             lengths = gdn_larger(lengths, gdn_above(q, 1));
             drafts = gdn_larger(drafts, gdn_above(d, -1));
             bits |= d == -1 ? 0 : gdn_above(d, q) + 1;
         }
-        if (columns) column = gdn_larger(column, gdn_above(read_column[i], 0));
+        if (may_have == COLUMNS) column = gdn_larger(column, gdn_above(read_column[i], 0));
     }
     return !((signs >> 31) | bits) & (accepted <= (uint32_t)l->spec) & (lengths < (uint32_t)l->threshold) &
            (drafts <= (uint32_t)l->spec + 1) & (column < (uint32_t)l->cols);
@@ -37,9 +40,9 @@ static inline int are_ordinary(const limits *l, const gdn_step *step, const int3
 static inline int block_is_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t from,
                                     int32_t n)
 {
-    if (l->columns) return are_ordinary(l, step, read_column, from, n, 1, 1);
-    if (l->speculative) return are_ordinary(l, step, read_column, from, n, 1, 0);
-    return are_ordinary(l, step, read_column, from, n, 0, 0);
+    if (l->columns) return are_ordinary(l, step, read_column, from, n, COLUMNS);
+    if (l->speculative) return are_ordinary(l, step, read_column, from, n, DRAFTS);
+    return are_ordinary(l, step, read_column, from, n, NONE);
 }
 
 GDN_WIDE static int32_t count_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t rows)

@@ -1,0 +1,80 @@
+-- Memory that a device lends to the blocks of an attention cache: every driver call fails once, what is said of
+-- it, and that all of it goes back.
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
+local drivers = require "spec.support.driver"
+local noted = require "spec.support.noted"
+
+local LAUNCH_FAILED = 719
+local ROWS, COLUMNS, STEPS, TOKENS = 3, 4, 2, 8
+local notes = noted.new "cuda-"
+local note, check = notes.note, notes.check
+
+describe("Blocks of an attention cache on a device", function()
+  local driver, builder
+  before_each(function()
+    notes.clear()
+    driver = drivers.open "fake"
+    builder = assert(gdn.builder { device = "cuda", max_num_seqs = ROWS, max_num_batched_tokens = TOKENS })
+  end)
+  after_each(function()
+    driver.lib.fake_reset()
+    driver:close()
+  end)
+
+  local function make()
+    local out = ffi.new "gdn_kv *[1]"
+    local status = lib.gdn_kv_new(builder.handle, ffi.new("gdn_kv_config", 12, 4, ROWS, COLUMNS, STEPS), out)
+    return tonumber(status), out[0]
+  end
+
+  -- What is said when call 1, 2, ... of action() fails, until it makes fewer, with the context that is current.
+  local function note_each_call(name, action)
+    for _, current in ipairs { driver.context, false } do
+      local n, failed = 0, nil
+      repeat
+        n = n + 1
+        driver:call("cuCtxSetCurrent", current or nil)
+        driver.lib.fake_fail(n, LAUNCH_FAILED)
+        local status = action()
+        failed = ffi.string(driver.lib.fake_failed_call())
+        driver.lib.fake_reset()
+        local said = status == 0 and "taken" or ffi.string(lib.gdn_last_error(builder.handle))
+        note(name, current and "current" or "entered", n, failed, status, said)
+        local now = ffi.new "void *[1]"
+        driver:call("cuCtxGetCurrent", now)
+        assert.are.equal(current or nil, now[0] ~= nil and now[0] or nil, failed)
+      until failed == ""
+    end
+  end
+
+  it("are refused when a call fails, and what was lent goes back", function()
+    note_each_call("make", function()
+      local live = driver:count "live"
+      local status, kv = make()
+      if status == 0 then
+        driver.lib.fake_reset() -- what fails while memory goes back is no one's to hear
+        lib.gdn_kv_free(kv)
+      end
+      assert.are.equal(live, driver:count "live")
+      return status
+    end)
+    check "lent"
+  end)
+
+  it("are sent again after a call that failed", function()
+    local _, kv = make()
+    for row = 0, ROWS - 1 do assert.are.equal(0, tonumber(lib.gdn_kv_extend(kv, row, 1 + row))) end
+    local mapping = ffi.cast("int64_t *", lib.gdn_kv_mapping(kv, 1))
+    for t = 0, TOKENS - 1 do mapping[t] = 100 + t end
+    local sent = {}
+    note_each_call("send", function() return tonumber(lib.gdn_kv_send(builder.handle, kv, 1, TOKENS, nil)) end)
+    for row = 0, ROWS - 1 do sent[row + 1] = driver:read(lib.gdn_kv_device_table(kv) + row * COLUMNS, 1 + row) end
+    note("table", unpack(sent))
+    local words = driver:read(lib.gdn_kv_device_mapping(kv, 1), 2 * TOKENS)
+    for t = 1, TOKENS do assert.are.equal(99 + t, words[2 * t - 1]) end
+    lib.gdn_kv_free(kv)
+    check "sent"
+  end)
+end)
