@@ -1,5 +1,5 @@
--- Memory that a device lends to the blocks of an attention cache: every driver call fails once, what is said of
--- it, and that all of it goes back.
+-- Memory that a device lends to the blocks of an attention cache: every driver call fails once, what is said
+-- of it, and that all of it goes back.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
@@ -29,16 +29,16 @@ describe("Blocks of an attention cache on a device", function()
     return tonumber(status), out[0]
   end
 
-  -- What is said when call 1, 2, ... of action() fails, until it makes fewer, with the context that is current.
+  -- What is said when call 1, 2, ... of action() fails, until it makes fewer; also without a context.
   local function note_each_call(name, action)
     for _, current in ipairs { driver.context, false } do
-      local n, failed = 0, nil
+      local n = 0
       repeat
         n = n + 1
         driver:call("cuCtxSetCurrent", current or nil)
         driver.lib.fake_fail(n, LAUNCH_FAILED)
         local status = action()
-        failed = ffi.string(driver.lib.fake_failed_call())
+        local failed = ffi.string(driver.lib.fake_failed_call())
         driver.lib.fake_reset()
         local said = status == 0 and "taken" or ffi.string(lib.gdn_last_error(builder.handle))
         note(name, current and "current" or "entered", n, failed, status, said)
@@ -69,8 +69,12 @@ describe("Blocks of an attention cache on a device", function()
     local mapping = ffi.cast("int64_t *", lib.gdn_kv_mapping(kv, 1))
     for t = 0, TOKENS - 1 do mapping[t] = 100 + t end
     local sent = {}
-    note_each_call("send", function() return tonumber(lib.gdn_kv_send(builder.handle, kv, 1, TOKENS, nil)) end)
-    for row = 0, ROWS - 1 do sent[row + 1] = driver:read(lib.gdn_kv_device_table(kv) + row * COLUMNS, 1 + row) end
+    note_each_call("send", function()
+      return tonumber(lib.gdn_kv_send(builder.handle, kv, 1, TOKENS, nil))
+    end)
+    for row = 0, ROWS - 1 do
+      sent[row + 1] = driver:read(lib.gdn_kv_device_table(kv) + row * COLUMNS, 1 + row)
+    end
     note("table", unpack(sent))
     local words = driver:read(lib.gdn_kv_device_mapping(kv, 1), 2 * TOKENS)
     for t = 1, TOKENS do assert.are.equal(99 + t, words[2 * t - 1]) end

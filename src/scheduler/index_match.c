@@ -74,7 +74,8 @@ static gdn_status check_state(gdn_index *x, const gdn_index_hit *hit, int32_t re
 static gdn_status check_hit(gdn_index *x, const gdn_index_hit *hit, int32_t reads)
 {
     if (hit->node == ROOT) {
-        if (hit->kv_hit || reads) GDN_REFUSE(&x->error, "kv_hit = %d without a node, want 0", hit->kv_hit);
+        if (hit->kv_hit) GDN_REFUSE(&x->error, "kv_hit = %d without a node, want 0", hit->kv_hit);
+        if (reads) GDN_REFUSE(&x->error, "state_node = %d without a node, want 0", reads);
         return GDN_OK;
     }
     gdn_status status = gdn_node_check(x, hit->node, "node");

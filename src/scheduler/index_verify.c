@@ -19,7 +19,8 @@ static gdn_status verify_run(gdn_index *x, int32_t i, sums *s)
     for (; page >= 0 && pages <= x->max_pages; page = x->page_next[page]) pages++, last = page;
     WANT(p->length > 0, "node %d has no blocks", i);
     WANT(pages == (p->start + p->length + PAGE_BLOCKS - 1) / PAGE_BLOCKS, "node %d has %d pages", i, pages);
-    WANT(last == p->last_page && page == -1, "node %d ends in page %d, not %d", i, last, p->last_page);
+    WANT(last == p->last_page, "node %d ends in page %d, not %d", i, last, p->last_page);
+    WANT(page == -1, "node %d ends in page %d with %d, not -1", i, last, page);
     gdn_run_read(x, p, 0, 1, &first, NULL);
     WANT(first == p->first_id, "node %d starts with another id", i);
     s->pages += pages;

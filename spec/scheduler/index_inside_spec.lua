@@ -1,0 +1,157 @@
+-- The inside of an index, which its own header declares: what gdn_index_verify says of each thing that is
+-- broken on purpose, and what happens where counters are full. Messages against spec/goldens/texts.
+local ffi = require "ffi"
+local lib = require "gdnmeta.native"
+local noted = require "spec.support.noted"
+local small = require "spec.support.small_index"
+
+local notes = noted.new "index-"
+local note, check = notes.note, notes.check
+local MOST = 2 ^ 31 - 1
+
+-- The structs, as src/scheduler/index.h has them.
+local function declare()
+  local file = assert(io.open "src/scheduler/index.h")
+  local text = file:read "*a"
+  file:close()
+  local constants = text:match "enum { PAGE_BLOCKS = %d+ };"
+  local structs = text:match "\ntypedef struct waiting {.-\nstruct gdn_index {.-\n};"
+  ffi.cdef("typedef struct gdn_error { char text[320]; } gdn_error;\n" .. constants .. structs)
+end
+declare()
+
+-- A path with a branch, states, a lock, a pin and nodes that wait; whatever is broken, something of it shows.
+local function make()
+  local index = small.new { max_nodes = 12, max_blocks = 100 }
+  small.publish(index, ("a"):rep(20), small.slots_of())
+  small.step(index)
+  small.publish(index, ("a"):rep(20) .. "bcd", small.slots_of())
+  small.publish(index, ("a"):rep(20) .. "xyz", nil)
+  small.publish(index, "qrs", small.slots_of())
+  small.publish(index, "tu", small.slots_of())
+  small.step(index)
+  small.rate(index, 0, function(node) return node.tokens end)
+  local hit = small.match(index, ("a"):rep(20) .. "bcd", 92)
+  assert(lib.gdn_index_lock(index.handle, hit) == 0)
+  assert(lib.gdn_index_pin(index.handle, small.match(index, "qrs").node, -1, -1) == 0)
+  small.publish(index, "new", small.slots_of())
+  local old = ffi.new "int32_t[2]"
+  assert(lib.gdn_index_move_state(index.handle, small.match(index, "tu").node, 1, small.slots_of(), old) == 0)
+  assert(lib.gdn_index_verify(index.handle) == 0)
+  return index, ffi.cast("struct gdn_index *", index.handle)
+end
+
+local function said(index) return ffi.string(lib.gdn_index_error(index.handle)) end
+
+-- What is said where one number is another; it is put back. What agrees all the same is not noted.
+local function try(index, name, place, field, value)
+  local was = place[field]
+  place[field] = value
+  local status = tonumber(lib.gdn_index_verify(index.handle))
+  if status ~= 0 then note(name, status, said(index)) end
+  place[field] = was
+  assert(lib.gdn_index_verify(index.handle) == 0)
+end
+
+local FIELDS = { "first_id", "born", "state_born", "parent", "first_child", "next", "prior", "page",
+                 "last_page", "start", "length", "depth", "children", "refs", "ends", "state_refs", "pins",
+                 "pins_below", "num_states", "place", "used" }
+-- Numbers of nodes and pages are looked up: those that there are none of end the process.
+local LOOKED_UP = { parent = true, first_child = true, next = true, prior = true, page = true, start = true,
+                    length = true, depth = true, place = true, used = true }
+
+describe("Inside an index", function()
+  before_each(notes.clear)
+
+  it("a count says of each field of a node that is another", function()
+    local index, x = make()
+    for i = 0, x.top_node - 1 do
+      for _, field in ipairs(FIELDS) do
+        local was = tonumber(x.nodes[i][field])
+        for _, value in ipairs { was + 1, was - 1, 0, -1 } do
+          local is_other = value ~= was and not (value == 0 and math.abs(was) == 1)
+          local is_safe = value >= 0 or not LOOKED_UP[field]
+          if is_other and is_safe and (field ~= "page" or value < x.top_page) then
+            try(index, ("node %d %s %d"):format(i, field, value), x.nodes[i], field, value)
+          end
+        end
+      end
+      for link = 0, 1 do
+        for _, field in ipairs { "before", "after", "where" } do
+          local was = x.nodes[i].wait[link][field]
+          for value = 0, 2 do
+            if value ~= was then
+              local name = ("node %d %s of %d %d"):format(i, field, link, value)
+              try(index, name, x.nodes[i].wait[link], field, value)
+            end
+          end
+        end
+      end
+      for group = 0, 1 do
+        local at = i * x.config.num_groups + group
+        if i > 0 then try(index, ("slot %d"):format(at), x.slots, at, x.slots[at] < 0 and 5 or -1) end
+      end
+    end
+    check "broken-nodes"
+  end)
+
+  it("a count says of each sum, list and page that is another", function()
+    local index, x = make()
+    for _, field in ipairs { "nodes", "blocks", "states", "host_states", "pinned_blocks", "pinned_states" } do
+      for _, by in ipairs { -1, 1 } do try(index, field .. " " .. by, x.stats, field, x.stats[field] + by) end
+    end
+    for kind = 0, 2 do
+      for _, field in ipairs { "oldest", "newest", "num_used" } do
+        local was = x.lines[kind][field]
+        for value = math.max(was - 1, 0), was + 1 do
+          local name = ("%s of %d %d"):format(field, kind, value)
+          if value ~= was then try(index, name, x.lines[kind], field, value) end
+        end
+      end
+    end
+    for page = 0, x.top_page - 1 do
+      for value = -2, x.top_page - 1 do
+        local name = ("page %d %d"):format(page, value)
+        if value ~= x.page_next[page] then try(index, name, x.page_next, page, value) end
+      end
+    end
+    for _, by in ipairs { -1, 1 } do try(index, "top_page " .. by, x, "top_page", x.top_page + by) end
+    try(index, "max_pages", x, "max_pages", x.top_page - 1)
+    try(index, "max_pages", x, "max_pages", x.top_page)
+    for at = 0, x.table_mask do
+      if x.table[at].node ~= 0 then
+        try(index, "hash of node " .. x.table[at].node, x.table[at], "hash", x.table[at].hash + 1)
+      end
+    end
+    check "broken-sums"
+  end)
+
+  it("what counts locks, pins and readers is full at 2^31 - 1, and what counts hits stays there", function()
+    local index, x = make()
+    local h, word = index.handle, ("a"):rep(20) .. "bcd"
+    local function with(name, place, field, call)
+      for _, value in ipairs { MOST, MOST - 1 } do
+        local was = place[field]
+        place[field] = value
+        local status = call()
+        note(name, value == MOST and "full" or "one left", tonumber(status),
+          status == 0 and "" or said(index), ("%d"):format(tonumber(place[field])))
+        place[field] = was + (status == 0 and tonumber(place[field]) - value or 0)
+      end
+    end
+    local function lock() return lib.gdn_index_lock(h, small.match(index, word, 92)) end
+    local node = small.match(index, word, 92).node
+    local ids, n = small.ids_of(word)
+    local kv, out = ffi.new "int32_t[64]", ffi.new "gdn_index_published"
+    with("lock", x, "live_locks", lock)
+    with("lock", x.nodes[node], "state_refs", lock)
+    with("publish", x, "live_locks",
+      function() return lib.gdn_index_publish(h, ids, n, kv, nil, 0, 1, -1, out) end)
+    with("pin", x, "live_pins", function() return lib.gdn_index_pin(h, node, -1, -1) end)
+    for _, field in ipairs { "hits", "state_hits", "passes" } do
+      with("lock " .. field, x.nodes[field == "passes" and x.nodes[node].parent or node], field, lock)
+    end
+    assert.are.equal(0, lib.gdn_index_verify(h))
+    check "full"
+  end)
+end)
