@@ -188,7 +188,7 @@ local FACTS = { "bytes", "decode_cudagraph_max_bs", "num_spec", "reorder_batch_t
 
 -- The handle is freed: views, too, must not lead to it. They outlive the builder by its core.
 local function forget(core)
-  core.handle, core.stamp[0] = nil, -1
+  core.handle, core.stamp[0] = nil, -math.huge
   if core.builder[1] then core.builder[1].handle = false end
 end
 

@@ -123,7 +123,7 @@ function Recording:close()
 end
 
 function Recording:__tostring()
-  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(foreign_text.clean(self.path, 200),
+  return ("gdnmeta.Recording(%s, %d steps, %d bytes%s)"):format(foreign_text.long(self.path),
     self.steps, self.bytes, self.stopped and ", stopped: " .. self.stopped or self.file and "" or ", closed")
 end
 
@@ -145,7 +145,7 @@ end
 -- Why the engine's steps cannot be recorded, or nil.
 local function refusal(engine)
   if engine.recording then
-    return "already recording to " .. foreign_text.clean(engine.recording.path, 200)
+    return "already recording to " .. foreign_text.long(engine.recording.path)
   end
   if engine.device_accepted then
     return "accepted counts are given on the device, want them on the host to record them"

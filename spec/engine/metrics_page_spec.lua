@@ -82,4 +82,32 @@ describe("A page of metrics", function()
       { o.capacity, ffi.sizeof(o.series), ffi.sizeof(o.last), ffi.sizeof(o.started) })
     engine:close()
   end)
+
+  it("keeps its columns until the engine has longer ones, and what stands in them", function()
+    local engine = serve.engine("fcfs", { max_num_seqs = 2 })
+    local o, e = assert(gdn.metrics(engine)).observer, engine.private
+    local function columns() return { o.series, o.last, o.started } end
+    local grown, values = 0, {}
+    for n = 1, 300 do
+      local capacity, before = o.capacity, columns()
+      assert(engine:submit { id = n, prompt_tokens = 4, max_tokens = 90, class = "c" .. n % 7 })
+      if n <= 2 then assert(engine:complete(assert(engine:step(n)), n + 0.25)) end
+      assert.are.equal(e.requests.capacity, o.capacity)
+      if o.capacity == capacity then
+        for k, column in ipairs(columns()) do assert.is_true(rawequal(before[k], column), n) end
+      else
+        grown = grown + 1
+        for k, column in ipairs(columns()) do
+          assert.are.equal(ffi.sizeof(before[k]) / capacity, ffi.sizeof(column) / o.capacity)
+          for i = 0, capacity - 1 do assert.are.equal(values[k][i], column[i]) end
+        end
+      end
+      for k, column in ipairs(columns()) do
+        values[k] = {}
+        for i = 0, o.capacity - 1 do values[k][i] = column[i] end
+      end
+    end
+    assert.is_true(grown > 1 and values[2][e.requests.index[1]] > 0 and values[3][e.requests.index[2]] == 1)
+    engine:close()
+  end)
 end)

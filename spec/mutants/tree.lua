@@ -138,10 +138,10 @@ function M.open(jobs, is_near)
   end
 end
 
--- Those that are near alone, as related.lua has them.
+-- Those that are near alone, as related.lua has them. None of them takes a minute of a processor.
 local function near_specs(path)
   local list, near = {}, related(path)
-  for i, name in ipairs(near) do list[i] = { spec = name, seconds = 30, is_near = true } end
+  for i, name in ipairs(near) do list[i] = { spec = name, seconds = 5, is_near = true } end
   return list, near
 end
 

@@ -74,7 +74,7 @@ local function load(args)
     list[#list + 1], count[name] = { what = what, name = name }, (count[name] or 0) + 1
   end
   for _, entry in ipairs(list) do
-    entry.label = count[entry.name] == 1 and entry.name or foreign_text.clean(entry.what, 200)
+    entry.label = count[entry.name] == 1 and entry.name or foreign_text.long(entry.what)
   end
   return list
 end

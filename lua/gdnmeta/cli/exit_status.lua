@@ -33,7 +33,7 @@ function M.status(runs)
   for _, run in ipairs(runs) do
     local lines = { problem(run), cache_problem(run) }
     for _, line in pairs(lines) do
-      io.stderr:write("gdnmeta: ", foreign_text.lines(line, 2000), "\n")
+      io.stderr:write("gdnmeta: ", foreign_text.lines(line), "\n")
       status = 1
     end
   end

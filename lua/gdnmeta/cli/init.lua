@@ -5,8 +5,6 @@ local foreign_text = require "gdnmeta.native.foreign_text"
 
 local M = {}
 
-local LINE = 5000 -- bytes of a message's line: a path may have 4,096
-
 M.COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "repl", "doctor" }
 
 local EXAMPLES = [[
@@ -102,7 +100,7 @@ function M.main(argv)
   end)
   if ok then return status or 0 end
   local message = contains(argv, "--debug") and traceback:gsub("\t", "  ") or plain(status)
-  io.stderr:write("gdnmeta: ", foreign_text.lines(message, LINE), "\n")
+  io.stderr:write("gdnmeta: ", foreign_text.lines(message), "\n")
   return 2
 end
 

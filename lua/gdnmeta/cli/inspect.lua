@@ -105,7 +105,7 @@ local function tensors(meta)
 end
 
 local function draw(reader, rebuild, step, paint)
-  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, foreign_text.clean(reader.path, 200),
+  print(("step %.0f of %s, at %.3f s, graph %s"):format(step.step, foreign_text.long(reader.path),
     step.now, step.graph))
   local meta, message = rebuild:build(step)
   print(tostring(rebuild.batch))

@@ -43,7 +43,7 @@ function M.finish(reader, message)
   io.stdout:flush()
   if message then fail("%s", message) end
   if not reader.missing then return end
-  io.stderr:write("gdnmeta: ", foreign_text.clean(reader.path, 200), ": ", reader.missing, "\n")
+  io.stderr:write("gdnmeta: ", foreign_text.long(reader.path), ": ", reader.missing, "\n")
 end
 
 --- The builder of a step, or why it cannot be made.

@@ -59,7 +59,7 @@ end
 -- What a column is called: as the command line says, or by its policy, and by its cache.
 local function name_runs(args, policies, cells, runs)
   if args.label then
-    runs[1].policy = foreign_text.clean(args.label, 200)
+    runs[1].policy = foreign_text.long(args.label)
     return
   end
   local first = {}

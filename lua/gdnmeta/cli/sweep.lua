@@ -69,7 +69,7 @@ local function entrants(args, policies, base)
       local entrant = { policy = policy, cache = cell }
       list[#list + 1] = entrant
       label[entrant] = #policies == 1 and cell.label
-        or ("%s, %s"):format(foreign_text.clean(policy, 200), cell.label)
+        or ("%s, %s"):format(foreign_text.long(policy), cell.label)
     end
   end
   return list, label, cells

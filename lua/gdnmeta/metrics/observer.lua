@@ -21,9 +21,9 @@ local function reserve(self)
   local capacity = self.engine.requests.capacity
   if capacity <= self.capacity then return end
   local series, last, started = int32s(capacity), doubles(capacity), int32s(capacity)
-  ffi.copy(series, self.series, 4 * self.capacity)
-  ffi.copy(last, self.last, 8 * self.capacity)
-  ffi.copy(started, self.started, 4 * self.capacity)
+  ffi.copy(series, self.series, ffi.sizeof(self.series))
+  ffi.copy(last, self.last, ffi.sizeof(self.last))
+  ffi.copy(started, self.started, ffi.sizeof(self.started))
   self.series, self.last, self.started, self.capacity = series, last, started, capacity
 end
 

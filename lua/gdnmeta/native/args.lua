@@ -107,7 +107,7 @@ end
 ---@return any unknown its name
 function M.take(given, known)
   for name in next, given do
-    if known[name] == nil then return nil, name end
+    if not known[name] then return nil, name end
   end
   local copy = {}
   for name in next, known do copy[name] = given[name] end

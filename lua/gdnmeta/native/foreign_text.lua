@@ -1,7 +1,9 @@
 -- Words that come from outside (ids, names, errors of other people's code, lines of files) as our messages
 -- show them: of bounded length, one line, and nothing in them that a terminal would obey.
 local MOST = 60 -- bytes of a name or an id; of a message: more, see M.message
+local LONG = 200 -- of a path, a title or a label
 local MESSAGE = 400
+local LINE = 5000 -- of a line of our own, which may name a path of 4,096
 
 local M = {}
 
@@ -57,6 +59,11 @@ function M.clean(text, most)
   return table.concat(parts)
 end
 
+--- The same of a path, a title or a label, which may be longer than a name.
+---@param text string
+---@return string
+function M.long(text) return M.clean(text, LONG) end
+
 --- The same in quotes, to be read back as it was unless it was cut.
 ---@param text string
 ---@return string
@@ -70,9 +77,10 @@ end
 
 --- A text of many lines, such as a report with names in it.
 ---@param text string
----@param most integer bytes of a line
+---@param most integer|nil bytes of a line, default 5000
 ---@return string
 function M.lines(text, most)
+  most = most or LINE
   if not text:find "[%z\1-\9\11-\31\127-\255]" and #text <= most then return text end
   return (text:gsub("[^\n]+", function(line) return M.clean(line, most) end))
 end

@@ -17,7 +17,7 @@ return function(path, most)
     parts[#parts + 1], length = block, length + #(block or "")
   end
   file:close()
-  local name = foreign_text.clean(path, 200)
+  local name = foreign_text.long(path)
   if why then return nil, name .. ": " .. why end
   if length > most then return nil, ("%s: longer than the %d bytes that it may have"):format(name, most) end
   return table.concat(parts)

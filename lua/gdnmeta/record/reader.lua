@@ -50,7 +50,7 @@ local function line(self)
 end
 
 local function refuse(self, message)
-  self.failed = ("%s:%d: %s"):format(foreign_text.clean(self.path, 200), self.number, message)
+  self.failed = ("%s:%d: %s"):format(foreign_text.long(self.path), self.number, message)
   return nil, self.failed, EINVAL
 end
 

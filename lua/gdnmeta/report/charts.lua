@@ -17,9 +17,9 @@ local LEGEND = 44 -- characters of a name, of which a picture has room for some 
 -- Without gnuplot's syntax, including line ends, and without what its SVG would not escape. A long name keeps
 -- both its ends: paths differ in the last part, and `(same as x)` is there.
 local function quote(text)
-  text = foreign_text.clean(text, 200)
+  text = foreign_text.long(text)
   if #text > LEGEND then
-    text = foreign_text.clean(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2), 200)
+    text = foreign_text.long(text:sub(1, LEGEND / 2) .. "..." .. text:sub(-LEGEND / 2))
   end
   return '"' .. text:gsub('[\\"$`<>&]', " ") .. '"'
 end

@@ -58,7 +58,7 @@ function M.labels(policies, runs)
   for i = 1, #policies do count[runs[i].policy] = (count[runs[i].policy] or 0) + 1 end
   for i, policy in ipairs(policies) do
     local name = runs[i].policy
-    local told = type(policy) == "string" and foreign_text.clean(policy, 200) or ("%s %d"):format(name, i)
+    local told = type(policy) == "string" and foreign_text.long(policy) or ("%s %d"):format(name, i)
     label[policy] = count[name] == 1 and name or told
   end
   return label

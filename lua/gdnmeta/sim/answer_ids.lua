@@ -5,10 +5,10 @@ local floor, min = math.floor, math.min
 local M = {}
 
 local function begins_with(list, first)
-  for k = 1, #first do
-    if list[k] ~= first[k] then return false end
+  for k, id in ipairs(first) do
+    if list[k] ~= id then return false end
   end
-  return #list > #first
+  return true
 end
 
 --- Ids of the blocks that answers fill, after those of their prompts.
@@ -35,7 +35,7 @@ end
 -- Ids of the blocks that request i has filled with this row.
 local function filled(self, step, row, i)
   local list = self.replies[i]
-  if not list or step.samples[row] ~= 1 or self.left[i] <= 0 then return nil end
+  if not list or step.samples[row] ~= 1 then return nil end
   local emitted = min(step.accepted_drafts[row] + 1, self.left[i])
   local text = self.prompt[i] + self.requests[i].output - self.left[i] + emitted
   local full = min(floor(text / self.block_size) - #self.ids[i], #list)

@@ -124,7 +124,7 @@ end
 
 -- A policy is called by its own name, else by that of its file.
 local function policy_name(what, policy)
-  if type(what) == "string" then return foreign_text.clean(what:match "([^/]*)%.lua$" or what, 200) end
+  if type(what) == "string" then return foreign_text.long(what:match "([^/]*)%.lua$" or what) end
   return type(policy) == "table" and policy.name or "policy"
 end
 

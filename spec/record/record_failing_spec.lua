@@ -1,0 +1,82 @@
+-- A recording whose file takes no more from the k-th write on, for each k: it stops and says why, and the
+-- engine serves on as if there were none.
+local gdn = require "gdnmeta"
+local recordings = require "spec.support.recordings"
+
+local WHY = "No space left on device"
+
+-- A file that takes `writes` lines; what came is in `text`.
+local function file_of(writes, at_flush)
+  local file = { left = writes, text = "", closed = 0 }
+  function file.write(_, line)
+    if file.left <= 0 and not at_flush then return nil, WHY end
+    file.line = line
+    return true
+  end
+  function file.flush()
+    if file.left <= 0 then return nil, WHY end
+    file.left, file.text = file.left - 1, file.text .. file.line
+    return true
+  end
+  function file.close() file.closed = file.closed + 1 end
+  return file
+end
+
+-- Steps with rows and without, and events after the last one. The recording, or nil and why there is none.
+local function play(file)
+  local type_of = io.type
+  local open = io.open
+  local opened = stub(io, "open", function(name, ...)
+    return name == "steps.jsonl" and file or open(name, ...)
+  end)
+  local typed = stub(io, "type", function(value) return value == file and "file" or type_of(value) end)
+  local e = recordings.engine { policy = { order = "fcfs", admit = function(r) return r.id ~= "held" end } }
+  local own = e.builder
+  local recording, message, code = e:record "steps.jsonl"
+  recordings.serve(e, 2)
+  e:submit { id = "held", prompt_tokens = 9, max_tokens = 3 }
+  for now = 3, 10 do assert(e:complete(assert(e:step(now)), now)) end
+  e:cancel "held"
+  local closed = recording and { recording:close() }
+  opened:revert()
+  typed:revert()
+  assert.are.equal(e.stats.finished, 2)
+  assert.is_false(e.recording)
+  assert.is_true(rawequal(e.private.steps[1].builder, own))
+  assert.are.equal(1, file.closed)
+  if recording then
+    assert.are.same(closed, { recording:close() })
+    assert.are.equal(#file.text, recording.bytes)
+  end
+  e:close()
+  return recording, message or closed[2], code
+end
+
+describe("A recording whose file takes no more", function()
+  it("stops there and says why", function()
+    local whole = file_of(1e9)
+    local recording, message = play(whole)
+    assert.are.same({ nil, nil }, { message, recording.stopped })
+    local lines, said = recordings.lines(whole.text), {}
+    assert.are.equal(9, #lines)
+    for _, at_flush in ipairs { false, true } do
+      local before = 0
+      for k = 0, #lines - 1 do
+        local file = file_of(k, at_flush)
+        local code
+        recording, message, code = play(file)
+        assert.are.equal(table.concat(lines, "\n", 1, k) .. (k > 0 and "\n" or ""), file.text)
+        if k == 0 then
+          assert.are.same({ nil, WHY, gdn.EINVAL }, { recording, message, code })
+        else
+          assert.are.equal(message, recording.stopped)
+          assert.is_truthy(tostring(recording):find(", stopped: " .. message .. ")", 1, true))
+          local step = tonumber(message:match "^step (%d+): No space left on device$")
+          assert.is_true(step and step >= before or message == WHY, message)
+          before, said[k] = step or before, step or "end"
+        end
+      end
+      assert.are.same({ 1, 2, 3, 4, 5, 6, "end", "end" }, said)
+    end
+  end)
+end)
