@@ -108,7 +108,7 @@ describe("The guides", function()
         end
       end
     end
-    assert.are.equal(29, seen)
+    assert.are.equal(30, seen)
     for number, rule in pairs(require "gdnmeta.engine.decide.rules") do
       local row = ("\n| %s | *%s*: "):format(number, rule:match "^%w+, (.+): $")
       assert.is_truthy(text:find(row, 1, true), rule)

@@ -1,5 +1,5 @@
 -- Two steps in flight in mode align: the second is built again without the drafts of the first that were
--- rejected, and writes a column below. The engine holds it, also where a fork or an answer took its slots.
+-- rejected, and writes a column below. The engine holds it (I30), also where a fork or an answer took slots.
 local gdn = require "gdnmeta"
 local drawer = require "spec.support.drawer"
 local serve = require "spec.support.run_engine"
@@ -37,6 +37,7 @@ describe("A step that is built again without drafts, in mode align,", function()
         e:cancel(2)
         local first, second = e:step(1), e:step(2)
         if second.num_rows > 0 then
+          assert(e:verify())
           local ends = second.seq_len[0]
           assert(e:complete(first, 3, { [1] = { accepted_drafts = 0 } }))
           assert.are.equal(ends - first.drafts[0], second.seq_len[0])
@@ -60,6 +61,7 @@ describe("A step that is built again without drafts, in mode align,", function()
       local flying, most = {}, 0
       repeat
         local step = assert(e:step(case))
+        assert(e:verify())
         if step.num_rows > 0 then flying[#flying + 1] = step end
         while #flying > most or #flying > 0 and step.num_rows == 0 do
           local done, result = table.remove(flying, 1), { next_drafts = draw(2) == 1 and SPEC or 0 }

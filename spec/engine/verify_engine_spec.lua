@@ -1,5 +1,6 @@
 -- engine:verify() finds what is broken on purpose, each thing by its own words: what is held (I13, I28), the
--- books (I26), the state cache and its sessions (I29).
+-- books (I26), the state cache and its sessions (I29), the columns of states (I30; of a step that is built
+-- again: rebuilt_columns_spec).
 local lib = require "gdnmeta.native"
 local serve = require "spec.support.run_engine"
 
@@ -8,7 +9,7 @@ local EGUARD = -4
 -- An engine in the middle of its work: a state of a session that is pinned, and two requests that answer.
 local function busy()
   local e = serve.engine("fcfs", { hash_block_size = 4, max_model_len = 200, kv_blocks = 60,
-                                   kv_block_size = 4 }, { max_blocks_per_row = 2, num_slots = 20 })
+                                   kv_block_size = 4 }, { max_blocks_per_row = 3, num_slots = 20 })
   local tokens = {}
   for k = 1, 18 do tokens[k] = k end
   for id = 1, 3 do
@@ -51,6 +52,10 @@ local BREAKS = {
   ["request 2 has 25 tokens computed, 0 of them cached"] = function(p, i) p.requests.computed[i] = 25 end,
   ["3 requests read another's state, want 2"] = function(p) p.states.num_sourced = 3 end,
   ["2 requests read another's state, want 1"] = function(p, i) p.requests.sourced[i] = 0 end,
+  ["request 2 has no slot of group 0 in column 1"] = function(p, i) p.requests.read_column[i] = 1 end,
+  ["step 9: request %d has no slot of group 0 in column 1"] = function(_, _, e)
+    assert(e:step(9)).column[0] = 1
+  end,
   ["(%d+) tokens were scheduled, want %d+"] = function(p, i) p.requests.cached[i] = 4 end,
 }
 
@@ -67,7 +72,7 @@ describe("engine:verify", function()
   for words, spoil in pairs(BREAKS) do
     it("says: " .. words, function()
       local e, private, i = busy()
-      spoil(private, i)
+      spoil(private, i, e)
       local ok, message, code = e:verify()
       assert.is_nil(ok)
       assert.are.equal(EGUARD, code)

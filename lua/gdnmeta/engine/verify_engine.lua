@@ -6,6 +6,7 @@ local args = require "gdnmeta.native.args"
 local array_of = require "gdnmeta.array_of"
 local change_rules = require "gdnmeta.engine.change_rules"
 local requests = require "gdnmeta.engine.requests"
+local verify_columns = require "gdnmeta.engine.verify_columns"
 
 local EGUARD = tonumber(lib.GDN_EGUARD)
 local RUNNING, WAITING, LEAVING = requests.RUNNING, requests.WAITING, requests.LEAVING
@@ -162,7 +163,7 @@ function Engine:verify()
   self = change_rules.look(self, "verify")
   local held = count(self)
   local problem = slots_problem(self, held) or blocks_problem(self, held) or index_problem(self, held)
-    or books_problem(self)
+    or books_problem(self) or verify_columns.problem(self)
   if problem then return nil, "gdnmeta.engine: " .. problem, EGUARD end
   return true
 end
