@@ -21,6 +21,7 @@ from .capture import Recorder, Refused
 from .gdn_layer import BRANCHES
 from .inputs import Inputs, most_choices
 from .runner import Choices, Runner, leaves_states
+from .sampler import likeliest
 from .tables import Pass, Tables
 
 ALONE = {("speculative",), ("decode",)}  # classes that have a smaller graph of their own
@@ -82,7 +83,7 @@ class Bucket:
         plan = runner.plan_type(self.inputs, runner.hybrid, runner.table)
         self.hidden.copy_(runner.hybrid.forward(self.inputs.ids.long(), Pass(self.tables), plan, branches))
         self.logits.copy_(runner.hybrid.logits(self.hidden, self.inputs.at))
-        self.chosen.copy_(self.logits.argmax(-1))
+        self.chosen.copy_(likeliest(self.logits))
 
     def capture(self, branches):
         """A graph of the bucket's branches, or launches where the device takes no graph of them. Afterwards the tables

@@ -16,7 +16,7 @@ from .errors import ModelError
 from .gdn_layer import BRANCHES
 from .hybrid import Hybrid
 from .limits import Limits
-from .sampler import choose
+from .sampler import NONE, choose
 from .tables import Pass, Tables
 
 PENDING = -1  # in a step's tokens: what the request's last step emitted
@@ -186,6 +186,9 @@ class Runner:
         if len(c.at) == 0:
             return Emitted(counts, np.zeros(0, np.int32))
         chosen = self.choose(step, hidden, c).astype(np.int32)
+        if (chosen == NONE).any():
+            request = step.request[c.who[np.argmax(chosen == NONE)]]
+            raise ModelError(f"the logits of request {request} are not finite in {self.hybrid.dtype}")
         if not c.has_drafts:
             counts[c.samples] = 1
             self.emitted_at = c.of  # all

@@ -18,7 +18,7 @@ from model import folder, random_model  # noqa: E402
 from model.errors import ModelError  # noqa: E402
 from model.limits import Limits, check_memory, of_hello, pool_bytes  # noqa: E402
 from model.runner import Runner  # noqa: E402
-from model.sampler import choose, numbers  # noqa: E402
+from model.sampler import NONE, choose, numbers  # noqa: E402
 from model.trial import run, step_of  # noqa: E402
 
 
@@ -76,8 +76,22 @@ def trials(model) -> None:
     experts.gate.top_k = kept
     weight = model.model.norm.weight.data
     weight[3] = float("inf")
-    refused("cannot run a prompt: its logits are not finite", run, runner)
+    refused("cannot run a prompt: the logits of request 0 are not finite", run, runner)
     weight[3] = 0
+
+
+def no_choice() -> None:
+    """A row with a NaN, or whose largest logit is infinite, has no token, drawn or not; the others have theirs."""
+    logits = torch.from_numpy(np.random.default_rng(2).normal(size=(8, 50)).astype(np.float32))
+    seeds, places, ones = np.arange(8).astype(np.uint64), np.arange(8), np.ones(8, np.float32)
+    broken = logits.clone()
+    broken[1, 7], broken[2, 49], broken[3], broken[5, 0] = float("nan"), float("inf"), float("-inf"), float("-inf")
+    for temperature in (ones * 0, ones, np.where(np.arange(8) % 2 == 0, ones, 0 * ones)):
+        for top_p in (ones, ones * 0.5):
+            chosen = choose(broken, temperature, top_p, seeds, places)
+            assert (chosen == NONE).nonzero()[:, 0].tolist() == [1, 2, 3], chosen
+            same = [0, 4, 6, 7]
+            assert chosen[same].equal(choose(logits, temperature, top_p, seeds, places)[same])
 
 
 def choices() -> None:
@@ -124,6 +138,7 @@ def main() -> int:
     limits(model)
     engines(model)
     trials(model)
+    no_choice()
     choices()
     print("bad input: ok")
     return 0

@@ -41,9 +41,9 @@ def run(runner: Runner) -> None:
         for seq_len, what in ((1, "a prompt"), (2, "a token of an answer")):
             runner.step(step_of(TOKEN, runner.limits.num_groups, seq_len))
             if not runner.logits.isfinite().all():
-                raise ModelError(f"the model cannot run {what}: its logits are not finite in {runner.hybrid.dtype}")
-    except ModelError:
-        raise
+                raise ModelError(f"some logits are not finite in {runner.hybrid.dtype}")
+    except ModelError as error:
+        raise ModelError(f"the model cannot run {what}: {error}") from error
     except Exception as error:
         raise ModelError(f"the model cannot run {what}: {type(error).__name__}: {error}") from error
     finally:
