@@ -4,9 +4,9 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local drivers = require "spec.support.driver"
+local each_call = require "spec.support.note_each_call"
 local noted = require "spec.support.noted"
 
-local LAUNCH_FAILED = 719
 local ROWS, COLUMNS, STEPS, TOKENS = 3, 4, 2, 8
 local notes = noted.new "cuda-"
 local note, check = notes.note, notes.check
@@ -29,28 +29,10 @@ describe("Blocks of an attention cache on a device", function()
     return tonumber(status), out[0]
   end
 
-  -- What is said when call 1, 2, ... of action() fails, until it makes fewer; also without a context.
-  local function note_each_call(name, action)
-    for _, current in ipairs { driver.context, false } do
-      local n = 0
-      repeat
-        n = n + 1
-        driver:call("cuCtxSetCurrent", current or nil)
-        driver.lib.fake_fail(n, LAUNCH_FAILED)
-        local status = action()
-        local failed = ffi.string(driver.lib.fake_failed_call())
-        driver.lib.fake_reset()
-        local said = status == 0 and "taken" or ffi.string(lib.gdn_last_error(builder.handle))
-        note(name, current and "current" or "entered", n, failed, status, said)
-        local now = ffi.new "void *[1]"
-        driver:call("cuCtxGetCurrent", now)
-        assert.are.equal(current or nil, now[0] ~= nil and now[0] or nil, failed)
-      until failed == ""
-    end
-  end
+  local function said() return ffi.string(lib.gdn_last_error(builder.handle)) end
 
   it("are refused when a call fails, and what was lent goes back", function()
-    note_each_call("make", function()
+    each_call(driver, note, "make", function()
       local live = driver:count "live"
       local status, kv = make()
       if status == 0 then
@@ -58,7 +40,7 @@ describe("Blocks of an attention cache on a device", function()
         lib.gdn_kv_free(kv)
       end
       assert.are.equal(live, driver:count "live")
-      return status
+      return status, said()
     end)
     check "lent"
   end)
@@ -69,8 +51,8 @@ describe("Blocks of an attention cache on a device", function()
     local mapping = ffi.cast("int64_t *", lib.gdn_kv_mapping(kv, 1))
     for t = 0, TOKENS - 1 do mapping[t] = 100 + t end
     local sent = {}
-    note_each_call("send", function()
-      return tonumber(lib.gdn_kv_send(builder.handle, kv, 1, TOKENS, nil))
+    each_call(driver, note, "send", function()
+      return tonumber(lib.gdn_kv_send(builder.handle, kv, 1, TOKENS, nil)), said()
     end)
     for row = 0, ROWS - 1 do
       sent[row + 1] = driver:read(lib.gdn_kv_device_table(kv) + row * COLUMNS, 1 + row)

@@ -32,10 +32,10 @@ gdn_status gdn_cuda_check_pool(gdn_device *device, const void *memory, size_t by
 {
     gdn_status status = device->check(device, memory, name, error);
     if (status) return status;
-    gdn_error ignored;
-    if (device->check(device, (const char *)memory + bytes - 1, name, &ignored))
-        return gdn_fail(error, GDN_EINVAL, "%s = %p ends before its %zu bytes do", name, memory, bytes);
-    return GDN_OK;
+    status = device->check(device, (const char *)memory + bytes - 1, name, error);
+    if (status == GDN_EINVAL)
+        return gdn_fail(error, status, "%s = %p ends before its %zu bytes do", name, memory, bytes);
+    return status;
 }
 
 static int count_loads(struct dl_phdr_info *info, size_t size, void *count)

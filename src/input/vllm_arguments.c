@@ -141,6 +141,8 @@ static gdn_status copy_drafts(gdn_vllm_rows *rows, const gdn_settings *settings,
     else exact = speculative || strict;
     if (exact && accepted && raw->num_num_accepted_tokens != n)
         GDN_REFUSE(error, "num_accepted_tokens has %d elements, want %d (rows)", raw->num_num_accepted_tokens, n);
+    if (accepted && raw->num_num_accepted_tokens < 0)
+        GDN_REFUSE(error, "num_accepted_tokens has %d elements, want >= 0", raw->num_num_accepted_tokens);
     if ((speculative || strict) && drafts && n) memcpy(rows->num_draft_tokens, drafts, (size_t)n * sizeof *drafts);
     if ((speculative || strict) && accepted) copy_accepted(rows, accepted, raw->num_num_accepted_tokens, n);
     return GDN_OK;

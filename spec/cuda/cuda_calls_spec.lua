@@ -1,0 +1,79 @@
+-- Builders that check, checks, and states that are brought, on a device: every driver call fails once, and
+-- what is said of it, against spec/goldens/texts.
+local ffi = require "ffi"
+local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
+local drivers = require "spec.support.driver"
+local each_call = require "spec.support.note_each_call"
+local noted = require "spec.support.noted"
+
+local notes = noted.new "cuda-"
+local note, check = notes.note, notes.check
+local OPTIONS = { device = "cuda", max_num_seqs = 4, max_num_batched_tokens = 8, num_slots = 16, check = true,
+                  max_blocks_per_row = 2 }
+
+describe("When a driver call fails", function()
+  local driver, live
+  before_each(function()
+    notes.clear()
+    driver = drivers.open "fake"
+    live = driver:count "live"
+  end)
+  after_each(function()
+    driver.lib.fake_reset()
+    driver:close()
+  end)
+
+  local function built()
+    local builder = assert(gdn.builder(OPTIONS))
+    local batch = assert(builder:batch())
+    batch:add { query_len = 1, seq_len = 9, blocks = { 3, 5 }, prompt_done = true, read_column = 1 }
+    assert(builder:build(batch))
+    return builder, batch
+  end
+
+  -- A status and what is said, of a method that returns nil, message, code.
+  local function status_of(result, message, code) return result and 0 or code, message end
+
+  it("no builder that checks is made, and all goes back", function()
+    each_call(driver, note, "make", function()
+      local builder, message, code = gdn.builder(OPTIONS)
+      if builder then
+        driver.lib.fake_reset()
+        builder:close()
+      end
+      assert.are.equal(live, driver:count "live")
+      if message and message:find("without nvcc", 1, true) then message = "cuModuleLoadData, or no kernel" end
+      if message then message = message:gsub("cuModuleLoadData: .*", "cuModuleLoadData, or no kernel") end
+      return status_of(builder, message, code)
+    end)
+    check "made"
+  end)
+
+  it("a check is refused, and found to be", function()
+    local builder, batch = built()
+    each_call(driver, note, "check", function()
+      local status = tonumber(lib.gdn_check(builder.handle, nil))
+      return status, ffi.string(lib.gdn_last_error(builder.handle))
+    end)
+    each_call(driver, note, "build", function()
+      local status, said = status_of(builder:build(batch))
+      if status ~= 0 then return status, said end
+      return status_of(builder:take_check_result())
+    end)
+    note("steps", builder.metadata.step)
+    check "checked"
+  end)
+
+  it("nothing is brought, and nothing counts as a launch", function()
+    local builder = built()
+    local pool = driver:int32(16 * 16)
+    each_call(driver, note, "states", function()
+      local before = builder:counters().launches
+      local status, said = status_of(builder:bring_states { pool = pool, slot_bytes = 64 })
+      assert.are.equal(status == 0 and 1 or 0, builder:counters().launches - before)
+      return status, said and said:gsub("0x%x+", "ADDRESS")
+    end)
+    check "brought"
+  end)
+end)
