@@ -227,7 +227,24 @@ describe("The commands print #lua", function()
       :format(folder)
     say("doctor", bare)
     say("simulate", bare)
+    assert.matches("library   gdnmeta VERSION, ABI %d+, /[^\n]*libgdnmeta[^\n]*%.so", parts[1])
     for i, part in ipairs(parts) do parts[i] = part:gsub("(library   gdnmeta)[^\n]*", "%1") end
     check "bare"
+  end)
+
+  it("what is there, where everything is", function()
+    local needed = "$(command -v luajit) $(command -v env) $(command -v sh) $(command -v tail)"
+    assert(os.execute(("mkdir -p %s/every && ln -sf %s %s/every/"):format(folder, needed, folder)) == 0)
+    for name in ("gnuplot xargs nvcc busted luacheck"):gmatch "%a+" do
+      write("every/" .. name, ("#!/bin/sh\necho %s $1; echo of today; echo and more\n"):format(name))
+      assert(os.execute(("chmod +x %s/every/%s"):format(folder, name)) == 0)
+    end
+    write("readline.lua", "return 'no table'")
+    write("argparse.lua", "error 'broken'")
+    write("cjson.lua", "return { _VERSION = '1.2' }")
+    say("doctor", ("LUA_PATH='%s/?.lua;./lua/?.lua;./lua/?/init.lua' PATH=%s/every "
+      .. "GDNMETA_LIBCUDA=build/libfakecuda.so"):format(folder, folder))
+    parts[1] = parts[1]:gsub("(library   gdnmeta)[^\n]*", "%1")
+    check "doctor"
   end)
 end)

@@ -23,7 +23,7 @@ describe("A foreign text #lua", function()
     for _, name in ipairs { "clean", "long", "quoted", "lines", "message" } do
       for _, bound in ipairs(BOUNDS[name]) do
         for n = bound - 2, bound + 3 do
-          for _, c in ipairs { "x", "\27", "\194\162", '"' } do
+          for _, c in ipairs { "x", "\27", "\194\162", '"', "\255" } do
             local text = c:rep(math.ceil(n / #c)):sub(1, n)
             notes.note(name, n, plain(c), #foreign_text[name](text), plain(foreign_text[name](text):sub(-9)))
           end
@@ -73,6 +73,7 @@ describe("A foreign text #lua", function()
       for _, is in ipairs(order) do notes.note(first, table.concat(answers[is], " ") .. ":", is) end
     end
     local function kind(text)
+      text = "a" .. text .. "b"
       local is = foreign_text.clean(text)
       return is == text and "as it is" or is:find "^[\\%d\32-\126]*$" and "escaped" or "in part"
     end

@@ -191,6 +191,23 @@ describe("gdnmeta.builder", function()
     assert.are.equal(-1, code)
   end)
 
+  it("keeps its options so that they can be given again: every value comes back", function()
+    local schema = require "gdnmeta.native.schema"
+    for _, option in ipairs(schema.options) do
+      local values = ({ FLAG = { true, false }, GRAPH = { true, false, "mixed" },
+                        CODE = options.NAMES[option.name] })[option.kind] or { option.high }
+      for _, value in ipairs(option.kind == "DEVICE" and {} or values) do
+        local fields = assert(options.parse { [option.name] = value })
+        assert.are.equal(value, options.given(fields, option), option.name)
+      end
+    end
+    for _, value in ipairs { true, false, "mixed" } do
+      local builder = make { full_cuda_graph = value, max_num_seqs = 4, max_num_batched_tokens = 64 }
+      assert.are.equal(value, builder.full_cuda_graph)
+      builder:close()
+    end
+  end)
+
   it("prints as what it is", function()
     local builder = make { max_num_seqs = 4 }
     local text = "gdnmeta.Builder(device=cpu, rules=strict, max_rows=4, max_num_batched_tokens=8192"

@@ -29,7 +29,8 @@ end
 local function answer(value, ok, first, message, code)
   if not ok then return "raises " .. plain(tostring(first):gsub("^[^:]*:%d+: ", ""), value) end
   if first == nil and message then return ("nil, %s, %s"):format(plain(message, value), tostring(code)) end
-  return type(first) == "number" and ("gives %d"):format(first) or "is taken"
+  if type(first) == "number" then return ("gives %d"):format(first) end
+  return type(first) == "boolean" and "gives " .. tostring(first) or "is taken"
 end
 
 describe("An argument", function()

@@ -62,6 +62,24 @@ describe("A page of metrics", function()
     engine:close()
   end)
 
+  it("shows the series of other classes once anything went there", function()
+    local cases = {
+      function() end,
+      function(engine) engine:submit { id = 1, prompt_tokens = 999, max_tokens = 1, class = "b" } end,
+      function(engine) engine:submit { id = 1, prompt_tokens = 9, max_tokens = 1, class = "b" } end,
+    }
+    for k, case in ipairs(cases) do
+      local engine = serve.engine("fcfs")
+      local metrics = assert(gdn.metrics(engine, { classes = 1 }))
+      assert(engine:submit { id = 0, prompt_tokens = 9, max_tokens = 1, class = "a" })
+      case(engine)
+      local page = metrics:text()
+      assert.are.equal(k > 1, page:find('class="other"', 1, true) ~= nil)
+      assert.is_truthy(page:find('class="a"', 1, true))
+      engine:close()
+    end
+  end)
+
   it("takes a number for each bound of each series, and no more", function()
     local engine = serve.engine("fcfs")
     local o = assert(gdn.metrics(engine, { classes = 3 })).observer

@@ -50,6 +50,25 @@ describe("Caches #lua", function()
       .. ", or the path of a Lua file" }, { gdn.cache "lru" })
   end)
 
+  it("give a number to every node: new or old, with a state or a leaf without", function()
+    local ctx = { block_size = 4, slots = 8, now = 9, flops = function(from, to) return (to - from) * to end }
+    for _, name in ipairs(NAMES) do
+      local worth = gdn.cache(name).worth
+      for case = 0, worth and 63 or -1 do
+        local function bit_of(k) return math.floor(case / 2 ^ k) % 2 end
+        local nodes, values = {}, {}
+        for i = 1, 2 do
+          nodes[i] = { tokens = 8, parent_gap = 4 * bit_of(0), state_bytes = 100 * bit_of(1), kv_bytes = 0,
+                       state_age = bit_of(2), age = bit_of(3), state_hits = bit_of(4), hits = bit_of(4),
+                       is_new = bit_of(5) == 1, children = 0, superseded = bit_of(5) == 0, depth = 2 }
+          values[i] = 0 / 0
+        end
+        worth(nodes, 2, values, ctx)
+        for i = 1, 2 do assert.are.equal(values[i], values[i], name .. " " .. case) end
+      end
+    end
+  end)
+
   it("make states where their names say", function()
     assert.are.same({ 12, 16, 20, 24, 28, 32, 36, 40 }, points "every_block")
     assert.are.same({ 40 }, points "last_block")

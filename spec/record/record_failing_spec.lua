@@ -1,5 +1,8 @@
 -- A recording whose file takes no more from the k-th write on, for each k: it stops and says why, and the
 -- engine serves on as if there were none.
+local drivers = require "spec.support.driver"
+local ffi = require "ffi"
+local format = require "gdnmeta.record.format"
 local gdn = require "gdnmeta"
 local recordings = require "spec.support.recordings"
 
@@ -53,6 +56,39 @@ local function play(file)
 end
 
 describe("A recording whose file takes no more", function()
+  it("is none where there is no codec", function()
+    local codec = stub(format, "json", function() return nil, "no cjson" end)
+    local e = recordings.engine()
+    assert.are.same({ nil, "no cjson", gdn.EINVAL }, { e:record "steps.jsonl" })
+    assert.are.same({ nil, "no cjson", gdn.EINVAL }, { gdn.record.open "Makefile" })
+    codec:revert()
+    e:close()
+  end)
+
+  it("stops at a step whose tensors cannot be read", function()
+    local driver, path = drivers.open "fake", os.tmpname()
+    local steps = {}
+    for n = 1, 60 do
+      local e = recordings.engine({}, { device = "cuda" })
+      local recording = assert(e:record(path))
+      recordings.serve(e, 1)
+      assert(e:submit { id = "next", prompt_tokens = 10, max_tokens = 4 })
+      driver.lib.fake_fail(n, 719)
+      local step = e:step(2)
+      local call = ffi.string(driver.lib.fake_failed_call())
+      driver.lib.fake_fail(0, 0)
+      if call == "" then break end
+      if step and recording.stopped then steps[#steps + 1] = recording.stopped end
+      e:close()
+    end
+    assert.is_true(#steps > 0)
+    for _, why in ipairs(steps) do
+      assert.matches("^step 2: gdnmeta.record: .*CUDA_ERROR_LAUNCH_FAILED", why)
+    end
+    os.remove(path)
+    driver:close()
+  end)
+
   it("stops there and says why", function()
     local whole = file_of(1e9)
     local recording, message = play(whole)

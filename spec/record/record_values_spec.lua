@@ -122,6 +122,35 @@ describe("What a recording says", function()
     golden("record_steps", table.concat(parts, "\n") .. "\n")
   end)
 
+  it("of cached tokens and of kept states is judged row by row", function()
+    local facts, n = header.builder, #step.query_len
+    local function judge(change)
+      local d = copy(step)
+      d.cached, d.checkpoint_len, d.checkpoint_slot = {}, {}, { {}, {} }
+      for row = 1, n do
+        d.cached[row], d.checkpoint_len[row] = 0, 0
+        d.checkpoint_slot[1][row], d.checkpoint_slot[2][row] = 0, 0
+      end
+      change(d)
+      local _, problem = step_line.parse(d, facts)
+      return problem
+    end
+    assert.is_nil((judge(function() end)))
+    for row = 1, n do
+      local before = step.seq_len[row] - step.query_len[row]
+      for cached = 0, before + 2 do
+        local why = ("cached[%d] = %d, want 0 or %d, the tokens before its row"):format(row - 1,
+          cached, before)
+        local is_good = cached == 0 or cached == before
+        assert.are.equal(not is_good and why or nil, (judge(function(d) d.cached[row] = cached end)))
+      end
+    end
+    local lists = "checkpoint_slot = a table, want a list of 2 lists, one per group"
+    assert.are.equal(lists, judge(function(d) d.checkpoint_slot[2] = nil end))
+    assert.are.equal("checkpoint_slot[1][0] = -1, want an integer in 0 .. 2147483647",
+      judge(function(d) d.checkpoint_slot[2][1] = -1 end))
+  end)
+
   it("of its builder and its engine is judged value by value", function()
     local function parse(d) return select(2, headers.parse(d, 2 ^ 30)) end
     assert.is_nil(parse(copy(header)))

@@ -55,6 +55,27 @@ describe("Why a request waits", function()
     end
   end)
 
+  it("is that running requests are short, or were, by either mark alone, while any runs", function()
+    local e = recordings.engine()
+    for id = 1, 2 do assert(e:submit(prompt(id, 10, { max_tokens = 9 }))) end
+    assert(e:step(1))
+    assert(e:submit(prompt("w", 10, { max_tokens = 9 })))
+    local private, i = e.private, e.private.requests.index.w
+    local seen = {}
+    for _, is_short in ipairs { false, true } do
+      for _, is_tight in ipairs { false, true } do
+        for _, running in ipairs { 0, 1 } do
+          local was = private.num_running
+          private.plan.is_short, private.is_tight, private.num_running = is_short, is_tight, running
+          seen[#seen + 1] = waiting_reasons.of(private, i)
+          private.plan.is_short, private.is_tight, private.num_running = false, false, was
+        end
+      end
+    end
+    assert.are.same({ "queue", "queue", "queue", "tight", "tight", "tight", "tight", "tight" }, seen)
+    e:close()
+  end)
+
   it("is that others need the memory first", function()
     local e = recordings.engine({ kv_tokens = 96, kv_block_size = 16, max_model_len = 90,
                                   kv_headroom = 0 })

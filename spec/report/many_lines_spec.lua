@@ -1,6 +1,7 @@
 -- Pictures of many series: those that one plot would hide behind each other stand in a plot each.
 local cache_charts = require "gdnmeta.report.cache_charts"
 local gnuplot = require "gdnmeta.report.gnuplot"
+local golden = require "spec.support.golden"
 
 -- Replays of n caches.
 local function replays(n)
@@ -19,7 +20,7 @@ describe("A picture of many series", function()
   it("has a plot for each on axes that they share, with its name and one size for all", function()
     local seen = {}
     gnuplot.svg = function(_, script, size)
-      seen[#seen + 1] = { script = script, height = size and size[2] }
+      seen[#seen + 1] = { script = script, width = size and size[1], height = size and size[2] }
       return "<svg>"
     end
     local notes = {}
@@ -32,6 +33,11 @@ describe("A picture of many series", function()
     assert.is_nil(seen[1].height)
     assert.is_true(seen[3].height - seen[2].height == 2 * 132 and seen[2].height > 4 * 82)
     assert.is_nil(notes[1]:find "grey")
+    local texts = {}
+    for k, picture in ipairs(seen) do
+      texts[k] = ("%s x %s\n%s"):format(picture.width, picture.height, picture.script)
+    end
+    golden("many-lines", table.concat(texts, "\n\n") .. "\n")
     assert.matches("Each alone, on the same axes; grey is the first%.$", notes[3])
   end)
 

@@ -56,6 +56,20 @@ describe("non-negative least squares #lua", function()
   end)
 end)
 
+describe("A log of steps #lua", function()
+  it("may have blank lines anywhere but first, and none of them is a step", function()
+    local HEAD, lines = "tokens_padded,prefill_tokens,seqs,ctx_sum,ms", {}
+    for n = 1, 40 do lines[n] = ("%d,0,%d,0,%d"):format(n, n, 10 + n) end
+    local whole = assert(fit.parse(HEAD .. "\n" .. table.concat(lines, "\n"), "log"))
+    local gaps = assert(fit.parse(HEAD .. "\n\n" .. table.concat(lines, "\n \t\n") .. "\n\n\n", "log"))
+    assert.are.same(whole, gaps)
+    assert.are.same({ nil, "log:44: tokens_padded = x, want a number >= 0" },
+      { fit.parse(HEAD .. "\n\n\n" .. table.concat(lines, "\n") .. "\nx", "log") })
+    assert.are.same({ nil, "log:1: no column tokens_padded, want " .. HEAD },
+      { fit.parse("\n" .. HEAD, "log") })
+  end)
+end)
+
 -- Steps as a server would log them, from a planted model and with relative noise of +- noise / 2.
 local function logged(planted, n, noise)
   local random, model, steps = workload.random(3), cost.new(planted), {}

@@ -151,6 +151,16 @@ describe("The lab #lua", function()
     assert.are.same({ 2, 1 }, { run.made, run.used })
   end)
 
+  it("takes prompts of no whole block, and hands over a slot for each group of its index", function()
+    local figures = lab.replay({ { arrival = 1, prompt = 3, output = 1, blocks = {} },
+                                 { arrival = 2, prompt = 2, output = 1 }, block_size = SIZE }, "every_block")
+    assert.are.same({ 0, 0, 0, 5 }, { figures.hit, figures.made, figures.evictions, figures.prompt_tokens })
+    local states = require("gdnmeta.sim.lab.states").new({}, { block_size = SIZE },
+      { slots = 2, batch = 4, kv_bytes = 1, state_bytes = 1 }, 0)
+    assert.are.equal(1, states.index.num_groups)
+    states:close()
+  end)
+
   it("refuses a list without identity, at the caller's line", function()
     assert.has_error(function() lab.replay({ { prompt = 1 } }, gdn.cache "fifo") end,
       "lab.replay: requests of no block_size, want those of a trace with hash_ids, or of dialogues")

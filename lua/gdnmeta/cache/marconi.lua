@@ -10,7 +10,9 @@ return {
     local oldest, most, saved = 1e-9, 1e-9, {}
     for i = 1, n do
       local node = nodes[i]
-      saved[i] = ctx.flops(node.tokens - node.parent_gap, node.tokens) / node.state_bytes
+      -- A leaf without a state saves nothing: the text before it is computed again from the last state.
+      saved[i] = node.state_bytes > 0
+        and ctx.flops(node.tokens - node.parent_gap, node.tokens) / node.state_bytes or 0
       oldest, most = math.max(oldest, node.state_age), math.max(most, saved[i])
     end
     for i = 1, n do values[i] = ALPHA * saved[i] / most - nodes[i].state_age / oldest end

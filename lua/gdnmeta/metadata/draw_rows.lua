@@ -44,14 +44,14 @@ end
 ---@return table list of { row, mark, tokens, first (token), reads, writes, rows (padding) }
 ---@return boolean agrees the rows have no more tokens than the step, as they may under rules of vLLM
 function M.list(meta, most)
-  local masks, speculative, rows = meta.spec_sequence_masks, meta.num_spec_decodes > 0, meta.num_rows
+  local masks, rows = meta.spec_sequence_masks, meta.num_rows
   local classes = meta.token_class -- of a bucket, which has no masks
   local spec, plain = meta.spec_query_start_loc, meta.non_spec_query_start_loc
   local list, at, num_spec, num_plain = {}, 0, 0, 0
   for number = 0, rows - 1 do
     local row = { row = number, first = at, tokens = 0 }
     local is_wanted = not most or number < most or number == rows - 1
-    local is_spec = speculative and masks and number < #masks and masks[number]
+    local is_spec = masks and number < #masks and masks[number]
     if classes then is_spec = at < #classes and classes[at] == SPEC end
     if is_spec then
       row.mark, row.tokens = "s", length(spec, num_spec)

@@ -49,7 +49,7 @@ function M.clean(text, most)
       break
     end
     local byte = text:byte(at)
-    if not length or byte < 32 or byte == 127 or length > 1 and obeyed(text, at) then
+    if not length or byte < 32 or byte == 127 or obeyed(text, at) then
       for k = at, at + (length or 1) - 1 do parts[#parts + 1] = escaped(text, k) end
     else
       parts[#parts + 1] = text:sub(at, at + length - 1)
@@ -81,7 +81,6 @@ end
 ---@return string
 function M.lines(text, most)
   most = most or LINE
-  if not text:find "[%z\1-\9\11-\31\127-\255]" and #text <= most then return text end
   return (text:gsub("[^\n]+", function(line) return M.clean(line, most) end))
 end
 

@@ -22,7 +22,7 @@ Requests.__index = Requests
 -- Events in order, as two lists: the request, and its event.
 local function note(self, id, did)
   local n = #self.who + 1
-  self.who[n], self.did[n] = M.id(id), #did > LONGEST and did:sub(1, LONGEST) or did
+  self.who[n], self.did[n] = M.id(id), did:sub(1, LONGEST)
 end
 
 -- The engine's side.

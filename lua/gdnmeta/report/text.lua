@@ -53,7 +53,7 @@ function M.names(runs)
   local names, rates = {}, {}
   for _, run in ipairs(runs) do rates[#rates + 1] = run.setup.rate end
   table.sort(rates)
-  local differ = #rates > 1 and rates[#rates] - rates[1] > 1e-6 * rates[1]
+  local differ = rates[1] and rates[#rates] - rates[1] > 1e-6 * rates[1]
   for i, run in ipairs(runs) do
     names[i] = run.policy .. (differ and (" @ %s/s"):format(numbers.number(run.setup.rate)) or "")
   end
@@ -161,7 +161,7 @@ end
 ---@return table texts texts[i][k] of the run i in the column k
 function M.sweep_texts(runs)
   local texts = {}
-  for i = 1, #runs do texts[i] = {} end
+  for i in ipairs(runs) do texts[i] = {} end
   for k, column in ipairs(M.sweep_columns(runs)) do
     local values = {}
     for i, run in ipairs(runs) do values[i] = column[3](run) end

@@ -36,14 +36,15 @@ end
 
 local function read_step(line, at)
   local fields, step = split(line), { att_sum = 0 }
-  for column, i in pairs(at) do
+  for _, column in ipairs(KNOWN) do
+    local i = at[column]
     local value = tonumber(fields[i] or "")
     local ok = value and value < math.huge and (value > 0 or value == 0 and column ~= "ms")
-    if not ok then
+    if i and not ok then
       return nil, ("%s = %s, want a number %s 0"):format(
         column, tostring(fields[i]), column == "ms" and ">" or ">=")
     end
-    step[column] = value
+    step[column] = value or step[column]
   end
   return step
 end

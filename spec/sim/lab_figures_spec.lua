@@ -1,0 +1,69 @@
+-- All figures of the lab, for each shipped cache, few slots and many, and indexes that know few prompts; and
+-- what its options may be: against spec/goldens/texts.
+local gdn = require "gdnmeta"
+local noted = require "spec.support.noted"
+local workload = require "gdnmeta.sim.workload"
+
+local lab = gdn.sim.lab
+local notes = noted.new "lab-"
+
+-- Prompts of blocks of four tokens, of which many begin alike; some have no identity.
+local function random_prompts(seed, n)
+  local random, requests, lists = workload.random(seed), { block_size = 4 }, {}
+  for i = 1, n do
+    local from, list = lists[1 + math.floor(random() * i)] or {}, {}
+    for k = 1, math.floor(random() * (#from + 1)) do list[k] = from[k] end
+    for k = #list + 1, #list + math.floor(random() * 4) do list[k] = 1000 * i + k end
+    lists[i] = list
+    requests[i] = { arrival = i / 4, prompt = 4 * #list + 1 + math.floor(random() * 4), output = 1,
+                    blocks = random() < 0.9 and list or nil, session = random() < 0.5 and i % 3 or nil }
+  end
+  return requests
+end
+
+local function figures(run)
+  local windows = {}
+  for k, w in ipairs(run.over_time) do windows[k] = ("%g:%.4g/%d"):format(w.at, w.hit, w.prompt_tokens) end
+  return { run.hit, run.ceiling, run.hit_tokens, run.prompt_tokens, run.hit_requests }, "made", run.made,
+    "used", run.used, run.unused, "evicted", run.evictions, run.bytes, table.concat(windows, " "),
+    table.concat(run.cached, " ")
+end
+
+describe("The lab's figures #lua", function()
+  before_each(notes.clear)
+
+  it("are those of every cache, with few slots and prompts and with many", function()
+    local requests = random_prompts(7, 40)
+    for _, cache in ipairs { "every_block", "fifo", "fork_and_last", "gdsf", "last_block", "marconi",
+                             "offsets", "retain_tail", "segment_length", "superseded_first",
+                             "turns_by_tokens" } do
+      for _, o in ipairs { { slots = 3, windows = 3, state_bytes = 10 },
+                           { slots = 12, batch = 1, kv_bytes = 0 }, { slots = 5, nodes = 6, windows = 1 },
+                           { slots = 30, nodes = 3, batch = 2 } } do
+        notes.note(cache, o, figures(lab.replay(requests, cache, o)))
+      end
+      notes.note(cache, figures(lab.replay(requests, cache)))
+    end
+    notes.check "figures"
+  end)
+
+  it("are of options in their ranges", function()
+    local requests = random_prompts(1, 3)
+    for _, name in ipairs { "slots", "batch", "nodes", "windows", "state_bytes", "kv_bytes", "slot" } do
+      for _, value in ipairs { -1, 0, 1, 256, 257, 1000, 1001, 2 ^ 22, 2 ^ 22 + 1, 2 ^ 26, 2 ^ 26 + 1, 2 ^ 40,
+                               2 ^ 40 + 1, 1.5, "7" } do
+        local o, size = { [name] = value }, tonumber(value)
+        -- An index of so many nodes takes too much memory to try out.
+        if not (name == "nodes" and size > 1001 and size <= 2 ^ 26) then
+          local ok, message = pcall(lab.replay, requests, "fifo", o)
+          notes.note(name, value, ok or message:gsub("^[^:]*:%d+: ", ""))
+        end
+      end
+    end
+    for _, cache in ipairs { false, 7, "lru", print } do
+      local ok, message = pcall(lab.replay, requests, cache or nil)
+      notes.note("cache", ok or message:gsub("^[^:]*:%d+: ", ""):gsub("function: %S+", "a function"))
+    end
+    notes.check "options"
+  end)
+end)
