@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local blocks = require "spec.support.blocks"
+local golden = require "spec.support.golden"
 local records = require "spec.support.step_records"
 
 local NULL = ffi.cast("void *", 0)
@@ -43,6 +44,7 @@ local function things()
   t.kv_out = ffi.new "gdn_kv *[1]"
   assert(lib.gdn_kv_new(t.builder, t.kv_config, t.kv_out) == 0)
   t.kv = t.kv_out[0]
+  assert(lib.gdn_kv_extend(t.kv, 0, 3) == 0)
   t.hello, t.hello_out = ffi.new "gdn_hello", ffi.new "gdn_hello"
   assert(lib.gdn_hello_init(t.builder, t.hello) == 0)
   t.memory, t.hello_record, t.step_record = records.memory(4096), records.memory(4096), records.memory(4096)
@@ -237,6 +239,7 @@ describe("NULL", function()
     end
   end)
 
+  local texts = {}
   for _, name in ipairs(names) do
     local arguments, expect = (CALLS[name] or {})[1] or {}, (CALLS[name] or {})[2]
     for place, argument in ipairs(arguments) do
@@ -255,7 +258,15 @@ describe("NULL", function()
           if not allowed then assert.is_true(expect(got), tostring(got)) end
           local noted = arguments[1] == "builder" and place > 1 and not CONST[name]
           if expect == EINVAL and not allowed and noted then
-            assert.matches("%a", ffi.string(lib.gdn_last_error(t.builder)))
+            local said = ffi.string(lib.gdn_last_error(t.builder))
+            assert.matches("%a", said)
+            texts[#texts + 1] = ("%s %d: %s"):format(name, place, said)
+          end
+          if arguments[1] == "index" and place > 1 and not allowed and name ~= "gdn_index_describe_all" then
+            local stats = ffi.new "gdn_index_stats"
+            assert(lib.gdn_index_describe_all(t.index, stats) == 0)
+            assert.are.same({ 2, 1, 0 }, { stats.blocks, stats.states, tonumber(stats.locks) })
+            texts[#texts + 1] = ("%s %d: %s"):format(name, place, ffi.string(lib.gdn_index_error(t.index)))
           end
           if t.out[0] ~= t.builder then lib.gdn_builder_free(t.out[0]) end -- made without `why`
           if t.index_out[0] ~= t.index then lib.gdn_index_free(t.index_out[0]) end
@@ -273,4 +284,6 @@ describe("NULL", function()
       end
     end
   end
+
+  it("is refused with these words", function() golden("c-null", table.concat(texts, "\n") .. "\n") end)
 end)

@@ -76,4 +76,42 @@ describe("When a driver call fails", function()
     end)
     check "brought"
   end)
+
+  -- Also past the tensor's end: the graph of a larger step reads there.
+  it("what a refused build was to write is written by the next one", function()
+    local function step(builder, batch, rows, padded)
+      batch:clear()
+      for i = 1, rows do
+        assert(batch:add { query_len = 1, seq_len = 9, blocks = { 2 * rows + i }, prompt_done = true })
+      end
+      assert(batch:pad(padded, padded))
+      return builder:build(batch)
+    end
+    local options = { max_num_seqs = 8, num_slots = 64, full_cuda_graph = true, device = "cpu" }
+    local on_cpu = assert(gdn.builder(options))
+    options.device = "cuda"
+    local builder = assert(gdn.builder(options))
+    local its_batch, batch, met = on_cpu:batch(), builder:batch(), 0
+    local function slots(of)
+      local to = ffi.new "int32_t[8]"
+      local at = lib.gdn_builder_metadata(of.handle).non_spec_state_indices_tensor.data
+      assert(lib.gdn_builder_read(of.handle, to, at, 32) == 0)
+      return table.concat({ to[0], to[1], to[2], to[3], to[4], to[5], to[6], to[7] }, " ")
+    end
+    for call = 1, 3 do
+      for first = 1, 8 do
+        for last = 1, 7 do
+          assert(step(builder, batch, first, 8))
+          assert(step(on_cpu, its_batch, first, 8))
+          driver.lib.fake_fail(call, 719)
+          met = met + (step(builder, batch, 1, 2) and 0 or 1)
+          driver.lib.fake_reset()
+          assert(step(builder, batch, last, last))
+          assert(step(on_cpu, its_batch, last, last))
+          assert.are.equal(slots(on_cpu), slots(builder), ("%d, call %d, %d"):format(first, call, last))
+        end
+      end
+    end
+    assert.is_true(met > 100, met)
+  end)
 end)

@@ -15,7 +15,8 @@ struct gdn_device {
     /* Write the outputs of an accepted step, in order on `stream`. */
     gdn_status (*fill)(gdn_device *device, gdn_arena *arena, const gdn_fill_inputs *inputs, void *stream,
                        gdn_error *error);
-    /* Would the last fill's step, filled again on `stream`, be skipped? Then counts it as such. */
+    /* Would the last fill's step, filled again on `stream`, be skipped? Then counts it as such. NULL on the CPU, which
+     * skips no fill: it writes hardly more than it would compare. */
     int (*skip)(gdn_device *device, void *stream);
     /* Copy part of the arena to the host, after the last fill. */
     gdn_status (*read)(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error);
@@ -32,7 +33,8 @@ struct gdn_device {
     /* Memory beside all this, its caller's until it is taken back; *memory is 0 where the host's will do. */
     gdn_status (*lend)(gdn_device *device, size_t bytes, uint64_t *memory, gdn_error *error);
     void (*take_back)(gdn_device *device, uint64_t memory);
-    /* Copy from the host to lent memory, in order on `stream`; the host may change its own at once. */
+    /* Copy from the host to lent memory, in order on `stream`; the host may change its own at once. NULL on the CPU,
+     * which lends none. */
     gdn_status (*send)(gdn_device *device, uint64_t to, const void *from, size_t bytes, void *stream, gdn_error *error);
     /* Overwrite all outputs, for tests. */
     void (*poison)(gdn_device *device, gdn_arena *arena);

@@ -36,12 +36,6 @@ static gdn_status fill(gdn_device *device, gdn_arena *arena, const gdn_fill_inpu
     return GDN_OK;
 }
 
-static int skip(gdn_device *device, void *stream)
-{
-    (void)device, (void)stream; /* a fill writes hardly more than it would compare */
-    return 0;
-}
-
 static gdn_status read(gdn_device *device, void *to, const void *from, size_t bytes, gdn_error *error)
 {
     (void)device, (void)error;
@@ -86,12 +80,6 @@ static void take_back(gdn_device *device, uint64_t memory)
     (void)device, (void)memory;
 }
 
-static gdn_status send(gdn_device *device, uint64_t to, const void *from, size_t bytes, void *stream, gdn_error *error)
-{
-    (void)device, (void)to, (void)from, (void)bytes, (void)stream, (void)error;
-    return GDN_OK;
-}
-
 static gdn_status check_pool(gdn_device *device, const void *memory, size_t bytes, const char *name, gdn_error *error)
 {
     (void)device, (void)bytes;
@@ -124,11 +112,10 @@ gdn_status gdn_device_cpu_open(gdn_device **out)
 {
     cpu *d = calloc(1, sizeof *d);
     if (!d) return GDN_ENOMEM;
-    d->public = (gdn_device){ .allocate = allocate, .fill = fill, .skip = skip, .read = read, .check = check,
+    d->public = (gdn_device){ .allocate = allocate, .fill = fill, .read = read, .check = check,
                             .reserve = reserve, .verify = verify, .check_pool = check_pool, .bring = bring,
-                            .lend = lend, .take_back = take_back, .send = send, .poison = poison,
-                            .release = release, .holders = 1, .ordinal = GDN_DEVICE_CPU,
-                            .found = &d->found };
+                            .lend = lend, .take_back = take_back, .poison = poison, .release = release,
+                            .holders = 1, .ordinal = GDN_DEVICE_CPU, .found = &d->found };
     *out = &d->public;
     return GDN_OK;
 }
