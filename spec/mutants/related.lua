@@ -28,6 +28,7 @@ local MAP = {
   { "src/partition/state_indices",
     "strict strict_clauses checkpoints many_rows regressions check_agreeing oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
+  { "src/strict/strict_unique", "stamps strict_clauses strict_blocks strict many_rows regressions oracle" },
   { "src/strict/", "strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
   { "src/fill/arena", "strict builder footprint oracle" },
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },

@@ -1,5 +1,7 @@
-/* Adds up what the core asks the allocator for, and refuses it where a spec says so. Linked to the core's objects,
- * whose calls the linker sends here (build/libgdncounted.so). */
+/* Adds up what the core asks the allocator for, and refuses it where a spec says so; and ages a builder. Linked to
+ * the core's objects, whose calls the linker sends here (build/libgdncounted.so). */
+#include "builder/builder.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -48,4 +50,10 @@ __attribute__((visibility("default"))) int64_t gdn_counted_bytes(void)
 __attribute__((visibility("default"))) void gdn_counted_fail(int64_t n)
 {
     calls = 0, fail_at = n;
+}
+
+/* As after as many writes of slots: their stamps are numbers of 32 bits, which a server comes to the end of. */
+__attribute__((visibility("default"))) void gdn_counted_stamp(gdn_builder *b, uint32_t stamp)
+{
+    b->uniqueness.stamp = stamp;
 }
