@@ -1,5 +1,5 @@
--- What a device may have put into a step's index tensors, bad slots, counts and shifts, brings nothing, and the
--- last good ones bring what they say: each value in turn, and which slots hold what then, against
+-- What a device may have put into a step's index tensors, bad slots, counts and shifts, brings nothing, and
+-- the last good ones bring what they say: each value in turn, and which slots hold what then, against
 -- spec/goldens/texts.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"

@@ -33,7 +33,7 @@ static int32_t checkpoint_of(const gdn_settings *settings, int64_t seq_len, int6
     if (position < 0) position = 0;
 
     int on_grid = align && floor_mod(start, hash) == 0 && floor_mod(position - start, align ? align : 1) == 0;
-    int inside = start + hash <= position && start < position && position < seq_len;
+    int inside = start + hash <= position && position < seq_len;
     int has_block = last_but_one > floor_div(start - 1, block) && last_but_one >= 0;
     *column = has_block ? (int32_t)last_but_one : 0;
     return on_grid && inside && has_block ? (int32_t)(position - start) : 0;
