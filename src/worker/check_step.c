@@ -56,9 +56,9 @@ static gdn_status check_rows(const gdn_step_record *s, gdn_error *error)
         if (s->request[i] < 0)
             GDN_REFUSE(error, "request[%d] = %lld, want >= 0", i, (long long)s->request[i]);
         if (!(s->temperature[i] >= 0 && s->temperature[i] <= 1e6f))
-            GDN_REFUSE(error, "temperature[%d] = %g, want 0 .. 1e6", i, (double)s->temperature[i]);
+            GDN_REFUSE(error, "temperature[%d] = %.9g, want 0 .. 1e6", i, (double)s->temperature[i]);
         if (!(s->top_p[i] > 0 && s->top_p[i] <= 1))
-            GDN_REFUSE(error, "top_p[%d] = %g, want more than 0, up to 1", i, (double)s->top_p[i]);
+            GDN_REFUSE(error, "top_p[%d] = %.9g, want more than 0, up to 1", i, (double)s->top_p[i]);
         tokens += n;
     }
     if (tokens != s->num_tokens)
