@@ -51,6 +51,25 @@ describe("a batch", function()
 end)
 
 describe("metadata", function()
+  it("names the state that a prefill keeps, of the first one, too", function()
+    local builder = make { num_slots = 100, max_num_seqs = 8 }
+    local batch = builder:batch()
+    for _, first in ipairs { true, false } do
+      batch:clear()
+      if not first then batch:add { query_len = 1, seq_len = 9, blocks = { 7 }, prompt_done = true } end
+      for k, len in ipairs { 64, 0, 128 } do
+        batch:add { query_len = 200, seq_len = 200, blocks = { 10 * k }, checkpoint_len = len,
+                    checkpoint_slot = len > 0 and 10 * k + 1 or nil }
+      end
+      local seen = {}
+      for slot, after in tostring(assert(builder:build(batch))):gmatch "; (%d+) after (%d+)" do
+        seen[#seen + 1] = slot .. " after " .. after
+      end
+      assert.are.same({ "11 after 64", "31 after 128" }, seen)
+    end
+    builder:close()
+  end)
+
   it("is drawn by class, with a bar of its tokens", function()
     local builder = make { num_speculative_tokens = 3, num_slots = 100 }
     local batch = builder:batch()

@@ -56,6 +56,38 @@ local function play(file)
 end
 
 describe("A recording whose file takes no more", function()
+  it("is whole where max_bytes are just enough, and not with one byte less", function()
+    local path, whole = os.tmpname(), nil
+    for _, more in ipairs { 1e6, 0, -1 } do
+      local e = recordings.engine()
+      local recording = assert(e:record(path, { max_bytes = whole and whole + more or nil }))
+      recordings.serve(e, 3)
+      e:submit { id = "last", prompt_tokens = 9, max_tokens = 3 } -- has a line of its own at the end
+      recording:close()
+      local bytes = #recordings.read(path)
+      if not whole then
+        -- Room for the end line is kept as if it were as long as it may be.
+        local last = recordings.lines(recordings.read(path))
+        whole = bytes - #last[#last] - 1 + format.END_BYTES
+      else
+        local lines = recordings.lines(recordings.read(path))
+        assert.are.equal(more == 0, lines[#lines - 1]:find('"after"', 1, true) ~= nil)
+        assert.are.same({ 3, nil }, { recording.steps, recording.stopped })
+      end
+      e:close()
+    end
+    local lines = recordings.lines(recordings.read(path))
+    local upto = #table.concat(lines, "\n", 1, 4) + 1 + format.END_BYTES -- header and three steps
+    for _, more in ipairs { 0, -1 } do
+      local e = recordings.engine()
+      local recording = assert(e:record(path, { max_bytes = upto + more }))
+      recordings.serve(e, 3)
+      assert.are.equal(more == 0 and 3 or 2, recording.steps)
+      e:close()
+    end
+    os.remove(path)
+  end)
+
   it("is none where there is no codec", function()
     local codec = stub(format, "json", function() return nil, "no cjson" end)
     local e = recordings.engine()

@@ -1,5 +1,6 @@
 -- Sentences and names of reports for every figure that a run may have or lack, one figure at a time, against
 -- spec/goldens/texts.
+local identical_runs = require "gdnmeta.report.identical_runs"
 local noted = require "spec.support.noted"
 local text = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
@@ -63,6 +64,49 @@ describe("Sentences of a report #lua", function()
     say("nothing", { one })
     say("all of two", { other, one, other })
     notes.check "sentences"
+  end)
+
+  it("are of runs that did the same, and why they did", function()
+    local function group(title, ...)
+      local runs, names = {}, {}
+      for i, change in ipairs { ... } do
+        runs[i], names[i] = copy(one), "run " .. i
+        runs[i].setup.distinct = { users = 1, classes = 1, priorities = 1 }
+        for name, value in pairs(change) do runs[i][name] = value end
+      end
+      for _, sentence in ipairs(identical_runs.sentences(runs, names)) do notes.note(title, sentence) end
+      notes.note(title, table.concat(identical_runs.names(runs, names), "; "))
+    end
+    local function cache(name, slots, evicted, most, demoted)
+      return { cache = { name = name, slots = slots, states_evicted = evicted or nil, most_states = most,
+                         host = demoted and { demoted = demoted } } }
+    end
+    local waits = { timeline = { { waiting = 0 }, { waiting = 3 } } }
+    group("policies", {}, {}, waits, { steps = 1 }, {})
+    group("waiting", waits, waits)
+    group("distinct", { setup = { rate = one.setup.rate, distinct = { users = 2, classes = 1 } } }, {})
+    group("none distinct", { setup = { rate = one.setup.rate }, timeline = waits.timeline }, waits)
+    group("cache and none", cache("a", 4, 0, 2), {})
+    group("no state", cache("a", 4, 0, 0), cache("b", 4, 0, 0))
+    group("room", cache("a", 4, 0, 3), cache("a", 8, 0, 1234))
+    group("evicted", cache("a", 4, 1, 3), cache("b", 4, 0, 3))
+    group("unknown", cache("a", 4, false, 3), cache("b", 4, 0, 3))
+    group("demoted", cache("a", 4, 0, 3, 1), cache("b", 4, 0, 3, 0))
+    group("one cache", cache("a", 4, 0, 3), cache("a", 4, 0, 3))
+    group("both", cache("a", 4, 0, 3), cache("a", 4, 0, 3), cache("b", 4, 0, 3))
+    for _, name in ipairs { "steps", "seconds", "scheduled", "emitted", "preemptions", "rejected",
+                            "finished" } do
+      group(name, {}, { [name] = -1 })
+    end
+    for _, times in ipairs { "ttft", "itl", "e2e", "queue" } do
+      for _, point in ipairs { "n", "mean", "p50", "p90", "p95", "p99", "max" } do
+        local changed = copy(one[times])
+        changed[point] = -1
+        group(times .. " " .. point, {}, { [times] = changed })
+      end
+    end
+    group("rate", {}, { setup = { rate = 99 } })
+    notes.check "same"
   end)
 
   it("have names with rates where those differ", function()

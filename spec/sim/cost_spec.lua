@@ -28,6 +28,19 @@ describe("the cost of a step #lua", function()
     assert.are.same({ 0.02, 8 }, { model.predict(5), model.tokens_within(1, nil, 8) })
   end)
 
+  it("is predicted for decodes and a prefill that begins its prompt", function()
+    local model = cost.new { c0 = 1, c_w = 8, c_tok = 0.5, c_pf = 0.25, c_seq = 2, c_att = 0.5, c_ctx = 64,
+                             c_draft = 64, c_eager = 64, c_state = 64 }
+    for rows = 0, 4 do
+      for tokens = 0, 40, 4 do
+        local n, pairs_of = math.max(tokens - rows, 0), 0
+        for k = 1, n do pairs_of = pairs_of + k - 0.5 end -- a token with all before it and half of itself
+        local want = 1 + math.max(8, 0.5 * tokens) + 2 * rows + 0.25 * n + 0.5 * pairs_of
+        assert.are.equal(want, model:predict(tokens, rows), ("%d tokens, %d rows"):format(tokens, rows))
+      end
+    end
+  end)
+
   it("has the host's time on top, or hidden by the device's when the host is a step ahead", function()
     assert.are.equal(12, cost.new { c0 = 10, c_cpu = 2 }:ms(1, 0, 1, 0, 0, 0, false))
     assert.are.equal(10, cost.new { c0 = 10, c_cpu = 2, async = true }:ms(1, 0, 1, 0, 0, 0, false))

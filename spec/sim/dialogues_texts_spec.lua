@@ -47,6 +47,19 @@ describe("Made-up sessions #lua", function()
     check "requests"
   end)
 
+  it("come to these sums in many sessions, which take every turn that there is", function()
+    for _, o in ipairs { { "conversation", 400 }, { "synthetic", 400 }, { "agents", 60 } } do
+      local requests = dialogues.generate { kind = o[1], sessions = o[2], seed = 3 }
+      local prompts, outputs, ids, sum = 0, 0, 0, 0
+      for i, r in ipairs(requests) do
+        prompts, outputs, ids = prompts + r.prompt, outputs + r.output, ids + #r.blocks
+        for k, id in ipairs(r.blocks) do sum = (sum * 31 + id + k + i) % 2 ^ 31 end
+      end
+      note(o[1], #requests, prompts, outputs, ids, sum, ("%.3f"):format(requests[#requests].arrival))
+    end
+    check "sums"
+  end)
+
   it("take these options alone", function()
     for _, o in ipairs {
       { seed = -1 }, { seed = 2 ^ 32 }, { sessions = 0 }, { sessions = 1e6 + 1 }, { sessions = 1.5 },

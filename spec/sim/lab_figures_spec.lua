@@ -47,6 +47,46 @@ describe("The lab's figures #lua", function()
     notes.check "figures"
   end)
 
+  it("are none where a hook fails, and the hook and what it did are named", function()
+    local requests, bodies = random_prompts(2, 6), {
+      checkpoints = {
+        "error('text')", "error({})", "error(nil)", "return 5", "return { -1 }", "return { 1.5 }",
+        "error(setmetatable({}, { __tostring = function() return 'worded' end }))", "while true do end",
+        "local x = r.nope", "r.id = 1", "coroutine.yield(1)", "ctx.now = 3",
+      },
+      keep = { "return nil", "return 'x'", "return 0 / 0", "error('text')" },
+      worth = { "values[1] = nil", "values[1] = 0 / 0", "values[1] = 'x'", "error('text')" },
+    }
+    local parameters = { checkpoints = "r, from, to, ctx", keep = "node, ctx",
+                         worth = "nodes, n, values, ctx" }
+    for _, hook in ipairs { "checkpoints", "keep", "worth" } do
+      for _, body in ipairs(bodies[hook]) do
+        local source = ("return { %s = function(%s) %s end }"):format(hook, parameters[hook], body)
+        for _, trusted in ipairs { false, true } do
+          if not (trusted and body:find "while") then
+            local cache = assert(gdn.cache("c.lua", { source = source, trusted = trusted }))
+            local ok, message = pcall(lab.replay, requests, cache, { slots = 1 })
+            notes.note(hook, trusted, body .. ":", ok or message)
+          end
+        end
+      end
+    end
+    notes.check "failures"
+  end)
+
+  it("are of requests as hooks see them", function()
+    local requests = random_prompts(4, 5)
+    requests[1].user, requests[2].class, requests[3].session, requests[4].arrival = "u", "c", "s", nil
+    lab.replay(requests, gdn.cache { checkpoints = function(r, from, to, ctx)
+      notes.note("r", r.id, r.user, r.session, r.class, r.arrival, r.prompt, r.prompt_tokens, r.hit,
+        r.cached_tokens, r.computed_tokens, r.junction, r.prompt_end)
+      notes.note("ctx", from, to, ctx.from, ctx.to, ctx.block_size, ctx.slots, ctx.host_slots, ctx.now,
+        ctx.blocks_end, ctx.flops(4, 8), ctx.every(4), ctx.every(8))
+      return { r.prompt_end }
+    end }, { slots = 2 })
+    notes.check "views"
+  end)
+
   it("are of options in their ranges", function()
     local requests = random_prompts(1, 3)
     for _, name in ipairs { "slots", "batch", "nodes", "windows", "state_bytes", "kv_bytes", "slot" } do

@@ -161,6 +161,14 @@ describe("The lab #lua", function()
     states:close()
   end)
 
+  it("has blocks of a token at least", function()
+    for _, size in ipairs { 0, 2 ^ 20 + 1, 1.5 } do
+      local ok, message = pcall(lab.ceiling, { block_size = size })
+      assert.is_false(ok)
+      assert.matches("lab.ceiling: requests of no block_size, want those of a trace with hash_ids", message)
+    end
+  end)
+
   it("refuses a list without identity, at the caller's line", function()
     assert.has_error(function() lab.replay({ { prompt = 1 } }, gdn.cache "fifo") end,
       "lab.replay: requests of no block_size, want those of a trace with hash_ids, or of dialogues")

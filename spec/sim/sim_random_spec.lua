@@ -11,6 +11,41 @@ local note, check = notes.note, notes.check
 describe("Of the simulator #lua", function()
   before_each(notes.clear)
 
+  it("what requests of a host may be", function()
+    for _, name in ipairs { "arrival", "prompt", "output", "priority", "weight", "ttft", "tpot", "deadline",
+                            "think", "user" } do
+      for _, value in ipairs { -1, 0, 1, 0.5, 2 ^ 31 - 1, 2 ^ 31, 1 / 0, 0 / 0, "7", {}, false } do
+        local r = { arrival = 2, prompt = 9, output = 3 }
+        r[name] = value
+        local first = { arrival = 0, prompt = 1, output = 1 }
+        local requests, message = load.requests { seed = 1, requests = { first, r } }
+        if not requests then note("host", name, value, message) end
+      end
+    end
+    for _, r in ipairs { 5, "x", {} } do
+      note("host", select(2, load.requests { seed = 1, requests = { r } }))
+    end
+    check "hosts"
+  end)
+
+  it("what seeds draw, up to the largest", function()
+    for _, seed in ipairs { 0, 1, 2 ^ 30 - 1, 2 ^ 30, 2 ^ 31 - 1, 2 ^ 31, 3 * 2 ^ 30 - 1, 3 * 2 ^ 30,
+                            2 ^ 32 - 1 } do
+      local requests = assert(load.requests { seed = seed, users = 9, sessions = 2, think = 2,
+        workload = { requests = 6, rate = 2, seed = seed },
+        classes = { { name = "a", share = 1 }, { name = "b", share = 2 } } })
+      for k, r in ipairs(requests) do
+        note(seed, k, ("%.6f"):format(r.arrival), r.prompt, r.output, r.user, r.class,
+          r.think and ("%.6f"):format(r.think))
+      end
+      local model = acceptance.new { drafts = 4, mean = 3, spread = 0.8, seed = seed }
+      local list = {}
+      for ordinal = 1, 9 do list[ordinal] = model(ordinal)(4, 100) end
+      note(seed, "accepted", table.concat(list, " "))
+    end
+    check "seeds"
+  end)
+
   it("what is drawn at random", function()
     local model = acceptance.new { drafts = 4, mean = 3, spread = 0.8, seed = 5, half_context = 1000 }
     local shares = acceptance.new { drafts = 3, rates = { 0.9, 0.6, 0 }, seed = 2 ^ 32 - 1 }

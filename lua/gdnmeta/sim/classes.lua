@@ -82,15 +82,18 @@ local function problem_of(list)
   end
 end
 
+-- The sum of the shares, and whether any class has one.
 local function total_share(list)
-  local total
-  for _, class in ipairs(list) do total = class.share and (total or 0) + class.share or total end
-  return total -- nil: no class has a share
+  local total, has_share = 0, false
+  for _, class in ipairs(list) do
+    if class.share then total, has_share = total + class.share, true end
+  end
+  return total, has_share
 end
 
 -- A class by the shares, for requests without one.
 local function draw(list, random)
-  local total = total_share(list) or 0
+  local total = total_share(list)
   return function()
     local x, upto = random() * total, 0
     for _, class in ipairs(list) do
@@ -140,8 +143,9 @@ function M.assign(requests, list, seed)
       end
     end
   end
+  local total, has_share = total_share(list)
   for _, r in ipairs(requests) do
-    if not r.class and total_share(list) == 0 then
+    if not r.class and has_share and total == 0 then
       return "classes: shares are all 0 and give no request a class, want one above 0"
     end
   end

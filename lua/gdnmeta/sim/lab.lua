@@ -58,8 +58,9 @@ end
 local function serve(i, r, ids, states, hooks, views)
   if not r.blocks then return 0 end
   local array, n = ids:get(r.blocks)
-  views.at.now = r.arrival
-  local hit, junction = states:begin(r, array, n, r.arrival)
+  local now = r.arrival or 0
+  views.at.now = now
+  local hit, junction = states:begin(r, array, n, now)
   views:show(i, r, hit, junction, n * views.at.block_size)
   publish(states, hooks, views)
   states:finish()

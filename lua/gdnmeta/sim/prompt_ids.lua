@@ -54,15 +54,13 @@ end
 
 local BY_SESSIONS = 16 -- tokens of a block, where sessions say what prompts share
 
--- A turn's prompt begins with that of the turn before, and its answer, where it is long enough for them.
+-- A turn's prompt begins with that of the turn before, where it is as long; the rest is of this turn, for no
+-- other text has the answer before it.
 local function next_text(before, r, pieces)
   local text, rest = {}, r.prompt
   if before and r.prompt >= before.prompt then
     for i, piece in ipairs(before.text) do text[i] = piece end
     rest = r.prompt - before.prompt
-    if rest > before.output then
-      text[#text + 1], pieces, rest = { pieces, before.output }, pieces + 1, rest - before.output
-    end
   end
   if rest > 0 then text[#text + 1], pieces = { pieces, rest }, pieces + 1 end
   return text, pieces
@@ -77,7 +75,7 @@ local function by_sessions(requests)
       local before = last[r.session]
       local text
       text, pieces = next_text(before, r, pieces)
-      last[r.session] = { prompt = r.prompt, output = r.output, text = text }
+      last[r.session] = { prompt = r.prompt, text = text }
       r.blocks = identity.blocks_of(text, BY_SESSIONS, number)
       turns, longer = turns + (before and 1 or 0), longer + (before and r.prompt >= before.prompt and 1 or 0)
     end

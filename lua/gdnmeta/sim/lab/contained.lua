@@ -5,6 +5,7 @@ local args = require "gdnmeta.native.args"
 local budget = require "gdnmeta.policy.contained.budget"
 local positions = require "gdnmeta.engine.prefix.positions"
 local no_yield = require "gdnmeta.policy.contained.no_yield"
+local raised = require "gdnmeta.policy.contained.raised"
 
 local BUDGET = 1e6 -- instructions of a call, as an engine gives
 
@@ -27,7 +28,7 @@ end
 local function caught(hook, call)
   return function(a, b, c, d)
     local ok, answer = pcall(call, a, b, c, d)
-    if not ok then fail(hook, "failed: " .. tostring(answer)) end
+    if not ok then fail(hook, "failed: " .. raised.text(answer)) end
     return answer
   end
 end
