@@ -26,6 +26,16 @@ describe("The code of a step #jit", function()
     end
   end)
 
+  -- 17; where cut() ends the traces of its ways 44, and 84 where nothing ends them.
+  it("is compiled whichever way a piece takes", function()
+    local pipe = io.popen "luajit spec/support/uncompiled_piece.lua"
+    local out = pipe:read "*a"
+    pipe:close()
+    local count = tonumber(out:match "^%d+")
+    assert.truthy(count, out)
+    assert.is_true(count <= 25, count .. " bytecodes a call")
+  end)
+
   -- 0 flushes and 150 bytes; with loops over groups and over orders of chunks it was 0 to 4, 400 to 700.
   it("stays, and leaves next to no garbage, with a state cache whose hooks decide", function()
     local pipe = io.popen "luajit spec/support/cached_shapes.lua gdsf 16000"

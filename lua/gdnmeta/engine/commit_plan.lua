@@ -2,7 +2,8 @@
 -- entry gets the slots and blocks that its step needs.
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, decodes_are_in, chunks_are_in = trace_cuts.cut, trace_cuts.joint(), trace_cuts.joint()
+local cut, piece = trace_cuts.cut, trace_cuts.piece
+local decodes_are_in, chunks_are_in = trace_cuts.joint(), trace_cuts.joint()
 
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
 
@@ -138,19 +139,23 @@ local function leave_state(e, i, n)
   if e.prefix:leaves_state(i, ends) then r.keep_at[i] = ends end
 end
 
-local function commit_chunks(e, step)
-  cut()
-  local plan, r, admitted = e.plan, e.requests, #step.admitted
-  for p = 0, plan.num_chunks - 1 do
-    local i = plan.chunks[p]
-    if r.state[i] == WAITING then
-      admit(e, step, i)
-      admitted = admitted + 1
-      step.admitted[admitted] = r.id[i]
-    end
-    if e.prefix then leave_state(e, i, plan.tokens[p]) end
-    reserve(e, i, r.computed[i] + plan.tokens[p], 0)
+-- The p-th chunk of the plan.
+local function commit_chunk(e, step, p)
+  local r, i, n = e.requests, e.plan.chunks[p], e.plan.tokens[p]
+  if r.state[i] == WAITING then
+    admit(e, step, i)
+    step.admitted[#step.admitted + 1] = r.id[i]
   end
+  if e.prefix then leave_state(e, i, n) end
+  reserve(e, i, r.computed[i] + n, 0)
+end
+
+local chunk_in_pieces = piece(commit_chunk)
+
+local function commit_chunks(e, step)
+  local commit_one = e.prefix and chunk_in_pieces or commit_chunk
+  cut()
+  for p = 0, e.plan.num_chunks - 1 do commit_one(e, step, p) end
   cut()
 end
 

@@ -3,7 +3,7 @@ local commit_plan = require "gdnmeta.engine.commit_plan"
 local kept_states = require "gdnmeta.engine.kept_states"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, rows_are_complete = trace_cuts.cut, trace_cuts.joint()
+local cut, piece, rows_are_complete = trace_cuts.cut, trace_cuts.piece, trace_cuts.joint()
 
 local NEVER = -2 ^ 31 -- no column
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
@@ -78,6 +78,7 @@ local function take_back(e, step, row, i)
   end
 end
 
+-- 0, or why its request ends.
 local function complete_row(e, step, row, i)
   local r = e.requests
   r.ahead[i] = r.ahead[i] - step.query_len[row]
@@ -88,18 +89,13 @@ local function complete_row(e, step, row, i)
     r.known[i], r.last_emit[i], r.drafts[i] = r.known[i] + n, e.now, step.next_drafts[row]
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
-    if finish > 0 then
-      if e.prefix and r.ids[i] then e.prefix:finished(i, step, row) end
-      -- States of tokens after the last one that counts: computed for nothing.
-      e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - n
-      leave(e, step, i)
-      return
-    end
+    if finish > 0 then return finish end
   end
   if r.sourced[i] == 1 and step.read_column[row] == e.states.spare then e.states:drop_source(i) end
   local sure = r.computed[i] - r.ahead[i]
   if e.prefix and r.ids[i] then e.prefix:completed(i, sure, step, row) end
   if e.align and sure >= (r.first_column[i] + 1) * e.block then e.states:settle(i, sure) end
+  return 0
 end
 
 -- The last step that named a request which had left before: its number is free.
@@ -114,11 +110,33 @@ local function complete_any(e, step, row, i)
   local r = e.requests
   r.flight[i] = r.flight[i] - 1
   if r.epoch[i] == step.epoch[row] then
-    complete_row(e, step, row, i)
+    return complete_row(e, step, row, i)
+  end
+  local had_left = r.state[i] == LEAVING or r.state[i] == CANCELLED
+  complete_stale(e, step, row, i)
+  let_go(e, i, had_left)
+  return 0
+end
+
+-- Its request has said all.
+local function finish(e, step, row, i)
+  -- States of tokens after the last one that counts: computed for nothing.
+  e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - step.emitted[row]
+  leave(e, step, i)
+end
+
+-- With a state cache a row has many ways, above all where a request ends.
+local any_in_pieces, finish_in_pieces = piece(complete_any), piece(finish)
+local answer_is_kept = piece(function(e, step, row, i) e.prefix:finished(i, step, row) end)
+
+local function complete_one(e, step, row, i)
+  if e.prefix then
+    if any_in_pieces(e, step, row, i) == 0 then return end
+    if e.requests.ids[i] then answer_is_kept(e, step, row, i) end
+    finish_in_pieces(e, step, row, i)
   else
-    local had_left = r.state[i] == LEAVING or r.state[i] == CANCELLED
-    complete_stale(e, step, row, i)
-    let_go(e, i, had_left)
+    if complete_any(e, step, row, i) > 0 then finish(e, step, row, i) end
+    cut()
   end
 end
 
@@ -143,8 +161,7 @@ local function complete_decodes(e, step)
       step.emitted[row], step.finish[row] = n, 0
       rejected = rejected + planned - accepted
     else
-      complete_any(e, step, row, i)
-      cut()
+      complete_one(e, step, row, i)
     end
     emitted = emitted + step.emitted[row]
   end
@@ -172,8 +189,7 @@ function M.apply(e, step)
   if #step.keeping > 0 then kept_states.complete(e, step) end
   local emitted = complete_decodes(e, step)
   for row = step.num_decodes, step.num_rows - 1 do
-    complete_any(e, step, row, step.request[row])
-    cut()
+    complete_one(e, step, row, step.request[row])
     emitted = emitted + step.emitted[row]
   end
   rows_are_complete(e.changes)

@@ -4,7 +4,7 @@ local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
-local cut = require("gdnmeta.native.trace_cuts").cut
+local piece = require("gdnmeta.native.trace_cuts").piece
 local starve = chunks.starve
 
 -- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
@@ -86,10 +86,7 @@ local DONE, HELD, NO_MEMORY, NO_TOKENS, READY = 0, 1, 2, 3, 4
 local function look(e, hooks, i)
   local plan, limits, r = e.plan, e.token_limits, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return DONE end
-  if e.prefix then
-    e.prefix:look(i)
-    cut()
-  end
+  if e.prefix then e.prefix:look(i) end
   if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then return HELD end
   local n = limits:chunk(i, plan.tokens_left, plan.tokens_left)
   local first = n > 0 and n or limits:least(i)
@@ -148,21 +145,27 @@ local function go_past(e, queue, cost, is_passed)
   if is_passed then queue:pass(cost) else queue:hold(cost) end
 end
 
+-- With a state cache a newcomer has many ways: each part is compiled for itself then.
+local AS_ONE = { first_of = first_of, look = look, consider = consider }
+local IN_PIECES = { first_of = piece(first_of), look = piece(look), consider = piece(consider) }
+
 --- Admit those of the queue that go before a running prompt; -1: all that fit. After the first call
 --- close() must follow. Functions that call no hook are compiled, each as a whole; this one calls some.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
   if e.fifo.size == 0 then return true end
   if not e.is_opened then open(e, hooks, queue) end
+  local parts = e.prefix and IN_PIECES or AS_ONE
   while e.is_open do
-    local i = first_of(e, hooks, queue, running)
+    local i = parts.first_of(e, hooks, queue, running)
     if i == nil then return false end
     if i < 0 then
       M.close(e, queue)
     elseif running >= 0 and not goes_before(e, hooks, i, running) then
       return true
     else
-      local cost, is_passed = consider(e, hooks, i, look(e, hooks, i))
+      local found, first = parts.look(e, hooks, i)
+      local cost, is_passed = parts.consider(e, hooks, i, found, first)
       if cost == nil then return false end
       go_past(e, queue, cost, is_passed)
     end

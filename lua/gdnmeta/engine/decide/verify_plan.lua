@@ -3,7 +3,7 @@
 local rules = require "gdnmeta.engine.decide.rules"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, is_verified = trace_cuts.cut, trace_cuts.joint()
+local piece, is_verified = trace_cuts.piece, trace_cuts.joint()
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 local floor, max = math.floor, math.max
@@ -69,23 +69,31 @@ local function prove_decodes(e, sum)
   sum.tokens, sum.slots, sum.kv = tokens, slots, kv
 end
 
+local function prove_chunk(e, sum, p)
+  local plan, r, limits = e.plan, e.requests, e.token_limits
+  local i, n = plan.chunks[p], plan.tokens[p]
+  local waits, ends = r.state[i] == WAITING, r.computed[i] + n
+  if r.seen[i] == e.verify_round then return problem_with(e, "I1", i, n, 0) end
+  if n < 1 then return problem_with(e, "I2", i, n, 1) end
+  if not waits and r.state[i] ~= RUNNING or waits and r.flight[i] > 0 then
+    return problem_with(e, "I4", i, n, 0)
+  end
+  if not limits:may_run(i) then return problem_with(e, "I5", i, n, 0) end
+  local number, want = chunk_problem(e, i, n)
+  if number then return problem_with(e, number, i, n, want) end
+  r.seen[i] = e.verify_round
+  local more_slots, more_kv = e.states:needs(i, ends, 0)
+  sum.tokens, sum.slots, sum.kv = sum.tokens + n, sum.slots + more_slots, sum.kv + more_kv
+  if waits then sum.admitted = sum.admitted + 1 end
+end
+
+local chunk_in_pieces = piece(prove_chunk)
+
 local function prove_chunks(e, sum)
-  local plan, r, round, limits = e.plan, e.requests, e.verify_round, e.token_limits
-  for p = 0, plan.num_chunks - 1 do
-    local i, n = plan.chunks[p], plan.tokens[p]
-    local waits, ends = r.state[i] == WAITING, r.computed[i] + n
-    if r.seen[i] == round then return problem_with(e, "I1", i, n, 0) end
-    if n < 1 then return problem_with(e, "I2", i, n, 1) end
-    if not waits and r.state[i] ~= RUNNING or waits and r.flight[i] > 0 then
-      return problem_with(e, "I4", i, n, 0)
-    end
-    if not limits:may_run(i) then return problem_with(e, "I5", i, n, 0) end
-    local number, want = chunk_problem(e, i, n)
-    if number then return problem_with(e, number, i, n, want) end
-    r.seen[i] = round
-    local more_slots, more_kv = e.states:needs(i, ends, 0)
-    sum.tokens, sum.slots, sum.kv = sum.tokens + n, sum.slots + more_slots, sum.kv + more_kv
-    if waits then sum.admitted = sum.admitted + 1 end
+  local prove = e.prefix and chunk_in_pieces or prove_chunk
+  for p = 0, e.plan.num_chunks - 1 do
+    local problem, i = prove(e, sum, p)
+    if problem then return problem, i end
   end
 end
 
@@ -138,9 +146,7 @@ function M.problem(e)
   sum.admitted, sum.table_rows = 0, 0
   local problem, i = prove_decodes(e, sum)
   if not problem and e.plan.num_chunks ~= 0 then
-    cut()
     problem, i = prove_chunks(e, sum)
-    cut()
   end
   if not problem then problem, i = prove_victims(e, sum) end
   if not problem then problem, i = prove_sums(e, sum) end

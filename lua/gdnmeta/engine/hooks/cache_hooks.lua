@@ -100,11 +100,7 @@ function CacheHooks:checkpoints(i, from, to, cuts)
   return self.guard:call(call_checkpoints, self, i, to, cuts) and cuts or nil
 end
 
---- Is the state of request i at `tokens` kept? A number is, and says how dearly.
----@return boolean|number
----@param is_answer boolean|nil it is at the end of an answer
-function CacheHooks:keeps(i, tokens, is_answer)
-  if not self.cache.keep or self.guard.disabled then return true end
+local function ask_keep(self, i, tokens, is_answer)
   local e = self.engine
   local before = e.prefix.index:state_before(e.requests.node[i])
   local node = hook_tables.coming(tokens, tokens - before, e.now, is_answer or false)
@@ -113,10 +109,22 @@ function CacheHooks:keeps(i, tokens, is_answer)
   return not ok or verdict
 end
 
+--- Is the state of request i at `tokens` kept? A number is, and says how dearly.
+---@return boolean|number
+---@param is_answer boolean|nil it is at the end of an answer
+function CacheHooks:keeps(i, tokens, is_answer)
+  if not self.cache.keep or self.guard.disabled then return true end
+  local verdict = ask_keep(self, i, tokens, is_answer)
+  return verdict
+end
+
 --- A node of the index has a state now; `priority` is what keep() said.
 function CacheHooks:kept(node, priority)
   self.priorities:set(node, priority)
 end
+
+jit.on(CacheHooks.keeps) -- most caches have no such hook
+jit.on(CacheHooks.kept)
 
 --- Rate what may be evicted.
 function CacheHooks:rate(index, kind)

@@ -1,6 +1,7 @@
 -- The state of an answer: a request holds the state at the last block that it has filled, and leaves it for
 -- others at its end. No one else sees it before. Parts of the object of prefix_cache.lua.
 local lib = require "gdnmeta.native"
+local piece = require("gdnmeta.native.trace_cuts").piece
 local must = require "gdnmeta.engine.must" "answer"
 
 local floor = math.floor
@@ -88,18 +89,31 @@ function PrefixCache:drop_any_answer()
   return false
 end
 
---- A row of request i is complete that has `tokens` computed for sure: it may have filled a block.
-function PrefixCache:hold_answer(i, tokens, step, row, goes_on)
-  local r, size = self.engine.requests, self.size
-  local ends = floor(tokens / size) * size
-  r.cross_at[i] = r.num_ids[i] * size > ends and ends + size or NEVER -- until the next id is known
-  if ends < r.prompt[i] or ends <= r.answer_at[i] or r.num_ids[i] * size < ends then return end
+-- Request i holds the state at the last block before `tokens`, if it can.
+local hold = piece(function(self, i, tokens, step, row, goes_on)
+  local r = self.engine.requests
+  local ends = floor(tokens / self.size) * self.size
   local column = column_of(self, i, ends, step, row)
   if not column then return end
   self:drop_answer(i)
   local is_speculative = step.drafts[row] >= 0
   r.answer_accepted[i] = is_speculative and ends - (step.seq_len[row] - step.query_len[row]) or 1
   take(self, i, ends, column, goes_on)
+end)
+
+-- Is there such a block, after those of its prompt?
+local function may_hold(self, i, tokens)
+  local r, size = self.engine.requests, self.size
+  local ends = floor(tokens / size) * size
+  return ends >= r.prompt[i] and ends > r.answer_at[i] and r.num_ids[i] * size >= ends
+end
+
+--- A row of request i is complete that has `tokens` computed for sure: it may have filled a block.
+function PrefixCache:hold_answer(i, tokens, step, row)
+  local r, size = self.engine.requests, self.size
+  local ends = floor(tokens / size) * size
+  r.cross_at[i] = r.num_ids[i] * size > ends and ends + size or NEVER -- until the next id is known
+  if may_hold(self, i, tokens) then hold(self, i, tokens, step, row, true) end
 end
 
 --- Request i has said all: its answer's last state joins the cache, where that wants it.
@@ -107,7 +121,7 @@ function PrefixCache:finished(i, step, row)
   local r = self.engine.requests
   local last = r.known[i] - 1 -- tokens that a state of its can have
   if floor(last / self.size) > r.num_ids[i] then self.untold_text = self.untold_text + 1 end
-  self:hold_answer(i, last, step, row, false)
+  if may_hold(self, i, last) then hold(self, i, last, step, row, false) end
   local tokens = r.answer_at[i]
   if tokens == 0 then return end
   local priority = not self.hooks or self.hooks:keeps(i, tokens, true)

@@ -2,6 +2,7 @@
 -- first. Parts of the object of prefix_cache.lua.
 local lib = require "gdnmeta.native"
 local Index = require "gdnmeta.engine.prefix.index"
+local piece = require("gdnmeta.native.trace_cuts").piece
 local must = require "gdnmeta.engine.must" "evict"
 
 local ceil, max, min = math.ceil, math.max, math.min
@@ -27,14 +28,19 @@ local function leave_for_host(self)
   return true
 end
 
----@return boolean a state has left, or one that a running request held for its end
-function PrefixCache:evict_state()
-  if self.hooks then self.hooks:rate(self.index, Index.STATES) end
+local leave_first_state = piece(function(self)
   if self.host and leave_for_host(self) then return true end
   local node = self.index:leave_first(Index.STATES, 0, nil, nil, self.engine.states.pools)
   if node == 0 then return self:drop_any_answer() end
   tell(self, node)
   return true
+end)
+
+---@return boolean a state has left, or one that a running request held for its end
+function PrefixCache:evict_state()
+  if self.hooks then self.hooks:rate(self.index, Index.STATES) end
+  local has_left = leave_first_state(self)
+  return has_left
 end
 
 -- The state of a leaf is on the host: its place there is free then.
@@ -47,9 +53,7 @@ local function leave_with_host_state(self, node)
   return gone
 end
 
----@return boolean blocks have left
-function PrefixCache:evict_leaf()
-  if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
+local leave_first_leaf = piece(function(self)
   local states, kv = self.engine.states, self.engine.states.kv
   local node, gone = self.host and self.index:first(Index.LEAVES) or 0, 0
   if node > 0 and self.index:is_on_host(node) then gone = leave_with_host_state(self, node) end
@@ -60,6 +64,13 @@ function PrefixCache:evict_leaf()
   if kv then states.free_kv = kv:free() end
   tell(self, node)
   return gone > 0
+end)
+
+---@return boolean blocks have left
+function PrefixCache:evict_leaf()
+  if self.hooks then self.hooks:rate(self.index, Index.LEAVES) end
+  local has_left = leave_first_leaf(self)
+  return has_left
 end
 
 -- A waiting request loses what it would begin with: the last one of the queue that has something, and that
@@ -131,7 +142,7 @@ end
 --- A waiting request does not fit the plan with its first n tokens: states and blocks that nobody reads make
 --- room.
 ---@return boolean is there more room?
-function PrefixCache:make_way(i, n)
+PrefixCache.make_way = piece(function(self, i, n)
   local e, r = self.engine, self.engine.requests
   local states, plan = e.states, e.plan
   local slots, blocks = states:free_slots(), states.free_kv
@@ -152,6 +163,6 @@ function PrefixCache:make_way(i, n)
     if lack > 0 then free_blocks(self, min(blocks + lack, states.total_kv), i) end
   end
   return plan:has_more(states:free_slots() - slots, states.free_kv - blocks)
-end
+end)
 
 return PrefixCache

@@ -35,7 +35,7 @@ end
 function PrefixCache:completed(i, tokens, step, row)
   local r = self.engine.requests
   if r.hit_node[i] > 0 and (r.flight[i] == 0 or tokens > r.cached[i]) then self:has_begun(i) end
-  if tokens >= r.cross_at[i] then self:hold_answer(i, tokens, step, row, true) end
+  if tokens >= r.cross_at[i] then self:hold_answer(i, tokens, step, row) end
   if r.keep_at[i] > 0 and r.keep_at[i] == tokens then self:publish(i, tokens) end
 end
 

@@ -100,14 +100,18 @@ function PrefixCache:left_state(i, node, is_its)
   move(self, s, node)
 end
 
+local function lost_by(self, sessions)
+  for s in next, sessions do
+    s.node = 0
+    forget_if_idle(self, s)
+  end
+end
+
 --- A node's state has gone.
 function PrefixCache:lost_state(node)
   local sessions = self.newest_at[node]
   self.newest_at[node], self.session_at[node], self.user_at[node] = nil, nil, nil
-  for s in next, sessions or {} do
-    s.node = 0
-    forget_if_idle(self, s)
-  end
+  if sessions then lost_by(self, sessions) end
 end
 
 --- What a cache's hook sees of who left a node's state.
@@ -119,6 +123,8 @@ function PrefixCache:show_session(node, s, user)
 end
 
 jit.on(PrefixCache.show_session) -- of a whole batch
+jit.on(PrefixCache.left_state) -- in most steps, where a cache has hooks
+jit.on(PrefixCache.lost_state)
 
 -- A pin is a promise of a state, whether there is one yet or not. A request that reads it wants slots, too.
 local function crowded(self)
