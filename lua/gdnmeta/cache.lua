@@ -6,6 +6,7 @@ local foreign_text = require "gdnmeta.native.foreign_text"
 local methods = require "gdnmeta.native.methods"
 local options_of = require "gdnmeta.native.options"
 local load_file = require "gdnmeta.policy.contained.load_file"
+local read_fields = require "gdnmeta.policy.contained.read_fields"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 
 local LONGEST_NAME = 200 -- bytes
@@ -36,7 +37,9 @@ local function last_block(r) return { r.prompt_end } end
 local function assemble(value, name, trusted)
   if type(value) ~= "table" then return nil, ("returns a %s, want a table"):format(type(value)) end
   local cache = {}
-  for field, given in next, value do
+  local fields, message = read_fields(value, FIELDS)
+  if not fields then return nil, message end
+  for field, given in next, fields do
     local domain = FIELDS[field]
     if not domain then return nil, options_of.unknown("field", field, FIELDS) end
     local taken, wanted = domain(given)

@@ -2,11 +2,11 @@
 -- path of a Lua file that returns a table or a function, such a table, or such a function.
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
-local budget = require "gdnmeta.policy.contained.budget"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local options_of = require "gdnmeta.native.options"
 local methods = require "gdnmeta.native.methods"
 local load_file = require "gdnmeta.policy.contained.load_file"
+local read_fields = require "gdnmeta.policy.contained.read_fields"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
 local LONGEST_NAME = 200 -- bytes: logs, pages and messages show it
@@ -123,29 +123,12 @@ local function assemble(fields, name, trusted)
   return setmetatable(policy, Policy)
 end
 
--- The fields of a policy's table, and those that come through a metatable, which is code and has a budget.
-local function read_fields(value)
-  local fields, names = {}, {}
-  for name, field in next, value do fields[name] = field end
-  for name in pairs(FIELDS) do
-    if fields[name] == nil then names[#names + 1] = name end
-  end
-  uncompiled.keep_index(value)
-  local function inherit()
-    for _, name in ipairs(names) do fields[name] = value[name] end
-  end
-  jit.off(inherit)
-  local ok, message = budget.run(load_file.LOAD_BUDGET, inherit)
-  if not ok then return nil, message end
-  return fields
-end
-
 local function from_value(value, name, trusted, is_file)
   if type(value) == "function" then value = { step = value } end
   if type(value) ~= "table" then
     return nil, ("returns a %s, want a table or a function"):format(type(value))
   end
-  local fields, message = read_fields(value)
+  local fields, message = read_fields(value, FIELDS)
   if not fields then return nil, message end
   message = check(fields, is_file)
   if message then return nil, message end

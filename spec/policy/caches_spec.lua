@@ -69,6 +69,28 @@ describe("Caches #lua", function()
     end
   end)
 
+  it("are gone on from: hooks that come through a metatable count, and what they run is bounded", function()
+    local function worth() end
+    local base = setmetatable({ worth = worth }, { __index = { keep = print, name = "base" } })
+    local cache = gdn.cache(setmetatable({ checkpoints = print, name = "mine" }, { __index = base }))
+    assert.are.same({ "mine", print, worth, print },
+      { cache.name, cache.checkpoints, cache.worth, cache.keep })
+    assert.is_nil(rawget(cache, "demote"))
+    local ok, why = pcall(function() return gdn.cache(gdn.builder {}), nil end)
+    assert.is_false(ok)
+    assert.matches("^[^:]*caches_spec.lua:%d+: gdnmeta.cache: gdnmeta.Builder: no field", why)
+    for message, index in pairs {
+      ["keep = 3, want a function"] = { keep = 3 },
+      ["no idea"] = function() error "no idea" end,
+      ["instruction budget spent"] = function() while true do end end,
+      ["attempt to yield"] = function() coroutine.yield() end,
+    } do
+      ok, why = pcall(gdn.cache, setmetatable({}, { __index = index }))
+      assert.is_false(ok)
+      assert.matches("gdnmeta.cache: .*" .. message, why)
+    end
+  end)
+
   it("make states where their names say", function()
     assert.are.same({ 12, 16, 20, 24, 28, 32, 36, 40 }, points "every_block")
     assert.are.same({ 40 }, points "last_block")

@@ -198,10 +198,15 @@ local function step(self)
   end
 end
 
+local function release_all(self)
+  while #self.held > 0 do self.engine:release(table.remove(self.held)) end
+end
+
+-- What is kept and pinned leaves room for any one request.
 local function finish(self)
   assert(self.engine:set_policy "fcfs")
   self.engine:set_cache(nil)
-  while #self.held > 0 do self.engine:release(table.remove(self.held)) end
+  if not self.holds_on then release_all(self) end
   local quiet = 0
   while not self.engine:idle() do
     local before = self.engine.stats.scheduled
@@ -209,24 +214,38 @@ local function finish(self)
     quiet = self.engine.stats.scheduled > before and 0 or quiet + 1
     assert(quiet < 50, self.where .. ": does not come to an end")
   end
+  release_all(self)
   for k = 1, 6 do self.engine:unpin("s" .. k) end
 end
 
+-- What a host does, each name as often as it is to be done.
+local function names_of(more)
+  local names = { unpack(NAMES) }
+  for name in pairs(more or {}) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
 --- Plays `steps` steps at least, and then to the end. note(value): all is lawful but requests and results,
---- and what comes of each is noted; on_step(step), on_done(step) look on.
+--- and what comes of each is noted; on_step(step), on_done(step) look on; more: other things that a host
+--- does, by name, called with the host.
 ---@return table host with counts of what it did
 function M.play(engine, o)
   local self = setmetatable({ engine = engine, draw = o.draw, where = o.where, async = o.async,
                               size = o.size, spec = o.spec, has_host = o.has_host, now = 0, last = 0,
                               live = {}, held = {}, flying = {}, refused = 0,
+                              holds_on = o.more ~= nil,
                               note = o.note, on_step = o.on_step, on_done = o.on_done,
                               lies = 0, done = {} }, Host)
+  local names, more = o.more and names_of(o.more) or NAMES, o.more or {}
   while self.now < o.steps do
     for _ = 1, self.draw(2) do
-      local name = pick(NAMES, self.draw)
+      local name = pick(names, self.draw)
       if name ~= "submit" or self.engine.stats.waiting < 6 then
         self.done[name] = (self.done[name] or 0) + 1
-        ACTIONS[name](self)
+        local act = ACTIONS[name] or more[name]
+        act(self)
+        if o.more then verify(self, name) end
       end
     end
     step(self)
