@@ -116,6 +116,24 @@ describe("States that are kept", function()
     e:close()
   end)
 
+  -- Of "a" the state cache keeps the state and the last block; the first two were known of "b", and go.
+  it("are not used after their release, though others hold the slots", function()
+    local e = engine { kv_blocks = 30, kv_block_size = 4, hash_block_size = 4, max_model_len = 60 }
+    assert(e:submit(request("b", { prompt_tokens = 16, max_tokens = 30, blocks = { 1, 2, 3, 4 } })))
+    assert(e:submit(request("a", { prompt_tokens = 16, max_tokens = 30, blocks = { 1, 2, 33, 34 } })))
+    play(e, 1)
+    local state = assert(e:export "a")
+    e:release(state)
+    e:cancel "a"
+    for name, field in pairs { slot = "slot", keep = "keep" } do
+      local _, message = e:submit(request("c", { prompt_tokens = 30, [field] = state }))
+      assert.are.equal(name == "slot" and "request c: slot: was released, want a state that is kept"
+        or "request c: keep: want what receive() of this engine gave, used by no other request", message)
+    end
+    assert.is_true(e:verify())
+    e:close()
+  end)
+
   it("are where a request begins that arrives with its state", function()
     local e = engine { kv_blocks = 40, kv_block_size = 4 }
     local state = assert(e:receive(9))

@@ -117,6 +117,14 @@ M.actions = {
     adopt(self, r.id)
     if self.draw(3) == 1 then self.engine:release(table.remove(self.held)) end
   end,
+  released = function(self) -- what was let go of is of no use any more, whoever holds its slots
+    local state = self.held[1] and table.remove(self.held, 1)
+    if not state then return end
+    self.engine:release(state)
+    self.last = self.last + 1
+    local ok = self.engine:submit { id = self.last, prompt_tokens = 90, max_tokens = 1, slot = state }
+    if ok then error(self.where .. ": a request begins with a state that was released", 0) end
+  end,
   pin_all = function(self)
     for k = 1, 5 do call(self, "pin", "s" .. k) end
   end,

@@ -109,6 +109,8 @@ local function held_problem(e, request, field, source)
       return ("%s.slots[%d] = %d, want a slot that is still held"):format(field, group + 1, slot)
     end
   end
+  -- Others may hold its slots yet; its blocks of attention cache may be somebody else's by now.
+  if not e.pinned[request[field]] then return field .. ": was released, want a state that is kept" end
 end
 
 local function source_problem(e, request, field)
