@@ -94,6 +94,26 @@ describe("Requests that a policy holds", function()
     end
   end)
 
+  it("or rejects are 128 in a step, or 32 whose chunk is 0", function()
+    for _, fields in pairs(KINDS) do
+      for how, most in pairs { hold = 128, reject = 128, chunk = 32 } do
+        local asked = 0
+        local policy = holding(how == "chunk" and "chunk" or "admit", fields)
+        policy[how == "chunk" and "chunk" or "admit"] = function()
+          asked = asked + 1
+          if how == "chunk" then return 0 end
+          if how == "hold" then return false end
+          return nil, "no"
+        end
+        local s = server(policy, nil, MANY)
+        for n = 1, 300 do s.submit(n, { user = n % 7, class = n % 3 }) end
+        local rejected = s.step().rejected
+        assert.are.same({ most, how == "reject" and most or 0 }, { asked, #rejected }, how)
+        s.close()
+      end
+    end
+  end)
+
   it("are never admitted against it, also where it fails, until it is off", function()
     local broken = false
     local s = server({ name = "holds", admit = function(r) return r.user ~= "a" end, chunk = function(_, want)

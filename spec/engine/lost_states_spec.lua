@@ -166,6 +166,25 @@ describe("engine:lose_states", function()
     assert.are.same({ "a", "c", "d", "e" }, assert(engine:step(1)).ids)
   end)
 
+  it("counts what was computed in vain for requests that had ended", function()
+    local builder = { num_speculative_tokens = 2 }
+    local second_builder = engines.builder(builder)
+    local engine = engines.engine("fcfs", { async = true, second_builder = second_builder }, builder)
+    for _, id in ipairs { "a", "b", "c" } do engine:submit(engines.request(id)) end
+    assert(engine:complete(engine:step(0), 0)) -- the prompts
+    local first, second = assert(engine:step(1)), assert(engine:step(2))
+    assert.are.equal(9, second.num_tokens)
+    first.stop[0] = 1
+    assert(engine:complete(first, 2))
+    engine:cancel "b"
+    engine:lose_states()
+    local function figures() return { engine.stats.wasted_rows, engine.stats.wasted_tokens } end
+    assert.are.same({ 1, 3 }, figures())
+    engines.run(engine)
+    assert.are.same({ 1, 3 }, figures())
+    engine:close()
+  end)
+
   it("makes kept states good for nothing", function()
     local builder = { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 9 }
     local engine = engines.engine("fcfs", { max_model_len = 64 }, builder)

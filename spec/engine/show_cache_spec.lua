@@ -1,4 +1,5 @@
 -- engine.cache: what a state cache holds, as figures, as a list of nodes, and as a tree.
+local raises = require "spec.support.raises"
 local serve = require "spec.support.run_engine"
 
 local request = serve.request
@@ -38,6 +39,13 @@ describe("The state cache of an engine, shown", function()
     assert.are.equal(stats, e.cache:stats(stats))
     assert.are.same({ e.stats.hits, e.stats.cached_tokens }, { stats.hits, stats.cached_tokens })
     assert.are.same({ "gdsf", 4 }, { e.cache.name, e.cache.block_size })
+  end)
+
+  it("is asked with a colon", function()
+    local cache = e.cache
+    raises("gdnmeta.StateCache:stats: call it with a colon", function() cache.stats() end)
+    raises("gdnmeta.StateCache:health: call it with a colon", function() cache.health {} end)
+    raises("gdnmeta.StateCache:nodes: call it with a colon", function() cache.nodes(3) end)
   end)
 
   it("lists nodes before those that go on from them, the most used first", function()

@@ -79,13 +79,15 @@ local MAP = {
   { "engine/prefix/sessions", "sessions cache_plays cache_chaos" },
   { "engine/session_pins", "sessions cache_plays" },
   { "engine/verify_engine", "verify_engine cache_plays cache_chaos" },
-  { "engine/text_in", "answer_cache read_once cache_plays" },
-  { "engine/prefix/", "cache_plays cache_figures answer_cache state_cache cache_layer broken_steps" },
+  { "engine/text_in", "footprint answer_cache read_once cache_plays" },
+  { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
+  { "engine/prefix/", "footprint cache_plays cache_figures answer_cache state_cache cache_layer " ..
+    "broken_steps" },
   { "gdnmeta/engine/sources", "forks cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
-  { "gdnmeta/worker", "engine_to_worker worker_to_engine worker_misuse worker worker_abi lost_states "
-    .. "worker_faults" },
+  { "gdnmeta/worker", "footprint engine_to_worker worker_to_engine worker_misuse worker worker_abi " ..
+    "lost_states worker_faults" },
   { "src/worker/", "record_bytes record_lies step_values step_lies step_record worker_abi engine_to_worker "
     .. "worker_to_engine channel process worker" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
@@ -127,8 +129,8 @@ local MAP = {
   { "engine/decide/decodes", "starvation upkeep invariants decisions engine_step speculation" },
   { "engine/decide/admissions", "starvation holding passing invariants decisions" },
   { "engine/decide/chunks", "starvation holding invariants decisions" },
-  { "engine/queue/parked", "holding passing one_look" },
-  { "engine/queue/by_", "queue_memory policy fair passing invariants decisions" },
+  { "engine/queue/parked", "queues holding passing one_look" },
+  { "engine/queue/", "queues queue_memory policy fair passing invariants decisions" },
   { "engine/decide/token_limits", "token_limits starvation invariants decisions engine_step speculation" },
   { "engine/decide/preempt", "yielding invariants decisions progress one_look" },
   { "engine/decide/outlook", "yielding invariants decisions" },

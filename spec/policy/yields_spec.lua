@@ -3,6 +3,7 @@
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
+local sort = table.sort -- policies see another
 local REFUSED = "attempt to yield across C-call boundary"
 
 -- What a host does in the middle of it: the wait of a cosocket is such a yield, too.
@@ -157,6 +158,36 @@ describe("A callback that yields", function()
       end
       assert.are.equal(10, #engine:failures())
       engine:close()
+    end
+  end)
+
+  -- The boundary is table.sort, see no_yield.lua.
+  it("meets a boundary, but for what is trusted in the main thread, where no yield gets far", function()
+    local function is_bounded()
+      for level = 2, 99 do
+        local frame = debug.getinfo(level, "f")
+        if not frame then return false end
+        if frame.func == sort then return true end
+      end
+    end
+    for _, in_main in ipairs { true, false } do
+      for _, trusted in ipairs { true, false } do
+        local seen, watched = {}, {}
+        local engine = serve_all(gdn.policy({ name = "mine", admit = function()
+          seen[#seen + 1] = is_bounded()
+          return true
+        end, key = function()
+          seen[#seen + 1] = is_bounded()
+          return 0
+        end }, { trusted = trusted }), { stopwatch = function()
+          watched[#watched + 1] = is_bounded()
+          return 0
+        end }, in_main)
+        assert.is_true(#seen > 20 and #watched > 20)
+        for _, is in ipairs(seen) do assert.are.equal(not (in_main and trusted), is) end
+        for _, is in ipairs(watched) do assert.are.equal(not in_main, is) end
+        engine:close()
+      end
     end
   end)
 

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local Index = require "gdnmeta.engine.prefix.index"
 local lib = require "gdnmeta.native"
+local drawer = require "spec.support.drawer"
 local growth = require "spec.support.growth"
 local small = require "spec.support.small_index"
 
@@ -47,6 +48,31 @@ describe("An index that is full", function()
       assert.are.same(want, got)
       for _ = 1, 40 do small.rate(index, Index.STATES, function(node) return node.id end) end
     end
+  end)
+
+  it("does so where half of those that it looked at last were new, and not where fewer were", function()
+    local index, last, few, met = small.new { max_nodes = 1000, max_blocks = 2000 }, 0, 0, { 0, 0, 0 }
+    local random = drawer(11)
+    for look = 1, 400 do
+      for _ = 1, look == 1 and 60 or random(5) - 1 do
+        last = last + 1
+        small.publish(index, string.char(1 + last % 250, 1 + math.floor(last / 250)), small.slots_of())
+      end
+      small.step(index)
+      local is_many = few >= 8 and met.new
+      local nodes, n, values = index:candidates(Index.STATES)
+      local most, new = is_many and 32 or 8, 0
+      assert.is_true(n <= most and n > most - 8, n) -- one may be the least, and in turn
+      for k = 1, n do
+        new, values[k] = new + (nodes[k].is_new and 1 or 0), nodes[k].id
+      end
+      few, met.new = is_many and 0 or few + 1, 2 * new >= most
+      local kind = is_many and 1 or few >= 8 and (met.new and 2 or 4 * new >= most and 3)
+      if kind then met[kind] = met[kind] + 1 end
+      if random(3) > 1 then index:rate(Index.STATES, n, values) end
+      if random(4) == 1 then index:drop_state(index:first(Index.STATES)) end
+    end
+    assert.is_true(met[1] > 3 and met[2] > 3 and met[3] > 3, table.concat(met, " "))
   end)
 
   it("takes no value for a node that waits elsewhere, or not at all", function()

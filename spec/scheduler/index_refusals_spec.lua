@@ -126,4 +126,44 @@ describe("An index refuses", function()
     assert.are.equal("2 nodes and 1 more, want <= 2", why)
     assert.is_truthy(small.publish(full, "abcd", nil))
   end)
+
+  -- The same by the Lua side, which raises what is a mistake of the engine, method by method.
+  local watch = ffi.new "gdn_index_watch"
+  local bad_watch = ffi.new("gdn_index_watch", { node = 99 })
+  local METHODS = {
+    { "now = nan, want a number", "advance", 0 / 0 },
+    { "n = -1, want >= 0", "match", ids, -1, 5 },
+    { "n = -1, want >= 0", "watch", ids, -1, 5, watch },
+    { "node = 99, want 0 .. 4", "has_changed", bad_watch },
+    { "node 1 has no lock that ends at it", "unlock", 1 },
+    { "node 1 has no state that is read", "unlock_state", 1 },
+    { "n = 0, want >= 1", "publish", ids, 0, kv },
+    { "pools, tables or out is NULL", "keep", ids, 4, nil, 0, nil, nil, -1, -1, 0, 0, 0, nil },
+    { "node = 3, want a node of the index", "pin", 3 },
+    { "node 1 has no pin", "unpin", 1 },
+    { "node = 4, want a node of the index", "describe", 4 },
+    { "node = 4, want a node of the index", "is_on_host", 4 },
+    { "node = 4, want a node of the index", "state_before", 4 },
+    { "kind = 3, want 0 .. 2", "candidates", 3, 4 },
+    { "kind = 3, want 0 .. 2", "rate", 3, 1, { 1 } },
+    { "node = 5, want a node of the index", "drop_state", 5 },
+    { "place = 2, want 0 or 1", "move_state", 1, 2, some },
+    { "most = 0, want >= 1", "evict", 1, 0, kv },
+    { "pools is NULL", "leave", 5, 1, nil, kv, nil },
+    { "pools is NULL", "free_up", 2, 1, 1, nil, kv, nil },
+  }
+  for _, case in ipairs(METHODS) do
+    it("and raises by " .. case[2], function()
+      local ok, message = pcall(index[case[2]], index, unpack(case, 3, 14))
+      assert.are.same({ false, "gdnmeta: index: " .. case[1] }, { ok, tostring(message):match "gdnmeta:.*$" })
+    end)
+  end
+
+  it("and raises by lock what the match did not find", function()
+    small.match(index, "abcd")
+    index.hit.node = 9
+    local ok, message = pcall(index.lock, index)
+    assert.are.same({ false, "gdnmeta: index: node = 9, want a node of the index" },
+                    { ok, message:match "gdnmeta:.*$" })
+  end)
 end)

@@ -63,7 +63,8 @@ describe("A worker is told", function()
         local bucket, worker = host.engine.mixed_capture_sizes[turn], host.worker
         assert(worker:submit(assert(host.engine:idle_step(bucket.rows, bucket.tokens))))
         note("idle:", record_text(worker.private.pack.memory, worker.private.pack.hello))
-        assert(worker:poll())
+        local result = assert(worker:poll())
+        note("says", result.num_rows, result.num_tokens, result.num_drafts)
       end):close()
     play("restarted", { num_speculative_tokens = 0 }, { kv_blocks = 40, kv_block_size = 3 }, 8,
       function(host, turn)
@@ -187,6 +188,15 @@ describe("The program of a worker", function()
       for t = 0, step.num_tokens - 1 do pack.tokens[t] = 5 * t end
       return copy(pack:step(step, pack.tokens))
     end,
+    -- Of an engine whose steps have no buckets.
+    plain_hello = function()
+      local e = hosts.engine { num_speculative_tokens = 1, num_groups = 1, max_num_seqs = 2 }
+      local plain = assert(packs.new(e.private, hellos.of(e.private, { seed = 1, vocab_size = 251 })))
+      local record = copy(plain:greeting(), plain)
+      plain.buffers:close()
+      e:close()
+      return record
+    end,
     idle = function() return copy(idle_pack:step(idle_step, idle_pack.tokens), idle_pack) end,
     torn = function()
       local record = copy(pack:stop(7))
@@ -208,16 +218,26 @@ describe("The program of a worker", function()
     end
     local o = { descriptor = lib.gdn_channel_descriptor(channel) }
     for name, value in pairs(options or {}) do o[name] = value end
-    local function make(builder, seed) return (make_model or model_of)(builder, seed, channel) end
+    local runs = 0
+    local function make(builder, seed)
+      local model = (make_model or model_of)(builder, seed, channel)
+      local forward = model.forward
+      function model.forward(...)
+        runs = runs + 1
+        return forward(...)
+      end
+      return model
+    end
     local ok, problem = pcall(serve, make, o)
-    problem = problem and problem:gsub("^%S+_spec.lua:%d+: ", ""):gsub("%z", " "):sub(1, 120)
-    note(list, ok, problem)
+    problem = problem and problem:gsub("^%S+%.lua:%d+: ", ""):gsub("%z", " "):sub(1, 120)
+    note(list, ok, problem, "runs", runs)
     local memory, result, why = records.memory(8192), ffi.new "gdn_result_record", ffi.new "char[512]"
     for _ = 1, 9 do
       local bytes = lib.gdn_channel_receive(channel, memory, 8192, 0)
       if bytes <= 0 then break end -- none, or the end
       assert(lib.gdn_result_unpack(memory, bytes, result, why, 512) == 0, ffi.string(why))
-      local text, emitted, tokens = ffi.string(result.text), {}, {}
+      local text = ffi.string(result.text):gsub("^%S+%.lua:%d+: ", "")
+      local emitted, tokens = {}, {}
       for k = 1, result.num_rows do emitted[k] = result.emitted[k - 1] end
       for k = 1, result.num_tokens do tokens[k] = result.tokens[k - 1] end
       note("says", tonumber(result.number), result.status, #text, text:sub(1, 100), emitted, tokens,
@@ -239,7 +259,8 @@ describe("The program of a worker", function()
   end)
 
   it("says what went wrong, and raises it", function()
-    for _, list in ipairs { "step", "stop", "torn", "hello torn", "hello step torn", "hello hello" } do
+    for _, list in ipairs { "step", "stop", "torn", "hello torn", "hello step torn", "hello hello",
+                            "plain_hello idle" } do
       served(list)
     end
     served("hello stop", function() error("no model", 0) end)

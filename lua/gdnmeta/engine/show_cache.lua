@@ -109,7 +109,7 @@ function StateCache:nodes(most)
     local node, depth = unpack(table.remove(open))
     lib.gdn_index_describe(index.handle, node, c)
     list[#list + 1] = shown(c, node, depth, index.now, self.block_size)
-    if c.first_child ~= 0 then push(c.first_child, depth + 1) end
+    push(c.first_child, depth + 1)
   end
   return list
 end

@@ -17,7 +17,7 @@ end
 --- A new model, where the option is a function that makes one.
 function Embedded:start()
   local given = self.options.model
-  self.code, self.message, self.model, self.is_ready = false, false, given, true
+  self.code, self.model, self.is_ready = false, given, true
   self.waiting, self.first = 0, 0
   if type(given) ~= "function" then return true end
   local ok, made = pcall(given, self.engine.builder)
@@ -63,8 +63,8 @@ local M = {}
 
 function M.new(pack, options, _, shown)
   local self = setmetatable({ shown = shown, pack = pack, options = options, engine = pack.engine,
-                              views = record_t(), why = ffi.new "char[512]", waiting = 0, first = 0,
-                              code = false, text = "", slots = {} }, Embedded)
+                              views = record_t(), why = ffi.new "char[512]", text = "", slots = {} },
+                            Embedded)
   local shared = answer.new(pack.hello.config)
   for n = 1, 2 do
     local own = answer.new(pack.hello.config)

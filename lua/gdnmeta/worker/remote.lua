@@ -62,7 +62,7 @@ function Remote:start(now)
     return broken(self, said(self), "dead")
   end
   self.channel = ffi.gc(out[0], channel_free)
-  self.is_ready, self.message, self.code, self.beats, self.progress = false, false, false, 0, now
+  self.is_ready, self.code, self.beats, self.progress = false, false, 0, now
   pack:forget()
   local bytes = pack:greeting()
   if bytes < 0 then return broken(self, pack:problem(), "dead") end
@@ -162,8 +162,7 @@ end
 function Remote:stop(number, seconds)
   local channel, process = self.channel, self.process
   if channel ~= nil then
-    local bytes = not self.code and self.pack:stop(number) or 0
-    if bytes > 0 then lib.gdn_channel_send(channel, self.pack.memory, bytes) end
+    if not self.code then lib.gdn_channel_send(channel, self.pack.memory, self.pack:stop(number)) end
     lib.gdn_channel_close(channel)
   end
   for _ = 1, process ~= nil and math.ceil((seconds or 0) * 100) or 0 do
@@ -188,8 +187,7 @@ function M.new(pack, options, num_spec, shown)
   local result = result_t()
   return setmetatable({ pack = pack, options = options, num_spec = num_spec, shown = shown, result = result,
                         halves = ffi.cast("const int32_t *", result), memory = int64s(pack.result_bytes / 8),
-                        why = why_t(), waiting = 0, is_ready = false, text = "", code = false,
-                        message = false, beats = 0, progress = 0 }, Remote)
+                        why = why_t(), waiting = 0, text = "" }, Remote)
 end
 
 return M

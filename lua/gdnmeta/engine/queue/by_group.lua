@@ -57,8 +57,6 @@ function ByGroup:remove(i)
     return
   end
   local group, next, prev = r.group[i], r.group_next[i], r.group_prev[i]
-  if group == NONE then return end
-  r.group[i] = NONE
   if prev ~= NONE then r.group_next[prev] = next else self.head[group] = next ~= NONE and next or nil end
   if next ~= NONE then r.group_prev[next] = prev else self.tail[group] = prev ~= NONE and prev or nil end
   self.at[group] = self.head[group]
@@ -84,12 +82,12 @@ end
 local function unpark(self, i)
   local r = self.requests
   local group = r[self.column][i]
-  local at, before = self.head[group] or -1, -1
-  while at >= 0 and r.tie[at] < r.tie[i] do at, before = r.group_next[at], at end
+  local at, before = self.head[group] or NONE, NONE
+  while at ~= NONE and r.tie[at] < r.tie[i] do at, before = r.group_next[at], at end
   r.group[i], r.group_next[i], r.group_prev[i], r.keyed[i] = group, at, before, -1
   if not self.head[group] then open(self, group) end
-  if before < 0 then self.head[group] = i else r.group_next[before] = i end
-  if at < 0 then self.tail[group] = i else r.group_prev[at] = i end
+  if before == NONE then self.head[group] = i else r.group_next[before] = i end
+  if at == NONE then self.tail[group] = i else r.group_prev[at] = i end
   self.at[group] = self.head[group]
   r.keyed[self.at[group]] = -1
   lib.gdn_heap_set(self.heap, group, -math.huge, 0)
@@ -122,19 +120,15 @@ function ByGroup:candidate(compares)
   return freshest(self)
 end
 
---- The best group's first request is planned or passed: its next one stands for it. It goes to the top, where
---- candidate() gives it the key that it has by now.
+--- The best group's first request is planned or passed: its next one stands for it, and candidate() gives the
+--- group, which is at the top still, the key that this one has by now.
 function ByGroup:advance()
   local group = lib.gdn_heap_first(self.heap)
   local next = self.requests.group_next[self.at[group]]
   self.touched = self.touched + 1
   self.moved[self.touched] = group
   self.at[group] = next
-  if next == NONE then
-    lib.gdn_heap_remove(self.heap, group)
-  else
-    lib.gdn_heap_set(self.heap, group, -math.huge, 0)
-  end
+  if next == NONE then lib.gdn_heap_remove(self.heap, group) end
 end
 
 --- Those that want more tokens than are left keep their place: within a group they go by arrival.
@@ -150,11 +144,7 @@ function ByGroup:hold(cost)
   self:remove(i)
   self.parked:push(i, cost)
   self.at[group] = next
-  if next < 0 then
-    lib.gdn_heap_remove(self.heap, group)
-  else
-    lib.gdn_heap_set(self.heap, group, -math.huge, 0)
-  end
+  if next == NONE then lib.gdn_heap_remove(self.heap, group) end
 end
 
 function ByGroup:finish()
@@ -163,7 +153,6 @@ function ByGroup:finish()
     self.at[group] = self.head[group]
     if self.head[group] then set(self, group) end
   end
-  self.touched = 0
 end
 
 local M = {}
@@ -177,7 +166,7 @@ function M.new(requests, fifo, policy, limit)
     requests = requests, fifo = fifo, column = policy.group, limit = limit,
     heap = heap, items = items_t(limit),
     head = {}, tail = {}, at = {}, active = {}, place = {}, moved = {},
-    count = 0, turn = 0, touched = 0, parked = back, is_keyed = false,
+    count = 0, turn = 0, parked = back,
   }, ByGroup)
 end
 

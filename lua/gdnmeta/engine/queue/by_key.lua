@@ -5,6 +5,7 @@
 -- what was passed, and what was held comes back at its turn. Those of the best keys come back in every step,
 -- so that a look without effect costs no request its place.)
 local lib = require "gdnmeta.native"
+local NONE = require("gdnmeta.engine.requests").NONE
 local heaps = require "gdnmeta.engine.queue.heap"
 local ordered = require "gdnmeta.engine.queue.ordered"
 local parked = require "gdnmeta.engine.queue.parked"
@@ -59,7 +60,7 @@ local function first_of_now(self)
   end
 end
 
---- The best one, or -1; nil: the policy failed.
+--- The best one, or NONE; nil: the policy failed.
 ---@param compares boolean its key is compared with that of a running request
 ---@return integer|nil i
 function ByKey:candidate(compares)
@@ -83,7 +84,7 @@ function ByKey:advance()
   self.popped = self.popped + 1
   self.held[self.popped] = i
   local back = self.parked:first() -- its turn, if its key is the best now
-  if back >= 0 then set(self, back) end
+  if back ~= NONE then set(self, back) end
 end
 
 --- The best one stays out until it is its turn again.
@@ -97,7 +98,6 @@ ByKey.pass = ByKey.hold -- more than a step looks at may want more tokens than a
 
 function ByKey:finish()
   for n = 1, self.popped do set(self, self.held[n]) end
-  self.popped = 0
 end
 
 local M = {}
@@ -107,8 +107,8 @@ function M.new(requests, fifo, policy, limit)
   local back, heap = parked.new(requests), heaps(requests.capacity)
   if not back or not heap then return nil end
   return setmetatable({ requests = requests, fifo = fifo, static = policy.static,
-                        limit = limit, parked = back, heap = heap, items = items_t(limit), held = {},
-                        popped = 0, is_keyed = false }, ByKey)
+                        limit = limit, parked = back, heap = heap, items = items_t(limit), held = {} },
+                      ByKey)
 end
 
 return M

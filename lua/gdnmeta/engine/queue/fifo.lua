@@ -50,20 +50,20 @@ function Fifo:hold(cost)
   self:advance()
   if self.looked < HALF or self.has_jumped then return end
   self.has_jumped = true
-  if self.cursor >= 0 then self.at = self.cursor end
+  if self.cursor ~= NONE then self.at = self.cursor end
 end
 
 Fifo.pass = Fifo.hold
 
 function Fifo:finish()
-  self.cursor = self.looked >= HALF and self.at or -1
+  self.cursor = self.looked >= HALF and self.at or NONE
 end
 
 local M = {}
 
 function M.new(requests)
-  return setmetatable({ requests = requests, head = NONE, tail = -1, size = 0, rotation = -1, at = -1,
-                        cursor = -1, looked = 0 }, Fifo)
+  return setmetatable({ requests = requests, head = NONE, tail = NONE, size = 0, rotation = NONE, at = NONE,
+                        cursor = NONE }, Fifo)
 end
 
 return M

@@ -4,6 +4,7 @@
 -- and half in turn, first in, first out. Links are the columns group_next and group_prev.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local NONE = require("gdnmeta.engine.requests").NONE
 
 local BEST, TURN = 32, 32 -- looks of a step that go to those that come back
 local out_t = ffi.typeof "gdn_heap *[1]"
@@ -25,8 +26,8 @@ function Parked:reserve(n) return lib.gdn_heap_reserve(self.heap, n) end
 
 function Parked:push(i, cost)
   local r, tail = self.requests, self.tail
-  r.parked[i], r.group_next[i], r.group_prev[i] = cost, -1, tail
-  if tail < 0 then self.head = i else r.group_next[tail] = i end
+  r.parked[i], r.group_next[i], r.group_prev[i] = cost, NONE, tail
+  if tail == NONE then self.head = i else r.group_next[tail] = i end
   self.tail = i
   local n = self.num_new + 1
   self.new[n], self.num_new = i, n -- it has no key here before the next step: none is looked at twice in one
@@ -35,8 +36,8 @@ end
 function Parked:remove(i)
   local r = self.requests
   local next, prev = r.group_next[i], r.group_prev[i]
-  if prev < 0 then self.head = next else r.group_next[prev] = next end
-  if next < 0 then self.tail = prev else r.group_prev[next] = prev end
+  if prev == NONE then self.head = next else r.group_next[prev] = next end
+  if next == NONE then self.tail = prev else r.group_prev[next] = prev end
   r.parked[i] = 0
   lib.gdn_heap_remove(self.heap, i)
 end
@@ -51,25 +52,25 @@ local function begin(self)
   self.num_new = 0
 end
 
---- The first by key, or -1.
+--- The first by key, or NONE.
 ---@return integer
 function Parked:first()
   local i = lib.gdn_heap_first(self.heap)
-  if i >= 0 then self:remove(i) end
+  if i ~= NONE then self:remove(i) end
   return i
 end
 
--- The next one that comes back in this step, or -1.
+-- The next one that comes back in this step, or NONE.
 local function pop(self)
   local r, i = self.requests, self.head
-  if i < 0 then return -1 end
+  if i == NONE then return NONE end
   if self.best > 0 then
     i = lib.gdn_heap_first(self.heap)
     self.best = self.best - r.parked[i]
   elseif self.left > 0 then
     self.left = self.left - r.parked[i]
   else
-    return -1
+    return NONE
   end
   self:remove(i)
   return i
@@ -81,7 +82,7 @@ end
 function Parked:give_back(queue, put)
   begin(self)
   local i = pop(self)
-  while i >= 0 do
+  while i ~= NONE do
     put(queue, i)
     i = pop(self)
   end
@@ -94,8 +95,8 @@ local M = {}
 function M.new(requests, by_arrival)
   local out = out_t()
   if lib.gdn_heap_new(requests.capacity, out) ~= 0 then return nil end
-  return setmetatable({ requests = requests, heap = ffi.gc(out[0], heap_free), head = -1, tail = -1, best = 0,
-                        left = 0, new = {}, num_new = 0, by_arrival = by_arrival or false }, Parked)
+  return setmetatable({ requests = requests, heap = ffi.gc(out[0], heap_free), head = NONE, tail = NONE,
+                        new = {}, num_new = 0, by_arrival = by_arrival or false }, Parked)
 end
 
 return M
