@@ -2,6 +2,7 @@
 -- they refuse: right at the end of what is taken, and one after it.
 local bounded = require "gdnmeta.policy.contained.charged"
 local gdn = require "gdnmeta"
+local sandbox = require "gdnmeta.policy.contained.sandbox"
 local raises = require "spec.support.raises"
 local serve = require "spec.support.run_engine"
 
@@ -58,6 +59,29 @@ describe("What a match costs", function()
     assert.are.equal(0, (charged(bounded.string.find, SUBJECT, "y*", 1, true)))
     assert.are.same({ 0, false }, { charged(bounded.string.find, {}, "y*"), false })
     assert.are.same({ 0, false }, { charged(bounded.string.match, SUBJECT, {}), false })
+  end)
+
+  it("is nothing where the arguments are none, of which the original says what is wrong", function()
+    for _, name in ipairs { "find", "match", "gmatch", "gsub" } do
+      for _, wrong in ipairs { {}, { {}, "y", "" }, { "x" }, { "x", {}, "" }, { "x", false, "" } } do
+        local _, want = pcall(string[name], unpack(wrong))
+        local sum, ok, why = charged(bounded.string[name], unpack(wrong))
+        local BAD = "bad argument #%d"
+        assert.are.same({ 0, false, want:match(BAD) }, { sum, ok, why:match(BAD) })
+      end
+    end
+  end)
+
+  it("is paid by every policy of a file", function()
+    local env = sandbox.environment()
+    for _, name in ipairs { "string", "table", "math", "bit" } do
+      for field, f in pairs(env[name]) do
+        assert.are.equal((bounded[name] or {})[field] or require(name)[field], f, name .. "." .. field)
+      end
+    end
+    for _, name in ipairs { "string", "table" } do
+      for field in pairs(bounded[name]) do assert.is_function(env[name][field]) end
+    end
   end)
 
   it("is refused above 1e7 steps", function()

@@ -24,6 +24,16 @@ local function sorted(list)
   return names
 end
 
+-- Those of a list first, then all others that `all` has.
+local function with_others(list, all)
+  local names, listed = { unpack(list) }, {}
+  for _, name in ipairs(list) do listed[name] = true end
+  for _, name in ipairs(sorted(all)) do
+    if not listed[name] then names[#names + 1] = name end
+  end
+  return names
+end
+
 -- A function that raises as one that returns nil, message; without the place.
 local function quiet(call)
   return function(...)
@@ -42,14 +52,15 @@ local DOORS = {
     "mamba_block_size", "num_speculative_blocks", "num_groups", "num_slots", "max_requests",
     "max_blocks_per_row", "parallel_drafting", "decode_context_parallel_size", "check_unique", "pad_slot_id",
     "query_start_loc_dtype", "check", "poison" }, {}, options.parse },
-  { "gdnmeta.engine", { "max_model_len", "max_num_seqs", "max_num_batched_tokens",
+  { "gdnmeta.engine", with_others({ "max_model_len", "max_num_seqs", "max_num_batched_tokens",
     "long_prefill_token_threshold", "chunked_prefill", "kv_tokens", "kv_block_size", "kv_watermark",
     "kv_headroom", "preempt_limit", "admit_after_preemption", "async", "default_drafts", "aging",
     "ttft", "tpot", "cost", "rekey_limit",
-    "policy_budget", "policy_seconds", "breaker", "on_policy_error", "stopwatch", "seed", "capture_sizes" },
-    { stopwatch = draw }, engine_options.parse },
-  { "submit", { "id", "prompt_tokens", "max_tokens", "arrival", "user", "class", "weight", "priority", "ttft",
-    "tpot", "deadline", "checkpoint" }, { id = 1, prompt_tokens = 1, max_tokens = 1 }, submit.read },
+    "policy_budget", "policy_seconds", "breaker", "on_policy_error", "stopwatch", "seed", "capture_sizes",
+    "mixed_capture_sizes" }, engine_options.DOMAINS), { stopwatch = draw }, engine_options.parse },
+  { "submit", with_others({ "id", "prompt_tokens", "max_tokens", "arrival", "user", "class", "weight",
+    "priority", "ttft", "tpot", "deadline", "checkpoint" }, submit.FIELDS),
+    { id = 1, prompt_tokens = 1, max_tokens = 1 }, submit.read },
   { "sim.run", sorted(setup_options), {},
     quiet(function(o) return given.parse("sim.run", o, setup_options) end) },
   { "acceptance", { "drafts", "rates", "mean", "recorded", "spread", "half_context", "seed" }, { drafts = 3 },

@@ -50,6 +50,7 @@ local FIELDS = {
   slot = { nil, of_type("table", "what engine:export() or engine:receive() gave") },
   keep = { nil, of_type("table", "what engine:receive() gave") },
 }
+M.FIELDS = FIELDS
 
 --- A copy of the arguments, or what is wrong with them.
 ---@return table|nil request, string? problem

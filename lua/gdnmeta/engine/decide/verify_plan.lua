@@ -27,7 +27,7 @@ end
 -- I9, I10, I11: what a stretch of text may be.
 local function chunk_problem(e, i, n)
   local limits, computed, known = e.token_limits, e.requests.computed[i], e.requests.known[i]
-  if computed + n > known then return "I5", known - computed end
+  if computed + n > known then return "I5", max(known - computed, 0) end -- also where steps in flight end it
   if limits.threshold > 0 and n > limits.threshold and is_beside_others(e, i) then
     return "I9", limits.threshold
   end
@@ -70,7 +70,7 @@ local function prove_decodes(e, sum)
 end
 
 local function prove_chunk(e, sum, p)
-  local plan, r, limits = e.plan, e.requests, e.token_limits
+  local plan, r = e.plan, e.requests
   local i, n = plan.chunks[p], plan.tokens[p]
   local waits, ends = r.state[i] == WAITING, r.computed[i] + n
   if r.seen[i] == e.verify_round then return problem_with(e, "I1", i, n, 0) end
@@ -78,7 +78,6 @@ local function prove_chunk(e, sum, p)
   if not waits and r.state[i] ~= RUNNING or waits and r.flight[i] > 0 then
     return problem_with(e, "I4", i, n, 0)
   end
-  if not limits:may_run(i) then return problem_with(e, "I5", i, n, 0) end
   local number, want = chunk_problem(e, i, n)
   if number then return problem_with(e, number, i, n, want) end
   r.seen[i] = e.verify_round
