@@ -1,5 +1,6 @@
 -- Mode align with few state slots: running requests do not evict one another in turn, and none starves.
 local gdn = require "gdnmeta"
+local upkeep = require "gdnmeta.engine.decide.upkeep"
 
 -- Serve 30 requests. What share of the tokens was computed again, how many ran on average while others
 -- waited, the longest time between two tokens of one in steps.
@@ -69,6 +70,24 @@ describe("Few slots in mode align", function()
       end
     end)
   end
+end)
+
+-- { prompt, max_tokens, drafts: slots }, with blocks of 4 tokens and at most 12.
+local SHARES = {
+  { 1, 1, 0, 1 }, { 9, 9, 0, 1 }, { 4, 1, 1, 1 }, { 5, 1, 1, 2 }, { 9, 1, 1, 2 }, { 1, 2, 1, 2 },
+  { 4, 1, 3, 1 }, { 5, 1, 3, 2 }, { 8, 1, 3, 2 }, { 9, 1, 3, 3 }, { 13, 1, 3, 3 }, { 20, 1, 3, 3 },
+  { 1, 2, 3, 4 }, { 4, 2, 3, 4 }, { 4, 3, 5, 6 }, { 1, 4, 3, 4 }, { 1, 1, 3, 1 }, { 11, 9, 9, 10 },
+}
+
+describe("A request's share of the slots in mode align", function()
+  it("is what a step of it holds, and no more than it ever needs", function()
+    for n, case in ipairs(SHARES) do
+      local of = upkeep.new { requests = { prompt = { case[1] }, max_tokens = { case[2] } }, align = true,
+                              block = 4, num_spec = case[3], max_num_batched_tokens = 64,
+                              token_limits = { max_model_len = 13 } }
+      assert.are.equal(case[4], of:share(1), "case " .. n)
+    end
+  end)
 end)
 
 describe("A request that others leave for in mode align", function()

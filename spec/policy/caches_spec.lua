@@ -133,6 +133,38 @@ describe("Caches #lua", function()
     assert.is_true(values[1] > values[2]) -- where prompts part
   end)
 
+  it("make states of a grid of prompts where they always did, whatever they have valued before", function()
+    notes.clear()
+    for _, name in ipairs(NAMES) do
+      local cache = gdn.cache(name)
+      for _, age in ipairs(cache.worth and { 0, 2e4, 1e6 } or { 0 }) do
+        if cache.worth then
+          local node = { tokens = 64, parent_gap = 64, state_hits = 0, age = age, state_age = age,
+                         children = 0, superseded = false, state_bytes = 1, is_new = true }
+          cache.worth({ node }, 1, { 0 / 0 },
+            { slots = 64, now = 100, flops = function(from, to) return to - from end })
+        end
+        for _, from in ipairs { 0, 4, 96 } do
+          local all = {}
+          for _, to in ipairs { 97, 128, 131, 2001 } do
+            local last = to - to % 4
+            local ctx = { block_size = 4, from = from, to = to, blocks_end = last, slots = 8 }
+            function ctx.every(n)
+              local list = {}
+              for at = from + math.ceil(n), last, math.ceil(n) do list[#list + 1] = at end
+              return list
+            end
+            local request = { prompt = to, hit = from, junction = from + 4, prompt_end = last }
+            all[#all + 1] = table.concat(cache.checkpoints(request, from, to, ctx), ","):sub(1, 50)
+          end
+          note(("%s, age %g, from %d:"):format(name, age, from), table.concat(all, " | "))
+        end
+      end
+    end
+    check "points"
+    notes.clear()
+  end)
+
   it("value a grid of states as they always did", function()
     for _, name in ipairs(NAMES) do
       local cache, nodes, values = gdn.cache(name), {}, {}

@@ -112,6 +112,23 @@ describe("A hook that calls another engine", function()
     end
   end)
 
+  it("pays for what the other's policy spends, and 1000 for each call", function()
+    for _, turns in ipairs { 10, 2000 } do
+      local calls = 0
+      local other = serve.engine { on_arrival = function()
+        for n = 1, turns do calls = calls + 0 * n end
+        calls = calls + 1
+      end }
+      asked(function()
+        for n = 1, math.huge do other:submit(serve.request(n)) end
+      end, { policy_budget = 1e5 })
+      local each = 1000 + 4 * turns -- instructions, or so
+      local most = 1e5 / each
+      assert.is_true(calls > most / 3 and calls < most * 1.5, ("%d of %d"):format(calls, most))
+      other:close()
+    end
+  end)
+
   it("is stopped in what the other engine calls of it", function()
     local other = serve.engine "fcfs"
     local spin = function() while true do end end

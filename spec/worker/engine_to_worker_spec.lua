@@ -16,6 +16,8 @@ local int32s = gdn.array_of "int32_t"
 local notes = noted.new "worker-"
 local note, check = notes.note, notes.check
 
+local BUILDER = "^%S+/serve%.lua:%d+: %f[f]" -- the place of what a builder refuses
+
 -- The token after t is 3 t + 1, of 251; a drawn one tells what it was drawn with.
 local function model_of(builder)
   local model, next = {}, int32s(builder.max_num_batched_tokens)
@@ -37,6 +39,7 @@ local function play(name, builder, engine, turns, between)
   host.records[3].sampled = { 0.5, 0.75, 2 ^ 40 + 3 }
   local pack = worker.private.pack
   for turn = 1, turns do
+    assert.are.equal(0, #{ worker:poll() }) -- nothing is in flight
     if between then between(host, turn) end
     if host.engine:idle() then break end
     local step = host:send()
@@ -229,14 +232,15 @@ describe("The program of a worker", function()
       return model
     end
     local ok, problem = pcall(serve, make, o)
-    problem = problem and problem:gsub("^%S+%.lua:%d+: ", ""):gsub("%z", " "):sub(1, 120)
+    problem = problem and problem:gsub("^%S+_spec.lua:%d+: ", ""):gsub(BUILDER, "")
+    problem = problem and problem:gsub("%z", " "):sub(1, 120)
     note(list, ok, problem, "runs", runs)
     local memory, result, why = records.memory(8192), ffi.new "gdn_result_record", ffi.new "char[512]"
     for _ = 1, 9 do
       local bytes = lib.gdn_channel_receive(channel, memory, 8192, 0)
       if bytes <= 0 then break end -- none, or the end
       assert(lib.gdn_result_unpack(memory, bytes, result, why, 512) == 0, ffi.string(why))
-      local text = ffi.string(result.text):gsub("^%S+%.lua:%d+: ", "")
+      local text = ffi.string(result.text):gsub(BUILDER, "")
       local emitted, tokens = {}, {}
       for k = 1, result.num_rows do emitted[k] = result.emitted[k - 1] end
       for k = 1, result.num_tokens do tokens[k] = result.tokens[k - 1] end

@@ -166,6 +166,31 @@ describe("An engine hears its worker", function()
     check "ends"
   end)
 
+  it("only after it was told the whole kv table again, where it had no room for a step", function()
+    local p = start(nil, nil, nil, { kv_blocks = 40, kv_block_size = 4 }):open()
+    p:plan()
+    local pack, message = p.worker.private.pack, nil
+    local function changes() return pack:step(p.step, pack.tokens) > 0 and pack.record.num_table_changes end
+    local all = changes()
+    assert.is_true(all > 0)
+    assert.are.equal(0, changes())
+    repeat message = select(2, p.remote:send(pack:step(p.step, pack.tokens), p.start)) until message
+    assert.are.equal("the channel has no room for another step now", message)
+    assert.are.equal(all, changes())
+    p:close()
+  end)
+
+  it("not at all, where there is no hello for it", function()
+    local p = start()
+    local pack = p.worker.private.pack
+    function pack.greeting() return -1 end
+    function pack.problem() return "no hello" end
+    assert.are.same({ nil, "no hello", "dead" }, { p.worker:restart(1) })
+    assert.is_nil(p.worker.pid)
+    assert.are.same({ nil, "no hello", "dead" }, { p.worker:poll(2) })
+    p:close()
+  end)
+
   it("at its end, for as long as it may take", function()
     for _, case in ipairs { { 0, "sleep 30" }, { nil, "sleep 30" }, { 20, "sleep 0.1" },
                             { 0.03, "sleep 30" } } do

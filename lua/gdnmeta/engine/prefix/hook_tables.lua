@@ -15,7 +15,7 @@ end
 
 -- Of those the hooks may ask for, these are nil at times.
 local KNOWN = fields()
-for _, name in ipairs { "user", "session", "session_age", "answer" } do KNOWN[name] = true end
+for _, name in ipairs { "user", "session", "session_age", "answer" } do KNOWN[name] = name end
 
 -- Asked only for what is not in the table.
 local NODE = {

@@ -143,7 +143,8 @@ end
 
 local function show(self, node, is_state, t)
   local c = self.node
-  if lib.gdn_index_describe(self.handle, node, c) ~= 0 then return refused(self, -1) end
+  local status = lib.gdn_index_describe(self.handle, node, c)
+  if status ~= 0 then refused(self, status) end
   t.id, t.tokens, t.length, t.kv_bytes, t.state_bytes = node, c.tokens, c.length, c.kv_bytes, c.state_bytes
   t.length = c.length * self.block_size
   t.hits, t.state_hits, t.created, t.refs, t.children = c.hits, c.state_hits, c.created, c.refs, c.children
@@ -165,7 +166,8 @@ end
 ---@return boolean
 function Index:is_on_host(node)
   local c = self.node
-  if lib.gdn_index_describe(self.handle, node, c) ~= 0 then return refused(self, -1) end
+  local status = lib.gdn_index_describe(self.handle, node, c)
+  if status ~= 0 then refused(self, status) end
   return c.num_states > 0 and c.place == Index.ON_HOST
 end
 
@@ -174,7 +176,8 @@ end
 ---@return number
 function Index:state_before(node)
   local c = self.node
-  if lib.gdn_index_describe(self.handle, node, c) ~= 0 then return refused(self, -1) end
+  local status = lib.gdn_index_describe(self.handle, node, c)
+  if status ~= 0 then refused(self, status) end
   local is_whole = c.num_states > 0 and c.num_states == self.num_groups
   return is_whole and c.tokens or c.tokens - c.parent_gap
 end
