@@ -169,7 +169,7 @@ describe("An engine hears its worker", function()
   it("only after it was told the whole kv table again, where it had no room for a step", function()
     local p = start(nil, nil, nil, { kv_blocks = 40, kv_block_size = 4 }):open()
     p:plan()
-    local pack, message = p.worker.private.pack, nil
+    local pack, message = p.worker.private.pack
     local function changes() return pack:step(p.step, pack.tokens) > 0 and pack.record.num_table_changes end
     local all = changes()
     assert.is_true(all > 0)
