@@ -24,6 +24,7 @@ local function busy()
     assert(e:complete(step, now, results))
   end
   assert(e:pin "s")
+  assert(e:submit { id = 9, prompt_tokens = 18, max_tokens = 9 })
   return e, e.private, e.private.requests.index[2]
 end
 
@@ -50,6 +51,12 @@ local BREAKS = {
   end,
   ["request 2 has %d+ tokens computed, %-4 of them cached"] = function(p, i) p.requests.cached[i] = -4 end,
   ["request 2 has 25 tokens computed, 0 of them cached"] = function(p, i) p.requests.computed[i] = 25 end,
+  ["request 9 has 1 tokens computed, 0 of them cached and 0 in flight, of 18 known"] = function(p)
+    p.requests.computed[p.requests.index[9]] = 1
+  end,
+  ["request 9 has 18 tokens computed, 18 of them cached and 0 in flight, of 18 known"] = function(p)
+    p.requests.computed[p.requests.index[9]], p.requests.cached[p.requests.index[9]] = 18, 18
+  end,
   ["3 requests read another's state, want 2"] = function(p) p.states.num_sourced = 3 end,
   ["2 requests read another's state, want 1"] = function(p, i) p.requests.sourced[i] = 0 end,
   ["request 2 has no slot of group 0 in column 1"] = function(p, i) p.requests.read_column[i] = 1 end,

@@ -156,6 +156,15 @@ describe("A proof", function()
     end
     for _, tokens in ipairs { 8, 16, 24 } do legal(nil, { { "a", tokens } }) end
     engine:close()
+    start({ max_model_len = 48 }, align) -- a source ends within a block: its rest may be cut anywhere
+    state = assert(engine:receive(12))
+    assert(engine:submit { id = "a", prompt_tokens = 30, max_tokens = 3, computed = 12, slot = state })
+    for tokens = 1, 4 do legal(nil, { { "a", tokens } }) end
+    for tokens = 5, 18 do
+      illegal(("I11: request a takes %d tokens, want 4"):format(tokens), "a", nil, { { "a", tokens } })
+    end
+    engine:release(state)
+    engine:close()
     align.num_speculative_tokens = 1
     start({ max_model_len = 48 }, align, serve.request("a", { prompt_tokens = 30 }))
     illegal("I11: request a takes 24 tokens, want 16", "a", nil, { { "a", 24 } })
