@@ -63,6 +63,26 @@ describe("A session", function()
     e:close()
   end)
 
+  it("and its states have no age below 0 where the host's clock is set back", function()
+    local ages = {}
+    local e = engine { cache = { worth = function(nodes, n, values)
+      for k = 1, n do
+        local node = nodes[k]
+        values[k] = node.tokens
+        for _, age in ipairs { node.age, node.state_age, node.session_age } do ages[#ages + 1] = age end
+      end
+    end } }
+    for k = 1, 12 do
+      assert(e:submit { id = k, prompt_tokens = 18, max_tokens = 1, tokens = text(k, 18), session = k })
+      while not e:idle() do e:complete(assert(e:step(100 - k)), 100 - k) end
+    end
+    assert.is_true(#ages > 6, #ages)
+    assert.are.same({ 0, 0 }, { math.min(unpack(ages)), math.max(unpack(ages)) })
+    assert.are.equal(0, e:session(12).age)
+    for _, node in ipairs(e.cache:nodes()) do assert.are.equal(0, node.age) end
+    e:close()
+  end)
+
   it("may be pinned before it has a state", function()
     local e = engine()
     assert(e:submit { id = "a", prompt_tokens = 18, max_tokens = 2, tokens = text(1, 18), session = "chat" })

@@ -176,6 +176,25 @@ describe("The lab #lua", function()
 end)
 
 describe("A replay", function()
+  it("refuses requests that are none, by name, at the caller's line", function()
+    local function refused(message, ...)
+      local requests = { block_size = 4, ... }
+      assert.has_error(function() lab.replay(requests, "fifo") end, "lab.replay: " .. message)
+      assert.has_error(function() return lab.ceiling(requests), nil end, "lab.ceiling: " .. message)
+    end
+    local good = { prompt = 9, arrival = 0, blocks = { 1, "b" } }
+    lab.replay({ block_size = 4, good }, "fifo")
+    refused "no requests"
+    refused("requests[2] = 3, want a table", good, 3)
+    refused("requests[1].prompt = nil, want an integer in 1 .. 2147483647", {})
+    refused("requests[2].prompt = 1.5, want an integer in 1 .. 2147483647", good, { prompt = 1.5 })
+    refused("requests[1].arrival = nan, want a finite number of seconds", { prompt = 9, arrival = 0 / 0 })
+    refused('requests[1].blocks = "x", want a list of ids', { prompt = 9, blocks = "x" })
+    refused("requests[1].blocks has 3 ids, want at most 2", { prompt = 9, blocks = { 1, 2, 3 } })
+    refused("requests[1].blocks[2] = 1.5, want an integer below 2^53 or a string",
+      { prompt = 9, blocks = { 1, 1.5 } })
+  end)
+
   it("takes a cache as gdn.cache does, and refuses others by name", function()
     local requests = random_prompts(1, 60)
     local loaded = lab.replay(requests, assert(gdn.cache "gdsf"), { slots = 8 })

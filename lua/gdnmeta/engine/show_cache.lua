@@ -71,7 +71,7 @@ local function shown(c, node, depth, now, block_size)
   return { id = node, depth = depth, tokens = c.tokens, length = c.length * block_size, hits = c.hits,
            refs = c.refs, children = c.children, state = c.num_states > 0, state_hits = c.state_hits,
            on_host = c.num_states > 0 and c.place == lib.GDN_INDEX_ON_HOST, pinned = c.pins > 0,
-           age = now - c.last_use, created = c.created }
+           age = math.max(0, now - c.last_use), created = c.created }
 end
 
 local MOST_SIBLINGS = 1000 -- that are put in order

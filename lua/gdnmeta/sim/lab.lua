@@ -26,11 +26,47 @@ local OPTIONS = {
   kv_bytes = { 2^14, integer(0, 2^40) }, -- of a token's attention
 }
 
+local function finite(value) return type(value) == "number" and value - value == 0 end
+
+-- What is wrong with the ids of a prompt's blocks.
+local function ids_problem(blocks, most)
+  if type(blocks) ~= "table" then return args.wrong("blocks", blocks, "a list of ids") end
+  if #blocks > most then return ("blocks has %d ids, want at most %d"):format(#blocks, most) end
+  for k = 1, #blocks do
+    local wanted = prompt_ids.problem_of(blocks[k])
+    if wanted then return args.wrong(("blocks[%d]"):format(k), blocks[k], wanted) end
+  end
+end
+
+local function problem_of(r, size)
+  if not args.integer(r.prompt, 1, args.INT32_MAX) then
+    return args.wrong_integer("prompt", r.prompt, 1, args.INT32_MAX)
+  elseif r.arrival ~= nil and not finite(r.arrival) then
+    return args.wrong("arrival", r.arrival, "a finite number of seconds")
+  end
+  return r.blocks and ids_problem(r.blocks, math.floor(r.prompt / size)) or nil
+end
+
 local function check(who, requests)
   if type(requests) ~= "table" or not args.integer(requests.block_size, 1, 2^20) then
     local form = "lab.%s: requests of no block_size, want those of a trace with hash_ids, or of dialogues"
     error(form:format(who), 3)
   end
+  if #requests == 0 then error(("lab.%s: no requests"):format(who), 3) end
+  for i = 1, #requests do
+    local r = requests[i]
+    if type(r) ~= "table" then
+      error(("lab.%s: %s"):format(who, args.wrong(("requests[%d]"):format(i), r, "a table")), 3)
+    end
+    local problem = problem_of(r, requests.block_size)
+    if problem then error(("lab.%s: requests[%d].%s"):format(who, i, problem), 3) end
+  end
+end
+
+local function ceiling(requests)
+  local ids = {}
+  for i = 1, #requests do ids[i] = requests[i].blocks or false end
+  return prompt_ids.ceiling(requests, ids, requests.block_size)
 end
 
 --- The most that any cache could do: tokens of prompts that an earlier prompt began with.
@@ -38,9 +74,7 @@ end
 ---@return number share of all prompt tokens
 function M.ceiling(requests)
   check("ceiling", requests)
-  local ids = {}
-  for i = 1, #requests do ids[i] = requests[i].blocks or false end
-  return prompt_ids.ceiling(requests, ids, requests.block_size)
+  return ceiling(requests)
 end
 
 -- Publish where the policy wants to, in the order of the positions.
@@ -100,7 +134,7 @@ function M.replay(requests, cache, opts)
   end
   states:close()
   return {
-    cache = made.name, slots = o.slots, hit = hits / total, ceiling = M.ceiling(requests),
+    cache = made.name, slots = o.slots, hit = hits / total, ceiling = ceiling(requests),
     hit_requests = served / #requests, made = states.made, used = states.used,
     unused = states.made - states.used, evictions = states.evictions, bytes = states.peak * o.state_bytes,
     over_time = over_time, cached = cached, hit_tokens = hits, prompt_tokens = total,

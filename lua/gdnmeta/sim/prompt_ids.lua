@@ -23,7 +23,9 @@ local function greatest_common(a, b)
   return a
 end
 
-local function problem_of(id)
+--- What an id has to be, if it is none.
+---@return string|nil wanted
+function M.problem_of(id)
   if type(id) == "string" then return nil end
   if type(id) == "number" and id >= 0 and id < MOST and id % 1 == 0 then return nil end
   return "an integer below 2^53 or a string"
@@ -38,7 +40,7 @@ local function ids_of(i, r, size, every)
     if id == nil then
       id = ("rest %d of request %d"):format(k, i)
     else
-      local wanted = problem_of(id)
+      local wanted = M.problem_of(id)
       if wanted then return nil, args.wrong(("requests[%d].blocks[%d]"):format(i, k * every), id, wanted) end
     end
     list[k] = id

@@ -6,6 +6,7 @@ local lib = require "gdnmeta.native"
 local hook_tables = require "gdnmeta.engine.prefix.hook_tables"
 local owned = require "gdnmeta.native.owned"
 
+local max = math.max
 local out_t, config_t = ffi.typeof "gdn_index *[1]", ffi.typeof "gdn_index_config"
 local hit_t, published_t = ffi.typeof "gdn_index_hit", ffi.typeof "gdn_index_published"
 local node_t, stats_t = ffi.typeof "gdn_index_node", ffi.typeof "gdn_index_stats"
@@ -148,7 +149,8 @@ local function show(self, node, is_state, t)
   t.id, t.tokens, t.length, t.kv_bytes, t.state_bytes = node, c.tokens, c.length, c.kv_bytes, c.state_bytes
   t.length = c.length * self.block_size
   t.hits, t.state_hits, t.created, t.refs, t.children = c.hits, c.state_hits, c.created, c.refs, c.children
-  t.age, t.state_age = self.now - c.last_use, self.now - c.state_use
+  -- A host's clock may be set back.
+  t.age, t.state_age = max(0, self.now - c.last_use), max(0, self.now - c.state_use)
   t.parent, t.parent_gap = c.parent, c.parent_gap
   t.passes, t.superseded, t.pinned, t.mark = c.passes, c.passes > 0, c.pins > 0, c.mark
   t.on_host = c.num_states > 0 and c.place == Index.ON_HOST

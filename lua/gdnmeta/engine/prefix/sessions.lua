@@ -118,7 +118,7 @@ end
 function PrefixCache:show_session(node, s, user)
   s = s and (self.sessions[s.key] or s) -- it was forgotten while nothing of it was there, and came again
   node.session, node.user = s and s.key or nil, user
-  node.session_age = s and self.engine.now - s.last or nil
+  node.session_age = s and max(0, self.engine.now - s.last) or nil
   node.session_requests = s and s.live or 0
 end
 
@@ -231,7 +231,7 @@ end
 function PrefixCache:session(key)
   local s = self.sessions[key]
   if not s then return nil end
-  return { session = key, requests = s.live, pinned = s.pinned, age = self.engine.now - s.last,
+  return { session = key, requests = s.live, pinned = s.pinned, age = max(0, self.engine.now - s.last),
            tokens = s.node > 0 and self.index:describe(s.node, self.shown).tokens or 0 }
 end
 

@@ -29,7 +29,7 @@ function Sessions:lost(node) self.at[node], self.user_at[node] = nil, nil end
 
 local function show(node, s, user, now)
   node.session, node.user = s and s.key, user
-  node.session_age, node.session_requests = s and now - s.last, s and s.live or 0
+  node.session_age, node.session_requests = s and math.max(0, now - s.last), s and s.live or 0
 end
 
 --- What a hook sees of who left a node's state.
