@@ -10,13 +10,20 @@ local notes = noted.new "c-raw-"
 local note, check = notes.note, notes.check
 local RULES = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }
 
--- Rows of 4, 4 and 0 tokens, the last one padding, in a table of 4 columns whose rows are 5 apart.
+-- Three rows, the last one padding, in a table of 4 columns whose rows are 5 apart: two that have drafts, or
+-- a decode and a prefill.
 local ROWS, COLUMNS, STRIDE = 3, 4, 5
-local arrays = {
+local DRAFTED = {
   query_start_loc = int32s(4, { 0, 4, 8, 8 }), seq_lens = int32s(4, { 9, 8, 0 }),
   num_accepted_tokens = int32s(4, { 2, 1, 1 }), num_decode_draft_tokens = int32s(4, { 3, 3, -1 }),
   prompt_done = int32s(4, { 1, 1, 1 }), read_column = int32s(4, { -2, -2, -2 }),
 }
+local PLAIN = {
+  query_start_loc = int32s(4, { 0, 1, 8, 8 }), seq_lens = int32s(4, { 9, 8, 0 }),
+  num_accepted_tokens = int32s(4, { 2, 1, 1 }), num_decode_draft_tokens = int32s(4, { -1, -1, -1 }),
+  prompt_done = int32s(4, { 1, 1, 1 }), read_column = int32s(4, { -2, -2, -2 }),
+}
+local arrays
 local table_of = int32s(ROWS * STRIDE)
 for k = 0, 2 * STRIDE - 1 do table_of[k] = 1 + k end -- padding rows have no blocks
 local tables = ffi.new("const int32_t *[2]", table_of, table_of)
@@ -64,46 +71,52 @@ describe("C's raw inputs", function()
           lists[key] = (lists[key] or "") .. " " .. value
         end
       end
-      try("nothing", "changed", raw_of(rules))
-      for _, name in ipairs(NAMES) do
-        for _, value in ipairs { -1, 0, 1, 2, 3, 4, 5, 6, 20, 21, 2 ^ 31 - 1 } do
+      local function try_all()
+        try("nothing", "changed", raw_of(rules))
+        for _, name in ipairs(NAMES) do
+          for _, value in ipairs { -1, 0, 1, 2, 3, 4, 5, 6, 20, 21, 2 ^ 31 - 1 } do
+            local raw = raw_of(rules)
+            local array = name:match "^num_(.*)$"
+            -- More elements than there are would be read.
+            local most = arrays[array] and ROWS + 1 or name == "block_table_stride" and STRIDE
+            if not most or value <= most then
+              raw[name] = value
+              try(name, value, raw)
+            end
+          end
+        end
+        for _, name in ipairs(POINTERS) do
           local raw = raw_of(rules)
-          local array = name:match "^num_(.*)$"
-          -- More elements than there are would be read.
-          local most = arrays[array] and ROWS + 1 or name == "block_table_stride" and STRIDE
-          if not most or value <= most then
-            raw[name] = value
-            try(name, value, raw)
+          raw[name] = nil
+          try(name, "NULL", raw)
+          for _, value in ipairs { -2147483648, -2, -1, 0, 1, 2, 3, 4, 5, 99, 2147483647 } do
+            for at = 0, ROWS - 1 do
+              local changed, copy = raw_of(rules), int32s(ROWS + 1)
+              ffi.copy(copy, arrays[name], 4 * (ROWS + 1))
+              copy[at] = value
+              changed[name] = copy
+              try(name .. "[" .. at .. "]", value, changed)
+            end
           end
         end
-      end
-      for _, name in ipairs(POINTERS) do
         local raw = raw_of(rules)
-        raw[name] = nil
-        try(name, "NULL", raw)
-        for _, value in ipairs { -2147483648, -2, -1, 0, 1, 2, 3, 4, 5, 99, 2147483647 } do
-          for at = 0, ROWS - 1 do
-            local changed, copy = raw_of(rules), int32s(ROWS + 1)
-            ffi.copy(copy, arrays[name], 4 * (ROWS + 1))
-            copy[at] = value
-            changed[name] = copy
-            try(name .. "[" .. at .. "]", value, changed)
-          end
+        for _, size in ipairs { 0, ffi.sizeof(raw) - 4, ffi.sizeof(raw) + 4 } do
+          raw.size = size
+          try("size", size, raw)
+        end
+        for group = -1, 1 do
+          raw = raw_of(rules)
+          local some = ffi.new("const int32_t *[2]", table_of, table_of)
+          if group >= 0 then some[group] = nil end
+          raw.block_tables = group >= 0 and some or nil
+          try("no table", group, raw)
         end
       end
-      local raw = raw_of(rules)
-      for _, size in ipairs { 0, ffi.sizeof(raw) - 4, ffi.sizeof(raw) + 4 } do
-        raw.size = size
-        try("size", size, raw)
+      for _, base in ipairs { { "drafts", DRAFTED }, { "plain", PLAIN } } do
+        lists, order, arrays = {}, {}, base[2]
+        try_all()
+        for _, key in ipairs(order) do note(base[1], key, "|" .. lists[key]) end
       end
-      for group = -1, 1 do
-        raw = raw_of(rules)
-        local some = ffi.new("const int32_t *[2]", table_of, table_of)
-        if group >= 0 then some[group] = nil end
-        raw.block_tables = group >= 0 and some or nil
-        try("no table", group, raw)
-      end
-      for _, key in ipairs(order) do note(key, "|" .. lists[key]) end
       builder:close()
       check(rules)
     end)
