@@ -1,5 +1,5 @@
 -- Every number of a hello in turn, at the ends of what it may be and past them, and every size of a channel:
--- which are taken, and what is said of the others, against spec/goldens/texts. A step record as a batch, whole.
+-- which are taken, and what is said of the others, against spec/goldens/texts. A step record as a batch.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
