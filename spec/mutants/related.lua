@@ -157,7 +157,7 @@ local MAP = {
   { "sim/roofline", "roofline cost random_runs" },
   { "sim/presets", "roofline cost domains random_runs" },
   { "report/identical_runs", "sentences sim_tables report random_runs" },
-  { "sim/token_accounting", "outcomes simulator random_runs" },
+  { "sim/token_accounting", "accounting outcomes simulator random_runs" },
   { "sim/counters", "array_sizes counters outcomes simulator report random_runs" },
   { "engine/decide/verify_plan", "verify_plan broken_plans engine_step invariants decisions containment" },
   { "engine/construct", "footprint engine engine_step containment engine_async" },
@@ -221,7 +221,8 @@ local MAP = {
   { "report/many_lines", "many_lines report_texts" },
   { "report/charts", "report_texts report" },
   { "report/text", "sentences report_texts report cli_texts random_runs" },
-  { "sim/scenario", "domains sim_options sim simulator random_runs" },
+  { "sim/scenario", "scenario_options domains sim_options sim simulator random_runs" },
+  { "sim/simulator", "scenario_options transcripts simulator run_figures sim random_runs cli_progress" },
   { "sim/", "transcripts report_texts sim simulator report library_lookup cli_progress cli_simulate " ..
     "random_runs" },
   { "gdnmeta/record", "transcripts record record_damaged record_rebuild cli_record" },

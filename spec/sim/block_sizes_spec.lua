@@ -83,6 +83,14 @@ describe("Sizes of blocks #lua", function()
     notes.check "block-fits"
   end)
 
+  it("are believed as they are published where nine prompts of ten fit, though another fits all", function()
+    for others, size in pairs { [7] = 256, [8] = 256, [9] = 512, [10] = 512 } do
+      local requests = prompts_of({ 1000 }, 400)
+      for i = 1, others do requests[1 + i] = { prompt = 500, hashes = { i } } end
+      assert.are.equal(size, (found(requests)))
+    end
+  end)
+
   it("make blocks of pieces: one has another's id where all tokens up to its end are the same", function()
     for seed = 1, 30 do
       local random = workload.random(seed)

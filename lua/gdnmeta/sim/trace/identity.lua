@@ -153,7 +153,7 @@ function M.chain(requests, format, given)
   requests.block_size, requests.known = size, known
 end
 
---- Ids of the full blocks of a text: a block is named after the pieces in it and where they begin.
+--- Ids of the full blocks of a text: a block is named after the pieces in it and what of them is left.
 ---@param text table of pieces { number of the piece, tokens }, of which no two are alike
 ---@param size integer
 ---@param number function of M.numbers
@@ -161,11 +161,11 @@ end
 function M.blocks_of(text, size, number)
   local blocks, id, name, room = {}, 0, {}, size
   for i = 1, #text do
-    local left, at = text[i][2], 0
+    local left = text[i][2]
     while left > 0 do
       local n = math.min(left, room)
-      name[#name + 1] = text[i][1] .. ":" .. at
-      left, at, room = left - n, at + n, room - n
+      name[#name + 1] = text[i][1] .. ":" .. left
+      left, room = left - n, room - n
       if room == 0 then
         id = number(id, table.concat(name, " "))
         blocks[#blocks + 1], name, room = id, {}, size
