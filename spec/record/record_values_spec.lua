@@ -122,6 +122,14 @@ describe("What a recording says", function()
     golden("record_steps", table.concat(parts, "\n") .. "\n")
   end)
 
+  it("of an id is a number where all its digits are written, else a text of so many bytes", function()
+    for id, want in pairs { [0] = 0, [-5] = -5, [1e14 - 1] = 1e14 - 1, [1e14] = "100000000000000",
+                            [-1e14] = "-100000000000000", [1 - 1e14] = 1 - 1e14, [0.5] = "0.5",
+                            [BIG] = BIG, [BIG .. "x"] = BIG:sub(1, 197) .. "...", a = "a" } do
+      assert.are.equal(want, request_events.id(id))
+    end
+  end)
+
   it("of cached tokens and of kept states is judged row by row", function()
     local facts, n = header.builder, #step.query_len
     local function judge(change)

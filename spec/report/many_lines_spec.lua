@@ -41,6 +41,15 @@ describe("A picture of many series", function()
     assert.matches("Each alone, on the same axes; grey is the first%.$", notes[3])
   end)
 
+  it("has the points of a line in their order", function()
+    local script
+    gnuplot.svg = function(_, text) script = text return "<svg>" end
+    local runs = {}
+    for i, slots in ipairs { 64, 16, 256, 32 } do runs[i] = { name = "c", slots = slots, hit = i / 8 } end
+    cache_charts.by_slots(runs, 0.9)
+    assert.is_truthy(script:find("$d1 << EOD\n16 25\n32 50\n64 12.5\n256 37.5\nEOD\n", 1, true), script)
+  end)
+
   if gnuplot.available() then
     it("is drawn: twelve names, each once", function()
       local runs = replays(12)

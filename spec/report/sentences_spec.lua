@@ -1,6 +1,8 @@
 -- Sentences and names of reports for every figure that a run may have or lack, one figure at a time, against
 -- spec/goldens/texts.
+local compare = require "gdnmeta.report.compare"
 local identical_runs = require "gdnmeta.report.identical_runs"
+local lab = require "gdnmeta.report.lab"
 local noted = require "spec.support.noted"
 local text = require "gdnmeta.report.text"
 local sim = require("gdnmeta").sim
@@ -107,6 +109,37 @@ describe("Sentences of a report #lua", function()
     end
     group("rate", {}, { setup = { rate = 99 } })
     notes.check "same"
+  end)
+
+  it("compare runs request by request where both finished one at least", function()
+    local function pair(title, ttft, other_ttft)
+      local runs = {}
+      for i, list in ipairs { ttft, other_ttft } do
+        runs[i] = { policy = "run " .. i, requests = #list, per_request = { ttft = list, e2e = list } }
+      end
+      for _, sentence in ipairs(compare.sentences(runs)) do notes.note(title, sentence) end
+      notes.note(title, compare.pair(runs[1], runs[2]))
+    end
+    pair("none", {}, {})
+    pair("one", { 5 }, { 4 })
+    pair("one of two", { 5, false }, { 7, 3 })
+    pair("no common one", { 5, false }, { false, 3 })
+    pair("the same", { 5, 6 }, { 5, 6 })
+    pair("many", { 5, 6, 7, 8, 9, 10, 11 }, { 6, 5, 7, 1, 19, 10.5, 12 })
+    pair("others", { 5 }, { 4, 3 })
+    notes.note("read back", select(2, compare.pair({ requests = 1 }, { requests = 1 })))
+    notes.check "pairs"
+  end)
+
+  it("are of replays by state slots, with what states take", function()
+    local requests = sim.dialogues.generate { kind = "synthetic", sessions = 12, seed = 2 }
+    local runs = {}
+    for i, bytes in ipairs { 2 ^ 30, 3 * 2 ^ 28, 1 } do
+      runs[i] = sim.lab.replay(requests, "every_block", { slots = 8 * i, state_bytes = bytes })
+      runs[i].name, runs[i].first_ms, runs[i].bytes = "run " .. i, 100 * i, i < 3 and runs[i].bytes or nil
+    end
+    notes.note(lab.text(runs, lab.facts(requests, runs[1].ceiling, 321)))
+    notes.check "replays"
   end)
 
   it("have names with rates where those differ", function()

@@ -11,10 +11,10 @@ local START, PRIME = 0xcbf29ce484222325ULL, 0x100000001b3ULL
 
 -- dtype -> its number in the sum, a pointer to read elements by (a bool as its byte), bytes an element
 local KINDS = {
-  int32 = { 0, ffi.typeof "const int32_t *", 4 },
-  int64 = { 1, ffi.typeof "const int64_t *", 8 },
-  bool = { 2, ffi.typeof "const uint8_t *", 1 },
-  uint8 = { 3, ffi.typeof "const uint8_t *", 1 },
+  int32 = { 0, ffi.typeof "const int32_t *", ffi.sizeof "int32_t" },
+  int64 = { 1, ffi.typeof "const int64_t *", ffi.sizeof "int64_t" },
+  bool = { 2, ffi.typeof "const uint8_t *", ffi.sizeof "uint8_t" },
+  uint8 = { 3, ffi.typeof "const uint8_t *", ffi.sizeof "uint8_t" },
 }
 
 local function add(sum, number)

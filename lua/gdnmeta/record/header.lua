@@ -13,15 +13,15 @@ local config_t = ffi.typeof "gdn_config"
 -- Of a recorded builder. What only vllm-2026-11 takes is left out: an engine is strict. So are `check` and
 -- `poison`, which would take memory that M.memory does not count; the device is the builder's name of it.
 -- OPTIONAL: recorded unless they are the default, which older recordings have.
-local OPTIONAL = { "max_cudagraph_capture_size", "gdn_prefill_backend", "checkpoint_any" }
+local OPTIONAL, IS_OPTIONAL = { "max_cudagraph_capture_size", "gdn_prefill_backend", "checkpoint_any" }, {}
 local LEFT_OUT = { device = true, check = true, poison = true }
-for _, name in ipairs(OPTIONAL) do LEFT_OUT[name] = true end
+for _, name in ipairs(OPTIONAL) do IS_OPTIONAL[name] = true end
 local RECORDED, MAYBE, GIVEN = {}, {}, { "device", "num_slots" }
 for _, option in ipairs(schema.options) do
-  if option.rules == "EVERY" and not LEFT_OUT[option.name] then
-    RECORDED[#RECORDED + 1], GIVEN[#GIVEN + 1] = option, option.name
-  elseif option.name == OPTIONAL[1] or option.name == OPTIONAL[2] or option.name == OPTIONAL[3] then
+  if IS_OPTIONAL[option.name] then
     MAYBE[#MAYBE + 1] = option
+  elseif option.rules == "EVERY" and not LEFT_OUT[option.name] then
+    RECORDED[#RECORDED + 1], GIVEN[#GIVEN + 1] = option, option.name
   end
 end
 local TEXT = 200 -- bytes
