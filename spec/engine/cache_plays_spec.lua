@@ -3,6 +3,7 @@
 local cache_chaos = require "spec.support.cache_chaos"
 local drawer = require "spec.support.drawer"
 local golden = require "spec.support.golden"
+local other_numbers = require "spec.support.other_numbers"
 local positions = require "gdnmeta.engine.prefix.positions"
 local small_index = require "spec.support.small_index"
 local texts = require "spec.support.step_texts"
@@ -21,6 +22,7 @@ end
 
 local function play(case)
   local engine, o = cache_chaos.engine(drawer(48271 * case + 11), true)
+  if case % 3 > 0 then other_numbers(engine, case % 5 + 1) end
   local sum = 7
   local function note(value) sum = texts.sum(sum, value) end
   o.note = note

@@ -2,6 +2,7 @@
 -- message, against spec/goldens/texts/decisions.txt. A decision that is changed on purpose changes some: the
 -- counts beside it say how much.
 local golden = require "spec.support.golden"
+local other_numbers = require "spec.support.other_numbers"
 local play = require "spec.support.random_traffic"
 local policies = require "spec.support.random_policy"
 local texts = require "spec.support.step_texts"
@@ -55,6 +56,7 @@ local function run(seed, is_scarce)
   c.admit_after_preemption = seed % 3 == 0
   local policy, kind = policies.draw(note)
   local engine, emitted, held = play.engine(c, policy), 0, 0
+  if seed % 3 > 0 then other_numbers(engine, seed % 7 + 1) end
   local opts = { engine = engine, requests = requests_of(c), where = "seed " .. seed, kernel = NO_KERNEL,
                  cancel = pick { 0, 0.03 } }
   function opts.on_step(step)

@@ -19,9 +19,13 @@ describe("A host tier", function()
     end
     assert.has_error(function() serve.engine("fcfs", { host_slots = 2 }) end,
                      "gdnmeta.engine: host_slots wants hash_block_size")
+    assert.has_error(function() serve.engine("fcfs", { host_slots = 1 }) end,
+                     "gdnmeta.engine: host_slots wants hash_block_size")
+    serve.engine("fcfs", { host_slots = 0 }):close()
     local demoting = { name = "d", demote = function() return "host" end }
     assert.has_error(function() engine { host_slots = 0, cache = demoting } end,
                      "gdnmeta.engine: cache d has demote, which wants the option host_slots")
+    engine({ host_slots = 1, cache = demoting }):close() -- one is enough
     local e = engine()
     assert.is_true(e:set_cache(demoting))
     local worker, why, code = gdn.worker { engine = e, model = function() end }
