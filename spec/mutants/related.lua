@@ -99,7 +99,8 @@ local MAP = {
   { "engine/draw_cache", "show_cache" },
   { "engine/idle_step", "buckets callers worker_to_engine" },
   { "engine/cache_option", "host_refusals cache_control caches callers" },
-  { "engine/commit_plan", "reused_numbers transcripts engine_step cache_plays invariants decisions answer_cache" },
+  { "engine/commit_plan", "reused_numbers transcripts engine_step cache_plays invariants decisions " ..
+    "answer_cache" },
   { "engine/complete_step", "transcripts engine_step engine_async kept_states lost_states cache_plays " ..
     "invariants decisions" },
   { "engine/stopwatch", "yields engine_step callers contained metrics" },
@@ -124,7 +125,7 @@ local MAP = {
   { "engine/guarded_arrays", "guarded_engine" },
   { "engine/change_rules", "callers engine_misuse typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
-  { "engine/submit", "reused_numbers domains domains read_once engine problems" },
+  { "engine/submit", "reused_numbers domains read_once engine problems" },
   { "policy/contained/charged", "charges contained" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/raised", "problems" },
