@@ -10,8 +10,8 @@ local notes = noted.new "c-raw-"
 local note, check = notes.note, notes.check
 local RULES = { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" }
 
--- Three rows, the last one padding, in a table of 4 columns whose rows are 5 apart: two that have drafts, or
--- a decode and a prefill.
+-- Three rows, the last one padding, in a table of 4 columns whose rows are 5 apart: two that have drafts, a
+-- decode and a prefill, or two speculative ones without drafts.
 local ROWS, COLUMNS, STRIDE = 3, 4, 5
 local DRAFTED = {
   query_start_loc = int32s(4, { 0, 4, 8, 8 }), seq_lens = int32s(4, { 9, 8, 0 }),
@@ -21,6 +21,11 @@ local DRAFTED = {
 local PLAIN = {
   query_start_loc = int32s(4, { 0, 1, 8, 8 }), seq_lens = int32s(4, { 9, 8, 0 }),
   num_accepted_tokens = int32s(4, { 2, 1, 1 }), num_decode_draft_tokens = int32s(4, { -1, -1, -1 }),
+  prompt_done = int32s(4, { 1, 1, 1 }), read_column = int32s(4, { -2, -2, -2 }),
+}
+local ONES = {
+  query_start_loc = int32s(4, { 0, 1, 2, 2 }), seq_lens = int32s(4, { 9, 8, 0 }),
+  num_accepted_tokens = int32s(4, { 2, 1, 1 }), num_decode_draft_tokens = int32s(4, { 0, 0, -1 }),
   prompt_done = int32s(4, { 1, 1, 1 }), read_column = int32s(4, { -2, -2, -2 }),
 }
 local arrays
@@ -112,7 +117,7 @@ describe("C's raw inputs", function()
           try("no table", group, raw)
         end
       end
-      for _, base in ipairs { { "drafts", DRAFTED }, { "plain", PLAIN } } do
+      for _, base in ipairs { { "drafts", DRAFTED }, { "plain", PLAIN }, { "ones", ONES } } do
         lists, order, arrays = {}, {}, base[2]
         try_all()
         for _, key in ipairs(order) do note(base[1], key, "|" .. lists[key]) end

@@ -114,4 +114,30 @@ describe("When a driver call fails", function()
     end
     assert.is_true(met > 100, met)
   end)
+
+  it("a step that comes again is skipped, whatever came before it", function()
+    local builder = assert(gdn.builder { max_num_seqs = 8, num_slots = 64, full_cuda_graph = true,
+                                         device = "cuda" })
+    local batch = builder:batch()
+    local function skipped(rows, padded)
+      local before = builder:counters().skipped
+      batch:clear()
+      for i = 1, rows do
+        assert(batch:add { query_len = 1, seq_len = 9, blocks = { 2 * rows + i }, prompt_done = true })
+      end
+      assert(batch:pad(padded, padded))
+      assert(builder:build(batch))
+      return builder:counters().skipped - before
+    end
+    for first = 1, 8 do
+      for rows = 1, 7 do
+        for padded = rows, 8 do
+          skipped(first, 8)
+          skipped(rows, padded)
+          assert.are.equal(1, skipped(rows, padded), ("%d of %d after %d"):format(rows, padded, first))
+          assert.are.equal(1, skipped(rows, padded))
+        end
+      end
+    end
+  end)
 end)

@@ -60,6 +60,20 @@ describe("Blocks of an attention cache on a device", function()
     note("table", unpack(sent))
     local words = driver:read(lib.gdn_kv_device_mapping(kv, 1), 2 * TOKENS)
     for t = 1, TOKENS do assert.are.equal(99 + t, words[2 * t - 1]) end
+    -- A row that was extended and is empty again has nothing to send, and what it has next is sent.
+    local function copies()
+      local before = driver:count "copies"
+      assert(lib.gdn_kv_send(builder.handle, kv, 1, 0, nil) == 0)
+      return driver:count "copies" - before
+    end
+    for n = 1, COLUMNS do
+      assert(lib.gdn_kv_clear(kv, 2) == 0)
+      assert(lib.gdn_kv_extend(kv, 2, n) == 0 and lib.gdn_kv_clear(kv, 2) == 0)
+      note("empty again", n, copies())
+      assert(lib.gdn_kv_extend(kv, 2, n) == 0)
+      note("extended", n, copies(), driver:read(lib.gdn_kv_device_table(kv) + 2 * COLUMNS, n))
+      note("nothing new", n, copies())
+    end
     lib.gdn_kv_free(kv)
     check "sent"
   end)

@@ -108,11 +108,24 @@ describe("A count of holders", function()
       note("leave", most, status, state(index))
     end
     local ids = small.ids_of "kept"
-    for _, c in ipairs { { 2, 1 }, { 2, 0 }, { -1, 1 }, { -1, 0 } } do
+    for _, c in ipairs { { 2, 1, 0 }, { 2, 0, 0 }, { -1, 1, 0 }, { -1, 0, 0 }, { -1, 0, -1 },
+                         { -1, 1, -9 } } do
       local index = world()
-      local status = tonumber(lib.gdn_index_keep(index.handle, ids, 4, nil, 0, pools, cells, 0, c[1], 0, 0,
+      local status = tonumber(lib.gdn_index_keep(index.handle, ids, 4, nil, 0, pools, cells, c[3], c[1], 0, 0,
         c[2], out, published))
       note("keep", c, status, ffi.string(lib.gdn_index_error(index.handle)), state(index))
+    end
+    -- No room for one more node: leaves are of other pools, or wait for nothing.
+    for _, kind in ipairs { "of others", "pinned" } do
+      local full = small.filled({ kv_per_block = 0, max_nodes = 2 }, "abc", "xy")
+      for node = 1, kind == "pinned" and 2 or 0 do
+        assert(lib.gdn_index_pin(full.handle, node, -1, -1) == 0)
+      end
+      for most = 0, 1 do
+        local status = tonumber(lib.gdn_index_keep(full.handle, ids, 4, nil, 0, pools, cells, 0, -1, 0, 0,
+          most, out, published))
+        note("full", kind, most, status, ffi.string(lib.gdn_index_error(full.handle)), state(full))
+      end
     end
     local index = world()
     local words = small.ids_of "abc"

@@ -82,7 +82,6 @@ gdn_status gdn_index_new(const gdn_index_config *config, gdn_index **out, char *
     x->top_node = 1;
     x->step = 1;
     x->nodes[ROOT].used = 1;
-    x->nodes[ROOT].page = -1;
     x->stats.max_nodes = config->max_nodes;
     x->stats.max_blocks = config->max_blocks;
     *out = x;

@@ -16,11 +16,9 @@ void gdn_kv_note_stale(gdn_kv *kv, int32_t row)
 void gdn_kv_free(gdn_kv *kv)
 {
     if (!kv) return;
-    if (kv->device) {
-        kv->device->take_back(kv->device, kv->device_table);
-        for (int32_t s = 0; s < kv->config.steps; s++) kv->device->take_back(kv->device, kv->device_mapping[s]);
-        gdn_device_drop(kv->device);
-    }
+    kv->device->take_back(kv->device, kv->device_table);
+    for (int32_t s = 0; s < kv->config.steps; s++) kv->device->take_back(kv->device, kv->device_mapping[s]);
+    gdn_device_drop(kv->device);
     for (int32_t s = 0; s < kv->config.steps; s++) free(kv->mapping[s]);
     free(kv->stack);
     free(kv->holders);
