@@ -1,8 +1,9 @@
 -- 10,000 steps with everything at once: forks, exports, pins, sessions, cancels, lost devices, a host tier,
 -- two steps in flight, policies and caches that loop, err and lie, ids that do not fit and results that
--- cannot be.
+-- cannot be. Each row begins with the state of exactly its request's text.
 local cache_checks = require "spec.support.cache_checks"
 local cache_chaos = require "spec.support.cache_chaos"
+local followed_states = require "spec.support.followed_states"
 local drawer = require "spec.support.drawer"
 local until_met = require "spec.support.until_met"
 
@@ -15,7 +16,7 @@ describe("A state cache with everything at once", function()
     local seed = tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 20 + 1
     until_met(seed, math.ceil(STEPS / EACH), WANTED, function(case, met)
       local engine, o = cache_chaos.engine(drawer(case))
-      o.where, o.steps = ("GDN_SEED=%d"):format(case), EACH
+      o.where, o.steps, o.follower = ("GDN_SEED=%d"):format(case), EACH, followed_states.new(engine)
       local host = cache_chaos.play(engine, o)
       assert.are.equal(0, engine.private.prefix.index:stats().pinned_states, o.where)
       cache_checks.empty { engine = engine }

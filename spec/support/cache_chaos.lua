@@ -71,13 +71,17 @@ local ACTIONS = {
     if kind > 4 and kind < 9 then r.blocks = blocks_of(self, r.family, r.prompt_tokens) end
     r.salt = self.draw(8) == 1 and "other" or nil
     local given = fields_of(r)
-    if self.draw(12) == 1 then pick(BAD, self.draw)(given) end
+    if self.draw(12) == 1 then
+      local n = self.draw(#BAD)
+      if self.follower then r.family = 90 + n end -- what is said of it is another text
+      BAD[n](given)
+    end
     local ok, message = self.engine:submit(given)
     if not join(self, r, ok, message) then self.refused = self.refused + 1 end
   end,
   same_hash = function(self) -- every block has one id
     local r = new_request(self)
-    r.blocks = {}
+    r.blocks, r.family = {}, self.follower and 77 or r.family
     for k = 1, math.floor(r.prompt_tokens / self.size) do r.blocks[k] = 7 end
     join(self, r, self.engine:submit(fields_of(r)))
   end,
@@ -90,8 +94,10 @@ local ACTIONS = {
     join(self, r, self.engine:fork(id or "nobody", { id = r.id, max_tokens = r.max_tokens }))
   end,
   export = function(self)
-    local state = self.engine:export(any(self, self.live) or "nobody")
-    if state then self.held[#self.held + 1] = state end
+    local id = any(self, self.live)
+    local state = self.engine:export(id or "nobody")
+    if not state then return end
+    self.held[#self.held + 1], state.family = state, self.live[id].family
   end,
   receive = function(self)
     local state = self.engine:receive(self.draw(40))
@@ -100,9 +106,13 @@ local ACTIONS = {
   arrive = function(self) -- with a state that is held, or was released
     local state, r = pick(self.held, self.draw), new_request(self)
     if not state then return end
+    r.family = self.follower and state.family or r.family
     local given = fields_of(r)
     given.slot, given.computed = state, self.draw(9) == 1 and 3 or state.tokens
-    join(self, r, self.engine:submit(given))
+    if join(self, r, self.engine:submit(given)) and self.follower and not state.family then
+      state.family = r.family
+      self.follower:fill(state, r.family)
+    end
   end,
   release = function(self)
     if #self.held > 0 then self.engine:release(table.remove(self.held, self.draw(#self.held))) end
@@ -131,6 +141,7 @@ local ACTIONS = {
     if self.draw(6) > 1 then return end
     self.engine:lose_states()
     self.flying = {}
+    if self.follower then self.follower:forget() end
     while #self.held > 0 do self.engine:release(table.remove(self.held)) end
   end,
 }
@@ -164,6 +175,7 @@ end
 local function complete(self)
   local step, results = table.remove(self.flying, 1), {}
   for row = 0, step.num_rows - 1 do results[step:id(row)] = result_of(self, step, row) end
+  if self.follower then self.follower:completes(step, self.live) end
   local ok, done, message = pcall(self.engine.complete, self.engine, step, self.now, results)
   if not ok then -- a lie: refused, and nothing is changed
     self.lies = self.lies + 1
@@ -171,6 +183,7 @@ local function complete(self)
     done, message = self.engine:complete(step, self.now)
   end
   if not done then error(("%s, step %d: %s"):format(self.where, self.now, message), 0) end
+  if self.follower then self.follower:done(step, self.where) end
   if self.on_done then self.on_done(step) end
   for row = 0, step.num_rows - 1 do
     local r = self.live[step:id(row)]
@@ -189,6 +202,7 @@ local function step(self)
   self.now = self.now + 1
   local made = assert(self.engine:step(self.now))
   verify(self, "step")
+  if self.follower then self.follower:made(made, self.live) end
   if self.on_step then self.on_step(made) end
   for _, id in ipairs(made.rejected) do self.live[id] = nil end
   if made.num_rows > 0 then self.flying[#self.flying + 1] = made end
@@ -228,13 +242,13 @@ end
 
 --- Plays `steps` steps at least, and then to the end. note(value): all is lawful but requests and results,
 --- and what comes of each is noted; on_step(step), on_done(step) look on; more: other things that a host
---- does, by name, called with the host.
+--- does, by name, called with the host; follower: of followed_states.lua.
 ---@return table host with counts of what it did
 function M.play(engine, o)
   local self = setmetatable({ engine = engine, draw = o.draw, where = o.where, async = o.async,
                               size = o.size, spec = o.spec, has_host = o.has_host, now = 0, last = 0,
                               live = {}, held = {}, flying = {}, refused = 0,
-                              holds_on = o.more ~= nil,
+                              holds_on = o.more ~= nil, follower = o.follower,
                               note = o.note, on_step = o.on_step, on_done = o.on_done,
                               lies = 0, done = {} }, Host)
   local names, more = o.more and names_of(o.more) or NAMES, o.more or {}

@@ -44,13 +44,15 @@ local function any_request(self)
 end
 
 -- Nobody knows of a request that was made by chance: it goes, or it is served to its end.
-local function adopt(self, id)
+local function adopt(self, id, family, is_bad)
   local r = type(id) ~= "nil" and self.engine:request(id)
   if r and not self.live[id] then
-    if self.draw(2) == 1 then self.engine:cancel(id)
-    else self.live[id] = { id = id, family = 1, stops = 40, max_tokens = r.max_tokens } end
+    if self.draw(2) == 1 or is_bad then self.engine:cancel(id)
+    else self.live[id] = { id = id, family = family or 1, stops = 40, max_tokens = r.max_tokens } end
   end
 end
+
+local function family_of(self, id) return type(id) ~= "nil" and self.live[id] and self.live[id].family end
 
 -- A message is about the caller's mistake, at the caller's line, and of some length.
 local function check_message(self, method, message)
@@ -78,19 +80,22 @@ M.actions = {
     if method == "submit" then
       local r = self.draw(3) > 1 and any_request(self) or any_value(self)
       call(self, method, r)
-      if r ~= FAILING and type(r) == "table" then adopt(self, rawget(r, "id")) end
+      if r ~= FAILING and type(r) == "table" then -- with a state, it may be of another text
+        adopt(self, rawget(r, "id"), 1, rawget(r, "slot") or rawget(r, "checkpoint"))
+      end
     elseif method == "fork" then
       local r = { id = any_value(self), max_tokens = self.draw(2) == 1 and any_value(self) or nil }
-      call(self, method, self.draw(2) == 1 and any_id(self) or any_value(self), self.draw(3) > 1 and r
-           or any_value(self))
-      adopt(self, r.id)
+      local of = self.draw(2) == 1 and any_id(self) or any_value(self)
+      local family = family_of(self, of)
+      call(self, method, of, self.draw(3) > 1 and r or any_value(self))
+      adopt(self, r.id, family)
     elseif method == "record" then
       call(self, method, 5)
     else
       local value = any_value(self)
       local result = call(self, method, value)
       if result and (method == "export" or method == "receive" or method == "checkpoint") then
-        self.held[#self.held + 1] = result
+        self.held[#self.held + 1], result.family = result, family_of(self, value)
       elseif result and method == "cancel" then
         self.live[value] = nil
       elseif method == "release" and type(value) ~= "nil" and value == self.held[1] then
@@ -131,12 +136,14 @@ M.actions = {
   export_all = function(self)
     for id in pairs(self.live) do
       local state = call(self, "export", id)
-      if state then self.held[#self.held + 1] = state end
+      if state then self.held[#self.held + 1], state.family = state, family_of(self, id) end
     end
   end,
   again = function(self) -- a finished or cancelled request
-    call(self, "fork", self.last - self.draw(5), { id = "again" })
-    adopt(self, "again")
+    local of = self.last - self.draw(5)
+    local family = family_of(self, of)
+    call(self, "fork", of, { id = "again" })
+    adopt(self, "again", family)
   end,
   wild = function(self)
     local hooks, engine = wild_cache(self.draw, self.has_host), self.engine

@@ -105,6 +105,9 @@ function Kernel:run(step, rows, where)
   for g = 0, self.groups - 1 do run_group(self, g, step, rows, where) end
 end
 
+--- The state after so many tokens of a family.
+Kernel.state_of = true_state
+
 --- The device and the host's copies are gone.
 function Kernel:forget()
   for g = 0, self.groups - 1 do self.states[g], self.host[g] = {}, {} end
