@@ -1,10 +1,11 @@
--- luajit spec/support/uncompiled_step.lua <policy> <steps>: how many bytecodes LuaJIT interprets of a step of
--- 64 decodes once it is warm. `steps` steps of ever changing shapes come before, as in a server that begins.
--- In a process of its own, so that only the engine's code is counted.
+-- luajit spec/support/uncompiled_step.lua <policy> <steps> [cached]: how many bytecodes LuaJIT interprets of
+-- a step of 64 decodes once it is warm; cached: with a state cache. `steps` steps of ever changing shapes
+-- come before, as in a server that begins. In a process of its own, so that only its code is counted.
 local gdn = require "gdnmeta"
 
 local RUNNING, WARM_UP, STEPS = 64, 2000, 200
-local policy, shapes = arg[1], tonumber(arg[2])
+local BLOCK, LONGEST = 16, 2 ^ 20
+local policy, shapes, is_cached = arg[1], tonumber(arg[2]), arg[3] == "cached"
 
 local state = 7
 local function length(most)
@@ -13,8 +14,9 @@ local function length(most)
 end
 
 local engine = assert(gdn.engine {
-  builder = assert(gdn.builder { device = "cpu", max_num_seqs = RUNNING, max_num_batched_tokens = 4096 }),
-  policy = policy, max_model_len = 2 ^ 30,
+  builder = assert(gdn.builder { device = "cpu", max_num_seqs = RUNNING, max_num_batched_tokens = 4096,
+                                 num_slots = 4 * RUNNING, max_blocks_per_row = 2 }),
+  policy = policy, max_model_len = LONGEST, hash_block_size = is_cached and BLOCK or nil,
 })
 
 local now, id = 0, 0
@@ -27,8 +29,10 @@ end
 
 local function submit(prompt_tokens, max_tokens)
   id = id + 1
+  local blocks = is_cached and {} or nil
+  for k = 1, is_cached and math.floor(prompt_tokens / BLOCK) or 0 do blocks[k] = id * LONGEST + k end
   assert(engine:submit { id = id, prompt_tokens = prompt_tokens, max_tokens = max_tokens, arrival = now,
-                         user = "user " .. id % 30 })
+                         blocks = blocks, user = "user " .. id % 30 })
 end
 
 for n = 1, shapes do
@@ -36,7 +40,7 @@ for n = 1, shapes do
   run(1)
 end
 while not engine:idle() do run(1) end
-for _ = 1, RUNNING do submit(1, 2 ^ 29) end
+for _ = 1, RUNNING do submit(20, LONGEST / 2) end
 run(WARM_UP)
 
 local count = 0

@@ -1,10 +1,11 @@
 -- States that requests leave for others whose prompts begin with the same blocks: found by the index, read
 -- where they lie, evicted when requests need their slots or blocks.
-local cut = require("gdnmeta.native.trace_cuts").cut
+local joint = require("gdnmeta.native.trace_cuts").joint
 local array_of = require "gdnmeta.array_of"
 local Index = require "gdnmeta.engine.prefix.index"
 local budget = require "gdnmeta.policy.contained.budget"
 
+local are_matched, is_evicted = joint(), joint()
 local ceil, max, min = math.ceil, math.max, math.min
 local int32s, pointers = array_of "int32_t", array_of "int32_t *"
 
@@ -26,9 +27,9 @@ function PrefixCache:begin(now, step)
   if self.host then step.demoted.n, step.restored.n = 0, 0 end
   if self.hooks then self.hooks.guard:step_done() end
   self:match_waiting()
-  cut()
+  are_matched(self.engine.changes)
   self:evict_for_running()
-  cut()
+  is_evicted(self.engine.changes)
 end
 
 --- A row of request i is complete, which has `tokens` computed for sure.
