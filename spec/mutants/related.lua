@@ -87,8 +87,8 @@ local MAP = {
   { "gdnmeta/engine/sources", "forks cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
-  { "gdnmeta/worker", "footprint engine_to_worker worker_to_engine worker_misuse worker worker_abi " ..
-    "lost_states worker_faults" },
+  { "gdnmeta/worker", "footprint worker_model engine_to_worker worker_to_engine worker_misuse worker " ..
+    "worker_abi lost_states worker_faults" },
   { "src/worker/", "record_bytes record_lies step_values hello_values kv_changes step_lies step_record "
     .. "worker_abi engine_to_worker worker_to_engine channel process worker null" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },

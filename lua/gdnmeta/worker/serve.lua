@@ -41,9 +41,7 @@ function Serving:fail(number, text)
   return send(self, result)
 end
 
-local function greet(self, make_model, said)
-  local bytes = receive(self)
-  if not bytes then return false end
+local function greet(self, bytes, make_model, said)
   local hello = ffi.new "gdn_hello"
   check(self, lib.gdn_hello_unpack(self.input, bytes, hello, self.why, WHY))
   self.hello, self.held = hello, self.input -- num_slots points into the record
@@ -54,7 +52,6 @@ local function greet(self, make_model, said)
   local result = ffi.new "gdn_result_record"
   result.text, result.text_bytes = said, #said
   send(self, result)
-  return true
 end
 
 local function run(self, bytes)
@@ -93,9 +90,10 @@ return function(make_model, options)
   self.input = buffers:bytes("hello", self.input_bytes)
   self.output = buffers:bytes("output", self.output_bytes)
   local ok, problem = pcall(function()
-    if not greet(self, make_model, options.text or "") then return end
     local bytes = receive(self)
-    while bytes and run(self, bytes) do bytes = receive(self) end
+    if not bytes then return end
+    greet(self, bytes, make_model, options.text or "")
+    repeat bytes = receive(self) until not bytes or not run(self, bytes)
   end)
   if ok then return end
   pcall(self.fail, self, tonumber(self.step.number), tostring(problem))

@@ -170,7 +170,6 @@ function M.limits(budget) return { budget = budget, slice = slice_of(budget) } e
 ---@return boolean ok
 ---@return any result or message
 function M.run(budget, code)
-  failure.trace, failure.raised = nil, nil
   local ok, result = no_yield(call_with_budget, M.limits(budget), code)
   if not ok then result = M.text(result) end
   return ok, result

@@ -36,7 +36,7 @@ local function names_in(code, names)
   while true do
     local ok, constant = pcall(util.funck, code, n)
     if not ok or constant == nil then return names end
-    if type(constant) == "string" then names[constant] = true end
+    if type(constant) == "string" then names[constant] = constant end
     if type(constant) == "proto" then names_in(constant, names) end
     n = n - 1
   end
