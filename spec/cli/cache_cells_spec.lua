@@ -36,6 +36,26 @@ describe("The caches of a command #lua", function()
     notes.check "cache-cells"
   end)
 
+  it("are wanted by their options, and want prompts with identity", function()
+    for _, name in ipairs { "cache_slots", "host_slots", "host_link", "cache_replies", "slots_only",
+                            "seed" } do
+      for _, names in ipairs { {}, { "gdsf" } } do
+        note("check", name, #names, answer(function() caches.check { cache = names, [name] = "1" } end))
+      end
+    end
+    note("check", answer(function() caches.check { cache = {} } end))
+    local plain, known = { arrival = 0, prompt = 40, output = 2 }, { block_size = 16 }
+    known[1] = { arrival = 0, prompt = 40, output = 2, blocks = { 1, 2 } }
+    for k, base in ipairs { { requests = { plain } }, { requests = known }, { requests = { 5 } },
+                            { workload = { requests = 3 } }, { workload = { kind = "agents", sessions = 1 } },
+                            { trace = "nowhere.csv" } } do
+      for _, cells in ipairs { {}, { {} }, { {}, { cache = "gdsf" } } } do
+        note("identity", k, #cells, answer(function() caches.check_identity(base, cells) end))
+      end
+    end
+    notes.check "cache-checks"
+  end)
+
   it("leave a workload as it is", function()
     for _, base in ipairs { { trace = "t" }, { requests = {} }, { workload = { kind = "agents" } },
                             { rate = 3 } } do
