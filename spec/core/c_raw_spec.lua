@@ -140,6 +140,12 @@ describe("C's raw inputs", function()
         note("bucket", graph, c, status, status == 0 and tonumber(out.non_spec_query_start_loc.shape[0])
           or ffi.string(why))
         assert.are.equal(status, tonumber(lib.gdn_bucket(config, c[1], c[2], out, nil, 300)))
+        if status == 0 then -- whatever stood there
+          local other = ffi.new "gdn_metadata"
+          ffi.fill(other, ffi.sizeof(other), 0xa5)
+          assert.are.equal(0, tonumber(lib.gdn_bucket(config, c[1], c[2], other, why, 300)))
+          assert.is_true(ffi.string(out, ffi.sizeof(out)) == ffi.string(other, ffi.sizeof(other)))
+        end
       end
       ffi.fill(why, 300, 65)
       note("no byte", tonumber(lib.gdn_bucket(config, -1, 8, out, why, 0)), ffi.string(why, 1))

@@ -40,8 +40,6 @@ return {
   { "src/worker/process.c", "_exit(127);", "_exit(128)", "The parent has read why, and looks at no status." },
   { "src/bring/pools.c", "p->pieces = (p->channels + GDN_BRING_THREADS - 1) /", "GDN_BRING_THREADS + 1)",
     "A piece without channels brings nothing." },
-  { "src/cuda/pack_launch.c", "config.num_speculative_tokens > 0)", "config.num_speculative_tokens >= 0)",
-    "An array is packed that nothing reads: bytes, not values." },
   { "src/cuda/cuda_launch.c", "while (y->packer.bytes > KERNEL_BYTES[kernel]", "bytes >= KERNEL_BYTES",
     "A payload that fits to the byte goes into a larger launch: time, not values." },
   { "src/strict/strict_rows.c", "bits |= d == -1 ? 0 :", "d == -2 ?",

@@ -27,10 +27,11 @@ local MAP = {
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
   { "src/partition/state_indices",
     "strict strict_clauses checkpoints many_rows regressions check_agreeing oracle" },
+  { "src/partition/scan_rows", "many_rows strict_clauses tables strict regressions conformance oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
   { "src/strict/strict_unique", "stamps strict_clauses strict_blocks strict many_rows regressions oracle" },
   { "src/strict/", "strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
-  { "src/fill/arena", "cuda_calls strict builder footprint oracle" },
+  { "src/fill/arena", "cuda_calls buckets buckets_random strict builder footprint oracle" },
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },
   { "src/fill/", "many_rows strict regressions conformance checkpoints_strict oracle cuda_counts" },
   { "src/verify/", "check_codes check_agreeing check cuda_check cuda_calls" },
@@ -42,8 +43,8 @@ local MAP = {
   { "src/device/device_cpu", "strict builder cuda_inputs cuda_bad_inputs" },
   { "src/device/", "fork cuda_calls cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
-  { "src/cuda/pa", "checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs cuda_payload " ..
-    "cuda_agree cuda_ring" },
+  { "src/cuda/pa", "cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
+    "cuda_payload cuda_agree cuda_ring" },
   { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
   { "src/cuda/kernel_params", "cuda_counts cuda_agree" },
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },

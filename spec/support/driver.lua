@@ -130,7 +130,8 @@ function Driver:stream()
   return out[0]
 end
 
---- What the fake has counted: calls, launches, copies, waits, allocations, live, overruns.
+--- What the fake has counted: calls, launches, copies, waits, allocations, live, overruns; and of the last
+--- launch its kernel and its bytes of shared memory.
 function Driver:count(what) return tonumber(self.lib.fake_count(what)) end
 
 function Driver:close()

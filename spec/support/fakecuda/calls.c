@@ -42,6 +42,7 @@ API long fake_count(const char *what)
         { "copies", offsetof(counters, copies) },     { "waits", offsetof(counters, waits) },
         { "allocations", offsetof(counters, allocations) }, { "blocks", offsetof(counters, blocks) },
         { "bytes", offsetof(counters, bytes) },
+        { "kernel", offsetof(counters, kernel) },     { "shared", offsetof(counters, shared) },
         { "live", offsetof(counters, live) },         { "overruns", offsetof(counters, overruns) },
     };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)

@@ -20,6 +20,7 @@ typedef struct counters {
     long calls, launches, copies, waits, allocations, bytes, blocks;
     long live;      /* objects and memory not yet given back */
     long overruns;  /* memory freed with its guard overwritten */
+    long kernel, shared; /* of the last launch: 0 .. 2 by the payload's size, and bytes of shared memory */
 } counters;
 extern counters count;
 

@@ -139,5 +139,7 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
     if (kernel < INSPECTOR) memcpy(&o.shared_bytes, arguments[2], sizeof o.shared_bytes);
     count.launches++;
     count.blocks += gx;
+    count.kernel = kernel;
+    count.shared = shared;
     return enqueue(s, o);
 }
