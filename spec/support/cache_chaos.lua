@@ -11,15 +11,23 @@ local function pick(list, draw) return list[draw(#list)] end
 local Host = {}
 Host.__index = Host
 
+-- Families from 100 on, 100 v + f, begin as f does.
+local PARTS = 13 -- tokens
+
+local function family_at(family, p) return p < PARTS and family % 100 or family end
+
+--- Token p (0-based) of a family's text.
+function M.token(family, p) return 1000 * family_at(family, p) + math.floor((p + 1) / 16) end
+
 local function tokens_of(family, first, n)
   local list = {}
-  for k = 1, n do list[k] = 1000 * family + math.floor((first + k) / 16) end
+  for k = 1, n do list[k] = M.token(family, first + k - 1) end
   return list
 end
 
 local function blocks_of(self, family, n)
   local list = {}
-  for k = 1, math.floor(n / self.size) do list[k] = 10000 * family + k end
+  for k = 1, math.floor(n / self.size) do list[k] = 10000 * family_at(family, k * self.size - 1) + k end
   return list
 end
 
@@ -42,6 +50,7 @@ local function new_request(self)
   local r = { id = self.last, prompt_tokens = draw(70), max_tokens = draw(40), user = "u" .. draw(3),
               priority = draw(3), arrival = self.now, session = draw(2) == 1 and "s" .. draw(5) or nil }
   r.family, r.stops = draw(4), draw(40)
+  if self.follower then r.family = r.family + 100 * (draw(3) - 1) end
   return r
 end
 

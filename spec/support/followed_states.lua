@@ -1,5 +1,6 @@
 -- Follows every state of a play of cache_chaos.lua, slot by slot: what a row begins with is the state of
 -- exactly its request's text, whatever was cached, kept, copied, forked, exported or lost before.
+local cache_chaos = require "spec.support.cache_chaos"
 local state_kernel = require "spec.support.state_kernel"
 
 local M = {}
@@ -73,7 +74,7 @@ end
 ---@return table follower `followed`: rows that were
 function M.new(engine)
   local config = engine.private.config
-  local kernel = state_kernel.new(config.num_groups, config.num_speculative_tokens)
+  local kernel = state_kernel.new(config.num_groups, config.num_speculative_tokens, cache_chaos.token)
   return setmetatable({ engine = engine, kernel = kernel, requests = {}, pending = {}, last = 0,
                         followed = 0 }, Follower)
 end

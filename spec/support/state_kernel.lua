@@ -24,7 +24,7 @@ local function true_state(self, family, p)
   end
   local n = #states
   while n < p do
-    states[n + 1] = fold(states[n], M.token(family, n))
+    states[n + 1] = fold(states[n], self.token(family, n))
     n = n + 1
   end
   return states[p]
@@ -35,11 +35,11 @@ local function check(condition, where, format, ...)
 end
 
 -- What a row folds: known tokens, then drafts of which `accepted` are right.
-local function tokens_of(row)
+local function tokens_of(self, row)
   local list = {}
   for k = 1, row.n do
     local is_wrong_draft = row.drafts >= 0 and k > 1 + row.accepted
-    list[k] = is_wrong_draft and REJECTED or M.token(row.family, row.computed + k - 1)
+    list[k] = is_wrong_draft and REJECTED or self.token(row.family, row.computed + k - 1)
   end
   return list
 end
@@ -72,7 +72,7 @@ local function run_group(self, g, step, rows, where)
             read, row.computed)
       read_by[read] = row.id
     end
-    for k, token in ipairs(tokens_of(row)) do
+    for k, token in ipairs(tokens_of(self, row)) do
       state = fold(state or 0, token)
       local slot
       if is_spec then
@@ -113,8 +113,10 @@ function Kernel:forget()
   for g = 0, self.groups - 1 do self.states[g], self.host[g] = {}, {} end
 end
 
-function M.new(groups, num_spec)
-  local self = { groups = groups, num_spec = num_spec, states = {}, host = {}, prefixes = {} }
+--- token(family, p): of another kind of texts.
+function M.new(groups, num_spec, token)
+  local self = { groups = groups, num_spec = num_spec, states = {}, host = {}, prefixes = {},
+                 token = token or M.token }
   for g = 0, groups - 1 do self.states[g], self.host[g] = {}, {} end
   return setmetatable(self, Kernel)
 end
