@@ -109,7 +109,7 @@ local MAP = {
   { "gdnmeta/engine/draw", "drawing texts show" },
   { "gdnmeta/metadata/draw", "drawing texts show" },
   { "gdnmeta/metadata/colors", "drawing texts show" },
-  { "gdnmeta/repl/explain", "texts repl" },
+  { "gdnmeta/repl/explain", "explain_words explain texts explain_values repl" },
   { "repl/input", "input repl" },
   { "gdnmeta/repl", "texts show repl" },
   { "gdnmeta/reference/bucket", "bucket_left_out bucket_layer reference_texts" },
