@@ -58,6 +58,30 @@ describe("C refuses", function()
     check "batches"
   end)
 
+  -- Rows of 65,536 tokens and more are added up apart from the others.
+  it("as many tokens as the rows have, and none of the row behind them", function()
+    local limit = 70000
+    local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = limit })
+    local batch = assert(builder:batch())
+    local c = batch.rows
+    for _, length in ipairs { 1, 65535, 65536, limit - 1, limit, limit + 1, MOST } do
+      for rows = 1, 2 do
+        for i = 0, 2 do
+          c.query_len[i], c.seq_len[i], c.table_row[i] = length, length, i
+          c.num_draft_tokens[i], c.num_accepted_tokens[i], c.read_column[i] = -1, 1, -2
+          builder:table(0)[i] = 1 + i
+        end
+        if rows == 2 then c.query_len[1], c.seq_len[1] = 1, 1 end
+        c.num_rows = rows
+        local status = tonumber(lib.gdn_build(builder.handle, c, nil))
+        note(("%d rows, %d"):format(rows, length), status, status == 0 and "taken" or said(builder))
+      end
+    end
+    batch:close()
+    builder:close()
+    check "tokens"
+  end)
+
   it("a check before a build", function()
     local builder, batch = builder_of { check = true }
     note("check", tonumber(lib.gdn_check(builder.handle, nil)), said(builder))

@@ -40,6 +40,8 @@ return {
   { "src/worker/process.c", "_exit(127);", "_exit(128)", "The parent has read why, and looks at no status." },
   { "src/bring/pools.c", "p->pieces = (p->channels + GDN_BRING_THREADS - 1) /", "GDN_BRING_THREADS + 1)",
     "A piece without channels brings nothing." },
+  { "src/bring/bring_rows.h", "(uint32_t)found.shift >= p->length)", "found.shift > p->length",
+    "Of a window that is shifted by its whole length no token is left to move." },
   { "src/cuda/cuda_launch.c", "while (y->packer.bytes > KERNEL_BYTES[kernel]", "bytes >= KERNEL_BYTES",
     "A payload that fits to the byte goes into a larger launch: time, not values." },
   { "src/strict/strict_rows.c", "bits |= d == -1 ? 0 :", "d == -2 ?",

@@ -27,7 +27,7 @@ local MAP = {
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
   { "src/partition/state_indices",
     "strict strict_clauses checkpoints many_rows regressions check_agreeing oracle" },
-  { "src/partition/scan_rows", "many_rows strict_clauses tables strict regressions conformance oracle" },
+  { "src/partition/scan_rows", "c_refusals many_rows strict_clauses tables strict regressions conformance oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
   { "src/strict/strict_unique", "stamps strict_clauses strict_blocks strict many_rows regressions oracle" },
   { "src/strict/", "strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
