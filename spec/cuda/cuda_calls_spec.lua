@@ -77,6 +77,19 @@ describe("When a driver call fails", function()
     check "brought"
   end)
 
+  it("each pool is looked at, the last one too", function()
+    local builder, on_host = built(), ffi.new "char[1024]"
+    for n = 1, 3 do
+      for wrong = 0, n do
+        local pools = {}
+        for i = 1, n do pools[i] = i == wrong and on_host or driver:int32(256) end
+        local status, said = status_of(builder:bring_states { pool = pools, slot_bytes = 64 })
+        note("pools", n, wrong, status, said and said:gsub("0x%x+", "ADDRESS"))
+      end
+    end
+    check "pools"
+  end)
+
   -- Also past the tensor's end: the graph of a larger step reads there.
   it("what a refused build was to write is written by the next one", function()
     local function step(builder, batch, rows, padded)

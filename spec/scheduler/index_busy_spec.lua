@@ -94,6 +94,23 @@ describe("A busy index", function()
     check "busy"
   end)
 
+  it("gives as many candidates as there is room for, and writes no more", function()
+    for kind = 0, 2 do
+      for most = 1, 14 do
+        local index = make()
+        local nodes, values = ffi.new "int32_t[16]", ffi.new "double[16]"
+        for k = 0, 15 do nodes[k], values[k] = -5, -5 end
+        local n = tonumber(lib.gdn_index_candidates(index.handle, kind, most, nodes, values))
+        for k = 0, 15 do
+          assert.are.equal(k >= n, nodes[k] == -5)
+          assert.are.equal(k >= n, values[k] == -5)
+        end
+        note("candidates", kind, most, n)
+      end
+    end
+    check "busy-candidates"
+  end)
+
   it("is watched where the match that is given can be", function()
     local index = make()
     local ids = small.ids_of "innerleaf"

@@ -126,6 +126,19 @@ describe("Inside an index", function()
     check "broken-sums"
   end)
 
+  it("a page that is free is taken before a new one, the first one too", function()
+    local index = small.new { max_nodes = 12, max_blocks = 100 }
+    local x = ffi.cast("struct gdn_index *", index.handle)
+    for _ = 1, 20 do
+      small.publish(index, "one", nil)
+      small.publish(index, ("t"):rep(20), nil)
+      small.step(index)
+      assert.are.equal(3, x.top_page)
+      assert.are.equal(2, #small.order(index)) -- all of them leave
+      assert(lib.gdn_index_verify(index.handle) == 0)
+    end
+  end)
+
   it("what counts locks, pins and readers is full at 2^31 - 1, and what counts hits stays there", function()
     local index, x = make()
     local h, word = index.handle, ("a"):rep(20) .. "bcd"
