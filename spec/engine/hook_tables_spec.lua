@@ -47,6 +47,9 @@ describe("Tables of a cache's worth", function()
       assert.is_true(e:verify())
       assert.is_true(calls >= 14 and different >= 2 * calls, case .. ": " .. different .. " of " .. calls)
       assert.are.equal(case == #WRONGS and calls or 0, #e:failures(), case)
+      for _, failure in ipairs(e:failures()) do
+        assert.are.same({ true, "worth" }, { failure.cache, failure.hook })
+      end
       e:close()
     end
   end)

@@ -117,7 +117,8 @@ local MAP = {
   { "engine/options", "domains engine engine_fields buckets old_names" },
   { "engine/option_rules", "option_limits engine domains verify_plan buckets" },
   { "engine/hooks/call_hooks", "hook_values policy_fields policy problems" },
-  { "engine/hooks/cache_hooks", "hook_values cache_plays cache_control state_cache caches cut_off_cache" },
+  { "engine/hooks/cache_hooks", "hook_values hook_tables cache_plays cache_control state_cache caches " ..
+    "cut_off_cache" },
   { "engine/hooks/guard", "contained containment yields problems nested" },
   { "policy/contained/sandbox", "charges policy containment" },
   { "policy/contained/budget", "charges cut_off_cache contained containment yields problems nested" },

@@ -87,6 +87,16 @@ describe("A policy's code", function()
     end
   end)
 
+  it("is followed by the names that functions within it say, too", function()
+    local host = { f = fresh(stranger), g = fresh(stranger), h = fresh(stranger), unnamed = fresh(stranger) }
+    uncompiled.keep(function()
+      local function inner() return host.f, function() return host.g end end
+      return inner, host.h
+    end)
+    assert.are.same({ false, false, false, true }, { is_compiled(host.f), is_compiled(host.g),
+                                                     is_compiled(host.h), is_compiled(host.unnamed) })
+  end)
+
   it("is followed to keys, values and metatables, and left where it is the library's own", function()
     local key, value, method, bare = fresh(spin), fresh(spin), fresh(spin), fresh(spin)
     local t = setmetatable({ [key] = { value } }, { __unm = method })
