@@ -188,6 +188,19 @@ describe("The step of an idle rank", function()
     builder:close()
   end)
 
+  it("has the tables of attention cache that steps with rows have, and places of its own", function()
+    local options = { mixed_capture_sizes = LIST, kv_blocks = 40, kv_block_size = 4 }
+    local engine = serve.engine("fcfs", options, MIXED)
+    engine:submit(request(1, { prompt_tokens = 9 }))
+    local step = assert(engine:step(0))
+    assert(engine:complete(step, 0))
+    local idle = assert(engine:idle_step(2, 4))
+    assert.are.equal(step.kv_table, idle.kv_table)
+    assert.are_not.equal(step.kv_slot_mapping, idle.kv_slot_mapping)
+    for t = 0, 3 do assert.are.equal(-1, tonumber(idle.kv_slot_mapping[t])) end
+    engine:close()
+  end)
+
   it("does not take the news of a step that was refused", function()
     local engine = serve.engine("fcfs", { mixed_capture_sizes = LIST }, MIXED)
     engine:submit(request(1, { prompt_tokens = 9 }))

@@ -100,4 +100,6 @@ return {
     "The next instruction fails by the count hook, with the same words." },
   { "lua/gdnmeta/worker/pack.lua", "step.request[row] * 2147483648 + epoch[row]", "2147483647",
     "Owners differ as before, up to an epoch of 2^31 - 1." },
+  { "lua/gdnmeta/engine/prefix/host_tier.lua", "  if n > 0 then", "n >= 0",
+    "Of none, nothing is copied: time, not values." },
 }

@@ -166,7 +166,7 @@ local MAP = {
   { "sim/token_accounting", "accounting outcomes simulator random_runs" },
   { "sim/counters", "array_sizes counters outcomes simulator report random_runs" },
   { "engine/decide/verify_plan", "verify_plan broken_plans engine_step invariants decisions containment" },
-  { "engine/construct", "footprint engine engine_step containment engine_async" },
+  { "engine/construct", "footprint buckets engine engine_step containment engine_async" },
   { "engine/hooks/view", "hook_values callers containment policy_fields policy" },
   { "engine/hooks/step_hook", "hook_values callers policy_fields engine_step policy invariants decisions" },
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },

@@ -88,7 +88,8 @@ describe("An engine hears its worker", function()
       return all
     end
     for _, fields in ipairs {
-      { number = 0 }, { number = 2 }, { number = 2 ^ 32 + 1 }, { num_rows = 1, num_tokens = 1 },
+      { number = 0 }, { number = 2 }, { number = 2 ^ 32 + 1 },
+      { number = 2 ^ 32 + 2 ^ 31 + 5 }, { num_rows = 1, num_tokens = 1 },
       { num_rows = 3, num_tokens = 2, emitted = { 1, 1, 0 } }, { emitted = { 2, 0 } }, { emitted = { 0, 2 } },
       { tokens = { 5, 251 } }, { num_drafts = 3, next_drafts = { 1, 2 }, drafts = { 1, 2, 3 } },
       { num_drafts = 2, next_drafts = { 2, 0 }, drafts = { 1, 2 } },
@@ -177,6 +178,18 @@ describe("An engine hears its worker", function()
     repeat message = select(2, p.remote:send(pack:step(p.step, pack.tokens), p.start)) until message
     assert.are.equal("the channel has no room for another step now", message)
     assert.are.equal(all, changes())
+    p:close()
+  end)
+
+  it("and finds out that the position it says is none", function()
+    local p = start():open()
+    local descriptor = lib.gdn_channel_descriptor(p.remote.channel)
+    local memory = assert(io.open(("/proc/self/fd/%d"):format(descriptor), "r+b"))
+    memory:seek("set", 192)
+    memory:write(("\127"):rep(8))
+    memory:close()
+    assert.are.same({ nil, "the worker's position in the channel is not possible", "corrupt" },
+                    { p.worker:poll(1) })
     p:close()
   end)
 

@@ -41,7 +41,7 @@ end
 -- What the state cache holds: nodes of its index, and states of answers that are not at their end.
 local function add_cache(self, held)
   local prefix, stack, c = self.prefix, { 0 }, nodes_t()
-  local slots = int32s(64)
+  local slots = int32s(prefix.groups)
   while #stack > 0 do
     local node = table.remove(stack)
     lib.gdn_index_describe(prefix.index.handle, node, c)
