@@ -54,6 +54,8 @@ return {
   { "src/scheduler/index.c", "x->nodes[ROOT].used = 1;", "= 2;", "Any number but 0 says so." },
   { "src/scheduler/index.c", "x->table = piece(arena", "table_mask - 1,",
     "Pieces are rounded up to 64 bytes." },
+  { "src/scheduler/index_nodes.c", "if (p->last_page >= 0) __builtin_prefetch", "(0 &&",
+    "Memory is fetched before it is used: time, not values." },
   { "src/scheduler/heap.c", "(child = 2 * at + 1) < size", "<= size",
     "Behind the last place of the frontier stands `last`, which is not before itself." },
   { "src/cuda/cuda_launch.c", "if (r) GDN_DRIVER_FAIL(&d->driver, error, r, \"cuModuleLoadData", "removed",
