@@ -19,7 +19,7 @@ local function id_of(value)
 end
 
 local function wrong_id(name, value)
-  return args.wrong(name, value, "an integer below 2^53 or a string")
+  return args.wrong(name, value, "an integer in 0 .. 2^53 - 1 or a string")
 end
 
 --- Ids as C wants them: integers below 2^53 as they are, strings hashed to such.
@@ -86,7 +86,7 @@ function M.hash_blocks(tokens, size, salt, previous)
   if not args.integer(size, 1, MAX_SIZE) then
     error("gdnmeta.hash_blocks: " .. args.wrong_integer("size", size, 1, MAX_SIZE), 2)
   elseif previous ~= nil and not is_id(previous) then
-    error("gdnmeta.hash_blocks: " .. args.wrong("previous", previous, "an integer below 2^53"), 2)
+    error("gdnmeta.hash_blocks: " .. args.wrong("previous", previous, "an integer in 0 .. 2^53 - 1"), 2)
   end
   salt = salt_of("hash_blocks", salt)
   local memory = c_buffers.new()

@@ -270,8 +270,8 @@ describe("The state of an answer", function()
       { by_tokens, { blocks = { 7 } }, 3, "results[first].blocks: the request was submitted with tokens, "
                                           .. "want those" },
       { by_blocks, { blocks = { 7 } }, 2, "results[first].blocks: has 1 elements, want at most 0" },
-      { by_blocks, { blocks = { -1 } }, 3, "results[first].blocks[1] = -1, want an integer below 2^53 or a "
-                                           .. "string" },
+      { by_blocks, { blocks = { -1 } }, 3, "results[first].blocks[1] = -1, want an integer in 0 .. 2^53 "
+                                           .. "- 1 or a string" },
       { {}, { blocks = { 7 } }, 3, "results[first].blocks: the request was submitted without blocks" },
     } do
       assert.are.equal(wrong[4], (refusal(wrong[1], wrong[2], wrong[3])))

@@ -76,7 +76,7 @@ describe("A state cache", function()
     local e = engine()
     for _, salt in ipairs { -1, 0.5, 2 ^ 53, math.huge } do
       for name, given in pairs { tokens = ids(0, 18), blocks = ids(0, 4) } do
-        local want = ("request 1: salt = %.14g, want an integer below 2^53 or a string"):format(salt)
+        local want = ("request 1: salt = %.14g, want an integer in 0 .. 2^53 - 1 or a string"):format(salt)
         assert.are.same({ nil, want, EINVAL },
                         { e:submit(request(1, { prompt_tokens = 18, [name] = given, salt = salt })) })
       end
@@ -117,8 +117,8 @@ describe("A state cache", function()
                       EINVAL }, refusal { blocks = ids(0, 3) })
     assert.are.same({ nil, "request a: blocks has 5 elements, want at most 4", EINVAL },
                     refusal { blocks = ids(0, 5) })
-    assert.are.same({ nil, "request a: blocks[2] = -1, want an integer below 2^53 or a string", EINVAL },
-                    refusal { blocks = { 1, -1, 2, 3 } })
+    assert.are.same({ nil, "request a: blocks[2] = -1, want an integer in 0 .. 2^53 - 1 or a string",
+                      EINVAL }, refusal { blocks = { 1, -1, 2, 3 } })
     assert.are.same({ nil, "request a: blocks and tokens, want one of them", EINVAL },
                     refusal { blocks = ids(0, 4), tokens = ids(0, 18) })
     for _, n in ipairs { 8, 17, 19 } do -- the last two have as many full blocks

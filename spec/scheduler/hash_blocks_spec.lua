@@ -112,11 +112,11 @@ describe("gdn.hash_blocks", function()
                      refusal({ 1, nil, 3 }, 4))
     assert.are.equal("gdnmeta.hash_blocks: tokens[1] = 1.5, want an integer in -2147483648 .. 2147483647",
                      refusal({ 1.5 }, 1))
-    assert.are.equal("gdnmeta.hash_blocks: salt = true, want an integer below 2^53 or a string",
+    assert.are.equal("gdnmeta.hash_blocks: salt = true, want an integer in 0 .. 2^53 - 1 or a string",
                      refusal({}, 4, true))
     for _, bad in ipairs { -1, 0.5, 2 ^ 53, 0 / 0, 1 / 0 } do
-      assert.matches("salt = .* want an integer below 2%^53 or a string$", refusal({}, 4, bad))
-      assert.matches("previous = .* want an integer below 2%^53$", refusal({}, 4, nil, bad))
+      assert.matches("salt = .* want an integer in 0 %.%. 2%^53 %- 1 or a string$", refusal({}, 4, bad))
+      assert.matches("previous = .* want an integer in 0 %.%. 2%^53 %- 1$", refusal({}, 4, nil, bad))
     end
     local _, why = pcall(function() gdn.hash_blocks({}, 0) end)
     assert.matches("^spec/scheduler/hash_blocks_spec.lua:%d+: ", why)
@@ -138,7 +138,8 @@ describe("gdn.hash_chain", function()
   it("refuses what is no id", function()
     for _, bad in ipairs { -1, 0.5, 2 ^ 53, 0 / 0, true } do
       local _, why = pcall(gdn.hash_chain, { 1, bad })
-      assert.matches("^gdnmeta.hash_chain: ids%[2%] = .*, want an integer below 2%^53 or a string$", why)
+      assert.matches("^gdnmeta.hash_chain: ids%[2%] = .*, want an integer in 0 %.%. 2%^53 %- 1 or a string$",
+        why)
     end
     assert.matches("ids = 5, want a list", select(2, pcall(gdn.hash_chain, 5)))
     assert.matches("salt = ", select(2, pcall(gdn.hash_chain, {}, {})))

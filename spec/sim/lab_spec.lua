@@ -191,7 +191,7 @@ describe("A replay", function()
     refused("requests[1].arrival = nan, want a finite number of seconds", { prompt = 9, arrival = 0 / 0 })
     refused('requests[1].blocks = "x", want a list of ids', { prompt = 9, blocks = "x" })
     refused("requests[1].blocks has 3 ids, want at most 2", { prompt = 9, blocks = { 1, 2, 3 } })
-    refused("requests[1].blocks[2] = 1.5, want an integer below 2^53 or a string",
+    refused("requests[1].blocks[2] = 1.5, want an integer in 0 .. 2^53 - 1 or a string",
       { prompt = 9, blocks = { 1, 1.5 } })
   end)
 

@@ -28,7 +28,7 @@ end
 function M.problem_of(id)
   if type(id) == "string" then return nil end
   if type(id) == "number" and id >= 0 and id < MOST and id % 1 == 0 then return nil end
-  return "an integer below 2^53 or a string"
+  return "an integer in 0 .. 2^53 - 1 or a string"
 end
 
 -- Ids of a request's full blocks of `every` of the workload's blocks. Where it has too few, the rest is
