@@ -87,6 +87,20 @@ describe("The lab's figures #lua", function()
     notes.check "views"
   end)
 
+  it("are of nodes as hooks see them, also after a session's states have left and come again", function()
+    local requests = random_prompts(11, 40)
+    for i, r in ipairs(requests) do r.session, r.user = i % 4, "u" .. i % 3 end
+    lab.replay(requests, gdn.cache { worth = function(nodes, n, values, ctx)
+      for i = 1, n do
+        local node = nodes[i]
+        values[i] = (node.tokens * 7 + node.state_hits) % 11
+        notes.note(ctx.now, node.tokens, node.session, node.user, node.superseded, node.session_age,
+          node.state_hits, node.state_age, node.children)
+      end
+    end }, { slots = 3, nodes = 8 })
+    notes.check "nodes"
+  end)
+
   it("are of options in their ranges", function()
     local requests = random_prompts(1, 3)
     for _, name in ipairs { "slots", "batch", "nodes", "windows", "state_bytes", "kv_bytes", "slot" } do
