@@ -128,7 +128,7 @@ local MAP = {
   { "engine/guarded_arrays", "guarded_engine" },
   { "engine/change_rules", "callers engine_misuse typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
-  { "engine/submit", "reused_numbers domains read_once engine problems forks kept_states" },
+  { "engine/submit", "reused_numbers domains read_once engine problems forks kept_states lost_states" },
   { "policy/contained/charged", "charges contained" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/raised", "problems" },
@@ -173,6 +173,8 @@ local MAP = {
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "callers engine engine_states events policy metrics invariants decisions" },
   { "engine/newcomers", "holding passing starvation state_cache invariants decisions" },
+  { "engine/plan_to_rows", "engine engine_step engine_async engine_cuda policy invariants decisions " ..
+    "transcripts" },
   { "engine/plan", "engine engine_step policy footprint verify_plan holding passing yielding starvation " ..
     "invariants decisions transcripts" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
