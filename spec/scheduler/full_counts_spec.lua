@@ -105,7 +105,28 @@ describe("A count of holders", function()
     for most = 0, 2 do
       local index = world()
       local status = tonumber(lib.gdn_index_leave(index.handle, 1, most, kv, out, pools))
-      note("leave", most, status, state(index))
+      note("leave", most, status, ffi.string(lib.gdn_index_error(index.handle)), state(index))
+    end
+    -- The slots are theirs, the blocks are not; then some of the slots are not.
+    local function holders() return lib.gdn_slots_holders(pools, 0, 1), lib.gdn_slots_holders(pools, 1, 1) end
+    for most = 0, 4 do
+      local index = small.new { kv_per_block = 1 }
+      small.publish(index, "abc", small.slots_of(1, 1))
+      small.step(index)
+      assert(lib.gdn_slots_share_each(pools, small.slots_of(1, 1), nil, 0) == 0)
+      local status = tonumber(lib.gdn_index_leave(index.handle, 1, most, kv, out, pools))
+      note("leave half", most, status, ffi.string(lib.gdn_index_error(index.handle)), state(index), holders())
+      if status < 0 then assert(lib.gdn_slots_drop_list(pools, small.slots_of(1, 1)) == 0) end
+    end
+    for _, c in ipairs { { 1, 1 }, { 0, 1 }, { 1, 0 }, { 1, -1 }, { 5, 1 }, { 1, 5 }, { 2, 3 } } do
+      local index = small.new { kv_per_block = 0 }
+      local words, n = small.ids_of "abc"
+      for _ = 1, 2 do -- the second time its blocks and a state are known
+        local status = tonumber(lib.gdn_index_join(index.handle, words, n, nil, 0, pools,
+          small.slots_of(c[1], c[2]), 0, published))
+        note("join", c, status, ffi.string(lib.gdn_index_error(index.handle)), state(index), holders())
+      end
+      small.step(index)
     end
     local ids = small.ids_of "kept"
     for _, c in ipairs { { 2, 1, 0 }, { 2, 0, 0 }, { -1, 1, 0 }, { -1, 0, 0 }, { -1, 0, -1 },

@@ -126,6 +126,9 @@ typedef struct gdn_index_need {
 gdn_status gdn_index_add(gdn_index *x, const int64_t *ids, int32_t n, const int32_t *kv, const int32_t *slots,
                          int32_t from, int32_t move, int32_t mark, gdn_index_published *out, gdn_index_need *need);
 
+/* ---- leaving ---- */
+gdn_status gdn_evict_check(gdn_index *x, int32_t i, int32_t most, const int32_t *kv); /* gdn_index_evict refuses? */
+
 /* ---- candidates for eviction ---- */
 enum { USED_LEAF = 1, USED_STATE = 2, PASSED_STATE = 4 };
 /* Puts a node where it belongs, takes it out of the other lists and queues. used: USED_LEAF, USED_STATE: just now.

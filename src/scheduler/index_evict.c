@@ -72,20 +72,28 @@ gdn_status gdn_index_move_state(gdn_index *x, int32_t i, int32_t place, const in
     return GDN_OK;
 }
 
-int32_t gdn_index_evict(gdn_index *x, int32_t i, int32_t most, int32_t *kv, int32_t *slots)
+gdn_status gdn_evict_check(gdn_index *x, int32_t i, int32_t most, const int32_t *kv)
 {
-    if (!x) return GDN_EINVAL;
-    if (!slots) GDN_REFUSE(&x->error, "slots is NULL");
     if (!kv && x->config.kv_per_block) GDN_REFUSE(&x->error, "kv is NULL");
     if (most < 1) GDN_REFUSE(&x->error, "most = %d, want >= 1", most);
     gdn_status status = gdn_node_check(x, i, "node");
     if (!status) status = check_state(x, i);
     if (status) return status;
-    node *p = &x->nodes[i];
+    const node *p = &x->nodes[i];
     if (p->children) GDN_REFUSE(&x->error, "node %d has %d children", i, p->children);
     if (p->refs) GDN_REFUSE(&x->error, "node %d has %d locks", i, p->refs);
     if (p->pins) GDN_REFUSE(&x->error, "node %d is pinned", i);
     if (p->born == x->step) GDN_REFUSE(&x->error, "node %d has blocks of this step", i);
+    return GDN_OK;
+}
+
+int32_t gdn_index_evict(gdn_index *x, int32_t i, int32_t most, int32_t *kv, int32_t *slots)
+{
+    if (!x) return GDN_EINVAL;
+    if (!slots) GDN_REFUSE(&x->error, "slots is NULL");
+    gdn_status status = gdn_evict_check(x, i, most, kv);
+    if (status) return status;
+    node *p = &x->nodes[i];
     int32_t gone = most < p->length ? most : p->length, parent = p->parent;
     take_state(x, i, slots);
     gdn_run_shorten(x, p, p->length - gone, kv);
