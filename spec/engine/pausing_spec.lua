@@ -38,7 +38,8 @@ describe("Decodes that pause for a prompt", function()
     for case = 1, 2 * #CASES do
       local policy, block, budget, decodes, longs, tokens, every = unpack(CASES[math.ceil(case / 2)])
       local s = busy(policy, block, budget, decodes, case % 2 == 1)
-      for n = 1, longs do s.submit("long" .. n, { prompt_tokens = 20 * block, max_tokens = 1, priority = 1 }) end
+      local long = { prompt_tokens = 20 * block, max_tokens = 1, priority = 1 }
+      for n = 1, longs do s.submit("long" .. n, long) end
       local before, pauses = {}, 0
       for n = 1, 30 do
         if n % every == 0 then s.submit("short" .. n, { prompt_tokens = tokens, max_tokens = 1 }) end

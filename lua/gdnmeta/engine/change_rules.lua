@@ -59,11 +59,11 @@ local function check(self, method, level)
 end
 
 --- The check of `change` once more, after code that may be the host's, such as a metamethod of an argument.
+--- The stack is as deep as it was then.
 ---@param self table private of an engine
 ---@param level integer|nil of the method's caller, as for error; default 3
 function M.again(self, method, level)
   check(self, method, (level or 3) + 1)
-  reserve()
 end
 
 --- For methods that change requests, slots or tables.

@@ -95,7 +95,8 @@ end
 
 -- What the plan under way will charge, so that the next of the queue is chosen knowing it. The plan may
 -- still be thrown away: what is charged for good is charged on admission.
-local planned, users, num_users, step = {}, {}, 0, -1
+local planned, users, num_users = {}, {}, 0
+local step -- that it is of
 
 local function plan_step(number)
   if step == number then return end

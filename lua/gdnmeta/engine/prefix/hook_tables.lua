@@ -5,12 +5,12 @@ local no_field = require "gdnmeta.engine.hooks.no_field"
 
 local metatable_of = debug.getmetatable -- the other one shows what a metatable says of itself
 
--- As policies see a node; what is no number is set where it is shown.
+-- As policies see a node; each is set before it is shown.
 local function fields()
-  return { id = 0, tokens = 0, length = 0, kv_bytes = 0, state_bytes = 0, hits = 0, state_hits = 0, age = 0,
-           state_age = 0, created = 0, refs = 0, children = 0, parent = 0, parent_gap = 0, passes = 0,
-           superseded = false, pinned = false, on_host = false, mark = -1, worth = 0, is_new = true,
-           priority = 0, session_requests = 0 }
+  return { id = "", tokens = "", length = "", kv_bytes = "", state_bytes = "", hits = "", state_hits = "",
+           age = "", state_age = "", created = "", refs = "", children = "", parent = "", parent_gap = "",
+           passes = "", superseded = "", pinned = "", on_host = "", mark = "", worth = "", is_new = "",
+           priority = "", session_requests = "" }
 end
 
 -- Of those the hooks may ask for, these are nil at times.
