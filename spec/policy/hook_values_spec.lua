@@ -7,8 +7,9 @@ local notes = noted.new "hooks-"
 local note, check = notes.note, notes.check
 
 local ANSWERS = { { "nil", nil }, { "nan", 0 / 0 }, { "-1", -1 }, { "0", 0 }, { "0.5", 0.5 }, { "1", 1 },
-                  { "2", 2 }, { "2.5", 2.5 }, { "3", 3 }, { "1e9", 1e9 }, { "inf", math.huge }, { "true", true },
-                  { "false", false }, { "a string", "text" }, { "a table", {} }, { "a function", print } }
+                  { "2", 2 }, { "2.5", 2.5 }, { "3", 3 }, { "1e9", 1e9 }, { "inf", math.huge },
+                  { "true", true }, { "false", false }, { "a string", "text" }, { "a table", {} },
+                  { "a function", print } }
 
 -- The first line of what an engine, or its cache, says of the first failure.
 local function first_failure(list)
