@@ -132,4 +132,23 @@ describe("Two steps in flight", function()
     assert.are.same({ 17, 16 }, { engine:request(1).known, engine:request(1).computed_tokens })
     engine:close()
   end)
+
+  it("say where the tokens lie of a step that is built again", function()
+    for accepted = 0, 3 do
+      local engine = async({ kv_blocks = 40, kv_block_size = 4 }, { num_speculative_tokens = 3 })
+      engine:submit(request(1, { max_tokens = 50 }))
+      engine:complete(engine:step(0), 0)
+      local first, second = engine:step(1), engine:step(2)
+      engine:complete(first, 3, { [1] = { accepted_drafts = accepted } })
+      local cells = second.kv_table + second.table_row[0] * engine.max_kv_blocks
+      local want, got = {}, {}
+      for t = 0, 3 do
+        local position = 11 + accepted + t -- after the prompt's ten tokens, one, and those accepted
+        want[t] = cells[math.floor(position / 4)] * 4 + position % 4
+        got[t] = tonumber(second.kv_slot_mapping[t])
+      end
+      assert.are.same(want, got)
+      engine:close()
+    end
+  end)
 end)

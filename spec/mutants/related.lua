@@ -56,6 +56,7 @@ local MAP = {
   { "src/builder/", "c_arguments c_refusals null allocations builder strict tables batch finalizers" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
+  { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps invariants" },
   { "engine/prefix/hook_tables", "hook_tables cache_plays" },
   { "engine/prefix/index", "index index_evict index_refusals index_random cache_plays" },
   { "gdnmeta/identity", "hash_blocks" },
