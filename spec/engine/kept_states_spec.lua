@@ -40,6 +40,7 @@ describe("A request with a place for a state", function()
     e:complete(step, 1)
     assert.are.same(blocks, place.kv_blocks) -- those where the prompt's attention cache is
     assert.are_not.same(reserved, blocks)
+    assert(e:verify()) -- these are kept now
     assert(e:submit(request("b", { prompt_tokens = 200, slot = place, computed = 128 })))
     e:release(place)
     step = assert(e:step(2))
@@ -50,6 +51,7 @@ describe("A request with a place for a state", function()
     e:complete(step, 2)
     serve.run(e)
     assert.are.same({ 0, 0 }, { e:slots().used, e:kv().used })
+    assert(e:verify())
     e:close()
   end)
 

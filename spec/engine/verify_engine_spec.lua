@@ -41,6 +41,15 @@ local BREAKS = {
     lib.gdn_kv_hold(p.kv_blocks.kv, lib.gdn_kv_table(p.kv_blocks.kv) + row * p.max_kv_blocks
                     + lib.gdn_kv_length(p.kv_blocks.kv, row) - 1, 1)
   end,
+  ["3 slots are kept, want 1 of group 0"] = function(p) p.states.pins[1].n = 3 end,
+  ["%d blocks are kept, want %d+"] = function(p) p.states.kv_pins.n = 1 end,
+  ["slot 2 is kept 0 times, want none of group 0"] = function(p) p.states.pins[1][2] = 0 end,
+  ["slot %d+ is kept 2 times, want 1 of group 0"] = function(p, _, e)
+    p.states.pins[1][assert(e:receive(16)).slots[1]] = 2
+  end,
+  ["block %d+ is kept 0 times, want 1"] = function(p, _, e)
+    p.states.kv_pins[assert(e:receive(16)).kv_blocks[1]] = nil
+  end,
   ["(%d+) blocks are free, want %d+"] = function(p) p.states.free_kv = p.states.free_kv + 1 end,
   ["session s: node %d+ has no state, or no pin"] = function(p)
     p.prefix.index:unpin(p.prefix.sessions.s.node)

@@ -86,7 +86,7 @@ local MAP = {
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays cache_figures answer_cache state_cache cache_layer " ..
     "broken_steps" },
-  { "gdnmeta/engine/sources", "forks cache_plays cache_figures fork_layer engine_states" },
+  { "gdnmeta/engine/sources", "forks kept_states cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "footprint worker_model engine_to_worker worker_to_engine worker_misuse worker " ..

@@ -19,8 +19,14 @@ local Engine = {}
 local function add(holders, number) holders[number] = (holders[number] or 0) + 1 end
 
 local function add_source(held, source)
-  for group, slot in ipairs(source.slots) do add(held.slots[group], slot) end
-  for _, block in ipairs(source.kv or {}) do add(held.kv, block) end
+  for group, slot in ipairs(source.slots) do
+    add(held.slots[group], slot)
+    add(held.kept_slots[group], slot)
+  end
+  for _, block in ipairs(source.kv or {}) do
+    add(held.kv, block)
+    add(held.kept_kv, block)
+  end
 end
 
 -- What the state tables and the table of blocks hold.
@@ -70,8 +76,8 @@ local function add_cache(self, held)
 end
 
 local function count(self)
-  local r, held = self.requests, { slots = {}, kv = {}, host = {} }
-  for group = 1, self.states.groups do held.slots[group] = {} end
+  local r, held = self.requests, { slots = {}, kv = {}, host = {}, kept_slots = {}, kept_kv = {} }
+  for group = 1, self.states.groups do held.slots[group], held.kept_slots[group] = {}, {} end
   add_tables(self, held)
   if self.prefix then add_cache(self, held) end
   for _, source in pairs(self.pinned) do add_source(held, source) end
@@ -108,6 +114,37 @@ local function blocks_problem(self, held)
   if self.states.free_kv ~= self.options.kv_blocks - used then
     return ("%d blocks are free, want %d"):format(self.states.free_kv, self.options.kv_blocks - used)
   end
+end
+
+-- What is kept of one pool, by number, and what of it: requests have that much less. more: kept for sessions.
+local function kept_problem(pool, pins, kept, more)
+  local n = more
+  for number, want in pairs(kept) do
+    n = n + 1
+    if pins[number] ~= want then
+      return ("%s %d is kept %d times, want %d"):format(pool, number, pins[number] or 0, want)
+    end
+  end
+  for number, times in pairs(pins) do
+    if number ~= "n" and not kept[number] then
+      return ("%s %d is kept %d times, want none"):format(pool, number, times)
+    end
+  end
+  if pins.n ~= n then return ("%d %ss are kept, want %d"):format(pins.n, pool, n) end
+end
+
+local function all_kept_problem(self, held)
+  local prefix, states = self.prefix, self.states
+  local sessions, blocks = 0, 0
+  if prefix then
+    for _, s in pairs(prefix.sessions) do sessions = sessions + (s.pinned and 1 or 0) end
+    blocks = prefix.index:stats(prefix.counts).pinned_blocks * prefix.per_block
+  end
+  for group = 1, states.groups do
+    local problem = kept_problem("slot", states.pins[group], held.kept_slots[group], sessions)
+    if problem then return problem .. (" of group %d"):format(group - 1) end
+  end
+  return kept_problem("block", states.kv_pins, held.kept_kv, blocks)
 end
 
 -- Tokens of a running request: what was cached, and what was computed for it since it was admitted.
@@ -163,7 +200,7 @@ function Engine:verify()
   self = change_rules.look(self, "verify")
   local held = count(self)
   local problem = slots_problem(self, held) or blocks_problem(self, held) or index_problem(self, held)
-    or books_problem(self) or verify_columns.problem(self)
+    or all_kept_problem(self, held) or books_problem(self) or verify_columns.problem(self)
   if problem then return nil, "gdnmeta.engine: " .. problem, EGUARD end
   return true
 end
