@@ -216,7 +216,7 @@ static void plan_groups(gdn_payload *y, const gdn_fill_inputs *in, const source 
         if (t->on_device) {
             record->table = (uint64_t)(uintptr_t)t->data;
             record->stride = t->stride;
-            if (in->settings->takes_checkpoints && in->partition->has_checkpoints)
+            if (in->settings->takes_checkpoints)
                 record->slots = gdn_pack(&y->packer,
                                          in->indices->slots + (size_t)g * in->indices->group_stride +
                                              in->indices->checkpoint,

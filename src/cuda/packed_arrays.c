@@ -7,6 +7,8 @@ typedef struct range {
     int32_t low, high;
 } range;
 
+static const range EMPTY = { INT32_MAX, INT32_MIN };
+
 GDN_WIDE static range range_of(const int32_t *values, uint32_t n, range r)
 {
     int32_t low = r.low, high = r.high;
@@ -40,7 +42,7 @@ static void put(gdn_packer *p, gdn_packed a, const int32_t *values, uint32_t n, 
 gdn_packed gdn_pack(gdn_packer *p, const int32_t *values, uint32_t n)
 {
     if (!n) return (gdn_packed){ 0 };
-    range r = range_of(values, n, (range){ values[0], values[0] });
+    range r = range_of(values, n, EMPTY);
     gdn_packed a = place(p, r, bits_for(r), n);
     put(p, a, values, n, 0);
     return a;
@@ -65,7 +67,7 @@ gdn_packed gdn_pack_ramp(gdn_packer *p, const int32_t *values, uint32_t n)
 
 gdn_packed gdn_pack_joined(gdn_packer *p, const gdn_piece *pieces, uint32_t n, uint32_t total)
 {
-    range r = { pieces[0].values[0], pieces[0].values[0] };
+    range r = EMPTY;
     for (uint32_t i = 0; i < n; i++) r = range_of(pieces[i].values, pieces[i].n, r);
     uint32_t bits = bits_for(r);
     gdn_packed a = place(p, r, bits == 1 ? 8 : bits, total); /* pieces meet at any index, bytes do not split */

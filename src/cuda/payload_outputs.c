@@ -23,7 +23,7 @@ static void add(gdn_payload *y, gdn_arena *arena, gdn_field field, const gdn_ten
     uint32_t n = (uint32_t)gdn_arena_reach(arena, field, of.live * columns, length);
     if (!n) return;
     h->first_block[h->num_outputs] = y->blocks;
-    h->outputs[h->num_outputs++] = (gdn_output){ .out = (uint64_t)(uintptr_t)gdn_arena_at(arena, field, 0),
+    h->outputs[h->num_outputs++] = (gdn_output){ .out = (uint64_t)(uintptr_t)gdn_arena_first(arena, field),
                                                  .stride = (uint32_t)stride,
                                                  .per_group = n,
                                                  .elements = n * groups,

@@ -57,4 +57,10 @@ static inline void *gdn_arena_at(const gdn_arena *arena, gdn_field field, int32_
     return arena->base + arena->offset[field] + (size_t)group * arena->group_stride[field];
 }
 
+/* Of the first group; what has no groups has this one alone. */
+static inline void *gdn_arena_first(const gdn_arena *arena, gdn_field field)
+{
+    return arena->base + arena->offset[field];
+}
+
 #endif

@@ -10,7 +10,7 @@ static void fill_bounds(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field f
 {
     int32_t n = last - first + 1, end = gdn_arena_pad_end_of(arena, field, n, bounds, start[last]);
     if (in->settings->config.query_start_loc_dtype == GDN_INT64) {
-        int64_t *wide = gdn_arena_at(arena, field, 0);
+        int64_t *wide = gdn_arena_first(arena, field);
         for (int32_t k = 0; k < n; k++) wide[k] = start[first + k];
         repeat64(wide, start[last], n, end);
         return;
@@ -22,7 +22,7 @@ static void fill_bounds(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field f
 
 static void fill_flags(gdn_arena *arena, gdn_field field, const uint8_t *flags, int32_t n, int32_t padded)
 {
-    uint8_t *out = gdn_arena_at(arena, field, 0);
+    uint8_t *out = gdn_arena_first(arena, field);
     if (out != flags) memcpy(out, flags, (size_t)n);
     memset(out + n, 0, (size_t)(gdn_arena_pad_end(arena, field, n, padded) - n));
 }
@@ -31,7 +31,7 @@ static void fill_flags(gdn_arena *arena, gdn_field field, const uint8_t *flags, 
 static void fill_token_list(gdn_arena *arena, gdn_field field, const gdn_partition *p, const int32_t *rows,
                             const int32_t *start, int32_t n)
 {
-    int64_t *out = gdn_arena_at(arena, field, 0), none = gdn_no_token(p->bucket_tokens);
+    int64_t *out = gdn_arena_first(arena, field), none = gdn_no_token(p->bucket_tokens);
     int32_t tokens = start[n], end = gdn_arena_pad_end_of(arena, field, tokens, p->bucket_tokens, none);
     if (rows) list_tokens(out, p, rows, start, n);
     for (int32_t i = 0; !rows && i < tokens; i++) out[i] = i;
@@ -60,7 +60,7 @@ static void fill_non_spec(gdn_arena *arena, const gdn_fill_inputs *in)
     fill_bounds(arena, in, GDN_FIELD_non_spec_query_start_loc, p->non_spec_start, 0, n, rows + 2);
     fill_conv_shift(arena, in->step, GDN_FIELD_non_spec_conv_shift, p->non_spec_rows, n, rows + 1);
     fill_initial_states(arena, p, in->step);
-    fill_flags(arena, GDN_FIELD_has_initial_state, gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0), n, rows + 1);
+    fill_flags(arena, GDN_FIELD_has_initial_state, gdn_arena_first(arena, GDN_FIELD_has_initial_state), n, rows + 1);
     fill_tiles(arena, p);
 }
 
@@ -81,14 +81,14 @@ static void pad_chunks(gdn_arena *arena, const gdn_partition *p)
     int32_t end = gdn_arena_pad_end_of(arena, GDN_FIELD_chunk_indices, 2 * p->chunks, 2 * length, rows);
     for (int32_t i = 2 * p->chunks; i < end; i++) pairs[i] = gdn_no_chunk(rows, i % 2);
     end = gdn_arena_pad_end_of(arena, GDN_FIELD_chunk_offsets, n, rows + 2, p->chunks);
-    repeat64(gdn_arena_at(arena, GDN_FIELD_chunk_offsets, 0), p->chunks, n, end);
+    repeat64(gdn_arena_first(arena, GDN_FIELD_chunk_offsets), p->chunks, n, end);
 }
 
 static void fill_prefills(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     int32_t first = p->first_prefill, n = p->num_prefills, rows = p->bucket_rows;
-    const uint8_t *initial = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
+    const uint8_t *initial = gdn_arena_first(arena, GDN_FIELD_has_initial_state);
     size_t skip = (size_t)first;
     copy_slots(arena, in, GDN_FIELD_prefill_state_indices, in->indices->non_spec + skip, n, rows + 1, 1);
     copy_slots(arena, in, GDN_FIELD_prefill_read_state_indices, in->indices->non_spec_read + skip, n, rows + 1, 1);
@@ -102,7 +102,7 @@ static void fill_prefills(gdn_arena *arena, const gdn_fill_inputs *in)
 /* Non-spec tokens in two stretches, then the speculative rows among them. */
 static void fill_token_classes(gdn_arena *arena, const gdn_partition *p)
 {
-    uint8_t *out = gdn_arena_at(arena, GDN_FIELD_token_class, 0);
+    uint8_t *out = gdn_arena_first(arena, GDN_FIELD_token_class);
     int32_t tokens = p->tokens, from = p->prefills_from;
     memset(out, GDN_TOKEN_DECODE, (size_t)from);
     memset(out + from, GDN_TOKEN_PREFILL, (size_t)(tokens - from));

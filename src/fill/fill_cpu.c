@@ -9,7 +9,7 @@ static void copy_bounds(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field f
                         int32_t bounds)
 {
     if (in->settings->config.query_start_loc_dtype == GDN_INT64) {
-        int64_t *wide = gdn_arena_at(arena, field, 0);
+        int64_t *wide = gdn_arena_first(arena, field);
         for (int32_t k = 0; k <= n; k++) wide[k] = start[k];
         for (int32_t k = n + 1; k < bounds; k++) wide[k] = start[n];
         return;
@@ -31,7 +31,7 @@ static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
     fill_accepted(arena, p, step, padded);
 
     /* For a captured graph, the mask speaks of the first n rows only: vLLM trusts padding to be at the back. */
-    uint8_t *mask = gdn_arena_at(arena, GDN_FIELD_spec_sequence_masks, 0);
+    uint8_t *mask = gdn_arena_first(arena, GDN_FIELD_spec_sequence_masks);
     int32_t masked = p->for_graph ? n : p->rows, mask_length = p->for_graph ? padded : p->rows;
     const int32_t *drafts = step->num_draft_tokens;
     for (int32_t i = 0; i < masked; i++) mask[i] = drafts[i] >= 0;
@@ -64,8 +64,8 @@ static void fill_token_lists(gdn_arena *arena, const gdn_partition *p)
         for (int32_t i = 0; i < n; i++) out[i] = i;
         return;
     }
-    list_tokens(gdn_arena_at(arena, GDN_FIELD_spec_token_indx, 0), p, p->spec_rows, p->spec_start, p->num_spec);
-    list_tokens(gdn_arena_at(arena, GDN_FIELD_non_spec_token_indx, 0), p, p->non_spec_rows, p->non_spec_start,
+    list_tokens(gdn_arena_first(arena, GDN_FIELD_spec_token_indx), p, p->spec_rows, p->spec_start, p->num_spec);
+    list_tokens(gdn_arena_first(arena, GDN_FIELD_non_spec_token_indx), p, p->non_spec_rows, p->non_spec_start,
                 p->num_non_spec);
 }
 
@@ -75,14 +75,14 @@ static void fill_prefills(gdn_arena *arena, const gdn_fill_inputs *in)
     const gdn_partition *p = in->partition;
     int32_t dtype = in->settings->config.query_start_loc_dtype, from = p->first_prefill, n = p->num_non_spec;
     int32_t *out = buffer32(arena, GDN_FIELD_prefill_query_start_loc);
-    int64_t *wide = gdn_arena_at(arena, GDN_FIELD_prefill_query_start_loc, 0);
-    const uint8_t *initial = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
+    int64_t *wide = gdn_arena_first(arena, GDN_FIELD_prefill_query_start_loc);
+    const uint8_t *initial = gdn_arena_first(arena, GDN_FIELD_has_initial_state);
     size_t skip = (size_t)from;
     for (int32_t k = from; dtype == GDN_INT32 && k <= n; k++)
         out[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
     for (int32_t k = from; dtype == GDN_INT64 && k <= n; k++)
         wide[k - from] = p->non_spec_start[k] - p->num_decode_tokens;
-    memcpy(gdn_arena_at(arena, GDN_FIELD_prefill_has_initial_state, 0), initial + skip, (size_t)(n - from));
+    memcpy(gdn_arena_first(arena, GDN_FIELD_prefill_has_initial_state), initial + skip, (size_t)(n - from));
     copy_slots(arena, in, GDN_FIELD_prefill_state_indices, in->indices->non_spec + skip, n - from, n - from, 1);
     if (in->settings->config.rules == GDN_RULES_STRICT)
         copy_slots(arena, in, GDN_FIELD_prefill_read_state_indices, in->indices->non_spec_read + skip, n - from,
@@ -95,8 +95,8 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
     int32_t n = p->num_kept_rows, prefills = p->num_non_spec - p->first_prefill, others = n - prefills;
     fill_kept(arena, in, n);
     if (!p->checkpoint_every) return;
-    int64_t *starts = gdn_arena_at(arena, GDN_FIELD_checkpoint_cu_starts, 0);
-    int64_t *rows = gdn_arena_at(arena, GDN_FIELD_checkpoint_rows, 0);
+    int64_t *starts = gdn_arena_first(arena, GDN_FIELD_checkpoint_cu_starts);
+    int64_t *rows = gdn_arena_first(arena, GDN_FIELD_checkpoint_rows);
     for (int32_t k = 0; k <= prefills; k++) starts[k] = p->checkpoint_start[k];
     for (int32_t k = 0; k < n; k++)
         rows[k] = k < others ? 0

@@ -17,7 +17,7 @@ _Static_assert(SHORT_RUN * sizeof(int64_t) <= GDN_ARENA_SLACK,
 
 static inline int32_t *buffer32(const gdn_arena *arena, gdn_field field)
 {
-    return gdn_arena_at(arena, field, 0);
+    return gdn_arena_first(arena, field);
 }
 
 static inline void repeat32(int32_t *out, int32_t value, int32_t from, int32_t to)
@@ -83,7 +83,7 @@ static inline void fill_accepted(gdn_arena *arena, const gdn_partition *p, const
 
 static inline void fill_initial_states(gdn_arena *arena, const gdn_partition *p, const gdn_step *step)
 {
-    uint8_t *out = gdn_arena_at(arena, GDN_FIELD_has_initial_state, 0);
+    uint8_t *out = gdn_arena_first(arena, GDN_FIELD_has_initial_state);
     const int32_t *rows = p->non_spec_rows, *seq_len = step->seq_len, *query_len = step->query_len;
     int32_t n = p->num_non_spec;
     for (int32_t k = 0; !rows && k < n; k++) out[k] = gdn_has_initial_state(seq_len[k], query_len[k]);
@@ -95,7 +95,7 @@ static inline void fill_initial_states(gdn_arena *arena, const gdn_partition *p,
 static inline void fill_chunks(gdn_arena *arena, const gdn_partition *p)
 {
     int32_t *pairs = buffer32(arena, GDN_FIELD_chunk_indices), rows = p->num_non_spec - p->chunk_row, ordinal = 0;
-    int64_t *offsets = gdn_arena_at(arena, GDN_FIELD_chunk_offsets, 0);
+    int64_t *offsets = gdn_arena_first(arena, GDN_FIELD_chunk_offsets);
     for (int32_t k = 0; k <= rows; k++) offsets[k] = p->chunk_start[k];
     for (int32_t k = 0; k < rows; k++) {
         int32_t n = p->chunk_start[k + 1] - p->chunk_start[k];

@@ -7,7 +7,7 @@
 
 /* A view of a field's buffer, from its start: addresses are fixed, whatever the step. */
 #define VIEW(name, type, rows, columns, dimensions)                                                          \
-    (meta->name = (gdn_tensor){ .data = gdn_arena_at(arena, GDN_FIELD_##name, 0), .shape = { (rows), (columns) }, \
+    (meta->name = (gdn_tensor){ .data = gdn_arena_first(arena, GDN_FIELD_##name), .shape = { (rows), (columns) }, \
                                 .dtype = (type), .ndim = (dimensions) })
 #define VECTOR(name, type, length) VIEW(name, type, length, 1, 1)
 
@@ -78,7 +78,7 @@ static void set_bucket(gdn_metadata *meta, const gdn_arena *arena, const gdn_set
 {
     gdn_bucket_shapes(meta, settings, p->bucket_rows, p->bucket_tokens);
 #define X(name, type, capacity, per_group) \
-    if (meta->name.ndim) meta->name.data = gdn_arena_at(arena, GDN_FIELD_##name, 0);
+    if (meta->name.ndim) meta->name.data = gdn_arena_first(arena, GDN_FIELD_##name);
     GDN_FIELDS(X)
 #undef X
 }

@@ -81,7 +81,7 @@ static void set_fields(gdn_verify_input *p, const gdn_settings *settings, const 
         const gdn_tensor *t = &m->name;                                                                                \
         uint32_t f = GDN_FIELD_##name, length = (uint32_t)t->shape[0] * (uint32_t)t->shape[1];                         \
         uint32_t stride = (uint32_t)arena->group_stride[f], groups = per_group ? num_groups : 1;                       \
-        void *buffer = arena->capacity[f] ? gdn_arena_at(arena, f, 0) : NULL;                                          \
+        void *buffer = arena->capacity[f] ? gdn_arena_first(arena, f) : NULL;                                          \
         p->fields[f] = (gdn_verify_tensor){ .data = (uintptr_t)t->data,                                                \
                                             .stride = stride,                                                          \
                                             .elements = length,                                                        \

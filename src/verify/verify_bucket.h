@@ -49,7 +49,7 @@ GDN_RULE int32_t gdn_verify_listed(const gdn_verify_input *c, uint32_t field, in
     const gdn_verify_rows *r = &c->rows[spec];
     int64_t at = gdn_at(c, field, 0, i), before = gdn_at(c, field, 0, i - 1);
     if (i >= r->most_end) return at == c->bucket_tokens ? 0 : GDN_CHECK_PADDING;
-    if (at < 0 || at >= c->tokens || (i > 0 && at <= before)) return GDN_CHECK_TOKENS;
+    if (at <= before) return GDN_CHECK_TOKENS; /* before the first there is the least number */
     if (GDN_AT(token_class, at) != gdn_listed_class(c, spec, i)) return GDN_CHECK_TOKENS;
     int32_t begins = i == 0 || gdn_at(c, r->boundaries, 0, gdn_row_of(c, r->boundaries, i)) == i;
     return begins || at == before + 1 ? 0 : GDN_CHECK_TOKENS;

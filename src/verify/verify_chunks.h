@@ -60,7 +60,7 @@ GDN_RULE int32_t gdn_verify_tile(const gdn_verify_input *c, int64_t i)
         int32_t ends = i ? 1 : gdn_no_tokens(c, 0, rows);
         return tile == -1 && ends && (i >= half || half == GDN_MIN_TILES || c->has_bucket) ? 0 : GDN_CHECK_TILES;
     }
-    if (i >= half || row < 0 || row >= rows || tile < 0 || tile >= gdn_tiles_of(c, row)) return GDN_CHECK_TILES;
+    if (tile < 0 || tile >= gdn_tiles_of(c, row)) return GDN_CHECK_TILES; /* 0 where there is no such row */
     if (i == 0 && (tile != 0 || !gdn_no_tokens(c, 0, row))) return GDN_CHECK_TILES;
     if (i > 0 && last_row == row && tile != last_tile + 1) return GDN_CHECK_TILES;
     if (i > 0 && last_row != row) {
