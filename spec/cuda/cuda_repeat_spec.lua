@@ -53,18 +53,21 @@ describe("A step that comes again", function()
     assert.are.equal(0, (launches()))
   end)
 
-  it("sees a checkpoint that comes, moves, changes its slot and goes", function()
-    open(4)
-    assert(batch:push(8, 200, 300, false))
-    local c, slots = batch.rows, batch.rows.checkpoint_slot
-    for g = 0, 5 do slots[g * c.max_rows + 4] = 4000000 end
-    local function at(len) return function() c.checkpoint_len[4] = len end end
-    for _, change in ipairs { at(164), at(228), function() slots[4] = 4000001 end, at(0) } do
-      for _ = 1, 3 do launches() end
-      change()
-      assert.are.same({ 1, 0, 0 }, { (launches()), (launches()), (launches()) })
-    end
-  end)
+  for _, row in ipairs { 0, 4 } do
+    it(("sees a checkpoint of row %d that comes, moves, changes its slot and goes"):format(row), function()
+      open(row)
+      assert(batch:push(8, 200, 300, false))
+      local c, slots = batch.rows, batch.rows.checkpoint_slot
+      for g = 0, 5 do slots[g * c.max_rows + row] = 4000000 end
+      local function at(len) return function() c.checkpoint_len[row] = len end end
+      local function move() slots[row] = 4000001 end
+      for _, change in ipairs { at(164), at(228), move, at(0) } do
+        for _ = 1, 3 do launches() end
+        change()
+        assert.are.same({ 1, 0, 0 }, { (launches()), (launches()), (launches()) })
+      end
+    end)
+  end
 
   -- Everything that a batch says, one at a time, there and back: what outputs are made of is seen each time.
   it("is another one where any number of it is another", function()
