@@ -161,6 +161,20 @@ describe("Checkpoints", function()
     assert.is_nil(engine:checkpoint(1))
     assert.are.equal("no request 9", select(2, engine:checkpoint(9)))
   end)
+
+  it("stand where the last completed step ended, while the next is in flight", function()
+    local e = serve.engine("fcfs", { max_model_len = 200 }, {
+      mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 13, num_slots = 40,
+      max_num_batched_tokens = 32 })
+    e:submit(request(1, { prompt_tokens = 100 }))
+    e:complete(e:step(0), 0)
+    local step = e:step(1)
+    assert.are.equal(32, assert(e:checkpoint(1)).tokens)
+    e:complete(step, 1)
+    e:complete(e:step(2), 2)
+    assert.are.equal(96, assert(e:checkpoint(1)).tokens)
+    e:close()
+  end)
 end)
 
 describe("A checkpoint after speculation", function()

@@ -175,6 +175,24 @@ describe("A host tier", function()
     e:close()
   end)
 
+  -- The first of four places is that of a state which a request waits for; the second state that leaves
+  -- the device in this step gives way to the fifth before it is copied.
+  it("copies the others where one of several leaves the host before it is copied", function()
+    local e, from = engine({}, { num_slots = 8, num_groups = 4, max_num_seqs = 5 }), {}
+    fill(e, 7)
+    for text = 8, 12 do
+      assert(e:submit(serve.request(text, { prompt_tokens = 18, max_tokens = 1, blocks = ids(text, 4) })))
+    end
+    assert(e:submit(serve.request("again", { prompt_tokens = 18, blocks = ids(1, 4) })))
+    local step = assert(e:step(50))
+    for k = 0, 11 do from[k + 1] = step.demoted.from[k] end
+    assert.are.same({ 4, 4, 4, 4, 3, 3, 3, 3, 5, 5, 5, 5 }, from) -- the state of text n has lain in slot n
+    local to = step.demoted.to
+    assert.are.same({ 3, 3, 2, 1 }, { step.demoted.n, to[0], to[1], to[2] })
+    assert(e:verify())
+    e:close()
+  end)
+
   it("gives away no slot that is yet to be copied from, and no state that is yet to be copied", function()
     local e = engine(nil, { max_num_seqs = 2 })
     fill(e, 4)

@@ -129,7 +129,8 @@ local MAP = {
   { "engine/guarded_arrays", "guarded_engine" },
   { "engine/change_rules", "callers engine_misuse typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
-  { "engine/submit", "reused_numbers domains read_once engine problems forks kept_states lost_states" },
+  { "engine/submit", "reused_numbers domains read_once engine problems forks kept_states " ..
+    "lost_states engine_states" },
   { "policy/contained/charged", "charges contained" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/raised", "problems" },
