@@ -109,6 +109,7 @@ describe("A hook that calls another engine", function()
       assert.are.same({}, other:failures())
       assert.is_true(other.private.fifo.size > 0)
       assert.are.equal(0, tonumber(lib.gdn_heap_first(other.private.queue.heap)))
+      assert.is_true(other:verify())
     end
   end)
 
@@ -137,6 +138,17 @@ describe("A hook that calls another engine", function()
     end)
     assert.matches("instruction budget spent", failure.message, 1, true)
     assert.is_nil(other:request "a")
+    finish(other)
+  end)
+
+  it("is refused what is too much for it at once also there", function()
+    local other, list = serve.engine "fcfs", {}
+    for k = 1, 64000 do list[k] = k end -- 4000 instructions
+    local failure = asked(function()
+      other:submit(setmetatable(serve.request "a", { __index = function() table.insert(list, 1, 7) end }))
+    end, { policy_budget = 1900 })
+    assert.matches("instruction budget spent", failure.message, 1, true)
+    assert.are.equal(64000, #list)
     finish(other)
   end)
 end)
