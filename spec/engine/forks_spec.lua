@@ -64,6 +64,21 @@ describe("engine:fork", function()
     e:close()
   end)
 
+  it("says of a running request whether it has no tokens, or only some that are in flight", function()
+    local e = serve.engine("fcfs", { max_model_len = 60 }, { -- blocks of one token: each ends one
+      mamba_cache_mode = "align", mamba_block_size = 1, max_blocks_per_row = 62, num_slots = 40 })
+    local function refused(why) assert.are.same({ nil, "request a " .. why, ECAP }, { e:export "a" }) end
+    assert(e:submit(request("a", { prompt_tokens = 1 })))
+    rawset(e.private.builder, "build", function() return nil, "refused", -3 end)
+    assert.is_nil(e:step(1))
+    rawset(e.private.builder, "build", nil)
+    refused "has no tokens computed"
+    e:complete(e:step(1), 1)
+    assert(e:step(2))
+    assert.are.equal(1, assert(e:export "a").tokens)
+    e:close()
+  end)
+
   it("takes a waiting request as it is, and refuses unknown ones, ids in use and steps in flight", function()
     local e = engine()
     assert(e:submit(request "a"))
