@@ -86,6 +86,24 @@ describe("A state cache", function()
     e:close()
   end)
 
+  it("is begun with only where one request alone has slots beside it", function()
+    local function prompt(id)
+      return request(id, { prompt_tokens = 18, max_tokens = 1, blocks = ids(0, 4) })
+    end
+    -- Slots, one of which no request has; how many are kept; tokens of the next step.
+    for _, case in ipairs { { 2, 0, 16 }, { 3, 0, 2 }, { 3, 1, 16 }, { 4, 1, 2 }, { 4, 2, 16 } } do
+      local e = engine(nil, { num_slots = case[1] })
+      tokens_computed(e, prompt(1))
+      for _ = 1, case[2] do assert(e:receive(16)) end
+      assert(e:submit(prompt(2)))
+      e.private.prefix:match_waiting()
+      local held = e.private.requests.hit_node[e.private.requests.index[2]]
+      assert.are.equal(case[3] == 2, held > 0, case[1])
+      assert.are.equal(case[3], assert(e:step(9)).query_len[0])
+      e:close()
+    end
+  end)
+
   it("gives way where requests need its slots and blocks", function()
     local e = engine({ kv_blocks = 30, kv_block_size = 4, kv_headroom = 64 }, { num_slots = 7 })
     for id = 1, 30 do
