@@ -50,7 +50,7 @@ local MAP = {
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "c_arguments dlpack dlpack_owners" },
-  { "src/builder/repeat", "cuda_repeat cuda_skip cuda_agree" },
+  { "src/builder/repeat", "cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "allocations no_memory ranges" },
   { "src/builder/verif", "check_codes cuda_calls check_agreeing check cuda_check" },
   { "src/builder/", "c_arguments c_refusals null allocations builder strict tables batch finalizers" },

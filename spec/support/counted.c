@@ -57,3 +57,9 @@ __attribute__((visibility("default"))) void gdn_counted_stamp(gdn_builder *b, ui
 {
     b->uniqueness.stamp = stamp;
 }
+
+/* The next write's: a step whose slots are looked at takes some, one that is known already takes none. */
+__attribute__((visibility("default"))) uint32_t gdn_counted_stamp_of(const gdn_builder *b)
+{
+    return b->uniqueness.stamp;
+}
