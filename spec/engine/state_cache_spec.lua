@@ -86,6 +86,20 @@ describe("A state cache", function()
     e:close()
   end)
 
+  it("leaves free what running requests may grow by, and the watermark beside it", function()
+    local e = engine({ kv_blocks = 30, kv_block_size = 4, kv_watermark = 0.2 }) -- six blocks
+    for n = 1, 8 do tokens_computed(e, request(n, { prompt_tokens = 18, blocks = ids(10 * n, 4) })) end
+    assert(e:submit(request("a", { prompt_tokens = 18, max_tokens = 60, blocks = ids(0, 4) })))
+    local p, least = e.private, math.huge
+    for now = 1, 40 do
+      e:complete(assert(e:step(now)), now)
+      p.prefix:evict_for_running()
+      least = math.min(least, p.states.free_kv)
+    end
+    assert.are.same({ 6, 8 }, { p.plan.watermark, least }) -- one that is promised, and one to grow by
+    e:close()
+  end)
+
   it("is begun with only where one request alone has slots beside it", function()
     local function prompt(id)
       return request(id, { prompt_tokens = 18, max_tokens = 1, blocks = ids(0, 4) })
