@@ -45,11 +45,11 @@ function M.check(args, of_jobs)
   for _, entry in ipairs(named(args)) do
     local flag, path = entry[1], entry[2]
     if of_jobs and is_of_this_process(path) then
-      fail("%s = %s, want a file that every job can read (or --jobs 1)", flag, foreign_text.clean(path, 200))
+      fail("%s = %s, want a file that every job can read (or --jobs 1)", flag, foreign_text.long(path))
     end
     if before[path] and before[path] ~= flag and is_read_once(path) then
       fail("%s and %s are both %s, which can be read only once", before[path], flag,
-        foreign_text.clean(path, 200))
+        foreign_text.long(path))
     end
     before[path] = before[path] or flag
   end

@@ -5,7 +5,7 @@ local no_field = require "gdnmeta.engine.hooks.no_field"
 
 local metatable_of = debug.getmetatable -- the other one shows what a metatable says of itself
 
--- As policies see a node; each is set before it is shown.
+-- As policies see a node. Each is set before it is shown; one that was forgotten would be no number.
 local function fields()
   return { id = "", tokens = "", length = "", kv_bytes = "", state_bytes = "", hits = "", state_hits = "",
            age = "", state_age = "", created = "", refs = "", children = "", parent = "", parent_gap = "",

@@ -14,7 +14,7 @@ local M = { LOAD_BUDGET = LOAD_BUDGET }
 ---@param kind string "policy" or "cache"
 ---@return string
 function M.problem(kind, path, message)
-  return ("%s %s: %s"):format(kind, foreign_text.clean(path, 200), message)
+  return ("%s %s: %s"):format(kind, foreign_text.long(path), message)
 end
 
 --- Is it the path of a file, and no name of a shipped one?
