@@ -52,8 +52,38 @@ local function worker_of(server)
   end
 end
 
+-- What check_served.py says of a server, and whether it was content.
+local function asked(server, options)
+  return nginx.run(("env -u LD_PRELOAD PYTHONDONTWRITEBYTECODE=1 timeout 280 python3 "
+    .. "examples/pytorch/check_served.py --port %d %s 2>&1"):format(server.port, options))
+end
+
+describe("check_served.py #lua #system", function()
+  if nginx.left_out(pending, after_each) then return end
+
+  it("is content with the toy, and says that it has no process that could be killed", function()
+    local server = nginx.start {}
+    local said, good = asked(server, "--only ready,answers,cancelled,killed --leave 4")
+    assert.is_false(good)
+    for _, check in ipairs { "ready", "answers", "cancelled" } do
+      assert.matches(check .. ": ok", said, 1, true)
+    end
+    assert.matches("killed: FAILED, Failed: no worker.py", said, 1, true)
+    assert.matches("served: 3 passed, 1 failed", said, 1, true)
+  end)
+end)
+
 describe("examples/nginx with a model in PyTorch #lua #system", function()
   after_each(nginx.stop_all)
+
+  it("gives check_served.py what it wants, also when a worker is killed and nginx ends", function()
+    if left_out() then return end
+    local server = start { MODEL = folder }
+    local options = "--wait %d --at-once 1,6 --answer 32 --leave 3 --long 300 --stop QUIT"
+    local said, good = asked(server, options:format(LOADS))
+    assert.is_true(good, said .. server:log())
+    assert.matches("served: 7 passed, 0 failed", said, 1, true)
+  end)
 
   it("streams to the openai client, and goes on when its worker is killed", function()
     if left_out() then return end
