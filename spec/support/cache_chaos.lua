@@ -75,7 +75,7 @@ local SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair"
 
 local ACTIONS = {
   submit = function(self)
-    local r, kind = new_request(self), self.draw(10)
+    local r, kind = new_request(self), self.engine.cache and self.draw(10) or 10
     if kind < 5 then r.tokens = tokens_of(r.family, 0, r.prompt_tokens) end
     if kind > 4 and kind < 9 then r.blocks = blocks_of(self, r.family, r.prompt_tokens) end
     r.salt = self.draw(8) == 1 and "other" or nil
@@ -89,6 +89,7 @@ local ACTIONS = {
     if not join(self, r, ok, message) then self.refused = self.refused + 1 end
   end,
   same_hash = function(self) -- every block has one id
+    if not self.engine.cache then return end
     local r = new_request(self)
     r.blocks, r.family = {}, self.follower and 77 or r.family
     for k = 1, math.floor(r.prompt_tokens / self.size) do r.blocks[k] = 7 end
@@ -109,8 +110,8 @@ local ACTIONS = {
     self.held[#self.held + 1], state.family = state, self.live[id].family
   end,
   receive = function(self)
-    local state = self.engine:receive(self.draw(40))
-    if state then self.held[#self.held + 1] = state end
+    local is_whole, state = pcall(self.engine.receive, self.engine, self.draw(40))
+    if is_whole and state then self.held[#self.held + 1] = state end
   end,
   arrive = function(self) -- with a state that is held, or was released
     local state, r = pick(self.held, self.draw), new_request(self)
@@ -142,6 +143,7 @@ local ACTIONS = {
                                   or n == 3 and chaos.hooks(self.draw) or chaos.step(self.draw)))
   end,
   cache = function(self)
+    if not self.engine.cache then return end
     local n = self.draw(4)
     assert(self.engine:set_cache(n == 1 and "gdsf" or n == 2 and "every_block"
                                  or wild_cache(self.draw, self.has_host, self.note ~= nil)))
@@ -257,7 +259,7 @@ function M.play(engine, o)
   local self = setmetatable({ engine = engine, draw = o.draw, where = o.where, async = o.async,
                               size = o.size, spec = o.spec, has_host = o.has_host, now = 0, last = 0,
                               live = {}, held = {}, flying = {}, refused = 0,
-                              holds_on = o.more ~= nil, follower = o.follower,
+                              holds_on = o.more ~= nil and not o.note, follower = o.follower,
                               note = o.note, on_step = o.on_step, on_done = o.on_done,
                               lies = 0, done = {} }, Host)
   local names, more = o.more and names_of(o.more) or NAMES, o.more or {}
