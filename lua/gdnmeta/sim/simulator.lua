@@ -192,7 +192,6 @@ local function idle(self, step)
     self.now = coming or self.now
     return nil
   end
-  if stats.held == 0 then error(("nothing runs, and %d requests wait"):format(stats.waiting), 0) end
   self.held = coming and 0 or self.held + 1
   self.now = math.min(coming or math.huge, self.now + ASKED_AGAIN)
   if self.held < TIMES then return nil end

@@ -16,12 +16,13 @@ local function quoted(line, at, separator)
     local quote = find(line, '"', from, true)
     if not quote then return nil end
     parts[#parts + 1] = sub(line, from, quote - 1)
-    if sub(line, quote + 1, quote + 1) ~= '"' then
-      local stop = find(line, separator, quote + 1, true) or #line + 1
-      if find(sub(line, quote + 1, stop - 1), "%S") then return false end
+    local after = quote + 1
+    if sub(line, after, after) ~= '"' then
+      local stop = find(line, separator, after, true) or #line + 1
+      if find(sub(line, after, stop - 1), "%S") then return false end
       return table.concat(parts, '"'), stop
     end
-    from = quote + 2
+    from = after + 1
   end
 end
 

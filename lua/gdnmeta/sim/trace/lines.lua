@@ -70,7 +70,7 @@ function Lines:next()
   local stop = find(self.text, self.separator, self.at, true)
   while not stop do
     local from = #self.text - self.at + 2
-    if from > LONGEST then return nil, ("a line of more than %d bytes"):format(LONGEST) end
+    if from > LONGEST + 1 then return nil, ("a line of more than %d bytes"):format(LONGEST) end
     local more, why = grow(self)
     if why then return nil, why end
     if not more then break end

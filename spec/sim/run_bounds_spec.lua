@@ -1,0 +1,155 @@
+-- Runs at the bounds of their options, and what stops one before it begins: against spec/goldens/texts.
+local by_class = require "gdnmeta.sim.by_class"
+local counters = require "gdnmeta.sim.counters"
+local gdn = require "gdnmeta"
+local noted = require "spec.support.noted"
+local raises = require "spec.support.raises"
+local summary = require "gdnmeta.sim.summary"
+local timeline = require "gdnmeta.sim.timeline"
+
+local sim = gdn.sim
+local notes = noted.new "run-bounds-"
+local note, check = notes.note, notes.check
+
+-- Every step takes 20 ms.
+local function run(opts)
+  local o = { preset = "constant-20ms", measure = false, num_groups = 1 }
+  for name, value in pairs(opts) do o[name] = value end
+  return sim.run(o)
+end
+
+local function list(values)
+  local parts = {}
+  for k = 1, #values do parts[k] = values[k] and ("%.9g"):format(values[k]) or "-" end
+  return table.concat(parts, " ")
+end
+
+describe("At its bounds a run #lua", function()
+  before_each(notes.clear)
+
+  it("serves what is as long as a sequence may be, and no more", function()
+    for prompt = 57, 61 do
+      for output = 1, 3 do
+        for _, known in ipairs { false, true } do
+          local most = "none"
+          local r = assert(run { max_model_len = 60, known_lengths = known,
+            requests = { { arrival = 0, prompt = prompt, output = output },
+                         { arrival = 0, prompt = 1, output = 9 } }, trusted = true,
+            policy = { admit = function(q)
+              if q.prompt_tokens == prompt then most = q.max_tokens end
+              return true
+            end } })
+          note("of 60:", prompt, output, known, "max_tokens", most, r.finished, r.rejected, r.emitted,
+            r.rejection)
+        end
+      end
+    end
+    check "lengths"
+  end)
+
+  it("asks again at once after a step that only preempted or rejected", function()
+    for _, how in ipairs { "preempt", "reject", "both", "neither" } do
+      local asked = 0
+      local r = assert(run { trusted = true, max_num_seqs = 1, requests = {
+          { arrival = 0, prompt = 5, output = 3 },
+          { arrival = 0.001, prompt = 5, output = 3 }, { arrival = 0.5, prompt = 5, output = 1 } },
+        policy = { step = function(view, plan)
+          asked = asked + 1
+          if asked ~= 3 then return plan:fill() end
+          for i in view:waiting() do
+            if how == "reject" or how == "both" then plan:reject(i, "no") else plan:skip(i) end
+          end
+          for i in view:running() do
+            if how == "preempt" or how == "both" then plan:preempt(i) elseif how == "neither" then
+              plan:take(i)
+            end
+          end
+        end } })
+      note(how, asked, r.steps, r.finished, r.rejected, r.preemptions, "e2e", list(r.per_request.e2e), "queue",
+        list(r.per_request.queue))
+    end
+    check "asked-again"
+  end)
+
+  it("takes an acceptance model that is a function", function()
+    for accepted = 0, 3 do
+      local seen = {}
+      local r = assert(run { num_speculative_tokens = 3, requests = { { arrival = 0, prompt = 5, output = 12 } },
+        acceptance = function(ordinal)
+          return function(drafts, context)
+            seen[#seen + 1] = ("%d:%d/%d"):format(ordinal, drafts, context)
+            return math.min(accepted, drafts)
+          end
+        end })
+      note("accepts", accepted, r.steps, r.emitted, r.speculation, table.concat(seen, " "))
+    end
+    check "accepted"
+  end)
+
+  it("is not begun where its builder or its engine is refused, and the caller is named", function()
+    local one = { { arrival = 0, prompt = 5, output = 1 } }
+    for _, o in ipairs { { num_slots = 2, max_num_seqs = 8 },
+                         { mamba_cache_mode = "align", num_slots = 2 }, { host_slots = 1 },
+                         { cache = true }, { cache = "nope" }, { policy = "nope" },
+                         { cost = { nope = 1 } }, { preset = "nope" } } do
+      o.requests = one
+      local results = { pcall(run, o) }
+      note("with", o, results[1], type(results[2]) == "table" and "runs" or results[3] or results[2])
+    end
+    for _, name in ipairs { "builder", "engine" } do
+      local refused = stub(gdn, name, function() return nil, "no " .. name end)
+      local results = { pcall(run, { requests = one, async = true }) }
+      refused:revert()
+      assert.are.same({ true, nil, "no " .. name }, results)
+    end
+    check "refused"
+  end)
+
+  it("that is not begun names the caller of sim.run", function()
+    local requests = { { arrival = 0, prompt = 5, output = 1 } }
+    raises("sim.run: host_slots wants cache", function() sim.run { requests = requests, host_slots = 1 } end)
+  end)
+
+  it("leaves alone what a list of requests raises", function()
+    local requests = { setmetatable({}, { __index = function() error("boom", 0) end }) }
+    local ok, message = pcall(sim.run, { requests = requests })
+    assert.are.same({ false, "boom" }, { ok, message })
+  end)
+
+  it("has figures of a time of a nanosecond", function()
+    for ended = 0, 3 do
+      local requests = { { class = "a", prompt = 1 } }
+      local t = counters.new(1, by_class.of(requests))
+      t:arrive(1, requests[1], 0)
+      t:admit(1, requests[1], 0)
+      t:emit(1, 1, 0)
+      t:finish(1, 0, 100, 100)
+      t:close(ended)
+      local figures = summary.figures(t, { budget = 1, slots = 1, stats = { scheduled = 1, discarded = 0 } })
+      note("ended", ended, by_class.figures(t)[1].goodput, figures.seconds, figures.goodput, figures.busy)
+    end
+    check "short"
+  end)
+
+  it("drawn over time has 240 bins, however long it lasts", function()
+    local t = timeline.new({ "x" }, 1)
+    for at = 0, 5000 do
+      local bin = t:step(at)
+      t.sums.x[bin] = t.sums.x[bin] + at
+      if at % 479 < 2 then
+        local steps, sum = 0, 0
+        for k, n in pairs(t.steps) do
+          assert.is_true(k >= 1 and k <= 240)
+          steps = steps + n
+        end
+        for k, n in pairs(t.sums.x) do
+          assert.is_true(k >= 1 and k <= 240)
+          sum = sum + n
+        end
+        assert.are.same({ 240, 240, at + 1, at * (at + 1) / 2 }, { #t.steps, #t.sums.x, steps, sum })
+        note(at, t.width, t.last, bin, #t:points())
+      end
+    end
+    check "timeline"
+  end)
+end)

@@ -1,0 +1,181 @@
+-- Traces at the bounds of what is read, and over all short lines: against spec/goldens/texts and a second,
+-- slower reading of fields.
+local csv = require "gdnmeta.sim.trace.csv"
+local identity = require "gdnmeta.sim.trace.identity"
+local lines_of = require "gdnmeta.sim.trace.lines"
+local noted = require "spec.support.noted"
+local recorded_acceptance = require "gdnmeta.sim.recorded_acceptance"
+local rows = require "gdnmeta.sim.trace.rows"
+local trace = require "gdnmeta.sim.trace"
+local units = require "gdnmeta.sim.trace.units"
+local workload = require "gdnmeta.sim.workload"
+
+local notes = noted.new "trace-bounds-"
+local note, check = notes.note, notes.check
+
+local LONGEST = 2 ^ 24
+
+-- Fields as csv.lua says that they are, one character after the other: a field that begins with a quote and
+-- has nothing but blanks after the closing one is the text between; any other is taken as it stands, without
+-- the blanks around it. Nil: a quote is left open.
+local function fields_of(line, separator)
+  local list, at = {}, 1
+  repeat
+    local from = at
+    while line:sub(from, from) == " " do from = from + 1 end
+    local text, stop
+    if line:sub(from, from) == '"' then
+      local parts, k = {}, from + 1
+      while true do
+        if k > #line then return nil end
+        local c = line:sub(k, k)
+        if c == '"' and line:sub(k + 1, k + 1) == '"' then
+          parts[#parts + 1], k = '"', k + 2
+        elseif c == '"' then
+          break
+        else
+          parts[#parts + 1], k = c, k + 1
+        end
+      end
+      local rest = k + 1
+      while line:sub(rest, rest) == " " do rest = rest + 1 end
+      if rest > #line or line:sub(rest, rest) == separator then text, stop = table.concat(parts), rest end
+    end
+    if not text then
+      stop = at
+      while stop <= #line and line:sub(stop, stop) ~= separator do stop = stop + 1 end
+      text = line:sub(at, stop - 1):gsub("^%s+", ""):gsub("%s+$", "")
+    end
+    list[#list + 1], at = text, stop + 1
+  until stop > #line
+  return list
+end
+
+describe("At its bounds a trace #lua", function()
+  before_each(notes.clear)
+
+  it("has the fields of every short line", function()
+    local letters = { "a", ",", '"', " " }
+    for length = 0, 7 do
+      for code = 0, 4 ^ length - 1 do
+        local line, left = {}, code
+        for k = 1, length do line[k], left = letters[left % 4 + 1], math.floor(left / 4) end
+        line = table.concat(line)
+        local list = {}
+        local n = csv.fields(line, ",", list)
+        local wanted = fields_of(line, ",")
+        local same = n == (wanted and #wanted)
+        for k = 1, n or 0 do same = same and list[k] == wanted[k] end
+        if not same then assert.are.same({ line, wanted }, { line, n and { unpack(list, 1, n) } }) end
+      end
+    end
+  end)
+
+  it("has lines of up to 16 MiB", function()
+    local whole = ("x"):rep(LONGEST)
+    local lines = lines_of.new(whole)
+    assert.is_true(lines:next() == whole)
+    assert.are.same({}, { lines:next() })
+    for _, text in ipairs { whole .. "x", "a\n" .. whole .. "x" } do
+      lines = lines_of.new(text)
+      local line, message
+      repeat line, message = lines:next() until line ~= "a"
+      assert.are.same({ nil, "a line of more than 16777216 bytes" }, { line, message })
+    end
+  end)
+
+  it("says how far it is read, every 1,001 lines", function()
+    for _, n in ipairs { 1, 1000, 1001, 2001, 2003, 3500 } do
+      local text, at = "arrival_s,prompt_tokens,output_tokens\n" .. ("0,1,1\n"):rep(n), {}
+      local function progress(bytes, total) at[#at + 1] = ("%d/%s"):format(bytes, tostring(total)) end
+      assert(trace.parse(text, "t", { progress = progress }))
+      note("text of", n, table.concat(at, " "))
+      local path = os.tmpname()
+      local file = assert(io.open(path, "wb"))
+      file:write(text)
+      file:close()
+      at = {}
+      assert(trace.read(path, { progress = progress }))
+      os.remove(path)
+      note("file of", n, table.concat(at, " "))
+    end
+    check "progress"
+  end)
+
+  it("counts deadlines from its first date, as arrivals", function()
+    local requests = assert(trace.parse("arrival,prompt_tokens,output_tokens,deadline\n"
+      .. "2023-11-16 18:15:46,1,1,2023-11-16 18:15:56\n2023-11-16 18:15:44,1,1,2023-11-16 18:15:45\n", "t"))
+    assert.are.same({ 0, 1, 2, 12 }, { requests[1].arrival, requests[1].deadline, requests[2].arrival,
+      requests[2].deadline })
+  end)
+
+  it("has at most so many requests in a second as its unit allows", function()
+    for _, c in ipairs { { 4, 10, 300 }, { 7, 20, 300 }, { 13, 80, 150 }, { 10, 60, 150 } } do
+      local n, span, rate = unpack(c)
+      local function seen(high) return { n = n, low = 0, high = high, name = "t" } end
+      assert.are.equal(rate, 1e3 / (span / (n - 1)))
+      assert.is_nil(units.problem(seen(span), 1e3, "csv"))
+      assert.is_truthy(units.problem(seen(span - 1e-9), 1e3, "csv"))
+    end
+    for _, c in ipairs { { 9, 480, false, "csv" }, { 7, 1800, false, "csv" }, { 9, 8000, true, "csv" },
+                         { 9, 8000, false, "burstgpt" }, { 7, 6000, false, "burstgpt" } } do
+      local n, span, fraction, format = unpack(c)
+      local function seen(high) return { n = n, low = 0, high = high, name = "t", fraction = fraction } end
+      assert.is_nil(units.problem(seen(span), 1, format))
+      assert.is_truthy(units.problem(seen(span + 1e-6), 1, format))
+    end
+  end)
+
+  it("has sizes of blocks that no power of two fits, or none", function()
+    local function prompts(list)
+      local requests = {}
+      for i, c in ipairs(list) do
+        local hashes = {}
+        for k = 1, c[2] do hashes[k] = 100 * i + k end
+        requests[i] = { prompt = c[1], hashes = hashes, line = i }
+      end
+      return requests
+    end
+    local one = {}
+    for i = 1, 9 do one[i] = { 1e5, 1 } end
+    local requests = prompts(one) -- of one block each: they say nothing of its size
+    identity.chain(requests, "mooncake")
+    note("one block each", requests.block_size, requests.misfit.n, requests.misfit.text)
+    for seed = 1, 300 do
+      local random, list = workload.random(seed), {}
+      local function upto(n) return math.floor(random() * (n + 1)) end
+      local size, odd = 1 + upto(seed % 3 == 0 and 30 or 1200), upto(3)
+      for i = 1, 6 + upto(8) do
+        local prompt = 1 + upto(4 * size)
+        list[i] = { prompt, i <= odd and upto(5) or math[random() < 0.5 and "ceil" or "floor"](prompt / size) }
+      end
+      requests = prompts(list)
+      identity.chain(requests, seed % 2 == 0 and "bailian" or "csv")
+      note("size", size, requests.block_size, requests.known, requests.misfit and requests.misfit.n)
+    end
+    check "sizes"
+  end)
+
+  it("of recorded speculation has steps of up to 65 tokens, and its header where it first has text", function()
+    local function read(text)
+      local lists, message = recorded_acceptance.parse(text, "t")
+      note(("%q"):format(text), message or table.concat(lists[1], " ") .. " of " .. #lists)
+    end
+    for n = 63, 67 do read("emitted_per_step\n0 1 " .. n .. "\n") end
+    for _, text in ipairs { "\n", "\n\n\n", "\n\nx\n", "x", '"emitted_per_step\n1\n', "\nemitted_per_step\n\n2\n",
+                            "\n\nemitted_per_step\nx\n", 'a,"emitted_per_step\n1', "emitted_per_step\n" } do
+      read(text)
+    end
+    check "recorded"
+  end)
+
+  it("has as many columns that mean nothing as are told", function()
+    local names = {}
+    for i = 1, 70 do names[i] = "zz" .. i end
+    for _, n in ipairs { 0, 1, 63, 64, 65, 70 } do
+      local reader = assert(rows.reader("arrival_s,prompt_tokens,output_tokens,"
+        .. table.concat(names, ",", 1, n)))
+      assert.are.equal(math.min(n, 64), #reader.unread)
+    end
+  end)
+end)
