@@ -3,15 +3,7 @@
 local drivers = require "spec.support.driver"
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
-
--- call is written on one line. What it raises stands there, and is about `what`.
-local function stands(what, call)
-  local ok, message = pcall(call)
-  local place = debug.getinfo(call, "S")
-  assert.is_false(ok, what)
-  local prefix = ("%s:%d: %s"):format(place.short_src, place.linedefined, what)
-  assert.are.equal(prefix, tostring(message):sub(1, #prefix))
-end
+local stands = require "spec.support.stands"
 
 describe("A mistake is raised at the caller's line", function()
   local path, engine, builder, step

@@ -145,6 +145,8 @@ describe("calibration #lua", function()
       "log:1: no column prefill_tokens, want tokens_padded,prefill_tokens,seqs,ctx_sum,ms" },
     { "a short line", HEADER .. "1,2,3,4\n", "log:2: ms = nil, want a number > 0" },
     { "a step of no time", HEADER .. "1,1,1,1,0\n", "log:2: ms = 0, want a number > 0" },
+    { "a step that never ends", HEADER .. "1,1,1,1,1e999\n", "log:2: ms = 1e999, want a number > 0" },
+    { "endlessly many tokens", HEADER .. "inf,1,1,1,1\n", "log:2: tokens_padded = inf, want a number >= 0" },
     { "a negative count", HEADER .. "1,1,-1,1,2\n", "log:2: seqs = -1, want a number >= 0" },
     { "too few steps", HEADER .. "1,1,1,1,2\n", "log: 1 steps, want at least 8" },
   } do

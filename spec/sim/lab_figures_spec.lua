@@ -101,6 +101,22 @@ describe("The lab's figures #lua", function()
     notes.check "nodes"
   end)
 
+  it("are, without options, those of the options that are named as default", function()
+    local requests, seen = random_prompts(5, 300), {}
+    for k, o in ipairs { false, { slots = 256, windows = 20, state_bytes = 2 ^ 20, kv_bytes = 2 ^ 14 } } do
+      local sums = {}
+      local cache = gdn.cache { worth = function(nodes, n, values, ctx)
+        for i = 1, n do
+          values[i] = nodes[i].tokens
+          sums[#sums + 1] = nodes[i].kv_bytes .. " " .. nodes[i].state_bytes .. " " .. ctx.slots
+        end
+      end, checkpoints = function(_, from, _, ctx) return ctx.every(4) or { from } end }
+      seen[k] = { lab.replay(requests, cache, o or nil), sums }
+    end
+    assert.is_true(#seen[1][2] > 0)
+    assert.are.same(seen[2], seen[1])
+  end)
+
   it("are of options in their ranges", function()
     local requests = random_prompts(1, 3)
     for _, name in ipairs { "slots", "batch", "nodes", "windows", "state_bytes", "kv_bytes", "slot" } do

@@ -65,8 +65,8 @@ describe("At its bounds a run #lua", function()
             end
           end
         end } })
-      note(how, asked, r.steps, r.finished, r.rejected, r.preemptions, "e2e", list(r.per_request.e2e), "queue",
-        list(r.per_request.queue))
+      note(how, asked, r.steps, r.finished, r.rejected, r.preemptions, "e2e", list(r.per_request.e2e),
+        "queue", list(r.per_request.queue))
     end
     check "asked-again"
   end)
@@ -74,7 +74,8 @@ describe("At its bounds a run #lua", function()
   it("takes an acceptance model that is a function", function()
     for accepted = 0, 3 do
       local seen = {}
-      local r = assert(run { num_speculative_tokens = 3, requests = { { arrival = 0, prompt = 5, output = 12 } },
+      local r = assert(run { num_speculative_tokens = 3,
+        requests = { { arrival = 0, prompt = 5, output = 12 } },
         acceptance = function(ordinal)
           return function(drafts, context)
             seen[#seen + 1] = ("%d:%d/%d"):format(ordinal, drafts, context)
@@ -105,6 +106,11 @@ describe("At its bounds a run #lua", function()
     check "refused"
   end)
 
+  it("is reported alone and in a list of one", function()
+    local one = assert(run { requests = { { arrival = 0, prompt = 5, output = 1 } } })
+    assert.are.equal(sim.report { one }, sim.report(one))
+  end)
+
   it("that is not begun names the caller of sim.run", function()
     local requests = { { arrival = 0, prompt = 5, output = 1 } }
     raises("sim.run: host_slots wants cache", function() sim.run { requests = requests, host_slots = 1 } end)
@@ -129,6 +135,30 @@ describe("At its bounds a run #lua", function()
       note("ended", ended, by_class.figures(t)[1].goodput, figures.seconds, figures.goodput, figures.busy)
     end
     check "short"
+  end)
+
+  it("has met its targets where a request of one token has no time per token", function()
+    local t = counters.new(1)
+    t:arrive(1, { prompt = 1 }, 0)
+    t:admit(1, { prompt = 1 }, 0)
+    t:emit(1, 1, 7)
+    t:finish(1, 7, 7, 0)
+    assert.are.equal(1, t.met)
+  end)
+
+  it("reads what was cached in every chunk of a prompt", function()
+    local requests = { block_size = 16 }
+    for i = 1, 4 do
+      requests[i] = { arrival = i, prompt = 16 * 8 * i + 1, output = 2, blocks = {} }
+      for k = 1, 8 * i do requests[i].blocks[k] = k end
+    end
+    for _, tokens in ipairs { 4096, 128 } do
+      local r = assert(sim.run { requests = requests, cache = "last_block", cost = { c0 = 1, c_ctx = 0.01 },
+        max_num_batched_tokens = tokens, measure = false })
+      note("cached", tokens, table.concat(r.per_request.cached or {}, " "), "ttft", list(r.per_request.ttft),
+        "e2e", list(r.per_request.e2e))
+    end
+    check "cached"
   end)
 
   it("drawn over time has 240 bins, however long it lasts", function()

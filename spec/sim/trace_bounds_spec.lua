@@ -147,7 +147,8 @@ describe("At its bounds a trace #lua", function()
       local size, odd = 1 + upto(seed % 3 == 0 and 30 or 1200), upto(3)
       for i = 1, 6 + upto(8) do
         local prompt = 1 + upto(4 * size)
-        list[i] = { prompt, i <= odd and upto(5) or math[random() < 0.5 and "ceil" or "floor"](prompt / size) }
+        local round = random() < 0.5 and math.ceil or math.floor
+        list[i] = { prompt, i <= odd and upto(5) or round(prompt / size) }
       end
       requests = prompts(list)
       identity.chain(requests, seed % 2 == 0 and "bailian" or "csv")
@@ -156,13 +157,14 @@ describe("At its bounds a trace #lua", function()
     check "sizes"
   end)
 
-  it("of recorded speculation has steps of up to 65 tokens, and its header where it first has text", function()
+  it("of recorded speculation has steps of up to 65 tokens, and a header where text begins", function()
     local function read(text)
       local lists, message = recorded_acceptance.parse(text, "t")
       note(("%q"):format(text), message or table.concat(lists[1], " ") .. " of " .. #lists)
     end
     for n = 63, 67 do read("emitted_per_step\n0 1 " .. n .. "\n") end
-    for _, text in ipairs { "\n", "\n\n\n", "\n\nx\n", "x", '"emitted_per_step\n1\n', "\nemitted_per_step\n\n2\n",
+    for _, text in ipairs { "\n", "\n\n\n", "\n\nx\n", "x", '"emitted_per_step\n1\n',
+                            "\nemitted_per_step\n\n2\n",
                             "\n\nemitted_per_step\nx\n", 'a,"emitted_per_step\n1', "emitted_per_step\n" } do
       read(text)
     end

@@ -24,7 +24,6 @@ local function parser_of(argparse)
   local parser = argparse("gdnmeta", "Policies for LLM servers, tried out in simulated time.", EXAMPLES)
   parser:flag("--version", "Print the version.")
   parser:command_target "command"
-  parser:require_command(true)
   for _, name in ipairs(M.COMMANDS) do
     local command = require("gdnmeta.cli." .. name)
     local sub = parser:command(name, command.summary):epilog(command.epilog)

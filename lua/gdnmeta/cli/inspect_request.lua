@@ -109,8 +109,8 @@ local function waited(self, step)
     return ("waited %s: %s; place %s of %d by arrival"):format(plural(run.steps, "step"),
       waiting_reasons.WORDS[run.why] or "for a reason that is not recorded", places, run.of)
   end)
-  local place = place_of(self, self.queue) or 0
-  run.why, run.from, run.to, run.of = self.why, run.from or place, place, math.max(run.of or 0, #self.queue)
+  local place, n = place_of(self, self.queue), #self.queue
+  run.why, run.from, run.to, run.of = self.why, run.from or place, place, math.max(run.of or n, n)
 end
 
 local function computed(self, step, row)

@@ -75,14 +75,14 @@ function M.bracket(runs, policy, share)
 end
 
 --- The rate to try next, or nil when the bracket is narrower than `width` (a share of the rate), no rate will
---- do, or ten rates beyond the given ones have not closed it.
+--- do, ten rates beyond the given ones have not closed it, or runs have no rate, as of a single request.
 ---@param bracket table
 ---@param width number
 ---@param tried integer rates tried since the given ones
 ---@return number|nil rate
 function M.next(bracket, width, tried)
   if tried > 10 and not (bracket.good and bracket.bad) then return nil end
-  if bracket.settled then return nil end
+  if bracket.settled or not (bracket.good or bracket.bad) then return nil end
   if not bracket.good then return bracket.bad / 2 end
   if not bracket.bad then return bracket.good * 2 end
   if bracket.bad - bracket.good <= width * bracket.good then return nil end

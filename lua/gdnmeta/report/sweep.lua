@@ -106,6 +106,11 @@ local OWN = { "policies", "rates", "attainment", "precision" }
 for name in pairs(scenario.OPTIONS) do SPEC[name] = {} end -- sim.run checks them
 SPEC.policy, SPEC.rate = nil, nil
 
+-- A fault of ours says where it is.
+local function has_place(refusal)
+  return type(refusal) ~= "string" or refusal:find "^[^:\n]*%.lua:%d+: " ~= nil
+end
+
 --- gdn.sim.sweep: policies, rates, attainment and precision (shares of 1), and options of sim.run.
 ---@param opts table
 ---@return table|nil runs
@@ -117,17 +122,24 @@ function M.run(opts)
   if not rates then rates, message = M.own_rates(options) end
   if not rates then return nil, message end
   if #o.policies == 0 or #rates == 0 then error("sim.sweep: want a policy and a rate at least", 2) end
-  local runs
-  runs, message = M.search(o.policies, rates, o.attainment, o.precision, function(cells)
+  local refusal -- of sim.run, without a place: sim.sweep's caller made the mistake
+  local function run_each(cells)
     local list = {}
     for i, cell in ipairs(cells) do
       options.policy, options.rate = cell.policy, cell.rate
-      local run, why = require("gdnmeta.sim.simulator").run(options)
+      local ok, run, why = pcall(require("gdnmeta.sim.simulator").run, options)
+      if not ok then
+        refusal = run
+        return nil
+      end
       if not run then return nil, why end
       list[i] = run
     end
     return list
-  end)
+  end
+  local runs
+  runs, message = M.search(o.policies, rates, o.attainment, o.precision, run_each)
+  if refusal ~= nil then error(refusal, has_place(refusal) and 0 or 2) end
   if not runs then return nil, message end
   local highest = {}
   for _, policy in ipairs(max_rate.policies(runs)) do

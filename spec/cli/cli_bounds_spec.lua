@@ -1,0 +1,50 @@
+-- Commands at the bounds of their options, whole, against spec/goldens/texts.
+local golden = require "spec.support.golden"
+local programs = require "spec.support.program"
+
+local SMALL = " --preset constant-20ms --workload requests=3,rate=6,prompt_max=40,output_max=3 --quiet "
+
+describe("At its bounds a command #lua", function()
+  local program, parts
+  setup(function() program = programs.new() end)
+  teardown(function() program.close() end)
+  before_each(function() parts = {} end)
+
+  local function say(arguments)
+    local out, err, status = program.run((arguments:gsub("FOLDER", program.folder)))
+    local text = (out .. err):gsub(program.folder:gsub("%p", "%%%0"), "FOLDER")
+    text = text:gsub("( us) +[%d.]+\n", "%1\n")
+    parts[#parts + 1] = ("$ gdnmeta %s\n%sstatus %d\n"):format(arguments, text, status)
+  end
+
+  it("says why a run is not made, in a process of its own or not", function()
+    for _, jobs in ipairs { 1, 2 } do
+      for _, skip in ipairs { 2, 3 } do
+        say(("sweep --rates 1 --precision 99 --ttft-ms 1000 --skip %d --jobs %d"):format(skip,
+          jobs) .. SMALL)
+      end
+    end
+    golden("cli-bounds-not-made", table.concat(parts, "\n"))
+  end)
+
+  it("sweeps over a single request, which has no rate", function()
+    say("sweep --rates 1,2 --policy fcfs --policy fair --limit 1 --ttft-ms 1000" .. SMALL)
+    say("sweep --rates 1 --limit 1 --ttft-ms 1" .. SMALL)
+    golden("cli-bounds-one", table.concat(parts, "\n"))
+  end)
+
+  it("takes a label of one run, and of no more", function()
+    say("simulate --label one" .. SMALL)
+    say("simulate --label one --policy fcfs --policy fair" .. SMALL)
+    golden("cli-bounds-labels", table.concat(parts, "\n"))
+  end)
+
+  it("counts the time of a prompt alone by all that it costs", function()
+    local command = "simulate --slots-only --cache last_block --cache-slots 8 --quiet --workload "
+      .. "synthetic,sessions=3 --cost "
+    for _, cost in ipairs { "c0=1", "c_att=0.01", "c_ctx=1", "c_pf=1", "c_seq=5", "c_tok=1" } do
+      say(command .. cost)
+    end
+    golden("cli-bounds-first-tokens", table.concat(parts, "\n"))
+  end)
+end)
