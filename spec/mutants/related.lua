@@ -149,7 +149,7 @@ local MAP = {
   { "engine/decide/preempt", "yielding invariants decisions progress one_look" },
   { "engine/decide/outlook", "yielding invariants decisions" },
   { "engine/decide/upkeep", "upkeep invariants decisions progress" },
-  { "record/checksum", "record_failing record record_rebuild" },
+  { "record/checksum", "record_bounds record_failing record record_rebuild" },
   { "record/waiting_reasons", "waiting_reasons inspect_request" },
   { "record/validate", "record_values record_requests record_damaged record" },
   { "record/request_events", "record_bounds record_cache record_requests inspect_request cli_texts" },
@@ -240,6 +240,7 @@ local MAP = {
   { "cli/run_files", "cli_merge cli_texts" },
   { "cli/output", "cli_output cli_texts" },
   { "cli/terminal", "cli_terminal cli_progress cli_simulate cli_texts" },
+  { "cli/inputs", "read_once cli_texts" },
   { "cli/parallel", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "native/signals", "cli_signals cli_sweep repl" },
   { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output " ..

@@ -1,12 +1,16 @@
 -- Recordings at the bounds of what a line and a file may have, what is not recorded at all, and requests that
 -- are turned away.
 local cjson = require "cjson"
+local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
 local headers = require "gdnmeta.record.header"
 local recordings = require "spec.support.recordings"
 local step_line = require "gdnmeta.record.step_line"
+
+local arrays = { int32 = gdn.array_of "int32_t", int64 = gdn.array_of "int64_t", bool = gdn.array_of "uint8_t",
+                 uint8 = gdn.array_of "uint8_t" }
 
 describe("At its bounds a recording", function()
   local path
@@ -80,6 +84,17 @@ describe("At its bounds a recording", function()
       end
       e:close()
     end
+  end)
+
+  it("has at most 2^53 bytes", function()
+    local e = recordings.engine()
+    for _, wrong in ipairs { 0, -1, 0.5, 2 ^ 53 + 2, 3 ^ 53, "1" } do
+      local ok, message = pcall(e.record, e, path, { max_bytes = wrong })
+      assert.is_false(ok)
+      assert.matches("max_bytes = .*, want an integer in 1 %.%. 2%^53$", message)
+    end
+    assert.is_true(assert(e:record(path, { max_bytes = 2 ^ 53 })):close())
+    e:close()
   end)
 
   it("is none of an engine whose tables are borrowed since it was made", function()
@@ -157,6 +172,23 @@ describe("At its bounds a recording", function()
       end
     end
     assert.is_true(#judged > 3)
+  end)
+
+  it("has sums of tensors of each type, byte by byte as FNV-1a says", function()
+    local numbers = { int32 = 0, int64 = 1, bool = 2, uint8 = 3 }
+    for dtype, number in pairs(numbers) do
+      for _, shape in ipairs { { 0 }, { 3 }, { 2, 2 } } do
+        local n = shape[1] * (shape[2] or 1)
+        local view = { dtype = dtype, shape = shape, data = arrays[dtype](n + 1) }
+        local sum, list = 0xcbf29ce484222325ULL, { number, #shape, unpack(shape) }
+        for i = 0, n - 1 do
+          view[i + 1], view.data[i] = true, dtype == "bool" and i % 2 or 250 + i
+          list[#list + 1] = tonumber(view.data[i])
+        end
+        for _, value in ipairs(list) do sum = bit.bxor(sum, 0ULL + value) * 0x100000001b3ULL end
+        assert.are.equal(bit.tohex(sum), checksum.tensor({ device = "cpu" }, view))
+      end
+    end
   end)
 
   it("is read with as much memory as its builder takes at least", function()

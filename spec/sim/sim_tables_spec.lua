@@ -100,8 +100,9 @@ describe("Of the simulator #lua", function()
     for _, run in ipairs(runs) do note("sorted", run.policy, run.setup.rate) end
     for _, width in ipairs { 0.5, 0.02, 1e-4 } do
       for _, limit in ipairs { 0.3, 7.3, 40, 1e9 } do
-        local said = {}
-        assert(sweep.search({ "p", "p", "q" }, { 2, 8 }, 0.9, width, function(cells)
+        local said, rates = {}, limit == 40 and { 3 } or { 2, 8 }
+        assert(sweep.search({ "p", "p", "q" }, rates, 0.9, width, function(cells)
+          assert.is_true(#cells > 0)
           local list = {}
           for i, cell in ipairs(cells) do
             said[#said + 1] = ("%s@%.6g"):format(cell.policy, cell.rate)
