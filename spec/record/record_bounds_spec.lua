@@ -9,8 +9,8 @@ local headers = require "gdnmeta.record.header"
 local recordings = require "spec.support.recordings"
 local step_line = require "gdnmeta.record.step_line"
 
-local arrays = { int32 = gdn.array_of "int32_t", int64 = gdn.array_of "int64_t", bool = gdn.array_of "uint8_t",
-                 uint8 = gdn.array_of "uint8_t" }
+local bytes = gdn.array_of "uint8_t"
+local arrays = { int32 = gdn.array_of "int32_t", int64 = gdn.array_of "int64_t", bool = bytes, uint8 = bytes }
 
 describe("At its bounds a recording", function()
   local path
