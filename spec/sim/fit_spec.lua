@@ -13,6 +13,7 @@ describe("non-negative least squares #lua", function()
     local x = nnls.solve({ { 2, 0 }, { 0, 4 } }, { 6, 2 })
     near(3, x[1], 1e-12, "x1")
     near(0.5, x[2], 1e-12, "x2")
+    near(2, nnls.solve({ { 3 } }, { 6 })[1], 1e-12, "of one row")
   end)
 
   it("puts 0 where the best value would be negative, and refits the rest", function()

@@ -47,6 +47,21 @@ describe("The lab's figures #lua", function()
     notes.check "figures"
   end)
 
+  it("are of worth that is asked about nodes alone, also where all are in use or none is known", function()
+    for seed = 1, 6 do
+      for _, o in ipairs { { slots = 1, nodes = 1 }, { slots = 1, nodes = 2 }, { slots = 2, nodes = 3 } } do
+        local asked = 0
+        local run = lab.replay(random_prompts(seed, 30), gdn.cache { worth = function(nodes, n, values)
+          assert(n > 0)
+          asked = asked + n
+          for i = 1, n do values[i] = nodes[i].tokens end
+        end, checkpoints = function(_, _, _, ctx) return ctx.every(4) end }, o)
+        notes.note("few", seed, o, asked, figures(run))
+      end
+    end
+    notes.check "few"
+  end)
+
   it("are none where a hook fails, and the hook and what it did are named", function()
     local requests, bodies = random_prompts(2, 6), {
       checkpoints = {
@@ -91,6 +106,7 @@ describe("The lab's figures #lua", function()
     local requests = random_prompts(11, 40)
     for i, r in ipairs(requests) do r.session, r.user = i % 4, "u" .. i % 3 end
     lab.replay(requests, gdn.cache { worth = function(nodes, n, values, ctx)
+      assert(n > 0)
       for i = 1, n do
         local node = nodes[i]
         values[i] = (node.tokens * 7 + node.state_hits) % 11

@@ -30,7 +30,7 @@ methods.strict("Reader", Reader, { file = true, header = true, failed = true, af
 local function line(self)
   local parts, length = {}, 0
   while true do
-    local at = self.buffer:find("\n", self.at, true)
+    local at = self.buffer:find("\n", self.at)
     local part = self.buffer:sub(self.at, at and at - 1)
     parts[#parts + 1], length = part, length + #part
     if length > format.MAX_LINE then

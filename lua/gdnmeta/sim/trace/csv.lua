@@ -2,6 +2,7 @@
 -- may hold separators, doubled quotes and line ends.
 local find, match, sub = string.find, string.match, string.sub
 
+-- Each is itself as a pattern, too.
 local M = { SEPARATORS = { ",", "\t", ";", "|" } }
 
 local MOST_LINES = 200 -- of one quoted field
@@ -13,12 +14,12 @@ local function trimmed(text) return match(text, "^%s*(.*%S)") or "" end
 local function quoted(line, at, separator)
   local parts, from = {}, at + 1
   while true do
-    local quote = find(line, '"', from, true)
+    local quote = find(line, '"', from)
     if not quote then return nil end
     parts[#parts + 1] = sub(line, from, quote - 1)
     local after = quote + 1
     if sub(line, after, after) ~= '"' then
-      local stop = find(line, separator, after, true) or #line + 1
+      local stop = find(line, separator, after) or #line + 1
       if find(sub(line, after, stop - 1), "%S") then return false end
       return table.concat(parts, '"'), stop
     end
@@ -39,7 +40,7 @@ local function split(line, separator, list)
       list[n] = text
     end
     if not stop then -- none, or one with text after it: taken unchanged
-      stop = find(line, separator, at, true) or #line + 1
+      stop = find(line, separator, at) or #line + 1
       list[n] = trimmed(sub(line, at, stop - 1))
     end
     at = stop + 1
@@ -57,7 +58,7 @@ function M.fields(line, separator, list, lines)
   if not find(line, '"') then -- as nearly all are
     local n, at = 0, 1
     while true do
-      local stop = find(line, separator, at, true)
+      local stop = find(line, separator, at)
       n = n + 1
       list[n] = trimmed(sub(line, at, (stop or 0) - 1))
       if not stop then return n end

@@ -50,9 +50,8 @@ end
 
 -- The text from where the next line begins, and more of it than before; nil at the end of the file.
 local function grow(self)
-  local rest = #self.text - self.at + 1
   if not self.file then return false end
-  local block, why = self.file:read(math.max(BLOCK, rest))
+  local block, why = self.file:read(math.max(BLOCK, #self.text))
   if not block then return false, why end
   self.text, self.at, self.bytes = sub(self.text, self.at) .. block, 1, self.bytes + #block
   return true
@@ -67,14 +66,14 @@ function Lines:next()
     self.number = self.number + 1
     return put_back
   end
-  local stop = find(self.text, self.separator, self.at, true)
+  local stop = find(self.text, self.separator, self.at)
   while not stop do
     local from = #self.text - self.at + 2
     if from > LONGEST + 1 then return nil, ("a line of more than %d bytes"):format(LONGEST) end
     local more, why = grow(self)
     if why then return nil, why end
     if not more then break end
-    stop = find(self.text, self.separator, from, true)
+    stop = find(self.text, self.separator, from)
   end
   local at = self.at
   if not stop and at > #self.text then return nil end
