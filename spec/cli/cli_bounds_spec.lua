@@ -17,6 +17,17 @@ describe("At its bounds a command #lua", function()
     parts[#parts + 1] = ("$ gdnmeta %s\n%sstatus %d\n"):format(arguments, text, status)
   end
 
+  it("tells by doctor what is missing, and fails where it is needed", function()
+    for name, needed in pairs { cjson = true, readline = false } do
+      local file = program.write("without.lua",
+        ("package.preload[%q] = function() error(\"module '%s' not found:\", 0) end"):format(name, name))
+      local out, err, status = program.run("doctor", "LUA_INIT=@" .. file)
+      assert.are.same({ "", needed and 1 or 0 }, { err, status })
+      local mark = out:match("\n(%S+) +" .. name .. " +not found\n")
+      assert.are.equal(needed and "MISSING" or "-", mark)
+    end
+  end)
+
   it("says why a run is not made, in a process of its own or not", function()
     for _, jobs in ipairs { 1, 2 } do
       for _, skip in ipairs { 2, 3 } do

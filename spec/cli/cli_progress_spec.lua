@@ -66,6 +66,8 @@ describe("While they work the commands draw #lua", function()
       program.write("trace-of-a-long-name.csv", head .. blank:rep(kilobytes))
       say(0.2, "simulate --preset constant-20ms --trace FOLDER/trace-of-a-long-name.csv")
     end
+    program.write("two.csv", head .. blank:rep(2047) .. (" "):rep(1023 - #head) .. "\n") -- MiB, to the byte
+    say(0.2, "simulate --preset constant-20ms --trace FOLDER/two.csv")
     say(0.2, "simulate --preset constant-20ms --trace /dev/stdin", "cat FOLDER/trace-of-a-long-name.csv |")
     check "trace"
   end)

@@ -1,4 +1,5 @@
 -- The line that is drawn while a command works.
+local golden = require "spec.support.golden"
 local terminal = require "gdnmeta.cli.terminal"
 
 describe("The progress of a command #lua", function()
@@ -7,6 +8,20 @@ describe("The progress of a command #lua", function()
       terminal.bar(80, "fcfs", 1000, 4000, "requests"))
     assert.are.equal("fcfs           [############################] 0 of 0 requests",
       (terminal.bar(80, "fcfs", 0, 0, "requests"):gsub("%.", "#")))
+  end)
+
+  it("is as wide as there is room for, down to a bar of six characters", function()
+    local parts, before = {}, nil
+    for width = 0, 70 do
+      for _, name in ipairs { "a", "longer than others" } do
+        for _, count in ipairs { { 0, 0 }, { 1, 3 }, { 9, 7 } } do
+          local line = terminal.bar(width, name, count[1], count[2], "runs")
+          parts[#parts + 1] = line ~= before and ("%d: %s"):format(width, line) or nil
+          before = line
+        end
+      end
+    end
+    golden("cli-bars", table.concat(parts, "\n") .. "\n")
   end)
 
   it("gives up the bar, then the name, then the unit where there is less", function()

@@ -1,5 +1,6 @@
 -- Numbers of a step in words, of vectors of every length around what is shown, against spec/goldens/texts.
 local array_of = require "gdnmeta.array_of"
+local buckets = require "gdnmeta.repl.explain.buckets"
 local gdn = require "gdnmeta"
 local noted = require "spec.support.noted"
 local say = require "gdnmeta.repl.explain.say"
@@ -52,6 +53,18 @@ describe("The prompt's words #lua", function()
       end
     end
     notes.check "places"
+  end)
+
+  it("say how many tokens of each class there are", function()
+    for code = 0, 3 ^ 4 - 1 do
+      local list, left = {}, code
+      for class = 0, 3 do
+        for _ = 1, left % 3 do list[#list + 1] = class end
+        left = math.floor(left / 3)
+      end
+      notes.note(#list, buckets.token_class[3](vector(list)))
+    end
+    notes.check "classes"
   end)
 
   it("say rows of a matrix as far as they are shown, and a line of chunks", function()

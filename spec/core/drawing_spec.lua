@@ -37,10 +37,11 @@ describe("a batch", function()
     for groups = 1, 3 do
       local builder = make { max_num_seqs = 4, num_slots = 100, num_groups = groups }
       local batch, blocks, slots, text = builder:batch(), {}, {}, {}
-      for group = 1, groups do blocks[group], slots[group], text[group] = { group }, 10 * group, 10 * group end
+      for g = 1, groups do blocks[g], slots[g], text[g] = { g }, 10 * g, 10 * g end
       batch:push(0, 1, 9, true)
-      batch:add { query_len = 200, seq_len = 200, blocks = groups > 1 and blocks or { 1 }, checkpoint_len = 64,
-                  checkpoint_slot = groups > 1 and slots or 10 }
+      local one = groups == 1
+      batch:add { query_len = 200, seq_len = 200, blocks = one and { 1 } or blocks, checkpoint_len = 64,
+                  checkpoint_slot = one and 10 or slots }
       local row, kept = tostring(batch):match "\n(d[^\n]*)\n(p[^\n]*)$"
       assert.is_nil(row:find "keeps")
       assert.are.equal("  keeps 64 in " .. table.concat(text, " "), kept:match "  keeps.*$")

@@ -174,6 +174,20 @@ describe("At its bounds a recording", function()
     assert.is_true(#judged > 3)
   end)
 
+  it("has as many words of requests as requests, and none without them", function()
+    for _, names in ipairs { { "who", "did" }, { "waits", "why" } } do
+      local word = names[1] == "who" and "came" or "kv"
+      for n = 0, 2 do
+        for words = 0, 2 do
+          local line = { empty = 1, now = 0 }
+          for k = 1, n do line[names[1]] = line[names[1]] or {} line[names[1]][k] = k end
+          for k = 1, words do line[names[2]] = line[names[2]] or {} line[names[2]][k] = word end
+          assert.are.equal(n == words, step_line.empty_problem(line) == nil, ("%d %d"):format(n, words))
+        end
+      end
+    end
+  end)
+
   it("has sums of tensors of each type, byte by byte as FNV-1a says", function()
     local numbers = { int32 = 0, int64 = 1, bool = 2, uint8 = 3 }
     for dtype, number in pairs(numbers) do

@@ -71,6 +71,23 @@ describe("At its bounds a run #lua", function()
     check "asked-again"
   end)
 
+  it("goes on with a session whose turn was turned away", function()
+    for _, closed in ipairs { true, false } do
+      for long = 1, 3 do
+        local requests = {}
+        for i = 1, 4 do
+          requests[i] = { arrival = i / 10, prompt = i == long and 90 or 5, output = i, session = "s",
+                          think = i > 1 and 0.5 or nil, after = nil }
+        end
+        for i = 2, 4 do requests[i].after = requests[i - 1] end
+        local r = assert(run { requests = requests, closed_loop = closed, max_model_len = 60 })
+        note("turn", closed, long, r.finished, r.rejected, "arrivals", list(r.per_request.arrival), "e2e",
+          list(r.per_request.e2e))
+      end
+    end
+    check "sessions"
+  end)
+
   it("takes an acceptance model that is a function", function()
     for accepted = 0, 3 do
       local seen = {}

@@ -171,6 +171,37 @@ describe("At its bounds a trace #lua", function()
     check "recorded"
   end)
 
+  it("has ids of blocks up to 2^53, as integers or texts", function()
+    for _, id in ipairs { "9007199254740992", "-9007199254740992", "9007199254740994", "-9007199254740994",
+                          "0.5", '"x"', '""', "true", "null", "[1]", "1e300" } do
+      local requests, message = trace.parse(
+        ('{"timestamp":0,"input_length":600,"output_length":2,"hash_ids":[1,%s]}'):format(id), "t")
+      note("id", id, message or table.concat(requests[1].blocks, " "))
+    end
+    check "ids"
+  end)
+
+  it("has rows of no session, chat or parent, which follow none", function()
+    for _, none in ipairs { "-1", "nan", "NaN", "null", "None", "NULL", "", "nobody", "0" } do
+      for _, columns in ipairs { "session_id", "chat_id", "chat_id,parent_chat_id", "session_id,turn" } do
+        local text = "arrival_s,prompt_tokens,output_tokens," .. columns .. "\n"
+        for row = 1, 3 do
+          local cells = { none, "" }
+          if columns == "chat_id,parent_chat_id" then cells = { "c" .. row, "," .. none } end
+          if columns == "session_id,turn" then cells[2] = "," .. row end
+          text = text .. ("%d,%d,2,%s%s\n"):format(row, 10 * row, cells[1], cells[2])
+        end
+        local requests, message = trace.parse(text, "t")
+        local parts = {}
+        for i, r in ipairs(requests or {}) do
+          parts[i] = ("%s after %s"):format(tostring(r.session), r.after and r.after.line or "none")
+        end
+        note(none, columns, message or table.concat(parts, ", "), requests and requests.sessions)
+      end
+    end
+    check "nobody"
+  end)
+
   it("has as many columns that mean nothing as are told", function()
     local names = {}
     for i = 1, 70 do names[i] = "zz" .. i end
