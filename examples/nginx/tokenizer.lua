@@ -3,8 +3,10 @@
 local json = require "examples.nginx.json"
 local side_process = require "examples.nginx.side_process"
 
-local CONNECT = 2000 -- milliseconds
-local IDLE, KEPT = 60000, 16 -- milliseconds and connections that are kept for the next question
+local IDLE = 60000 -- milliseconds that a connection is kept for the next question
+-- So many connections at once, fewer than a program's queue of those that it has not taken yet, and questions
+-- that wait for one of them: a Unix socket whose queue is full refuses.
+local POOL = { pool_size = 4, backlog = 65536 }
 local LOOK = 0.1 -- seconds between two looks at a process that starts
 local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10 -- seconds before one that did not come to listen is started again
 
@@ -24,8 +26,8 @@ local function listens(self) return os.rename(self.path, self.path) ~= nil end
 -- One question: the answer's object; or nil and what is wrong, and whether it is the question's fault.
 local function ask(self, question)
   local socket = ngx.socket.tcp()
-  socket:settimeouts(CONNECT, self.deadline, self.deadline)
-  local ok, problem = socket:connect("unix:" .. self.path)
+  socket:settimeouts(self.deadline, self.deadline, self.deadline)
+  local ok, problem = socket:connect("unix:" .. self.path, POOL)
   if not ok then return nil, "the tokenizer does not answer: " .. problem end
   ok, problem = socket:send(json.encode(question) .. "\n")
   local line
@@ -38,7 +40,7 @@ local function ask(self, question)
     end
     return nil, "the tokenizer does not answer: " .. problem
   end
-  socket:setkeepalive(IDLE, KEPT)
+  socket:setkeepalive(IDLE)
   local answer, wrong = json.object(line)
   if not answer then return nil, "the tokenizer: " .. wrong end
   if answer.error then return nil, answer.error, true end

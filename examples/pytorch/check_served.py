@@ -80,7 +80,12 @@ async def answers(server, args) -> str:
 
 
 async def turns(server, args) -> str:
-    key, messages = server.key(), [{"role": "user", "content": prompt(1, args.words)}]
+    await a_chat(server, args, 1)  # captures graphs
+    return await a_chat(server, args, 2)
+
+
+async def a_chat(server, args, n: int) -> str:
+    key, messages = server.key(), [{"role": "user", "content": prompt(n, args.words)}]
     first = await server.chat(messages, 16, key)
     want(first.is_whole(16), first.body[-200:])
     messages += [{"role": "assistant", "content": first.text()}, {"role": "user", "content": "and then?"}]

@@ -18,7 +18,7 @@ describe("A checkout", function()
     return shell.output(("cd %s && unset LUA_PATH LUA_CPATH && %s"):format(quote(folder), command))
   end
 
-  it("has a program that finds its modules through links, whatever the folder", function()
+  it("has a program that finds its modules through links, whatever the folder #system", function()
     shell.output(("cd %s && mkdir links && ln -s '../check out/bin/gdnmeta' links/relative && "
       .. "ln -s \"$PWD/links/relative\" absolute && ln -s 'check out' tree"):format(
       quote(root)))

@@ -71,6 +71,16 @@ describe("examples/nginx with a tokenizer #lua #system", function()
     server:check_idle()
   end)
 
+  it("reads many prompts at once, also where the tokenizer is slow to take connections", function()
+    local server = start { SERVE_MAX_WAITING = 64 }
+    local told, good = nginx.run(("env -u LD_PRELOAD PYTHONDONTWRITEBYTECODE=1 timeout 100 python3 "
+      .. "examples/pytorch/check_served.py --port %d --only ready,together --at-once 48 --answer 8 2>&1")
+      :format(server.port))
+    assert.is_true(good, told .. server:log())
+    assert.is_nil(server:log():find("[error]", 1, true), server:log())
+    server:check_idle()
+  end)
+
   it("answers 400 where the text is at fault, and 503 where the tokenizer is", function()
     local server = start {}
     for text, want in pairs {

@@ -48,14 +48,17 @@ class Inputs:
         on_gpu = torch.device(device).type == "cuda"
         self.staged = torch.zeros(sum(sizes.values()), dtype=torch.int32, pin_memory=on_gpu)
         self.device = torch.zeros_like(self.staged, device=device)
+        self.copied = torch.cuda.Event() if on_gpu else None  # behind the last copy
         self.choices = None  # whose bounds, tiles and places are there
         self.host: Dict[str, np.ndarray] = dict(zip(sizes, np.split(self.staged.numpy(), np.cumsum([*sizes.values()]))))
         for name, part in zip(sizes, self.device.split([*sizes.values()])):
             setattr(self, name, part)
 
     def fill(self, step, choices=None, ids=(), positions=(), places=()) -> None:
-        """A step's rows, its runner.Choices, and ids, positions and places of its tokens; None: no rows. The device must
-        be done with the copy before: a step's tokens have been read since."""
+        """A step's rows, its runner.Choices, and ids, positions and places of its tokens; None: no rows. Waits until the
+        device has taken the copy before: nobody has waited for a step that chose no token."""
+        if self.copied:
+            self.copied.synchronize()
         own_block = self.limits.kv_blocks * self.limits.kv_block_size  # of padding
         for name, values, padding in (
             ("ids", ids, 0),
@@ -70,6 +73,8 @@ class Inputs:
             self._lengths(np.zeros(0, np.int32) if step is None else step.query_len)
             self._put("at", () if choices is None else choices.at, self.tokens)
         self.device.copy_(self.staged, non_blocking=True)
+        if self.copied:
+            self.copied.record()
 
     def _put(self, name: str, values, padding: int) -> None:
         host, n = self.host[name], len(values)
