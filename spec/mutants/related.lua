@@ -1,8 +1,8 @@
 -- Specs that are most about a file, cheapest first: the first pattern that the file's name matches. All
 -- others follow, so this is about time alone.
 local MAP = {
-  { "src/base/config", "c_arguments record_lies option_table abi builder options conformance oracle " ..
-    "checkpoints_strict" },
+  { "src/base/config", "config_values c_arguments null record_lies option_table abi builder options " ..
+    "conformance checkpoints checkpoints_strict oracle" },
   { "src/base/fields", "abi record strict conformance" },
   { "src/base/status", "c_arguments release builder" },
   { "src/base/fork", "fork cuda_context" },
@@ -34,7 +34,7 @@ local MAP = {
   { "src/fill/arena", "padding cuda_calls buckets buckets_random strict builder footprint oracle" },
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },
   { "src/fill/", "padding many_rows strict regressions conformance checkpoints_strict oracle cuda_counts" },
-  { "src/verify/", "check_codes check_agreeing check cuda_check cuda_calls" },
+  { "src/verify/", "check_codes check_agreeing check cuda_check_codes cuda_check cuda_calls" },
   { "src/bring/", "bring_garbage pools_random bring cuda_bring unmodified_kernels" },
   { "src/builder/bring", "bring_garbage cuda_calls bring cuda_bring unmodified_kernels" },
   { "src/cuda/cuda_bring", "cuda_calls cuda_bring" },
@@ -43,16 +43,20 @@ local MAP = {
   { "src/device/device_cpu", "allocations strict builder cuda_inputs cuda_bad_inputs" },
   { "src/device/", "fork cuda_calls cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
+  { "src/cuda/payload_memory", "config_values cuda_sizes cuda_ring cuda_payload ranges" },
   { "src/cuda/pa", "cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
-    "cuda_payload cuda_agree cuda_ring" },
-  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
-  { "src/cuda/kernel_params", "cuda_counts cuda_agree" },
+    "cuda_payload cuda_small_steps cuda_agree cuda_ring" },
+  { "src/cuda/row_values",
+    "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_small_steps cuda_agree" },
+  { "src/cuda/kernel_params", "cuda_sizes cuda_counts cuda_agree" },
   { "src/cuda/cuda_lent", "cuda_lent fork engine_cuda" },
+  { "src/cuda/cuda_device",
+    "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts cuda_check_codes ranges" },
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "c_arguments dlpack dlpack_owners" },
   { "src/builder/repeat", "cuda_known cuda_repeat cuda_skip cuda_agree" },
-  { "src/builder/footprint", "allocations no_memory ranges" },
+  { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_codes cuda_calls check_agreeing check cuda_check" },
   { "src/builder/", "c_arguments c_refusals null allocations builder strict tables batch finalizers" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },

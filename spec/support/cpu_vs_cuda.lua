@@ -56,8 +56,11 @@ local function elements_differ(a, memory)
     tostring(got[i]))
 end
 
--- All that a step wrote comes back in one copy, or tensor by tensor.
-local function metadata_differ(self)
+--- Do the outputs of two builders differ, and where? All that a step wrote comes back in one copy, or tensor
+--- by tensor.
+---@param self table { pair = { cpu, gpu, config }, bytes = 0, anchors = {}, each }
+---@return string|nil reason
+function M.metadata_differ(self)
   local handle, list = self.pair.gpu.handle, tensors_of(self)
   local a, b = lib.gdn_builder_metadata(self.pair.cpu.handle), lib.gdn_builder_metadata(handle)
   for _, name in ipairs(compare.SCALARS) do
@@ -121,7 +124,7 @@ local function step(self, rand)
     return counted and "a refused build counts as a step" or nil
   end
   self.buckets = self.buckets + (pair.config.full_cuda_graph == "mixed" and 1 or 0)
-  local reason = metadata_differ(self)
+  local reason = M.metadata_differ(self)
   if reason or not pair.config.check or pair.unseen then return reason end
   self.checked = self.checked + 1
   return select(2, pair.cpu:peek_check_result()) or select(2, pair.gpu:peek_check_result())

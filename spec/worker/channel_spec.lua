@@ -10,7 +10,12 @@ local lib = require "gdnmeta.native"
 local int64s = array_of "int64_t"
 local why = ffi.new "char[300]"
 local make, free = channels.make, channels.free
-ffi.cdef "int fileno(void *);"
+ffi.cdef [[
+int fileno(void *); int clock_gettime(int clock, long *time); int close(int descriptor);
+int memfd_create(const char *name, unsigned flags); int ftruncate(int descriptor, int64_t bytes);
+int dup(int descriptor);
+]]
+pcall(ffi.cdef, "int fcntl(int descriptor, int command, ...);")
 local ECLOSED, EVERSION = tonumber(lib.GDN_ECLOSED), tonumber(lib.GDN_EVERSION)
 
 -- Where what stands in the shared memory: see struct shared of channel.c.
@@ -164,6 +169,35 @@ describe("A channel", function()
       poke(engine, at, value)
       assert.is_nil((open(lib.gdn_channel_descriptor(engine))))
     end
+    -- Sizes that a record's may not have, of a memory that has room for them.
+    for _, largest in ipairs { -8, 0, 4, 7, 9, 12, 2 ^ 31, 2 ^ 31 - 8 } do
+      local engine = make(64, 64)
+      poke(engine, AT.largest, largest)
+      local words = largest < 8 or largest % 8 ~= 0 or largest > 2 ^ 31 - 8
+      local want = words and ("a channel for records of %.0f bytes"):format(largest)
+        or "a channel of %d+ bytes, want"
+      assert.matches("^" .. want:gsub("%-", "%%-"), (select(2, open(lib.gdn_channel_descriptor(engine)))))
+    end
+    -- A memory of so many bytes, sealed in part, and so that nobody writes.
+    local SEALED, NO_CHANNEL = 7, "^descriptor %d+ is no channel of gdnmeta$"
+    for _, case in ipairs {
+      { 0, SEALED, NO_CHANNEL }, { 8, SEALED, NO_CHANNEL }, { 4095, SEALED, NO_CHANNEL },
+      { 4096, SEALED, "^a channel of 4096 bytes, want 4224$" }, { 4224, 3, NO_CHANNEL },
+      { 4224, 5, NO_CHANNEL }, { 4224, 6, NO_CHANNEL }, { 4224, 0, NO_CHANNEL },
+      { 4224, 8 + SEALED, "^cannot map 4224 bytes: " },
+      { 4224, SEALED },
+    } do
+      local descriptor, head = ffi.C.memfd_create("gdnmeta", 2), int64s(5)
+      head[0], head[3], head[4] = 0x1434e4447, 8, 8 -- version 1
+      local file = assert(io.open("/proc/self/fd/" .. descriptor, "r+b"))
+      file:write(ffi.string(head, 40))
+      file:close()
+      assert(ffi.C.ftruncate(descriptor, case[1]) == 0)
+      assert(ffi.C.fcntl(descriptor, 1033, ffi.new("int", case[2])) == 0)
+      local channel, message = open(descriptor)
+      if case[3] then assert.matches(case[3], message) else assert(channel, message) end
+      ffi.C.close(descriptor)
+    end
   end)
 
   it("is led outside by no position and no length that the other side writes", function()
@@ -227,5 +261,21 @@ describe("A channel", function()
     for _, seconds in ipairs { 0 / 0, -1, 0 } do assert.are.equal(0, (receive(worker, 64, seconds))) end
     send(engine, 1, 5)
     assert.are.equal(8, (receive(worker, 64, 1e9)))
+  end)
+
+  local function now()
+    local time = ffi.new "long[2]"
+    ffi.C.clock_gettime(1, time)
+    return tonumber(time[0]) + tonumber(time[1]) * 1e-9
+  end
+
+  it("is waited at as long as is asked for, not less", function()
+    local engine = make(64, 64)
+    local worker = assert(open(lib.gdn_channel_descriptor(engine)))
+    for _, seconds in ipairs { 0.003, 0.05, 1.01 } do -- the last in two sleeps
+      local before = now()
+      assert.are.equal(0, (receive(worker, 64, seconds)))
+      assert.is_true(now() - before >= seconds - 1e-6, seconds)
+    end
   end)
 end)

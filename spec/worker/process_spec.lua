@@ -8,7 +8,7 @@ local lib = require "gdnmeta.native"
 
 local why = ffi.new "char[300]"
 local make, free = channels.make, channels.free
-ffi.cdef "int getpid(void);"
+ffi.cdef "int getpid(void); int waitpid(int id, int *status, int options);"
 
 describe("A worker's process", function()
   local strings = array_of "const char *"
@@ -93,6 +93,38 @@ describe("A worker's process", function()
     assert.are.equal(0, tonumber(sleepers), "children of workers are left")
   end)
 
+  it("is killed though it has left its group", function()
+    local engine, path = make(64, 64), os.tmpname()
+    local program = ([[
+      local ffi, file = require "ffi", io.open(%q, "w")
+      ffi.cdef "int setpgid(int, int); int getpgid(int); int getppid(void); int pause(void);"
+      assert(ffi.C.setpgid(0, ffi.C.getpgid(ffi.C.getppid())) == 0)
+      file:write "ready"
+      file:close()
+      ffi.C.pause()]]):format(path)
+    local is_ready = false
+    local process = assert(start({ "luajit", "-e", program }, lib.gdn_channel_descriptor(engine)))
+    local id = lib.gdn_process_id(process)
+    for _ = 1, 5000 do
+      local file = assert(io.open(path))
+      is_ready = file:read "*a" == "ready"
+      file:close()
+      if is_ready then break end
+      libc.libc_poll(nil, 0, 1)
+    end
+    assert(is_ready)
+    lib.gdn_process_free(process)
+    local got = 0
+    for _ = 1, 5000 do
+      got = ffi.C.waitpid(id, nil, 1)
+      if got ~= 0 then break end
+      libc.libc_poll(nil, 0, 1)
+    end
+    assert.are_not.equal(0, got, "it lives")
+    os.remove(path)
+    free(engine)
+  end)
+
   it("that cannot be run is named", function()
     local engine = make(64, 64)
     for path, problem in pairs {
@@ -102,6 +134,7 @@ describe("A worker's process", function()
                        (select(2, start({ path }, lib.gdn_channel_descriptor(engine)))))
     end
     assert.matches("^cannot run sh: Bad file descriptor$", select(2, start({ "sh", "-c", "exit" }, 999)))
+    assert.are.equal(-1, ffi.C.waitpid(-1, nil, 1), "a process that could not run is left") -- no child at all
   end)
 
   -- Its channel wants a descriptor of 16 and above, /dev/null any. Run where there are 40 and no other.
