@@ -190,7 +190,7 @@ local MAP = {
     "transcripts" },
   { "policy/fair", "fair_books fair shipped_policies" },
   { "policy/", "transcripts shipped_policies fair policy" },
-  { "native/trace_cuts", "traces" },
+  { "native/trace_cuts", "step_cuts traces" },
   { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw list_arguments" },
   { "policy.lua", "callers_of_functions domains callers policy containment" },
   { "sim/trace/identity", "trace_bounds block_sizes trace_identity dialogues trace" },
@@ -279,7 +279,7 @@ pipe:close()
 -- Plays see all of an engine, and take less time than invariants.
 local function words_of(file, words)
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
-  return is_engine and words:sub(1, at - 1) .. " cache_plays engine_plays" .. words:sub(at) or words
+  return is_engine and words:sub(1, at - 1) .. " step_cuts cache_plays small_worlds engine_plays" .. words:sub(at) or words
 end
 
 ---@param file string
