@@ -1,4 +1,4 @@
--- Engines for which everything is scarce, by the thousand: one to five requests of a few tokens, steps of a
+-- Engines for which everything is scarce, by the thousand: up to five requests of a few tokens, steps of a
 -- few tokens, pools with room for little more than one of them. Limits meet there in every way. Each request
 -- has to say all that it may, and all has to be given back; what is seen on the way is held against a checksum
 -- of spec/goldens/texts.
