@@ -1,6 +1,6 @@
 -- Engines for which everything is scarce, by the thousand: up to five requests of a few tokens, steps of a
--- few tokens, pools with room for little more than one of them. Limits meet there in every way. Each request
--- has to say all that it may, and all has to be given back; what is seen on the way is held against a checksum
+-- few tokens, pools with room for little more than one of them. Limits meet there in every way. A request has
+-- to say all that it may, and all has to be given back; what is seen on the way is held against a checksum
 -- of spec/goldens/texts.
 local all_seen = require "spec.support.all_seen"
 local drawer = require "spec.support.drawer"

@@ -13,7 +13,7 @@ local MAP = {
   { "src/input/vllm", "build_raw c_raw raw_refusals strict_clauses conformance oracle" },
   { "src/input/device", "cuda_inputs cuda_bad_inputs cuda_agree" },
   { "src/input/", "strict oracle" },
-  { "engine/kept", "kept_states kept_layer" },
+  { "engine/kept", "kept_states held_states kept_layer" },
   { "src/partition/checkpoints", "checkpoints checkpoints_strict conformance" },
   { "src/strict/strict_checkpoints", "checkpoints_strict oracle" },
   { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer" },
@@ -90,7 +90,8 @@ local MAP = {
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays cache_figures answer_cache state_cache cache_layer " ..
     "broken_steps" },
-  { "gdnmeta/engine/sources", "forks kept_states cache_plays cache_figures fork_layer engine_states" },
+  { "gdnmeta/engine/sources", "held_states forks kept_states cache_plays cache_figures fork_layer " ..
+    "engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "footprint worker_model engine_to_worker worker_to_engine worker_misuse worker " ..
@@ -133,7 +134,7 @@ local MAP = {
   { "engine/guarded_arrays", "guarded_engine" },
   { "engine/change_rules", "callers engine_misuse typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
-  { "engine/submit", "reused_numbers domains read_once engine problems forks kept_states " ..
+  { "engine/submit", "held_states reused_numbers domains read_once engine problems forks kept_states " ..
     "lost_states engine_states" },
   { "policy/contained/charged", "charges contained" },
   { "policy/contained/uncompiled", "followed contained containment" },
@@ -176,7 +177,7 @@ local MAP = {
   { "engine/hooks/step_hook", "hook_values callers policy_fields engine_step policy invariants decisions" },
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
-  { "engine/control", "callers engine engine_states events policy metrics invariants decisions" },
+  { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
   { "engine/newcomers", "holding passing starvation state_cache invariants decisions" },
   { "engine/plan_to_rows", "engine engine_step engine_async engine_cuda policy invariants decisions " ..
     "transcripts" },
@@ -277,7 +278,7 @@ end
 pipe:close()
 
 -- They see all of an engine, and take less time than invariants.
-local PLAYS = " step_cuts cache_plays small_worlds engine_plays"
+local PLAYS = " value_limits step_cuts cache_plays small_worlds engine_plays"
 
 local function words_of(file, words)
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1

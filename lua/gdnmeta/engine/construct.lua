@@ -152,6 +152,7 @@ local COUNTS = {
   "roster", "held_steps", -- changes of the running list; steps with held requests only
   "changes", "last_roster", -- by what the step differs from the one before, whose roster this is
   "heard", -- the last step that a policy of whole steps planned
+  "claimant", "claim_roster", -- which arrival no request may be evicted for, while those run
 }
 
 -- What changes from step to step.
@@ -161,7 +162,6 @@ local function begin(self, r)
   for _, name in ipairs(COUNTS) do self[name] = 0 end
   self.turn, self.policy_enabled = 1, true
   self.starved_before = -1 -- a prompt that the decodes of the last step left too little for
-  self.claimant, self.claim_roster = -1, 0 -- no request may be evicted for it, while those run
   self.gone, self.announced, self.stats = {}, {}, {}
   self.observers = {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.

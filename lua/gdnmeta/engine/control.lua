@@ -122,7 +122,7 @@ local function follow(self, policy, source)
     self.announced[n] = nil
   end
   if queue then queue:fill(self.hooks) end
-  self.queue, self.claimant = queue, -1
+  self.queue, self.claimant = queue, 0
   -- A static key is computed when a request joins the queue: those that run have the old policy's.
   if policy.static and policy.key then
     for at = 0, self.num_running - 1 do self.hooks:key(self.running[at]) end
