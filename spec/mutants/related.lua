@@ -73,13 +73,11 @@ local MAP = {
   { "src/scheduler/index_join", "full_counts index_join index_keep null cache_plays" },
   { "src/scheduler/index_nodes", "index_random index_victims index_evict index index_refusals cache_plays" },
   { "src/scheduler/index_wait", "index_victims index_evict index index_random cache_plays" },
-  { "src/scheduler/index",
-    "index_random index null index_evict index_refusals index_busy index_inside full_counts allocations " ..
-    "cache_plays" },
+  { "src/scheduler/index", "index_random index null index_evict index_refusals index_busy index_inside " ..
+    "full_counts allocations cache_plays" },
   { "src/scheduler/hash", "c_arguments hash_blocks index" },
-  { "src/scheduler/kv",
-    "full_counts c_refusals allocations blocks_random c_arguments kv_blocks null invariants " ..
-    "broken_steps engine_cuda" },
+  { "src/scheduler/kv", "full_counts c_refusals allocations blocks_random c_arguments kv_blocks null " ..
+    "invariants broken_steps engine_cuda" },
   { "engine/prefix/positions", "cache_plays caches lab state_cache" },
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
@@ -248,8 +246,7 @@ local MAP = {
   { "cli/inputs", "read_once cli_texts" },
   { "cli/parallel", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "native/signals", "cli_signals cli_sweep repl" },
-  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output " ..
-    "cli_sweep" },
+  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output cli_sweep" },
   { "metadata/nums_dict", "metadata buckets conformance" },
   { "gdnmeta/metadata", "wrong_arguments metadata drawing typos texts" },
   { "native/init", "library_lookup" },
@@ -263,8 +260,7 @@ local MAP = {
   { "native/ranges", "option_table options domains" },
   { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "c_buffers build_raw" },
-  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata " ..
-    "tables" },
+  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata tables" },
 }
 
 -- Where specs lie, by name; two folders may have one of a name.
