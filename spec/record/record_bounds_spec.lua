@@ -112,6 +112,28 @@ describe("At its bounds a recording", function()
     end
   end)
 
+  it("begins with the requests that wait already, in their order", function()
+    for n = 0, 3 do
+      local e = recordings.engine()
+      for id = 1, n do assert(e:submit { id = id, prompt_tokens = 3, max_tokens = 2 }) end
+      local recording = assert(e:record(path))
+      assert(e:submit { id = "later", prompt_tokens = 3, max_tokens = 2 })
+      assert(e:step(1))
+      recording:close()
+      e:close()
+      local seen = {}
+      recordings.walk(path, function(step)
+        for k, id in ipairs(step.who) do
+          if step.did[k] == "came" then seen[#seen + 1] = id end
+        end
+      end)
+      local want = {}
+      for id = 1, n do want[id] = id end
+      want[n + 1] = "later"
+      assert.are.same(want, seen)
+    end
+  end)
+
   it("says why each request was turned away", function()
     local e = recordings.engine { policy = { step = function(view, plan)
       for i in view:waiting() do

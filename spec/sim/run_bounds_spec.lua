@@ -133,6 +133,16 @@ describe("At its bounds a run #lua", function()
     raises("sim.run: host_slots wants cache", function() sim.run { requests = requests, host_slots = 1 } end)
   end)
 
+  it("ends a sweep if it is not made, with its reason", function()
+    local o = { requests = { { arrival = 0, prompt = 5, output = 1 }, { arrival = 1, prompt = 5, output = 1 } },
+                cache = true }
+    local results = { sim.run(o) }
+    assert.is_nil(results[1])
+    assert.are.same(results, { sim.sweep(o) })
+    o.rates = { 1, 2 }
+    assert.are.same(results, { sim.sweep(o) })
+  end)
+
   it("leaves alone what a list of requests raises", function()
     local requests = { setmetatable({}, { __index = function() error("boom", 0) end }) }
     local ok, message = pcall(sim.run, { requests = requests })

@@ -32,13 +32,13 @@ function M.hits(runs, names)
   local title, script, series, last, most = "Prompt tokens from the state cache", {}, {}, 0, 0
   for i, run in ipairs(runs) do
     local points = run.cache and hit_points(run) or {}
-    if #points > 0 then
+    if points[1] then
       script[#script + 1] = gnuplot.block("d" .. i, points)
       series[#series + 1] = line(i, #runs, names[i])
       last, most = math.max(last, run.seconds), math.max(most, run.cache.ceiling)
     end
   end
-  if #series == 0 then return nil, "no data", title end
+  if not series[1] then return nil, "no data", title end
   local axes = ([[
 set xlabel "simulated time, seconds"
 set ylabel "percent of prompt tokens"

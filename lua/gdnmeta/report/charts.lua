@@ -62,13 +62,13 @@ local function percentiles(title, note, runs, names, field, whose, target)
   local script, series, rest, most = {}, {}, {}, 0
   for i, run in ipairs(runs) do
     local points = run.curves[field]
-    if #points > 0 then
+    if points[1] then
       script[#script + 1] = gnuplot.block("d" .. i, points)
       series[#series + 1] = line(i, #runs, names[i])
       most = math.max(most, points[#points][1])
     end
   end
-  if #series == 0 then return nil, "no data", title end
+  if not series[1] then return nil, "no data", title end
   if target then
     rest[1] = ("%.10g with lines lw 1.4 dt (2,4) lc rgb '%s' title 'target'"):format(
       target, gnuplot.colour(gnuplot.INK))

@@ -49,8 +49,8 @@ end
 local function is_settled(list, share)
   local first = list[1] and list[1][3]
   if #list < SETTLED or first.attainment >= share or not first.ttft then return false end
-  for k = 2, SETTLED do
-    if not alike(first, list[k][3]) then return false end
+  for k = 1, SETTLED - 1 do
+    if not alike(list[k][3], list[k + 1][3]) then return false end
   end
   return true
 end
