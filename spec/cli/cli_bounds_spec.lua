@@ -28,6 +28,30 @@ describe("At its bounds a command #lua", function()
     end
   end)
 
+  it("sweeps over at most 1,001 rates", function()
+    for _, rates in ipairs { "1:1001:1", "1:1002:1", "2:1:1", "2:2:1", "1:2:0", "1:2:-1", "0.5:1:0.25",
+                             "1:x:1" } do
+      local out, err, status = program.run(("sweep --print-jobs --rates %s"):format(rates) .. SMALL)
+      local _, n = out:gsub("\n", "")
+      parts[#parts + 1] = ("%s: %d lines, %sstatus %d"):format(rates, n, err, status)
+    end
+    golden("cli-bounds-rates", table.concat(parts, "\n") .. "\n")
+  end)
+
+  it("says where there are no requests", function()
+    say("sweep --skip 3" .. SMALL)
+    say("simulate --skip 3" .. SMALL)
+    say("simulate --slots-only --cache fifo --skip 99 --quiet --workload synthetic,sessions=2")
+    say("merge /dev/null")
+    program.write("none.json", '{"gdnmeta":1,"runs":[]}')
+    say("merge FOLDER/none.json")
+    for n = 0, 3 do
+      program.write("bad.json", ("\n"):rep(n) .. '{"gdnmeta":1,"runs":' .. ("\n"):rep(n) .. "!")
+      say("merge FOLDER/bad.json")
+    end
+    golden("cli-bounds-none", table.concat(parts, "\n"))
+  end)
+
   it("says why a run is not made, in a process of its own or not", function()
     for _, jobs in ipairs { 1, 2 } do
       for _, skip in ipairs { 2, 3 } do

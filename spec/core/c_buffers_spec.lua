@@ -35,6 +35,12 @@ describe("scratch memory", function()
     memory:int32("a", 4)[3] = 1
   end)
 
+  it("is refused with its name where there is no memory for it", function()
+    local ok, message = pcall(memory.bytes, memory, "a", 2 ^ 62)
+    assert.are.same({ false, "gdnmeta: no memory for 4611686018427387904 bytes of a" }, { ok, message })
+    assert.is_nil(next(memory.blocks))
+  end)
+
   it("ends with its owner", function()
     local alive = setmetatable({}, { __mode = "k" })
     alive[c_buffers.new():bytes("a", 4)] = true

@@ -4,6 +4,7 @@
 local classes = require "gdnmeta.metrics.classes"
 local golden = require "spec.support.golden"
 local histogram = require "gdnmeta.metrics.histogram"
+local options = require "gdnmeta.metrics.options"
 local text = require "gdnmeta.metrics.text"
 
 -- Lead bytes after which `rest` is whole, as ranges.
@@ -41,6 +42,24 @@ describe("Of the metrics #lua", function()
     list = classes.new(9)
     for _, n in ipairs { 64, 65 } do lines[#lines + 1] = n .. " bytes: " .. list:series(("x"):rep(n)) end
     golden("metrics-classes", table.concat(lines, "\n") .. "\n")
+  end)
+
+  it("labels have names and texts of these kinds, and are those that were given", function()
+    local lines = {}
+    for _, name in ipairs { "a", "_", "_a", "__a", "a__", "A1", "1a", "a-b", "a b", "", "class", "outcome",
+                            "le", "les", "\195\164", 7, true } do
+      local o, problem = options.read { labels = { [name] = "x" } }
+      lines[#lines + 1] = ("%s: %s"):format(tostring(name), problem or next(o.labels) == name and "taken")
+    end
+    for _, value in ipairs { "", ("x"):rep(63), ("x"):rep(64), ("x"):rep(65), "\255", "a\nb", 7, false } do
+      local o, problem = options.read { labels = { a = value } }
+      lines[#lines + 1] = ("%q: %s"):format(tostring(value), problem or o.labels.a == value and "taken")
+    end
+    golden("metrics-labels", table.concat(lines, "\n"):gsub("[\128-\255]", "?") .. "\n")
+    local given = { a = "x" }
+    local o = assert(options.read { labels = given })
+    given.b = "\255"
+    assert.are.same({ a = "x" }, o.labels)
   end)
 
   it("times are counted between bounds", function()

@@ -53,6 +53,16 @@ describe("Identity of prompts in the simulator #lua", function()
     try("sessions, as long", list { { 60, 3, "a" }, { 60, 5, "a" } })
     try("sessions of one turn", list { { 60, 3, "a" }, { 60, 5, "b" } })
     try("sessions, dealt out", list(turns), { sessions = 2 })
+    local alike = { { 20, 1, "a" }, { 20, 1, "a" }, { 21, 1, "a" }, { 37, 1, "a" } }
+    try("sessions of one length", list(alike))
+    try("no blocks at all", list({ { 9 }, { 13 } }, { block_size = 4 }))
+    for misfits = 0, 3 do
+      for known = 2, 3 do
+        local misfit = { n = misfits, line = 3, text = "why" }
+        try(("%d misfits of %d"):format(misfits, known), list(ids, { block_size = 4, known = known, name = "n",
+          misfit = misfit }))
+      end
+    end
     try("replies", list(turns), { cache_replies = true })
     try("replies of none", list { { 60, 3, "a" }, { 60, 5, "a" } }, { cache_replies = true })
     try("replies, async", list(turns), { cache_replies = true, async = true })

@@ -134,13 +134,34 @@ describe("At its bounds a run #lua", function()
   end)
 
   it("ends a sweep if it is not made, with its reason", function()
-    local o = { requests = { { arrival = 0, prompt = 5, output = 1 }, { arrival = 1, prompt = 5, output = 1 } },
-                cache = true }
+    local request = { arrival = 0, prompt = 5, output = 1 }
+    local o = { requests = { request, { arrival = 1, prompt = 5, output = 1 } }, cache = true }
     local results = { sim.run(o) }
     assert.is_nil(results[1])
     assert.are.same(results, { sim.sweep(o) })
     o.rates = { 1, 2 }
     assert.are.same(results, { sim.sweep(o) })
+  end)
+
+  it("measures its policy and its builds in microseconds of its own time", function()
+    local r = assert(run { requests = { { arrival = 0, prompt = 5, output = 9 } }, measure = true })
+    for _, name in ipairs { "policy_us", "build_us" } do
+      assert.is_true(r.wall[name].p50 <= r.wall[name].p99 and r.wall[name].p99 > 0)
+      assert.is_true(r.wall[name].p99 <= 1e6 * r.wall.seconds)
+    end
+  end)
+
+  it("has a block of attention cache at least, and as many as are whole", function()
+    local requests = { block_size = 16 }
+    for i = 1, 3 do
+      requests[i] = { arrival = i, prompt = 12 * i - 3, output = 2, blocks = {} }
+      for k = 1, math.floor((12 * i - 3) / 16) do requests[i].blocks[k] = k end
+    end
+    for _, tokens in ipairs { 1, 15, 16, 31, 32, 47, 48, 0 } do
+      local r = assert(run { requests = requests, cache = true, kv_tokens = tokens, kv_headroom = 0 })
+      note("kv", tokens, r.finished, r.rejected, r.rejection)
+    end
+    check "kv"
   end)
 
   it("leaves alone what a list of requests raises", function()

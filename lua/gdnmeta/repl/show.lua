@@ -30,8 +30,9 @@ local function elements(view, from, to)
   while i < to and #parts < ELEMENTS do
     local run = 1
     while i + run < to and view[i + run] == view[i] do run = run + 1 end
-    if run < RUN then run = 1 end
-    parts[#parts + 1] = run > 1 and ("%s x %d"):format(tostring(view[i]), run) or tostring(view[i])
+    local entry = tostring(view[i])
+    if run >= RUN then entry = ("%s x %d"):format(entry, run) else run = 1 end
+    parts[#parts + 1] = entry
     i = i + run
   end
   if i < to then parts[#parts + 1] = ("... %d more"):format(to - i) end

@@ -112,7 +112,7 @@ function Fairness:figures(seconds, now)
     local time, without = u.time, u.without
     if u.waiting > 0 then time, without = time + now - u.since, math.max(without, now - u.mark) end
     if time > 0 then
-      local rate = u.service / (time / seconds)
+      local rate = u.service / time
       n, sum, squares, least_rate = n + 1, sum + rate, squares + rate^2, math.min(least_rate, rate)
       if without > longest then longest, whose = without, name end
     end
