@@ -1,8 +1,11 @@
 -- What the prompt explains of a step, and the rows that it draws.
 local draw = require "gdnmeta.metadata.draw"
 local explain = require "gdnmeta.repl.explain"
+local flat = require "spec.support.flat"
 local feed = require "spec.support.submit_paths"
 local gdn = require "gdnmeta"
+local golden = require "spec.support.golden"
+local headers = require "gdnmeta.record.header"
 local colors = require "gdnmeta.metadata.colors"
 local random = require "spec.support.random_config"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
@@ -30,6 +33,8 @@ describe("Explanations", function()
     assert.are.equal(45, #names)
     assert.are.same(names, explain.names)
     local sample = sample_engine.new()
+    golden("explain-sample", flat("builder", headers.builder(sample.builder)) .. "\n"
+      .. flat("engine", headers.of(sample.engine.private).engine) .. "\n")
     local meta = sample:step().metadata
     for _, name in ipairs(names) do
       local text = assert(explain.field(meta, name))

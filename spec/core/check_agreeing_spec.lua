@@ -21,7 +21,9 @@ describe("A check of several elements that agree with each other", function()
     end
     if options.pad then assert(batch:pad(options.pad, options.pad * rows[1][1])) end
     local meta = assert(builder:build(batch))
-    assert.is_true(builder:peek_check_result())
+    assert.are.same({ true }, { builder:peek_check_result() })
+    assert.are.same({ true }, { builder:take_check_result() })
+    assert.are.same({ true, true }, { builder:peek_device_error(), builder:take_device_error() })
     for _, change in ipairs(changes) do meta[change[1]].data[change[2]] = change[3] end
     assert(builder:check())
     assert.are.equal("step 1: " .. words, (select(2, builder:peek_check_result())))

@@ -22,6 +22,7 @@ local MAP = {
   { "src/fill/bucket_shapes", "c_raw buckets buckets_random" },
   { "src/verify/verify_bucket", "check_codes buckets_random" },
   { "src/builder/bucket", "c_raw buckets null" },
+  { "gdnmeta/builder/verify", "check_agreeing wrong_arguments callers check" },
   { "gdnmeta/builder/bucket", "wrong_arguments buckets" },
   { "src/partition/classify", "many_rows strict_blocks strict regressions conformance oracle" },
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },

@@ -210,6 +210,11 @@ describe("At its bounds a recording", function()
     end
   end)
 
+  it("has numbers of 14 digits", function()
+    local line = format.line(format.json(), { "a", "b", "c" }, { a = 1 / 3, b = 1e14 - 1, c = 1 - 2 ^ -40 })
+    assert.are.equal('{"a":0.33333333333333,"b":99999999999999,"c":0.99999999999909}\n', line)
+  end)
+
   it("has sums of tensors of each type, byte by byte as FNV-1a says", function()
     local numbers = { int32 = 0, int64 = 1, bool = 2, uint8 = 3 }
     for dtype, number in pairs(numbers) do

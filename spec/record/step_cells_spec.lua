@@ -13,7 +13,7 @@ local MODES = {
 }
 
 -- rows: { seq_len, read_column, table_row }
-local function document_of(facts, rows)
+local function document_of(facts, rows, change)
   local n, tables = #rows, {}
   facts.num_groups, facts.max_blocks_per_row = GROUPS, WIDTH
   for group = 0, GROUPS - 1 do
@@ -30,6 +30,7 @@ local function document_of(facts, rows)
     step.seq_len[i - 1], step.read_column[i - 1], step.table_row[i - 1] = unpack(row)
     step.rows.checkpoint_len[i - 1] = row.kept or 0
   end
+  if change then change(step) end
   return step_line.of(step, tables, facts, {}, {})
 end
 
@@ -61,6 +62,26 @@ describe("Cells of a recorded step #lua", function()
           local what = ("%s, %d tokens, column %d"):format(facts.mamba_cache_mode, seq_len, read)
           assert.are.same(blocks, d.blocks, what)
           assert.are.same(outside and reads or nil, d.read_blocks, what)
+        end
+      end
+    end
+  end)
+
+  it("have drafts and accepted ones where any row has other ones than none and one", function()
+    for drafts = -1, 1 do
+      for accepted = 0, 2 do
+        for row = 0, 2 do -- of two, that has them; 0: each
+          local d = document_of(MODES[2], { { 4, -1, 0 }, { 4, -1, 1 } }, function(step)
+            for i = 0, 1 do
+              local is = row == 0 or row == i + 1
+              step.drafts[i], step.last_accepted[i] = is and drafts or -1, is and accepted or 1
+            end
+          end)
+          local function wanted(value, default)
+            if value == default then return nil end
+            return { row ~= 2 and value or default, row ~= 1 and value or default }
+          end
+          assert.are.same({ wanted(drafts, -1), wanted(accepted, 1) }, { d.drafts, d.accepted })
         end
       end
     end

@@ -22,6 +22,25 @@ local STEPS = {
 }
 
 describe("The reference layer #lua", function()
+  it("has no output for padding, whatever stood there", function()
+    for tokens = 1, 6 do
+      local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 6, max_num_batched_tokens = 16,
+                                           full_cuda_graph = true })
+      local layer = gdn.reference.layer { num_slots = 16, draw = function() return 0.5 end, heads = 3,
+                                          key_dim = 2, value_dim = 5 }
+      local batch = builder:batch()
+      batch:add { query_len = 1, seq_len = 1, blocks = { 3 }, prompt_done = true }
+      batch:pad(tokens, tokens)
+      local meta = assert(builder:build(batch))
+      local x, a, b = doubles(tokens * layer.channels, 1), doubles(tokens * 3, 1), doubles(tokens * 3, 1)
+      local out = doubles(tokens * 15 + 1, 7)
+      layer:forward(meta, x, a, b, out)
+      for i = 0, tokens * 15 - 1 do assert.are.equal(i < 15, out[i] == out[i], tokens .. " " .. i) end
+      assert.are.equal(7, out[tokens * 15])
+      builder:close()
+    end
+  end)
+
   for _, form in ipairs { "recurrent", "chunked" } do
     it("gives these values, " .. form, function()
       local random = workload.random(4)

@@ -59,8 +59,8 @@ describe("Identity of prompts in the simulator #lua", function()
     for misfits = 0, 3 do
       for known = 2, 3 do
         local misfit = { n = misfits, line = 3, text = "why" }
-        try(("%d misfits of %d"):format(misfits, known), list(ids, { block_size = 4, known = known, name = "n",
-          misfit = misfit }))
+        local fields = { block_size = 4, known = known, name = "n", misfit = misfit }
+        try(("%d misfits of %d"):format(misfits, known), list(ids, fields))
       end
     end
     try("replies", list(turns), { cache_replies = true })

@@ -47,8 +47,9 @@ end
 -- Below the share at each of the lowest rates, with the same first tokens at all of them: requests that miss
 -- their targets without any load.
 local function is_settled(list, share)
-  local first = list[1] and list[1][3]
-  if #list < SETTLED or first.attainment >= share or not first.ttft then return false end
+  if #list < SETTLED then return false end
+  local first = list[1][3]
+  if first.attainment >= share or not first.ttft then return false end
   for k = 1, SETTLED - 1 do
     if not alike(list[k][3], list[k + 1][3]) then return false end
   end
