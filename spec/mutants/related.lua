@@ -115,7 +115,7 @@ local MAP = {
   { "gdnmeta/metadata/colors", "drawing texts show" },
   { "gdnmeta/repl/explain", "explain_words explain texts explain_values repl" },
   { "repl/input", "input repl" },
-  { "gdnmeta/repl", "texts show repl" },
+  { "gdnmeta/repl", "explain texts show repl" },
   { "gdnmeta/reference/bucket", "bucket_left_out bucket_layer reference_texts" },
   { "gdnmeta/reference", "callers_of_functions reference_texts typos domains reference reference_layer " ..
     "reference_tensors" },
@@ -247,7 +247,8 @@ local MAP = {
   { "cli/inputs", "read_once cli_texts" },
   { "cli/parallel", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "native/signals", "cli_signals cli_sweep repl" },
-  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output cli_sweep" },
+  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output " ..
+    "cli_sweep" },
   { "metadata/nums_dict", "metadata buckets conformance" },
   { "gdnmeta/metadata", "wrong_arguments metadata drawing typos texts" },
   { "native/init", "library_lookup" },
@@ -261,7 +262,8 @@ local MAP = {
   { "native/ranges", "option_table options domains" },
   { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "c_buffers build_raw" },
-  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata tables" },
+  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata " ..
+    "tables" },
 }
 
 -- Where specs lie, by name; two folders may have one of a name.
