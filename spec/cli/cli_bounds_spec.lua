@@ -28,6 +28,24 @@ describe("At its bounds a command #lua", function()
     end
   end)
 
+  it("tells by doctor that the library is missing", function()
+    local file = program.write("without.lua", "package.preload.gdnmeta = function() error('nowhere', 0) end")
+    local out, err, status = program.run("doctor", "LUA_INIT=@" .. file)
+    assert.are.same({ "", 1 }, { err, status })
+    assert.matches("\nMISSING +library +nowhere\n +make, or luarocks make\n", out)
+    assert.matches("\n%- +GPU +no library\n", out)
+  end)
+
+  it("reads a trace from a pipe once, for all rates", function()
+    program.write("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,5,2\n1,5,3\n2,6,2\n")
+    for _, options in ipairs { "--rates 1,2", "", "--rates 2 --policy fcfs --policy fair" } do
+      local out, err, status = program.run("sweep --quiet --precision 99 --preset constant-20ms --ttft-ms 99 "
+        .. "--trace /dev/stdin " .. options, ("cat %s/trace.csv |"):format(program.folder))
+      parts[#parts + 1] = ("%s\n%sstatus %d\n"):format(options, out .. err, status)
+    end
+    golden("cli-bounds-pipe", table.concat(parts, "\n"))
+  end)
+
   it("sweeps over at most 1,001 rates", function()
     for _, rates in ipairs { "1:1001:1", "1:1002:1", "2:1:1", "2:2:1", "1:2:0", "1:2:-1", "0.5:1:0.25",
                              "1:x:1" } do
