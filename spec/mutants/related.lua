@@ -116,9 +116,9 @@ local MAP = {
   { "gdnmeta/repl/explain", "explain_words explain texts explain_values repl" },
   { "repl/input", "input repl" },
   { "gdnmeta/repl", "explain texts show repl" },
-  { "gdnmeta/reference/bucket", "bucket_left_out bucket_layer reference_texts" },
-  { "gdnmeta/reference", "callers_of_functions reference_texts typos domains reference reference_layer " ..
-    "reference_tensors" },
+  { "gdnmeta/reference/bucket", "wrong_places bucket_left_out bucket_layer reference_texts" },
+  { "gdnmeta/reference", "wrong_places callers_of_functions reference_texts typos domains reference " ..
+    "reference_layer reference_tensors" },
   { "engine/options", "domains engine engine_fields buckets old_names" },
   { "engine/option_rules", "option_limits engine domains verify_plan buckets" },
   { "engine/hooks/call_hooks", "hook_values policy_fields policy problems" },
@@ -163,7 +163,7 @@ local MAP = {
   { "cli/inspect", "record_cache cli_texts" },
   { "gdnmeta/record", "record_bounds reader record_requests inspect_request record_failing " ..
     "record_values record record_damaged record_rebuild replay cli_record" },
-  { "cli/exit_status", "outcomes" },
+  { "cli/exit_status", "exit_status outcomes" },
   { "engine/observers", "metrics record_requests" },
   { "sim/roofline", "roofline cost random_runs" },
   { "sim/presets", "roofline cost domains random_runs" },
