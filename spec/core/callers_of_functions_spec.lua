@@ -61,6 +61,13 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.reference.layer: unknown", function() gdn.reference.layer { nope = 1 } end)
   end)
 
+  it("but for options that do not fit each other, which are refused", function()
+    local o = { max_num_seqs = 4, num_speculative_tokens = 3, max_blocks_per_row = 1 }
+    local refused = { nil, "max_blocks_per_row = 1, want >= 4", gdn.EINVAL }
+    for _, name in ipairs { "builder", "builder_bytes" } do assert.are.same(refused, { gdn[name](o) }) end
+    assert.are.same(refused, { gdn.bucket(1, 1, o) })
+  end)
+
   it("by the parts of the simulator", function()
     local sim, one = gdn.sim, { { arrival = 0, prompt = 5, output = 1 } }
     stands("sim.sweep: want a policy", function() sim.sweep { policies = {}, rates = { 1 } } end)

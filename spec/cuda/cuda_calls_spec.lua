@@ -65,6 +65,17 @@ describe("When a driver call fails", function()
     check "checked"
   end)
 
+  it("no element is read, and it is said", function()
+    local builder, batch = built()
+    each_call(driver, note, "read", function()
+      local status, said = status_of(builder:build(batch))
+      if status ~= 0 then return status, said end
+      local ok, value = pcall(function() return builder.metadata.non_spec_query_start_loc[1] end)
+      return ok and value - 1 or "raises", value
+    end)
+    check "read"
+  end)
+
   it("nothing is brought, and nothing counts as a launch", function()
     local builder = built()
     local pool = driver:int32(16 * 16)

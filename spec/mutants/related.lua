@@ -93,8 +93,8 @@ local MAP = {
     "engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
-  { "gdnmeta/worker", "footprint worker_model engine_to_worker worker_to_engine worker_misuse worker " ..
-    "worker_abi lost_states worker_faults" },
+  { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..
+    "worker_misuse worker worker_abi lost_states worker_faults" },
   { "src/worker/", "record_bytes record_lies step_values hello_values kv_changes step_lies step_record "
     .. "worker_abi engine_to_worker worker_to_engine channel process worker null" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
@@ -192,7 +192,7 @@ local MAP = {
   { "policy/", "transcripts shipped_policies fair policy" },
   { "native/trace_cuts", "step_cuts traces" },
   { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw list_arguments" },
-  { "policy.lua", "callers_of_functions domains callers policy containment" },
+  { "policy.lua", "fair callers_of_functions domains callers policy containment" },
   { "sim/trace/identity", "trace_bounds block_sizes trace_identity dialogues trace" },
   { "sim/dialogues", "dialogues_texts dialogues" },
   { "sim/init", "callers_of_functions run_bounds callers sim" },
@@ -252,9 +252,10 @@ local MAP = {
   { "metadata/nums_dict", "metadata buckets conformance" },
   { "gdnmeta/metadata", "wrong_arguments metadata drawing typos texts" },
   { "native/init", "library_lookup" },
-  { "gdnmeta/builder.lua", "wrong_arguments callers builder bring cuda_bring tables library_lookup" },
+  { "gdnmeta/builder.lua", "callers_of_functions wrong_arguments callers builder bring cuda_bring " ..
+    "tables library_lookup" },
   { "builder/device_inputs", "wrong_arguments callers builder cuda_context tables" },
-  { "tensor", "tensor wrong_arguments typos metadata" },
+  { "tensor", "buckets cuda_calls tensor wrong_arguments typos metadata" },
   { "builder/vllm_arguments", "wrong_arguments build_raw raw_refusals" },
   { "reorder", "wrong_arguments reorder_lua" },
   { "batch/write_row", "checkpoints_strict wrong_arguments batch" },

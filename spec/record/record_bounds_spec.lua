@@ -94,6 +94,9 @@ describe("At its bounds a recording", function()
       assert.matches("max_bytes = .*, want an integer in 1 %.%. 2%^53$", message)
     end
     assert.is_true(assert(e:record(path, { max_bytes = 2 ^ 53 })):close())
+    local recording = assert(e:record(path))
+    assert.are.equal(64 * 1024 * 1024, recording.max_bytes)
+    recording:close()
     e:close()
   end)
 

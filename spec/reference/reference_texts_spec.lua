@@ -22,6 +22,13 @@ local STEPS = {
 }
 
 describe("The reference layer #lua", function()
+  it("has these sizes if it is not told others", function()
+    local layer = gdn.reference.layer { num_slots = 2, draw = function() return 0 end }
+    assert.are.same({ 2, 4, 4, 4, 0, 24, 32, "recurrent" }, { layer.heads, layer.key_dim, layer.value_dim,
+      layer.width, layer.num_spec, layer.channels, layer.state_size, layer.form ==
+      require("gdnmeta.reference.delta_rule").recurrent and "recurrent" })
+  end)
+
   it("has no output for padding, whatever stood there", function()
     for tokens = 1, 6 do
       local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 6, max_num_batched_tokens = 16,
