@@ -44,6 +44,14 @@ describe("The code of a step #jit", function()
     assert.is_true(count <= 25, count .. " bytecodes a call")
   end)
 
+  it("is in pieces with a state cache alone", function()
+    local function f(a, b) return b, a, a + b end
+    local chosen = require("gdnmeta.native.trace_cuts").with_cache(f)
+    assert.equal(f, chosen(false))
+    assert.not_equal(f, chosen {})
+    assert.are.same({ 3, 2, 5 }, { chosen {} (2, 3) })
+  end)
+
   -- 74, or 171 where LuaJIT chose other traces; 157 to 210 where cut() ends what a cache begins a step with.
   it("is compiled in steps like the one before with a state cache, too", function()
     local least = math.huge

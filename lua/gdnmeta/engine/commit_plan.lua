@@ -2,7 +2,7 @@
 -- entry gets the slots and blocks that its step needs.
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, piece = trace_cuts.cut, trace_cuts.piece
+local cut, with_cache = trace_cuts.cut, trace_cuts.with_cache
 local decodes_are_in, chunks_are_in = trace_cuts.joint(), trace_cuts.joint()
 
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
@@ -150,13 +150,13 @@ local function commit_chunk(e, step, p)
   reserve(e, i, r.computed[i] + n, 0)
 end
 
-local chunk_in_pieces = piece(commit_chunk)
+local chunk_in_piece = with_cache(commit_chunk)
 
 local function commit_chunks(e, step)
-  local commit_one = e.prefix and chunk_in_pieces or commit_chunk
-  cut()
+  local commit_one, is_whole = chunk_in_piece(e.prefix), not e.prefix
+  if is_whole then cut() end -- pieces are cut by themselves
   for p = 0, e.plan.num_chunks - 1 do commit_one(e, step, p) end
-  cut()
+  if is_whole then cut() end
 end
 
 --- Write requests that came and went into the step's lists.

@@ -125,24 +125,24 @@ local function finish(e, step, row, i)
   leave(e, step, i)
 end
 
+local function complete_as_one(e, step, row, i)
+  if complete_any(e, step, row, i) > 0 then finish(e, step, row, i) end
+  cut()
+end
+
 -- With a state cache a row has many ways, above all where a request ends.
-local any_in_pieces, finish_in_pieces = piece(complete_any), piece(finish)
+local any_in_piece, finish_in_piece = piece(complete_any), piece(finish)
 local answer_is_kept = piece(function(e, step, row, i) e.prefix:finished(i, step, row) end)
 
-local function complete_one(e, step, row, i)
-  if e.prefix then
-    if any_in_pieces(e, step, row, i) == 0 then return end
-    if e.requests.ids[i] then answer_is_kept(e, step, row, i) end
-    finish_in_pieces(e, step, row, i)
-  else
-    if complete_any(e, step, row, i) > 0 then finish(e, step, row, i) end
-    cut()
-  end
+local function complete_in_pieces(e, step, row, i)
+  if any_in_piece(e, step, row, i) == 0 then return end
+  if e.requests.ids[i] then answer_is_kept(e, step, row, i) end
+  finish_in_piece(e, step, row, i)
 end
 
 -- Decodes that go on, and no other step in flight: what nearly every row is. The same as complete_any
 -- does for them, without a branch on what was accepted.
-local function complete_decodes(e, step)
+local function complete_decodes(e, step, complete_one)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
   local length, block = e.token_limits.max_model_len, e.align and e.block or math.huge
   -- Where a row may have read another's state.
@@ -187,7 +187,8 @@ end
 --- Apply the results that stand in the step's arrays.
 function M.apply(e, step)
   if #step.keeping > 0 then kept_states.complete(e, step) end
-  local emitted = complete_decodes(e, step)
+  local complete_one = e.prefix and complete_in_pieces or complete_as_one
+  local emitted = complete_decodes(e, step, complete_one)
   for row = step.num_decodes, step.num_rows - 1 do
     complete_one(e, step, row, step.request[row])
     emitted = emitted + step.emitted[row]

@@ -12,8 +12,19 @@ function Plan:kv_spare()
   return self.kv_free - self.kv_promised - self.kv_newcomers
 end
 
--- As things stand.
-local function fits_now(self, i, n)
+--- Could a waiting request start with n tokens? Its whole known text must fit the attention cache, with what
+--- it and the running ones will need soon, of that and of state slots. States that others left make room.
+---@return boolean|nil ok, string? why
+function Plan:fits(i, n)
+  local ok, why = self:fits_now(i, n)
+  local prefix = self.states.prefix
+  if ok or why == "seqs" or not prefix or not prefix:make_way(i, n) then return ok, why end
+  return self:fits_now(i, n)
+end
+
+--- The same as things stand, with the states that others left.
+---@return boolean|nil ok, string? why
+function Plan:fits_now(i, n)
   local r = self.requests
   if self.seqs_left < 1 then return nil, "seqs" end
   if self.states.limited then
@@ -27,16 +38,6 @@ local function fits_now(self, i, n)
     return nil, "slots"
   end
   return true
-end
-
---- Could a waiting request start with n tokens? Its whole known text must fit the attention cache, with what
---- it and the running ones will need soon, of that and of state slots. States that others left make room.
----@return boolean|nil ok, string? why
-function Plan:fits(i, n)
-  local ok, why = fits_now(self, i, n)
-  local prefix = self.states.prefix
-  if ok or why == "seqs" or not prefix or not prefix:make_way(i, n) then return ok, why end
-  return fits_now(self, i, n)
 end
 
 --- The state cache gave something back.
@@ -66,12 +67,16 @@ end
 ---@return boolean|nil ok, string? why
 function Plan:admit(i, n)
   local ok, why = self:fits(i, n)
-  if not ok then return nil, why end
+  if ok then self:let_in(i, n) end
+  return ok, why
+end
+
+--- The same of one that fits.
+function Plan:let_in(i, n)
   if self.states.limited then self.kv_newcomers = self.kv_newcomers + self.outlook:lack(i) end
   self.upkeep:add(i, n)
   self:put_chunk(i, n)
   self.seqs_left, self.admitted = self.seqs_left - 1, self.admitted + 1
-  return true
 end
 
 --- Those that pass a waiting request, which wants more tokens than are left, leave its memory and a table

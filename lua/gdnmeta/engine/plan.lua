@@ -45,7 +45,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
   self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
   self.is_tried, self.slots_aside, self.kv_aside = false, 0, 0
-  self.slots_free, self.slots_behind, self.behind_of = slots, 0, 0
+  self.slots_free, self.slots_behind, self.behind_of, self.way_made_for = slots, 0, 0, -1
   self.upkeep:begin()
 end
 

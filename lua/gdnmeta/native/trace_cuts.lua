@@ -45,6 +45,15 @@ function M.piece(f)
   return loadstring(PIECE:gsub("NAMES", names), debug.getinfo(1, "S").source)(M.cut, f)
 end
 
+--- A function for steps with a state cache and without one. With it a request has many ways, so that the
+--- function is a piece there; without it few, so that the function stays as it is.
+---@param f function as piece() takes it
+---@return fun(prefix: table|false): function
+function M.with_cache(f)
+  local as_piece = M.piece(f)
+  return function(prefix) return prefix and as_piece or f end
+end
+
 --- Let LuaJIT keep more compiled code in this VM: 8,000 traces and 40 MB, what OpenResty's own LuaJIT begins
 -- with, where others have 1,000 and 512 KB. For a program that is the host, not for a library.
 function M.raise_limits()

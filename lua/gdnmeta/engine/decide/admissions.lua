@@ -4,7 +4,7 @@ local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
-local piece = require("gdnmeta.native.trace_cuts").piece
+local with_cache = require("gdnmeta.native.trace_cuts").with_cache
 local starve = chunks.starve
 
 -- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
@@ -86,30 +86,30 @@ local DONE, HELD, NO_MEMORY, NO_TOKENS, READY = 0, 1, 2, 3, 4
 local function look(e, hooks, i)
   local plan, limits, r = e.plan, e.token_limits, e.requests
   if r.mark[i] ~= 0 or r.flight[i] > 0 then return DONE end
-  if e.prefix then e.prefix:look(i) end
+  if e.prefix and plan.way_made_for ~= i then e.prefix:look(i) end
   if hooks.is_built_in and e.obeys_holds and r.held[i] > 0 and r.held[i] >= e.heard then return HELD end
   local n = limits:chunk(i, plan.tokens_left, plan.tokens_left)
   local first = n > 0 and n or limits:least(i)
-  if not plan:fits(i, first) then return NO_MEMORY, first end
+  if not plan:fits_now(i, first) then return NO_MEMORY, first end
   if n == 0 then return NO_TOKENS, first end
   return READY, first
 end
 
--- It fits: what the policy says of it.
-local function call_policy(e, hooks, i)
+-- It fits with its first tokens: what the policy says of it.
+local function call_policy(e, hooks, i, first)
   local n = chunks.size(e, hooks, i)
   if not n then return nil end
   if n < 1 then return hold(e, i, ZERO_CHUNK) end
   local verdict = ask(e, hooks, i)
   if verdict ~= true then return verdict end
-  e.plan:admit(i, n)
+  if n == first then e.plan:let_in(i, n) else e.plan:admit(i, n) end
   return 0
 end
 
 -- What about the first of the queue, by what look() found? -1: none after it either; 0: done; above: the cost
 -- of looking past it, and whether it was only passed; nil: the policy failed.
 local function consider(e, hooks, i, found, first)
-  if found == READY then return call_policy(e, hooks, i) end
+  if found == READY then return call_policy(e, hooks, i, first) end
   if found == NO_MEMORY then return lacks_memory(e, hooks, i, first) end
   if found == NO_TOKENS then return pass(e, hooks, i) end
   if found == HELD then e.plan.num_held = e.plan.num_held + 1 end
@@ -131,11 +131,8 @@ local function open(e, hooks, queue)
   if e.is_open then queue:begin(e.step_number) end
 end
 
--- The first of the queue, or -1; nil: the policy failed.
-local function first_of(e, hooks, queue, running)
-  if e.looks < 1 or not may_admit(e, hooks) then return -1 end
-  return queue:candidate(running >= 0)
-end
+-- The step has looked enough, or nobody may come in any more.
+local function is_over(e, hooks) return e.looks < 1 or not may_admit(e, hooks) end
 
 -- Past one that does not come in: it is done with, was only passed, or is held.
 local function go_past(e, queue, cost, is_passed)
@@ -145,38 +142,62 @@ local function go_past(e, queue, cost, is_passed)
   if is_passed then queue:pass(cost) else queue:hold(cost) end
 end
 
--- With a state cache a newcomer has many ways: each part is compiled for itself then.
-local AS_ONE = { first_of = first_of, look = look, consider = consider }
-local IN_PIECES = { first_of = piece(first_of), look = piece(look), consider = piece(consider) }
+--- Put back what was looked at, however the packing ended.
+function M.close(e, queue)
+  if e.is_open then queue:finish() end
+  e.is_open = false
+end
+
+local function none(e, queue)
+  M.close(e, queue)
+  return -1
+end
+
+-- The first of the queue, if it may come in now; -1: nobody does; nil: the policy failed.
+---@return integer|nil i, integer? what a look at it finds, integer? first tokens that it would begin with
+local find = with_cache(function(e, hooks, queue, running)
+  if not e.is_opened then open(e, hooks, queue) end
+  if is_over(e, hooks) then return none(e, queue) end
+  local i = queue:candidate(running >= 0)
+  if i == nil then return nil end
+  if i < 0 then return none(e, queue) end
+  if running >= 0 and not goes_before(e, hooks, i, running) then return -1 end
+  local found, first = look(e, hooks, i)
+  return i, found, first
+end)
+
+-- It comes in, or the queue goes past it. false: nobody after it comes in; nil: the policy failed.
+local take = with_cache(function(e, hooks, queue, i, found, first)
+  local cost, is_passed = consider(e, hooks, i, found, first)
+  if cost == nil then return nil end
+  go_past(e, queue, cost, is_passed)
+  return not is_over(e, hooks)
+end)
+
+-- States that others left may make room for request i, once.
+local function makes_way(e, i, n)
+  local plan = e.plan
+  if not e.prefix or plan.way_made_for == i or plan.seqs_left < 1 then return false end
+  plan.way_made_for = i
+  return e.prefix:make_way(i, n)
+end
 
 --- Admit those of the queue that go before a running prompt; -1: all that fit. After the first call
 --- close() must follow. Functions that call no hook are compiled, each as a whole; this one calls some.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
-  if e.fifo.size == 0 then return true end
-  if not e.is_opened then open(e, hooks, queue) end
-  local parts = e.prefix and IN_PIECES or AS_ONE
-  while e.is_open do
-    local i = parts.first_of(e, hooks, queue, running)
+  if e.fifo.size == 0 or e.is_opened and not e.is_open then return true end
+  local find_one, take_one, goes_on = find(e.prefix), take(e.prefix), true
+  while goes_on do
+    local i, found, first = find_one(e, hooks, queue, running)
     if i == nil then return false end
-    if i < 0 then
-      M.close(e, queue)
-    elseif running >= 0 and not goes_before(e, hooks, i, running) then
-      return true
-    else
-      local found, first = parts.look(e, hooks, i)
-      local cost, is_passed = parts.consider(e, hooks, i, found, first)
-      if cost == nil then return false end
-      go_past(e, queue, cost, is_passed)
+    if i < 0 then return true end
+    if found ~= NO_MEMORY or not makes_way(e, i, first) then
+      goes_on = take_one(e, hooks, queue, i, found, first)
+      if goes_on == nil then return false end
     end
   end
   return true
-end
-
---- Put back what was looked at, however the packing ended.
-function M.close(e, queue)
-  if e.is_open then queue:finish() end
-  e.is_open = false
 end
 
 return M

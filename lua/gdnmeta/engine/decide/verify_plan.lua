@@ -3,7 +3,7 @@
 local rules = require "gdnmeta.engine.decide.rules"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local piece, is_verified = trace_cuts.piece, trace_cuts.joint()
+local with_cache, is_verified = trace_cuts.with_cache, trace_cuts.joint()
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 local floor, max = math.floor, math.max
@@ -86,12 +86,9 @@ local function prove_chunk(e, sum, p)
   if waits then sum.admitted = sum.admitted + 1 end
 end
 
-local chunk_in_pieces = piece(prove_chunk)
-
 local function prove_chunks(e, sum)
-  local prove = e.prefix and chunk_in_pieces or prove_chunk
   for p = 0, e.plan.num_chunks - 1 do
-    local problem, i = prove(e, sum, p)
+    local problem, i = prove_chunk(e, sum, p)
     if problem then return problem, i end
   end
 end
@@ -136,6 +133,16 @@ local function prove_sums(e, sum)
   end
 end
 
+-- What is not a decode.
+local function prove_others(e, sum)
+  local problem, i = prove_chunks(e, sum)
+  if not problem then problem, i = prove_victims(e, sum) end
+  if not problem then problem, i = prove_sums(e, sum) end
+  return problem, i
+end
+
+local others_in_piece = with_cache(prove_others)
+
 local sum = {} -- tokens, slots, kv, admitted, table_rows
 
 --- nil, or what is wrong and with which request.
@@ -144,11 +151,10 @@ function M.problem(e)
   e.verify_round = e.verify_round + 1
   sum.admitted, sum.table_rows = 0, 0
   local problem, i = prove_decodes(e, sum)
-  if not problem and e.plan.num_chunks ~= 0 then
-    problem, i = prove_chunks(e, sum)
+  if not problem then -- a step without chunks is compiled with what is around it
+    local prove = e.plan.num_chunks ~= 0 and others_in_piece(e.prefix) or prove_others
+    problem, i = prove(e, sum)
   end
-  if not problem then problem, i = prove_victims(e, sum) end
-  if not problem then problem, i = prove_sums(e, sum) end
   is_verified(e.changes)
   return problem, i
 end
