@@ -1,5 +1,6 @@
 -- Commands at the bounds of their options, whole, against spec/goldens/texts.
 local golden = require "spec.support.golden"
+local recordings = require "spec.support.recordings"
 local programs = require "spec.support.program"
 
 local SMALL = " --preset constant-20ms --workload requests=3,rate=6,prompt_max=40,output_max=3 --quiet "
@@ -13,7 +14,7 @@ describe("At its bounds a command #lua", function()
   local function say(arguments)
     local out, err, status = program.run((arguments:gsub("FOLDER", program.folder)))
     local text = (out .. err):gsub(program.folder:gsub("%p", "%%%0"), "FOLDER")
-    text = text:gsub("( us) +[%d.]+\n", "%1\n")
+    text = text:gsub("recorded by gdnmeta %S+", "recorded by gdnmeta VERSION"):gsub("( us) +[%d.]+\n", "%1\n")
     parts[#parts + 1] = ("$ gdnmeta %s\n%sstatus %d\n"):format(arguments, text, status)
   end
 
@@ -44,6 +45,37 @@ describe("At its bounds a command #lua", function()
       parts[#parts + 1] = ("%s\n%sstatus %d\n"):format(options, out .. err, status)
     end
     golden("cli-bounds-pipe", table.concat(parts, "\n"))
+  end)
+
+  it("asks for jobs of each policy, cache and rate by all that was asked for", function()
+    say("sweep --print-jobs --rates 1,2 --policy fcfs --policy fair --cache gdsf --cache none --cache-slots 8,16 "
+      .. "--host-slots 2 --workload synthetic,sessions=3 --known-lengths --async --seed 4")
+    say("sweep --print-jobs --rates 1 --cache fifo --cache-replies --drafts 2 --accept 0.5,0.25 --workload "
+      .. "agents,sessions=1")
+    golden("cli-bounds-jobs", table.concat(parts, "\n"))
+  end)
+
+  it("shows rows that began with a token of a cache, and those of the host", function()
+    local path = program.folder .. "/one.jsonl"
+    local e = recordings.engine()
+    local recording = assert(e:record(path))
+    for id = 1, 3 do assert(e:submit { id = id, prompt_tokens = 1, max_tokens = 3 }) end
+    for now = 1, 3 do assert(e:complete(assert(e:step(now)), now)) end
+    recording:close()
+    e:close()
+    local lines, changed = recordings.lines(recordings.read(path)), 0
+    for _, lists in ipairs { { "0,0,0" }, { "1,0,0" }, { "1,1,0", "0,1,0" }, { "1,1,1", "1,1,1" } } do
+      local more = ('"cached":[%s],'):format(lists[1])
+      if lists[2] then more = more .. ('"restored":[%s],'):format(lists[2]) end
+      local copy = { unpack(lines) }
+      copy[3], changed = copy[3]:gsub('"ids":%b[],', "%0" .. more)
+      assert.are.equal(1, changed)
+      program.write("changed.jsonl", table.concat(copy, "\n") .. "\n")
+      say("inspect FOLDER/changed.jsonl")
+      say("inspect FOLDER/changed.jsonl --step 2")
+      say("inspect FOLDER/changed.jsonl --request 2")
+    end
+    golden("cli-bounds-inspect", table.concat(parts, "\n"))
   end)
 
   it("sweeps over at most 1,001 rates", function()

@@ -97,14 +97,11 @@ local function finite(value) return type(value) == "number" and math.abs(value) 
 local function fits(value, kind)
   if kind == "a number" then return finite(value) end
   if kind == "a string" then return type(value) == "string" end
-  if kind == "sentences" then
-    for _, text in ipairs(type(value) == "table" and value or { false }) do
-      if type(text) ~= "string" then return false end
-    end
-    return true
-  end
-  for _, point in ipairs(type(value) == "table" and value or { false }) do
-    if type(point) ~= "table" or not (finite(point[1]) and finite(point[2])) then return false end
+  if type(value) ~= "table" then return false end
+  for _, element in ipairs(value) do
+    local ok = type(element) == "table" and finite(element[1]) and finite(element[2]) -- a point
+    if kind == "sentences" then ok = type(element) == "string" end
+    if not ok then return false end
   end
   return true
 end
