@@ -67,10 +67,9 @@ local function metrics(engine, given)
     error("gdnmeta.metrics: want an engine of gdn.engine", 2)
   end
   local e = engine.private
-  if e.closed then error("gdnmeta.Engine: closed", 2) end
   local o, problem = options.read(given)
   if not o then error("gdnmeta.metrics: " .. problem, 2) end
-  if e.closed then error("gdnmeta.Engine: closed", 2) end -- by a metamethod of the options
+  if e.closed then error("gdnmeta.Engine: closed", 2) end -- perhaps by a metamethod of the options
   if measured[e] then return nil, "the engine has metrics already, close those first", EINVAL end
   local self = { engine = engine, observer = observer.new(e, o.classes), labels = o.labels }
   measured[e] = self.observer

@@ -26,8 +26,8 @@ local MAP = {
   { "gdnmeta/builder/bucket", "wrong_arguments buckets" },
   { "src/partition/classify", "many_rows strict_blocks strict regressions conformance oracle" },
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
-  { "src/partition/state_indices",
-    "padding strict strict_clauses checkpoints many_rows regressions check_agreeing oracle" },
+  { "src/partition/state_indices", "padding strict strict_clauses checkpoints many_rows regressions " ..
+    "check_agreeing oracle" },
   { "src/partition/scan_rows", "c_refusals many_rows strict_clauses tables regressions conformance oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
   { "src/strict/strict_unique", "stamps strict_clauses strict_blocks strict many_rows regressions oracle" },
@@ -47,12 +47,12 @@ local MAP = {
   { "src/cuda/payload_memory", "config_values cuda_sizes cuda_ring cuda_payload ranges" },
   { "src/cuda/pa", "cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
     "cuda_payload cuda_small_steps cuda_agree cuda_ring" },
-  { "src/cuda/row_values",
-    "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_small_steps cuda_agree" },
+  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_small_steps " ..
+    "cuda_agree" },
   { "src/cuda/kernel_params", "cuda_sizes cuda_counts cuda_agree" },
   { "src/cuda/cuda_lent", "cuda_lent fork engine_cuda" },
-  { "src/cuda/cuda_device",
-    "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts cuda_check_codes ranges" },
+  { "src/cuda/cuda_device", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts " ..
+    "cuda_check_codes ranges" },
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "c_arguments dlpack dlpack_owners" },
@@ -95,8 +95,8 @@ local MAP = {
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..
     "worker_misuse worker worker_abi lost_states worker_faults" },
-  { "src/worker/", "record_bytes record_lies step_values hello_values kv_changes step_lies step_record "
-    .. "worker_abi engine_to_worker worker_to_engine channel process worker null" },
+  { "src/worker/", "record_bytes record_lies step_values hello_values kv_changes step_lies step_record " ..
+    "worker_abi engine_to_worker worker_to_engine channel process worker null" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },
   { "src/scheduler/reorder", "reorder_lua conformance oracle" },
@@ -112,7 +112,6 @@ local MAP = {
   { "engine/stopwatch", "yields engine_step callers contained metrics" },
   { "gdnmeta/engine/draw", "drawing texts show" },
   { "gdnmeta/metadata/draw", "drawing texts show" },
-  { "gdnmeta/metadata/colors", "drawing texts show" },
   { "gdnmeta/repl/explain", "explain_words explain texts explain_values repl" },
   { "repl/input", "input repl" },
   { "gdnmeta/repl", "explain texts show repl" },
@@ -160,9 +159,9 @@ local MAP = {
   { "record/rebuild", "record_rebuild kept_states replay cli_texts" },
   { "record/step_line", "record_bounds step_cells record_cache record_values kept_states" },
   { "cli/inspect_request", "inspect_stories inspect_request cli_texts" },
-  { "cli/inspect", "record_cache cli_texts" },
-  { "gdnmeta/record", "record_bounds reader record_requests inspect_request record_failing " ..
-    "record_values record record_damaged record_rebuild replay cli_record" },
+  { "cli/inspect", "cli_bounds record_cache cli_texts" },
+  { "gdnmeta/record", "record_bounds reader record_requests inspect_request record_failing record_values " ..
+    "record record_damaged record_rebuild replay cli_record" },
   { "cli/exit_status", "exit_status outcomes" },
   { "engine/observers", "metrics record_requests" },
   { "sim/roofline", "roofline cost random_runs" },
@@ -192,7 +191,7 @@ local MAP = {
   { "policy/", "transcripts shipped_policies fair policy" },
   { "native/trace_cuts", "step_cuts traces" },
   { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw list_arguments" },
-  { "policy.lua", "fair callers_of_functions domains callers policy containment" },
+  { "policy.lua", "transcripts fair callers_of_functions domains callers policy containment" },
   { "sim/trace/identity", "trace_bounds block_sizes trace_identity dialogues trace" },
   { "sim/dialogues", "dialogues_texts dialogues" },
   { "sim/init", "callers_of_functions run_bounds callers sim" },
@@ -228,8 +227,7 @@ local MAP = {
   { "sim/numbers", "figures_bounds sim_tables numbers" },
   { "report/compare", "sentences sim_tables report report_texts" },
   { "report/metrics_table", "figures_bounds report_texts report cli_texts random_runs" },
-  { "report/html", "report_texts report" },
-  { "report/pages", "report_texts report" },
+  { "report/[hp]", "report_texts report" },
   { "report/gnuplot", "gnuplot report_texts report" },
   { "report/many_lines", "many_lines report_texts" },
   { "report/charts", "figures_bounds report_texts report" },
@@ -247,24 +245,22 @@ local MAP = {
   { "cli/inputs", "read_once cli_texts" },
   { "cli/parallel", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "native/signals", "cli_signals cli_sweep repl" },
-  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output " ..
-    "cli_sweep" },
+  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output cli_sweep" },
   { "metadata/nums_dict", "metadata buckets conformance" },
   { "gdnmeta/metadata", "wrong_arguments metadata drawing typos texts" },
   { "native/init", "library_lookup" },
-  { "gdnmeta/builder.lua", "callers_of_functions wrong_arguments callers builder bring cuda_bring " ..
+  { "gdnmeta/builder.lua", "buckets callers_of_functions wrong_arguments callers builder bring cuda_bring " ..
     "tables library_lookup" },
   { "builder/device_inputs", "wrong_arguments callers builder cuda_context tables" },
   { "tensor", "buckets cuda_calls tensor wrong_arguments typos metadata" },
   { "builder/vllm_arguments", "wrong_arguments build_raw raw_refusals" },
   { "reorder", "wrong_arguments reorder_lua" },
-  { "batch/write_row", "checkpoints_strict wrong_arguments batch" },
+  { "gdnmeta/batch", "callers wrong_arguments batch checkpoints_strict list_arguments tables cuda_inputs" },
   { "builder/state_tables", "wrong_arguments tables cuda_inputs cuda_bad_inputs" },
   { "native/ranges", "option_table options domains" },
   { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "c_buffers build_raw" },
-  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata " ..
-    "tables" },
+  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata tables" },
 }
 
 -- Where specs lie, by name; two folders may have one of a name.

@@ -1,11 +1,13 @@
 -- Recordings at the bounds of what a line and a file may have, what is not recorded at all, and requests that
 -- are turned away.
 local cjson = require "cjson"
+local builders = require "gdnmeta.builder"
 local checksum = require "gdnmeta.record.checksum"
 local format = require "gdnmeta.record.format"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
 local headers = require "gdnmeta.record.header"
+local rebuild = require "gdnmeta.record.rebuild"
 local recordings = require "spec.support.recordings"
 local step_line = require "gdnmeta.record.step_line"
 
@@ -233,6 +235,21 @@ describe("At its bounds a recording", function()
         assert.are.equal(bit.tohex(sum), checksum.tensor({ device = "cpu" }, view))
       end
     end
+  end)
+
+  it("is built anew by no builder that is refused, or has no batch", function()
+    local header = { builder = { device = "cpu", rules = "strict", num_groups = 1 } }
+    local refused = stub(builders, "new", function() return nil, "why", -3 end)
+    local results = { rebuild.new(header, "cpu") }
+    refused:revert()
+    assert.are.same({ nil, "why", -3 }, results)
+    local closed = 0
+    local without = { batch = function() return nil, "no batch", -4 end }
+    function without.close() closed = closed + 1 end
+    refused = stub(builders, "new", function() return without end)
+    results = { rebuild.new(header, "cpu") }
+    refused:revert()
+    assert.are.same({ { nil, "no batch", -4 }, 1 }, { results, closed })
   end)
 
   it("is read with as much memory as its builder takes at least", function()

@@ -53,6 +53,16 @@ describe("At their bounds figures #lua", function()
     check "hits"
   end)
 
+  it("have axes of one token and one request at least", function()
+    assert.are.same({ seconds = 0, tokens = 1, waiting = 1 }, charts.scale { { seconds = 0, timeline = {} } })
+    local function scale(...) return charts.scale { { seconds = 3, timeline = { ... } } } end
+    assert.are.same({ seconds = 3, tokens = 1, waiting = 1 },
+      scale { decode = 0.5, prefill = 0, padding = 0, waiting = 0 })
+    assert.are.same({ seconds = 3, tokens = 7, waiting = 2 },
+      scale({ decode = 1, prefill = 2, padding = 4, waiting = 1 },
+            { decode = 1, prefill = 1, padding = 1, waiting = 2 }))
+  end)
+
   it("are pictures only where there are points", function()
     local none = { curves = { ttft = {}, itl = {} }, targets = { ttft_ms = 5 } }
     local one = { curves = { ttft = { { 0, 7 } }, itl = { { 0, 7 }, { 1, 8 } } }, targets = { ttft_ms = 5 } }

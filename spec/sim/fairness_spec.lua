@@ -1,6 +1,18 @@
 -- Fairness figures: service per user, gaps, Jain's index, the longest time without service.
 local fairness = require "gdnmeta.sim.fairness"
 
+describe("Users who were served nothing #lua", function()
+  it("have no index, however many they are", function()
+    for n = 1, 3 do
+      local f = fairness.new()
+      for k = 1, n do f:wait(f:user("u" .. k), 0) end
+      local figures = f:figures(1, 10)
+      assert.are.same({ n, n }, { figures.users, figures.backlogged_users })
+      assert.are.same({ nil, nil, 10 }, { figures.jain, figures.least, figures.longest_without })
+    end
+  end)
+end)
+
 describe("fairness #lua", function()
   local f, ada, bob
   before_each(function()

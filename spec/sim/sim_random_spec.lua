@@ -42,6 +42,9 @@ describe("Of the simulator #lua", function()
       local list = {}
       for ordinal = 1, 9 do list[ordinal] = model(ordinal)(4, 100) end
       note(seed, "accepted", table.concat(list, " "))
+      list = {}
+      for k = 0, 6 do list[k + 1] = model(2 ^ 31 - 1 - k)(4, 100) end
+      note(seed, "accepted of the last", table.concat(list, " "))
     end
     check "seeds"
   end)

@@ -1,5 +1,6 @@
 -- Traces at the bounds of what is read, and over all short lines: against spec/goldens/texts and a second,
 -- slower reading of fields.
+local columns = require "gdnmeta.sim.trace.columns"
 local csv = require "gdnmeta.sim.trace.csv"
 local identity = require "gdnmeta.sim.trace.identity"
 local lines_of = require "gdnmeta.sim.trace.lines"
@@ -109,6 +110,32 @@ describe("At its bounds a trace #lua", function()
       requests[2].deadline })
   end)
 
+  it("is of the format that all its columns say, not some", function()
+    local SETS = { { "ContextTokens", "GeneratedTokens" }, { "Request tokens", "Response tokens" },
+                   { "arrival_s", "prompt_tokens", "output_tokens" },
+                   { "chat_id", "type", "turn", "parent_chat_id" } }
+    for _, set in ipairs(SETS) do
+      for code = 0, 2 ^ #set - 1 do
+        local names = { "other" }
+        for k, name in ipairs(set) do
+          if math.floor(code / 2 ^ (k - 1)) % 2 == 1 then names[#names + 1] = name end
+        end
+        note(table.concat(names, ", "), columns.format(names, false), columns.format(names, true))
+      end
+    end
+    check "formats"
+  end)
+
+  it("tells how many requests were passed over", function()
+    local text = "arrival_s,prompt_tokens,output_tokens\n" .. ("0,1,1\n"):rep(4)
+    for skip = 0, 4 do
+      local requests, message = trace.parse(text, "t", { skip = skip })
+      note("skip", skip, message or table.concat(trace.notices(requests), ". "))
+    end
+    note("none", select(2, recorded_acceptance.read "build/nowhere.csv"))
+    check "skipped"
+  end)
+
   it("has at most so many requests in a second as its unit allows", function()
     for _, c in ipairs { { 4, 10, 300 }, { 7, 20, 300 }, { 13, 80, 150 }, { 10, 60, 150 } } do
       local n, span, rate = unpack(c)
@@ -183,12 +210,12 @@ describe("At its bounds a trace #lua", function()
 
   it("has rows of no session, chat or parent, which follow none", function()
     for _, none in ipairs { "-1", "nan", "NaN", "null", "None", "NULL", "", "nobody", "0" } do
-      for _, columns in ipairs { "session_id", "chat_id", "chat_id,parent_chat_id", "session_id,turn" } do
-        local text = "arrival_s,prompt_tokens,output_tokens," .. columns .. "\n"
+      for _, named in ipairs { "session_id", "chat_id", "chat_id,parent_chat_id", "session_id,turn" } do
+        local text = "arrival_s,prompt_tokens,output_tokens," .. named .. "\n"
         for row = 1, 3 do
           local cells = { none, "" }
-          if columns == "chat_id,parent_chat_id" then cells = { "c" .. row, "," .. none } end
-          if columns == "session_id,turn" then cells[2] = "," .. row end
+          if named == "chat_id,parent_chat_id" then cells = { "c" .. row, "," .. none } end
+          if named == "session_id,turn" then cells[2] = "," .. row end
           text = text .. ("%d,%d,2,%s%s\n"):format(row, 10 * row, cells[1], cells[2])
         end
         local requests, message = trace.parse(text, "t")
@@ -196,7 +223,7 @@ describe("At its bounds a trace #lua", function()
         for i, r in ipairs(requests or {}) do
           parts[i] = ("%s after %s"):format(tostring(r.session), r.after and r.after.line or "none")
         end
-        note(none, columns, message or table.concat(parts, ", "), requests and requests.sessions)
+        note(none, named, message or table.concat(parts, ", "), requests and requests.sessions)
       end
     end
     check "nobody"

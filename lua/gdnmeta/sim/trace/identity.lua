@@ -20,7 +20,7 @@ local function share(requests, size)
       n, good = n + 1, good + (fits(r.prompt, #r.hashes, size) and 1 or 0)
     end
   end
-  return n >= FEW and good / n or 1
+  return n >= FEW and good / n or ENOUGH
 end
 
 local ROUND = { 1000, 500, 256, 200, 128, 100, 64, 50, 32, 25, 20, 16, 10, 8, 5, 4, 3, 2, 1 }
