@@ -1,5 +1,7 @@
 -- Specs that are most about a file, cheapest first: the first pattern that the file's name matches. All
 -- others follow, so this is about time alone.
+local folders = require "spec.mutants.folders"
+
 local MAP = {
   { "src/base/config", "config_values c_arguments null record_lies option_table abi builder options " ..
     "conformance checkpoints checkpoints_strict oracle" },
@@ -46,9 +48,8 @@ local MAP = {
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
   { "src/cuda/payload_memory", "config_values cuda_sizes cuda_ring cuda_payload ranges" },
   { "src/cuda/pa", "cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
-    "cuda_payload cuda_small_steps cuda_agree cuda_ring" },
-  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_small_steps " ..
-    "cuda_agree" },
+    "cuda_payload cuda_agree cuda_ring" },
+  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
   { "src/cuda/kernel_params", "cuda_sizes cuda_counts cuda_agree" },
   { "src/cuda/cuda_lent", "cuda_lent fork engine_cuda" },
   { "src/cuda/cuda_device", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts " ..
@@ -56,7 +57,7 @@ local MAP = {
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "c_arguments dlpack dlpack_owners" },
-  { "src/builder/repeat", "cuda_known cuda_repeat cuda_skip cuda_agree" },
+  { "src/builder/repeat", "cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_codes cuda_calls check_agreeing check cuda_check" },
   { "src/builder/", "c_arguments c_refusals null allocations builder strict tables batch finalizers" },
@@ -273,21 +274,13 @@ for path in pipe:lines() do
 end
 pipe:close()
 
--- They see all of an engine, and take less time than invariants.
-local PLAYS = " value_limits step_cuts cache_plays small_worlds engine_plays"
-
-local function words_of(file, words)
-  local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
-  return is_engine and words:sub(1, at - 1) .. PLAYS .. words:sub(at) or words
-end
-
 ---@param file string
 ---@return table specs, paths of files and folders
 return function(file)
   for _, entry in ipairs(MAP) do
     if file:find(entry[1]) then
       local specs, seen = {}, {}
-      for name in words_of(file, entry[2]):gmatch "%S+" do
+      for name in folders(file, entry[2]):gmatch "%S+" do
         local found = name == "regressions" and { "spec/regressions" } or paths[name]
         for _, path in ipairs(not seen[name] and assert(found, "no spec " .. name) or {}) do
           specs[#specs + 1] = path

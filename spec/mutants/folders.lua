@@ -1,0 +1,20 @@
+-- Specs that see all that a folder does, and take little time, among the words of an entry of related.lua.
+-- They see all of an engine, and take less time than invariants.
+local PLAYS = " value_limits step_cuts cache_plays small_worlds engine_plays"
+
+-- By folder of src: sums of all outputs of small worlds.
+local STEPS = "small_steps long_steps "
+local FOLDERS = {
+  base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS, verify = STEPS,
+  builder = STEPS, cuda = "cuda_small_steps ", scheduler = "index_plays pool_plays null ",
+}
+
+---@param file string
+---@param words string names of specs
+---@return string words
+return function(file, words)
+  local first = FOLDERS[file:match "^src/(%w+)/"]
+  if first then return first .. words end
+  local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
+  return is_engine and words:sub(1, at - 1) .. PLAYS .. words:sub(at) or words
+end
