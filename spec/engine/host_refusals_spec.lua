@@ -39,4 +39,34 @@ describe("A host tier", function()
     assert.are.equal(0, e.private.steps[1].demoted.n)
     e:close()
   end)
+
+  it("leaves a host no place where a group has none to write at once, and takes nothing then", function()
+    local lib = require "gdnmeta.native"
+    local builder = { num_slots = { 7, 5 }, num_groups = 2, max_num_seqs = 2 }
+    local e = serve.caching_engine({ host_slots = 4 }, builder)
+    local function blocks_of(text) return { 100 * text, 100 * text + 1, 100 * text + 2, 100 * text + 3 } end
+    for text = 1, 6 do
+      assert(e:submit(serve.request(text, { prompt_tokens = 18, max_tokens = 1, blocks = blocks_of(text) })))
+      serve.run(e)
+    end
+    assert(e:submit(serve.request("a", { prompt_tokens = 18, max_tokens = 4, blocks = blocks_of(9) })))
+    rawset(e.private.builder, "build", function() return nil, "refused", -3 end)
+    assert.is_nil(e:step(40))
+    rawset(e.private.builder, "build", nil)
+    while e.private.prefix:evict_state() do end
+    local pools = e.private.states.pools
+    local function free()
+      return { tonumber(lib.gdn_slots_available(pools, 0)), tonumber(lib.gdn_slots_available(pools, 1)) }
+    end
+    local before, place, message
+    repeat
+      before = free()
+      place, message = e:receive(16)
+    until not place
+    assert.are.equal("a state of 16 tokens finds no free state slot to write", message)
+    assert.is_true(before[1] > 0 and before[2] > 0)
+    assert.are.same(before, free())
+    assert(e:verify())
+    e:close()
+  end)
 end)

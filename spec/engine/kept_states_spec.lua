@@ -79,6 +79,17 @@ describe("A request with a place for a state", function()
     end
   end)
 
+  it("lets go of the place at which a chunk ends, as the step is written", function()
+    for tokens, is_free in pairs { [95] = true, [96] = true, [97] = false } do
+      local e = engine { max_num_batched_tokens = 96 }
+      local place = assert(e:receive(tokens))
+      assert(e:submit(request("a", { prompt_tokens = 200, keep = place })))
+      assert.are.same({}, assert(e:step(1)).kept)
+      assert.are.equal(is_free, e:submit(request("b", { prompt_tokens = 200, keep = place })) == true)
+      e:close()
+    end
+  end)
+
   it("is refused, with the reason", function()
     local e, other = engine(), engine()
     local place, foreign = assert(e:receive(64)), assert(other:receive(64))

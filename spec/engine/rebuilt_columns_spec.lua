@@ -1,6 +1,7 @@
 -- Two steps in flight in mode align: the second is built again without the drafts of the first that were
 -- rejected, and writes a column below. The engine holds it (I30), also where a fork or an answer took slots.
 local gdn = require "gdnmeta"
+local columns = require "gdnmeta.engine.verify_columns"
 local drawer = require "spec.support.drawer"
 local serve = require "spec.support.run_engine"
 
@@ -79,5 +80,49 @@ describe("A step that is built again without drafts, in mode align,", function()
       e:close()
     end
     assert.is_true(corrected > 300, corrected)
+  end)
+
+  -- Each column that one of the two writes or reads, or will where drafts are rejected; no other.
+  local function columns_of(e, first, second)
+    local least = math.floor((second.seq_len[0] - first.drafts[0] - 1) / BLOCK)
+    local lowest = math.min(first.column[0], least, e.private.requests.read_before[0])
+    local most = math.max(first.column[0] + first.drafts[0], second.column[0] + math.max(second.drafts[0], 0))
+    return lowest, most, least < first.column[0]
+  end
+
+  local function problem_without(e, row, column)
+    local cells = e.private.states.tables[0] + row * e.private.config.max_blocks_per_row
+    local cell = cells[column]
+    cells[column] = 0
+    local problem = columns.problem(e.private)
+    cells[column] = cell
+    return problem
+  end
+
+  it("is found out by verify where one of its columns is empty", function()
+    local found, fine, below = 0, 0, 0
+    for length = 4, 9 do
+      for max_model_len = length + 6, length + 14 do
+        local e = engine { max_model_len = max_model_len }
+        e:submit { id = 1, prompt_tokens = length, max_tokens = 30 }
+        for _ = 1, 2 do e:complete(e:step(0), 0, { [1] = { next_drafts = SPEC } }) end
+        local first, second = e:step(1), e:step(2)
+        local lowest, most, is_below = columns_of(e, first, second)
+        for column = 0, second.num_rows > 0 and 7 or -1 do
+          local problem = problem_without(e, first.table_row[0], column)
+          if column >= lowest and column <= most then
+            assert.matches("request 1 has no slot of group 0 in column " .. column, problem)
+            found = found + 1
+          else
+            assert.is_nil(problem)
+            fine = fine + 1
+          end
+        end
+        below = below + (is_below and 1 or 0)
+        assert.is_nil(columns.problem(e.private))
+        e:close()
+      end
+    end
+    assert.is_true(found > 25 and fine > 25 and below > 3, ("%d, %d, %d"):format(found, fine, below))
   end)
 end)

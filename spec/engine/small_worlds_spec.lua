@@ -26,36 +26,32 @@ local function configuration(draw)
   c.budget = math.max(seqs, align and block or 1, draw(6))
   c.threshold = draw(4) == 1 and math.max(align and block or 1, draw(3)) or 0
   if not align and draw(8) == 1 then
-    c.chunked, c.threshold, c.budget = false, 0, math.max(seqs, c.max_model_len)
+    c.chunked, c.threshold, c.budget = false, 0, math.max(seqs, draw(c.max_model_len))
   end
   c.num_slots = 1 + (align and spec + 2 + (async and 2 or 0) or spec + 1) + draw(2 * seqs) - 1
   if draw(4) > 1 then c.kv_tokens = c.kv_block + draw(12) end
   c.owns_blocks, c.kv_watermark = c.kv_tokens and draw(2) == 1, draw(6) == 1 and 0.2 or 0
   c.capture_sizes = draw(2) == 1 and { 1, 2, 4, 7 } or nil
   c.default_drafts = draw(2) == 1 and draw(spec + 1) - 1 or nil
-  if c.chunked == nil and draw(3) == 1 then
+  if c.chunked == nil and draw(2) == 1 then
     c.hash_block, c.host_slots = c.kv_block, draw(3) - 1
     c.cache = ({ "every_block", "last_block", "gdsf" })[draw(4)]
   end
   return c
 end
 
+-- There are two texts that begin alike.
+local function tokens_of(id, from, n)
+  local list = {}
+  for k = 1, n do list[k] = from + k + (id % 3 == 0 and from + k > 3 and 100 or 0) end
+  return list
+end
+
 local function request_of(c, draw, id, now)
   local r = { id = id, prompt_tokens = draw(5), max_tokens = draw(7),
               user = "u" .. draw(2), priority = draw(2), arrival = now }
-  if c.hash_block then
-    r.tokens = {}
-    for k = 1, r.prompt_tokens do r.tokens[k] = k end
-  end
-  return r, draw(3)
-end
-
--- What comes of a step: some of its drafts are accepted, and now and then an answer ends.
-local function result_of(draw, step, row)
-  if step.samples[row] == 0 then return end
-  local accepted = draw(math.max(step.drafts[row], 0) + 1) - 1
-  step.accepted_drafts[row] = accepted
-  if draw(12) == 1 then step.stop[row] = draw(accepted + 1) end
+  if c.hash_block and draw(9) > 1 then r.tokens = tokens_of(id, 0, r.prompt_tokens) end
+  return r
 end
 
 local World = {}
@@ -81,10 +77,26 @@ function World:fork(id, other)
   if ok then self.left[other] = self.left[id] end
 end
 
+-- What comes of a row: some of its drafts are accepted, and now and then an answer ends. A state cache hears
+-- of the tokens, most of the time.
+function World:answer(step, row, results)
+  if step.samples[row] == 0 then return end
+  local draw, id = self.draw, step:id(row)
+  local accepted = draw(math.max(step.drafts[row], 0) + 1) - 1
+  local stop = draw(12) == 1 and draw(accepted + 1) or 0
+  local request = results and self.engine:request(id)
+  if request then
+    results[id] = { stop = stop, accepted_drafts = accepted }
+    if draw(20) > 1 then results[id].tokens = tokens_of(id, request.known, accepted + 1) end
+  else
+    step.accepted_drafts[row], step.stop[row] = accepted, stop
+  end
+end
+
 function World:complete()
-  local step, left = table.remove(self.flying, 1), self.left
-  for row = 0, step.num_rows - 1 do result_of(self.draw, step, row) end
-  assert(self.engine:complete(step, self.now + 0.5))
+  local step, left, results = table.remove(self.flying, 1), self.left, self.c.hash_block and {} or nil
+  for row = 0, step.num_rows - 1 do self:answer(step, row, results) end
+  assert(self.engine:complete(step, self.now + 0.5, results))
   all_seen.done(self.note, step)
   for row = 0, step.num_rows - 1 do
     local id = step:id(row)

@@ -85,11 +85,11 @@ local MAP = {
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
   { "engine/prefix/sessions", "sessions cache_plays cache_chaos" },
   { "engine/session_pins", "sessions cache_plays" },
-  { "engine/verify_engine", "verify_engine cache_plays cache_chaos" },
+  { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
-  { "engine/prefix/", "footprint cache_plays cache_figures answer_cache state_cache cache_layer " ..
-    "broken_steps" },
+  { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
+    "cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "held_states forks kept_states cache_plays cache_figures fork_layer " ..
     "engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
@@ -171,9 +171,10 @@ local MAP = {
   { "sim/token_accounting", "accounting outcomes simulator random_runs" },
   { "sim/counters", "array_sizes counters outcomes simulator report random_runs" },
   { "engine/decide/verify_plan", "verify_plan broken_plans engine_step invariants decisions containment" },
-  { "engine/construct", "footprint buckets engine engine_step containment engine_async" },
-  { "engine/hooks/view", "hook_values callers containment policy_fields policy" },
-  { "engine/hooks/step_hook", "hook_values callers policy_fields engine_step policy invariants decisions" },
+  { "engine/construct", "step_words footprint buckets engine engine_step containment engine_async" },
+  { "engine/hooks/view", "step_words hook_values callers containment policy_fields policy" },
+  { "engine/hooks/step_hook", "step_words hook_values callers policy_fields engine_step policy invariants " ..
+    "decisions" },
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },

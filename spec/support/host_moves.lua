@@ -34,6 +34,7 @@ local function fields(self)
               weight = draw(4) / 2, arrival = draw(3) > 1 and self.now - draw(5) or nil }
   if draw(3) == 1 then r.ttft = draw(20) end
   if draw(3) == 1 then r.tpot = draw(6) end
+  if draw(3) == 1 then r.session = "s" .. draw(5) end
   if draw(4) == 1 then r.deadline = self.now + draw(30) end
   return r
 end

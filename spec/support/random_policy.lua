@@ -7,7 +7,7 @@ local SHIPPED = { "fcfs", "decode_first", "priority", "shortest_prefill", "fair"
 local OF_REQUEST = { "max_tokens", "known", "preemptions", "weight", "priority", "arrival", "deadline",
                      "ttft", "tpot", "last_emit", "prompt_tokens", "computed_tokens", "id", "user", "class",
                      "want", "is_decode", "age", "emitted", "slots", "cached_prefix", "user_waiting",
-                     "user_requests" }
+                     "user_requests", "session", "junction", "prompt_end", "cached_tokens", "hit" }
 local NUMBERS = { "max_tokens", "known", "preemptions", "priority", "arrival", "prompt_tokens",
                   "computed_tokens", "id", "want", "age", "emitted", "slots", "cached_prefix", "user_waiting",
                   "user_requests" }

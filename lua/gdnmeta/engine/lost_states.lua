@@ -34,7 +34,7 @@ local function abandon_steps(self)
       step.in_flight = false
     end
   end
-  self.in_flight, self.oldest, self.newest, self.num_fixes, self.any_left = 0, false, false, 0, false
+  self.in_flight, self.oldest, self.newest, self.num_fixes = 0, false, false, 0
 end
 
 -- Nobody begins with a state any more: prompts are computed from their first token on.

@@ -8,6 +8,7 @@ local clear = require "table.clear"
 local array_of = require "gdnmeta.array_of"
 
 local int32s = array_of "int32_t"
+local INT32 = ffi.sizeof "int32_t"
 
 ---@class gdnmeta.Step
 ---@field number integer of the step, from 1
@@ -120,9 +121,9 @@ local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_token
 function Step:renew(batch)
   local old, new = self.rows, batch.rows
   for _, name in ipairs(ARRAYS) do
-    if old[name] ~= nil then ffi.copy(new[name], old[name], 4 * old.max_rows) end -- nil: none on the CPU
+    if old[name] ~= nil then ffi.copy(new[name], old[name], INT32 * old.max_rows) end -- nil: none on the CPU
   end
-  ffi.copy(new.checkpoint_slot, old.checkpoint_slot, 4 * old.num_groups * old.max_rows)
+  ffi.copy(new.checkpoint_slot, old.checkpoint_slot, INT32 * old.num_groups * old.max_rows)
   new.num_rows, new.indexed = old.num_rows, old.indexed
   new.padded_rows, new.padded_tokens = old.padded_rows, old.padded_tokens
   self.batch:hold(false)

@@ -32,7 +32,7 @@ end
 -- The row of the same request in the step before, that has drafts of which some may be rejected.
 local function before_of(e, step, row)
   for _, other in ipairs(e.steps) do
-    for at = 0, other.in_flight and other.number < step.number and other.num_rows - 1 or -1 do
+    for at = 0, (other.in_flight and other.number < step.number and other.num_rows or 0) - 1 do
       if other.request[at] == step.request[row] and other.epoch[at] == step.epoch[row] then
         return other, at
       end
@@ -66,7 +66,7 @@ end
 ---@return string|nil message
 function M.problem(e)
   for _, step in ipairs(e.steps) do
-    for row = 0, step.in_flight and step.num_rows - 1 or -1 do
+    for row = 0, (step.in_flight and step.num_rows or 0) - 1 do
       if e.requests.epoch[step.request[row]] == step.epoch[row] then
         local problem = row_problem(e, step, row)
         if problem then return ("step %d: %s"):format(step.number, problem) end

@@ -2,7 +2,7 @@
 -- Functions return false or nil when the policy failed: the plan is then thrown away.
 local preempt = require "gdnmeta.engine.decide.preempt"
 
-local huge, min = math.huge, math.min
+local huge, max, min = math.huge, math.max, math.min
 
 local PATIENCE = 16 -- steps that a request which the policy held is not owed anything
 
@@ -12,7 +12,7 @@ local M = {}
 -- it would take what they leave, nor twice in a row, so that each decode runs in every second step at least.
 function M.starve(e, i)
   local plan, held = e.plan, e.requests.held[i]
-  if plan.starved >= 0 or e.starved_before >= 0 or plan.is_cut then return end
+  if max(plan.starved, e.starved_before) >= 0 or plan.is_cut then return end
   if held > 0 and e.step_number - held <= PATIENCE then return end
   local by_decodes = plan.budget - plan.prefill_taken - plan.tokens_left
   if by_decodes > 0 and e.token_limits:least(i) <= plan.tokens_left + by_decodes then plan.starved = i end
