@@ -83,15 +83,15 @@ local MAP = {
   { "engine/prefix/positions", "cache_plays caches lab state_cache" },
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
-  { "engine/prefix/sessions", "sessions cache_plays cache_chaos" },
+  { "engine/prefix/sessions", "sessions crowding cache_plays cache_chaos" },
   { "engine/session_pins", "sessions cache_plays" },
   { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
     "cache_layer broken_steps" },
-  { "gdnmeta/engine/sources", "held_states forks kept_states cache_plays cache_figures fork_layer " ..
-    "engine_states" },
+  { "gdnmeta/engine/sources", "held_states crowding forks kept_states cache_plays cache_figures " ..
+    "fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..
@@ -171,7 +171,7 @@ local MAP = {
   { "sim/token_accounting", "accounting outcomes simulator random_runs" },
   { "sim/counters", "array_sizes counters outcomes simulator report random_runs" },
   { "engine/decide/verify_plan", "verify_plan broken_plans engine_step invariants decisions containment" },
-  { "engine/construct", "step_words footprint buckets engine engine_step containment engine_async" },
+  { "engine/construct", "step_words unmade footprint buckets engine engine_step containment engine_async" },
   { "engine/hooks/view", "step_words hook_values callers containment policy_fields policy" },
   { "engine/hooks/step_hook", "step_words hook_values callers policy_fields engine_step policy invariants " ..
     "decisions" },
@@ -187,8 +187,8 @@ local MAP = {
   { "engine/show_cache", "show_cache columns cache_plays sim_cache" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
     "rebuilt_columns policy_fields policy containment shipped_policies" },
-  { "engine.lua", "engine_fields callers engine engine_step engine_async events invariants decisions " ..
-    "transcripts" },
+  { "engine.lua", "engine_fields callers unmade engine engine_step engine_async events invariants " ..
+    "decisions transcripts" },
   { "policy/fair", "fair_books fair shipped_policies" },
   { "policy/", "transcripts shipped_policies fair policy" },
   { "native/trace_cuts", "step_cuts traces" },
