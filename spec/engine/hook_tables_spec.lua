@@ -54,3 +54,25 @@ describe("Tables of a cache's worth", function()
     end
   end)
 end)
+
+describe("Lists of a cache's ctx.every", function()
+  it("are one for each call of it, and those of the next hook are right whatever became of them", function()
+    local asked, first = 0, nil
+    local e = serve.caching_engine({ cache = { checkpoints = function(_, _, _, ctx)
+      local at = { ctx.every(4), ctx.every(8), ctx.every(8) }
+      assert(at[1] ~= at[2] and at[2] ~= at[3])
+      assert(table.concat(at[1], " ") == "4 8 12 16" and table.concat(at[2], " ") == "8 16")
+      asked, first = asked + 1, at[1]
+      first.more, first[5] = true, 99
+      return asked % 2 == 1 and setmetatable(first, trap()) or first
+    end } })
+    for text = 1, 6 do
+      assert(e:submit { id = text, prompt_tokens = 18, max_tokens = 1, blocks = blocks(text) })
+      while not e:idle() do assert(e:complete(assert(e:step(text)), text)) end
+    end
+    assert.are.equal(6, asked)
+    assert.are.same({}, e:failures())
+    assert.is_true(e:verify())
+    e:close()
+  end)
+end)

@@ -19,6 +19,7 @@ CacheHooks.__index = CacheHooks
 local function call_checkpoints(self, i, to, cuts)
   local cursor = self.view.cursor
   cursor.hook, cursor.i = "checkpoints", i
+  self.is_lent = false
   local list = self.cache.checkpoints(self.view.r, self.from, to, self.ctx)
   local problem = positions.problem(list)
   if problem then error("checkpoints" .. problem, 0) end
@@ -135,6 +136,13 @@ function CacheHooks:rate(index, kind)
   if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
 end
 
+-- The first list of a call is that of the call before: steps leave no garbage.
+local function list_for(self)
+  if self.is_lent then return nil end
+  self.list, self.is_lent = hook_tables.plain(self.list), true
+  return self.list
+end
+
 local M = {}
 
 local function context(self, slots)
@@ -144,7 +152,9 @@ local function context(self, slots)
     now = function() return self.engine.now end, from = function() return self.from end,
     to = function() return self.to end, blocks_end = function() return self.blocks_end end,
   }
-  local function every(n) return positions.every(n, self.from, self.blocks_end, self.size, positions.MOST) end
+  local function every(n)
+    return positions.every(n, self.from, self.blocks_end, self.size, positions.MOST, list_for(self))
+  end
   fields.every, fields.flops = function() return every end, function() return positions.flops end
   return views.read_only("ctx", function(_, name)
     local field = fields[name]
@@ -156,7 +166,8 @@ end
 ---@param cache gdnmeta.Cache
 function M.new(engine, cache, options, size)
   local self = setmetatable({ engine = engine, view = engine.view, cache = cache, size = size, from = 0,
-                              to = 0, blocks_end = 0, priorities = priorities_of.new() }, CacheHooks)
+                              to = 0, blocks_end = 0, list = {}, is_lent = true,
+                              priorities = priorities_of.new() }, CacheHooks)
   self.ctx = context(self, options.config.num_slots[0] - 1)
   local named = { name = "cache " .. cache.name, trusted = cache.trusted }
   self.guard = guards.new(engine, engine.view.cursor, named,

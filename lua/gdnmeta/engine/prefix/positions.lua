@@ -1,6 +1,8 @@
 -- What a cache's hooks are helped with, in the engine and in the lab alike.
 local args = require "gdnmeta.native.args"
 
+local clear = require "table.clear"
+
 local floor, max = math.floor, math.max
 
 local M = { MOST = 65536 } -- positions of a chunk
@@ -32,12 +34,14 @@ function M.problem(list)
 end
 
 --- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`.
+---@param into table|nil is filled anew where it is given
 ---@return integer[]
-function M.every(n, from, blocks_end, size, most)
+function M.every(n, from, blocks_end, size, most, into)
   if type(n) ~= "number" then
     error(("ctx.every(%s): want a number of tokens, called with a dot"):format(args.show(n)), 3)
   end
-  local list, step = {}, max(size, floor(n / size) * size)
+  local list, step = into or {}, max(size, floor(n / size) * size)
+  clear(list)
   for at = floor(from / step) * step + step, blocks_end, step do
     if #list == most then break end
     list[#list + 1] = at
