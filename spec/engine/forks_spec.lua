@@ -20,6 +20,45 @@ local function play(e, n)
 end
 
 describe("engine:fork", function()
+  it("of a request that runs, of which no step could be built yet, begins with no state", function()
+    local e = engine()
+    assert(e:submit(request "a"))
+    rawset(e.private.builder, "build", function() return nil, "refused", -3 end)
+    assert.is_nil(e:step(1))
+    rawset(e.private.builder, "build", nil)
+    assert.are.equal("running", e:request("a").state)
+    assert.is_true(e:fork("a", { id = "b" }))
+    assert.are.same({ nil, "request a has no tokens computed", ECAP }, { e:export "a" })
+    local step = assert(e:step(2))
+    assert.are.same({ { "a", "b" }, 10, 10 }, { step.ids, step.query_len[0], step.query_len[1] })
+    assert(e:complete(step, 2))
+    assert(e:verify())
+    serve.run(e)
+    assert.are.equal(0, e:slots().used)
+    e:close()
+  end)
+
+  it("waits for the step of a request that was sent back while it was in flight", function()
+    local builder = { max_blocks_per_row = 2, num_slots = 9 }
+    local e = serve.engine(function(view, plan)
+      if view.step < 3 then return plan:fill() end
+      for i in view:running() do plan:preempt(i) end
+    end, { async = true, second_builder = serve.builder(builder) }, builder)
+    assert(e:submit(request "a"))
+    assert(e:complete(assert(e:step(1)), 1))
+    local step = assert(e:step(2))
+    assert.are.same({ "a" }, assert(e:step(3)).preempted)
+    assert.are.same({ nil, "request a has a step in flight, complete it first", ECAP },
+                    { e:fork("a", { id = "b" }) })
+    assert(e:complete(step, 3))
+    assert.is_true(e:fork("a", { id = "b" }))
+    assert.are.same({ 12, 12 }, { e:request("a").known, e:request("b").known })
+    assert(e:set_policy "fcfs")
+    serve.run(e)
+    assert.are.equal(0, e:slots().used)
+    e:close()
+  end)
+
   it("makes a request that computes nothing again, and shares whole blocks", function()
     local e = engine { kv_blocks = 40, kv_block_size = 4 }
     assert(e:submit(request("a", { prompt_tokens = 10, max_tokens = 6 })))

@@ -6,7 +6,7 @@ local serve = require "spec.support.run_engine"
 local ENGINES = {
   { "none", {}, {} },
   { "none with a free column, cached", { hash_block_size = 4 }, { max_blocks_per_row = 2 } },
-  { "align", {}, { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 9 } },
+  { "align", {}, { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8 } },
   { "align with a free column, blocks", { kv_blocks = 60, kv_block_size = 8, hash_block_size = 8 },
     { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 10 } },
 }

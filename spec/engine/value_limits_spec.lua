@@ -113,6 +113,30 @@ describe("Values", function()
         return ok, message, code
       end)
     end
+    for n = 0, 4 do
+      for accepted = 0, 3 do
+        for _, stop in ipairs { false, 1, 2, 3 } do
+          local tokens = {}
+          for k = 1, n do tokens[k] = k end
+          each(("%d tokens, %d accepted, stop %s"):format(n, accepted, tostring(stop)), { 0 }, function()
+            local result = { tokens = tokens, accepted_drafts = accepted, stop = stop or nil }
+            local ok, message, code = engine:complete(step, 1, { y = result })
+            if ok then
+              step = assert(engine:step(1))
+              next_step()
+            end
+            return ok, message, code
+          end)
+        end
+      end
+    end
+    engine:close()
+    engine = small()
+    assert(engine:submit { id = "x", prompt_tokens = 3, max_tokens = 3 })
+    step = assert(engine:step(1))
+    each("blocks without a state cache", { 0 }, function()
+      return engine:complete(step, 1, { x = { blocks = { 1 } } })
+    end)
     noted.check "results"
   end)
 
@@ -169,6 +193,31 @@ describe("Values", function()
         if engine then engine:close() end
         return engine, message, code
       end)
+    end
+    for n, o in ipairs {
+      { capture_sizes = { 1, 1 } }, { capture_sizes = { 1, 2 } }, { capture_sizes = { 2, 1 } },
+      { capture_sizes = { 65536 } }, { capture_sizes = { 65537 } }, { capture_sizes = { 64, 65 } },
+      { cost = { predict = 7 } }, { cost = { tokens_within = 7 } }, { cost = { predict = print } },
+      { cost = { other = print } }, { drafts = 1, default_drafts = 1 }, { default_drafts = 2 },
+      { default_drafts = 3 }, { chunked_prefill = false, long_prefill_token_threshold = 1 },
+      { chunked_prefill = false, long_prefill_token_threshold = 0 }, { policy_seconds = 1 },
+      { mixed_capture_sizes = {} }, { mixed_capture_sizes = { { rows = 1, tokens = 1 } } },
+      { kv_tokens = 15 }, { kv_tokens = 16 }, { kv_tokens = 16, kv_block_size = 17 },
+      { max_num_seqs = 4, max_num_batched_tokens = 4 }, { max_num_seqs = 4, max_num_batched_tokens = 3 },
+      { long_prefill_token_threshold = 3 }, { chunked_prefill = false }, { hash_block_size = 4 },
+      { hash_block_size = 6 }, { max_model_len = 33 }, { max_model_len = 34 },
+    } do
+      for _, b in ipairs { {}, { mamba_cache_mode = "align", mamba_block_size = 4, max_blocks_per_row = 10 },
+                           { mamba_cache_mode = "align", mamba_block_size = 2, max_blocks_per_row = 20 } } do
+        local options = { num_slots = 40, num_speculative_tokens = 2 }
+        for name, value in pairs(b) do options[name] = value end
+        o.builder = serve.builder(options)
+        each(("options %d, %s"):format(n, b.mamba_block_size or "none"), { 0 }, function()
+          local engine, message, code = gdn.engine(o)
+          if engine then engine:close() end
+          return engine, message, code
+        end)
+      end
     end
     noted.check "options"
   end)

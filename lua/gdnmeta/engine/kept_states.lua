@@ -26,7 +26,6 @@ end
 --- Request i fills no place any more: another may.
 function M.let_go(e, i)
   local keep = e.requests.keep[i]
-  if not keep then return end
   keep[1].is_empty, e.requests.keep[i], e.num_keeps = true, nil, e.num_keeps - 1
   sources.drop(e.states, keep[1])
 end

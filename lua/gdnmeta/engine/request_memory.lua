@@ -103,12 +103,10 @@ function States:held_slots(i)
   return held
 end
 
--- A proven plan finds its slots.
---- Of these, those in columns below `column`.
+--- Of these, those in columns below `column`; of a request that runs.
 ---@return integer
 function States:behind(i, column)
   local r = self.requests
-  if r.table_row[i] == NONE then return 0 end
   local cells, base, held = self.tables[0], r.table_row[i] * self.width, 0
   for at = r.first_column[i], min(column - 1, r.last_column[i]) do
     if lib.gdn_slots_holders(self.pools, 0, cells[base + at]) == 1 then held = held + 1 end

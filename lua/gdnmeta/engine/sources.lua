@@ -167,7 +167,7 @@ function M.keep(e, i)
   local problem = M.crowded(e, source.slots, source.kv)
   if problem then return nil, problem end
   if M.overwrites(e, i, tokens, column) then
-    if states.spare < 0 then return nil, M.no_column(e) end
+    if states.spare == requests.NONE then return nil, M.no_column(e) end
     if not states.align and states:free_slots() < 1 then
       return nil, "finds no free state slot to move on to"
     end

@@ -148,7 +148,8 @@ local function arrival_problem(e, request)
   if computed and source and computed ~= source.tokens then
     return ("computed = %d, want slot.tokens = %d"):format(computed, source.tokens)
   end
-  if source and e.states.spare < 0 and not (e.states.align and source.tokens % e.states.block == 0) then
+  local states, NONE = e.states, requests.NONE
+  if source and states.spare == NONE and not (states.align and source.tokens % states.block == 0) then
     return sources.no_column(e)
   end
   return source_problem(e, request, "slot")

@@ -7,6 +7,7 @@ local must = require "gdnmeta.engine.must" "answer"
 local floor = math.floor
 local BELOW_ALL = -math.huge
 local NEVER = 2 ^ 31 - 1 -- tokens
+local NONE = require("gdnmeta.engine.requests").NONE
 
 local PrefixCache = {}
 
@@ -50,7 +51,7 @@ local function take(self, i, tokens, column, goes_on)
   local base, at = r.table_row[i] * self.groups, r.table_row[i] * e.states.width + column
   local moves = goes_on and is_written(e, tokens, column)
   local is_current = moves and column == r.read_column[i]
-  if is_current and e.states.spare < 0 then return end
+  if is_current and e.states.spare == NONE then return end
   if moves and not e.align and e.states:free_slots() < 1 then
     self:evict_state()
     if e.states:free_slots() < 1 then return end
