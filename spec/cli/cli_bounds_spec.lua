@@ -55,6 +55,22 @@ describe("At its bounds a command #lua", function()
     golden("cli-bounds-jobs", table.concat(parts, "\n"))
   end)
 
+  it("compares a recording with what other rules build", function()
+    recordings.short(program.folder .. "/short.jsonl", 3)
+    for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do
+      say("replay FOLDER/short.jsonl --rules " .. rules)
+    end
+    local lines = recordings.lines(recordings.read(program.folder .. "/short.jsonl"))
+    local counts = lines[2]:gsub('"sums":%b{}', '"sums":{}')
+    program.write("counts.jsonl", lines[1] .. "\n" .. counts .. "\n" .. lines[#lines] .. "\n")
+    program.write("none.jsonl", lines[1] .. "\n")
+    for _, rules in ipairs { "strict", "vllm-2026-11" } do
+      say("replay FOLDER/counts.jsonl --rules " .. rules)
+      say("replay FOLDER/none.jsonl --rules " .. rules)
+    end
+    golden("cli-bounds-replay", table.concat(parts, "\n"))
+  end)
+
   it("shows rows that began with a token of a cache, and those of the host", function()
     local path = program.folder .. "/one.jsonl"
     local e = recordings.engine()
@@ -99,6 +115,12 @@ describe("At its bounds a command #lua", function()
     for n = 0, 3 do
       program.write("bad.json", ("\n"):rep(n) .. '{"gdnmeta":1,"runs":' .. ("\n"):rep(n) .. "!")
       say("merge FOLDER/bad.json")
+    end
+    program.write("bad.json", "\n\0\n")
+    say("merge FOLDER/bad.json")
+    for _, option in ipairs { "--cache-slots 8", "--host-slots 8", "--host-link 5", "--cache-replies" } do
+      say("sweep --rates 1 " .. option .. SMALL)
+      say("simulate " .. option .. SMALL)
     end
     golden("cli-bounds-none", table.concat(parts, "\n"))
   end)

@@ -117,6 +117,20 @@ describe("At its bounds a recording", function()
     end
   end)
 
+  it("says what it is: open, closed or stopped", function()
+    for _, stops in ipairs { false, true } do
+      local e = recordings.engine()
+      local recording = assert(e:record(path, { max_bytes = stops and 2000 or nil }))
+      local at = tostring(recording)
+      assert.are.equal(("gdnmeta.Recording(%s, 0 steps, %d bytes)"):format(path, recording.bytes), at)
+      recordings.serve(e, 9)
+      recording:close()
+      assert.are.equal(("gdnmeta.Recording(%s, %d steps, %d bytes, %s)"):format(path, recording.steps,
+        recording.bytes, stops and "stopped: " .. recording.stopped or "closed"), tostring(recording))
+      e:close()
+    end
+  end)
+
   it("begins with the requests that wait already, in their order", function()
     for n = 0, 3 do
       local e = recordings.engine()

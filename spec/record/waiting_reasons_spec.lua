@@ -52,6 +52,8 @@ describe("Why a request waits", function()
                     { chunk = function(r, want) return r.id == "w" and 0 or want end } }
     for _, policy in ipairs(holds) do
       assert.are.equal("held", reason({ policy = policy }, nil, { prompt(1, 10), prompt("w", 10) }, 2))
+      assert.are.equal("held", reason({ policy = policy, max_num_seqs = 1 }, nil, -- nor is there a seat
+        { prompt("w", 10), prompt(1, 10) }, 1))
     end
   end)
 
