@@ -105,6 +105,18 @@ describe("At its bounds a command #lua", function()
     golden("cli-bounds-rates", table.concat(parts, "\n") .. "\n")
   end)
 
+  it("has as many jobs as it may, and no limit of attention cache if it is told so", function()
+    for _, jobs in ipairs { 0, 1, 2, 1024, 1025 } do
+      say("sweep --print-jobs --rates 1 --jobs " .. jobs .. SMALL)
+    end
+    for _, option in ipairs { "--kv-unlimited", "--kv-tokens 0", "--kv-tokens 1", "--kv-tokens 16" } do
+      local out, err, status = program.run("simulate " .. option .. SMALL)
+      local limits = out:match "\n(limits[^\n]*)" or ""
+      parts[#parts + 1] = ("%s: %s%s, status %d\n"):format(option, limits, err, status)
+    end
+    golden("cli-bounds-jobs-kv", table.concat(parts, "\n"))
+  end)
+
   it("says where there are no requests", function()
     say("sweep --skip 3" .. SMALL)
     say("simulate --skip 3" .. SMALL)

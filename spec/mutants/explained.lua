@@ -66,7 +66,7 @@ return {
     "Specs build a library without a kernel, which has said so before." },
   { "lua/gdnmeta/engine/requests.lua", "n == 1 and 4 or 8", "n == 1 and 4 or 9",
     "A byte more is allocated for each." },
-  { "lua/gdnmeta/sim/requests.lua", "(seed + 2^31) % 2^32", "(seed - 2^31) % 2^32",
+  { "lua/gdnmeta/sim/requests.lua", "random(seed + 2^31)", "random(seed - 2^31)",
     "The same, modulo 2^32." },
   { "lua/gdnmeta/sim/counters.lua", "cut()", "removed",
     "Where LuaJIT ends a trace: time, not values." },

@@ -126,6 +126,17 @@ describe("At its bounds a trace #lua", function()
     check "formats"
   end)
 
+  it("names the keys of JSON that mean nothing in order", function()
+    local keys, names = {}, {}
+    for i = 1, 30 do
+      names[i] = ("zz%02d"):format(i)
+      keys[i] = ('"zz%02d":1'):format(i * 7 % 31)
+    end
+    local requests = assert(trace.parse('{"timestamp":0,"input_length":5,"output_length":2,'
+      .. table.concat(keys, ",") .. "}", "t"))
+    assert.are.same(names, requests.unread)
+  end)
+
   it("tells how many requests were passed over", function()
     local text = "arrival_s,prompt_tokens,output_tokens\n" .. ("0,1,1\n"):rep(4)
     for skip = 0, 4 do

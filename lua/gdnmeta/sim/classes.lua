@@ -130,7 +130,7 @@ end
 function M.assign(requests, list, seed)
   local problem = problem_of(list)
   if problem then error("sim.run: " .. problem, 0) end
-  local pick, of, found, of_session = draw(list, workload.random((seed + 3 * 2^30) % 2^32)), {}, {}, {}
+  local pick, of, found, of_session = draw(list, workload.random(seed + 3 * 2^30)), {}, {}, {}
   for _, class in ipairs(list) do of[class.name] = class end
   for _, r in ipairs(requests) do
     r.class = r.class or r.session and of_session[r.session] or pick()

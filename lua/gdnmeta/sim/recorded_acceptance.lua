@@ -27,8 +27,8 @@ local function header_of(line)
   for _, separator in ipairs(csv.SEPARATORS) do
     local fields = {}
     local n = csv.fields(line, separator, fields)
-    for i = 1, n or 0 do
-      if fields[i] == COLUMN then return separator, n, i end
+    for i, name in ipairs(n and fields or {}) do
+      if name == COLUMN then return separator, n, i end
     end
   end
 end

@@ -11,7 +11,7 @@ local M = {}
 
 -- Users 1 .. n with shares 1 : 1/2 : 1/3 ..., from a stream of its own. A session's turns are one user's.
 local function add_users(requests, n, seed)
-  local random, total, upto, of = workload.random((seed + 2^31) % 2^32), 0, {}, {}
+  local random, total, upto, of = workload.random(seed + 2^31), 0, {}, {}
   for u = 1, n do
     total = total + u ^ -1
     upto[u] = total

@@ -13,7 +13,7 @@ local function count_of(n) return ("%s session%s"):format(numbers.count(n), n ==
 ---@param n integer
 ---@param seed integer
 function M.deal(requests, n, seed)
-  local random, last, count = workload.random((seed + 2^30) % 2^32), {}, 0
+  local random, last, count = workload.random(seed + 2^30), {}, 0
   for _, r in ipairs(requests) do
     if not r.session then
       local s = count
@@ -45,7 +45,7 @@ end
 ---@param o table closed_loop, sessions, think, seed
 ---@return string|nil message
 function M.link(requests, o)
-  local random = workload.random((o.seed + 2^29) % 2^32)
+  local random = workload.random(o.seed + 2^29)
   local problem = problem_of(requests, o)
   if problem then return problem end
   for _, r in ipairs(requests) do
