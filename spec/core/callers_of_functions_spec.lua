@@ -107,7 +107,9 @@ describe("A mistake is raised at the caller's line", function()
     local lab = gdn.sim.lab
     local good = { prompt = 5, blocks = { 1 } }
     for _, method in ipairs { "ceiling", "replay" } do
-      for _, wrong in ipairs { 5, { good }, { block_size = 0, good } } do
+      local largest = { block_size = 2 ^ 20, { prompt = 5 } }
+      assert.is_truthy(lab[method](largest, "fifo"))
+      for _, wrong in ipairs { 5, { good }, { block_size = 0, good }, { block_size = 2 ^ 20 + 1, good } } do
         stands(("lab.%s: requests of no"):format(method), function() lab[method](wrong, "fifo") end)
       end
       stands(("lab.%s: no requests"):format(method), function() lab[method]({ block_size = 4 }, "fifo") end)

@@ -199,6 +199,10 @@ describe("At its bounds a recording", function()
     e:close()
     local lines = recordings.lines(recordings.read(path))
     local facts, judged = cjson.decode(lines[1]).builder, {}
+    local slots = cjson.decode(lines[2])
+    slots.checkpoint_slot = { {}, {} }
+    assert.are.same({ nil, "checkpoint_slot without checkpoint_len, want both or neither" },
+      { step_line.parse(slots, facts) })
     for k = 2, 4 do
       local n = #cjson.decode(lines[k]).query_len
       for row = 1, n do

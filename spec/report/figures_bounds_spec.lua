@@ -92,6 +92,23 @@ describe("At their bounds figures #lua", function()
     check "states"
   end)
 
+  it("have a part for each class, in the order in which runs name them", function()
+    local function names(...)
+      local runs, list = {}, {}
+      for i, classes in ipairs { ... } do
+        runs[i] = { classes = {} }
+        for k, name in ipairs(classes) do runs[i].classes[k] = { name = name } end
+      end
+      for _, part in ipairs(metrics_table.of(runs)) do list[#list + 1] = part[1] end
+      return table.concat(list, ", ")
+    end
+    note(names())
+    note(names({ "a" }))
+    note(names({ "a", "b" }, { "a", "b" }))
+    note(names({}, { "b", "a" }, { "a", "c" }))
+    check "classes"
+  end)
+
   it("are facts and names of runs", function()
     for _, tokens in ipairs { 0, 1, 2 } do
       local run = run_of()

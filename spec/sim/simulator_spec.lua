@@ -218,8 +218,14 @@ describe("the simulator #lua", function()
   end)
 
   it("comes to an end under a policy that runs no request, and says so", function()
-    local r, message = sim.run { workload = { requests = 3 },
-                                 policy = { name = "idler", admit = function() return false end } }
+    local asked = 0
+    local function admit(q)
+      if q.id == 1 then asked = asked + 1 end
+      return false
+    end
+    local r, message = sim.run { workload = { requests = 3, rate = 1e6 }, trusted = true,
+                                 policy = { name = "idler", admit = admit } }
+    assert.are.equal(1e5 + 2, asked) -- the last arrival is the third
     assert.is_nil(r)
     assert.are.equal("policy idler holds 3 requests, and nothing else runs or arrives", message)
   end)

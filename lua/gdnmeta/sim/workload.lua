@@ -24,7 +24,7 @@ local SPEC = {
 
 --- Random numbers in the open interval (0, 1), 32 bits each. The generator adds, rotates and xors
 --- (Jenkins' small fast one), which LuaJIT's 32-bit operations do exactly.
----@param seed integer 0 .. 2^32 - 1
+---@param seed integer of which the lowest 32 bits count
 ---@return function
 function M.random(seed)
   local a = bit.tobit(0xf1ea5eed)
