@@ -66,6 +66,11 @@ describe("A mistake is raised at the caller's line", function()
     local refused = { nil, "max_blocks_per_row = 1, want >= 4", gdn.EINVAL }
     for _, name in ipairs { "builder", "builder_bytes" } do assert.are.same(refused, { gdn[name](o) }) end
     assert.are.same(refused, { gdn.bucket(1, 1, o) })
+    local slots = gdn.array_of "int32_t"(2, { 30, 50 })
+    local want = gdn.builder_bytes { num_groups = 2, num_slots = { 30, 50 } }
+    for _, given in ipairs { slots, { slots + 0, 2 } } do
+      assert.are.equal(want, (gdn.builder_bytes { num_groups = 2, num_slots = given }))
+    end
   end)
 
   it("by the parts of the simulator", function()

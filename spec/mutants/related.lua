@@ -253,7 +253,7 @@ local MAP = {
   { "native/init", "library_lookup" },
   { "gdnmeta/builder.lua", "buckets callers_of_functions wrong_arguments callers builder bring cuda_bring " ..
     "tables library_lookup" },
-  { "builder/device_inputs", "wrong_arguments callers builder cuda_context tables" },
+  { "builder/device_inputs", "cuda_bad_inputs wrong_arguments callers builder cuda_context tables" },
   { "tensor", "buckets cuda_calls tensor wrong_arguments typos metadata" },
   { "builder/vllm_arguments", "wrong_arguments build_raw raw_refusals" },
   { "reorder", "wrong_arguments reorder_lua" },

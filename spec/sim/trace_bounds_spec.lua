@@ -216,7 +216,8 @@ describe("At its bounds a trace #lua", function()
         ('{"timestamp":0,"input_length":600,"output_length":2,"hash_ids":[1,%s]}'):format(id), "t")
       note("id", id, message or table.concat(requests[1].blocks, " "))
     end
-    for _, ids in ipairs { "[]", "{}", '{"a":1}', '{"1":1}', "[1.5,1]", "[true]", "[null,1]", "[1,null]", "5" } do
+    for _, ids in ipairs { "[]", "{}", '{"a":1}', '{"1":1}', "[1.5,1]", "[true]", "[null,1]", "[1,null]",
+                           "5" } do
       local requests, message = trace.parse(
         ('{"timestamp":0,"input_length":600,"output_length":2,"hash_ids":%s}'):format(ids), "t")
       note("ids", ids, message or table.concat(requests[1].blocks or {}, " "))
