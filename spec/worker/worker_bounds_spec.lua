@@ -18,6 +18,14 @@ describe("A worker at its bounds", function()
     assert.are.same({ nil, "the engine's accepted counts are on a device", gdn.EINVAL }, results)
   end)
 
+  it("has these options if it is not told others", function()
+    local worker = assert(gdn.worker { engine = engine, model = echo })
+    local o = worker.private.options
+    assert.are.same({ 60, 600, "rerun", 0, 0 },
+      { o.deadline, o.start_deadline, o.on_death, o.seed, o.vocab_size })
+    worker:close()
+  end)
+
   it("is none where no record can be made", function()
     local refused = stub(packs, "new", function() return nil, "no record" end)
     local results = { gdn.worker { engine = engine, model = echo } }
