@@ -61,6 +61,17 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.reference.layer: unknown", function() gdn.reference.layer { nope = 1 } end)
   end)
 
+  it("but for a handler of old names, which is a function or none", function()
+    local was = gdn.on_deprecated
+    for _, handler in ipairs { print, function() end } do
+      gdn.on_deprecated = handler
+      assert.are.equal(handler, gdn.on_deprecated)
+      gdn.on_deprecated = nil
+      assert.is_nil(gdn.on_deprecated)
+    end
+    gdn.on_deprecated = was
+  end)
+
   it("but for options that do not fit each other, which are refused", function()
     local o = { max_num_seqs = 4, num_speculative_tokens = 3, max_blocks_per_row = 1 }
     local refused = { nil, "max_blocks_per_row = 1, want >= 4", gdn.EINVAL }

@@ -202,6 +202,7 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Tensor: stale", function() return tensor[0] end)
     stands("gdnmeta.Tensor: stale", function() tensor:at(0) end)
     stands("gdnmeta.Tensor: stale", function() tensor:totable() end)
+    stands("gdnmeta.Tensor: stale", function() tensor:dlpack() end)
     builder:close()
     for _, method in ipairs { "batch", "build", "build_raw", "capture", "table", "set_blocks", "check" } do
       stands("gdnmeta.Builder: closed", function() builder[method](builder) end)
@@ -218,6 +219,16 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Batch:index: seq_index", function() batch:index(0, -2) end)
     stands("gdnmeta.Batch:index: accepted_index", function() batch:index(0, -1, -2) end)
     batch:index(0, -1, -1)
+    batch:push(1, 1, 9, true)
+    batch:index(1, 5, 7)
+    batch:index(0, 3)
+    local rows, seen = batch.rows, { {}, {} }
+    for k = 0, rows.max_rows - 1 do
+      seen[1][k + 1], seen[2][k + 1] = rows.seq_index[k], rows.accepted_index[k]
+    end
+    local want = { { 3, 5 }, { -1, 7 } }
+    for k = 3, rows.max_rows do want[1][k], want[2][k] = -1, -1 end
+    assert.are.same(want, seen)
     b:close()
     driver:close()
   end)

@@ -73,6 +73,27 @@ describe("When a driver call fails", function()
       local ok, value = pcall(function() return builder.metadata.non_spec_query_start_loc[1] end)
       return ok and value - 1 or "raises", value
     end)
+    batch:clear()
+    batch:add { query_len = 3, seq_len = 3, blocks = { 4, 6 } }
+    local meta = assert(builder:build(batch))
+    local seen = {}
+    for _, name in ipairs { "has_initial_state", "chunk_indices", "non_spec_query_start_loc",
+                            "prefill_has_initial_state", "checkpoint_cu_starts" } do
+      local view = meta[name]
+      for n = 1, view and 6 or 0 do
+        driver.lib.fake_fail(n, 719)
+        local _, message = pcall(function() return view:totable() end)
+        driver.lib.fake_reset()
+        local bytes = tostring(message):match "cuMemcpyDtoHAsync of (%d+) bytes: "
+        if bytes then
+          local size = ({ bool = 1, int32 = 4, int64 = 8 })[view.dtype]
+          assert.are.equal(view.shape[1] * (view.shape[2] or 1) * size, tonumber(bytes))
+          seen[view.dtype] = true
+          break
+        end
+      end
+    end
+    assert.is_true(seen.bool and seen.int32)
     check "read"
   end)
 

@@ -123,6 +123,23 @@ describe("At its bounds a run #lua", function()
     check "refused"
   end)
 
+  it("takes so many requests of a trace, after so many", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write("arrival_s,prompt_tokens,output_tokens\n1,11,1\n2,12,1\n3,13,1\n4,14,1\n")
+    file:close()
+    for skip = 0, 4 do
+      for limit = 1, 5 do
+        local r, message = run { trace = path, skip = skip, limit = limit }
+        local prompts = {}
+        for i, request in ipairs(r and r.per_request.requests or {}) do prompts[i] = request.prompt end
+        note("trace", skip, limit, r and table.concat(prompts, " ") or message:gsub("^[^:]*", "t"))
+      end
+    end
+    os.remove(path)
+    check "traces"
+  end)
+
   it("is reported alone and in a list of one", function()
     local one = assert(run { requests = { { arrival = 0, prompt = 5, output = 1 } } })
     assert.are.equal(sim.report { one }, sim.report(one))

@@ -5,6 +5,7 @@ local csv = require "gdnmeta.sim.trace.csv"
 local identity = require "gdnmeta.sim.trace.identity"
 local lines_of = require "gdnmeta.sim.trace.lines"
 local noted = require "spec.support.noted"
+local raised = require "gdnmeta.policy.contained.raised"
 local recorded_acceptance = require "gdnmeta.sim.recorded_acceptance"
 local rows = require "gdnmeta.sim.trace.rows"
 local trace = require "gdnmeta.sim.trace"
@@ -124,6 +125,13 @@ describe("At its bounds a trace #lua", function()
       end
     end
     check "formats"
+  end)
+
+  it("of JSON is refused where there is no module for it", function()
+    local without = stub(raised, "module", function() return nil, "no cjson" end)
+    local results = { trace.parse('{"timestamp":0,"input_length":5,"output_length":2}', "t") }
+    without:revert()
+    assert.are.same({ nil, "t:1: JSON lines: no cjson" }, results)
   end)
 
   it("names the keys of JSON that mean nothing in order", function()
