@@ -222,7 +222,7 @@ local MAP = {
   { "sim/cost", "callers_of_functions cost roofline" },
   { "sim/fairness", "counters sim_tables fairness random_runs" },
   { "report/max_rate", "figures_bounds cli_bounds sim_tables max_rate" },
-  { "sim/requests", "sim_random library_lookup sessions classes sim simulator random_runs" },
+  { "sim/requests", "run_bounds sim_random library_lookup sessions classes sim simulator random_runs" },
   { "sim/histogram", "counters sim_tables histogram random_runs" },
   { "sim/timeline", "run_bounds counters sim_tables simulator random_runs" },
   { "report/sweep", "callers_of_functions sim_tables sim cli_texts" },
