@@ -95,7 +95,8 @@ M.actions = {
       local value = any_value(self)
       local result = call(self, method, value)
       if result and (method == "export" or method == "receive" or method == "checkpoint") then
-        self.held[#self.held + 1], result.family = result, family_of(self, value)
+        self.held[#self.held + 1] = result
+        result.family = method ~= "receive" and family_of(self, value) or nil -- a number of tokens is no id
       elseif result and method == "cancel" then
         self.live[value] = nil
       elseif method == "release" and type(value) ~= "nil" and value == self.held[1] then

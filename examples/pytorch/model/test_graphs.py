@@ -4,7 +4,7 @@ no token, which nobody waits for, on a device that is far behind.
     python3 examples/pytorch/model/test_graphs.py [--device cuda] [--seed N]
 
 On a CPU, where nothing can be captured, the same work is launched from the same buffers. On a GPU it is replayed, and
-kernels of another launch may sum up in another order: there tokens are compared, and hidden states to within 3e-2.
+kernels of another launch may sum up in another order: there hidden states are compared, to within 3e-2 of their norm.
     test_graphs: <case>: <n> steps, <n> graphs, <n> replays, <n> tokens, <n> wrong, hidden states off by <e>"""
 
 from __future__ import annotations
