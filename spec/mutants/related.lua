@@ -63,7 +63,8 @@ local MAP = {
   { "src/builder/", "c_arguments c_refusals null allocations builder strict tables batch finalizers" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
-  { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps invariants" },
+  { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..
+    "invariants" },
   { "engine/prefix/hook_tables", "hook_tables cache_plays" },
   { "engine/prefix/index", "index index_evict index_refusals index_random cache_plays" },
   { "gdnmeta/identity", "callers_of_functions hash_blocks" },
@@ -179,8 +180,8 @@ local MAP = {
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
   { "engine/newcomers", "holding passing starvation state_cache invariants decisions" },
-  { "engine/plan_to_rows", "engine engine_step engine_async engine_cuda policy invariants decisions " ..
-    "transcripts" },
+  { "engine/plan_to_rows", "engine engine_step engine_async device_plays engine_cuda policy invariants " ..
+    "decisions transcripts" },
   { "engine/plan", "engine engine_step policy footprint verify_plan holding passing yielding starvation " ..
     "invariants decisions transcripts" },
   { "engine/requests", "transcripts engine engine_step invariants decisions" },

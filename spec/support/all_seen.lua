@@ -77,6 +77,10 @@ function M.step(note, step, engine)
   arrays(note, step, BEFORE)
   for row = 0, step.num_rows - 1 do note(step:id(row)) end
   lists(note, step)
+  if step.rows.indexed == 1 then -- where a device finds what was accepted
+    array(note, step.rows.seq_index, step.num_rows)
+    array(note, step.rows.accepted_index, step.num_rows)
+  end
   copies(note, step, engine.builder.num_groups)
   blocks(note, step, engine)
 end

@@ -56,7 +56,8 @@ end
 function M.engine(c, policy)
   return assert(gdn.engine {
     builder = builder_of(c), second_builder = c.async and not c.device and builder_of(c) or nil,
-    async = c.async, policy = policy, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
+    async = c.async, policy = policy,
+    accepted = c.accepted, max_num_seqs = c.seqs, max_num_batched_tokens = c.budget,
     max_model_len = c.max_model_len, long_prefill_token_threshold = c.threshold, chunked_prefill = c.chunked,
     kv_tokens = not c.owns_blocks and c.kv_tokens or nil,
     kv_blocks = c.owns_blocks and math.floor(c.kv_tokens / c.kv_block) or nil, kv_block_size = c.kv_block,
