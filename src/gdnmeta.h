@@ -63,7 +63,7 @@ extern "C" {
 
 /* Changes with any layout or signature. The second number is a hash of those: spec/core/abi_spec.lua fails if the two
  * no longer match. gdn_abi() returns the library's. */
-enum { GDN_ABI = 9 }; /* a39266860d86a753 */
+enum { GDN_ABI = 10 }; /* d43d053786c6d95d */
 
 /* ---- 1. Status ---- */
 

@@ -136,6 +136,13 @@ GDN_API gdn_status gdn_index_match(gdn_index *x, const int64_t *ids, int32_t n, 
 GDN_API gdn_status gdn_index_watch_hit(gdn_index *x, const int64_t *ids, int32_t n, int64_t limit,
                                        const gdn_index_hit *hit, gdn_index_watch *out);
 GDN_API int32_t gdn_index_has_changed(gdn_index *x, const gdn_index_watch *watch); /* negative: a gdn_status */
+/* The same for a queue: from `first` on along next[], a negative number ends it, at most `most` of them. Those into
+ * out[most] for whom a match may find something else, in the order of the queue: watches[i] says so, or sought[i], the
+ * blocks of their last match, -1: none yet, is not num_ids[i]. NULL: nobody was matched. Returns how many; negative: a
+ * gdn_status. */
+GDN_API int32_t gdn_index_list_changed(gdn_index *x, GDN_NULL_OK const gdn_index_watch *watches, const int32_t *sought,
+                                       const int32_t *num_ids, const int32_t *next, int32_t first, int32_t most,
+                                       int32_t *out);
 
 /* Takes what a match found, before anything else is called. The node is split where the match ends in it, and
  * hit->node, kv_hit, kv_tokens are then what is locked: less, where no node is left to split. A caller who wants

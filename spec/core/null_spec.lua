@@ -152,6 +152,7 @@ local CALLS = {
   gdn_index_match = { { "index", "ids", 2, 100, "hit" }, EINVAL },
   gdn_index_watch_hit = { { "index", "ids", 2, 100, "hit", "watch" }, EINVAL },
   gdn_index_has_changed = { { "index", "watch" }, EINVAL },
+  gdn_index_list_changed = { { "index", "?watch", "ints", "ints", "ints", -1, 8, "ints" }, EINVAL },
   gdn_index_lock = { { "index", "hit" }, EINVAL },
   gdn_index_unlock = { { "index", 1 }, EINVAL }, gdn_index_unlock_state = { { "index", 1 }, EINVAL },
   gdn_index_publish = { { "index", "ids", 3, "?ints", "?slots_of", 0, 0, -1, "published" }, EINVAL },

@@ -71,7 +71,7 @@ local MAP = {
   { "src/scheduler/index_verify", "index_inside index_random" },
   { "src/scheduler/index_describe", "null index_busy index_random index index_refusals" },
   { "src/scheduler/index_match", "index_random index_busy index_inside index_refusals index cache_plays" },
-  { "src/scheduler/index_watch", "index_random index_busy index_refusals index cache_plays" },
+  { "src/scheduler/index_watch", "index_changed index_random index_busy index_refusals index cache_plays" },
   { "src/scheduler/index_keep", "full_counts index_keep index_join null" },
   { "src/scheduler/index_join", "full_counts index_join index_keep null cache_plays" },
   { "src/scheduler/index_nodes", "index_random index_victims index_evict index index_refusals cache_plays" },

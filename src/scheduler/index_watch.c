@@ -67,3 +67,18 @@ int32_t gdn_index_has_changed(gdn_index *x, const gdn_index_watch *w)
     last_states(x, at, w->kv_hit, &on_device, &on_host);
     return on_device != w->state_node || on_host != w->host_node;
 }
+
+int32_t gdn_index_list_changed(gdn_index *x, const gdn_index_watch *watches, const int32_t *sought,
+                               const int32_t *num_ids, const int32_t *next, int32_t first, int32_t most, int32_t *out)
+{
+    if (!x) return GDN_EINVAL;
+    if (!sought || !num_ids || !next || !out) GDN_REFUSE(&x->error, "sought, num_ids, next or out is NULL");
+    int32_t n = 0;
+    for (int32_t i = first; i >= 0 && most > 0; i = next[i], most--) {
+        int32_t changed = sought[i] != num_ids[i];
+        if (!changed) changed = gdn_index_has_changed(x, watches ? &watches[i] : NULL);
+        if (changed < 0) return changed;
+        if (changed) out[n++] = i;
+    }
+    return n;
+}

@@ -13,7 +13,7 @@ local WATCH_BYTES = ffi.sizeof "gdn_index_watch"
 -- for when they are to come in.
 local LOOKS = 8
 
-local PrefixCache = {}
+local PrefixCache = { LOOKS = LOOKS }
 
 -- One request alone must find slots of its own beside the state that it reads. Those of a pinned state are
 -- not there for requests anyway.
@@ -75,12 +75,10 @@ end
 
 --- Those at the head of the queue do.
 function PrefixCache:match_waiting()
-  local e, r = self.engine, self.engine.requests
-  local i, looks = e.fifo.head, 0
-  while i >= 0 and looks < LOOKS do
-    self:look(i)
-    i, looks = r.next[i], looks + 1
-  end
+  local e, r, changed = self.engine, self.engine.requests, self.changed
+  local n = self.index:list_changed(self.watches or nil, r.matched, r.num_ids, r.next, e.fifo.head, LOOKS,
+                                    changed)
+  for k = 0, n - 1 do self:look(changed[k]) end
 end
 
 --- Request i is admitted, and has a table row: it reads the state, and shares the blocks before it.

@@ -91,6 +91,15 @@ function Index:has_changed(watch)
   return answer == 1
 end
 
+--- Who of a queue a match may find something else for; see gdn_index_list_changed.
+---@param out ffi.cdata* int32 [most] to be filled
+---@return integer n
+function Index:list_changed(watches, sought, num_ids, next, first, most, out)
+  local n = lib.gdn_index_list_changed(self.handle, watches, sought, num_ids, next, first, most, out)
+  if n < 0 then refused(self, n) end
+  return n
+end
+
 --- Takes what the last match found; see gdn_index_lock for how to take less.
 ---@return ffi.cdata* hit with what is locked
 function Index:lock()

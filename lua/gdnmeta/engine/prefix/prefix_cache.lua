@@ -74,7 +74,8 @@ function M.new(e, o)
                         shown = index:describe(0), cut_lists = {}, -- by request, used again
                         held_slots = held_slots, held_cells = held_cells, -- by table row; as tables by group
                         accepted = int32s(max_nodes + 1), -- by node, of the row that left its state
-                        num_watches = 0, watches = false, shared = int32s(most_shared(o, per_block)),
+                        num_watches = 0, watches = false, changed = int32s(PrefixCache.LOOKS),
+                        shared = int32s(most_shared(o, per_block)),
                       }, PrefixCache)
 end
 
