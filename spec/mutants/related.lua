@@ -38,7 +38,7 @@ local MAP = {
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },
   { "src/fill/", "padding many_rows strict regressions conformance checkpoints_strict oracle cuda_counts" },
   { "src/verify/", "check_codes check_agreeing check cuda_check_codes cuda_check cuda_calls" },
-  { "src/bring/", "bring_garbage pools_random bring cuda_bring unmodified_kernels" },
+  { "src/bring/", "bring_garbage pools_random cuda_bring_sizes bring cuda_bring unmodified_kernels" },
   { "src/builder/bring", "bring_garbage cuda_calls bring cuda_bring unmodified_kernels" },
   { "src/cuda/cuda_bring", "cuda_calls cuda_bring" },
   { "builder/bring", "wrong_arguments bring cuda_bring" },

@@ -43,6 +43,7 @@ API long fake_count(const char *what)
         { "allocations", offsetof(counters, allocations) }, { "blocks", offsetof(counters, blocks) },
         { "bytes", offsetof(counters, bytes) },
         { "kernel", offsetof(counters, kernel) },     { "shared", offsetof(counters, shared) },
+        { "unit", offsetof(counters, unit) },         { "pieces", offsetof(counters, pieces) },
         { "live", offsetof(counters, live) },         { "overruns", offsetof(counters, overruns) },
     };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)

@@ -21,6 +21,7 @@ typedef struct counters {
     long live;      /* objects and memory not yet given back */
     long overruns;  /* memory freed with its guard overwritten */
     long kernel, shared; /* of the last launch: 0 .. 2 by the payload's size, and bytes of shared memory */
+    long unit, pieces; /* of the last launch that brings: bytes of a load, and parts of a slot */
 } counters;
 extern counters count;
 

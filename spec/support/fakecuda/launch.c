@@ -82,6 +82,7 @@ void run_bring(const operation *o)
 {
     const gdn_bring_plan *p = o->launch;
     uint64_t a = multiplier(o->grid, seed);
+    count.unit = p->unit, count.pieces = p->pieces;
     reach(p->rows[0].write);
     reach(p->rows[1].write);
     for (uint32_t i = 0; i < p->num_pools; i++) reach(p->pools[i]);
