@@ -6,7 +6,8 @@ local PLAYS = " value_limits step_cuts cache_plays small_worlds engine_plays"
 local STEPS = "small_steps long_steps "
 local FOLDERS = {
   base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS, verify = STEPS,
-  builder = STEPS, cuda = "cuda_small_steps ", scheduler = "index_plays pool_plays null ",
+  builder = STEPS, cuda = "cuda_words cuda_devices cuda_small_steps ",
+  scheduler = "index_plays pool_plays null ",
 }
 
 ---@param file string

@@ -207,6 +207,8 @@ function M:see(sum)
   for i = -1, NODES + 1 do
     local status = lib.gdn_index_describe(self.index, i, self.node)
     sum:number(status)
+    sum:number(lib.gdn_index_slots(self.index, i, self.old))
+    sum:number(lib.gdn_index_read(self.index, i, 0, 0, self.ids, self.kv_out))
     if status == 0 then
       fields(sum, self.node, OF_NODE)
       sum:number(lib.gdn_index_slots(self.index, i, self.old))
