@@ -83,6 +83,20 @@ describe("Every small step", function()
           end
         end
       end)
+      part("vLLM's arguments, some of them shorter", function()
+        for _, a in ipairs(steps.SOME) do
+          for _, b in ipairs(steps.SOME) do
+            for k = 0, 2 do
+              for _, name in ipairs { "num_num_accepted_tokens", "num_num_decode_draft_tokens",
+                                      "num_seq_lens", "block_table_rows", "max_query_len" } do
+                steps.write_raw(raw, arrays, { a, b })
+                raw[name] = k
+                note(tonumber(lib.gdn_build_raw(handle, raw, nil)))
+              end
+            end
+          end
+        end
+      end)
       batch:close()
       builder:close()
       golden("small-steps-" .. n, table.concat(lines, "\n") .. "\n")

@@ -12,7 +12,8 @@ local steps = require "spec.support.small_steps"
 
 local notes = noted.new "cuda-"
 local int32s = array_of "int32_t"
-local ON_DEVICE = { { "host" }, { "accepted", accepted = true }, { "tables", tables = true },
+local ON_DEVICE = { { "host" }, { "accepted", accepted = true, each = 3 },
+                    { "tables", tables = true, each = 3 },
                     { "all", tables = true, seq_lens = true, accepted = true } }
 
 describe("Every small step", function()
@@ -27,7 +28,7 @@ describe("Every small step", function()
     for g = 0, inputs.tables and steps.GROUPS - 1 or -1 do
       local memory = driver:int32(steps.CELLS)
       driver:write(memory, steps.cells_of(g), steps.CELLS)
-      assert(pair.gpu:borrow_device_table(g, memory, steps.WIDTH, steps.ROWS))
+      assert(pair.gpu:borrow_device_table(g, memory, pair.gpu.max_blocks_per_row, steps.ROWS))
     end
     for _, name in ipairs { "seq_lens", "accepted" } do
       if inputs[name] then
@@ -96,7 +97,7 @@ describe("Every small step", function()
       for _, inputs in ipairs(world.prefill_checkpoint_alignment and { ON_DEVICE[1] } or ON_DEVICE) do
         local pair, counts, order = open(world, inputs), {}, {}
         local self = { pair = pair, bytes = 0, anchors = {} }
-        for _, batch in ipairs(steps.batches(not inputs.seq_lens)) do
+        for _, batch in ipairs(steps.batches(not inputs.seq_lens, inputs.each)) do
           local became = must_agree(self, batch, stream, inputs[1] .. " on the device")
           if not counts[became] then order[#order + 1] = became end
           counts[became] = (counts[became] or 0) + 1
@@ -114,7 +115,7 @@ describe("Every small step", function()
       for _, a in ipairs(steps.SOME) do
         for _, b in ipairs { false, unpack(steps.SOME) } do
           local batch = { a, b or nil }
-          for cell = 0, (#batch * steps.WIDTH) - 1 do
+          for cell = 0, #batch * pair.gpu.max_blocks_per_row - 1 do
             must_agree(self, batch, stream, "before")
             must_agree(self, batch, stream, "again")
             for g = 0, steps.GROUPS - 1 do

@@ -26,6 +26,11 @@ M.WORLDS = {
   { rules = "vllm-2026-11", mamba_cache_mode = "align", mamba_block_size = 2, num_speculative_blocks = 1,
     num_prefill_checkpoint_blocks = 1, hash_block_size = 1, cache_hit_alignment_tokens = 1,
     prefill_checkpoint_alignment = 1 },
+  { rules = "vllm-2026-04", full_cuda_graph = true, max_blocks_per_row = 1 },
+  { rules = "vllm-2026-08", full_cuda_graph = true, num_speculative_tokens = 2,
+    max_cudagraph_capture_size = 6 },
+  { rules = "vllm-2026-11", full_cuda_graph = true, query_start_loc_dtype = "int64" },
+  { full_cuda_graph = true, num_speculative_tokens = 2, pad_slot_id = -1 },
 }
 
 -- { query_len, seq_len, drafts, accepted, prompt_done, read_column }, each of a list.
@@ -53,11 +58,12 @@ M.SOME = { { 1, 1, -1, 1, 0, -1 }, { 1, 3, -1, 1, 1, -2 }, { 1, 4, -1, 2, 1, 1 }
 
 --- Where the host reads no lengths, read_column tells it which rows are fresh.
 ---@param has_lengths boolean
-function M.batches(has_lengths)
+---@param each integer|nil one in so many of the single rows
+function M.batches(has_lengths, each)
   local list = {}
-  for _, row in ipairs(SINGLE) do
+  for k, row in ipairs(SINGLE) do
     local is_told = row[2] > row[1] and row[6] ~= -1 or row[2] == row[1] and row[6] == -1
-    if has_lengths or is_told then list[#list + 1] = { row } end
+    if (has_lengths or is_told) and k % (each or 1) == 0 then list[#list + 1] = { row } end
   end
   for _, a in ipairs(M.SOME) do
     for _, b in ipairs(M.SOME) do
@@ -85,7 +91,8 @@ function M.open(world, device, options)
     for name, value in pairs(given) do o[name] = value end
   end
   local builder = assert(gdn.builder(o))
-  for g = 0, M.GROUPS - 1 do ffi.copy(lib.gdn_builder_table(builder.handle, g), M.cells_of(g), CELLS * 4) end
+  local bytes = ROWS * builder.max_blocks_per_row * 4
+  for g = 0, M.GROUPS - 1 do ffi.copy(lib.gdn_builder_table(builder.handle, g), M.cells_of(g), bytes) end
   return builder, assert(builder:batch()), o
 end
 
@@ -107,7 +114,7 @@ function M.raw(builder)
   end
   for g = 0, M.GROUPS - 1 do tables[g] = lib.gdn_builder_table(builder.handle, g) end
   raw.size, raw.block_tables = ffi.sizeof "gdn_raw", tables
-  raw.block_table_stride, raw.block_table_cols = WIDTH, WIDTH
+  raw.block_table_stride, raw.block_table_cols = builder.max_blocks_per_row, builder.max_blocks_per_row
   arrays[0] = tables -- which lives as long
   return raw, arrays
 end
