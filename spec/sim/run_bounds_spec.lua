@@ -226,6 +226,20 @@ describe("At its bounds a run #lua", function()
     check "cached"
   end)
 
+  it("has the middle and the 99th of a hundred of its own times", function()
+    local t = counters.new(0)
+    for k = 1, 100 do
+      t.policy_us:add(k)
+      t.build_us:add(2 * k)
+    end
+    t:close(1)
+    local figures = summary.figures(t, { budget = 1, slots = 1, stats = { scheduled = 1, discarded = 0 } })
+    local of = figures.wall.policy_us
+    assert.are.same({ t.policy_us:percentile(50), t.policy_us:percentile(99) }, { of.p50, of.p99 })
+    assert.is_true(math.abs(of.p50 - 50) <= 1 and math.abs(of.p99 - 99) <= 1 and of.p50 > 49.5)
+    assert.are.same({ 2 * of.p50, 2 * of.p99 }, { figures.wall.build_us.p50, figures.wall.build_us.p99 })
+  end)
+
   it("drawn over time has 240 bins, however long it lasts", function()
     local t = timeline.new({ "x" }, 1)
     for at = 0, 5000 do
