@@ -109,4 +109,10 @@ return {
     "Owners differ as before, up to an epoch of 2^31 - 1." },
   { "lua/gdnmeta/engine/prefix/host_tier.lua", "  if n > 0 then", "n >= 0",
     "Of none, nothing is copied: time, not values." },
+  { "lua/gdnmeta/engine/plan.lua", "if entries == self.behind_of then return self.slots_behind", "removed",
+    "What was added up is added up again: time, not values." },
+  { "lua/gdnmeta/engine/plan.lua", "if entries == self.behind_of then return self", "false and (",
+    "What was added up is added up again: time, not values." },
+  { "lua/gdnmeta/engine/queue/by_group.lua", "r.tie[at] < r.tie[i] do", "r.tie[at] <= r.tie[i]",
+    "No two requests arrived at once: ties differ." },
 }

@@ -182,8 +182,8 @@ local MAP = {
   { "engine/newcomers", "holding passing starvation state_cache invariants decisions" },
   { "engine/plan_to_rows", "engine engine_step engine_async device_plays engine_cuda policy invariants " ..
     "decisions transcripts" },
-  { "engine/plan", "engine engine_step policy footprint verify_plan holding passing yielding starvation " ..
-    "invariants decisions transcripts" },
+  { "engine/plan", "behind engine engine_step policy footprint verify_plan holding passing yielding " ..
+    "starvation invariants decisions transcripts" },
   { "engine/requests", "transcripts engine engine_step invariants decisions" },
   { "engine/show_cache", "show_cache columns cache_plays sim_cache" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
