@@ -44,3 +44,22 @@ describe("A policy that fails in", function()
     end
   end
 end)
+
+describe("A policy that was disabled", function()
+  it("is not asked for the keys of those that come then", function()
+    local asked = 0
+    local engine = serve.engine({ key = function()
+      asked = asked + 1
+      return asked > 1 and 0 / 0 or 1
+    end }, { breaker = 2 })
+    for id = 1, 3 do
+      assert(engine:submit(serve.request(id)))
+      assert(engine:complete(assert(engine:step(id)), id))
+    end
+    assert.is_false(engine.policy_enabled)
+    local before = asked
+    assert(engine:submit(serve.request "late"))
+    assert.are.same({ before, engine.stats.failures }, { asked, #engine:failures() })
+    engine:close()
+  end)
+end)

@@ -18,10 +18,11 @@ local function enabled(self)
   return not self.guard.disabled
 end
 
---- The key of a request that joins the queue. A bad one puts it last; nothing else can fail then.
+--- The key of a request that joins the queue of a policy with keys. A bad one puts it last; nothing else can
+--- fail then.
 function Hooks:key(i)
   local key, r = self.policy.key, self.requests
-  if not key or not enabled(self) or not self.guard:call(self.loops.one_key, key, i, -1) then
+  if not enabled(self) or not self.guard:call(self.loops.one_key, key, i, -1) then
     r.key[i], r.keyed[i] = INFINITY, -1
   end
 end
