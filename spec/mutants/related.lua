@@ -173,6 +173,7 @@ local MAP = {
   { "sim/counters", "array_sizes counters outcomes simulator report random_runs" },
   { "engine/decide/verify_plan", "verify_plan broken_plans engine_step invariants decisions containment" },
   { "engine/construct", "step_words unmade footprint buckets engine engine_step containment engine_async" },
+  { "engine/hooks/init", "failing_hooks transcripts policy policy_fields containment contained" },
   { "engine/hooks/view", "step_words hook_values callers containment policy_fields policy" },
   { "engine/hooks/step_hook", "step_words hook_values callers policy_fields engine_step policy invariants " ..
     "decisions" },

@@ -57,9 +57,7 @@ function Index.new(options)
   return self
 end
 
-function Index:close()
-  if self.handle then self.release(self.handle) end
-end
+function Index:close() if self.handle then self.release(self.handle) end end
 
 --- A step begins.
 function Index:advance(now)
@@ -235,9 +233,7 @@ end
 
 --- The least of a kind, by value; 0: nothing waits.
 ---@return integer node
-function Index:first(kind)
-  return lib.gdn_index_first(self.handle, kind)
-end
+function Index:first(kind) return lib.gdn_index_first(self.handle, kind) end
 
 ---@return ffi.cdata* slots int32 [num_groups], the index's own
 function Index:drop_state(node)
