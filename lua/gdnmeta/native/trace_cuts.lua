@@ -30,19 +30,18 @@ end
 -- well where it returns to a function with `...`, which never begins a trace itself.
 local PIECE = [[
 local cut, f = ...
-return function(NAMES, ...)
+return function(...)
   cut()
-  local x, y, z = f(NAMES)
+  local x, y, z = f(...)
   return x, y, z
 end]]
 
 --- A function as a piece of its own, where cut() alone would leave it interpreted: traces of its ways end as
 --- it returns, and none of its caller goes into it.
----@param f function of one to six arguments, and at most three results
+---@param f function of at most three results
 ---@return function
 function M.piece(f)
-  local names = ("a1, a2, a3, a4, a5, a6"):sub(1, 4 * debug.getinfo(f, "u").nparams - 2)
-  return loadstring(PIECE:gsub("NAMES", names), debug.getinfo(1, "S").source)(M.cut, f)
+  return loadstring(PIECE, debug.getinfo(1, "S").source)(M.cut, f)
 end
 
 --- A function for steps with a state cache and without one. With it a request has many ways, so that the
