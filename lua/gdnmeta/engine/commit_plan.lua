@@ -1,10 +1,12 @@
 -- A proven plan becomes true: victims leave, rejected requests go, admitted ones get a table row, and every
 -- entry gets the slots and blocks that its step needs.
+local bit = require "bit"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
 local cut, with_cache = trace_cuts.cut, trace_cuts.with_cache
 local decodes_are_in, chunks_are_in = trace_cuts.joint(), trace_cuts.joint()
 
+local bxor, rshift = bit.bxor, bit.rshift
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
 
 local M = {}
@@ -46,15 +48,14 @@ function M.dequeue(e, i)
   if e.queue then e.queue:remove(i) end
 end
 
---- Keep those of the running list that still run, in order.
+--- Keep those of the running list that still run, in order. Without a branch: where the loop was compiled as
+-- one of them left, all others took a way out of it, five times as long.
 function M.compact_running(e)
   local running, state, kept = e.running, e.requests.state, 0
   for at = 0, e.num_running - 1 do
     local i = running[at]
-    if state[i] == RUNNING then
-      running[kept] = i
-      kept = kept + 1
-    end
+    running[kept] = i
+    kept = kept + rshift(bxor(state[i], RUNNING) - 1, 31) -- 1: it runs
   end
   e.num_running, e.roster = kept, e.roster + 1
   cut()
