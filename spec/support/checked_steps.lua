@@ -51,6 +51,11 @@ M.STEPS = {
       num_prefill_checkpoint_blocks = 1, hash_block_size = 4, cache_hit_alignment_tokens = 4,
       prefill_checkpoint_alignment = 4 },
     { { 1, 9 }, { 20, 20 }, { 37, 77 } } },
+  { "kept, by a plan", { rules = "vllm-2026-11", num_speculative_tokens = 0, mamba_cache_mode = "align",
+      mamba_block_size = 64, num_speculative_blocks = 0, max_blocks_per_row = 6, hash_block_size = 64,
+      num_prefill_checkpoint_blocks = 1, prefill_checkpoint_alignment = 64, cache_hit_alignment_tokens = 64,
+      gdn_prefill_backend = "flashinfer", max_num_batched_tokens = 600 },
+    { { 1, 9 }, { 200, 200 }, { 40, 130 }, { 150, 150 } } },
 }
 
 --- A builder that has built the step, and its batch.
