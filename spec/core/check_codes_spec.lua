@@ -14,29 +14,26 @@ for _, list in ipairs { compare.TENSORS, compare.STATE } do
   for _, name in ipairs(list) do TENSORS[#TENSORS + 1] = name end
 end
 
+-- What is said of each step, by what `flip` changes in it.
+local function check(name, flip)
+  local lines = {}
+  for _, step in ipairs(steps.STEPS) do
+    local builder, batch = steps.build(step, "cpu")
+    lines[#lines + 1] = "== " .. step[1]
+    flip(builder, lines)
+    batch:close()
+    builder:close()
+  end
+  golden(name, table.concat(lines, "\n") .. "\n")
+end
+
 describe("A check", function()
   it("says this of each element", function()
-    local lines = {}
-    for _, step in ipairs(steps.STEPS) do
-      local builder, batch = steps.build(step, "cpu")
-      lines[#lines + 1] = "== " .. step[1]
-      steps.flip_all(builder, lines)
-      batch:close()
-      builder:close()
-    end
-    golden("check-codes", table.concat(lines, "\n") .. "\n")
+    check("check-codes", steps.flip_all)
   end)
 
   it("says this of two elements", function()
-    local lines = {}
-    for _, step in ipairs(steps.STEPS) do
-      local builder, batch = steps.build(step, "cpu")
-      lines[#lines + 1] = "== " .. step[1]
-      steps.flip_pairs(builder, lines)
-      batch:close()
-      builder:close()
-    end
-    golden("check-pairs", table.concat(lines, "\n") .. "\n")
+    check("check-pairs", steps.flip_pairs)
   end)
 
   it("says this of each tensor that has another shape, or is not there", function()

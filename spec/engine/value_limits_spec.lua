@@ -91,15 +91,18 @@ describe("Values", function()
       end
       step = assert(engine:step(1))
     end
+    local function complete_y(result)
+      local ok, message, code = engine:complete(step, 1, { y = result })
+      if ok then
+        step = assert(engine:step(1))
+        next_step()
+      end
+      return ok, message, code
+    end
     next_step()
     for _, field in ipairs { "accepted_drafts", "stop", "next_drafts", "tokens", "blocks", "unknown" } do
       each(field, VALUES, function(value)
-        local ok, message, code = engine:complete(step, 1, { y = { [field] = value } })
-        if ok then
-          step = assert(engine:step(1))
-          next_step()
-        end
-        return ok, message, code
+        return complete_y { [field] = value }
       end)
     end
     for name, call in ipairs {
@@ -119,13 +122,7 @@ describe("Values", function()
           local tokens = {}
           for k = 1, n do tokens[k] = k end
           each(("%d tokens, %d accepted, stop %s"):format(n, accepted, tostring(stop)), { 0 }, function()
-            local result = { tokens = tokens, accepted_drafts = accepted, stop = stop or nil }
-            local ok, message, code = engine:complete(step, 1, { y = result })
-            if ok then
-              step = assert(engine:step(1))
-              next_step()
-            end
-            return ok, message, code
+            return complete_y { tokens = tokens, accepted_drafts = accepted, stop = stop or nil }
           end)
         end
       end

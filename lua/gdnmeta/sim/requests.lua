@@ -13,7 +13,7 @@ local M = {}
 local function add_users(requests, n, seed)
   local random, total, upto, of = workload.random(seed + 2^31), 0, {}, {}
   for u = 1, n do
-    total = total + u ^ -1
+    total = total + 1 / u
     upto[u] = total
   end
   for _, r in ipairs(requests) do

@@ -192,6 +192,8 @@ local function idle(self, step)
     self.now = coming or self.now
     return nil
   end
+  -- A fault of ours, which must not pass for a wait: no policy holds them.
+  if stats.held == 0 then error(("nothing runs, and %d requests wait"):format(stats.waiting), 0) end
   self.held = coming and 0 or self.held + 1
   self.now = math.min(coming or math.huge, self.now + ASKED_AGAIN)
   if self.held < TIMES then return nil end
