@@ -251,4 +251,14 @@ describe("the simulator #lua", function()
     assert.are.equal(20, r.finished)
     for i = 1, 20 do assert.is_true(r.per_request.queue[i] > 500 and r.per_request.queue[i] < 700) end
   end)
+
+  it("ends where requests wait that no policy holds, also where others are to arrive", function()
+    local admissions = require "gdnmeta.engine.decide.admissions"
+    local refused = stub(admissions, "admit", function() return true end)
+    local requests = { { arrival = 0, prompt = 5, output = 2 }, { arrival = 1000, prompt = 5, output = 2 } }
+    local ok, message = pcall(sim.run, { preset = "constant-20ms", requests = requests })
+    refused:revert()
+    assert.is_false(ok)
+    assert.equal("nothing runs, and 1 requests wait", message)
+  end)
 end)
