@@ -88,7 +88,7 @@ describe("A worker's process", function()
       libc.libc_poll(nil, 0, 1)
     end
     assert.are.equal(0, left)
-    assert.are.equal(before, descriptors())
+    assert.is_true(descriptors() <= before) -- fewer: what others left was collected meanwhile
     local sleepers = shell.output "ps -eo ppid=,args= | grep -c '^ *1 [s]leep 60' || true"
     assert.are.equal(0, tonumber(sleepers), "children of workers are left")
   end)
