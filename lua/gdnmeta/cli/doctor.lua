@@ -34,7 +34,9 @@ local function check_device()
   if not ok then return nil, "no library" end
   local builder, message = gdn.builder { device = "cuda", max_num_seqs = 1, max_num_batched_tokens = 8 }
   if not builder then return nil, message, "not needed: everything runs on the CPU as well" end
-  return builder.device
+  local device = builder.device
+  builder:close()
+  return device
 end
 
 local function check_module(name, package)
