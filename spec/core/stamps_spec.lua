@@ -1,5 +1,5 @@
 -- Who writes a slot is found by stamps of 32 bits, which begin again after 2^32 writes: a builder that comes
--- there says of each step what a new one says.
+-- there says of each step what a new one says. A check's stamps have 30 bits.
 local ffi = require "ffi"
 
 pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
@@ -7,7 +7,9 @@ ffi.C.setenv("GDNMETA_LIB", os.getenv "GDN_COUNTED" or "build/libgdncounted.so",
 
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
-ffi.cdef "void gdn_counted_stamp(gdn_builder *b, uint32_t stamp);"
+local drivers = require "spec.support.driver"
+ffi.cdef [[void gdn_counted_stamp(gdn_builder *b, uint32_t stamp);
+           void gdn_counted_check_stamp(gdn_builder *b, uint32_t stamp);]]
 
 local random = math.random
 local SLOTS, GROUPS, S = 60, 2, 1
@@ -69,4 +71,67 @@ describe("A builder's stamps", function()
     end
     assert.is_true(counts.taken > 200 and counts.refused > 100)
   end)
+end)
+
+describe("A check's stamps", function()
+  local MOST = 2 ^ 30
+
+  for _, device in ipairs { "cpu", "cuda" } do
+    local driver
+    local function open()
+      driver = device == "cuda" and drivers.open "fake"
+      local builder = assert(gdn.builder { device = device, max_num_seqs = 4, num_groups = GROUPS,
+                                           check = true, num_slots = { 11, 9 }, max_num_batched_tokens = 16 })
+      return builder, assert(builder:batch()), 11 * GROUPS
+    end
+    local function close(builder, batch)
+      batch:close()
+      builder:close()
+      if driver then driver:close() end
+    end
+    local function build(builder, batch, slots)
+      batch:clear()
+      for _, slot in ipairs(slots) do
+        assert(batch:add { query_len = 1, seq_len = 9, prompt_done = true, blocks = { { slot }, { slot } } })
+      end
+      return assert(builder:build(batch))
+    end
+
+    it("begin again, and no row of long ago uses a slot: " .. device, function()
+      for _, stamp in ipairs { 0, 3, 21, 22, MOST - 1 } do
+        local builder, batch, claims = open()
+        local function age(before) lib.gdn_counted_check_stamp(builder.handle, (stamp - before) % MOST) end
+        age(1)
+        build(builder, batch, { 1, 2, 3, 8 })
+        build(builder, batch, { 4, 5, 6, 7 })
+        age(2 * claims + 1) -- half of them may lie before the first stamp, where numbering begins anew
+        for _ = 1, 2 * claims do assert(builder:check()) end
+        build(builder, batch, { 8, 3, 2, 1 })
+        local is_right, why = builder:peek_check_result()
+        close(builder, batch)
+        assert.are.same({ stamp, true }, { stamp, is_right, why })
+      end
+    end)
+
+    it("make way for no claim of the same check: " .. device, function()
+      local builder, batch, claims = open()
+      local meta, seen = build(builder, batch, { 1, 2, 3, 8 }), {}
+      for group = 0, GROUPS - 1 do
+        local slots = ffi.cast("int32_t *", meta:group(group).non_spec_state_indices_tensor.data)
+        local function write(slot)
+          if driver then driver:write(slots + 1, { slot }) else slots[1] = slot end
+        end
+        for stamp = 2, 3 * claims do
+          write(stamp % 2 == 0 and 8 or 2)
+          lib.gdn_counted_check_stamp(builder.handle, stamp)
+          assert(builder:check())
+          local is_right = builder:take_check_result()
+          seen[#seen + 1] = (is_right == true) == (stamp % 2 == 1)
+        end
+        write(2)
+      end
+      close(builder, batch)
+      for _, is_so in ipairs(seen) do assert.is_true(is_so) end
+    end)
+  end
 end)

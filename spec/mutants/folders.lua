@@ -5,7 +5,7 @@ local PLAYS = " value_limits step_cuts cache_plays small_worlds engine_plays"
 -- By folder of src: sums of all outputs of small worlds.
 local STEPS = "small_steps long_steps "
 local FOLDERS = {
-  base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS, verify = STEPS,
+  base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS,
   builder = STEPS, cuda = "cuda_words cuda_devices cuda_small_steps ",
   scheduler = "index_plays pool_plays null ",
 }

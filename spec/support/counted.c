@@ -63,3 +63,9 @@ __attribute__((visibility("default"))) uint32_t gdn_counted_stamp_of(const gdn_b
 {
     return b->uniqueness.stamp;
 }
+
+/* As after as many checks: their stamps are numbers of 30 bits. */
+__attribute__((visibility("default"))) void gdn_counted_check_stamp(gdn_builder *b, uint32_t stamp)
+{
+    b->verifier.input.stamp = stamp;
+}

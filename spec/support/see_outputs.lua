@@ -9,6 +9,7 @@ local function see_tensor(sum, tensor)
   if tensor.data == nil then return end
   sum:number(tensor.shape[0])
   sum:number(tensor.shape[1])
+  sum:number(tensor.ndim)
   sum:bytes(tensor.data, tensor.shape[0] * tensor.shape[1] * SIZES[tensor.dtype])
 end
 

@@ -82,25 +82,33 @@ GDN_RULE uint32_t gdn_stretches(const gdn_unused *u)
     return (u->bytes + GDN_UNUSED_STRETCH - 1) / GDN_UNUSED_STRETCH - gdn_first_stretch(u);
 }
 
+/* Thread i of those that poison a buffer. */
+GDN_RULE void gdn_poison_by_thread(const gdn_unused *u, uint32_t i)
+{
+    uint32_t n = u->buffer ? gdn_stretches(u) : 0;
+    if (n && i / n < u->groups) gdn_poison_stretch(u, i / n, gdn_first_stretch(u) + i % n);
+}
+
+/* Thread i of those that look at a field. */
+GDN_RULE void gdn_verify_by_thread(const gdn_verify_input *c, uint32_t field, uint32_t i)
+{
+    const gdn_verify_tensor *t = &c->fields[field];
+    uint32_t group = t->elements ? i / t->elements : t->groups;
+    if (group >= t->groups) return;
+    i -= group * t->elements;
+    int64_t spec_before = field == GDN_FIELD_spec_sequence_masks ? gdn_spec_before(c, i) : 0;
+    int32_t code = gdn_verify_element(c, field, group, i, spec_before);
+    if (code) gdn_report(c, field, group, i, code);
+}
+
 GDN_RULE void gdn_verify_block(const gdn_verify_input *c, uint32_t block, uint32_t thread)
 {
     uint32_t s = 0;
     for (uint32_t i = 1; i < 2 * GDN_NUM_FIELDS; i++) s += block >= c->first_block[i];
     uint32_t i = (block - c->first_block[s]) * GDN_VERIFY_THREADS + thread;
     if (block == 0 && thread == 0) gdn_forget_claim(c);
-    if (s >= GDN_NUM_FIELDS) {
-        const gdn_unused *u = &c->unused[s - GDN_NUM_FIELDS];
-        uint32_t n = u->buffer ? gdn_stretches(u) : 0;
-        if (n && i / n < u->groups) gdn_poison_stretch(u, i / n, gdn_first_stretch(u) + i % n);
-        return;
-    }
-    const gdn_verify_tensor *t = &c->fields[s];
-    uint32_t group = t->elements ? i / t->elements : t->groups;
-    if (group >= t->groups) return;
-    i -= group * t->elements;
-    int64_t spec_before = s == GDN_FIELD_spec_sequence_masks ? gdn_spec_before(c, i) : 0;
-    int32_t code = gdn_verify_element(c, s, group, i, spec_before);
-    if (code) gdn_report(c, s, group, i, code);
+    if (s < GDN_NUM_FIELDS) gdn_verify_by_thread(c, s, i);
+    else gdn_poison_by_thread(&c->unused[s - GDN_NUM_FIELDS], i);
 }
 
 #endif
