@@ -1,4 +1,5 @@
 -- An engine whose steps are buckets: which one a step takes, what runs it, and the step of an idle rank.
+local ffi = require "ffi"
 local drivers = require "spec.support.driver"
 local gdn = require "gdnmeta"
 local buckets = require "gdnmeta.engine.decide.buckets"
@@ -167,7 +168,7 @@ describe("The step of an idle rank", function()
     step = engine:step(2)
     assert.are.same({ 1, 1 }, { step.num_rows, step.query_len[0] })
     engine:complete(step, 2)
-    step = assert(engine:idle_step(4, 64))
+    step = assert(engine:idle_step(4, 64, ffi.cast("void *", 64))) -- a stream, which the CPU has no use for
     assert.are.same({ 2, 2 }, { step.number, step.now })
     engine:close()
   end)

@@ -46,3 +46,37 @@ describe("Those who leave for a more important request", function()
     assert.is_true(left > 20)
   end)
 end)
+
+describe("A chunk of less than a block", function()
+  it("is asked for again, as of a step that has given nothing, for one request a step", function()
+    local asked = {}
+    local s = server({ name = "small", chunk = function(r, want, ctx)
+      asked[#asked + 1] = r.id .. " " .. ctx.prefill_taken
+      if r.id == "a" then return 8 end
+      return r.id == "b" and ctx.prefill_taken == 0 and want or 3
+    end }, { max_model_len = 60 }, { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8, num_slots = 40 })
+    for _, id in ipairs { "a", "b", "c" } do s.submit(id, { prompt_tokens = 20 }) end
+    assert.are.same({ "a" }, s.step().admitted)
+    assert.are.same({ "a 0", "b 8", "b 0", "c 8" }, asked) -- that c would get 3 is not known yet
+    assert.are.equal(0, #s.engine:failures())
+    s.close()
+  end)
+end)
+
+describe("A policy of whole steps that has held a request", function()
+  it("holds it still in a step of which it says nothing, and has not failed", function()
+    local s = server(function(view, plan)
+      if view.step > 2 then return plan:fill() end
+      for i in view:waiting() do
+        if view.step == 1 then plan:skip(i) end
+      end
+    end)
+    s.submit("held")
+    for _ = 1, 2 do
+      local step = s.step()
+      assert.are.same({ 0, false }, { step.num_rows, step.fallback })
+    end
+    assert.are.same({ 1, false }, { s.step().num_rows, s.engine.stats.fallbacks > 0 })
+    s.close()
+  end)
+end)

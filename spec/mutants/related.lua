@@ -68,7 +68,7 @@ local MAP = {
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
   { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..
     "invariants" },
-  { "engine/prefix/hook_tables", "hook_tables cache_plays" },
+  { "engine/prefix/hook_tables", "hook_tables cache_fields cache_plays" },
   { "engine/prefix/index", "index index_evict index_refusals index_random cache_plays" },
   { "gdnmeta/identity", "callers_of_functions hash_blocks" },
   { "src/scheduler/index_verify", "index_inside index_random" },
@@ -87,7 +87,7 @@ local MAP = {
   { "engine/prefix/positions", "cache_plays caches lab state_cache" },
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
-  { "engine/prefix/sessions", "sessions crowding cache_plays cache_chaos" },
+  { "engine/prefix/sessions", "verify_engine sessions crowding cache_plays cache_chaos" },
   { "engine/session_pins", "sessions cache_plays" },
   { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
@@ -150,7 +150,8 @@ local MAP = {
   { "engine/decide/buckets", "bucket_lists buckets decisions" },
   { "engine/decide/decodes", "pausing starvation upkeep invariants decisions engine_step speculation" },
   { "engine/decide/admissions", "starvation holding passing invariants decisions" },
-  { "engine/decide/chunks", "pausing starvation holding invariants decisions" },
+  { "engine/decide/schedule", "one_look engine_step policy contained containment invariants decisions" },
+  { "engine/decide/chunks", "one_look pausing starvation holding invariants decisions" },
   { "engine/queue/parked", "queues holding passing one_look" },
   { "engine/queue/", "queues queue_memory policy fair passing invariants decisions" },
   { "engine/decide/token_limits", "token_limits starvation invariants decisions engine_step speculation" },
@@ -183,7 +184,7 @@ local MAP = {
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
-  { "engine/newcomers", "holding passing starvation state_cache invariants decisions" },
+  { "engine/newcomers", "one_look holding passing starvation state_cache invariants decisions" },
   { "engine/plan_to_rows", "engine engine_step engine_async device_plays engine_cuda policy invariants " ..
     "decisions transcripts" },
   { "engine/plan", "behind engine engine_step policy footprint verify_plan holding passing yielding " ..

@@ -1,5 +1,5 @@
--- What a cache's hooks ask for by a wrong name, and what they write, is a named failure: of code that has a
--- budget and of code that has none, in an engine and in the lab.
+-- What a cache's hooks ask for by a wrong name, and what they write, is a named failure at the hook's line: of
+-- code that has a budget and of code that has none, in an engine and in the lab.
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
@@ -20,6 +20,9 @@ local WRONGS = {
   { "checkpoints", function(_, _, _, ctx) ctx.slots = 1 end, "ctx is read-only, cannot set slots" },
   { "worth", function(_, _, _, ctx) ctx.mine = 1 end, "ctx is read-only, cannot set mine" },
   { "worth", function(nodes) setmetatable(nodes[1], {}) end, "cannot change a protected metatable" },
+  { "checkpoints", function(_, _, _, ctx) local l = ctx.every "x" return l end, 'ctx.every("x"): want' },
+  { "worth", function(_, _, _, ctx) local n = ctx.flops(1, "x") return n end, 'ctx.flops(1, "x"): want' },
+  { "worth", function(_, _, _, ctx) local n = ctx.flops("x", 1) return n end, 'ctx.flops("x", 1): want' },
 }
 
 local function blocks(text) return { text * 10 + 1, text * 10 + 2, text * 10 + 3, text * 10 + 4 } end
@@ -51,7 +54,9 @@ describe("A cache's hook", function()
           local at = ("case %d, %s, %s"):format(case, place, trusted and "trusted" or "contained")
           local failed, message = run(gdn.cache({ name = "c", [hook] = does }, { trusted = trusted }))
           assert.are.equal(hook, failed, at)
-          assert.is_truthy(message:find(said, 1, true), at .. ": " .. message)
+          local written = debug.getinfo(does, "S") -- on one line
+          said = ("%s:%d: %s"):format(written.short_src, written.linedefined, wrong[3])
+          assert.are.equal(said, message:sub(1, #said), at)
         end
       end
     end

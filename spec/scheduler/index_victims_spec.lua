@@ -1,8 +1,10 @@
 -- Which states are evicted from an index, against a list of all that is there. Where values change by use
 -- alone, batches that are rated choose as a look at everything would. Paths begin alike: a prompt goes
--- through states that it does not read.
+-- through states that it does not read. And where in line a node goes that comes back to it.
 local ffi = require "ffi"
 local Index = require "gdnmeta.engine.prefix.index"
+local lib = require "gdnmeta.native"
+local small = require "spec.support.small_index"
 
 local FAMILIES, STATES, REQUESTS = 150, 150, 6000
 local slots, kv = ffi.new("int32_t[1]", 1), ffi.new "int32_t[1]"
@@ -115,4 +117,26 @@ describe("The victims of an index are those of a list, by", function()
       assert.is_true(hits > REQUESTS / 4 and past > REQUESTS / 8)
     end)
   end
+end)
+
+-- It is looked for from both ends of the list.
+describe("A node that was kept for a while, and was not used", function()
+  it("goes to its old place where 63 nodes at most lie behind or before it, else to the newest", function()
+    for _, kind in ipairs { Index.LEAVES, Index.STATES } do
+      for _, older in ipairs { 0, 1, 62, 63, 64, 65, 100, 134, 135, 136, 137, 198, 199 } do
+        local index, want, got = small.new { max_nodes = 300, max_blocks = 300 }, {}, {}
+        for k = 1, 200 do want[k] = assert(small.publish(index, string.char(k), small.slots_of())) end
+        small.step(index)
+        local node = want[older + 1]
+        assert(index:pin(node, -1))
+        index:unpin(node)
+        if older > 63 and older < 136 then want[200] = table.remove(want, older + 1) end
+        local nodes, n = index:candidates(kind, 256)
+        for k = 1, n do got[k] = nodes[k].id end
+        assert.are.same(want, got, older)
+        assert.are.equal(0, lib.gdn_index_verify(index.handle))
+        index:close()
+      end
+    end
+  end)
 end)

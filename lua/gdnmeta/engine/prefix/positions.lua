@@ -33,12 +33,13 @@ function M.problem(list)
   end
 end
 
---- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`.
+--- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`. What
+--- the hook calls ends with a tail call of this one, so a mistake stands at the hook's line.
 ---@param into table|nil is filled anew where it is given
 ---@return integer[]
 function M.every(n, from, blocks_end, size, most, into)
   if type(n) ~= "number" then
-    error(("ctx.every(%s): want a number of tokens, called with a dot"):format(args.show(n)), 3)
+    error(("ctx.every(%s): want a number of tokens, called with a dot"):format(args.show(n)), 2)
   end
   local list, step = into or {}, max(size, floor(n / size) * size)
   clear(list)
