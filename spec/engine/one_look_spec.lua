@@ -54,7 +54,8 @@ describe("A chunk of less than a block", function()
       asked[#asked + 1] = r.id .. " " .. ctx.prefill_taken
       if r.id == "a" then return 8 end
       return r.id == "b" and ctx.prefill_taken == 0 and want or 3
-    end }, { max_model_len = 60 }, { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8, num_slots = 40 })
+    end }, { max_model_len = 60 }, { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8,
+                                     num_slots = 40 })
     for _, id in ipairs { "a", "b", "c" } do s.submit(id, { prompt_tokens = 20 }) end
     assert.are.same({ "a" }, s.step().admitted)
     assert.are.same({ "a 0", "b 8", "b 0", "c 8" }, asked) -- that c would get 3 is not known yet

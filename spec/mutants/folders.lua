@@ -1,6 +1,6 @@
 -- Specs that see all that a folder does, and take little time, among the words of an entry of related.lua.
 -- They see all of an engine, and take less time than invariants.
-local PLAYS = " value_limits step_cuts cache_plays small_worlds engine_plays"
+local PLAYS = " not_compiled value_limits step_cuts cache_plays small_worlds engine_plays"
 
 -- By folder of src: sums of all outputs of small worlds.
 local STEPS = "small_steps long_steps "
@@ -16,6 +16,7 @@ local FOLDERS = {
 return function(file, words)
   local first = FOLDERS[file:match "^src/(%w+)/"]
   if first then return first .. words end
+  if file:find "policy/contained" or file:find "gdnmeta/native" then return "not_compiled " .. words end
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
   return is_engine and words:sub(1, at - 1) .. PLAYS .. words:sub(at) or words
 end

@@ -1,5 +1,5 @@
--- What a cache's hooks ask for by a wrong name, and what they write, is a named failure at the hook's line: of
--- code that has a budget and of code that has none, in an engine and in the lab.
+-- What a cache's hooks ask for by a wrong name, and what they write, is a named failure at the hook's line:
+-- of code that has a budget and of code that has none, in an engine and in the lab.
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
@@ -48,14 +48,14 @@ end
 describe("A cache's hook", function()
   it("that reads or writes what is not there is told so, by name", function()
     for case, wrong in ipairs(WRONGS) do
-      local hook, does, said = unpack(wrong)
+      local hook, does = unpack(wrong)
       for _, trusted in ipairs { false, true } do
         for place, run in pairs { engine = in_engine, lab = hook ~= "demote" and in_lab or nil } do
           local at = ("case %d, %s, %s"):format(case, place, trusted and "trusted" or "contained")
           local failed, message = run(gdn.cache({ name = "c", [hook] = does }, { trusted = trusted }))
           assert.are.equal(hook, failed, at)
           local written = debug.getinfo(does, "S") -- on one line
-          said = ("%s:%d: %s"):format(written.short_src, written.linedefined, wrong[3])
+          local said = ("%s:%d: %s"):format(written.short_src, written.linedefined, wrong[3])
           assert.are.equal(said, message:sub(1, #said), at)
         end
       end

@@ -12,7 +12,7 @@ local M = { MOST = 65536 } -- positions of a chunk
 ---@param fit number[] is filled anew
 ---@return number[] fit
 function M.fit(list, from, blocks_end, size, fit)
-  for n = #fit, 1, -1 do fit[n] = nil end
+  clear(fit)
   for n = 1, #list do
     local at = list[n]
     if at > from and at <= blocks_end and at % size == 0 then fit[#fit + 1] = at end
@@ -33,8 +33,8 @@ function M.problem(list)
   end
 end
 
---- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`. What
---- the hook calls ends with a tail call of this one, so a mistake stands at the hook's line.
+--- ctx.every(n): positions in (from, blocks_end], n tokens apart, whole blocks of `size`; at most `most`.
+--- What a hook calls ends with a tail call of this one: a mistake stands at the hook's line.
 ---@param into table|nil is filled anew where it is given
 ---@return integer[]
 function M.every(n, from, blocks_end, size, most, into)
