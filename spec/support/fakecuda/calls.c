@@ -45,6 +45,7 @@ API long fake_count(const char *what)
         { "kernel", offsetof(counters, kernel) },     { "shared", offsetof(counters, shared) },
         { "unit", offsetof(counters, unit) },         { "pieces", offsetof(counters, pieces) },
         { "live", offsetof(counters, live) },         { "overruns", offsetof(counters, overruns) },
+        { "carried", offsetof(counters, carried) },
     };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
         if (!strcmp(NAMES[i].name, what)) return *(long *)(void *)((char *)&count + NAMES[i].offset);

@@ -22,6 +22,7 @@ typedef struct counters {
     long overruns;  /* memory freed with its guard overwritten */
     long kernel, shared; /* of the last launch: 0 .. 2 by the payload's size, and bytes of shared memory */
     long unit, pieces; /* of the last launch that brings: bytes of a load, and parts of a slot */
+    long carried;   /* a sum of what launches carried beside addresses and payloads */
 } counters;
 extern counters count;
 

@@ -50,6 +50,39 @@ static void reach_launch(const gdn_head *h, const unsigned char *payload)
     }
 }
 
+static void add_up(const void *memory, size_t bytes)
+{
+    const unsigned char *p = memory;
+    for (size_t i = 0; i < bytes; i++) count.carried = (count.carried * 257 + p[i] + 1) % 999999937;
+}
+
+static void add_head(gdn_head h)
+{
+    h.seq_lens = h.seq_lens != 0, h.accepted = h.accepted != 0, h.faults = h.faults != 0;
+    for (uint32_t i = 0; i < h.num_outputs; i++) h.outputs[i].out = h.outputs[i].out != 0;
+    add_up(&h, offsetof(gdn_head, outputs) + h.num_outputs * sizeof *h.outputs);
+}
+
+static void add_check(gdn_verify_input c)
+{
+    c.found = c.found != 0, c.claims = c.claims != 0;
+    for (uint32_t f = 0; f < GDN_NUM_FIELDS; f++) {
+        c.fields[f].data = c.fields[f].data != 0;
+        c.unused[f].buffer = c.unused[f].buffer != 0;
+    }
+    add_up(&c, offsetof(gdn_verify_input, blocks) + sizeof c.blocks);
+}
+
+static void add_bring(gdn_bring_plan p)
+{
+    for (int k = 0; k < 2; k++)
+        p.rows[k].write = p.rows[k].write != 0, p.rows[k].read = p.rows[k].read != 0,
+        p.rows[k].shift = p.rows[k].shift != 0;
+    p.accepted = p.accepted != 0, p.boundaries = p.boundaries != 0;
+    for (uint32_t i = 0; i < p.num_pools; i++) p.pools[i] = p.pools[i] != 0;
+    add_up(&p, offsetof(gdn_bring_plan, pools) + p.num_pools * sizeof *p.pools);
+}
+
 enum { INSPECTOR = 3, BRINGS_STATES, BRINGS_WINDOWS, NUM_KERNELS };
 
 void run_launch(const operation *o)
@@ -138,6 +171,9 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
     memcpy(o.launch, arguments[0], SIZES[kernel]);
     if (kernel < INSPECTOR) memcpy(&o.ring, arguments[1], sizeof o.ring);
     if (kernel < INSPECTOR) memcpy(&o.shared_bytes, arguments[2], sizeof o.shared_bytes);
+    if (kernel < INSPECTOR) add_head(((gdn_launch *)o.launch)->head);
+    else if (kernel == INSPECTOR) add_check(*(gdn_verify_input *)o.launch);
+    else add_bring(*(gdn_bring_plan *)o.launch);
     count.launches++;
     count.blocks += gx;
     count.kernel = kernel;
