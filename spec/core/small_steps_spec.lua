@@ -8,6 +8,9 @@ local see = require "spec.support.see_outputs"
 local steps = require "spec.support.small_steps"
 local sum_of = require "spec.support.sum_of"
 
+local ARRAYS = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
+                 "table_row", "read_column", "checkpoint_len" }
+local OWN = { { -1, 1, 2 }, { 0, -2, 2 }, { 1, 2, -3 }, { -1, -3, -2 }, { -4, -5, 0 } } -- ~i: those of row i
 local PADDING = { { 0, 0 }, { 1, 0 }, { 0, 1 }, { 1, 2 }, { 3, 5 }, { 9, 9 } } -- rows and tokens more
 
 describe("Every small step", function()
@@ -49,10 +52,25 @@ describe("Every small step", function()
               steps.write(c, { a, b })
               c.padded_rows, c.padded_tokens = 2 + more[1], a[1] + b[1] + more[2]
               note(tonumber(lib.gdn_build(handle, c, nil)))
+              for _, name in ipairs(ARRAYS) do sum:array(c[name], steps.ROWS) end
             end
           end
         end
         c.padded_rows, c.padded_tokens = 0, 0
+      end)
+      part("with blocks of their own", function()
+        for i = 0, steps.GROUPS * steps.ROWS * builder.max_blocks_per_row - 1 do
+          c.blocks[i] = 13 + i * 7 % 24
+        end
+        for _, a in ipairs(steps.SOME) do
+          for _, b in ipairs(steps.SOME) do
+            for _, own in ipairs(OWN) do
+              steps.write(c, { a, b, steps.SOME[2] })
+              for i = 0, 2 do c.table_row[i] = own[i + 1] end
+              note(tonumber(lib.gdn_build(handle, c, nil)))
+            end
+          end
+        end
       end)
       part("with states that are kept", function()
         for _, row in ipairs(steps.SOME) do

@@ -120,17 +120,11 @@ static void gather_rows(const source *s, int32_t rows, int32_t own_rows, int32_t
     for (int32_t i = 0; i < rows; i++) out[i] = *row_slots(s, i);
 }
 
-/* Rows that have blocks: those of padding that the build made come last. `list` NULL: rows 0 .. n - 1. */
-static int32_t count_listed(const int32_t *list, int32_t n, int32_t table_rows)
-{
-    while (n > 0 && (list ? list[n - 1] : n - 1) >= table_rows) n--;
-    return n;
-}
-
 static void gather_listed(const source *s, const int32_t *list, int32_t n, int32_t table_rows, int32_t own_rows,
                           int32_t *out)
 {
-    int32_t listed = count_listed(list, n, table_rows), whole = own_rows || s->window;
+    int32_t listed = n, whole = own_rows || s->window;
+    while (listed > 0 && list[listed - 1] >= table_rows) listed--; /* the others are padding that the build made */
     const int32_t *data = s->table->data, *table_row = s->table_row;
     int64_t stride = s->table->stride;
     for (int32_t k = 0; k < listed && !whole; k++) out[k] = data[table_row[list[k]] * stride];
@@ -138,35 +132,35 @@ static void gather_listed(const source *s, const int32_t *list, int32_t n, int32
     memset(out + listed, 0, (size_t)(n - listed) * sizeof *out);
 }
 
-/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. */
-static inline void gather_columns(const source *s, const gdn_partition *p, int32_t table_rows, int32_t columns,
-                                  int32_t own_rows, int32_t *out)
+/* The blocks of every spec row, `columns` of them; a literal there makes copies of registers. Rows of padding that the
+ * build made are none of them. */
+static inline void gather_columns(const source *s, const gdn_partition *p, int32_t columns, int32_t own_rows,
+                                  int32_t *out)
 {
     const int32_t *rows = p->spec_rows, *data = s->table->data, *table_row = s->table_row;
     int64_t stride = s->table->stride;
-    int32_t n = count_listed(rows, p->num_spec, table_rows), whole = own_rows || s->window;
+    int32_t n = p->num_spec, whole = own_rows || s->window;
     for (int32_t k = 0; k < n && !whole; k++)
         memcpy(out + (size_t)k * (size_t)columns, data + table_row[rows ? rows[k] : k] * stride,
                (size_t)columns * sizeof *out);
     for (int32_t k = 0; k < n && whole; k++)
         memcpy(out + (size_t)k * (size_t)columns, row_slots(s, rows ? rows[k] : k), (size_t)columns * sizeof *out);
-    memset(out + (size_t)n * (size_t)columns, 0, (size_t)(p->num_spec - n) * (size_t)columns * sizeof *out);
 }
 
-static void gather_spec(const source *s, const gdn_partition *p, int32_t table_rows, int32_t own_rows, int32_t *out)
+static void gather_spec(const source *s, const gdn_partition *p, int32_t own_rows, int32_t *out)
 {
     int32_t columns = p->state_columns;
-    if (columns == 2) gather_columns(s, p, table_rows, 2, own_rows, out);
-    else if (columns == 3) gather_columns(s, p, table_rows, 3, own_rows, out);
-    else if (columns == 4) gather_columns(s, p, table_rows, 4, own_rows, out);
-    else gather_columns(s, p, table_rows, columns, own_rows, out);
+    if (columns == 2) gather_columns(s, p, 2, own_rows, out);
+    else if (columns == 3) gather_columns(s, p, 3, own_rows, out);
+    else if (columns == 4) gather_columns(s, p, 4, own_rows, out);
+    else gather_columns(s, p, columns, own_rows, out);
 }
 
 /* vLLM spreads a one-column table over all columns of a step for a captured graph. */
-static void gather_repeated(const source *s, const gdn_partition *p, int32_t table_rows, int32_t *out)
+static void gather_repeated(const source *s, const gdn_partition *p, int32_t *out)
 {
     for (int32_t k = 0; k < p->num_spec; k++) {
-        int32_t row = p->spec_rows ? p->spec_rows[k] : k, value = row < table_rows ? *row_slots(s, row) : 0;
+        int32_t value = *row_slots(s, p->spec_rows ? p->spec_rows[k] : k);
         for (int32_t c = 0; c < p->state_columns; c++) *out++ = value;
     }
 }
@@ -271,8 +265,8 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
             gather_rows(&s, rows, indices->own_rows, slots + indices->non_spec);
             memset(slots + indices->non_spec + rows, 0, (size_t)(p->rows - rows) * sizeof *slots);
         } else {
-            if (p->repeat_column) gather_repeated(&s, p, table_rows, slots + indices->spec);
-            else gather_spec(&s, p, table_rows, indices->own_rows, slots + indices->spec);
+            if (p->repeat_column) gather_repeated(&s, p, slots + indices->spec);
+            else gather_spec(&s, p, indices->own_rows, slots + indices->spec);
             if (p->mixed)
                 gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, indices->own_rows,
                               slots + indices->non_spec);

@@ -11,7 +11,7 @@ GDN_RULE int64_t gdn_row_of(const gdn_verify_input *c, uint32_t boundaries, int6
     int64_t low = 0, high = (int64_t)c->fields[boundaries].elements - 1;
     while (high - low > 1) {
         int64_t middle = (low + high) / 2;
-        if (gdn_at(c, boundaries, 0, middle) <= at) low = middle;
+        if (gdn_shared(c, boundaries, middle) <= at) low = middle;
         else high = middle;
     }
     return low;
@@ -31,7 +31,7 @@ GDN_RULE int32_t gdn_verify_copied_bound(const gdn_verify_input *c, uint32_t fie
                                          int64_t last)
 {
     int64_t at = first + i < last ? first + i : last;
-    if (gdn_at(c, field, 0, i) == GDN_AT(non_spec_query_start_loc, at)) return 0;
+    if (gdn_shared(c, field, i) == GDN_AT(non_spec_query_start_loc, at)) return 0;
     return first + i > last ? GDN_CHECK_PADDING : GDN_CHECK_TAIL;
 }
 
@@ -47,11 +47,11 @@ GDN_RULE int32_t gdn_verify_listed(const gdn_verify_input *c, uint32_t field, in
 {
     int32_t spec = field == GDN_FIELD_spec_token_indx;
     const gdn_verify_rows *r = &c->rows[spec];
-    int64_t at = gdn_at(c, field, 0, i), before = gdn_at(c, field, 0, i - 1);
+    int64_t at = gdn_shared(c, field, i), before = gdn_shared(c, field, i - 1);
     if (i >= r->most_end) return at == c->bucket_tokens ? 0 : GDN_CHECK_PADDING;
     if (at <= before) return GDN_CHECK_TOKENS; /* before the first there is the least number */
     if (GDN_AT(token_class, at) != gdn_listed_class(c, spec, i)) return GDN_CHECK_TOKENS;
-    int32_t begins = i == 0 || gdn_at(c, r->boundaries, 0, gdn_row_of(c, r->boundaries, i)) == i;
+    int32_t begins = i == 0 || gdn_shared(c, r->boundaries, gdn_row_of(c, r->boundaries, i)) == i;
     return begins || at == before + 1 ? 0 : GDN_CHECK_TOKENS;
 }
 

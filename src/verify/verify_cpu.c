@@ -13,7 +13,7 @@ static void check_field(const gdn_verify_input *c, uint32_t field)
         for (uint32_t i = 0; i < t->elements; i++) {
             int32_t code = gdn_verify_element(c, field, g, i, spec_before);
             if (code) gdn_report(c, field, g, i, code);
-            if (field == GDN_FIELD_spec_sequence_masks) spec_before += gdn_at(c, field, 0, i) & 1;
+            if (field == GDN_FIELD_spec_sequence_masks) spec_before += gdn_shared(c, field, i) & 1;
         }
     }
 }

@@ -20,12 +20,18 @@ GDN_RULE int64_t gdn_at(const gdn_verify_input *c, uint32_t field, uint32_t grou
     return ((const uint8_t *)array)[i];
 }
 
-#define GDN_AT(name, i) gdn_at(c, GDN_FIELD_##name, 0, i)
+/* Of a tensor that all groups have together. */
+GDN_RULE int64_t gdn_shared(const gdn_verify_input *c, uint32_t field, int64_t i)
+{
+    return gdn_at(c, field, 0, i);
+}
+
+#define GDN_AT(name, i) gdn_shared(c, GDN_FIELD_##name, i)
 
 /* Tokens of a row by its class's boundaries; INT64_MAX where there is no such row. */
 GDN_RULE int64_t gdn_tokens_of(const gdn_verify_input *c, uint32_t boundaries, int64_t row)
 {
-    int64_t from = gdn_at(c, boundaries, 0, row), to = gdn_at(c, boundaries, 0, row + 1);
+    int64_t from = gdn_shared(c, boundaries, row), to = gdn_shared(c, boundaries, row + 1);
     return from == INT64_MIN || to == INT64_MIN ? INT64_MAX : (int64_t)((uint64_t)to - (uint64_t)from);
 }
 
@@ -45,7 +51,7 @@ GDN_RULE int64_t gdn_parts(int64_t tokens, int64_t size)
 GDN_RULE int32_t gdn_verify_boundary(const gdn_verify_input *c, int32_t spec, int64_t i)
 {
     const gdn_verify_rows *r = &c->rows[spec];
-    int64_t at = gdn_at(c, r->boundaries, 0, i), n = i ? gdn_tokens_of(c, r->boundaries, i - 1) : 0;
+    int64_t at = gdn_shared(c, r->boundaries, i), n = i ? gdn_tokens_of(c, r->boundaries, i - 1) : 0;
     if (i > r->real) return n == 0 ? 0 : GDN_CHECK_PADDING;
     if (i == 0 && at != 0) return GDN_CHECK_BOUNDARY;
     if (i > 0 && (n < r->least || n > r->most)) return GDN_CHECK_BOUNDARY;
@@ -115,11 +121,11 @@ GDN_RULE int32_t gdn_verify_row_tokens(const gdn_verify_input *c, int64_t row, i
     int64_t before = row - spec_before, k = spec ? spec_before : before;
     uint32_t list = spec ? GDN_FIELD_spec_token_indx : GDN_FIELD_non_spec_token_indx;
     int64_t first = gdn_plus(GDN_AT(spec_query_start_loc, spec_before), GDN_AT(non_spec_query_start_loc, before));
-    int64_t from = gdn_at(c, r->boundaries, 0, k), more = gdn_plus(gdn_tokens_of(c, r->boundaries, k), -1);
+    int64_t from = gdn_shared(c, r->boundaries, k), more = gdn_plus(gdn_tokens_of(c, r->boundaries, k), -1);
     if (k >= r->real) return GDN_CHECK_MASK;
     if (more == -1) return 0;
-    if (gdn_at(c, list, 0, from) != first) return GDN_CHECK_TOKENS;
-    return gdn_at(c, list, 0, gdn_plus(from, more)) == gdn_plus(first, more) ? 0 : GDN_CHECK_TOKENS;
+    if (gdn_shared(c, list, from) != first) return GDN_CHECK_TOKENS;
+    return gdn_shared(c, list, gdn_plus(from, more)) == gdn_plus(first, more) ? 0 : GDN_CHECK_TOKENS;
 }
 
 /* spec_before: mask bits set in front of row i. */
@@ -138,9 +144,9 @@ GDN_RULE int32_t gdn_verify_mask(const gdn_verify_input *c, int64_t i, int64_t s
 
 GDN_RULE int32_t gdn_verify_token(const gdn_verify_input *c, uint32_t field, int64_t i)
 {
-    int64_t at = gdn_at(c, field, 0, i);
+    int64_t at = gdn_shared(c, field, i);
     if (!c->mixed) return at == i ? 0 : GDN_CHECK_TOKENS;
-    return at < 0 || at >= c->tokens || (i > 0 && at <= gdn_at(c, field, 0, i - 1)) ? GDN_CHECK_TOKENS : 0;
+    return at < 0 || at >= c->tokens || (i > 0 && at <= gdn_shared(c, field, i - 1)) ? GDN_CHECK_TOKENS : 0;
 }
 
 /* strict: decodes have a state; the first prefill is one because it is longer than a token, or has none. */
