@@ -161,7 +161,7 @@ local function begin(self, r)
   for _, name in ipairs(UNSET) do self[name] = false end
   for _, name in ipairs(COUNTS) do self[name] = 0 end
   self.turn, self.policy_enabled = 1, true
-  self.starved_before = -1 -- a prompt that the decodes of the last step left too little for
+  self.starved_before = requests.NONE -- a prompt that the decodes of the last step left too little for
   self.gone, self.announced, self.stats = {}, {}, {}
   self.observers = {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.

@@ -5,12 +5,13 @@
 -- written before it is counted, and counted before it is marked, so that begin() finds every mark.
 -- is_short: a running request waits for memory that is about to be freed, or that newcomers took;
 -- frees_memory: a request was evicted for memory, gives_way: for one that waits; is_cut: a chunk took all
--- that was left; starved: a prompt that decodes left too little for, or -1; num_held: waiting requests that
+-- that was left; starved: a prompt that decodes left too little for, or NONE; num_held: waiting requests that
 -- the policy held;
 -- is_tried: the policy was called for a prompt's chunk in an empty step.
 local array_of = require "gdnmeta.array_of"
 local newcomers = require "gdnmeta.engine.newcomers"
 
+local NONE = require("gdnmeta.engine.requests").NONE
 local int32s = array_of "int32_t"
 
 -- mark: 0 nothing, DECODE or CHUNK, or one of the negative ones.
@@ -42,10 +43,10 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
   self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming
   self.has_gaps, self.is_short, self.frees_memory, self.gives_way = false, false, false, false
-  self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, -1, false, false, false
+  self.budget, self.starved, self.is_cut, self.has_passed, self.is_hungry = tokens, NONE, false, false, false
   self.num_held, self.kv_free, self.kv_promised, self.kv_newcomers = 0, kv, -1, 0
   self.is_tried, self.slots_aside, self.kv_aside = false, 0, 0
-  self.slots_free, self.slots_behind, self.behind_of, self.way_made_for = slots, 0, 0, -1
+  self.slots_free, self.slots_behind, self.behind_of, self.way_made_for = slots, 0, 0, NONE
   self.upkeep:begin()
 end
 

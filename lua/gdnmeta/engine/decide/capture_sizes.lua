@@ -7,7 +7,7 @@ local M = {}
 
 local LARGEST = 512 -- tokens
 
---- The usual sizes: 1, 2, 4, then by 8 up to 248, then by 16. With speculation a step has a multiple
+--- The usual sizes: 1, 2, 4, then by 8 up to 256, then by 16. With speculation a step has a multiple
 --- of 1 + num_spec tokens: each size is rounded up to one.
 ---@param max_num_seqs integer
 ---@param num_spec integer
@@ -25,8 +25,8 @@ function M.usual(max_num_seqs, num_spec, max_tokens, largest)
   add(1)
   add(2)
   add(4)
-  for size = 8, 248, 8 do add(size) end
-  for size = 256, most, 16 do add(size) end
+  for n = 1, 32 do add(8 * n) end
+  for size = 272, most, 16 do add(size) end
   return sizes
 end
 

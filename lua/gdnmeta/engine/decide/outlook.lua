@@ -52,8 +52,7 @@ local M = {}
 ---@param engine table
 ---@param headroom integer tokens per request
 function M.new(engine, headroom)
-  return setmetatable({ engine = engine, requests = engine.requests, headroom = headroom,
-                        to_all = 0, counted_in = -1 }, Outlook)
+  return setmetatable({ engine = engine, requests = engine.requests, headroom = headroom }, Outlook)
 end
 
 return M

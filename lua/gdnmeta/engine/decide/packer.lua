@@ -4,6 +4,7 @@ local lib = require "gdnmeta.native"
 local chunks = require "gdnmeta.engine.decide.chunks"
 local decodes = require "gdnmeta.engine.decide.decodes"
 local admissions = require "gdnmeta.engine.decide.admissions"
+local NONE = require("gdnmeta.engine.requests").NONE
 local joint = require("gdnmeta.native.trace_cuts").joint
 
 local running_is_split, running_is_packed = joint(), joint()
@@ -74,7 +75,7 @@ function M.fill(e, hooks, queue)
   e.is_open, e.is_opened = false, false
   local ok = decodes.limit(e, hooks) and take_running(e, hooks, queue)
   running_is_packed(e.changes)
-  ok = ok and admissions.admit(e, hooks, queue, -1)
+  ok = ok and admissions.admit(e, hooks, queue, NONE)
   admissions.close(e, queue)
   if ok and e.has_paused and e.plan.tokens_left > 0 then ok = decodes.resume(e, hooks) end
   return ok

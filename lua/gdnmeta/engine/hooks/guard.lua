@@ -10,6 +10,7 @@ local foreign_text = require "gdnmeta.native.foreign_text"
 
 local xpcall, caught, call_with_budget, failure = xpcall, budget.caught, budget.call, budget.failure
 
+local NONE = require("gdnmeta.engine.requests").NONE
 local OVERFLOW = "stack overflow"
 local KEPT = 100 -- records
 
@@ -68,7 +69,7 @@ end
 local function end_failed(self, why)
   local cursor = self.cursor
   local i, hook = cursor.i, cursor.hook
-  cursor.i, cursor.hook = -1, false
+  cursor.i, cursor.hook = NONE, false
   note(self, i, hook, why)
   return false
 end
@@ -77,7 +78,7 @@ local function end_well(self, x, y)
   local cursor = self.cursor
   local hook = cursor.hook
   if cursor.i >= 0 or hook == "step" then self.answered[hook] = true end -- else: without a request
-  cursor.i, cursor.hook = -1, false
+  cursor.i, cursor.hook = NONE, false
   return true, x, y
 end
 

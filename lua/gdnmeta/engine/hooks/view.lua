@@ -5,6 +5,7 @@ local no_field = require "gdnmeta.engine.hooks.no_field"
 local old_names = require "gdnmeta.native.old_names"
 local bit = require "bit"
 
+local NONE = require("gdnmeta.engine.requests").NONE
 local huge, min = math.huge, math.min
 
 -- An object without contents: reader(name) finds the value.
@@ -110,7 +111,7 @@ local function step_fields(e, options)
   function fields.running() return e.num_running end
   function fields.waiting() return e.fifo.size end
   -- A hook that asks does so for every chunk; nothing that it depends on changes within a step.
-  local seen, slack = -1, huge
+  local seen, slack
   function fields.min_slack()
     if seen ~= e.step_number then seen, slack = e.step_number, min_slack(e) end
     return slack
@@ -128,10 +129,10 @@ jit.off(step_fields)
 
 local M = { read_only = read_only }
 
---- cursor.i is the number of the request that `r` shows, -1: none; cursor.hook the hook that runs, or false.
+--- cursor.i is the number of the request that `r` shows, NONE: none; cursor.hook the running hook, or false.
 ---@return table view { r, ctx, cursor, requests }
 function M.new(e, options)
-  local cursor = { i = -1, hook = false }
+  local cursor = { i = NONE, hook = false }
   local of_request, of_step = request_fields(e), step_fields(e, options)
   local r = read_only("r", function(_, name)
     local field, i = of_request[name] or old_field("r", of_request, OLD_R, name), cursor.i
