@@ -12,6 +12,11 @@ struct gdn_heap {
     int32_t size, capacity;
 };
 
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static inline double orderly(double key)
 {
     return isnan(key) ? (double)INFINITY : key;
@@ -182,7 +187,7 @@ void gdn_sort_by_key(int32_t n, const double *keys, int32_t *items, int32_t *wor
     int32_t *from = items, *to = work;
     for (int64_t width = 1; width < n; width *= 2) {
         for (int64_t left = 0; left < n; left += 2 * width) {
-            int64_t middle = left + width < n ? left + width : n, end = middle + width < n ? middle + width : n;
+            int64_t middle = least(left + width, n), end = least(middle + width, n);
             int64_t a = left, b = middle;
             for (int64_t k = left; k < end; k++) {
                 int take_left = a < middle && (b >= end || !(orderly(keys[from[b]]) < orderly(keys[from[a]])));

@@ -108,7 +108,8 @@ static int64_t *map_row(const gdn_kv *kv, const int32_t *blocks, int32_t positio
 {
     int32_t size = kv->config.block_size;
     while (position < end) {
-        int32_t offset = position % size, run = size - offset < end - position ? size - offset : end - position;
+        int32_t offset = position % size, left = end - position, rest = size - offset;
+        int32_t run = left < rest ? left : rest;
         int64_t base = (int64_t)blocks[position / size] * size + offset;
         for (int32_t t = 0; t < run; t++) out[t] = base + t;
         out += run;

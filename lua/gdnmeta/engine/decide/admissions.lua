@@ -4,7 +4,6 @@ local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
-local NONE = require("gdnmeta.engine.requests").NONE
 local with_cache = require("gdnmeta.native.trace_cuts").with_cache
 local starve = chunks.starve
 
@@ -151,10 +150,10 @@ end
 
 local function none(e, queue)
   M.close(e, queue)
-  return NONE
+  return -1
 end
 
--- The first of the queue, if it may come in now; NONE: nobody does; nil: the policy failed.
+-- The first of the queue, if it may come in now; -1: nobody does; nil: the policy failed.
 ---@return integer|nil i, integer? what a look at it finds, integer? first tokens that it would begin with
 local find = with_cache(function(e, hooks, queue, running)
   if not e.is_opened then open(e, hooks, queue) end
@@ -162,7 +161,7 @@ local find = with_cache(function(e, hooks, queue, running)
   local i = queue:candidate(running >= 0)
   if i == nil then return nil end
   if i < 0 then return none(e, queue) end
-  if running >= 0 and not goes_before(e, hooks, i, running) then return NONE end
+  if running >= 0 and not goes_before(e, hooks, i, running) then return -1 end
   local found, first = look(e, hooks, i)
   return i, found, first
 end)
@@ -183,7 +182,7 @@ local function makes_way(e, i, n)
   return e.prefix:make_way(i, n)
 end
 
---- Admit those of the queue that go before a running prompt; NONE: all that fit. After the first call
+--- Admit those of the queue that go before a running prompt; -1: all that fit. After the first call
 --- close() must follow. Functions that call no hook are compiled, each as a whole; this one calls some.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
