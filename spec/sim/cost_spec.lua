@@ -56,6 +56,34 @@ describe("the cost of a step #lua", function()
     assert.are.equal(2^24, cost.new { c0 = 1 }:tokens_within(2))
   end)
 
+  it("is the same question in milliseconds and in seconds, and the answer to the last token", function()
+    local terms = { c0 = 3, c_w = 20, c_experts = 7, active = 0.25, c_tok = 0.125, c_pf = 0.0625, c_seq = 0.5,
+                    c_att = 1e-4, overlap = 0.5, c_cpu = 1, c_cpu_row = 0.25 }
+    local model = cost.new(terms)
+    local seconds = model:in_seconds()
+    for rows = 0, 40, 8 do
+      for _, tokens in ipairs { 0, 1, 2, 7, 300, 4096 } do
+        local ms = model:predict(rows + tokens, rows)
+        assert.are.equal(ms / 1000, seconds.predict(rows + tokens, rows))
+        -- The last of those that take as long.
+        local most = tokens
+        while model:predict(rows + most + 1, rows) <= ms do most = most + 1 end
+        assert.are.equal(most, model:tokens_within(ms, rows))
+        assert.are.equal(most, seconds.tokens_within(ms / 1000, rows))
+        assert.are.equal(math.min(most, 5), seconds.tokens_within(ms / 1000, rows, 5))
+      end
+    end
+    assert.are.equal(model:predict(9, 0) / 1000, seconds.predict(9))
+    assert.are.equal(9, seconds.tokens_within(model:predict(9, 0) / 1000))
+  end)
+
+  it("reads the share of the experts that its tokens go to", function()
+    local model = cost.new { c_w = 1, c_experts = 16, active = 0.5 }
+    for tokens, want in pairs { [0] = 1, 9, 13, 15, 16 } do
+      assert.are.equal(want, model:device_ms(tokens, 0, 0, 0, 0, 0, false))
+    end
+  end)
+
   it("is read from text", function()
     assert.are.same({ c0 = 12, c_seq = 0.02 }, cost.parse "c0=12, c_seq=0.02")
     for text, wrong in pairs { ["c0=1,c9=1"] = "c9=1", ["async=1"] = "async=1", c0 = "c0" } do
@@ -89,5 +117,6 @@ describe("a preset #lua", function()
   it("that does not exist is refused with those that do", function()
     assert.are.same({ nil, "preset = fast, want one of " .. table.concat(presets.names, ", ") },
       { presets.get "fast" })
+    assert.are.same({ presets.get "fast" }, { cost "fast" })
   end)
 end)

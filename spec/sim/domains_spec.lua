@@ -6,6 +6,7 @@ local classes = require "gdnmeta.sim.classes"
 local flags = require "gdnmeta.cli.flags"
 local cli_values = require "gdnmeta.cli.values"
 local cost = require "gdnmeta.sim.cost"
+local dialogues = require "gdnmeta.sim.dialogues"
 local engine_options = require "gdnmeta.engine.options"
 local flatten = require "spec.support.flat"
 local gdn = require "gdnmeta"
@@ -15,6 +16,7 @@ local presets = require "gdnmeta.sim.presets"
 local reference = require "gdnmeta.reference"
 local given = require "gdnmeta.native.options"
 local setup_options = require("gdnmeta.sim.scenario").OPTIONS
+local trace = require "gdnmeta.sim.trace"
 local workload = require "gdnmeta.sim.workload"
 
 local function sorted(list)
@@ -74,6 +76,11 @@ local DOORS = {
   { "policy", { "name", "order", "decode_first", "static", "trusted", "group", "chunk", "drafts", "victim",
     "key", "admit", "step", "on_arrival", "on_emit", "on_finish", "on_preempt", "on_admit",
     "preempt_for" }, {}, quiet(gdn.policy) },
+  { "dialogues", { "kind", "seed", "block_size" }, { sessions = 1, kind = "synthetic" },
+    quiet(dialogues.generate) },
+  { "trace", { "skip", "limit", "time_unit", "block_size", "progress" }, {}, quiet(function(o)
+    return trace.parse('{"timestamp":0,"input_length":5,"output_length":2,"hash_ids":[1]}', "t", o)
+  end) },
   { "metrics", { "classes", "labels" }, {}, require("gdnmeta.metrics.options").read },
   { "policy's options", { "trusted", "name", "source" }, {},
     quiet(function(o) return gdn.policy("fcfs", o) end) },

@@ -109,7 +109,8 @@ describe("At its bounds a run #lua", function()
     for _, o in ipairs { { num_slots = 2, max_num_seqs = 8 },
                          { mamba_cache_mode = "align", num_slots = 2 }, { host_slots = 1 },
                          { cache = true }, { cache = "nope" }, { policy = "nope" },
-                         { cost = { nope = 1 } }, { preset = "nope" } } do
+                         { cost = { nope = 1 } }, { preset = "nope" }, { acceptance = { mean = 1.5 } },
+                         { acceptance = print } } do
       o.requests = one
       local results = { pcall(run, o) }
       note("with", o, results[1], type(results[2]) == "table" and "runs" or results[3] or results[2])
@@ -138,6 +139,41 @@ describe("At its bounds a run #lua", function()
     end
     os.remove(path)
     check "traces"
+  end)
+
+  it("takes so many requests of a list, after so many, each with its deadline", function()
+    local given = {}
+    for i = 1, 4 do given[i] = { arrival = 3 * i, prompt = 10 + i, output = 1, deadline = 3 * i + i } end
+    for skip = 0, 4 do
+      for limit = 1, 5 do
+        local r, message = run { requests = given, skip = skip, limit = limit, rate = 0.5 }
+        local parts = {}
+        for i, request in ipairs(r and r.per_request.requests or {}) do
+          parts[i] = ("%d at %g by %g"):format(request.prompt, request.arrival, request.deadline)
+        end
+        note("list", skip, limit, r and table.concat(parts, ", ") or message, r and r.setup.rate)
+      end
+    end
+    check "lists"
+  end)
+
+  it("goes on with a session whose turn its policy turns away", function()
+    for turned_away = 1, 3 do
+      local requests = {}
+      for i = 1, 3 do
+        requests[i] = { arrival = i, prompt = i, output = 2, session = "s", think = i > 1 and 0.5 or nil,
+                        after = requests[i - 1] }
+      end
+      local r = assert(run { requests = requests, closed_loop = true, trusted = true, policy = {
+        step = function(view, plan)
+          for i in view:waiting() do
+            if view:request(i).id == turned_away then plan:reject(i, "no") end
+          end
+          plan:fill()
+        end } })
+      note("turned away", turned_away, r.finished, r.rejected, r.rejection, list(r.per_request.arrival))
+    end
+    check "turned-away"
   end)
 
   it("is reported alone and in a list of one", function()

@@ -25,13 +25,13 @@ local function mean_of(rates, exponent)
   return mean
 end
 
--- The x in low .. high where the falling function f reaches y.
+-- The x in low .. high where the falling function f reaches y, to the last digit.
 local function bisect(f, y, low, high)
-  for _ = 1, 60 do
+  while true do
     local x = (low + high) / 2
+    if x <= low or x >= high then return x end
     if f(x) > y then low = x else high = x end
   end
-  return (low + high) / 2
 end
 
 --- Rates whose mean is `mean` tokens per step when each next draft is accepted with the same chance.

@@ -48,9 +48,8 @@ local function pop(self)
   local top, i, at = heap[1], heap[n], 1
   heap[n], self.size = nil, n - 1
   n = n - 1
-  while n > 0 do
+  while 2 * at <= n do
     local down = 2 * at
-    if down > n then break end
     if down < n and earlier(self, heap[down + 1], heap[down]) then down = down + 1 end
     if not earlier(self, heap[down], i) then break end
     heap[at], at = heap[down], down

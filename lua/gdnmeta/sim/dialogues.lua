@@ -53,7 +53,7 @@ function Draw:exponential(mean) return -math.log(self.random()) * mean end
 
 function Draw:length(what, most)
   local z = math.sqrt(-2 * math.log(self.random())) * math.cos(2 * math.pi * self.random())
-  return max(1, min(most or 1e6, floor(what[1] * math.exp(what[2] * z) + 0.5)))
+  return max(1, min(most, floor(what[1] * math.exp(what[2] * z) + 0.5)))
 end
 
 -- 1 .. n, the k-th k^-skew as often as the first.
@@ -100,7 +100,7 @@ local function next_text(self, kind, text, answer)
     return fork
   elseif kind.restart and self.draw:chance(kind.restart[1]) then
     local again = first_pieces(text, self.start)
-    again[self.start + 1] = piece(self, self.draw:length({ kind.restart[2], kind.restart[3] }))
+    again[self.start + 1] = piece(self, self.draw:length({ kind.restart[2], kind.restart[3] }, longest))
     return again
   end
   local further = first_pieces(text, n)
@@ -109,8 +109,7 @@ local function next_text(self, kind, text, answer)
 end
 
 local function session(self, kind, number, at, requests)
-  local draw, text = self.draw, {}
-  if kind.common > 0 then text[1] = self.common end
+  local draw, text = self.draw, { self.common }
   if kind.shared and draw:chance(kind.shared.share) then
     text[#text + 1] = self.shared[draw:skewed(kind.shared.n, kind.shared.skew)]
   end

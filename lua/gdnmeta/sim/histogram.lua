@@ -39,7 +39,7 @@ end
 function Samples:percentile(p)
   if self.n == 0 then return nil end
   local sorted, upto = ranks(self)
-  local rank = math.max(1, math.ceil(self.n * p / 100))
+  local rank = math.ceil(self.n * p / 100)
   local low, high = 1, #sorted
   while low < high do
     local middle = math.floor((low + high) / 2)

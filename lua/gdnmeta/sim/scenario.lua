@@ -125,7 +125,7 @@ end
 -- A policy is called by its own name, else by that of its file.
 local function policy_name(what, policy)
   if type(what) == "string" then return foreign_text.long(what:match "([^/]*)%.lua$" or what) end
-  return type(policy) == "table" and policy.name or "policy"
+  return policy.name
 end
 
 --- Options with their defaults.

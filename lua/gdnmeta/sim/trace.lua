@@ -43,9 +43,9 @@ local function note(seen, raw)
 end
 
 -- A file that is mostly unreadable is none of ours.
-local function mostly_bad(t, least)
+local function mostly_bad(t)
   local bad = t.by_reason[UNREADABLE]
-  if not bad or bad.n < least or bad.n * 2 < t.rows then return nil end
+  if not bad or bad.n * 2 < t.rows then return nil end
   return ("%d: %s%s"):format(bad.line, bad.message,
     bad.n > 1 and (" (%d of %d rows are unreadable)"):format(bad.n, t.rows) or "")
 end
@@ -69,7 +69,7 @@ local function read_rows(t, lines, o, requests)
       if not r then
         count(t, reason or UNREADABLE, n, bad)
         if t.by_reason[UNREADABLE] and t.by_reason[UNREADABLE].n % ENOUGH == 0 then
-          message = mostly_bad(t, ENOUGH)
+          message = mostly_bad(t)
           if message then return message end
         end
       else
@@ -143,7 +143,7 @@ local function parse(lines, o)
               unread = reader.unread, time_unit = M.UNITS[o.time_unit],
               seen = { n = 0, low = math.huge, high = -math.huge, name = reader.names.arrival } }
   local requests = {}
-  message = read_rows(t, lines, o, requests) or mostly_bad(t, 1)
+  message = read_rows(t, lines, o, requests) or mostly_bad(t)
   if message then return nil, message end
   if #requests == 0 then return nil, none(t) end
   t.seen.name = reader.names.arrival

@@ -11,7 +11,7 @@ function M.new() return setmetatable({ of = {}, at = {}, user_at = {} }, Session
 function Sessions:enter(r, now)
   self.user, self.current = r.user, nil
   if r.session == nil then return end
-  local s = self.of[r.session] or { key = r.session, live = 0 }
+  local s = self.of[r.session] or { key = r.session }
   self.of[r.session], self.current = s, s
   s.live, s.last = 1, now
 end

@@ -25,14 +25,14 @@ end
 
 local ROUND = { 1000, 500, 256, 200, 128, 100, 64, 50, 32, 25, 20, 16, 10, 8, 5, 4, 3, 2, 1 }
 
--- Sizes that the prompt with the most ids leaves open, the roundest first: n - 1 < prompt / size <= n.
+-- Of requests of which some have ids: sizes that the prompt with the most leaves open, the roundest first:
+-- n - 1 < prompt / size <= n.
 local function candidates(requests)
   local longest, list = nil, {}
   for i = 1, #requests do
     local r = requests[i]
-    if r.hashes and #r.hashes > 1 and not (longest and #longest.hashes >= #r.hashes) then longest = r end
+    if r.hashes and not (longest and #longest.hashes >= #r.hashes) then longest = r end
   end
-  if not longest then return list end
   local prompt, n = longest.prompt, #longest.hashes
   local low, high = math.ceil(prompt / n), math.min(LARGEST, math.ceil(prompt / (n - 1)) - 1)
   for _, unit in ipairs(ROUND) do

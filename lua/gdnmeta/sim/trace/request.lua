@@ -15,13 +15,12 @@ function M.unit(t, field)
   return field == "arrival" and t.time_unit or t.reader.units[field] or t.time_unit or t.unit
 end
 
--- What files write where a row has no session, chat or parent.
+-- What files write where a row has no session or chat. No chat is called so: a parent of that name is none.
 local NONE = { ["-1"] = true, nan = true, NaN = true, null = true, None = true, NULL = true }
 
 local function forget_nobody(row)
   if NONE[tostring(row.session)] then row.session = nil end
   if NONE[tostring(row.chat)] then row.chat = nil end
-  if NONE[tostring(row.parent)] then row.parent = "-1" end -- none: the chat begins
 end
 
 -- Seconds on the clock of the file: a number in its unit, or a date.
