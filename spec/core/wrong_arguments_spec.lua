@@ -148,6 +148,8 @@ describe("An argument", function()
                          "block_table_stride", "num_reqs", "num_actual_tokens", "max_query_len",
                          "num_accepted_tokens", "num_decode_draft_tokens", "prompt_done", "read_column",
                          "rows", "tokens" }, inputs, function(given) return b[name](b, given) end)
+      try(name, { "inputs", "stream" }, function() return { inputs() } end,
+        function(...) return b[name](b, ...) end)
     end
   end
 

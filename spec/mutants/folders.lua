@@ -10,11 +10,15 @@ local FOLDERS = {
   scheduler = "index_plays pool_plays null ",
 }
 
+-- By folder of lua/gdnmeta, and the file of its name: quick ones that say more of it than of others.
+local MODULES = { reference = "layer_memory layer_programs ", builder = "builder_methods " }
+
 ---@param file string
 ---@param words string names of specs
 ---@return string words
 return function(file, words)
   local first = FOLDERS[file:match "^src/(%w+)/"]
+  first = first or MODULES[file:match "^lua/gdnmeta/(%w+)"]
   if first then return first .. words end
   if file:find "policy/contained" or file:find "gdnmeta/native" then return "not_compiled " .. words end
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1

@@ -18,7 +18,7 @@ local MAP = {
   { "engine/kept", "kept_states held_states kept_layer" },
   { "src/partition/checkpoints", "checkpoints checkpoints_strict conformance" },
   { "src/strict/strict_checkpoints", "checkpoints_strict oracle" },
-  { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer" },
+  { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer kept_layer" },
   { "src/partition/bucket", "buckets buckets_random" },
   { "src/fill/fill_bucket", "padding buckets buckets_random" },
   { "src/fill/bucket_shapes", "c_raw buckets buckets_random" },
@@ -121,7 +121,8 @@ local MAP = {
   { "gdnmeta/repl/explain", "explain_words explain texts explain_values repl" },
   { "repl/input", "input repl" },
   { "gdnmeta/repl", "explain texts show repl" },
-  { "gdnmeta/reference/bucket", "wrong_places bucket_left_out bucket_layer reference_texts" },
+  { "gdnmeta/reference/bucket", "wrong_places bucket_left_out checkpoint_layer kept_layer bucket_layer " ..
+    "reference_texts" },
   { "gdnmeta/reference", "wrong_places callers_of_functions reference_texts typos domains reference " ..
     "reference_layer reference_tensors" },
   { "engine/options", "domains engine engine_fields buckets old_names" },
@@ -261,6 +262,7 @@ local MAP = {
   { "gdnmeta/builder.lua", "buckets callers_of_functions wrong_arguments callers builder bring cuda_bring " ..
     "tables library_lookup" },
   { "builder/device_inputs", "cuda_bad_inputs wrong_arguments callers builder cuda_context tables" },
+  { "tensor/dlpack", "dlpack dlpack_owners" },
   { "tensor", "buckets cuda_calls tensor wrong_arguments typos metadata" },
   { "builder/vllm_arguments", "wrong_arguments build_raw raw_refusals" },
   { "reorder", "wrong_arguments reorder_lua" },

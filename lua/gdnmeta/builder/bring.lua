@@ -55,7 +55,7 @@ end
 -- Bytes from a slot to the next, and bytes that the elements of one span.
 local function state_span(c)
   local bytes = tonumber(c.slot_bytes)
-  return c.slot_stride > 0 and tonumber(c.slot_stride) or bytes, bytes
+  return math.max(tonumber(c.slot_stride), bytes), bytes
 end
 
 local function window_span(c)

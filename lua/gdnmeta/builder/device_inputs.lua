@@ -41,11 +41,10 @@ function M:borrow_device_table(group, cells, row_stride, rows)
     problem = args.wrong_integer("row_stride", row_stride, self.max_blocks_per_row, INT32_MAX)
   end
   if problem then error("gdnmeta.Builder:borrow_device_table: " .. problem, 2) end
-  if cells == nil then row_stride, rows = nil, nil end
-  local status = lib.gdn_builder_borrow_device_table(handle, group, pointer(cells), row_stride or 0,
-                                                     rows or 0)
+  if cells == nil then row_stride, rows = self.max_blocks_per_row, self.max_requests end
+  local status = lib.gdn_builder_borrow_device_table(handle, group, pointer(cells), row_stride, rows)
   if status ~= 0 then return status_message(handle, status) end
-  tables_in_use(self, group, nil, rows)
+  tables_in_use(self, group, nil, cells ~= nil and rows or nil)
   return true
 end
 

@@ -35,7 +35,7 @@ end
 -- An array's size; a pointer, also one to arrays, has none.
 local function array_bytes(value)
   local name = tostring(ffi.typeof(value))
-  return name:find("[", 1, true) and not name:find("*", 1, true) and ffi.sizeof(value) or math.huge
+  return name:find "%[" and not name:find "%*" and ffi.sizeof(value) or math.huge
 end
 
 -- A pool's first byte and its bytes, or what is wrong with it. A tensor by DLPack says which device it is on.

@@ -82,10 +82,10 @@ function M:borrow_table(group, cells, row_stride, rows)
   local handle = opened(self, "borrow_table")
   local problem, pointer = borrow_problem(self, group, cells, row_stride, rows)
   if problem then error("gdnmeta.Builder:borrow_table: " .. problem, 2) end
-  if cells == nil then row_stride, rows = nil, nil end
-  local status = lib.gdn_builder_borrow_table(handle, group, pointer, row_stride or 0, rows or 0)
+  if cells == nil then row_stride, rows = self.max_blocks_per_row, self.max_requests end
+  local status = lib.gdn_builder_borrow_table(handle, group, pointer, row_stride, rows)
   if status ~= 0 then return status_message(handle, status) end
-  tables_in_use(self, group, cells, rows)
+  tables_in_use(self, group, cells, cells ~= nil and rows or nil)
   return true
 end
 

@@ -17,26 +17,23 @@ local check = row_map.check
 
 local M = {}
 
--- Inputs of one branch side, gathered, and what is computed from them; all are one token longer than the
--- bucket, for the token that lists name on padding.
-local function new_side(l, n)
-  return { x = doubles((n + 1) * l.channels), a = doubles((n + 1) * l.heads), b = doubles((n + 1) * l.heads),
-           y = doubles((n + 1) * l.channels), g = doubles((n + 1) * l.heads),
-           beta = doubles((n + 1) * l.heads) }
+-- Inputs of one branch side, gathered, and what is computed from them.
+local function new_side(l, tokens)
+  local channels, heads = tokens * l.channels, tokens * l.heads
+  return { x = doubles(channels), a = doubles(heads), b = doubles(heads), y = doubles(channels),
+           g = doubles(heads), beta = doubles(heads) }
 end
 
 local function reserve(l, n)
-  local s = l.scratch
+  local tokens, s = n + 1, l.scratch -- the one after the last is the one that lists name on padding
+  local values = tokens * l.heads * l.value_dim
   if not s or s.capacity < n then
-    local values = (n + 1) * l.heads * l.value_dim
-    s = { capacity = n, at = int32s(n + 1), spec = new_side(l, n), plain = new_side(l, n),
+    s = { capacity = n, at = int32s(tokens), spec = new_side(l, tokens), plain = new_side(l, tokens),
           out_spec = doubles(values), out_decode = doubles(values), out_prefill = doubles(values) }
     for i = 0, n do s.at[i] = i end
     l.scratch = s
   end
-  for i = 0, (n + 1) * l.heads * l.value_dim - 1 do
-    s.out_spec[i], s.out_decode[i], s.out_prefill[i] = NAN, NAN, NAN
-  end
+  for i = 0, values - 1 do s.out_spec[i], s.out_decode[i], s.out_prefill[i] = NAN, NAN, NAN end
   return s
 end
 
@@ -96,7 +93,7 @@ local function convolve(l, meta, s, n, programs)
   local slots = meta.non_spec_state_indices_tensor
   local reads, shifts = meta.non_spec_read_state_indices, meta.non_spec_conv_shift
   local num_decodes = meta.live_counts[NUM_DECODES]
-  check(programs, #row_of, "programs of", "conv1d")
+  check(programs, #row_of, "programs of conv1d")
   for program = 0, programs - 1 do
     local row, tile = row_of[program], tile_of[program]
     if row >= 0 then -- -1: padding

@@ -5,7 +5,8 @@ local M = {}
 --- Stops where an element of an index tensor leads out of its domain: a kernel would follow it.
 function M.check(value, most, name, i)
   if value < 0 or value > most then
-    error(("gdnmeta.reference: %s[%d] = %d, want 0 .. %d"):format(name, i, value, most), 0)
+    if i then name = ("%s[%d]"):format(name, i) end
+    error(("gdnmeta.reference: %s = %d, want 0 .. %d"):format(name, value, most), 0)
   end
   return value
 end
@@ -14,7 +15,7 @@ local function element(view, i, most, name) return M.check(view[i], most, name, 
 
 -- Positions in the batch of a half's tokens: every input and output of a token is found through them.
 local function positions(into, view, name, num_tokens)
-  M.check(#view, num_tokens, "#" .. name, 0)
+  M.check(#view, num_tokens, "#" .. name)
   for n = 0, #view - 1 do into[n] = element(view, n, num_tokens - 1, name) end
   return #view
 end

@@ -72,9 +72,7 @@ local M = {}
 function M.new(l, num_slots)
   local self = { num_slots = num_slots, window_size = (l.width - 1 + l.num_spec) * l.channels }
   local windows, states = num_slots * self.window_size, num_slots * l.state_size
-  self.windows, self.states = doubles(windows), doubles(states)
-  for i = 0, windows - 1 do self.windows[i] = NAN end
-  for i = 0, states - 1 do self.states[i] = NAN end
+  self.windows, self.states = doubles(windows, NAN), doubles(states, NAN)
   return setmetatable(self, Pool)
 end
 
