@@ -264,7 +264,7 @@ local MAP = {
   { "builder/device_inputs", "cuda_bad_inputs wrong_arguments callers builder cuda_context tables" },
   { "tensor/dlpack", "dlpack dlpack_owners" },
   { "tensor", "buckets cuda_calls tensor wrong_arguments typos metadata" },
-  { "builder/vllm_arguments", "wrong_arguments build_raw raw_refusals" },
+  { "builder/vllm_arguments", "raw_arguments wrong_arguments build_raw raw_refusals" },
   { "reorder", "wrong_arguments reorder_lua" },
   { "gdnmeta/batch", "callers wrong_arguments batch checkpoints_strict list_arguments tables cuda_inputs" },
   { "builder/state_tables", "wrong_arguments tables cuda_inputs cuda_bad_inputs" },
