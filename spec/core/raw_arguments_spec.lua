@@ -1,5 +1,5 @@
--- Which gdn_raw the reference builder's arguments become: every number of it, arrays and tables by element, or
--- the message; against spec/goldens/texts.
+-- Which gdn_raw the reference builder's arguments become: every number of it, arrays and tables by element,
+-- or the message; against spec/goldens/texts.
 local array_of = require "gdnmeta.array_of"
 local ffi = require "ffi"
 local in_order = require "spec.support.in_order"

@@ -118,7 +118,7 @@ local MAP = {
   { "engine/stopwatch", "yields engine_step callers contained metrics" },
   { "gdnmeta/engine/draw", "drawing texts show" },
   { "gdnmeta/metadata/draw", "drawing texts show" },
-  { "gdnmeta/repl/explain", "explain_words explain texts explain_values repl" },
+  { "gdnmeta/repl/explain", "explain_words explain_fields explain texts explain_values repl" },
   { "repl/input", "input repl" },
   { "gdnmeta/repl", "explain texts show repl" },
   { "gdnmeta/reference/bucket", "wrong_places bucket_left_out checkpoint_layer kept_layer bucket_layer " ..

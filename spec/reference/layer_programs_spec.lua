@@ -19,6 +19,9 @@ local STEPS = {
   { { 2, 9, 1 }, { 1, 5 }, { 70, 64 }, { 3, 0 }, padded = { 6, 80 } },
   { { 1, 5 }, { 130, 3 }, { 64, 0 }, { 8, 0 }, padded = { 4, 203 } },
   { { 1, 5 }, { 130, 64, nil, 128 }, { 64, 0, nil, 40 }, padded = { 5, 198 } },
+  { { 3, 9, 2, accepted = 3 }, { 1, 9, 0, accepted = 2, read = 2 }, { 2, 9, 1 }, { 1, 7, accepted = 3 },
+    { 9, 9, accepted = 2 }, { 4, 8, read = 1 }, padded = { 6, 23 } },
+  { { 1, 9, accepted = 2 }, { 1, 8, read = 2 }, padded = { 5, 5 } },
 }
 
 -- Metadata with some other fields.
@@ -58,14 +61,15 @@ describe("The layer's programs #lua", function()
     return layer
   end
 
-  local function build(step, mode)
-    local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 6, max_num_batched_tokens = 210,
-      num_speculative_tokens = 2, num_slots = 40, full_cuda_graph = mode,
-      checkpoint_any = true })
+  local function build(step, mode, rules)
+    local builder = assert(gdn.builder { device = "cpu", rules = rules or "strict", max_num_seqs = 6,
+      max_num_batched_tokens = 210, num_speculative_tokens = 2, num_slots = 40, full_cuda_graph = mode,
+      checkpoint_any = not rules })
     local batch = builder:batch()
     for n, row in ipairs(step) do
       batch:add { query_len = row[1], seq_len = row[1] + row[2], drafts = row[3],
                   blocks = { n, n + 10, n + 20 }, prompt_done = row[1] <= 3 and row[2] > 0,
+                  accepted = row.accepted, read_column = row.read,
                   checkpoint_len = row[4], checkpoint_slot = row[4] and 30 + n }
     end
     if mode then batch:pad(step.padded[1], step.padded[2]) end
@@ -105,7 +109,7 @@ describe("The layer's programs #lua", function()
   for _, mode in ipairs { false, true, "mixed" } do
     it("compute each token once, full_cuda_graph = " .. tostring(mode), function()
       for number, step in ipairs(STEPS) do
-        local is_captured = number == 2 or number == 3
+        local is_captured = number == 2 or number == 3 or number == 8
         if mode ~= true or is_captured then
           local meta, builder = build(step, mode)
           notes.note(number, short(forward(new_layer(), meta)))
@@ -113,6 +117,19 @@ describe("The layer's programs #lua", function()
         end
       end
       notes.check("programs-" .. tostring(mode))
+    end)
+  end
+
+  for _, rules in ipairs { "vllm-2026-04", "vllm-2026-08" } do
+    it("compute each token once, and read where they write, rules = " .. rules, function()
+      for number, step in ipairs(STEPS) do
+        if number ~= 6 then -- no state is kept before a prefill's end
+          local meta, builder = build(step, false, rules)
+          notes.note(number, short(forward(new_layer(), meta)))
+          builder:close()
+        end
+      end
+      notes.check("programs-" .. rules)
     end)
   end
 
@@ -132,6 +149,30 @@ describe("The layer's programs #lua", function()
       if not ok then assert.are.equal(wanted, message) end
     end
     builder:close()
+  end)
+
+  it("stop where a list is longer than the step, or a row ends behind it", function()
+    local function stops(step, fields, message)
+      local meta, builder = build(step, false)
+      for name, f in pairs(fields) do fields[name] = f(meta[name]) end
+      local ok, is = pcall(forward, new_layer(), with(meta, fields))
+      assert.are.same({ false, message }, { ok, is })
+      builder:close()
+    end
+    local function longer()
+      local list = { [0] = 0 }
+      for i = 1, 77 do list[i] = 0 end
+      return list
+    end
+    -- 76 tokens, two of them of the speculative row
+    stops(STEPS[4], { spec_token_indx = longer }, "gdnmeta.reference: #spec_token_indx = 77, want 0 .. 76")
+    stops(STEPS[4], { non_spec_token_indx = longer },
+      "gdnmeta.reference: #non_spec_token_indx = 77, want 0 .. 76")
+    -- a decode, then prefills of 130 + 64 + 8 tokens
+    stops(STEPS[5], { prefill_query_start_loc = function(view)
+      view.data[3] = 203
+      return view
+    end }, "gdnmeta.reference: prefill_query_start_loc[3] = 203, want 0 .. 202")
   end)
 
   it("leave the same whichever row's chunks come first", function()
