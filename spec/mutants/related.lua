@@ -43,7 +43,7 @@ local MAP = {
     "cuda_check cuda_calls cuda_check_codes" },
   { "src/bring/", "bring_garbage cuda_carried pools_random cuda_bring_sizes bring cuda_bring " ..
     "unmodified_kernels" },
-  { "src/builder/bring", "bring_garbage cuda_calls bring cuda_bring unmodified_kernels" },
+  { "src/builder/bring", "bring_garbage cuda_carried null cuda_calls bring cuda_bring unmodified_kernels" },
   { "src/cuda/cuda_bring", "cuda_calls cuda_bring" },
   { "builder/bring", "wrong_arguments bring cuda_bring" },
   { "builder/pools", "wrong_arguments bring cuda_bring" },
@@ -59,8 +59,8 @@ local MAP = {
   { "src/cuda/cuda_device", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts " ..
     "cuda_check_codes ranges" },
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
-  { "src/builder/borrow", "c_arguments tables cuda_inputs cuda_bad_inputs" },
-  { "src/builder/dlpack", "c_arguments dlpack dlpack_owners" },
+  { "src/builder/borrow", "c_arguments null tables cuda_inputs cuda_bad_inputs" },
+  { "src/builder/dlpack", "c_arguments null dlpack dlpack_owners" },
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_changes stamps check_codes cuda_calls check_agreeing check cuda_check" },

@@ -92,7 +92,7 @@ GDN_RULE void gdn_copy_piece(unsigned char *to, const unsigned char *from, uint3
     case 8: GDN_COPY_UNITS(uint64_t) break;
     case 4: GDN_COPY_UNITS(uint32_t) break;
     case 2: GDN_COPY_UNITS(uint16_t) break;
-    default: GDN_COPY_UNITS(unsigned char) break;
+    case 1: GDN_COPY_UNITS(unsigned char) break;
     }
     uint32_t rest = bytes / unit * unit + thread;
     if (rest < bytes) to[rest] = from[rest];
@@ -129,7 +129,7 @@ GDN_RULE void gdn_bring_window_piece(const gdn_bring_plan *p, gdn_brought m, uin
     case 8: GDN_SLIDE(uint64_t) break;
     case 4: GDN_SLIDE(uint32_t) break;
     case 2: GDN_SLIDE(uint16_t) break;
-    default: GDN_SLIDE(unsigned char) break;
+    case 1: GDN_SLIDE(unsigned char) break;
     }
 }
 

@@ -95,7 +95,6 @@ gdn_status gdn_pools_of_windows(gdn_bring_plan *p, const gdn_window_pools *given
                         "strides = %lld, %lld, %lld for %d slots of %d channels of %d tokens: elements overlap",
                         (long long)stride[0], (long long)stride[1], (long long)stride[2], num_slots, given->channels,
                         given->length);
-    p->windows = 1;
     p->spec_rows = given->spec_rows;
     p->num_slots = num_slots;
     p->slot_stride = stride[0] * element;
