@@ -37,6 +37,21 @@ describe("A pool of state slots", function()
     assert.are.equal(0, lib.gdn_slots_available(s, 0))
   end)
 
+  it("of the most groups knows none after the last", function()
+    local sizes = {}
+    for group = 1, 64 do sizes[group] = 3 end
+    local s = pools(sizes)
+    local known, unknown = { OK, 1, OK, OK, 1, 5 }, { EINVAL, 0, EINVAL, EINVAL, 0, -1 }
+    for group, want in pairs { [63] = known, [64] = unknown } do
+      assert.are.same(want, { (take(s, group, 1, 5)), lib.gdn_slots_available(s, group),
+        tonumber(lib.gdn_slots_share(s, group, 1)), tonumber(lib.gdn_slots_drop(s, group, 1)),
+        lib.gdn_slots_holders(s, group, 1), lib.gdn_slots_owner(s, group, 1) })
+    end
+    assert.are.equal(EINVAL, tonumber(lib.gdn_slots_describe(s, 64, ffi.new "gdn_slots_stats")))
+    assert.are.equal(0, lib.gdn_slots_generation(s, 64, 1))
+    assert.are.equal(EINVAL, tonumber(lib.gdn_slots_new(65, int32s(65), ffi.new "gdn_slots *[1]")))
+  end)
+
   it("hands out all that was asked for or nothing", function()
     local s = pools { 5 }
     take(s, 0, 2, 1)

@@ -24,6 +24,13 @@ local CASES = {
   { "kv_tokens", 16, 15, "kv_tokens = 15, want at least 16 (kv_block_size)" },
   { "kv_tokens", 64, 63, "kv_tokens = 63, want at least 64 (kv_block_size)",
     engine = { kv_block_size = 64 } },
+  { "decode_context_parallel_size", 1, 2, "decode_context_parallel_size > 1 with speculation: drafts would "
+    .. "not stand among the decodes", of_builder = true,
+    builder = { num_speculative_tokens = 2, num_slots = 40 } },
+  { "chunked_prefill", true, false, "hash_block_size wants chunked_prefill",
+    engine = { hash_block_size = 4, max_model_len = 60 }, builder = { max_blocks_per_row = 2 } },
+  { "chunked_prefill", true, false, "chunked_prefill = false, want true with mamba_cache_mode align",
+    builder = ALIGN },
   { "kv_blocks", nil, 4, "kv_tokens and kv_blocks, want one of them", engine = { kv_tokens = 64 } },
   { "capture_sizes", { 1, 64 }, { 1, 65 },
     "capture_sizes go up to 65, want at most 64, the builder's max_num_batched_tokens" },

@@ -95,7 +95,7 @@ local MAP = {
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
     "cache_layer broken_steps" },
-  { "gdnmeta/engine/sources", "held_states crowding forks kept_states cache_plays cache_figures " ..
+  { "gdnmeta/engine/sources", "held_states none_left crowding forks kept_states cache_plays cache_figures " ..
     "fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
@@ -116,8 +116,7 @@ local MAP = {
   { "engine/complete_step", "transcripts engine_step engine_async kept_states lost_states cache_plays " ..
     "invariants decisions" },
   { "engine/stopwatch", "yields engine_step callers contained metrics" },
-  { "gdnmeta/engine/draw", "drawing texts show" },
-  { "gdnmeta/metadata/draw", "drawing texts show" },
+  { "gdnmeta/[em]%a+/draw", "drawing texts show" }, -- of an engine and of metadata
   { "gdnmeta/repl/explain", "explain_words explain_fields explain texts explain_values repl" },
   { "repl/input", "input repl" },
   { "gdnmeta/repl", "explain texts show repl" },
@@ -131,17 +130,15 @@ local MAP = {
   { "engine/hooks/cache_hooks", "hook_values hook_tables cache_plays cache_control state_cache caches " ..
     "cut_off_cache" },
   { "engine/hooks/guard", "contained containment yields problems nested" },
-  { "policy/contained/sandbox", "charges policy containment" },
+  { "policy/contained/[cs][ha]", "charges contained policy containment" }, -- charged and sandbox
   { "policy/contained/budget", "charges cut_off_cache contained containment yields problems nested" },
-  { "policy/contained/no_yield", "yields contained" },
+  { "policy/contained/[mn]", "yields yielding contained" }, -- main_thread and no_yield
   { "policy/contained/reserve_stack", "nested host_recursion" },
-  { "policy/contained/main_thread", "yields yielding" },
   { "engine/guarded_arrays", "guarded_engine" },
   { "engine/change_rules", "callers engine_misuse typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
   { "engine/submit", "held_states reused_numbers domains read_once engine problems forks kept_states " ..
-    "lost_states engine_states" },
-  { "policy/contained/charged", "charges contained" },
+    "lost_states engine_states none_left" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/raised", "problems" },
   { "policy/contained/load_file", "policy long_paths caches" },
@@ -152,8 +149,8 @@ local MAP = {
   { "engine/decide/buckets", "bucket_lists buckets decisions" },
   { "engine/decide/decodes", "pausing starvation upkeep invariants decisions engine_step speculation" },
   { "engine/decide/admissions", "starvation holding passing invariants decisions" },
-  { "engine/decide/schedule", "one_look engine_step policy contained containment invariants decisions" },
-  { "engine/decide/chunks", "one_look pausing starvation holding invariants decisions" },
+  { "engine/decide/[cs][ch]", "one_look none_left pausing starvation holding engine_step policy contained " ..
+    "invariants decisions" }, -- chunks and schedule
   { "engine/queue/parked", "queues holding passing one_look" },
   { "engine/queue/", "queues queue_memory policy fair passing invariants decisions" },
   { "engine/decide/token_limits", "token_limits starvation invariants decisions engine_step speculation" },
@@ -186,7 +183,7 @@ local MAP = {
   { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
-  { "engine/newcomers", "one_look holding passing starvation state_cache invariants decisions" },
+  { "engine/newcomers", "one_look none_left holding passing starvation state_cache invariants decisions" },
   { "engine/plan_to_rows", "engine engine_step engine_async device_plays engine_cuda policy invariants " ..
     "decisions transcripts" },
   { "engine/plan", "behind engine engine_step policy footprint verify_plan holding passing yielding " ..

@@ -157,6 +157,11 @@ describe("What a list costs", function()
     } do
       assert.are.equal(case[1], (charged(bounded.table.concat, unpack(case, 2))))
     end
+    for _, last in ipairs { 2, 1e6, 1e7 } do -- what is not there has no bytes, and is refused
+      local sum, ok, message = charged(bounded.table.concat, { "x" }, "", 1, last)
+      assert.are.same({ 0, false }, { sum, ok })
+      assert.matches("^invalid value %(nil%) at index 2", message)
+    end
   end)
 
   it("is refused where a place is outside of it", function()

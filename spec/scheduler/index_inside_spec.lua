@@ -126,6 +126,42 @@ describe("Inside an index", function()
     check "broken-sums"
   end)
 
+  it("a count says of several that agree with each other and not with the rest", function()
+    local index, x = make()
+    -- { place, field, value }: set one after the other, and put back.
+    local function try_all(name, ...)
+      local changes, were = { ... }, {}
+      for n, c in ipairs(changes) do
+        were[n] = c[1][c[2]]
+        c[1][c[2]] = c[3]
+      end
+      local status = tonumber(lib.gdn_index_verify(index.handle))
+      note(name, status, status ~= 0 and said(index) or "")
+      for n = #changes, 1, -1 do changes[n][1][changes[n][2]] = were[n] end
+      assert(lib.gdn_index_verify(index.handle) == 0)
+    end
+    for i = 1, x.top_node - 1 do
+      local p = x.nodes[i]
+      if p.children == 0 then
+        try_all("no blocks " .. i, { p, "length", 0 }, { p, "depth", p.depth - p.length })
+      end
+      for jump = 0, i - 1 do
+        try_all(("jump of %d to %d"):format(i, jump), { p, "jump", jump }, { p, "jump_tree", x.tree + 1 })
+      end
+    end
+    for kind = 0, 2 do -- the oldest of a list is not in it
+      local line, link = x.lines[kind], math.min(kind, 1)
+      local after = line.oldest > 0 and x.nodes[line.oldest].wait[link].after or 0
+      if after > 0 then
+        try_all("list " .. kind, { line, "oldest", after }, { x.nodes[after].wait[link], "before", 0 },
+          { line, "num_used", line.num_used - 1 })
+      elseif line.oldest > 0 then
+        try_all("list " .. kind, { line, "oldest", 0 }, { line, "newest", 0 }, { line, "num_used", 0 })
+      end
+    end
+    check "broken-pairs"
+  end)
+
   it("a page that is free is taken before a new one, the first one too", function()
     local index = small.new { max_nodes = 12, max_blocks = 100 }
     local x = ffi.cast("struct gdn_index *", index.handle)
