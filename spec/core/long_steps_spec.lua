@@ -1,6 +1,6 @@
 -- Steps of as many rows as the loops over blocks of rows take at once, one more and one less, in which one
--- row or one slot is another, at the borders of such blocks: what is refused, and sums of all outputs,
--- against spec/goldens/texts.
+-- row or one slot is another, or all rows from one on are, at the borders of such blocks: what is refused,
+-- and sums of all outputs, against spec/goldens/texts.
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local golden = require "spec.support.golden"
@@ -27,6 +27,8 @@ local ODD = { { 2, 9, -1, 1, 1 }, { 1, 1, -1, 1, 0 }, { 7, 7, -1, 1, 0 }, { 0, 0
               { 1, 9, 0, 1, 1 }, { 2, 9, 1, 2, 1 }, { 1, 9, -1, 1, 0 }, { 1, 9, -1, 0, 1 },
               { 1, 0, -1, 1, 1 },
               { -1, 9, -1, 1, 1 }, { 1, 9, -2, 1, 1 }, { 40, 70, -1, 1, 0 }, { 65536, 65536, -1, 1, 0 } }
+local TAILS = { { 1, 1, -1, 1, 0 }, { 7, 7, -1, 1, 0 }, { 0, 0, -1, 1, 0 }, { 1, 9, -1, 1, 1 },
+                { S + 1, 12, S, 2, 1 }, { 1, 9, 0, 1, 1 } }
 local SLOTS = { -1, 0, 1, 2000, 2001, 1900 } -- in place of a row's first one; 1: that of row 0
 
 describe("A long step", function()
@@ -80,6 +82,11 @@ describe("A long step", function()
                 end
                 cells[g][at] = was
               end
+              for _, tail in ipairs(rows % 8 == 1 and TAILS or {}) do
+                for i = k, rows - 1 do write(i, tail) end
+                build()
+              end
+              for i = k, rows - 1 do write(i, base) end
             end
           end
         end

@@ -85,7 +85,6 @@ describe("Every small step", function()
             end
           end
         end
-        for i = 0, 1 do c.checkpoint_len[i] = 0 end
       end)
       part("vLLM's arguments", function()
         for _, rows in ipairs(steps.batches(true)) do

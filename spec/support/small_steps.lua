@@ -96,12 +96,18 @@ function M.open(world, device, options)
   return builder, assert(builder:batch()), o
 end
 
+-- What no build may look at: rows behind the last one.
+local BEHIND = { 9, 3, 1, 7, 2, 5, 99 }
+
 --- The rows of a step into a batch.
 function M.write(c, batch)
-  for i, row in ipairs(batch) do
-    for f, name in ipairs(FIELDS) do c[name][i - 1] = row[f] or i - 1 end
+  local rows = #batch
+  for i = 0, ROWS - 1 do
+    local row = batch[i + 1] or BEHIND
+    for f, name in ipairs(FIELDS) do c[name][i] = row[f] or i end
+    c.checkpoint_len[i] = i < rows and 0 or 3
   end
-  c.num_rows = #batch
+  c.num_rows = rows
 end
 
 --- The same rows as vLLM's arguments.
@@ -127,6 +133,9 @@ function M.write_raw(raw, arrays, batch)
     tokens, longest, has_drafts = tokens + row[1], math.max(longest, row[1]), has_drafts or row[3] >= 0
   end
   arrays[1][#batch] = tokens
+  for i = #batch, ROWS - 1 do
+    for f = 2, 6 do arrays[f][i] = BEHIND[f] end
+  end
   raw.num_reqs, raw.num_actual_tokens, raw.max_query_len = #batch, tokens, longest
   raw.num_query_start_loc, raw.num_seq_lens, raw.block_table_rows = #batch + 1, #batch, #batch
   raw.num_num_accepted_tokens, raw.num_num_decode_draft_tokens = #batch, #batch

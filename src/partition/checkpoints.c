@@ -114,7 +114,8 @@ gdn_status gdn_checkpoints_find(gdn_partition *p, const gdn_settings *settings, 
         rows = p->num_non_spec - p->first_kept;
         grid = every = take_offsets(p, step, rows);
     } else {
-        rows = p->speculative || p->num_reqs > p->num_non_spec ? p->num_non_spec : p->num_reqs;
+        rows = p->num_reqs < p->num_non_spec ? p->num_reqs : p->num_non_spec;
+        if (p->speculative) rows = p->num_non_spec;
         every = find_offsets(p, settings, step, rows);
     }
     p->has_checkpoints = every > 0;
