@@ -162,7 +162,7 @@ lint: deps
 # The core again, adding up what it allocates: for the specs.
 COUNTED := $(BUILD)/libgdncounted.so
 $(COUNTED): spec/support/counted.c $(OBJ) Makefile
-	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
+	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
 	  -o $@.$$$$ $(filter %.c %.o,$^) && mv $@.$$$$ $@
 
 include scripts/checks.mk

@@ -1,5 +1,5 @@
 -- What each thing of C's asks the allocator for, to the byte, and what is said where its first, second, ...
--- allocation finds no memory: against spec/goldens/texts.
+-- allocation finds no memory: against spec/goldens/texts. All of it is given back.
 local ffi = require "ffi"
 require "gdnmeta"
 local noted = require "spec.support.noted"
@@ -7,6 +7,7 @@ local drivers = require "spec.support.driver"
 
 pcall(ffi.cdef, "int64_t gdn_counted_bytes(void);")
 pcall(ffi.cdef, "void gdn_counted_fail(int64_t n);")
+pcall(ffi.cdef, "int64_t gdn_counted_live(void);")
 
 local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
 local notes = noted.new "allocations-"
@@ -35,12 +36,16 @@ end
 -- make() with its n-th allocation and those behind it failing, until it needs fewer, and the bytes that it
 -- takes then. make returns a status, what is said, and a function that frees what was made.
 local function note_each(name, make)
-  local first, last_said = 1, nil
+  local first, last_said, live = 1, nil, tonumber(lib.gdn_counted_live())
+  local function must_be_free()
+    assert.are.same({ name, live }, { name, tonumber(lib.gdn_counted_live()) })
+  end
   for n = 1, 99 do
     lib.gdn_counted_fail(n)
     local status, said, free = make()
     lib.gdn_counted_fail(0)
     said = ("%d %s"):format(status, status == 0 and "made" or said)
+    if status ~= 0 then must_be_free() end
     if last_said and said ~= last_said then
       note(name, ("%d .. %d: %s"):format(first, n - 1, last_said))
       first = n
@@ -52,6 +57,7 @@ local function note_each(name, make)
       free = select(3, make())
       note(name, ("%d: %s, %d bytes"):format(n, said, tonumber(lib.gdn_counted_bytes())))
       free()
+      must_be_free()
       return
     end
   end

@@ -2,11 +2,11 @@
 -- They see all of an engine, and take less time than invariants.
 local PLAYS = " not_compiled value_limits step_cuts cache_plays small_worlds engine_plays"
 
--- By folder of src: sums of all outputs of small worlds.
-local STEPS = "small_steps long_steps "
+-- By folder of src: memory that is given back, and sums of all outputs of small worlds.
+local STEPS = "allocations small_steps long_steps "
 local FOLDERS = {
   base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS,
-  builder = STEPS, cuda = "cuda_carried cuda_words cuda_devices cuda_small_steps ",
+  builder = STEPS, device = "allocations ", cuda = "allocations cuda_carried cuda_words cuda_devices cuda_small_steps ",
   scheduler = "index_plays pool_plays null ",
 }
 

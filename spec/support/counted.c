@@ -1,4 +1,4 @@
-/* Adds up what the core asks the allocator for, and refuses it where a spec says so; and ages a builder. Linked to
+/* Adds up what the core asks the allocator for and gives back, and refuses it where a spec says so; ages a builder. Linked to
  * the core's objects, whose calls the linker sends here (build/libgdncounted.so). */
 #include "builder/builder.h"
 
@@ -9,8 +9,9 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__real_realloc(void *p, size_t size);
+void __real_free(void *p);
 
-static int64_t bytes;
+static int64_t bytes, live;
 static int64_t calls, fail_at; /* the call that finds no memory, and all behind it; 0: none */
 
 static int fails(void)
@@ -18,25 +19,47 @@ static int fails(void)
     return ++calls >= fail_at && fail_at;
 }
 
+static void *count(void *p)
+{
+    live += p != NULL;
+    return p;
+}
+
 void *__wrap_malloc(size_t size)
 {
     bytes += (int64_t)size;
-    return fails() ? NULL : __real_malloc(size);
+    return fails() ? NULL : count(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
     bytes += (int64_t)(n * size);
-    return fails() ? NULL : __real_calloc(n, size);
+    return fails() ? NULL : count(__real_calloc(n, size));
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
     bytes += (int64_t)size;
-    return fails() ? NULL : __real_aligned_alloc(alignment, size);
+    return fails() ? NULL : count(__real_aligned_alloc(alignment, size));
 }
 
-void *__wrap_realloc(void *p, size_t size) { return fails() ? NULL : __real_realloc(p, size); }
+void *__wrap_realloc(void *p, size_t size)
+{
+    if (fails()) return NULL;
+    return p ? __real_realloc(p, size) : count(__real_realloc(p, size));
+}
+
+void __wrap_free(void *p)
+{
+    live -= p != NULL;
+    __real_free(p);
+}
+
+/* Pieces of memory that were not given back. */
+__attribute__((visibility("default"))) int64_t gdn_counted_live(void)
+{
+    return live;
+}
 
 /* Bytes asked for since the last call. */
 __attribute__((visibility("default"))) int64_t gdn_counted_bytes(void)
