@@ -6,7 +6,8 @@ local PLAYS = " not_compiled value_limits step_cuts cache_plays small_worlds eng
 local STEPS = "allocations small_steps long_steps "
 local FOLDERS = {
   base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS,
-  builder = STEPS, device = "allocations ", cuda = "allocations cuda_carried cuda_words cuda_devices cuda_small_steps ",
+  builder = STEPS, device = "allocations ",
+  cuda = "allocations cuda_carried cuda_words cuda_devices cuda_small_steps ",
   scheduler = "index_plays pool_plays null ",
 }
 
