@@ -1,5 +1,5 @@
-/* Adds up what the core asks the allocator for and gives back, and refuses it where a spec says so; ages a builder. Linked to
- * the core's objects, whose calls the linker sends here (build/libgdncounted.so). */
+/* Adds up what the core asks the allocator for and gives back, and refuses it where a spec says so; ages a builder.
+ * Linked to the core's objects, whose calls the linker sends here (build/libgdncounted.so). */
 #include "builder/builder.h"
 
 #include <stdint.h>
