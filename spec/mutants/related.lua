@@ -88,15 +88,15 @@ local MAP = {
   { "engine/prefix/positions", "cache_plays caches lab state_cache" },
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
-  { "engine/prefix/sessions", "verify_engine sessions crowding cache_plays cache_chaos" },
-  { "engine/session_pins", "sessions cache_plays" },
+  { "engine/prefix/sessions", "verify_engine session_pins sessions crowding cache_plays cache_chaos" },
+  { "engine/session_pins", "session_pins sessions cache_plays" },
   { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
     "cache_layer broken_steps" },
-  { "gdnmeta/engine/sources", "held_states none_left crowding forks kept_states cache_plays cache_figures " ..
-    "fork_layer engine_states" },
+  { "gdnmeta/engine/sources", "held_states none_left host_refusals crowding forks kept_states cache_plays " ..
+    "cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..

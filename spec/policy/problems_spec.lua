@@ -40,7 +40,20 @@ describe("What is raised", function()
     } do
       local message, traceback = failure(function() error(raised, 0) end)
       assert.are.equal(wanted, message)
-      assert.matches("^" .. wanted:gsub("%p", "%%%0") .. "\nstack traceback:\n", traceback)
+      assert.matches("^" .. wanted:gsub("%p", "%%%0") .. "\nstack traceback:\n\t%[C%]: in function 'error'\n",
+                     traceback)
+    end
+  end)
+
+  it("while a file is read says why, whatever it is", function()
+    for source, wanted in pairs {
+      ["error {}"] = "error object is a table", ["error(true)"] = "error object is a boolean",
+      ["error()"] = "error object is nil", ["error('why', 0)"] = "why",
+      ["error(setmetatable({}, { __tostring = function() return 'a reason' end }))"] = "a reason",
+      ["error(setmetatable({}, { __tostring = function() repeat until x end }))"] = "error object is a table",
+    } do
+      assert.are.same({ nil, "policy p.lua: " .. wanted }, { gdn.policy("p.lua", { source = source }) })
+      assert.are.same({ nil, "cache c.lua: " .. wanted }, { gdn.cache("c.lua", { source = source }) })
     end
   end)
 

@@ -19,7 +19,7 @@ end
 function PrefixCache:enter_session(i, key)
   local s = self.sessions[key]
   if not s then
-    s = { key = key, live = 0, node = 0, pinned = false, last = 0 }
+    s = { key = key, live = 0, node = 0, pinned = false, last = self.engine.now }
     self.sessions[key] = s
   end
   s.live, s.last = s.live + 1, self.engine.now
@@ -33,9 +33,9 @@ function PrefixCache:leave_session(i)
   forget_if_idle(self, s)
 end
 
--- The blocks of a node and those before it.
+-- The blocks of a node and those before it; of 0, the path of no blocks, none.
 local function blocks_of(self, node)
-  return node > 0 and self.index:describe(node, self.shown).tokens / self.size * self.per_block or 0
+  return self.index:describe(node, self.shown).tokens / self.size * self.per_block
 end
 
 -- The blocks that request i may need if those before `node` are kept, so many: it may begin there.
@@ -170,13 +170,10 @@ local function release(self, s)
   self.engine.states.kv_pins.n = self.engine.states.kv_pins.n - fewer * self.per_block
 end
 
---- Pinned sessions have no state any more, and are promised their next one.
+--- States of pinned sessions may leave, and all will: the next ones are promised.
 function PrefixCache:release_pinned()
   for _, s in next, self.sessions do
-    if s.pinned then
-      release(self, s)
-      move(self, s, 0)
-    end
+    if s.pinned then release(self, s) end
   end
 end
 
@@ -232,7 +229,7 @@ function PrefixCache:session(key)
   local s = self.sessions[key]
   if not s then return nil end
   return { session = key, requests = s.live, pinned = s.pinned, age = max(0, self.engine.now - s.last),
-           tokens = s.node > 0 and self.index:describe(s.node, self.shown).tokens or 0 }
+           tokens = self.index:describe(s.node, self.shown).tokens }
 end
 
 return PrefixCache
