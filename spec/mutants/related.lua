@@ -64,7 +64,7 @@ local MAP = {
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_changes stamps check_codes cuda_calls check_agreeing check cuda_check" },
-  { "src/builder/", "c_arguments c_refusals null allocations builder strict tables batch finalizers" },
+  { "src/builder/", "c_arguments c_refusals null builder strict tables batch finalizers cuda_words" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
   { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..

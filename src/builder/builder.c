@@ -29,8 +29,8 @@ static gdn_status allocate(gdn_builder *b)
         gdn_use_own_table(b, g);
     }
     if (status) return gdn_fail(&b->error, status, "no memory for %d rows in %d groups", c->max_rows, c->num_groups);
-    status = gdn_arena_layout(&b->arena, &b->settings, &b->error);
-    if (!status) status = gdn_device_open(&b->settings, &b->device, &b->error);
+    gdn_arena_layout(&b->arena, &b->settings);
+    status = gdn_device_open(&b->settings, &b->device, &b->error);
     if (!status) status = b->device->allocate(b->device, &b->arena, &b->error);
     if (status) return status;
     status = gdn_verifier_new(&b->verifier, &b->settings, &b->arena, b->device, &b->error);

@@ -51,9 +51,12 @@ gdn_status gdn_builder_bytes(const gdn_config *config, int64_t *out, char *why, 
     gdn_settings settings;
     gdn_arena arena;
     gdn_status status = gdn_settings_make(config, &settings, &error);
-    if (!status) status = gdn_arena_layout(&arena, &settings, &error);
     if (!status && !out) status = gdn_fail(&error, GDN_EINVAL, "out = NULL, want a place for the bytes");
-    if (!status) *out = gdn_footprint(&settings, arena.bytes);
-    else if (why && why_size) (void)snprintf(why, why_size, "%s", error.text);
+    if (!status) {
+        gdn_arena_layout(&arena, &settings);
+        *out = gdn_footprint(&settings, arena.bytes);
+    } else if (why && why_size) {
+        (void)snprintf(why, why_size, "%s", error.text);
+    }
     return status;
 }

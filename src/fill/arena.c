@@ -1,9 +1,16 @@
 /* Layout of the output buffers, and the bookkeeping of their padded tails. */
 #include "fill/arena.h"
 
+#include "base/limits.h"
+
 enum { ALIGNMENT = 64 };
 
-gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error)
+/* As many rows of as many states, and rows and tiles of as many tokens, as a configuration may have. */
+#define MOST_ROWS ((int64_t)GDN_MAX_ROWS * (GDN_MAX_SPEC + 1))
+_Static_assert(MOST_ROWS * (GDN_MAX_SPEC + 1) < INT32_MAX && 2 * (INT32_MAX / GDN_TILE + MOST_ROWS) < INT32_MAX,
+               "base/limits.h: numbers of elements are int32_t");
+
+void gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     int32_t BOUND = c->query_start_loc_dtype;
@@ -32,14 +39,8 @@ gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_
     }
     GDN_FIELDS(X)
 #undef X
-    if (TILES > INT32_MAX || STATES > INT32_MAX)
-        return gdn_fail(error, GDN_EINVAL,
-                        "max_num_batched_tokens = %d with max_rows = %d needs arrays past 2^31-1 elements",
-                        c->max_num_batched_tokens, c->max_rows);
-
     arena->bytes = at;
     gdn_arena_forget(arena);
-    return GDN_OK;
 }
 
 static void forget_padding(gdn_arena *arena, int32_t field)

@@ -31,7 +31,7 @@ typedef struct gdn_arena {
 } gdn_arena;
 
 /* Offsets and total size; memory comes from the device. */
-gdn_status gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings, gdn_error *error);
+void gdn_arena_layout(gdn_arena *arena, const gdn_settings *settings);
 
 /* Nothing is known to be padded: after allocation, or when someone wrote over the arena. */
 void gdn_arena_forget(gdn_arena *arena);
