@@ -173,7 +173,7 @@ local MAP = {
   { "sim/presets", "roofline cost domains random_runs" },
   { "report/identical_runs", "figures_bounds sentences sim_tables report random_runs" },
   { "sim/token_accounting", "accounting outcomes simulator random_runs" },
-  { "sim/counters", "array_sizes counters outcomes simulator report random_runs" },
+  { "sim/counters", "array_sizes counters run_bounds empty_runs outcomes simulator report random_runs" },
   { "engine/decide/verify_plan", "verify_plan broken_plans engine_step invariants decisions containment" },
   { "engine/construct", "step_words unmade footprint buckets engine engine_step containment engine_async" },
   { "engine/hooks/init", "failing_hooks transcripts policy policy_fields containment contained" },
@@ -216,7 +216,7 @@ local MAP = {
   { "sim/arrivals", "run_bounds sessions simulator random_runs" },
   { "sim/sessions", "sessions random_runs" },
   { "sim/classes", "sim_random classes domains random_runs" },
-  { "sim/by_class", "run_bounds array_sizes classes random_runs" },
+  { "sim/by_class", "empty_runs run_bounds array_sizes classes random_runs" },
   { "sim/fit", "fit_parts sim_tables fit" },
   { "native/read_file", "long_paths sim_tables fit sim endless_files contained" },
   { "sim/nnls", "fit_parts sim_tables fit" },
@@ -240,10 +240,9 @@ local MAP = {
   { "report/charts", "figures_bounds report_texts report" },
   { "report/text", "figures_bounds sentences report_texts report cli_texts random_runs" },
   { "sim/scenario", "run_bounds scenario_options domains sim_options sim simulator random_runs" },
-  { "sim/simulator", "run_bounds run_failures scenario_options classes transcripts simulator run_figures " ..
-    "sim random_runs cli_progress" },
-  { "sim/", "transcripts report_texts sim simulator report library_lookup cli_progress cli_simulate " ..
-    "random_runs" },
+  { "sim/simulator", "empty_runs run_bounds run_failures scenario_options classes transcripts simulator " ..
+    "run_figures sim random_runs cli_progress" },
+  { "sim/", "empty_runs run_bounds transcripts report_texts sim simulator report random_runs" },
   { "cli/sweep", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "cli/merge", "cli_bounds cli_merge cli_texts cli_sweep" },
   { "cli/run_files", "cli_bounds cli_merge cli_texts" },

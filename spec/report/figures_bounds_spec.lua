@@ -184,7 +184,7 @@ describe("At their bounds figures #lua", function()
                   unused = math.min(i - 1, 1), bytes = i > 1 and 2 ^ 29 * i or nil, first_ms = 10 * i,
                   over_time = {} }
       for k = 1, 3 * i do
-        runs[i].over_time[k] = { at = k, hit = hit * k / 9, prompt_tokens = k > 2 and 100 * k or 0 }
+        runs[i].over_time[k] = { at = k, hit = hit * k / 9, prompt_tokens = k > 2 and k or 0 }
       end
     end
     local facts = { requests = 1234, workload = "w", block_size = 16, ceiling = 0.5, first_ms = 7.25,

@@ -1,6 +1,14 @@
 -- Numbers in reports: digits, percent, columns.
 local numbers = require "gdnmeta.sim.numbers"
 
+describe("A share #lua", function()
+  it("is of the whole, and 0 of nothing", function()
+    local share = numbers.share
+    assert.are.same({ 0, 0, 1, 0.5, 3, 0.25 },
+      { share(0, 0), share(0, 1), share(1, 1), share(1, 2), share(3, 1), share(0.5, 2) })
+  end)
+end)
+
 describe("figures #lua", function()
   it("are counted in groups of three", function()
     assert.are.same({ "0", "999", "1,000", "26,431,169", "-1,234" },

@@ -20,6 +20,15 @@ local function mean(draw, drafts, steps)
 end
 
 describe("acceptance #lua", function()
+  it("is, without options, that of the options that are named as default", function()
+    for _, o in ipairs { { mean = 2.2, drafts = 3 }, { rates = { 0.9, 0.5, 0.5 }, drafts = 3 } } do
+      local named = { seed = 1, spread = 0, half_context = math.huge }
+      for name, value in pairs(o) do named[name] = value end
+      local a, b = acceptance.new(o)(5), acceptance.new(named)(5)
+      for context = 1, 200 do assert.are.equal(b(3, 100 * context), a(3, 100 * context)) end
+    end
+  end)
+
   it("has the rates it is given, by position", function()
     local rates = { 0.9, 0.6, 0.1 }
     for j, share in ipairs(shares(acceptance.new { rates = rates, drafts = 3 }(1), 3, 100000)) do

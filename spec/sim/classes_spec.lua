@@ -20,6 +20,24 @@ describe("Classes #lua", function()
     assert.are.same({ { name = "a b", deadline = 3 } }, classes.parse " a b , deadline = 3 ;")
   end)
 
+  it("have settings in seconds and in milliseconds, from 0 on", function()
+    for _, name in ipairs { "ttft", "tpot", "deadline" } do
+      assert.are.same({ { name = "a", [name] = 0 } }, classes.parse("a," .. name .. "=0"))
+      assert.are.same({ { name = "a", [name] = 7 } }, classes.parse("a," .. name .. "=7"))
+      assert.are.same({ { name = "a", [name] = 0 } }, classes.parse("a," .. name .. "_ms=0"))
+      assert.are.same({ { name = "a", [name] = 7 } }, classes.parse("a," .. name .. "_ms=7000"))
+    end
+    assert.are.same({ { name = "a", priority = 7, weight = 7 } }, classes.parse "a,priority=7,weight=7")
+  end)
+
+  it("without a share are of no request that is drawn", function()
+    local requests = workload.generate { requests = 300 }
+    requests[1].class = "b"
+    local list = assert(load.requests { requests = requests, seed = 1,
+      classes = { { name = "b" }, { name = "a", share = 0.5 }, { name = "c", share = 0 } } })
+    for i, r in ipairs(list) do assert.are.equal(i == 1 and "b" or "a", r.class) end
+  end)
+
   it("are refused as a text, naming what is wrong", function()
     local WANTED = "name:share,setting=number;name:share,... with the settings priority, weight, and ttft, "
       .. "tpot, deadline in seconds (or ttft_ms ...)"

@@ -111,7 +111,7 @@ describe("The lab's figures #lua", function()
         local node = nodes[i]
         values[i] = (node.tokens * 7 + node.state_hits) % 11
         notes.note(ctx.now, node.tokens, node.session, node.user, node.superseded, node.session_age,
-          node.state_hits, node.state_age, node.children)
+          node.session_requests, node.state_hits, node.state_age, node.children)
       end
     end }, { slots = 3, nodes = 8 })
     notes.check "nodes"

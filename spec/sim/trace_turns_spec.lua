@@ -112,4 +112,13 @@ describe("Turns of a trace #lua", function()
     assert.are.same({ { 2, false, false, false }, { 1, false, false, false }, { 2, 0.5, true, 1 },
                       { 2, false, true, false } }, seen)
   end)
+
+  it("think from the last token of the one before, at least 0 seconds", function()
+    for elapsed, want in pairs { [0] = 0.5, [0.25] = 0.25, [0.5] = 0, [2] = 0 } do
+      local text = "arrival_s,prompt_tokens,output_tokens,session_id,elapsed_s\n"
+        .. ("1,5,5,s,%g\n1.5,5,5,s,0\n"):format(elapsed)
+      local requests = assert(trace.parse(text, "t"))
+      assert.are.equal(want, requests[2].think)
+    end
+  end)
 end)

@@ -41,7 +41,7 @@ local function quarters(run)
       local window = run.over_time[k]
       asked, hit = asked + window.prompt_tokens, hit + window.hit * window.prompt_tokens
     end
-    parts[q] = ("%.0f"):format(100 * hit / math.max(1, asked))
+    parts[q] = ("%.0f"):format(100 * numbers.share(hit, asked))
   end
   return table.concat(parts, " ")
 end
@@ -52,7 +52,7 @@ local COLUMNS = { "cache", "slots", "hit %", "by quarter", "prompts", "states", 
 local function cells_of(run)
   return { run.name, count(run.slots), ("%.2f"):format(100 * run.hit), quarters(run),
            ("%.1f %%"):format(100 * run.hit_requests), count(run.made),
-           ("%.1f %%"):format(100 * run.unused / math.max(1, run.made)),
+           ("%.1f %%"):format(100 * numbers.share(run.unused, run.made)),
            run.bytes and ("%.1f"):format(run.bytes / 2^30) or "-", number(run.first_ms) }
 end
 

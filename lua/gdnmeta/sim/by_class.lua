@@ -1,6 +1,7 @@
 -- The figures of a run by class of its requests, from what the counters knows of each request.
 local histogram = require "gdnmeta.sim.histogram"
 local array_of = require "gdnmeta.array_of"
+local share = require("gdnmeta.sim.numbers").share
 
 local integers = array_of "int32_t"
 
@@ -88,7 +89,7 @@ function M.figures(counters)
   local seconds = math.max(counters.ended, 1) / 1e9
   for k, c in ipairs(list) do
     list[k] = { name = c.name, requests = c.requests, finished = c.finished, rejected = c.rejected,
-                attainment = c.met / math.max(1, c.requests), goodput = c.met / seconds,
+                attainment = share(c.met, c.requests), goodput = c.met / seconds,
                 longest_wait_ms = c.longest_wait / 1e6, queue = c.queue:summary(1e-6),
                 ttft = c.ttft:summary(1e-6), itl = counters.class_itl[k]:summary(1e-6),
                 tpot = c.tpot:summary(1e-6), e2e = c.e2e:summary(1e-6) }

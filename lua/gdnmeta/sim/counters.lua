@@ -35,13 +35,13 @@ function M.new(n, classes, has_cache)
     stall = doubles(n + 1), attained = integers(n + 1), -- longest gap; 1: met its targets
     queue = histogram.new(), ttft = histogram.new(), tpot = histogram.new(), e2e = histogram.new(),
     normalised = histogram.new(), itl = histogram.new(), itl_token = histogram.new(),
-    gap = -1, gap_of = integers(BURST + 1), fairness = fairness.new(),
+    gap_of = integers(BURST + 1), fairness = fairness.new(),
     timeline = timeline.new(has_cache and WITH_CACHE or CHANNELS),
     kinds = {}, met = 0, longest_wait = 0, starved = 0, stalled = 0,
     policy_us = histogram.new(), build_us = histogram.new(),
     classes = classes, class_gaps = integers(classes and #classes.names + 1 or 1), class_itl = {},
   }
-  for k = 1, classes and #classes.names or 0 do self.class_itl[k] = histogram.new() end
+  for k in ipairs(classes and classes.names or {}) do self.class_itl[k] = histogram.new() end
   for _, sum in ipairs(SUMS) do self[sum] = 0 end
   for _, kind in ipairs(M.KINDS) do self.kinds[kind] = { steps = 0, tokens = 0, padded = 0 } end
   return setmetatable(self, Counters)
@@ -90,10 +90,10 @@ local function flush(self)
       self.gap_of[m] = 0
     end
   end
-  for k = 1, #self.class_itl do
+  for k, samples in ipairs(self.class_itl) do
     local count = self.class_gaps[k]
     if count > 0 then
-      self.class_itl[k]:add(self.gap, count)
+      samples:add(self.gap, count)
       self.class_gaps[k] = 0
     end
   end

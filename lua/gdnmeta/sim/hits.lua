@@ -1,5 +1,6 @@
 -- What requests of a run find in the engine's state cache, added up as they begin.
 local array_of = require "gdnmeta.array_of"
+local share = require("gdnmeta.sim.numbers").share
 
 local integers = array_of "int32_t"
 
@@ -82,8 +83,8 @@ function Hits:figures(s)
   for i = 1, self.n do self.cached[i] = self.cached[i] or false end
   return {
     name = self.cache.name, slots = s.o.cache_slots, block_size = identity.hash_block_size,
-    prompt_tokens = self.asked, hit_tokens = self.hit, hit = self.hit / math.max(1, self.asked),
-    ceiling = identity.ceiling, hit_requests = self.with_hit / math.max(1, self.requests),
+    prompt_tokens = self.asked, hit_tokens = self.hit, hit = share(self.hit, self.asked),
+    ceiling = identity.ceiling, hit_requests = share(self.with_hit, self.requests),
     resumed_tokens = self.resumed, without_identity = identity.without,
     known_replies = identity.known_replies,
     states_made = stats.states_made, states_unread = never_read(self, stats),

@@ -36,6 +36,12 @@ function M.percent(share, places)
   return M.count(100 * share, places or math.min(places_of(math.abs(100 * share)), 2))
 end
 
+--- Which share of `whole` is `part`; 0 where there is nothing.
+---@param part number
+---@param whole number
+---@return number
+function M.share(part, whole) return whole == 0 and 0 or part / whole end
+
 --- Figures that stand side by side, all with the decimals of the one that has most of them.
 ---@param formatter function M.count, M.number, M.percent, or another that takes value and decimals
 ---@param values table may have holes
@@ -43,10 +49,7 @@ end
 ---@return table texts "-" for what is missing
 function M.alike(formatter, values, n)
   local places, texts = 0, {}
-  for i = 1, n do
-    local text = values[i] ~= nil and formatter(values[i]) or ""
-    places = math.max(places, #(text:match "%.(%d+)$" or ""))
-  end
+  for _, value in pairs(values) do places = math.max(places, #(formatter(value):match "%.(%d+)$" or "")) end
   for i = 1, n do texts[i] = values[i] == nil and "-" or formatter(values[i], places) end
   return texts
 end

@@ -89,9 +89,9 @@ local function copies(given, from, to)
         i, r.arrival, given[i - 1].arrival)
     end
     local copy = { arrival = r.arrival, prompt = r.prompt, output = r.output }
-    for k = 1, #COPIED do
-      local value = r[COPIED[k]]
-      if value ~= nil then copy[COPIED[k]] = value end
+    for _, name in ipairs(COPIED) do
+      local value = r[name]
+      if value ~= nil then copy[name] = value end
     end
     if r.deadline then copy.deadline = r.deadline - r.arrival end
     if r.after then copy.after = copy_of[r.after] end

@@ -10,6 +10,8 @@
 --                token, and no single gap between two bursts beyond gap_ms (by default 10 times that mean)
 --   goodput      those of them per second, of the time from first arrival to last token
 --   starved      requests that waited for their first step for 10 times the target of the first token
+local share = require("gdnmeta.sim.numbers").share
+
 local M = {}
 
 local NS_PER_MS = 1e6
@@ -34,11 +36,11 @@ local function padding(counters)
   local kinds = {}
   for name, kind in pairs(counters.kinds) do
     kinds[name] = {
-      steps = kind.steps, share = kind.steps / math.max(1, counters.steps), tokens = kind.tokens,
-      padded = kind.padded, waste = (kind.padded - kind.tokens) / math.max(1, kind.padded),
+      steps = kind.steps, share = share(kind.steps, counters.steps), tokens = kind.tokens,
+      padded = kind.padded, waste = share(kind.padded - kind.tokens, kind.padded),
     }
   end
-  return { kinds = kinds, waste = (counters.padded - counters.tokens) / math.max(1, counters.padded) }
+  return { kinds = kinds, waste = share(counters.padded - counters.tokens, counters.padded) }
 end
 
 local function wall(s)
@@ -52,23 +54,24 @@ end
 ---@return table figures plain numbers, strings and tables: fit for JSON
 function M.figures(counters, setup)
   local seconds = math.max(counters.ended, 1) / 1e9
-  local steps, stats = math.max(1, counters.steps), setup.stats
+  local steps, stats = counters.steps, setup.stats
+  local tokens = share(counters.tokens, steps)
   local figures = {
     requests = counters.n, finished = counters.finished, rejected = counters.rejected,
     rejection = counters.rejection, seconds = seconds,
-    steps = counters.steps, busy = counters.busy / math.max(counters.ended, 1),
+    steps = steps, busy = counters.busy / math.max(counters.ended, 1),
     targets = { ttft_ms = setup.ttft_ms, tpot_ms = setup.tpot_ms, gap_ms = setup.gap_ms },
     starved = counters.starved, stalled = counters.stalled,
-    attainment = counters.met / math.max(1, counters.arrived), goodput = counters.met / seconds,
+    attainment = share(counters.met, counters.arrived), goodput = counters.met / seconds,
     prefill_tokens = counters.prefill, decode_tokens = counters.decode, emitted = counters.emitted,
     scheduled = stats.scheduled,
     tokens_in_per_second = counters.prefill / seconds, tokens_out_per_second = counters.emitted / seconds,
-    batch = { rows = counters.rows / steps, most_rows = counters.most_rows, tokens = counters.tokens / steps,
-              most_tokens = counters.most_tokens, fill = counters.tokens / steps / setup.budget },
+    batch = { rows = share(counters.rows, steps), most_rows = counters.most_rows, tokens = tokens,
+              most_tokens = counters.most_tokens, fill = tokens / setup.budget },
     padding = padding(counters),
-    slots = { pool = setup.slots, mean = counters.slots / steps, peak = counters.most_slots },
+    slots = { pool = setup.slots, mean = share(counters.slots, steps), peak = counters.most_slots },
     preemptions = counters.preemptions, recomputed = stats.discarded,
-    recompute_tax = stats.discarded / math.max(1, stats.scheduled),
+    recompute_tax = share(stats.discarded, stats.scheduled),
     rejected_drafts = stats.rejected_drafts,
     wasted_rows = stats.wasted_rows, wasted_tokens = stats.wasted_tokens,
     fairness = counters.fairness:figures(1e9, counters.ended),
@@ -80,7 +83,7 @@ function M.figures(counters, setup)
   if counters.spec_rows > 0 then
     figures.speculation = { rows = counters.spec_rows, drafts = counters.drafts / counters.spec_rows,
                             tokens = 1 + counters.accepted / counters.spec_rows,
-                            accepted = counters.accepted / math.max(1, counters.drafts) }
+                            accepted = share(counters.accepted, counters.drafts) }
   end
   for _, name in ipairs(DISTRIBUTIONS) do
     figures[name] = counters[name]:summary(1 / NS_PER_MS)

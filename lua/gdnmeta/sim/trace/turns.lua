@@ -44,8 +44,8 @@ function M.link(requests)
   end
   for i = 1, #requests do
     local r = requests[i]
-    for k = 1, #SPENT do
-      if r[SPENT[k]] ~= nil then r[SPENT[k]] = nil end -- else nil would take room
+    for _, name in ipairs(SPENT) do
+      if r[name] ~= nil then r[name] = nil end -- else nil would take room
     end
   end
   requests.sessions = sessions
