@@ -30,9 +30,15 @@ static inline void repeat64(int64_t *out, int64_t value, int32_t from, int32_t t
     for (int32_t i = from; i < to; i++) out[i] = value;
 }
 
-/* Pads [filled, length) of every group's buffer where it is not padded yet. */
-static inline void pad32(gdn_arena *arena, gdn_field field, int32_t groups, int32_t filled, int32_t length,
-                         int32_t value)
+/* Pads [filled, length) of a buffer that all groups have together where it is not padded yet. */
+static inline void pad32(gdn_arena *arena, gdn_field field, int32_t filled, int32_t length, int32_t value)
+{
+    repeat32(buffer32(arena, field), value, filled, gdn_arena_pad_end(arena, field, filled, length));
+}
+
+/* The same of every group's buffer. */
+static inline void pad_groups(gdn_arena *arena, gdn_field field, int32_t groups, int32_t filled, int32_t length,
+                              int32_t value)
 {
     int32_t end = gdn_arena_pad_end(arena, field, filled, length);
     for (int32_t g = 0; g < groups; g++) repeat32(gdn_arena_at(arena, field, g), value, filled, end);
@@ -46,7 +52,7 @@ static inline void copy_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_f
     const int32_t *slots = in->indices->slots + slots_at;
     for (int32_t g = 0; g < groups; g++, slots += in->indices->group_stride)
         memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
-    pad32(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
+    pad_groups(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
 }
 
 /* Positions of the class's tokens: each row's are consecutive in the batch. */
@@ -70,7 +76,7 @@ static inline void fill_conv_shift(gdn_arena *arena, const gdn_step *step, gdn_f
         out[k] = gdn_conv_shift(step->num_accepted_tokens[k], step->seq_len[k] == step->query_len[k]);
     for (int32_t k = 0; rows && k < n; k++)
         out[k] = gdn_conv_shift(step->num_accepted_tokens[rows[k]], step->seq_len[rows[k]] == step->query_len[rows[k]]);
-    pad32(arena, field, 1, n, padded, 0);
+    pad32(arena, field, n, padded, 0);
 }
 
 static inline void fill_accepted(gdn_arena *arena, const gdn_partition *p, const gdn_step *step, int32_t padded)
@@ -78,7 +84,7 @@ static inline void fill_accepted(gdn_arena *arena, const gdn_partition *p, const
     int32_t n = p->num_spec, *accepted = buffer32(arena, GDN_FIELD_num_accepted_tokens);
     if (!p->spec_rows) memcpy(accepted, step->num_accepted_tokens, (size_t)n * sizeof *accepted);
     for (int32_t k = 0; p->spec_rows && k < n; k++) accepted[k] = step->num_accepted_tokens[p->spec_rows[k]];
-    pad32(arena, GDN_FIELD_num_accepted_tokens, 1, n, padded, GDN_PAD_ACCEPTED);
+    pad32(arena, GDN_FIELD_num_accepted_tokens, n, padded, GDN_PAD_ACCEPTED);
 }
 
 static inline void fill_initial_states(gdn_arena *arena, const gdn_partition *p, const gdn_step *step)
@@ -114,12 +120,12 @@ static inline void fill_kept(gdn_arena *arena, const gdn_fill_inputs *in, int32_
     const gdn_partition *p = in->partition;
     int32_t n = p->num_kept_rows, *offsets = buffer32(arena, GDN_FIELD_checkpoint_offsets);
     memcpy(offsets, p->checkpoint_offset, (size_t)n * sizeof *offsets);
-    pad32(arena, GDN_FIELD_checkpoint_offsets, 1, n, padded, 0);
+    pad32(arena, GDN_FIELD_checkpoint_offsets, n, padded, 0);
     copy_slots(arena, in, GDN_FIELD_checkpoint_state_indices, in->indices->checkpoint, n, padded, 1);
     if (!in->settings->takes_checkpoints) return;
     int32_t *chunks = buffer32(arena, GDN_FIELD_checkpoint_chunk);
     for (int32_t k = 0; k < n; k++) chunks[k] = gdn_checkpoint_chunk(p->chunk_start[k], p->checkpoint_offset[k]);
-    pad32(arena, GDN_FIELD_checkpoint_chunk, 1, n, padded, GDN_NO_CHUNK_STATE);
+    pad32(arena, GDN_FIELD_checkpoint_chunk, n, padded, GDN_NO_CHUNK_STATE);
 }
 
 /* conv1d tiles of every non-spec row: (row, tile of the row), then -1 to the end. */
@@ -134,8 +140,8 @@ static inline void fill_tiles(gdn_arena *arena, const gdn_partition *p)
         for (int32_t j = 0; j < n; j++) row[at + j] = k;
         for (int32_t j = 0; j < n; j++) tile[at + j] = j;
     }
-    pad32(arena, GDN_FIELD_batch_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
-    pad32(arena, GDN_FIELD_token_chunk_offset_ptr, 1, p->tiles, p->tile_length, GDN_NO_TILE);
+    pad32(arena, GDN_FIELD_batch_ptr, p->tiles, p->tile_length, GDN_NO_TILE);
+    pad32(arena, GDN_FIELD_token_chunk_offset_ptr, p->tiles, p->tile_length, GDN_NO_TILE);
 }
 
 #endif
