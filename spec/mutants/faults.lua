@@ -60,7 +60,7 @@ return {
   { "B24", "src/partition/classify.c",
     "p->mixed = p->for_graph = p->padded_rows", "p->mixed = p->padded_rows" },
   { "B25", "src/fill/fill_runs.h",
-    "    pad_groups(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);\n",
+    "    pad_slots(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);\n",
     "    (void)padded;\n" },
   { "B26", "src/cuda/cuda_launch.c", "    gdn_payload_write(y, y->launch->payload);\n",
     "    gdn_payload_write(y, y->launch->payload);\n    if (y->blocks % 2)\n        " ..

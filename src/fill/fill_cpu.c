@@ -108,7 +108,7 @@ static void fill_checkpoints(gdn_arena *arena, const gdn_fill_inputs *in)
 static void clear_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_field field)
 {
     if (arena->live[field] == 0) return; /* of the last step there are none, as in most steps */
-    pad_groups(arena, field, in->settings->config.num_groups, 0, 0, in->settings->config.pad_slot_id);
+    pad_slots(arena, field, in->settings->config.num_groups, 0, 0, in->settings->config.pad_slot_id);
 }
 
 static void clear_absent(gdn_arena *arena, const gdn_fill_inputs *in)

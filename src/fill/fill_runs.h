@@ -37,8 +37,8 @@ static inline void pad32(gdn_arena *arena, gdn_field field, int32_t filled, int3
 }
 
 /* The same of every group's buffer. */
-static inline void pad_groups(gdn_arena *arena, gdn_field field, int32_t groups, int32_t filled, int32_t length,
-                              int32_t value)
+static inline void pad_slots(gdn_arena *arena, gdn_field field, int32_t groups, int32_t filled, int32_t length,
+                             int32_t value)
 {
     int32_t end = gdn_arena_pad_end(arena, field, filled, length);
     for (int32_t g = 0; g < groups; g++) repeat32(gdn_arena_at(arena, field, g), value, filled, end);
@@ -52,7 +52,7 @@ static inline void copy_slots(gdn_arena *arena, const gdn_fill_inputs *in, gdn_f
     const int32_t *slots = in->indices->slots + slots_at;
     for (int32_t g = 0; g < groups; g++, slots += in->indices->group_stride)
         memcpy(gdn_arena_at(arena, field, g), slots, (size_t)n * (size_t)columns * sizeof *slots);
-    pad_groups(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
+    pad_slots(arena, field, groups, n * columns, padded * columns, in->settings->config.pad_slot_id);
 }
 
 /* Positions of the class's tokens: each row's are consecutive in the batch. */
