@@ -114,6 +114,16 @@ describe("A pool of states", function()
     end
   end)
 
+  it("may be one of 64", function()
+    local pools = {}
+    for n = 1, 64 do pools[n] = pool_of(4) end
+    assert(builder:bring_states { pool = pools, slot_bytes = 4 })
+    for n = 1, 64 do assert.are_not.equal(ffi.string(pool_of(4), 32), ffi.string(pools[n], 32)) end
+    pools[65] = pool_of(4)
+    stands("gdnmeta.Builder:bring_states: pool has 65 elements, want 1 .. 64",
+      function() builder:bring_states { pool = pools, slot_bytes = 4 } end)
+  end)
+
   it("lives until another is brought", function()
     local alive = setmetatable({}, { __mode = "k" })
     local function bring()

@@ -63,7 +63,9 @@ describe("The reference builder's arguments #lua", function()
     local arguments = vllm_arguments.new(groups)
     local raw, message = arguments:fill(inputs)
     assert.is_true(raw == nil or raw.size == ffi.sizeof "gdn_raw")
-    notes.note(title .. ":", raw and show(raw, groups) or message)
+    local bytes = 0
+    for _, size in pairs(arguments.buffers.sizes) do bytes = bytes + size end
+    notes.note(title .. ":", raw and ("%s, %d bytes"):format(show(raw, groups), bytes) or message)
     arguments:close()
     assert.are.same({ nil, nil }, { arguments.inputs, next(arguments.buffers.blocks) })
   end
@@ -106,7 +108,8 @@ describe("The reference builder's arguments #lua", function()
       uneven = { { 1, 2 }, { 3 } }, arrays = { pair, pair }, memory = { { pair + 0, 2 }, { 5, 6 } },
       ["longer memory"] = { { 5, 6 }, int32s(3) }, ["shorter memory"] = { { pair + 0, 1 }, { 5, 6 } },
       pointers = { pair + 0, pair + 0 }, ["a table of one group"] = { { { 1, 2 }, { 3, 4 } } },
-      words = { { "x" } }, ["four rows"] = { { 1 }, { 2 }, { 3 }, { 4 } },
+      words = { { "x" } }, ["bad memory"] = { { 1, 2 }, { ffi.cast("int32_t *", 64), 2 } },
+      ["four rows"] = { { 1 }, { 2 }, { 3 }, { 4 } },
     } do
       for _, cols in ipairs { false, 1, 2, 3 } do
         try(("%s, %s columns"):format(title, tostring(cols)), 1,

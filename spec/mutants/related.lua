@@ -118,8 +118,8 @@ local MAP = {
   { "engine/stopwatch", "yields engine_step callers contained metrics" },
   { "gdnmeta/[em]%a+/draw", "drawing texts show" }, -- of an engine and of metadata
   { "gdnmeta/repl/explain", "explain_words explain_fields explain texts explain_values repl" },
-  { "repl/input", "input repl" },
-  { "gdnmeta/repl", "explain texts show repl" },
+  { "repl/input", "input session repl" },
+  { "gdnmeta/repl", "session explain texts show repl" },
   { "gdnmeta/reference/bucket", "wrong_places bucket_left_out checkpoint_layer kept_layer bucket_layer " ..
     "reference_texts" },
   { "gdnmeta/reference", "wrong_places callers_of_functions reference_texts typos domains reference " ..

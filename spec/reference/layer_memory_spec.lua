@@ -2,6 +2,7 @@
 local array_of = require "gdnmeta.array_of"
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
+local stands = require "spec.support.stands"
 
 local doubles = array_of "double"
 
@@ -89,6 +90,9 @@ describe("The reference layer's memory #lua", function()
           layer.max_chunks, counts.between })
       builder:close()
     end
+    local between = layer.between
+    layer:reserve_between(6)
+    assert.is_true(rawequal(between, layer.between))
   end)
 
   it("is NaN in a pool that nothing was written to", function()
@@ -110,6 +114,67 @@ describe("The reference layer's memory #lua", function()
     assert.are.same({ 0, 2 * 27 }, { nans(layer.y, 0, 2 * 27), nans(layer.y, 2 * 27, 4 * 27) })
     assert.are.same({ 0, 2 * 15 }, { nans(out, 0, 2 * 15), nans(out, 2 * 15, 4 * 15) })
     builder:close()
+  end)
+
+  it("is NaN where a step has no row, and tells places of a step from those of the one before", function()
+    local layer = new_layer()
+    local meta, builder = build(true, { { 2, 1, true }, { 1, nil, true }, { 2 } })
+    forward(layer, meta)
+    assert.are.same({ 2, 0 }, { layer.non_spec_at[0], layer.spec_at[0] })
+    builder:close()
+    meta, builder = build(true, { { 1, nil, true }, { 2 } })
+    forward(layer, meta)
+    assert.are.same({ 0, 1, 2 }, { layer.non_spec_at[0], layer.non_spec_at[1], layer.non_spec_at[2] })
+    builder:close()
+    for i = 0, layer.max_tokens * 27 - 1 do layer.y[i] = 7 end
+    meta, builder = build(true, {}, { 2, 2 })
+    assert.are.same({ 30, 54 }, { nans(forward(layer, meta), 0, 30), nans(layer.y, 0, 54) })
+    builder:close()
+  end)
+
+  it("of a sequence begins with room for its tokens, and leaves what is behind them", function()
+    local layer = new_layer()
+    local sequence = layer:sequence()
+    local function extend(n)
+      local out = doubles(n * 15, 7)
+      layer:extend(sequence, doubles(n * 27, 0.25), doubles(n * 3, 0.5), doubles(n * 3, -0.5), n, out)
+      return out
+    end
+    local out, counts = extend(5), arrays(layer)
+    assert.are.same({ 5, 5 * 27, 0, 5 }, { counts.non_spec_at, counts.y, nans(out, 0, 75), sequence.tokens })
+    layer.non_spec_at[2], layer.y[2 * 27] = 77, 7
+    extend(2)
+    assert.are.same({ 0, 1, 77, 7, 7 }, { layer.non_spec_at[0], layer.non_spec_at[1], layer.non_spec_at[2],
+      layer.y[2 * 27], sequence.tokens })
+    -- The last two inputs in its window's first places: slot 1 of two, three tokens each.
+    local windows = sequence.windows
+    assert.are.same({ 81, 0, 27, 0.25 },
+      { nans(windows, 0, 81), nans(windows, 81, 135), nans(windows, 135, 162), windows[81] })
+  end)
+
+  it("is not made without slots and weights, and names wrong slots and shifts", function()
+    local function no(message, f, ...)
+      local ok, is = pcall(f, ...)
+      assert.are.same({ false, message }, { ok, is })
+    end
+    local want = "gdnmeta.reference.layer: "
+    stands(want .. "num_slots = nil", function() gdn.reference.layer { draw = print } end)
+    stands(want .. "draw = nil, want a function", function() gdn.reference.layer { num_slots = 3 } end)
+    local layer = new_layer()
+    assert.are.same({}, { rawget(layer, "num_slots"), rawget(layer, "draw") })
+    local pool = layer.pool
+    for _, slot in ipairs { -2, 7, 8 } do
+      local message = ("gdnmeta.reference: slot %d, want 0 .. 6"):format(slot)
+      no(message, pool.read_state, pool, layer, slot)
+      no(message, pool.write_state, pool, layer, slot)
+      no(message, pool.read_window, pool, layer, slot, 0)
+      no(message, pool.write_window, pool, layer, slot, nil, nil, 0, 0, 2)
+    end
+    for _, shift in ipairs { -1, 2 } do
+      local message = ("gdnmeta.reference: conv shift %d, want 0 .. 1"):format(shift)
+      no(message, pool.read_window, pool, layer, 3, shift)
+    end
+    for slot = 0, 6 do pool:read_window(layer, slot, slot % 2) end
   end)
 
   it("of a bucket has a token more, for the one that lists name on padding, and is NaN there", function()

@@ -109,10 +109,12 @@ end
 function M.chunked(l, at, first, last, out)
   local heads, dv, y, u, G, n = l.heads, l.value_dim, l.y, l.u, l.G, last - first
   for h = 0, heads - 1 do
+    local decay = 0
     for t = 0, n - 1 do
       local i = at[first + t] * heads + h
       local q, k, v = places(l, at[first + t], h)
-      G[t] = l.g[i] + (t > 0 and G[t - 1] or 0)
+      decay = decay + l.g[i]
+      G[t] = decay
       for j = 0, dv - 1 do
         u[t * dv + j] = l.beta[i] * (y[v + j] - ask(l, at, first, h, t, k, t, j))
       end

@@ -28,8 +28,8 @@ end
 local function elements(view, from, to)
   local parts, i = {}, from
   while i < to and #parts < ELEMENTS do
-    local run = 1
-    while i + run < to and view[i + run] == view[i] do run = run + 1 end
+    local run = 0
+    repeat run = run + 1 until i + run >= to or view[i + run] ~= view[i]
     local entry = tostring(view[i])
     if run >= RUN then entry = ("%s x %d"):format(entry, run) else run = 1 end
     parts[#parts + 1] = entry

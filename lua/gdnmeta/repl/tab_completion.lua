@@ -8,9 +8,14 @@ local classes = require "gdnmeta.native.methods"
 local BATCH = { fields = { "num_rows", "max_rows", "rows" },
                 methods = { "add", "push", "pad", "index", "clear", "close" } }
 local METADATA = { fields = explain.names, methods = { "group" } }
-local TENSOR = { fields = { "rows", "columns", "shape", "dtype", "data" }, methods = { "at", "totable" } }
-local LIBRARY = { fields = { "builder", "engine", "policy", "record", "reorder", "sim", "_VERSION", "ECAP",
-                             "EDEVICE", "EGUARD", "EINVAL", "ENOMEM" }, methods = {} }
+local TENSOR = { fields = { "rows", "columns", "shape", "dtype", "data" },
+                 methods = { "at", "dlpack", "totable" } }
+local LIBRARY = {
+  fields = { "array_of", "bucket", "builder", "builder_bytes", "cache", "engine", "hash_blocks", "hash_chain",
+             "metrics", "on_deprecated", "policy", "record", "reference", "reorder", "sim", "worker",
+             "_VERSION", "ECAP", "EDEVICE", "EGUARD", "EINVAL", "ENOMEM", "STOP", "LENGTH" },
+  methods = {},
+}
 
 local function known(value)
   if value == gdn then return LIBRARY end
