@@ -29,8 +29,7 @@ end
 
 local text, hook, flag = domains.of_type "string", domains.of_type "function", domains.flag
 local FIELDS = { name = text, checkpoints = hook, keep = hook, worth = hook, demote = hook }
-methods.strict("Cache", Cache, { name = true, trusted = true, checkpoints = true, keep = true, worth = true,
-                                 demote = true })
+methods.strict("Cache", Cache, { keep = true, worth = true, demote = true })
 
 local function last_block(r) return { r.prompt_end } end
 

@@ -5,6 +5,7 @@ local args = require "gdnmeta.native.args"
 local c_buffers = require "gdnmeta.native.c_buffers"
 local int32_memory = require "gdnmeta.native.int32_memory"
 
+local int64_p = ffi.typeof "int64_t *"
 local MAX_SIZE, MOST = 2 ^ 20, 2 ^ 53
 
 local M = {}
@@ -96,7 +97,7 @@ function M.hash_blocks(tokens, size, salt, previous)
     error("gdnmeta.hash_blocks: " .. n, 2)
   end
   local blocks = math.floor(n / size)
-  local out = ffi.cast("int64_t *", memory:int32("ids", 2 * blocks + 2))
+  local out = ffi.cast(int64_p, memory:bytes("ids", 8 * blocks))
   lib.gdn_hash_blocks(pointer, n, size, salt, previous or -1, out)
   local list = as_list(out, blocks)
   memory:close()
@@ -111,7 +112,7 @@ function M.hash_chain(ids, salt)
   salt = salt_of("hash_chain", salt)
   if type(ids) ~= "table" then error("gdnmeta.hash_chain: " .. args.wrong("ids", ids, "a list"), 2) end
   local memory, n = c_buffers.new(), args.length(ids)
-  local out = ffi.cast("int64_t *", memory:int32("ids", 2 * n + 2))
+  local out = ffi.cast(int64_p, memory:bytes("ids", 8 * n))
   local copied, message = M.copy("ids", ids, out, n)
   if copied then lib.gdn_hash_chain(out, n, salt, -1, out) end
   local list = copied and as_list(out, n)

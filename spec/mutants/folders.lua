@@ -12,7 +12,12 @@ local FOLDERS = {
 }
 
 -- By folder of lua/gdnmeta, and the file of its name: quick ones that say more of it than of others.
-local MODULES = { reference = "layer_memory layer_programs ", builder = "builder_methods " }
+local MODULES = {
+  array_of = "array_of layer_memory ", batch = "object_fields old_names ", builder = "builder_methods ",
+  cache = "made_hooks object_texts ", identity = "identity ", init = "object_fields library_lookup ",
+  metadata = "object_fields object_texts ", policy = "made_hooks object_texts ",
+  reference = "layer_memory layer_programs ", worker = "worker_arrays ",
+}
 
 ---@param file string
 ---@param words string names of specs
