@@ -229,7 +229,7 @@ describe("Completion", function()
     assert.are.same({ "engine.stats.waiting", "engine.stats.wasted_rows", "engine.stats.wasted_tokens" },
                     input.complete("engine.stats.wa", env))
     assert.are.same({ "meta.chunk_indices" }, input.complete("meta.chunk_i", env))
-    assert.are.same({ "meta.chunk_indices:at", "meta.chunk_indices:totable" },
+    assert.are.same({ "meta.chunk_indices:at", "meta.chunk_indices:dlpack", "meta.chunk_indices:totable" },
                     input.complete("meta.chunk_indices:", env))
     assert.are.same({ "batch:pad", "batch:push" }, input.complete("batch:p", env))
     assert.are.same({ "batch", "builder" }, input.complete("b", { batch = 1, builder = 2, step = 3 }))

@@ -24,7 +24,7 @@ local MODULES = {
 ---@return string words
 return function(file, words)
   local first = FOLDERS[file:match "^src/(%w+)/"]
-  first = first or MODULES[file:match "^lua/gdnmeta/(%w+)"]
+  first = first or MODULES[file:match "^lua/gdnmeta/([%w_]+)"]
   if first then return first .. words end
   if file:find "policy/contained" or file:find "gdnmeta/native" then return "not_compiled " .. words end
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
