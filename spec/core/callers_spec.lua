@@ -67,6 +67,15 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Engine:set_policy: call it", function() engine.set_policy("fcfs") end)
     stands("gdnmeta.Engine:release: no checkpoint", function() engine:release(5) end)
     stands("gdnmeta.Engine:release: no checkpoint", function() engine:release() end)
+    stands("gdnmeta.Engine:fork: want a table", function() engine:fork(1, 5) end)
+    stands("gdnmeta.Engine:fork: unknown", function() engine:fork(1, { nope = 1 }) end)
+    stands("gdnmeta.Engine:receive: tokens", function() engine:receive(0) end)
+    stands("gdnmeta.Engine:idle_step: rows", function() engine:idle_step(0, 1) end)
+    stands("gdnmeta.Engine:idle_step: tokens", function() engine:idle_step(1, 0) end)
+    stands("gdnmeta.Engine:idle_step: stream", function() engine:idle_step(1, 1, 7) end)
+    for _, method in ipairs { "pin", "unpin", "session" } do
+      stands(("gdnmeta.Engine:%s: session"):format(method), function() engine[method](engine, {}) end)
+    end
     stands("gdnmeta.Engine:record: path", function() engine:record(5) end)
     stands("gdnmeta.Engine:record: unknown", function() engine:record(path, { bytes = 1 }) end)
     stands("gdnmeta.Step:id: row = -1", function() step:id(-1) end)
@@ -94,6 +103,14 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Engine: closed", function() metrics:text() end)
     stands("gdnmeta.Engine: closed", function() gdn.metrics(engine) end)
     local late = {}
+    local forked = serve.engine "fcfs"
+    setmetatable(late, { __index = function(_, name)
+      forked:close()
+      return name == "id" and 7 or nil
+    end })
+    assert(forked:submit(serve.request(1)))
+    stands("gdnmeta.Engine: closed", function() forked:fork(1, late) end)
+    late = {}
     local other = serve.engine "fcfs"
     setmetatable(late, { __index = function() other:close() end })
     stands("gdnmeta.Engine: closed", function() gdn.metrics(other, late) end)

@@ -105,6 +105,30 @@ describe("What finds too little left", function()
   end)
 end)
 
+describe("A checkpoint", function()
+  it("is of a token where blocks have one, and none where nothing is computed", function()
+    local e = serve.engine("fcfs", { max_num_batched_tokens = 4, max_model_len = 30 },
+                           { mamba_cache_mode = "align", mamba_block_size = 1, max_blocks_per_row = 40,
+                             num_slots = 40, max_num_batched_tokens = 4 })
+    assert(e:submit(request("x", { prompt_tokens = 1, max_tokens = 9 })))
+    local want = "request %s stands at %d tokens, want the end of a prompt chunk on a multiple of 1"
+    assert.are.equal(want:format("x", 0), select(2, e:checkpoint "x"))
+    local step = assert(e:step(1))
+    assert.are.equal(want:format("x", 0), select(2, e:checkpoint "x"))
+    assert(e:complete(step, 1))
+    local state = assert(e:checkpoint "x")
+    assert.are.equal(1, state.tokens)
+    assert(e:cancel "x")
+    assert(e:submit(request("y", { prompt_tokens = 3, checkpoint = state }))) -- it waits
+    assert.are.equal(want:format("y", 1), select(2, e:checkpoint "y"))
+    e:close()
+    e = serve.engine "fcfs"
+    assert(e:submit(request "x"))
+    assert.are.equal("request x wants mamba_cache_mode align", select(2, e:checkpoint "x"))
+    e:close()
+  end)
+end)
+
 describe("A policy of whole steps", function()
   it("admits a request for which states of others leave", function()
     local answers = {}

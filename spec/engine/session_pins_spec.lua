@@ -26,23 +26,37 @@ local function turn(e, session, from, n)
 end
 
 describe("A session that is pinned", function()
-  -- A state at 40 tokens, ten blocks, is pinned: from which number of blocks on, for what waits?
-  it("leaves to a prompt what it can need: as far as the model goes, and a token of its own", function()
-    for want, waits in pairs {
-      [25] = { prompt_tokens = 59, max_tokens = 1000, tokens = text(9, 59) }, -- fifteen blocks: 59 tokens
-      [21] = { prompt_tokens = 40, max_tokens = 4, tokens = text(1, 40) }, -- the state is that of its end
-    } do
+  -- From which number of blocks on a state at 40 tokens is pinned, for what waits: ten and what that needs.
+  -- { blocks, what waits, longest model, drafts, tokens of the session's prompt }
+  local NEEDS = {
+    { 25, { prompt_tokens = 59, max_tokens = 1000, tokens = text(9, 59) }, 61 }, -- 60 tokens
+    { 26, { prompt_tokens = 59, max_tokens = 1000, tokens = text(9, 59) }, 62 }, -- 61
+    { 18, { prompt_tokens = 30, max_tokens = 3, tokens = text(9, 30) } }, -- 32
+    { 19, { prompt_tokens = 30, max_tokens = 4, tokens = text(9, 30) } }, -- 33
+    { 19, { prompt_tokens = 30, max_tokens = 3, tokens = text(9, 30) }, 200, 2 }, -- 34
+    { 18, { prompt_tokens = 30, max_tokens = 3 } }, -- it has no identity
+    { 21, { prompt_tokens = 40, max_tokens = 4, tokens = text(1, 40) } }, -- a token is its own: not the state
+    { 11, { prompt_tokens = 41, max_tokens = 4, tokens = text(1, 41) } }, -- ten of eleven are the state's
+    { 8, { prompt_tokens = 30, max_tokens = 3, tokens = text(1, 30) }, 200, 0, 6 }, -- a state of one block
+    { 18, { prompt_tokens = 30, max_tokens = 3, slot = 16 } }, -- four blocks are kept, four more are needed
+  }
+
+  it("leaves to a prompt what it can need, and no more", function()
+    for case, c in ipairs(NEEDS) do
       local least
-      for blocks = 16, 40 do
-        local e = engine({ kv_blocks = blocks, kv_block_size = 4, max_model_len = 60 },
-                         { max_num_seqs = 1, num_slots = 5 })
-        turn(e, "a", 1, 42)
-        waits.id = "waits"
-        assert(e:submit(waits))
-        least = least or e:pin "a" and blocks
+      for blocks = 8, 40 do
+        local e = engine({ kv_blocks = blocks, kv_block_size = 4, max_model_len = c[3] },
+                         { max_num_seqs = 1, num_slots = 20, num_speculative_tokens = c[4],
+                           max_blocks_per_row = 2 + (c[4] or 0) })
+        local waits = { id = "waits" }
+        for name, value in pairs(c[2]) do waits[name] = value end
+        if pcall(turn, e, "a", 1, c[5] or 42) then
+          waits.slot = waits.slot and e:receive(waits.slot)
+          if e:submit(waits) then least = least or e:pin "a" and blocks end
+        end
         e:close()
       end
-      assert.are.equal(want, least)
+      assert.are.equal(c[1], least, "case " .. case)
     end
   end)
 

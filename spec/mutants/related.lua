@@ -89,7 +89,7 @@ local MAP = {
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
   { "engine/prefix/sessions", "verify_engine session_pins sessions crowding cache_plays cache_chaos" },
-  { "engine/session_pins", "session_pins sessions cache_plays" },
+  { "engine/session_pins", "session_pins sessions callers cache_plays" },
   { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
   { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
@@ -97,7 +97,7 @@ local MAP = {
     "cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "held_states none_left host_refusals crowding forks kept_states cache_plays " ..
     "cache_figures fork_layer engine_states" },
-  { "gdnmeta/engine/forks", "forks cache_plays cache_figures fork_layer" },
+  { "gdnmeta/engine/forks", "forks callers cache_plays cache_figures fork_layer record_requests" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..
     "worker_misuse worker worker_abi lost_states worker_faults" },
@@ -140,8 +140,7 @@ local MAP = {
   { "engine/submit", "held_states reused_numbers domains read_once engine problems forks kept_states " ..
     "lost_states engine_states none_left" },
   { "policy/contained/uncompiled", "followed contained containment" },
-  { "policy/contained/raised", "problems" },
-  { "policy/contained/load_file", "policy long_paths caches" },
+  { "policy/contained/[rl][ao][ia]", "problems policy long_paths caches" }, -- raised and load_file
   { "native/domains", "domains options record_values" },
   { "native/old_names", "old_names" },
   { "native/foreign_text", "foreign_text followed problems cli_words" },
@@ -222,7 +221,7 @@ local MAP = {
   { "sim/nnls", "fit_parts sim_tables fit" },
   { "sim/workload", "workload domains" },
   { "sim/acceptance", "callers_of_functions sim_random acceptance domains random_runs" },
-  { "native/options", "domains sim_options cost workload" },
+  { "native/options", "domains sim_options cost workload reference bring" },
   { "sim/recorded_acceptance", "trace_bounds recorded acceptance" },
   { "sim/cost", "callers_of_functions cost roofline" },
   { "sim/fairness", "counters sim_tables fairness random_runs" },
@@ -267,7 +266,8 @@ local MAP = {
   { "native/ranges", "option_table options domains" },
   { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "c_buffers build_raw" },
-  { "", "callers_of_functions wrong_arguments callers typos list_arguments batch builder metadata tables" },
+  { "", "raw_refusals callers_of_functions wrong_arguments callers typos list_arguments batch builder " ..
+    "metadata tables" },
 }
 
 -- Where specs lie, by name; two folders may have one of a name.

@@ -39,7 +39,7 @@ function M.read(given, spec, kind)
     elseif domain then
       local used, wanted = domain(value)
       if used == nil then return nil, args.wrong(name, value, wanted) end
-      if used ~= value then options[name] = used end
+      options[name] = used
     end
   end
   return options

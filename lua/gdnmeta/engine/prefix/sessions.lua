@@ -45,7 +45,7 @@ local function need_of(self, i, node, depth, owner)
   local all = ceil(longest / e.states.kv_block)
   if i == owner then return all - depth end
   if r.checkpoint[i] then return all - r.kv_shared[i] end
-  if depth == 0 or not r.ids[i] then return all end
+  if not r.ids[i] then return all end
   local hit = self.index:match(r.ids[i], r.num_ids[i], r.known[i] - 1)
   return (hit.host_node > 0 and hit.host_node or hit.state_node) == node and all - depth or all
 end
