@@ -32,7 +32,7 @@ local MAP = {
     "check_agreeing oracle" },
   { "src/partition/scan_rows", "c_refusals many_rows strict_clauses tables regressions conformance oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
-  { "src/strict/strict_unique", "stamps strict_clauses strict_blocks strict many_rows regressions oracle" },
+  { "src/strict/strict_unique", "stamps cuda_carried strict_clauses strict_blocks strict many_rows oracle" },
   { "src/strict/", "strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
   { "src/fill/arena", "padding cuda_calls buckets buckets_random strict builder footprint stale_slots " ..
     "oracle" },
