@@ -158,7 +158,7 @@ local MAP = {
   { "engine/decide/upkeep", "upkeep invariants decisions progress" },
   { "record/checksum", "record_bounds record_failing record record_rebuild" },
   { "record/waiting_reasons", "waiting_reasons inspect_request" },
-  { "record/validate", "record_values record_requests record_damaged record" },
+  { "record/validate", "validate record_values record_requests record_damaged record" },
   { "record/request_events", "record_bounds record_cache record_requests inspect_request cli_texts" },
   { "record/rebuild", "record_rebuild kept_states replay cli_texts" },
   { "record/step_line", "record_bounds step_cells record_cache record_values kept_states" },

@@ -75,6 +75,19 @@ describe("At their bounds figures #lua", function()
     check "points"
   end)
 
+  it("are one plot of seven series, and a plot each of more", function()
+    for n = 6, 9 do
+      local runs, names = {}, {}
+      for i = 1, n do
+        runs[i] = { seconds = i, slots = { pool = 5 }, timeline = { { t = 1, slots = i } } }
+        names[i] = "n" .. i
+      end
+      local figure = charts.slots(runs, names)
+      note("series", n, figure.title, figure.note, figure.svg)
+    end
+    check "series"
+  end)
+
   it("are shares of states where some were made", function()
     local base = run_of()
     for made = 0, 2 do
@@ -106,6 +119,22 @@ describe("At their bounds figures #lua", function()
     note(names({ "a" }))
     note(names({ "a", "b" }, { "a", "b" }))
     note(names({}, { "b", "a" }, { "a", "c" }))
+    local runs = { run_of(), run_of() }
+    for i, run in ipairs(runs) do
+      run.classes = {}
+      for k, name in ipairs { "a", "b" } do
+        run.classes[k] = { name = name, requests = 10 * i + k, attainment = 1 / (i + k), finished = 7,
+                           ttft = { p50 = i, p99 = 2 * k }, itl = { p99 = i + k, max = 3 * i } }
+      end
+      run.fairness.backlogged_users = i
+    end
+    for _, section in ipairs(metrics_table.of(runs)) do
+      if section[1]:find "Class" or section[1] == "Fairness" then
+        for _, row in ipairs(metrics_table.filled(section, runs)) do
+          note(section[1], row.label, row.unit, table.concat(row.texts, " "))
+        end
+      end
+    end
     check "classes"
   end)
 

@@ -101,7 +101,7 @@ describe("Of the simulator #lua", function()
     for _, width in ipairs { 0.5, 0.02, 1e-4 } do
       for _, limit in ipairs { 0.3, 7.3, 40, 1e9 } do
         local said, rates = {}, limit == 40 and { 3 } or { 2, 8 }
-        assert(sweep.search({ "p", "p", "q" }, rates, 0.9, width, function(cells)
+        local found = assert(sweep.search({ "p", "p", "q" }, rates, 0.9, width, function(cells)
           assert.is_true(#cells > 0)
           local list = {}
           for i, cell in ipairs(cells) do
@@ -112,11 +112,13 @@ describe("Of the simulator #lua", function()
           return list
         end))
         note("search", width, limit, table.concat(said, " "))
+        for i, run in ipairs(found) do said[i] = ("%s@%.6g"):format(run.policy, run.setup.rate) end
+        note("in order", table.concat(said, " ", 1, #found))
       end
     end
     note("refused", sweep.search({ "p" }, { 1 }, 0.9, 0.1, function() return nil, "why" end))
-    note("labels", sweep.labels({ "a/x.lua", "b/x.lua", "y" }, { { policy = "x" }, { policy = "x" },
-      { policy = "y" } }))
+    note("labels", sweep.labels({ "a/x.lua", "b/x.lua", "y", "c/z.lua" },
+      { { policy = "x" }, { policy = "x" }, { policy = "y" }, { policy = "z" } }))
     local two = { {}, {} }
     local label = sweep.labels(two, { { policy = "x" }, { policy = "x" } })
     note("labels", label[two[1]], label[two[2]])

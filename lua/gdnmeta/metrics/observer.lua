@@ -104,16 +104,16 @@ local M = { OUTCOMES = OUTCOMES }
 ---@param most integer classes with series of their own
 function M.new(engine, most)
   local n, r = most + 1, engine.requests
+  local capacity = r.capacity
   local self = setmetatable({
-    engine = engine, classes = classes.new(most), capacity = 0,
-    series = int32s(0), last = doubles(0), started = int32s(0),
+    engine = engine, classes = classes.new(most), capacity = capacity,
+    series = int32s(capacity), last = doubles(capacity), started = int32s(capacity),
     arrivals = doubles(n), prompts = doubles(n), tokens = doubles(n), outcomes = doubles(n * #OUTCOMES),
     step_time = histogram.new(STEP, 1), policy_time = histogram.new(FAST, 1),
     build_time = histogram.new(FAST, 1), queue_time = histogram.new(SLOW, n),
     first_token = histogram.new(SLOW, n), between = histogram.new(STEP, n),
     request_time = histogram.new(SLOW, n),
   }, Observer)
-  reserve(self)
   for _, i in pairs(r.index) do
     take(self, i)
     self.started[i] = (r.state[i] == RUNNING or r.preemptions[i] > 0) and 1 or 0

@@ -174,8 +174,8 @@ end
 local function restored_problem(d, n)
   if d.restored == nil then return nil end
   local problem = validate.integers("restored", d.restored, n, 0, 1)
-  for i = 1, problem and 0 or n do
-    if d.restored[i] == 1 and d.seq_len[i] == d.query_len[i] then
+  for i, is in ipairs(problem and {} or d.restored) do
+    if is == 1 and d.seq_len[i] == d.query_len[i] then
       return ("restored[%d] = 1, want 0 for a row that begins with no tokens"):format(i - 1)
     end
   end
