@@ -123,8 +123,11 @@ describe("Inputs on the device:", function()
       open { num_groups = 2 }
       rig.batch:push(2, 1, 5, true)
       assert(rig.builder:borrow_device_table(1, array { 1, 2, 3, 4, 5, 6 }, 3, 2))
-      local gone = "rows[0].table_row = 2, want 0 .. 1 (group 1)"
+      local gone = "rows[0].table_row = 2, want 0 .. 1"
       assert.are.same({ nil, gone, EINVAL }, { rig.builder:build(rig.batch) })
+      rig.batch.rows.query_len[0], rig.batch.rows.seq_len[0] = 900000, 900000 -- first, as on the CPU
+      local many = "the rows have 900000 tokens, want 0 .. 512 (max_num_batched_tokens)"
+      assert.are.same({ nil, many, gdn.ECAP }, { rig.builder:build(rig.batch) })
       rig.batch:clear()
       rig.batch:add { query_len = 1, seq_len = 5, blocks = { { 1 }, { 1 } }, prompt_done = true }
       local why = "rows[0] has blocks of its own, want a table_row: the table of group 1 is on the device"

@@ -55,8 +55,10 @@ static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_setting
                                    int32_t rows, gdn_error *error)
 {
     int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, signs;
-    for (int32_t g = 1; g < settings->config.num_groups; g++)
+    for (int32_t g = 0; g < settings->config.num_groups; g++) {
         tables = step->tables[g].rows < tables ? step->tables[g].rows : tables;
+        if (step->tables[g].on_device) own = 0;
+    }
     int within = gdn_are_within(step->table_row, rows, -own, tables - 1, &signs);
     indices->own_rows = signs < 0;
     if (within) return GDN_OK;
