@@ -29,7 +29,7 @@ end
 
 --- The state in a place has left the index.
 function HostTier:give_back(place)
-  if self.num_leaving > 0 then forget_copy(self, place) end
+  forget_copy(self, place)
   self.free[self.num_free] = place
   self.num_free = self.num_free + 1
 end
