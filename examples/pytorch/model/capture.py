@@ -12,6 +12,7 @@ import gc
 import os
 import sys
 import traceback
+import weakref
 from typing import Callable, Optional
 
 import torch
@@ -19,6 +20,14 @@ import torch
 WARM_UPS = 2  # what a first run compiles and allocates, a second one finds
 FRAMES = 8  # of the stack that a broken capture is told with
 INVALIDATED = 2  # CU_STREAM_CAPTURE_STATUS_INVALIDATED
+
+_graphs = weakref.WeakSet()  # of this process, whoever holds them
+
+
+def drop_graphs() -> None:
+    """Ends every graph of the process. A communicator of NCCL waits, without end, for those that its calls are in."""
+    for graph in list(_graphs):
+        graph.reset()
 
 
 class Refused(Exception):
@@ -100,6 +109,7 @@ class Recorder:
         # relaxed: kernels that load, or memory that is asked for, on the way spoil nothing.
         with torch.cuda.graph(graph, pool=self.memory, stream=self.stream, capture_error_mode="relaxed"):
             run()
+        _graphs.add(graph)
         return graph
 
     def _end(self) -> None:

@@ -18,6 +18,7 @@ from typing import Optional
 import torch
 import torch.distributed as dist
 
+from .capture import drop_graphs
 from .errors import ModelError
 
 PR_SET_PDEATHSIG = 1
@@ -74,6 +75,7 @@ class Ranks:
         self.close()
 
     def close(self) -> None:
+        drop_graphs()
         dist.destroy_process_group()
 
 
