@@ -117,6 +117,14 @@ describe("The lab's figures #lua", function()
     notes.check "nodes"
   end)
 
+  it("are of states that keep is asked about", function()
+    lab.replay(random_prompts(3, 12), gdn.cache { keep = function(node, ctx)
+      notes.note(ctx.now, node.tokens, node.parent_gap, node.session, node.is_new)
+      return node.tokens
+    end, checkpoints = function(_, _, _, ctx) return ctx.every(4) end }, { slots = 3 })
+    notes.check "keep"
+  end)
+
   it("are, without options, those of the options that are named as default", function()
     local requests, seen = random_prompts(5, 300), {}
     for k, o in ipairs { false, { slots = 256, windows = 20, state_bytes = 2 ^ 20, kv_bytes = 2 ^ 14 } } do

@@ -41,6 +41,7 @@ describe("Figures of a run with a state cache #lua", function()
         local r = run(requests_of(n, n), o)
         local c = r.cache
         local tokens = {}
+        assert.is_nil(r.per_request.cached[0])
         for i, cached in ipairs(r.per_request.cached) do tokens[i] = tostring(cached) end
         notes.note(n, o, c, r.conservation.cached, r.preemptions, table.concat(tokens, " "))
         if n == 40 and o.kv_tokens == 320 then assert.is_true(r.preemptions > 0 and c.resumed_tokens > 0) end

@@ -134,7 +134,7 @@ local function search(steps)
 end
 
 local function predicted(model, s)
-  return model:device_ms(s.tokens_padded, s.prefill_tokens, s.seqs, s.ctx_sum, s.att_sum, 0, false)
+  return model:device_ms(s.tokens_padded, s.prefill_tokens, s.seqs, s.ctx_sum, s.att_sum, 0)
 end
 
 -- Residuals by batch size, in buckets of powers of two.
