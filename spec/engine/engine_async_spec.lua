@@ -152,3 +152,24 @@ describe("Two steps in flight", function()
     end
   end)
 end)
+
+describe("Two steps in flight on the CPU", function()
+  it("are of a builder each, in turn: what the first one is made of stays as it was", function()
+    local first, second = serve.builder(), serve.builder()
+    local e = assert(gdn.engine { builder = first, second_builder = second, async = true,
+                                  max_model_len = 60 })
+    for id = 1, 2 do assert(e:submit(serve.request(id, { prompt_tokens = 5 + id, max_tokens = 20 }))) end
+    local before = assert(e:step(1))
+    local shown = tostring(before.metadata.non_spec_query_start_loc)
+    for now = 2, 7 do
+      local step = assert(e:step(now))
+      assert.are.same({ now % 2 == 0, now % 2 == 1 },
+                      { before.builder == first and step.builder == second,
+                        before.builder == second and step.builder == first })
+      assert.are.equal(shown, tostring(before.metadata.non_spec_query_start_loc))
+      assert(e:complete(before, now))
+      before, shown = step, tostring(step.metadata.non_spec_query_start_loc)
+    end
+    e:close()
+  end)
+end)

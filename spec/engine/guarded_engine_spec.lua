@@ -47,6 +47,24 @@ describe("An engine whose batch was written beside", function()
     end)
   end
 
+  it("takes another one of the builder whose step it is", function()
+    for place = 1, 2 do
+      local builders = { serve.builder(), serve.builder() }
+      local engine = assert(gdn.engine { builder = builders[1], second_builder = builders[2], async = true,
+                                         max_model_len = 200 })
+      assert(engine:submit(serve.request(1, { max_tokens = 30 })))
+      engine.private.steps[place].query_len[-1] = 5
+      local flying, refused = {}, {}
+      for now = 1, 8 do
+        local step, _, code = engine:step(now)
+        if step then flying[#flying + 1] = step else refused[#refused + 1] = code end
+        if #flying > 1 then assert(engine:complete(table.remove(flying, 1), now)) end
+      end
+      assert.are.same({ gdn.EGUARD }, refused)
+      engine:close()
+    end
+  end)
+
   it("keeps its batch otherwise", function()
     local engine = serve.engine "fcfs"
     local first = engine.private.steps[1].batch
