@@ -13,10 +13,12 @@ local FOLDERS = {
 
 -- By folder of lua/gdnmeta, and the file of its name: quick ones that say more of it than of others.
 local MODULES = {
-  array_of = "array_of layer_memory ", batch = "object_fields old_names ", builder = "builder_methods ",
+  array_of = "array_of layer_memory ", batch = "object_fields old_names ",
+  builder = "builder_methods tensor_ages object_fields object_texts ",
   cache = "made_hooks object_texts ", identity = "identity ", init = "object_fields library_lookup ",
   metadata = "object_fields object_texts ", policy = "made_hooks object_texts ",
-  reference = "layer_memory layer_programs ", worker = "worker_arrays ",
+  reference = "layer_memory layer_programs ", reorder = "tensor_ages ",
+  tensor = "tensor_ages dlpack ", worker = "worker_arrays ",
 }
 
 ---@param file string
