@@ -85,7 +85,7 @@ local MAP = {
   { "src/scheduler/hash", "c_arguments hash_blocks index" },
   { "src/scheduler/kv", "full_counts c_refusals allocations blocks_random c_arguments kv_blocks null " ..
     "invariants broken_steps engine_cuda" },
-  { "engine/prefix/positions", "cache_plays caches lab state_cache" },
+  { "engine/prefix/positions", "positions cache_plays caches lab state_cache" },
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
   { "engine/prefix/sessions", "verify_engine session_pins sessions crowding cache_plays cache_chaos" },

@@ -139,10 +139,8 @@ end
 ---@param tokens integer
 ---@return boolean
 function M.has(self, rows, tokens)
-  for k = 0, self.n - 1 do
-    if self.tokens[k] == tokens and self.rows[k] == rows then return true end
-  end
-  return false
+  local k = M.find(self, rows, tokens) -- of those that hold so much it is the first
+  return k >= 0 and self.tokens[k] == tokens and self.rows[k] == rows
 end
 
 return M

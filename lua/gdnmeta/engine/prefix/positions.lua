@@ -17,7 +17,7 @@ function M.fit(list, from, blocks_end, size, fit)
     local at = list[n]
     if at > from and at <= blocks_end and at % size == 0 then fit[#fit + 1] = at end
   end
-  if #fit > 1 then table.sort(fit) end
+  table.sort(fit)
   return fit
 end
 

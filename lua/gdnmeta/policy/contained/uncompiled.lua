@@ -34,8 +34,8 @@ end
 local function names_in(code, names)
   local n = -1
   while true do
-    local ok, constant = pcall(util.funck, code, n)
-    if not ok or constant == nil then return names end
+    local constant = util.funck(code, n)
+    if constant == nil then return names end
     if type(constant) == "string" then names[constant] = constant end
     if type(constant) == "proto" then names_in(constant, names) end
     n = n - 1

@@ -1,0 +1,70 @@
+-- Positions that a cache's hooks name and are helped with: which of them states can lie at, whatever they are
+-- and however they are ordered, those of ctx.every, what tokens cost, and what is no list of them.
+local positions = require "gdnmeta.engine.prefix.positions"
+
+local function words(list) return table.concat(list, " ") end
+
+describe("Positions #lua", function()
+  it("that a hook names are kept where a block ends there, ascending", function()
+    local fit = { 99, "left of a call before" }
+    for case = 1, 400 do
+      local size, from, blocks = case % 4 + 1, case * 7 % 13, case % 9
+      local list, at_ends = {}, {}
+      for n = 1, case % 12 do
+        list[n] = (case * 31 + n * n * 17) % 45 - 3 + (n % 5 == 0 and 0.5 or 0)
+        if list[n] > from and list[n] <= blocks * size and list[n] % size == 0 then
+          at_ends[#at_ends + 1] = list[n]
+        end
+      end
+      local given = words(list)
+      table.sort(at_ends)
+      assert.are.equal(fit, positions.fit(list, from, blocks * size, size, fit))
+      assert.are.equal(words(at_ends), words(fit), "case " .. case)
+      assert.are.equal(given, words(list)) -- which is the hook's
+    end
+  end)
+
+  it("of ctx.every are whole blocks, so far apart, and no more than so many", function()
+    local into = { 5, 6, 7 }
+    for case = 1, 400 do
+      local size, n, from, to, most = case % 4 + 1, case % 11 - 1.5, case * 5 % 19, case % 43, case % 7 + 1
+      local step, want = math.max(size, math.floor(n / size) * size), {}
+      for at = 1, to do
+        if at > from and at % step == 0 and #want < most then want[#want + 1] = at end
+      end
+      assert.are.equal(into, positions.every(n, from, to, size, most, into))
+      assert.are.equal(words(want), words(into), "case " .. case)
+      assert.are.equal(words(want), words(positions.every(n, from, to, size, most)))
+    end
+  end)
+
+  it("cost more the later they are", function()
+    assert.are.equal(0, positions.flops(7, 7))
+    assert.are.equal(2 ^ 17 * 2, positions.flops(0, 2 ^ 17))
+    assert.are.equal(2 ^ 16 * 2.5, positions.flops(2 ^ 16, 2 ^ 17))
+    assert.are.equal(-2 ^ 16 * 1.5, positions.flops(2 ^ 16, 0))
+  end)
+
+  it("are refused where they are none", function()
+    local most = {}
+    for n = 1, positions.MOST do most[n] = n end
+    assert.is_nil(positions.problem(most))
+    most[#most + 1] = 1
+    for message, list in pairs {
+      [" returned 65537 positions, want at most 65536"] = most,
+      [" returned 7, want a list"] = 7,
+      ["[1] is false, want a number of tokens"] = { false, 1 },
+      ["[3] is a table, want a number of tokens"] = { 1, 2, {} },
+    } do
+      assert.are.equal(message, positions.problem(list))
+    end
+    for message, call in pairs {
+      ["ctx.every(nil): want a number of tokens, called with a dot"] = function() positions.every() end,
+      ["ctx.flops(nil, 2): want two numbers, called with a dot"] = function() positions.flops(nil, 2) end,
+      ["ctx.flops(1, nil): want two numbers, called with a dot"] = function() positions.flops(1) end,
+    } do
+      local ok, problem = pcall(call)
+      assert.are.same({ false, message }, { ok, (problem:gsub("^[^:]*:%d+: ", "")) })
+    end
+  end)
+end)
