@@ -231,6 +231,21 @@ describe("The state of an answer", function()
     e:close()
   end)
 
+  it("evicts a state of others where no slot is free, and none before", function()
+    local evicted, tokens = {}, {}
+    for slots = 4, 7 do
+      local e = engine(nil, { num_slots = slots })
+      first_turn(e, { id = "other", max_tokens = 1, tokens = text(PROMPT), salt = 1 })
+      play(e, says_nothing)
+      first_turn(e)
+      play(e, says_tokens)
+      evicted[#evicted + 1] = e.cache:stats().states_evicted
+      tokens[#tokens + 1] = second_turn(e)
+      e:close()
+    end
+    assert.are.same({ { 1, 0, 0, 0 }, { LAST, LAST, LAST, LAST } }, { evicted, tokens })
+  end)
+
   it("is a fork's, too, as far as both say the same", function()
     local e = engine()
     first_turn(e)

@@ -78,9 +78,8 @@ function TokenLimits:least(i)
   local r = self.requests
   local computed, known = r.computed[i], r.known[i]
   if not self.chunked then return known - computed end
-  local last = self.align and last_boundary(self, known) or 0
-  if computed % self.block ~= 0 then return 1 end
-  return max(min(self.block, last - computed), 1)
+  if not self.align or computed % self.block ~= 0 then return 1 end
+  return max(min(self.block, last_boundary(self, known) - computed), 1)
 end
 
 --- Tokens that decodes leave it at times: the fewest it can take, and an eighth of a step.
