@@ -98,6 +98,19 @@ describe("At its bounds a command #lua", function()
     golden("cli-bounds-inspect", table.concat(parts, "\n"))
   end)
 
+  it("shows a step of a recording that has no end, or a line that is wrong after it", function()
+    recordings.short(program.folder .. "/whole.jsonl", 3)
+    local lines = recordings.lines(recordings.read(program.folder .. "/whole.jsonl"))
+    program.write("no_end.jsonl", table.concat(lines, "\n", 1, #lines - 1) .. "\n")
+    program.write("wrong.jsonl", table.concat(lines, "\n", 1, 3) .. "\n{}\n")
+    for _, name in ipairs { "whole", "no_end", "wrong" } do
+      for _, what in ipairs { "", " --step 1", " --request 1", " --step 2147483647", " --step 2147483648" } do
+        say("inspect FOLDER/" .. name .. ".jsonl" .. what)
+      end
+    end
+    golden("cli-bounds-ends", table.concat(parts, "\n"))
+  end)
+
   it("sweeps over at most 1,001 rates", function()
     for _, rates in ipairs { "1:1001:1", "1:1002:1", "2:1:1", "2:2:1", "1:2:0", "1:2:-1", "0.5:1:0.25",
                              "1:x:1" } do

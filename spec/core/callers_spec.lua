@@ -114,6 +114,9 @@ describe("A mistake is raised at the caller's line", function()
     local other = serve.engine "fcfs"
     setmetatable(late, { __index = function() other:close() end })
     stands("gdnmeta.Engine: closed", function() gdn.metrics(other, late) end)
+    local recorded = serve.engine "fcfs"
+    late = setmetatable({}, { __index = function() recorded:close() end })
+    stands("gdnmeta.Engine: closed", function() recorded:record(os.tmpname(), late) end)
   end)
 
   it("by an engine with two steps in flight", function()

@@ -172,6 +172,31 @@ describe("Metrics", function()
     assert.has_error(function() metrics:text() end, "gdnmeta.Engine: closed")
   end)
 
+  it("count the time in the queue of a request once, though it was preempted before", function()
+    for times = 0, 2 do
+      local engine, left = engine_of(), 0
+      assert(engine:set_policy(function(view, plan)
+        for i in view:running() do
+          if left > 0 then plan:preempt(i) else plan:take(i, 1) end
+        end
+        if left == 0 then for i in view:waiting() do plan:take(i, 10) end end
+        left = 0
+      end))
+      engine:submit { id = 1, prompt_tokens = 10, max_tokens = 5, arrival = 0 }
+      local now = 1
+      for _ = 1, times do
+        engine:complete(engine:step(now), now)
+        left, now = 1, now + 2
+        engine:step(now - 1)
+      end
+      local metrics = assert(gdn.metrics(engine))
+      engine:complete(engine:step(now), now)
+      local _, count = exposition.histogram(page_of(metrics), "gdnmeta_queue_seconds")
+      assert.are.equal(times == 0 and 1 or 0, count, times)
+      engine:close()
+    end
+  end)
+
   it("count nothing less where the host's clock is set back", function()
     local engine = engine_of()
     local metrics = assert(gdn.metrics(engine))

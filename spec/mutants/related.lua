@@ -164,8 +164,8 @@ local MAP = {
   { "record/step_line", "record_bounds step_cells record_cache record_values kept_states" },
   { "cli/inspect_request", "inspect_stories inspect_request cli_texts" },
   { "cli/inspect", "cli_bounds record_cache cli_texts" },
-  { "gdnmeta/record", "record_bounds reader record_requests inspect_request record_failing record_values " ..
-    "record record_damaged record_rebuild replay cli_record" },
+  { "gdnmeta/record", "callers record_bounds reader record_requests inspect_request record_failing " ..
+    "record_values record record_damaged record_rebuild replay cli_record" },
   { "cli/exit_status", "exit_status outcomes" },
   { "engine/observers", "metrics record_requests" },
   { "sim/roofline", "cost domains roofline random_runs" },
@@ -210,8 +210,8 @@ local MAP = {
   { "cli/lab", "cli_bounds cli_progress cli_caches" },
   { "gdnmeta/cache", "callers_of_functions caches lab_figures lab" },
   { "cli/caches", "cache_cells cli_caches" },
-  { "sim/trace", "trace_bounds trace_keys trace_texts trace_turns trace_dates trace trace_refused " ..
-    "trace_values domains trace_dialects trace_notes" },
+  { "sim/trace", "trace_files trace_bounds trace_keys trace_texts trace_turns trace_dates trace " ..
+    "trace_refused trace_values domains trace_dialects trace_notes" },
   { "sim/arrivals", "run_bounds sessions simulator random_runs" },
   { "sim/sessions", "sessions random_runs" },
   { "sim/classes", "sim_random classes domains random_runs" },
@@ -242,15 +242,16 @@ local MAP = {
   { "sim/simulator", "empty_runs run_bounds run_failures scenario_options classes transcripts simulator " ..
     "run_figures sim random_runs cli_progress" },
   { "sim/", "empty_runs run_bounds transcripts report_texts sim simulator report random_runs" },
-  { "cli/sweep", "cli_bounds cli_progress cli_texts cli_sweep" },
+  { "cli/sweep", "cli_bounds cli_progress cli_texts cli_caches cli_sweep" },
   { "cli/merge", "cli_bounds cli_merge cli_texts cli_sweep" },
   { "cli/run_files", "cli_bounds cli_merge cli_texts" },
-  { "cli/output", "cli_output cli_texts" },
+  { "cli/output", "cli_output cli_texts cli_simulate" },
   { "cli/terminal", "cli_terminal cli_progress cli_simulate cli_texts" },
   { "cli/inputs", "read_once cli_texts" },
   { "cli/parallel", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "native/signals", "cli_signals cli_sweep repl" },
-  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output cli_sweep" },
+  { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output " ..
+    "cli_caches cli_sweep" },
   { "metadata/nums_dict", "metadata buckets conformance" },
   { "gdnmeta/metadata", "wrong_arguments metadata drawing typos texts" },
   { "native/init", "library_lookup" },

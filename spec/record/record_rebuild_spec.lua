@@ -1,6 +1,7 @@
 -- Recordings: a step builds again to the same, wherever; one other value is noticed.
 local drivers = require "spec.support.driver"
 local ffi = require "ffi"
+local fields = require("gdnmeta.native.schema").fields
 local array_of = require "gdnmeta.array_of"
 local gdn = require "gdnmeta"
 local header = require "gdnmeta.record.header"
@@ -87,6 +88,37 @@ describe("A recording", function()
                       { name = "prefill_state_indices", group = 1 } }, differ)
     rebuild:close()
     reader:close()
+  end)
+
+  it("notices each count by its name, and says how many values it compared", function()
+    recordings.short(path, 3)
+    local reader = assert(gdn.record.open(path))
+    local rebuild = assert(rebuilds.new(reader.header, "cpu"))
+    local step = assert(reader:next())
+    local meta, values = assert(rebuild:build(step)), #step.counts
+    for _, sums in pairs(step.sums) do values = values + #sums end
+    local differ, compared = rebuild:differences(step, meta)
+    assert.are.same({ {}, values }, { differ, compared })
+    assert.is_true(values > #step.counts)
+    for i, name in ipairs(fields.counts) do
+      step.counts[i] = step.counts[i] + 1
+      differ, compared = rebuild:differences(step, meta)
+      assert.are.same({ { { name = name } }, values }, { differ, compared })
+      step.counts[i] = step.counts[i] - 1
+    end
+    rebuild:close()
+    reader:close()
+  end)
+
+  it("names the device that it was made on", function()
+    recordings.short(path, 1)
+    local text = read(path)
+    for _, device in ipairs { "cpu", "cuda", "another" } do
+      recordings.write(path, (text:gsub('"device":"cpu"', ('"device":%q'):format(device), 1)))
+      local reader = assert(gdn.record.open(path))
+      assert.are.equal(device, reader.header.builder.device)
+      reader:close()
+    end
   end)
 
   -- At least, and under strict rules, which note who uses a slot, not much more.

@@ -186,4 +186,17 @@ describe("The table of a page #lua", function()
     assert.are.same({ 1, 2, 3, 4, 5, 6, 7, 8, 1, 2 }, seen)
     for n = 1, 8 do assert.is_truthy(stylesheet:find("--s" .. n .. ":", 1, true), n) end
   end)
+
+  it("stands below pictures, of which there may be none", function()
+    for n = 0, 2 do
+      local figures = {}
+      for i = 1, n do figures[i] = { title = "T" .. i, note = "N", svg = "<svg/>" } end
+      local page = pages.html { title = "t", runs = { run { workload = { requests = 2, rate = 8 } } },
+                                figures = figures, missing = {}, command = "c", facts = {} }
+      local _, pictures = page:gsub("<figure>", "")
+      local charts_at = page:find("<h2>Charts</h2>", 1, true)
+      local numbers_at = page:find("<h2>Numbers</h2>", 1, true)
+      assert.are.same({ n, n > 0, true }, { pictures, charts_at ~= nil, (charts_at or 0) < numbers_at })
+    end
+  end)
 end)

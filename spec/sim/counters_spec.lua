@@ -117,6 +117,25 @@ describe("What a run adds up #lua", function()
     assert.are.same({ 0, 1 }, met(50, 19.9, nil, 50, 200))
   end)
 
+  it("keeps the time of the last token of a request that began and is turned away", function()
+    for start = 0, 1 do
+      local c = counters.new(2)
+      for i = 1, 2 do c:arrive(i, { prompt = 1 }, 0) end
+      c:admit(1, { prompt = 1 }, start)
+      c:emit(1, 1, 5)
+      for i = 1, 2 do c:reject(i, 9, "why") end
+      c:close(20, 1)
+      assert.are.same({ 5, 9 }, { c.last[1], c.last[2] })
+      assert.are.same({ 9, 2 }, { c.longest_wait, c.longest_waiter })
+      c = counters.new(1)
+      c:arrive(1, { prompt = 1 }, 0)
+      c:admit(1, { prompt = 1 }, start)
+      c:emit(1, 1, 5)
+      c:close(20, 1)
+      assert.are.equal(start, c.longest_wait)
+    end
+  end)
+
   it("has waited too long past ten times the first token's target", function()
     for _, case in ipairs { { 1000, 0 }, { 1001, 1 } } do
       local c = counters.new(2)

@@ -118,6 +118,31 @@ describe("Of the calibration #lua", function()
     assert.are.equal(20, found.n)
   end)
 
+  -- The error falls along no column that may grow, and along none that may shrink either.
+  it("least squares leave the smallest error that coefficients of 0 and more can", function()
+    for seed = 1, 60 do
+      local random, rows, b = workload.random(seed), {}, {}
+      local n = 2 + seed % 3
+      for k = 1, 8 do
+        rows[k], b[k] = {}, random() * 4 - 1
+        local common = random() * 3 -- columns alike: many of the coefficients want to be below 0
+        for i = 1, n do rows[k][i] = common + random() end
+      end
+      local x = nnls.solve(rows, b)
+      for i = 1, n do
+        assert.is_true(x[i] >= 0)
+        local slope, size = 0, 0
+        for k = 1, 8 do
+          local rest = b[k]
+          for j = 1, n do rest = rest - rows[k][j] * x[j] end
+          slope, size = slope + rows[k][i] * rest, size + rows[k][i] ^ 2
+        end
+        slope = slope / math.sqrt(size)
+        assert.is_true(slope < 1e-7 and (x[i] == 0 or slope > -1e-7), ("seed %d, column %d"):format(seed, i))
+      end
+    end
+  end)
+
   it("of equal columns the first is taken, and one that is 0 is left 0", function()
     for _, rows in ipairs { { { 1, 1, 0 }, { 2, 2, 0 }, { 3, 3, 0 } },
                             { { 0, 1, 1 }, { 0, 2, 2 }, { 0, 3, 3 } } } do

@@ -3,6 +3,7 @@
 local gdn = require "gdnmeta"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local noted = require "spec.support.noted"
+local workload = require "gdnmeta.sim.workload"
 
 local notes = noted.new "sim-"
 local note, check = notes.note, notes.check
@@ -31,6 +32,29 @@ end
 
 describe("Identity of prompts in the simulator #lua", function()
   before_each(notes.clear)
+
+  -- Against the tokens: a turn's are those of the turn before, where it is as long, and others of its own.
+  it("of sessions is that of the tokens which turns share", function()
+    for seed = 1, 40 do
+      local random, rows = workload.random(seed), {}
+      for i = 1, 15 do rows[i] = { 1 + math.floor(random() * 90), 1, "s" .. math.floor(random() * 3) } end
+      for i = 14, 15 do rows[i] = { 80 + 40 * (i - 13), 1, "s0" } end -- a turn follows a shorter one
+      local requests, last, by_text, by_id = list(rows), {}, {}, {}
+      assert(prompt_ids.identify(requests, {}))
+      for i, r in ipairs(requests) do
+        local before, tokens = last[r.session] or {}, {}
+        for at = 1, r.prompt do tokens[at] = #before <= r.prompt and before[at] or i .. ":" .. at end
+        last[r.session] = tokens
+        assert.are.equal(math.floor(r.prompt / requests.block_size), #r.blocks)
+        for k, id in ipairs(r.blocks) do
+          local prefix = table.concat(tokens, " ", 1, k * requests.block_size)
+          assert.are.equal(by_text[prefix] or id, id, "seed " .. seed)
+          assert.are.equal(by_id[id] or prefix, prefix, "seed " .. seed)
+          by_text[prefix], by_id[id] = id, prefix
+        end
+      end
+    end
+  end)
 
   it("comes from ids, or from sessions, or is nowhere", function()
     local ids = { { 9, 1, nil, { 1, 2 } }, { 13, 2, nil, { 1, 2, 3 } }, { 9, 1, nil, { 1, 5 } } }

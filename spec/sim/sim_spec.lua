@@ -43,6 +43,8 @@ describe("gdn.sim #lua", function()
       { sim.run { trace = "build/nowhere.csv" } })
     assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
       { sim.sweep { trace = "build/nowhere.csv" } })
+    assert.are.same({ nil, "build/nowhere.csv: No such file or directory" },
+      { sim.sweep { trace = "build/nowhere.csv", rates = { 1, 2 } } })
     local _, message = sim.run { preset = "fast" }
     assert.matches("^preset = fast, want one of ", message)
     _, message = sim.run { requests = { { arrival = 1, prompt = 1, output = 1 },

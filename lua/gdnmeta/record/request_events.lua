@@ -82,7 +82,6 @@ local function given(list) return #list > 0 and list or nil end
 
 -- Tokens with which rows' requests began, of states that others left; nil: none did.
 local function cached(self, step)
-  if #step.admitted == 0 then return nil end
   local r, began, list, any = self.engine.requests, {}, {}, false
   for _, id in ipairs(step.admitted) do began[id] = true end
   for row = 1, step.num_rows do
