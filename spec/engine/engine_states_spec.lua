@@ -162,6 +162,25 @@ describe("Checkpoints", function()
     assert.are.equal("no request 9", select(2, engine:checkpoint(9)))
   end)
 
+  it("exist after the first token where a block is one token", function()
+    local e = serve.engine("fcfs", { max_model_len = 20 }, {
+      mamba_cache_mode = "align", mamba_block_size = 1, max_blocks_per_row = 21, num_slots = 40 })
+    e:submit(request(1, { prompt_tokens = 1, max_tokens = 3 }))
+    assert.are.same({ nil, "request 1 stands at 0 tokens, want the end of a prompt chunk on a multiple of 1",
+                      EINVAL }, { e:checkpoint(1) })
+    e:complete(e:step(0), 0)
+    local checkpoint = assert(e:checkpoint(1))
+    assert.are.equal(1, checkpoint.tokens)
+    assert(e:submit(request(2, { prompt_tokens = 2, max_tokens = 3, checkpoint = checkpoint })))
+    e:release(checkpoint)
+    e:complete(e:step(1), 1)
+    assert.are.same({ 1, 2 }, { e:request(2).cached, e:request(2).computed_tokens })
+    serve.run(e)
+    assert.are.equal(0, e:slots().used)
+    assert(e:verify())
+    e:close()
+  end)
+
   it("stand where the last completed step ended, while the next is in flight", function()
     local e = serve.engine("fcfs", { max_model_len = 200 }, {
       mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 13, num_slots = 40,
