@@ -92,7 +92,7 @@ local MAP = {
   { "engine/session_pins", "session_pins sessions callers cache_plays" },
   { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
-  { "engine/prefix/host_tier", "host_tier host_refusals footprint cache_plays host_layer sim_cache" },
+  { "engine/prefix/host", "host_tier host_refusals host_lists footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
     "cache_layer broken_steps" },
   { "gdnmeta/engine/sources", "held_states none_left host_refusals crowding forks kept_states cache_plays " ..
