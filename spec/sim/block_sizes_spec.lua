@@ -91,6 +91,19 @@ describe("Sizes of blocks #lua", function()
     end
   end)
 
+  it("are a guess where fewer than eight prompts have ids, however many have none", function()
+    for n = 6, 9 do
+      for none = 1, 3 do
+        local tokens = {}
+        for i = 1, n do tokens[i] = 512 * i + 1 end
+        local requests = prompts_of(tokens, 512)
+        for k = 1, none do requests[n + k] = { prompt = 1024, hashes = {}, line = n + k } end
+        local size, misfits, text = found(requests)
+        assert.are.same({ 512, none, n < 8 }, { size, misfits, text:find " %(a guess%)" ~= nil })
+      end
+    end
+  end)
+
   it("make blocks of pieces: one has another's id where all tokens up to its end are the same", function()
     for seed = 1, 30 do
       local random = workload.random(seed)

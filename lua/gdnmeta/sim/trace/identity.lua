@@ -12,6 +12,7 @@ local function fits(prompt, n, size)
   return n == math.ceil(prompt / size) or n == math.floor(prompt / size)
 end
 
+-- The share of prompts with ids that fit, and how many such prompts there are.
 local function share(requests, size)
   local n, good = 0, 0
   for i = 1, #requests do
@@ -20,7 +21,7 @@ local function share(requests, size)
       n, good = n + 1, good + (fits(r.prompt, #r.hashes, size) and 1 or 0)
     end
   end
-  return n >= FEW and good / n or ENOUGH
+  return n >= FEW and good / n or ENOUGH, n
 end
 
 local ROUND = { 1000, 500, 256, 200, 128, 100, 64, 50, 32, 25, 20, 16, 10, 8, 5, 4, 3, 2, 1 }
@@ -65,8 +66,9 @@ local function size_of(requests, format)
 end
 
 -- Do the prompts not say so themselves?
-local function is_guess(requests, known, size)
-  return known < FEW or share(requests, size) < ENOUGH
+local function is_guess(requests, size)
+  local fit, n = share(requests, size)
+  return n < FEW or fit < ENOUGH
 end
 
 --- A function that numbers paths: id = number(id of the path before, 0 at the start; what the next block is
@@ -136,7 +138,7 @@ function M.chain(requests, format, given)
     return given and ("block_size = %d, want none: there are no hash_ids"):format(given) or nil
   end
   local size, number = given or size_of(requests, format), M.numbers()
-  local guess = given and "" or is_guess(requests, known, size) and " (a guess)" or ""
+  local guess = given and "" or is_guess(requests, size) and " (a guess)" or ""
   for i = 1, #requests do
     local r = requests[i]
     local hashes = r.hashes
