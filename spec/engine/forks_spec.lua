@@ -59,6 +59,16 @@ describe("engine:fork", function()
     e:close()
   end)
 
+  it("counts as an arrival where somebody counts", function()
+    local e = engine()
+    local metrics = require("gdnmeta").metrics(e)
+    assert(e:submit(request "a"))
+    play(e, 1)
+    assert.is_true(e:fork("a", { id = "b" }))
+    assert.matches("gdnmeta_requests_arrived_total[^\n]* 2\n", metrics:text())
+    e:close()
+  end)
+
   it("makes a request that computes nothing again, and shares whole blocks", function()
     local e = engine { kv_blocks = 40, kv_block_size = 4 }
     assert(e:submit(request("a", { prompt_tokens = 10, max_tokens = 6 })))
