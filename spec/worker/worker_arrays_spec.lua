@@ -13,7 +13,7 @@ local echo = { forward = function(_, _, tokens) return tokens end }
 -- Arrays of an object, and blocks of its buffers.
 local function note_arrays(title, object)
   for name, value in in_order(object) do
-    local is_array = type(value) == "cdata" and tostring(ffi.typeof(value)):find("[?]", 1, true)
+    local is_array = type(value) == "cdata" and tostring(ffi.typeof(value)):find "%[%?%]"
     if is_array then notes.note(title, name, tostring(ffi.typeof(value)), ffi.sizeof(value)) end
   end
   for name, bytes in in_order(rawget(object, "buffers") and object.buffers.sizes or {}) do
