@@ -24,11 +24,13 @@ local KINDS = {
   short = function(S, i) return row_of(1 + i % S, 40, i % S, S, i) end, -- drafts of other lengths
   extend = function(S, i) return row_of(S + 2 + i % 3, 90, -1, S, i) end,
   first = function(S, i) return row_of(2 + S + i % 3, 2 + S + i % 3, -1, S, i) end,
+  single = function(S, i) return row_of(1, 1, -1, S, i) end, -- a first chunk of one token
   empty = function(S) return { q = 0, seq_len = 0, drafts = -1, accepted = 1, prompt_done = false,
                                blocks = { row_of(0, 0, -1, S, 0).blocks[1] } } end,
 }
 local PAIRS = { { "decode", "extend" }, { "decode", "first" }, { "extend", "first" }, { "spec", "decode" },
-                { "decode", "spec" }, { "spec", "extend" }, { "short", "first" }, { "spec", "short" } }
+                { "decode", "spec" }, { "spec", "extend" }, { "short", "first" }, { "spec", "short" },
+                { "decode", "single" }, { "single", "first" }, { "spec", "single" } }
 
 describe("A step of many rows is what the oracle says", function()
   for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08", "vllm-2026-11" } do

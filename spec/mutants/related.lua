@@ -26,11 +26,12 @@ local MAP = {
   { "src/builder/bucket", "c_raw buckets null" },
   { "gdnmeta/builder/verify", "check_agreeing wrong_arguments callers check" },
   { "gdnmeta/builder/bucket", "wrong_arguments buckets" },
-  { "src/partition/classify", "many_rows strict_blocks strict regressions conformance oracle" },
+  { "src/partition/classify", "arrangements many_rows strict_blocks strict regressions conformance oracle" },
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
   { "src/partition/state_indices", "padding strict strict_clauses checkpoints many_rows regressions " ..
     "check_agreeing oracle" },
-  { "src/partition/scan_rows", "c_refusals many_rows strict_clauses tables regressions conformance oracle" },
+  { "src/partition/scan_rows", "c_refusals many_rows strict_clauses strict_blocks tables regressions " ..
+    "conformance oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
   { "src/strict/strict_unique", "stamps cuda_carried strict_clauses strict_blocks strict many_rows oracle" },
   { "src/strict/", "strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
@@ -64,7 +65,8 @@ local MAP = {
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_changes stamps check_codes cuda_calls check_agreeing check cuda_check" },
-  { "src/builder/", "c_arguments c_refusals null builder strict tables batch finalizers cuda_words" },
+  { "src/builder/", "c_arguments c_refusals null builder strict tables batch finalizers cuda_words " ..
+    "cuda_carried cuda_inputs" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
   { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..

@@ -28,6 +28,8 @@ case({ decode(10), decode(20), decode(30) }, { decode(10), decode(20, { query_le
      "rows[1]." .. hollow)
 case({ decode(30), empty() }, { empty(), decode(30) }, "rows[0]." .. hollow)
 case({ decode(10) }, { decode(10, { poke = { query_len = -1 } }) }, "rows[0].query_len = -1, want >= 0")
+case({ decode(10) }, { decode(10, { query_len = 0 }), decode(20, { poke = { query_len = -1 } }) },
+     "rows[1].query_len = -1, want >= 0")
 
 clause "seq_len >= query_len"
 case({ fresh(10, { seq_len = 7 }) }, { fresh(10, { seq_len = 6 }) },
