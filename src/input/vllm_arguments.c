@@ -212,8 +212,9 @@ static gdn_status check_capture_size(const gdn_settings *settings, const gdn_raw
 /* strict: a capture must not touch anyone's state, nor record a shape that no replay will have. */
 static gdn_status check_uniform(gdn_vllm_rows *rows, const gdn_settings *settings, int32_t n, gdn_error *error)
 {
-    int32_t states = settings->config.num_speculative_tokens + 1, real = n;
-    while (real > 0 && rows->query_len[real - 1] == 0) real--;
+    int32_t states = settings->config.num_speculative_tokens + 1, real = 0;
+    for (int32_t i = 0; i < n; i++)
+        if (rows->query_len[i]) real = i + 1;
     for (int32_t i = 0; i < real; i++) {
         int32_t q = rows->query_len[i];
         if ((q != 1 && q != states) || q != rows->query_len[0])

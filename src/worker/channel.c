@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ENGINE = 0, WORKER = 1, CHANNEL_MAGIC = 0x434e4447, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+enum { CHANNEL_MAGIC = 0x434e4447, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 static const int64_t MAX_RECORD = INT32_MAX - 7;
 static const double LONGEST_SLEEP = 1.0; /* seconds; a peer that dies wakes nobody */
 
@@ -30,9 +30,11 @@ typedef struct shared {
     int64_t bytes;      /* of the whole memory */
     int64_t largest[2]; /* record of each ring: to the worker, to the engine */
     _Atomic uint32_t is_open;
-    gdn_ring_shared ring[2];
-    side side[2];
+    gdn_ring_shared ring[2]; /* to the worker, to the engine */
+    side side[2];            /* the engine's, the worker's */
 } shared;
+
+_Static_assert(offsetof(shared, ring) == 64 && sizeof(shared) == 448, "where both processes of a version look");
 
 struct gdn_channel {
     shared *shared;
@@ -41,6 +43,12 @@ struct gdn_channel {
     int32_t is_worker, descriptor;
     int32_t is_closed; /* this side: never taken from the shared memory */
 };
+
+/* Bytes that a record may have at most. */
+static int is_size(int64_t largest)
+{
+    return largest > 0 && largest <= MAX_RECORD && largest % 8 == 0;
+}
 
 static int64_t data_offset(void)
 {
@@ -77,7 +85,7 @@ static gdn_status make(gdn_channel *c, const int64_t *largest, gdn_error *error)
 {
     const char *names[] = { "step_bytes", "result_bytes" };
     for (int i = 0; i < 2; i++)
-        if (largest[i] < 8 || largest[i] > MAX_RECORD || largest[i] % 8)
+        if (!is_size(largest[i]))
             GDN_REFUSE(error, "%s = %lld, want 8 .. %lld, a multiple of 8", names[i], (long long)largest[i],
                        (long long)MAX_RECORD);
     c->bytes = channel_bytes(largest);
@@ -129,7 +137,7 @@ static gdn_status open_at(gdn_channel *c, int descriptor, gdn_error *error)
     if (s->version != GDN_WORKER_VERSION)
         GDN_FAIL(error, GDN_EVERSION, "a channel of version %u, want %d", s->version, GDN_WORKER_VERSION);
     for (int i = 0; i < 2; i++)
-        if (largest[i] < 8 || largest[i] > MAX_RECORD || largest[i] % 8)
+        if (!is_size(largest[i]))
             GDN_REFUSE(error, "a channel for records of %lld bytes", (long long)largest[i]);
     if (channel_bytes(largest) != c->bytes)
         GDN_REFUSE(error, "a channel of %lld bytes, want %lld", (long long)c->bytes, (long long)channel_bytes(largest));
@@ -166,7 +174,7 @@ void gdn_channel_close(gdn_channel *c)
 void gdn_channel_free(gdn_channel *c)
 {
     if (!c) return;
-    if (c->out.shared) gdn_channel_close(c);
+    gdn_channel_close(c);
     if (c->shared) munmap(c->shared, (size_t)c->bytes);
     if (c->descriptor >= 0) close(c->descriptor);
     free(c);

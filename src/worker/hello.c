@@ -32,13 +32,12 @@ static gdn_status check_range(const char *name, int64_t value, int64_t low, int6
     GDN_REFUSE(error, "hello: %s = %lld, want %lld .. %lld", name, (long long)value, (long long)low, (long long)high);
 }
 
-/* Bytes of the largest step record, as the counts of the limits have it. */
+/* Bytes of the largest step record, as the counts of the limits have it: less than 2^56 for any of them. */
 static int64_t largest_step(const gdn_hello *h)
 {
     const gdn_config *c = &h->config;
     int64_t rows = c->max_rows, groups = rows * c->num_groups, columns = gdn_step_columns(c);
     int64_t bytes = (int64_t)sizeof(gdn_record_head);
-    if (groups * 4 * (columns + 2) > MAX_BYTES || rows * 12 * h->kv_columns > MAX_BYTES) return MAX_BYTES + 1;
     bytes += rows * (2 * 8 + 11 * 4) + groups * 4 * (columns + 2) + 4 * (int64_t)c->max_num_batched_tokens;
     bytes += rows * 12 * h->kv_columns + 8 * (int64_t)h->max_kv_copies;
     return gdn_record_round(bytes);

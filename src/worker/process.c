@@ -95,9 +95,9 @@ static void run(const char *const *arguments, char *const *environment, int desc
 static int is_given(const char *variable, const char *const *first, size_t n)
 {
     size_t length = strcspn(variable, "=");
-    for (size_t i = 0; i < n; i++)
-        if (!strncmp(first[i], variable, length) && first[i][length] == '=') return 1;
-    return 0;
+    int is = 0;
+    for (size_t i = 0; i < n; i++) is |= !strncmp(first[i], variable, length) && first[i][length] == '=';
+    return is;
 }
 
 static char **join(const char *const *first)
@@ -125,12 +125,10 @@ static pid_t start(const char *const *arguments, char *const *environment, int d
     if (id == 0) run(arguments, environment, descriptor, parent, &said);
     int error = errno;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
-    *failure = id < 0 ? error : said;
-    if (id > 0 && said) {
-        while (waitpid(id, NULL, 0) < 0 && errno == EINTR) continue; /* it is at its end */
-        return -1;
-    }
-    return id;
+    *failure = said ? said : error;
+    if (!said) return id;
+    while (waitpid(id, NULL, 0) < 0 && errno == EINTR) continue; /* it is at its end */
+    return -1;
 }
 
 gdn_status gdn_process_new(const char *const *arguments, const char *const *environment, int32_t descriptor,
@@ -145,7 +143,7 @@ gdn_status gdn_process_new(const char *const *arguments, const char *const *envi
         free(p);
         return gdn_record_refuse(&(gdn_error){ "no memory for a process" }, GDN_ENOMEM, why, why_size);
     }
-    int failure = 0;
+    int failure;
     p->id = start(arguments, all, descriptor, &failure);
     free(all);
     if (p->id < 0) {

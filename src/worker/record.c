@@ -80,7 +80,7 @@ gdn_status gdn_record_tail(const gdn_record_head *head, int64_t end, gdn_error *
 
 gdn_status gdn_record_refuse(const gdn_error *error, gdn_status status, char *why, size_t why_size)
 {
-    if (why && why_size) (void)snprintf(why, why_size, "%s", error->text);
+    if (why) (void)snprintf(why, why_size, "%s", error->text);
     return status;
 }
 

@@ -12,6 +12,11 @@
 
 enum { PREFIX = 8, SPARE = 1 << 20 };
 
+static int is_record(const gdn_ring *ring, int64_t bytes)
+{
+    return bytes > 0 && bytes % 8 == 0 && bytes <= ring->largest;
+}
+
 /* Room for one record, and for another one unless that is large. */
 uint64_t gdn_ring_capacity(int64_t largest)
 {
@@ -38,7 +43,7 @@ static void copy_out(const gdn_ring *ring, uint64_t position, void *to, size_t b
 
 gdn_status gdn_ring_write(gdn_ring *ring, const void *record, int64_t bytes)
 {
-    if (bytes < 1 || bytes % 8 || bytes > ring->largest) return GDN_EINVAL;
+    if (!is_record(ring, bytes)) return GDN_EINVAL;
     uint64_t used = ring->position - atomic_load_explicit(&ring->shared->read, memory_order_acquire);
     if (used > ring->capacity) return GDN_EGUARD;
     if ((uint64_t)bytes + PREFIX > ring->capacity - used) return GDN_ECAP;
@@ -56,7 +61,7 @@ int32_t gdn_ring_read(gdn_ring *ring, void *out, int64_t size)
     if (there == 0) return 0;
     if (there > ring->capacity || there < PREFIX) return GDN_EGUARD;
     copy_out(ring, ring->position, &bytes, PREFIX);
-    if (bytes < 1 || bytes % 8 || bytes > ring->largest || (uint64_t)bytes > there - PREFIX) return GDN_EGUARD;
+    if (!is_record(ring, bytes) || (uint64_t)bytes > there - PREFIX) return GDN_EGUARD;
     if (bytes > size) return GDN_ECAP;
     copy_out(ring, ring->position + PREFIX, out, (size_t)bytes);
     ring->position += (uint64_t)bytes + PREFIX;
