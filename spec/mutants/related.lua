@@ -12,9 +12,8 @@ local MAP = {
   { "src/base/simd", "strict_clauses strict_blocks" },
   { "src/base/", "strict regressions conformance oracle" },
   { "src/input/batch", "c_refusals allocations batch strict_clauses guarded_memory oracle" },
-  { "src/input/vllm", "build_raw c_raw raw_refusals strict_clauses conformance oracle" },
-  { "src/input/device", "cuda_inputs cuda_bad_inputs cuda_agree" },
-  { "src/input/", "strict oracle" },
+  { "src/input/vllm", "raw_edges build_raw c_raw raw_refusals strict_clauses conformance oracle" },
+  { "src/input/", "cuda_inputs cuda_bad_inputs strict cuda_agree oracle" },
   { "engine/kept", "kept_states held_states kept_layer" },
   { "src/partition/checkpoints", "checkpoints checkpoints_strict conformance" },
   { "src/strict/strict_checkpoints", "checkpoints_strict oracle" },
@@ -103,8 +102,7 @@ local MAP = {
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..
     "worker_misuse worker worker_abi lost_states worker_faults" },
-  { "src/worker/", "record_bytes record_lies step_values hello_values kv_changes step_lies step_record " ..
-    "worker_abi engine_to_worker worker_to_engine channel process worker null" },
+  { "src/worker/", "worker_abi engine_to_worker worker_to_engine channel process worker null" },
   { "gdnmeta/engine/cache_control", "cache_control nginx_cache" },
   { "gdnmeta/engine/kv_blocks", "kv_blocks invariants engine_cuda" },
   { "src/scheduler/reorder", "reorder_lua conformance oracle" },
