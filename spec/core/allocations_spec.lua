@@ -1,5 +1,6 @@
 -- What each thing of C's asks the allocator for, to the byte, and what is said where its first, second, ...
--- allocation finds no memory: against spec/goldens/texts. All of it is given back.
+-- allocation finds no memory: against spec/goldens/texts. All of it is given back. Where a single allocation
+-- finds none, and those behind it do, nothing is made, either.
 local ffi = require "ffi"
 require "gdnmeta"
 local noted = require "spec.support.noted"
@@ -7,6 +8,7 @@ local drivers = require "spec.support.driver"
 
 pcall(ffi.cdef, "int64_t gdn_counted_bytes(void);")
 pcall(ffi.cdef, "void gdn_counted_fail(int64_t n);")
+pcall(ffi.cdef, "void gdn_counted_fail_once(int64_t n);")
 pcall(ffi.cdef, "int64_t gdn_counted_live(void);")
 
 local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
@@ -41,9 +43,13 @@ local function note_each(name, make)
     assert.are.same({ name, live }, { name, tonumber(lib.gdn_counted_live()) })
   end
   for n = 1, 99 do
+    lib.gdn_counted_fail_once(n)
+    local once = { make() }
     lib.gdn_counted_fail(n)
     local status, said, free = make()
     lib.gdn_counted_fail(0)
+    if status ~= 0 then assert.are.same({ name, n, status, said }, { name, n, once[1], once[2] }) end
+    if once[1] == 0 then once[3]() end
     said = ("%d %s"):format(status, status == 0 and "made" or said)
     if status ~= 0 then must_be_free() end
     if last_said and said ~= last_said then

@@ -66,6 +66,15 @@ describe("builder:build_raw", function()
     raises('gdnmeta.Builder:capture: inputs = "x", want a table', function() builder:capture "x" end)
   end)
 
+  it("refuses rows of several tokens where there are no rows", function()
+    local function build(longest)
+      return builder:build_raw { query_start_loc = { 0 }, seq_lens = {}, block_table = ffi.new("int32_t[0]"),
+                                 block_table_cols = 1, max_query_len = longest }
+    end
+    for longest = 0, 1 do assert(build(longest)) end
+    assert.are.same({ nil, "max_query_len = 2, want <= 1 for a batch without rows", INVALID }, { build(2) })
+  end)
+
   it("refuses tables of groups that differ in size", function()
     local two = make { num_groups = 2 }
     raises("gdnmeta.Builder:build_raw: block_table[2] is 1 x 1, want 2 x 1 like the first",

@@ -37,6 +37,10 @@ local function check_fields(builder, batch, bad)
         assert.is_nil(meta, ("rows[%d].%s = %d builds"):format(row, name, value))
         local head = ("rows[%d]"):format(row)
         assert.are.equal(head, reason:sub(1, #head))
+        if name == "table_row" then
+          local want = "rows[%d].table_row = %d, want %d .. %d"
+          assert.are.equal(want:format(row, value, -ROWS, ROWS - 1), reason)
+        end
       end
     end
   end

@@ -3,7 +3,7 @@
 local PLAYS = " not_compiled value_limits step_cuts cache_plays small_worlds engine_plays"
 
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.
-local STEPS = "allocations small_steps long_steps "
+local STEPS = "allocations page_ends small_steps long_steps "
 local FOLDERS = {
   base = STEPS, input = STEPS, partition = STEPS, strict = STEPS, fill = STEPS,
   builder = STEPS, device = "allocations ",

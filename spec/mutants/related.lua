@@ -25,7 +25,7 @@ local MAP = {
   { "src/builder/bucket", "c_raw buckets null" },
   { "gdnmeta/builder/verify", "check_agreeing wrong_arguments callers check" },
   { "gdnmeta/builder/bucket", "wrong_arguments buckets" },
-  { "src/partition/classify", "arrangements many_rows strict_blocks strict regressions conformance oracle" },
+  { "src/partition/classify", "arrangements strict_clauses raw_refusals many_rows strict_blocks oracle" },
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
   { "src/partition/state_indices", "padding strict strict_clauses checkpoints many_rows regressions " ..
     "check_agreeing oracle" },

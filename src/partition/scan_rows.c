@@ -11,7 +11,7 @@ GDN_WIDE static void scan_short_rows(const int32_t *query_len, const int32_t *dr
     for (int32_t i = 0; i < n; i++) {
         tokens += (uint32_t)query_len[i];
         bits |= query_len[i];
-        positive |= drafts[i] > 0 ? -1 : 0;
+        positive |= -(drafts[i] > 0);
         named |= ~drafts[i];
     }
     *out = (gdn_scan){ .tokens = tokens, .length_bits = bits, .has_drafts = positive, .named = named };
@@ -86,8 +86,7 @@ GDN_WIDE static int are_within(const int32_t *values, int32_t n, int32_t first, 
 {
     int32_t outside = 0, all = 0;
     for (int32_t i = 0; i < n; i++) {
-        outside |= values[i] > last ? -1 : 0;
-        outside |= values[i] < first ? -1 : 0;
+        outside |= -(values[i] > last) | -(values[i] < first);
         all |= values[i];
     }
     *bits = all;

@@ -54,7 +54,7 @@ void gdn_state_indices_resolve_reads(gdn_state_indices *indices, const gdn_setti
 static gdn_status check_table_rows(gdn_state_indices *indices, const gdn_settings *settings, const gdn_step *step,
                                    int32_t rows, gdn_error *error)
 {
-    int32_t tables = step->tables[0].rows, own = step->own ? step->own[0].rows : 0, signs;
+    int32_t tables = INT32_MAX, own = step->own ? step->own[0].rows : 0, signs;
     for (int32_t g = 0; g < settings->config.num_groups; g++) {
         tables = step->tables[g].rows < tables ? step->tables[g].rows : tables;
         if (step->tables[g].on_device) own = 0;

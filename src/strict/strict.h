@@ -7,8 +7,7 @@
 /* One class of rows within a cache group: the slots it writes and reads. */
 typedef struct gdn_slot_users {
     const int32_t *write, *read, *list; /* list: row numbers, NULL: every row */
-    int32_t rows, columns;
-    int32_t speculative;                /* columns 0 .. num_draft_tokens are written, else column 0 */
+    int32_t rows, columns;              /* several columns: those 0 .. num_draft_tokens are written */
     int32_t reads_back;                 /* rows that read, read the slot they write */
 } gdn_slot_users;
 
@@ -19,7 +18,7 @@ static inline int32_t gdn_slot_users_row(const gdn_slot_users *k, int32_t i)
 
 static inline int32_t gdn_slot_users_written(const gdn_slot_users *k, const gdn_step *step, int32_t i)
 {
-    return k->speculative ? step->num_draft_tokens[gdn_slot_users_row(k, i)] + 1 : 1;
+    return k->columns > 1 ? step->num_draft_tokens[gdn_slot_users_row(k, i)] + 1 : 1;
 }
 
 /* Which column of which row writes a slot in this step: other numbers in every step and group spare the clearing.

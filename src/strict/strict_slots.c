@@ -101,9 +101,9 @@ gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u,
     for (int32_t g = 0; g < settings->config.num_groups; g++) {
         const int32_t *slots = indices->slots + (size_t)g * indices->group_stride;
         gdn_slot_users users[2] = {
-            { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1, 0,
+            { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1,
               reads_back },
-            { slots + indices->spec, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 1, 0 },
+            { slots + indices->spec, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 0 },
         };
         int on_device = step->tables[g].on_device; /* the device checks what only it can see */
         if (on_device) users[0].rows = users[1].rows = 0;
