@@ -134,6 +134,39 @@ describe("Inputs on the device:", function()
       assert.are.same({ nil, why, EINVAL }, { rig.builder:build(rig.batch) })
     end)
 
+    it("no row of the batch's own any more, once all tables are the host's again", function()
+      open { num_groups = 2 }
+      local memory = array { 1, 2, 3, 4, 5, 6 }
+      local function own_blocks()
+        rig.batch:clear()
+        rig.batch:add { query_len = 1, seq_len = 5, blocks = { { 1 }, { 1 } }, prompt_done = true }
+        return (select(2, rig.builder:build(rig.batch)))
+      end
+      local why = "rows[0] has blocks of its own, want a table_row: the table of group %d is on the device"
+      for _, group in ipairs { 0, 1, 0, 1, 1 } do -- also one that is there already
+        assert(rig.builder:borrow_device_table(group, memory, 3, 2))
+        assert.are.equal(why:format(0), own_blocks())
+      end
+      assert(rig.builder:borrow_device_table(0))
+      assert.are.equal(why:format(1), own_blocks())
+      assert(rig.builder:borrow_device_table(0))
+      assert.are.equal(why:format(1), own_blocks())
+      assert(rig.builder:borrow_device_table(1))
+      assert.is_nil(own_blocks())
+    end)
+
+    it("what a capture under vLLM's rules finds there, as a build does", function()
+      open { rules = "vllm-2026-08", num_groups = 2 }
+      for group = 0, 1 do assert(rig.builder:borrow_device_table(group, array { 1, 2, 3, 4, 5, 6 }, 3, 2)) end
+      assert(rig.builder:borrow_device_seq_lens(array { 9 }))
+      local why = "rows[1].seq_index = -1, its own number, want it below 1 (elements)"
+      local inputs = { query_start_loc = { 0, 3, 6 }, num_decode_draft_tokens = { 2, 2 } }
+      assert(rig.builder:borrow_device_accepted(array { 1, 1 }))
+      assert.are.same({ nil, why, EINVAL }, { rig.builder:build_raw(inputs) })
+      inputs.num_decode_draft_tokens = nil
+      assert.are.same({ nil, why, EINVAL }, { rig.builder:capture(inputs) })
+    end)
+
     it("lengths on the device with an `align` table on the host", function()
       open { mamba_cache_mode = "align", num_groups = 2 }
       assert(rig.builder:borrow_device_table(0, array { 1, 2, 3 }, 3, 1))

@@ -2,6 +2,7 @@
 local gdn = require "gdnmeta"
 local raises = require "spec.support.raises"
 local serve = require "spec.support.run_engine"
+local stands = require "spec.support.stands"
 
 -- Hooks that let everything pass, after the host's `act` was called once.
 local function policy_with(hook, act)
@@ -33,6 +34,12 @@ local METHODS = {
   lose_states = function(engine) engine:lose_states() end,
   set_cache = function(engine) engine:set_cache "gdsf" end,
   release = function(engine) engine:release {} end,
+  fork = function(engine) engine:fork(1, { id = "fork" }) end,
+  export = function(engine) engine:export(1) end,
+  receive = function(engine) engine:receive(8) end,
+  pin = function(engine) engine:pin "session" end,
+  unpin = function(engine) engine:unpin "session" end,
+  idle_step = function(engine) engine:idle_step(1, 1) end,
   record = function(engine) engine:record(os.tmpname()) end,
   close = function(engine) engine:close() end,
 }
@@ -63,6 +70,33 @@ local CALLBACKS = {
   end,
 }
 
+describe("A method of an engine", function()
+  it("is called with a colon", function()
+    local engine = serve.engine "fcfs"
+    for _, method in ipairs {
+      "submit", "cancel", "step", "complete", "idle", "slots", "kv", "request", "verify", "checkpoint",
+      "release", "failures", "set_policy", "policy_reset", "record", "set_cache", "cached", "lose_states",
+      "fork", "export", "receive", "pin", "unpin", "session", "idle_step", "close",
+    } do
+      stands(("gdnmeta.Engine:%s: call it"):format(method), function() engine[method]() end)
+      stands(("gdnmeta.Engine:%s: call it"):format(method), function() engine[method]({}) end)
+    end
+    engine:close()
+    for _, method in ipairs { "idle", "slots", "kv", "request", "failures", "cached", "session", "verify" } do
+      stands("gdnmeta.Engine: closed", function() engine[method](engine, 1) end)
+    end
+    engine:close() -- once more is nothing
+  end)
+end)
+
+-- At the line of the call, in these words.
+local function assert_refused(method, caller, message)
+  local place = debug.getinfo(METHODS[method], "S")
+  local want = ("%s:%d: gdnmeta.Engine:%s: called by %s"):format(place.short_src, place.linedefined, method,
+                                                                 caller)
+  assert.are.equal(want, tostring(message):sub(1, #want))
+end
+
 describe("A function of the host's that a step calls", function()
   for callback, make in pairs(CALLBACKS) do
     it(callback .. " cannot change the engine", function()
@@ -74,8 +108,7 @@ describe("A function of the host's that a step calls", function()
         engine = assert(gdn.engine(options))
         for id = 1, 12 do assert(engine:submit(serve.request(id))) end
         serve.run(engine)
-        assert.truthy(tostring(message):find(
-          ("gdnmeta.Engine:%s: called by %s"):format(method, caller), 1, true), method .. tostring(message))
+        assert_refused(method, caller, message)
         assert.are.same({ 12, 12, 0, 0 }, { engine.stats.arrived, engine.stats.finished,
                                             engine.stats.cancelled, engine.private.in_flight })
         engine:close()
@@ -120,8 +153,7 @@ describe("A policy's hook", function()
         local failures = engine:failures()
         assert.are.equal(1, #failures, hook .. " " .. method)
         assert.are.equal(hook, failures[1].hook)
-        assert.truthy(failures[1].message:find(
-          ("gdnmeta.Engine:%s: called by the policy's hook %s"):format(method, hook), 1, true))
+        assert_refused(method, "the policy's hook " .. hook, failures[1].message)
         assert.are.equal(12, engine.stats.finished)
         assert.are.equal(0, engine:slots().used + engine:kv().used)
         engine:close()

@@ -1,6 +1,7 @@
 -- A stray write beside a batch of an engine: the step is refused, and the engine goes on with another batch.
 local gdn = require "gdnmeta"
 local paint = require("gdnmeta.metadata.colors").plain
+local drivers = require "spec.support.driver"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
 local serve = require "spec.support.run_engine"
 
@@ -73,30 +74,75 @@ describe("An engine whose batch was written beside", function()
     engine:close()
   end)
 
-  it("knows the rows of the step that is in flight, and builds them again", function()
-    local shown = {}
-    for _, is_stray in ipairs { false, true } do
-      local options = { num_speculative_tokens = 1 }
-      local engine = assert(gdn.engine { builder = serve.builder(options), async = true,
-                                         second_builder = serve.builder(options) })
-      assert(engine:submit(serve.request(1, { max_tokens = 8 })))
-      assert(engine:complete(engine:step(0), 0)) -- the prompt
-      local first, second = assert(engine:step(1)), assert(engine:step(2))
-      if is_stray then second.seq_len[-1] = 7 end
-      local ok, message, code = engine:complete(first, 2) -- nothing accepted: the second is built again
-      if is_stray then
-        assert.are.same({ "something wrote outside batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
+  it("takes all rows with it to the other one", function()
+    for _, device in ipairs { "cpu", "cuda" } do
+      local driver = device == "cuda" and drivers.open "fake"
+      local builder = serve.builder { device = device, num_groups = 2 }
+      local engine = assert(gdn.engine { builder = builder, max_model_len = 200 })
+      local step, other = engine.private.steps[1], assert(builder:batch())
+      local first, rows = step.batch, step.rows
+      local names = { "query_len", "seq_len", "num_draft_tokens", "num_accepted_tokens", "prompt_done",
+                      "table_row", "read_column", "checkpoint_len", "checkpoint_slot" }
+      if device == "cuda" then names[10], names[11] = "seq_index", "accepted_index" end
+      local function length(name) return name == "checkpoint_slot" and 2 * rows.max_rows or rows.max_rows end
+      for n, name in ipairs(names) do
+        for k = 0, length(name) - 1 do rows[name][k] = 100 * n + k end
       end
-      assert.are.equal(not is_stray or nil, ok)
-      assert.is_false(first.in_flight)
-      shown[#shown + 1] = draw_rows.draw(second.metadata, paint)
-      assert(engine:complete(second, 3))
-      serve.run(engine)
-      assert.are.equal(1, engine.stats.finished)
+      rows.num_rows, rows.indexed, rows.padded_rows, rows.padded_tokens = 3, 1, 4, 9
+      step:renew(other)
+      assert.are.equal(other, step.batch)
+      local new, seen, want = other.rows, {}, {}
+      for n, name in ipairs(names) do
+        for k = 0, length(name) - 1 do
+          seen[#seen + 1], want[#want + 1] = new[name][k], 100 * n + k
+        end
+      end
+      assert.are.same(want, seen)
+      assert.are.same({ 3, 1, 4, 9 }, { new.num_rows, new.indexed, new.padded_rows, new.padded_tokens })
+      first:close() -- no object owns it any more
+      assert.has_error(function() other:close() end, "gdnmeta.Batch:close: the batch belongs to an engine")
       engine:close()
+      builder:close()
+      if driver then driver:close() end
     end
-    assert.are.equal(shown[1], shown[2])
   end)
+
+  -- Its rows and tokens are padded to twice as many where graphs want that.
+  for name, graphs in pairs {
+    ["no graphs"] = { false, { capture_sizes = {} }, 1, 2 },
+    ["tokens alone"] = { false, { capture_sizes = { 4 } }, 1, 4 },
+    ["graphs of decodes"] = { true, { capture_sizes = { 4 } }, 2, 4 },
+    buckets = { "mixed", { mixed_capture_sizes = { { rows = 2, tokens = 4 } } }, 2, 4 },
+  } do
+    it("knows the rows of the step that is in flight, and builds them again: " .. name, function()
+      local shown = {}
+      for _, is_stray in ipairs { false, true } do
+        local options, given = { num_speculative_tokens = 1, full_cuda_graph = graphs[1] }, { async = true }
+        for key, value in pairs(graphs[2]) do given[key] = value end
+        given.builder, given.second_builder = serve.builder(options), serve.builder(options)
+        local engine = assert(gdn.engine(given))
+        assert(engine:submit(serve.request(1, { max_tokens = 8 })))
+        assert(engine:complete(engine:step(0), 0)) -- the prompt
+        local first, second = assert(engine:step(1)), assert(engine:step(2))
+        assert.are.same({ graphs[3], graphs[4] }, { second.padded_rows, second.padded_tokens })
+        if is_stray then second.seq_len[-1] = 7 end
+        local ok, message, code = engine:complete(first, 2) -- nothing accepted: the second is built again
+        if is_stray then
+          assert.are.same({ "something wrote outside batch.seq_len[0 .. 7]", gdn.EGUARD }, { message, code })
+        end
+        assert.are.equal(not is_stray or nil, ok)
+        assert.is_false(first.in_flight)
+        local rows = second.batch.rows
+        assert.are.same({ 1, graphs[3], graphs[4] }, { rows.num_rows, rows.padded_rows, rows.padded_tokens })
+        shown[#shown + 1] = draw_rows.draw(second.metadata, paint)
+        assert(engine:complete(second, 3))
+        serve.run(engine)
+        assert.are.equal(1, engine.stats.finished)
+        engine:close()
+      end
+      assert.are.equal(shown[1], shown[2])
+    end)
+  end
 end)
 
 describe("A step's own arrays", function()

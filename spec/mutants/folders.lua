@@ -19,8 +19,8 @@ local MODULES = {
   builder = "builder_methods tensor_ages object_fields object_texts ",
   cache = "made_hooks object_texts ", identity = "identity ", init = "object_fields library_lookup ",
   metadata = "object_fields object_texts ", policy = "made_hooks object_texts ",
-  reference = "layer_memory layer_programs ", reorder = "tensor_ages ",
-  tensor = "tensor_ages dlpack ", worker = "worker_arrays ",
+  reference = "left_out layer_memory layer_programs ", reorder = "tensor_ages ",
+  tensor = "tensor_ages dlpack ", worker = "left_out worker_arrays ",
 }
 
 ---@param file string

@@ -41,12 +41,10 @@ local MAP = {
     "cuda_counts" },
   { "src/verify/", "check_changes stamps cuda_carried check_codes check_agreeing check small_steps " ..
     "cuda_check cuda_calls cuda_check_codes" },
-  { "src/bring/", "bring_garbage cuda_carried pools_random cuda_bring_sizes bring cuda_bring " ..
-    "unmodified_kernels" },
-  { "src/builder/bring", "bring_garbage cuda_carried null cuda_calls bring cuda_bring unmodified_kernels" },
+  { "src/[%a/]*bring", "struct_sizes bring_garbage cuda_carried null cuda_calls pools_random " ..
+    "cuda_bring_sizes bring cuda_bring unmodified_kernels" },
   { "src/cuda/cuda_bring", "cuda_calls cuda_bring" },
-  { "builder/bring", "wrong_arguments bring cuda_bring" },
-  { "builder/pools", "wrong_arguments bring cuda_bring" },
+  { "builder/[bp][ro][io]", "left_out wrong_arguments bring cuda_bring" }, -- bring and pools
   { "src/device/device_cpu", "allocations strict builder cuda_inputs cuda_bad_inputs" },
   { "src/device/", "fork cuda_calls cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
@@ -64,8 +62,8 @@ local MAP = {
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_changes stamps check_codes cuda_calls check_agreeing check cuda_check" },
-  { "src/builder/", "c_arguments c_refusals null builder strict tables batch finalizers cuda_words " ..
-    "cuda_carried cuda_inputs" },
+  { "src/builder/", "no_builder c_arguments c_refusals null builder strict tables batch finalizers " ..
+    "cuda_words cuda_carried cuda_inputs cuda_bad_inputs" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
   { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..
@@ -96,9 +94,10 @@ local MAP = {
   { "engine/prefix/host", "host_tier host_refusals host_lists footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
     "cache_layer broken_steps" },
-  { "gdnmeta/engine/sources", "held_states none_left host_refusals crowding forks kept_states cache_plays " ..
-    "cache_figures fork_layer engine_states" },
-  { "gdnmeta/engine/forks", "forks callers cache_plays cache_figures fork_layer record_requests" },
+  { "engine/name_numbers", "small_numbers" },
+  { "gdnmeta/engine/sources", "small_numbers host_tier held_states none_left host_refusals crowding " ..
+    "forks kept_states cache_plays cache_figures fork_layer engine_states" },
+  { "gdnmeta/engine/forks", "left_out forks callers cache_plays cache_figures fork_layer record_requests" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..
     "worker_misuse worker worker_abi lost_states worker_faults" },
@@ -135,10 +134,10 @@ local MAP = {
   { "policy/contained/[mn]", "yields yielding contained" }, -- main_thread and no_yield
   { "policy/contained/reserve_stack", "nested host_recursion" },
   { "engine/guarded_arrays", "guarded_engine" },
-  { "engine/change_rules", "callers engine_misuse typos host_recursion" },
+  { "engine/change_rules", "engine_misuse callers typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
-  { "engine/submit", "held_states reused_numbers domains read_once engine problems forks kept_states " ..
-    "lost_states engine_states none_left" },
+  { "engine/submit", "left_out held_states reused_numbers domains read_once engine problems forks " ..
+    "kept_states lost_states engine_states none_left" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/[rl][ao][ia]", "problems policy long_paths caches" }, -- raised and load_file
   { "native/domains", "domains options record_values" },
@@ -179,7 +178,7 @@ local MAP = {
   { "engine/hooks/view", "step_words hook_values callers containment policy_fields policy" },
   { "engine/hooks/step_hook", "step_words hook_values callers policy_fields engine_step policy invariants " ..
     "decisions" },
-  { "engine/step", "callers engine_step engine guarded_engine invariants decisions" },
+  { "engine/step", "callers guarded_engine engine_step engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
   { "engine/newcomers", "one_look none_left holding passing starvation state_cache invariants decisions" },
@@ -202,8 +201,7 @@ local MAP = {
   { "sim/dialogues", "domains dialogues_texts dialogues" },
   { "sim/init", "callers_of_functions run_bounds callers sim" },
   { "sim/lab", "callers_of_functions lab_figures array_sizes lab caches cli_caches" },
-  { "sim/prompt_ids", "prompt_ids sim_cache lab" },
-  { "sim/answer_ids", "answer_ids prompt_ids sim_cache" },
+  { "sim/%a+_ids", "answer_ids prompt_ids sim_cache lab" }, -- of prompts and answers
   { "sim/hits", "array_sizes run_failures run_figures sim_cache report_texts cli_caches" },
   { "report/cache_charts", "figures_bounds many_lines cli_caches report_texts" },
   { "report/lab", "figures_bounds sentences cli_caches" },
@@ -224,10 +222,9 @@ local MAP = {
   { "native/options", "domains sim_options cost workload reference bring" },
   { "sim/recorded_acceptance", "trace_bounds recorded acceptance" },
   { "sim/cost", "callers_of_functions cost roofline" },
-  { "sim/fairness", "counters sim_tables fairness random_runs" },
   { "report/max_rate", "figures_bounds cli_bounds sim_tables max_rate" },
   { "sim/requests", "run_bounds sim_random library_lookup sessions classes sim simulator random_runs" },
-  { "sim/histogram", "counters sim_tables histogram random_runs" },
+  { "sim/[fh][ai][is][rt]", "counters sim_tables fairness histogram random_runs" }, -- fairness, histogram
   { "sim/timeline", "run_bounds counters sim_tables simulator random_runs" },
   { "report/sweep", "callers_of_functions sim_tables sim cli_texts" },
   { "sim/numbers", "figures_bounds sim_tables numbers" },

@@ -166,7 +166,8 @@ gdn_status gdn_build(gdn_builder *b, gdn_batch *batch, void *stream)
     if (!b || gdn_busy(b)) return GDN_EINVAL;
     gdn_status status = batch ? check_tables(b) : gdn_fail(&b->error, GDN_EINVAL, "batch = NULL, want a batch");
     if (!status) status = gdn_batch_step(batch, b->serial, b->tables, &step, &b->error);
-    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 1, &b->error);
+    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, &b->error);
+    if (!status) status = gdn_device_accepted_apply(&b->device_inputs, &step, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
@@ -186,7 +187,8 @@ gdn_status gdn_build_raw(gdn_builder *b, const gdn_raw *raw, void *stream)
     gdn_status status = check_raw(b, raw);
     if (!status)
         status = gdn_vllm_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
-    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 1, &b->error);
+    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, &b->error);
+    if (!status) status = gdn_device_accepted_apply(&b->device_inputs, &step, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
@@ -197,7 +199,7 @@ gdn_status gdn_capture(gdn_builder *b, const gdn_raw *raw, void *stream)
     gdn_status status = check_raw(b, raw);
     if (!status)
         status = gdn_vllm_capture_step(&b->raw, &b->settings, raw, &b->device_inputs, b->tables, &step, &b->error);
-    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, 0, &b->error);
+    if (!status) status = gdn_device_inputs_apply(&b->device_inputs, &b->settings, &step, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }
 
@@ -209,7 +211,7 @@ gdn_status gdn_capture_bucket(gdn_builder *b, int32_t rows, int32_t tokens, void
                       .num_draft_tokens = none->num_draft_tokens, .num_accepted_tokens = none->num_accepted_tokens,
                       .prompt_done = none->prompt_done, .table_row = none->table_row,
                       .read_column = none->read_column, .tables = b->tables, .num_reqs = rows,
-                      .num_actual_tokens = tokens, .max_query_len = -1, .from_batch = 1, .null_slots = 1 };
+                      .num_actual_tokens = tokens, .max_query_len = -1, .null_slots = 1 };
     gdn_status status = gdn_bucket_check(&b->settings, rows, tokens, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }

@@ -83,9 +83,9 @@ static int are_numbers_the_same(const gdn_repeat *r, const gdn_settings *setting
                k->from_batch == step->from_batch && k->accepted_rows == step->accepted_rows && !step->null_slots &&
                !step->device_seq_lens && !step->device_accepted;
     if (!same || step->tables[0].cols != r->columns || own_rows(step) != r->own_rows) return 0;
-    for (int32_t g = 0; g < settings->config.num_groups; g++)
-        if (step->tables[g].on_device || step->tables[g].rows != r->table_rows[g]) return 0;
-    return 1;
+    int32_t g = 0, groups = settings->config.num_groups;
+    while (g < groups && !step->tables[g].on_device && step->tables[g].rows == r->table_rows[g]) g++;
+    return g == groups;
 }
 
 static int are_rows_the_same(const gdn_repeat *r, const gdn_settings *settings, const gdn_step *step)
@@ -108,11 +108,10 @@ static int are_slots_the_same(const int32_t *a, const int32_t *b, const gdn_stat
 {
     size_t spec = (size_t)p->num_spec, rest = (size_t)p->num_non_spec, element = sizeof(int32_t);
     int has_rest = !p->speculative || p->mixed, strict = settings->config.rules == GDN_RULES_STRICT;
-    if (memcmp(a + at->spec, b + at->spec, spec * (size_t)p->state_columns * element)) return 0;
-    if (has_rest && memcmp(a + at->non_spec, b + at->non_spec, rest * element)) return 0;
-    if (!strict) return 1;
-    if (memcmp(a + at->spec_read, b + at->spec_read, spec * element)) return 0;
-    return !has_rest || !memcmp(a + at->non_spec_read, b + at->non_spec_read, rest * element);
+    if (memcmp(&a[at->spec], &b[at->spec], spec * (size_t)p->state_columns * element)) return 0;
+    if (has_rest && memcmp(&a[at->non_spec], &b[at->non_spec], rest * element)) return 0;
+    if (strict && memcmp(&a[at->spec_read], &b[at->spec_read], spec * element)) return 0;
+    return !strict || !has_rest || !memcmp(&a[at->non_spec_read], &b[at->non_spec_read], rest * element);
 }
 
 int gdn_repeat_is(gdn_repeat *r, const gdn_settings *settings, const gdn_partition *p, const gdn_state_indices *indices,
@@ -122,9 +121,8 @@ int gdn_repeat_is(gdn_repeat *r, const gdn_settings *settings, const gdn_partiti
     gdn_state_indices now = *indices;
     now.slots = r->slots;
     gdn_state_indices_gather(&now, settings, p, step);
-    for (int32_t g = 0; g < settings->config.num_groups; g++) {
-        size_t at = (size_t)g * indices->group_stride;
-        if (!are_slots_the_same(indices->slots + at, r->slots + at, indices, settings, p)) return 0;
-    }
-    return 1;
+    size_t at = 0, end = (size_t)settings->config.num_groups * indices->group_stride;
+    while (at < end && are_slots_the_same(&indices->slots[at], &r->slots[at], indices, settings, p))
+        at += indices->group_stride;
+    return at == end;
 }

@@ -57,7 +57,7 @@ void gdn_verifier_note(gdn_verifier *verifier, const gdn_device *device, int64_t
 static void note_here(gdn_verifier *verifier, int64_t step, uint32_t field, int32_t code)
 {
     if (verifier->noted) return;
-    verifier->noted = (uint64_t)(step & 0xffff) << GDN_FOUND_STEP | (uint64_t)field << GDN_FOUND_FIELD | (uint64_t)code;
+    verifier->noted = (uint64_t)field << GDN_FOUND_FIELD | (uint64_t)code; /* its step is known whole */
     verifier->noted_step = step;
 }
 

@@ -42,7 +42,7 @@ static gdn_status refuse_own_blocks(const gdn_settings *settings, const gdn_step
 }
 
 gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step,
-                                   int accepted, gdn_error *error)
+                                   gdn_error *error)
 {
     if (step->null_slots) return GDN_OK;
     gdn_status status = r->tables ? refuse_own_blocks(settings, step, error) : GDN_OK;
@@ -63,10 +63,13 @@ gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_setting
         step->seq_len = r->seq_len;
         step->device_seq_lens = r->seq_lens;
     }
-    if (!status && accepted && r->accepted) {
-        status = check_index("accepted_index", step->accepted_index, step->table_rows, r->num_accepted, error);
-        step->num_accepted_tokens = r->ones;
-        step->device_accepted = r->accepted;
-    }
     return status;
+}
+
+gdn_status gdn_device_accepted_apply(const gdn_device_inputs *r, gdn_step *step, gdn_error *error)
+{
+    if (!r->accepted) return GDN_OK;
+    step->num_accepted_tokens = r->ones;
+    step->device_accepted = r->accepted;
+    return check_index("accepted_index", step->accepted_index, step->table_rows, r->num_accepted, error);
 }

@@ -20,8 +20,9 @@ static inline int32_t gdn_stand_in_seq_len(int32_t query_len, int32_t read_colum
     return query_len > 0 && query_len < INT32_MAX && read_column != -1 ? query_len + 1 : query_len;
 }
 
-/* Points the step to what is on the device, or refuses it. `accepted`: 0 where the step made its own. */
+/* Points the step to what is on the device, or refuses it; to accepted counts only where it has not made its own. */
 gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_settings *settings, gdn_step *step,
-                                   int accepted, gdn_error *error);
+                                   gdn_error *error);
+gdn_status gdn_device_accepted_apply(const gdn_device_inputs *r, gdn_step *step, gdn_error *error);
 
 #endif

@@ -120,7 +120,7 @@ function States:enter(i, copies)
   local r, top = self.requests, self.free_table_rows - 1
   local table_row = self.table_rows[top]
   self.free_table_rows = top
-  r.table_row[i], r.first_column[i], r.last_column[i] = table_row, 0, -1
+  r.table_row[i], r.last_column[i] = table_row, NONE
   local base, source = table_row * self.width, r.checkpoint[i]
   if not self.align then must(lib.gdn_slots_take_each(self.pools, self.per_request, i, self.cells, base)) end
   r.slots_from[i], r.slots_to[i] = BELOW_ALL, self.align and BELOW_ALL or math.huge
@@ -153,7 +153,7 @@ function States:reserve(i, tokens, drafts)
       must(lib.gdn_slots_take_each(self.pools, 1, i, self.cells, base + column))
     end
   end
-  if r.last_column[i] < r.first_column[i] then r.first_column[i] = first end
+  if r.last_column[i] == NONE then r.first_column[i] = first end
   r.first_column[i] = min(r.first_column[i], first)
   r.last_column[i] = max(r.last_column[i], last)
   while last < r.last_column[i] and self.tables[0][base + last + 1] ~= 0 do last = last + 1 end
