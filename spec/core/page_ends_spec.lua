@@ -16,7 +16,7 @@ pcall(ffi.cdef, "void gdn_counted_page_ends(int wanted);")
 
 local random = math.random
 local SIZES = { 1, 3, 4, 7, 8, 16, 19, 20, 36, 64 } -- vectors, parts of them, and ends that alignment moves
-local STEPS = 14
+local STEPS, STEPS_OF_FEW = 14, 60 -- of up to four rows
 local WIDTH, GROUPS = 6, 2
 local ALIGN = { mamba_cache_mode = "align", mamba_block_size = 16 }
 local WORLDS = {
@@ -93,6 +93,16 @@ end
 local EMPTY = { q = 0, seq_len = 0, drafts = -1, accepted = 1, prompt_done = false, blocks = {} }
 for g = 1, GROUPS do EMPTY.blocks[g] = { 0, 0, 0, 0, 0, 0 } end
 
+-- vLLM's arguments count what its rows say, too, and may say something else.
+local function lie(inputs, padded, tokens)
+  local out = {}
+  for name, value in pairs(inputs) do out[name] = value end
+  local name = ({ "max_query_len", "num_reqs", "num_actual_tokens" })[random(3)]
+  out[name] = ({ out[name] + random(3), random(0, padded), random(0, 1) * random(0, tokens) })[random(3)]
+  out.num_reqs = math.min(out.num_reqs, padded)
+  return out
+end
+
 -- What is said of a step, or a sum of what it puts out.
 local function outcome(path, builder, batch, inputs, rows)
   local meta, why = feed.paths[path](builder, batch, inputs, rows)
@@ -114,7 +124,7 @@ describe("Arrays at the ends of pages are enough for steps of all their rows:", 
         local tight, config = builder_of(world, size, size)
         local batch = assert(tight:batch())
         lib.gdn_counted_page_ends(0)
-        for step = 1, STEPS do
+        for step = 1, size > 4 and STEPS or STEPS_OF_FEW do
           local padded = random() < 0.6 and size or random(size)
           local rows = draw(world[2].S, random() < 0.8 and padded or random(0, padded))
           local tokens = random() < 0.3 and random(5) or 0
@@ -123,8 +133,9 @@ describe("Arrays at the ends of pages are enough for steps of all their rows:", 
           for _, path in ipairs { "raw", "write" } do
             local roomy = builder_of(world, size, size + 9)
             local roomy_batch = assert(roomy:batch())
-            local want = outcome(path, roomy, roomy_batch, inputs, rows)
-            local got = outcome(path, tight, batch, inputs, rows)
+            local given = path == "raw" and random() < 0.5 and lie(inputs, padded, tokens) or inputs
+            local want = outcome(path, roomy, roomy_batch, given, rows)
+            local got = outcome(path, tight, batch, given, rows)
             assert.are.same({ size, step, path, want }, { size, step, path, got })
             if type(got) == "number" then
               built = built + 1

@@ -125,7 +125,6 @@ gdn_status gdn_strict_rows(const gdn_state_indices *indices, const gdn_settings 
                  .speculative = p->any_drafts_given,
                  .columns = indices->any_reads_given };
     int32_t decodes = p->speculative ? p->rows : p->num_decodes;
-    while (decodes > 0 && step->query_len[decodes - 1] > l.threshold) decodes--; /* prefills with speculative rows */
     int32_t ordinary = count_ordinary(&l, step, indices->read_column, decodes);
     gdn_status status = validate_rows(&l, step, ordinary, p->rows, indices->read_column, error);
     if (!status) status = validate_padding(p, step, error);
