@@ -28,8 +28,8 @@ local WORLDS = {
   { "vllm-2026-04", { S = 2, rules = "vllm-2026-04", full_cuda_graph = true } },
   { "vllm-2026-08", { S = 0, rules = "vllm-2026-08", pad_slot_id = -1 } },
   { "vllm-2026-08, align", { S = 3, rules = "vllm-2026-08" }, ALIGN },
-  { "vllm-2026-11", { S = 1, rules = "vllm-2026-11", num_prefill_checkpoint_blocks = 1, hash_block_size = 16,
-    cache_hit_alignment_tokens = 16, prefill_checkpoint_alignment = 64 }, ALIGN },
+  { "vllm-2026-11", { S = 1, rules = "vllm-2026-11", num_prefill_checkpoint_blocks = 1, hash_block_size = 4,
+    cache_hit_alignment_tokens = 4, prefill_checkpoint_alignment = 4 }, ALIGN },
 }
 
 local function builder_of(world, seqs, max_rows)
