@@ -9,6 +9,11 @@ local page_end = require "spec.support.page_end"
 pcall(ffi.cdef, "int64_t gdn_counted_bytes(void);")
 pcall(ffi.cdef, "void gdn_counted_fail(int64_t n);")
 pcall(ffi.cdef, "int64_t gdn_counted_live(void);")
+pcall(ffi.cdef, [[
+int channel_ends_dup(int) __asm__("dup");
+int channel_ends_dup2(int, int) __asm__("dup2");
+int channel_ends_close(int) __asm__("close");
+]])
 
 local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
 local strings = gdn.array_of "const char *"
@@ -100,6 +105,18 @@ describe("A channel's ends", function()
       { made, said, opened, ffi.string(why) })
     assert.are.same(before, held())
     lib.gdn_channel_free(channel)
+  end)
+
+  it("may have descriptor 0, and give it back", function()
+    local kept = ffi.C.channel_ends_dup(0)
+    assert(kept > 2 and ffi.C.channel_ends_close(0) == 0)
+    local status, channel = new(8, 8)
+    local descriptor, said = lib.gdn_channel_descriptor(channel), ffi.string(why)
+    lib.gdn_channel_free(channel)
+    local closed = ffi.C.channel_ends_close(0)
+    ffi.C.channel_ends_dup2(kept, 0)
+    ffi.C.channel_ends_close(kept)
+    assert.are.same({ 0, "", 0, -1 }, { status, said, tonumber(descriptor), closed })
   end)
 
   it("say that the other is gone, however it went", function()

@@ -6,6 +6,7 @@ local lib = require "gdnmeta.native"
 local libc = require "gdnmeta.native.libc"
 local page_end = require "spec.support.page_end"
 local records = require "spec.support.step_records"
+local sealed = require "spec.support.sealed"
 
 local int32s = gdn.array_of "int32_t"
 local why, said = records.why, records.said
@@ -123,6 +124,23 @@ describe("At the end of readable memory", function()
         end
         assert(held)
       end
+    end
+  end)
+
+  it("a hello without groups is none, nor one that ends in its configuration", function()
+    local memory, out, size = records.memory(ROOM), ffi.new "gdn_hello", ffi.sizeof "gdn_config"
+    assert(lib.gdn_hello_pack(s.hello, memory, ROOM, why, 512) > 0)
+    local bytes = 128 + 8 + size
+    for k, want in pairs { [0] = ("a hello of %d bytes for 2 groups"):format(bytes),
+                           [-8] = ("a configuration of %d bytes, want %d"):format(size, size) } do
+      local at, held = page_end.bytes(bytes + k)
+      ffi.copy(at, memory, bytes + k)
+      local words = ffi.cast("int64_t *", at)
+      words[1] = bytes + k
+      sealed.seal(words)
+      assert.are.equal(gdn.EINVAL, tonumber(lib.gdn_hello_unpack(at, bytes + k, out, why, 512)))
+      assert.are.equal(want, said())
+      assert(held)
     end
   end)
 

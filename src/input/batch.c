@@ -17,8 +17,8 @@
     X(read_column, -1)        \
     X(checkpoint_len, 0)
 #define DEVICE_ARRAYS(X) \
-    X(seq_index, -1)     \
-    X(accepted_index, -1)
+    X(seq_index, none)   \
+    X(accepted_index, none)
 
 #define X(name, padding) AT_##name,
 enum { HOST_ARRAYS(X) NUM_HOST_ARRAYS, LAST_OF_HOST = NUM_HOST_ARRAYS - 1, DEVICE_ARRAYS(X) NUM_ARRAYS };

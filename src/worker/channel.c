@@ -34,7 +34,8 @@ typedef struct shared {
     side side[2];            /* the engine's, the worker's */
 } shared;
 
-_Static_assert(offsetof(shared, ring) == 64 && sizeof(shared) == 448, "where both processes of a version look");
+_Static_assert(offsetof(shared, is_open) == 40 && offsetof(shared, ring) == 64 && sizeof(shared) == 448,
+               "where both processes of a version look");
 
 struct gdn_channel {
     shared *shared;

@@ -146,9 +146,8 @@ function Remote:poll(step, now)
   end
   local number = number_of(self)
   if not self.is_ready or number == 0 then
-    local _, message, code = greeted(self, result, step, now)
-    if code then return nil, message, code end
-    return self:poll(step, now)
+    greeted(self, result, step, now)
+    return self:poll(step, now) -- which says, too, that this was none
   end
   if not step or number ~= max(step.number, 1) then return unexpected(self, step) end -- as pack.lua has it
   local problem = self.shown:take(step, result)
