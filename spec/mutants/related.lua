@@ -58,12 +58,12 @@ local MAP = {
     "cuda_check_codes ranges" },
   { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments null tables cuda_inputs cuda_bad_inputs" },
-  { "src/builder/dlpack", "c_arguments null dlpack dlpack_owners" },
+  { "src/builder/dlpack", "tensor_bounds c_arguments null dlpack dlpack_owners" },
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "check_changes stamps check_codes cuda_calls check_agreeing check cuda_check" },
-  { "src/builder/", "no_builder c_arguments c_refusals null builder strict tables batch finalizers " ..
-    "cuda_words cuda_carried cuda_inputs cuda_bad_inputs" },
+  { "src/builder/", "no_builder tensor_bounds c_arguments c_refusals null builder strict tables batch " ..
+    "finalizers cuda_words cuda_carried cuda_inputs cuda_bad_inputs" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
   { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..
