@@ -8,6 +8,7 @@ local decodes_are_in, chunks_are_in = trace_cuts.joint(), trace_cuts.joint()
 
 local bxor, rshift = bit.bxor, bit.rshift
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
+local NONE = requests.NONE
 
 local M = {}
 
@@ -67,7 +68,7 @@ function M.send_back(e, i)
   e.stats.discarded = e.stats.discarded + r.computed[i] - r.cached[i]
   M.release(e, i)
   r:outdate(i)
-  r.keep_at[i], r.kept[i] = 0, 0
+  r.keep_at[i], r.kept[i] = 0, NONE
   if e.prefix and r.ids[i] then -- it begins where it then finds a state
     e.prefix:let_go(i)
     r.matched[i], r.cross_at[i] = -1, 0

@@ -45,7 +45,7 @@ local function drop_sources(self)
     if source then sources.drop(self.states, source) end
     if r.hit_node[i] > 0 then self.prefix:let_go(i) end
     r.checkpoint[i], r.kv_shared[i], r.cached[i], r.computed[i] = nil, 0, 0, 0
-    r.matched[i], r.junction[i], r.keep_at[i], r.kept[i] = -1, 0, 0, 0
+    r.matched[i], r.junction[i], r.keep_at[i], r.kept[i] = -1, 0, 0, requests.NONE
   end
   for _, source in pairs(self.pinned) do
     if not source.is_awaited then source.is_lost = true end

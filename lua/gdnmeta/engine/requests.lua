@@ -43,7 +43,7 @@ local INTEGERS = {
   "asked_from", "asked_to", -- tokens between which the cache's hook has named places for states; -1: nowhere
   "last_block",   -- tokens up to the end of its prompt's last full block that a hit may cover; 0: no ids
   "keep_at",      -- tokens where a chunk in flight or planned ends, and leaves a state for others; 0: nowhere
-  "kept",         -- such tokens, whose state was moved to the spare column
+  "kept",         -- such tokens, whose state was moved to the spare column; NONE: it was not
   "matched",      -- blocks that were looked for in the index; -1: none yet
   "sourced",      -- 1: it reads the spare column next, or a step in flight does
   "slots_coming", "kv_coming", -- what comes back once no step in flight names it any more
