@@ -130,8 +130,11 @@ describe("Inputs on the device:", function()
       assert.are.same({ nil, many, gdn.ECAP }, { rig.builder:build(rig.batch) })
       rig.batch:clear()
       rig.batch:add { query_len = 1, seq_len = 5, blocks = { { 1 }, { 1 } }, prompt_done = true }
-      local why = "rows[0] has blocks of its own, want a table_row: the table of group 1 is on the device"
-      assert.are.same({ nil, why, EINVAL }, { rig.builder:build(rig.batch) })
+      local why = "rows[0] has blocks of its own, want a table_row: the table of group %d is on the device"
+      assert.are.same({ nil, why:format(1), EINVAL }, { rig.builder:build(rig.batch) })
+      assert(rig.builder:borrow_device_table(0, array { 1, 2, 3, 4, 5, 6 }, 3, 2))
+      assert(rig.builder:borrow_device_table(1))
+      assert.are.same({ nil, why:format(0), EINVAL }, { rig.builder:build(rig.batch) })
     end)
 
     it("no row of the batch's own any more, once all tables are the host's again", function()

@@ -231,6 +231,14 @@ describe("At the end of readable memory", function()
     local kv = ends.array("int32_t", 6, { 5, 6, 7, 8, 9, 10 })
     assert.are.equal(5, tonumber(lib.gdn_kv_changes(2, ends.array("int32_t", 2, { 1, 0 }),
       ends.array("int64_t", 2, { 3, 4 }), ends.array("int32_t", 2, { 3, 2 }), kv, 2, 3, sent, out, 5)))
+    -- Without a column, or a row, there is nothing to send.
+    local function none(rows, columns)
+      local table_row, owner = ends.array("int32_t", 2, { 1, 0 }), ends.array("int64_t", 2, { 3, 4 })
+      return tonumber(lib.gdn_kv_changes(rows, table_row, owner, ends.array("int32_t", 2), kv, rows, columns,
+        sent, out, 0))
+    end
+    assert.are.same({ 0, 0, 0, 0 }, { none(2, 3), none(2, 0), none(0, 3), none(0, 0) })
+    assert.are.same({ -1, -1 }, { none(2, -1), none(-1, 3) })
     local list = {}
     for k = 0, 14 do list[k + 1] = out[k] end
     assert.are.same({ 1, 0, 8, 1, 1, 9, 1, 2, 10, 0, 0, 5, 0, 1, 6 }, list)

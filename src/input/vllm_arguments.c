@@ -115,8 +115,7 @@ static int has_plain_tokens(const gdn_vllm_rows *rows, const int32_t *drafts, in
 static void copy_accepted(gdn_vllm_rows *rows, const int32_t *accepted, int32_t given, int32_t n)
 {
     if (given == 1) repeat(rows->num_accepted_tokens, accepted[0], n);
-    else if (given && n)
-        memcpy(rows->num_accepted_tokens, accepted, (size_t)(given < n ? given : n) * sizeof *accepted);
+    else memcpy(rows->num_accepted_tokens, accepted, (size_t)(given < n ? given : n) * sizeof *accepted);
 }
 
 /* Under the vLLM rule sets, drafts and accepted counts are looked at only where a draft is scheduled. */
