@@ -171,11 +171,12 @@ gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2]
     return GDN_OK;
 }
 
+/* The first row that asks for a checkpoint in a slot; some row does. */
 static int32_t find_checkpoint(const gdn_step *step, const int32_t *slots, int32_t slot)
 {
-    for (int32_t i = 0; i < step->table_rows; i++)
-        if (step->checkpoint_len[i] && slots[i] == slot) return i;
-    return -1;
+    int32_t i = 0;
+    while (!step->checkpoint_len[i] || slots[i] != slot) i++;
+    return i;
 }
 
 gdn_status gdn_uniqueness_check_kept(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
