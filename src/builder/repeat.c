@@ -108,7 +108,7 @@ static int are_slots_the_same(const int32_t *a, const int32_t *b, const gdn_stat
 {
     size_t spec = (size_t)p->num_spec, rest = (size_t)p->num_non_spec, element = sizeof(int32_t);
     int has_rest = !p->speculative || p->mixed, strict = settings->config.rules == GDN_RULES_STRICT;
-    if (memcmp(&a[at->spec], &b[at->spec], spec * (size_t)p->state_columns * element)) return 0;
+    if (memcmp(a, b, spec * (size_t)p->state_columns * element)) return 0;
     if (has_rest && memcmp(&a[at->non_spec], &b[at->non_spec], rest * element)) return 0;
     if (strict && memcmp(&a[at->spec_read], &b[at->spec_read], spec * element)) return 0;
     return !strict || !has_rest || !memcmp(&a[at->non_spec_read], &b[at->non_spec_read], rest * element);

@@ -182,7 +182,7 @@ static uint32_t group_pieces(gdn_payload *y, const gdn_fill_inputs *in, int32_t 
     }
     uint32_t n = 0;
     if (spec->rows)
-        out[n++] = (gdn_piece){ .values = slots + indices->spec, .n = spec->rows * spec->columns, .skip = spec->slots };
+        out[n++] = (gdn_piece){ .values = slots, .n = spec->rows * spec->columns, .skip = spec->slots };
     if (rest->rows) out[n++] = (gdn_piece){ .values = written, .n = rest->rows * rest->columns, .skip = rest->slots };
     if (spec->rows && spec->reads_packed)
         out[n++] = (gdn_piece){ .values = slots + indices->spec_read, .n = spec->rows, .skip = spec->reads };

@@ -42,7 +42,7 @@ static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
 {
     const gdn_partition *p = in->partition;
     int32_t n = p->num_spec, rows = p->bucket_rows;
-    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->indices->spec, n, rows, p->state_columns);
+    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, 0, n, rows, p->state_columns);
     copy_slots(arena, in, GDN_FIELD_spec_read_state_indices, in->indices->spec_read, n, rows, 1);
     fill_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, 0, n, rows + 1);
     fill_accepted(arena, p, in->step, rows);

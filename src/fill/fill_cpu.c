@@ -25,7 +25,7 @@ static void fill_spec(gdn_arena *arena, const gdn_fill_inputs *in)
     const gdn_step *step = in->step;
     int32_t n = p->num_spec, padded = p->for_graph ? p->padded_rows : n;
 
-    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, in->indices->spec, n, padded, p->state_columns);
+    copy_slots(arena, in, GDN_FIELD_spec_state_indices_tensor, 0, n, padded, p->state_columns);
     copy_bounds(arena, in, GDN_FIELD_spec_query_start_loc, p->spec_start, n, p->for_graph ? p->padded_bounds : n + 1);
 
     fill_accepted(arena, p, step, padded);

@@ -11,7 +11,6 @@ gdn_status gdn_state_indices_new(gdn_state_indices *indices, const gdn_settings 
 {
     const gdn_config *c = &settings->config;
     size_t rows = (size_t)c->max_rows, columns = (size_t)c->num_speculative_tokens + 1;
-    indices->spec = 0;
     indices->non_spec = rows * columns;
     indices->spec_read = indices->non_spec + rows;
     indices->non_spec_read = indices->spec_read + rows;
@@ -205,7 +204,7 @@ static void gather_both_reads(gdn_state_indices *indices, const source *s, const
 {
     const int32_t *read_column = indices->read_column;
     if (implied)
-        pick_reads(slots + indices->spec, columns, read_column, p->spec_rows, p->num_spec, slots + indices->spec_read);
+        pick_reads(slots, columns, read_column, p->spec_rows, p->num_spec, slots + indices->spec_read);
     else
         gather_reads(s, read_column, p->spec_rows, p->num_spec, indices->own_rows, slots + indices->spec_read);
     if (implied && columns == 1)
@@ -267,8 +266,8 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
             gather_rows(&s, rows, indices->own_rows, slots + indices->non_spec);
             memset(slots + indices->non_spec + rows, 0, (size_t)(p->rows - rows) * sizeof *slots);
         } else {
-            if (p->repeat_column) gather_repeated(&s, p, slots + indices->spec);
-            else gather_spec(&s, p, indices->own_rows, slots + indices->spec);
+            if (p->repeat_column) gather_repeated(&s, p, slots);
+            else gather_spec(&s, p, indices->own_rows, slots);
             if (p->mixed)
                 gather_listed(&s, p->non_spec_rows, p->num_non_spec, table_rows, indices->own_rows,
                               slots + indices->non_spec);
@@ -277,7 +276,7 @@ void gdn_state_indices_gather(gdn_state_indices *indices, const gdn_settings *se
             if (p->has_checkpoints) gather_checkpoints(&s, p, c->pad_slot_id, slots + indices->checkpoint);
             if (!c->pad_slot_id) continue;
             if (p->speculative)
-                mark_padding(slots + indices->spec, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
+                mark_padding(slots, p->spec_start, p->num_spec, p->state_columns, c->pad_slot_id);
             if (!p->speculative || p->mixed)
                 mark_padding(slots + indices->non_spec, p->non_spec_start, p->num_non_spec, 1, c->pad_slot_id);
             continue;

@@ -12,8 +12,8 @@ typedef struct gdn_state_indices {
     int32_t own_rows;     /* some row's blocks are the batch's own */
     int32_t *slots;       /* [num_groups, group_stride] */
     size_t group_stride;
-    /* offsets within a group's slots */
-    size_t spec, non_spec, spec_read, non_spec_read, checkpoint;
+    /* offsets within a group's slots, in front of which stand those that speculative rows write */
+    size_t non_spec, spec_read, non_spec_read, checkpoint;
 } gdn_state_indices;
 
 gdn_status gdn_state_indices_new(gdn_state_indices *indices, const gdn_settings *settings);

@@ -103,7 +103,7 @@ gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u,
         gdn_slot_users users[2] = {
             { slots + indices->non_spec, slots + indices->non_spec_read, p->non_spec_rows, p->num_non_spec, 1,
               reads_back },
-            { slots + indices->spec, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 0 },
+            { slots, slots + indices->spec_read, p->spec_rows, p->num_spec, p->state_columns, 0 },
         };
         int on_device = step->tables[g].on_device; /* the device checks what only it can see */
         if (on_device) users[0].rows = users[1].rows = 0;
