@@ -23,7 +23,7 @@ local function decodes(S, drafts, reads)
   return builder, batch
 end
 
--- Each bad value in turn, in each row.
+-- Each bad value in turn, in each row, and in all of them.
 local function check_fields(builder, batch, bad)
   assert(builder:build(batch))
   for name, values in pairs(bad) do
@@ -42,6 +42,14 @@ local function check_fields(builder, batch, bad)
           assert.are.equal(want:format(row, value, -ROWS, ROWS - 1), reason)
         end
       end
+    end
+    for _, value in ipairs(values) do
+      local kept = {}
+      for row = 0, ROWS - 1 do kept[row], array[row] = array[row], value end
+      local meta, reason = builder:build(batch)
+      for row = 0, ROWS - 1 do array[row] = kept[row] end
+      assert.is_nil(meta, ("%s = %d in all rows builds"):format(name, value))
+      assert.are.equal("rows[0]", reason:sub(1, 7))
     end
   end
   assert(builder:build(batch))

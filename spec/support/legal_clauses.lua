@@ -212,6 +212,11 @@ case({ decode(20, { accepted = 2 }), keeping(104, 22) }, { decode(20, { accepted
 case({ keeping(104, 80), keeping(104, 81, { blocks = { 20 } }) },
      { keeping(104, 80), keeping(104, 80, { blocks = { 20 } }) },
      "rows[1] group 0 checkpoint_slot = 80, want another than rows[0] has")
+local before = { decode(40, { checkpoint_slot = 81 }), keeping(104, 80),
+                 keeping(104, 81, { blocks = { 20 } }) } -- a slot of a row that keeps nothing is any number
+case({ before[1], before[2], before[3], keeping(104, 82, { blocks = { 30 } }) },
+     { before[1], before[2], before[3], keeping(104, 81, { blocks = { 30 } }) },
+     "rows[3] group 0 checkpoint_slot = 81, want another than rows[2] has")
 
 clause "padding has seq_len 0, num_draft_tokens -1, and 0 in the first window of its table row"
 case({ decode(10), empty(), empty() }, { decode(10), empty(), empty { seq_len = 1 } },
