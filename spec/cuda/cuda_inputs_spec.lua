@@ -117,6 +117,29 @@ describe("Inputs on the device:", function()
     assert.is_nil((rig.builder:build_raw(inputs)))
   end)
 
+  it("vLLM's arguments have the tables of all other groups, whichever was lent how often", function()
+    open { rules = "vllm-2026-08", num_groups = 2 }
+    local memory = { array { 1, 2, 3, 4, 5, 6 } }
+    local host = { { 21, 22, 23 } }
+    local function spec_rows(table_of)
+      local meta = assert(rig.builder:build_raw { query_start_loc = { 0, 3 }, seq_lens = { 9 },
+                                                  num_decode_draft_tokens = { 2 },
+                                                  num_accepted_tokens = { 1 }, block_table = table_of })
+      return { meta:group(0).spec_state_indices_tensor:totable()[1],
+               meta:group(1).spec_state_indices_tensor:totable()[1] }
+    end
+    local ON_DEVICE, ON_HOST = { 1, 2, 3 }, { 21, 22, 23 }
+    for _ = 1, 3 do assert(rig.builder:borrow_device_table(0, memory[1], 3, 2)) end
+    assert.are.same({ ON_DEVICE, ON_HOST }, spec_rows { host, host })
+    assert(rig.builder:borrow_device_table(1, memory[1], 3, 2))
+    assert.are.same({ ON_DEVICE, ON_DEVICE }, spec_rows())
+    for _ = 1, 2 do assert(rig.builder:borrow_device_table(0)) end
+    assert.are.same({ ON_HOST, ON_DEVICE }, spec_rows { host, host })
+    assert(rig.builder:borrow_device_table(1))
+    host[1] = { 21, 22, 23, 99 } -- more columns are read of hosts' tables alone
+    assert.are.same({ ON_HOST, ON_HOST }, spec_rows { host, host })
+  end)
+
   it("a strict capture touches none of them", function()
     open()
     assert(rig.builder:borrow_device_table(0, array { 500, 500, 500 }, 3, 1))

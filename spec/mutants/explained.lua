@@ -113,6 +113,8 @@ return {
     "What was added up is added up again: time, not values." },
   { "lua/gdnmeta/engine/plan.lua", "if entries == self.behind_of then return self", "false and (",
     "What was added up is added up again: time, not values." },
+  { "src/builder/builder.c", "b->serial = ++builders", "--builders",
+    "Counted down, numbers of builders differ as well." },
   { "lua/gdnmeta/engine/queue/by_group.lua", "r.tie[at] < r.tie[i] do", "r.tie[at] <= r.tie[i]",
     "No two requests arrived at once: ties differ." },
 }

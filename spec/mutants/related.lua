@@ -61,8 +61,8 @@ local MAP = {
   { "src/builder/dlpack", "tensor_bounds c_arguments null dlpack dlpack_owners" },
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
-  { "src/builder/verif", "c_refusals check_changes stamps check_codes cuda_calls check_agreeing check " ..
-    "cuda_check" },
+  { "src/builder/verif", "c_refusals first_violation check_changes stamps check_codes cuda_calls " ..
+    "check_agreeing check cuda_check" },
   { "src/builder/", "no_builder tensor_bounds c_arguments c_refusals null builder strict tables batch " ..
     "finalizers cuda_words cuda_carried cuda_inputs cuda_bad_inputs" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
