@@ -20,7 +20,7 @@ local MODULES = {
   cache = "made_hooks object_texts ", identity = "identity ", init = "object_fields library_lookup ",
   metadata = "object_fields object_texts ", policy = "made_hooks object_texts ",
   reference = "left_out layer_memory layer_programs ", reorder = "tensor_ages ",
-  tensor = "tensor_ages dlpack ", worker = "remote_calls pack_steps left_out worker_arrays ",
+  tensor = "tensor_ages dlpack ", worker = "results remote_calls pack_steps left_out worker_arrays ",
 }
 
 ---@param file string

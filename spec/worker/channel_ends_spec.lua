@@ -64,8 +64,9 @@ describe("A channel's ends", function()
   it("have this much memory", function()
     for _, sizes in ipairs { { 8, 8 }, { 64, 200 }, { 4096, 8 }, { 2 ^ 20 - 16, 8 }, { 2 ^ 20 - 8, 8 },
                              { 2 ^ 20, 8 }, { 2 ^ 21, 2 ^ 22 }, { 2 ^ 31 - 8, 2 ^ 31 - 8 } } do
+      lib.gdn_counted_bytes()
       local status, channel = new(sizes[1], sizes[2])
-      assert.are.equal(0, status)
+      assert.are.same({ 0, 112 }, { status, tonumber(lib.gdn_counted_bytes()) })
       local file = assert(io.open("/proc/self/fd/" .. lib.gdn_channel_descriptor(channel), "rb"))
       notes.note("channel", ("%.0f, %.0f: %.0f"):format(sizes[1], sizes[2], file:seek "end"))
       file:close()
@@ -184,8 +185,11 @@ describe("A process of a worker", function()
     assert.are.same({ gdn.EINVAL, "cannot run /no/such: No such file or directory", true },
       { status, said, process == nil })
     assert.are.same(before, held())
+    lib.gdn_counted_bytes()
     status, process = start "true"
     assert.are.equal(0, status)
+    local bytes = tonumber(lib.gdn_counted_bytes()) - 112 - 100 -- of its channel and itself
+    assert.is_true(bytes % 8 == 0 and bytes > 8, bytes) -- pointers to variables
     assert.are.equal(before[3] + 1, tonumber(lib.gdn_counted_live()))
     lib.gdn_process_free(process)
     assert.are.same(before, held())
