@@ -211,7 +211,7 @@ gdn_status gdn_capture_bucket(gdn_builder *b, int32_t rows, int32_t tokens, void
                       .num_draft_tokens = none->num_draft_tokens, .num_accepted_tokens = none->num_accepted_tokens,
                       .prompt_done = none->prompt_done, .table_row = none->table_row,
                       .read_column = none->read_column, .tables = b->tables, .num_reqs = rows,
-                      .num_actual_tokens = tokens, .max_query_len = -1, .null_slots = 1 };
+                      .num_actual_tokens = tokens, .null_slots = 1 };
     gdn_status status = gdn_bucket_check(&b->settings, rows, tokens, &b->error);
     return gdn_done(b, status ? status : build_step(b, &step, stream));
 }

@@ -28,7 +28,7 @@ typedef struct gdn_step {
     int32_t table_rows;         /* rows from here on are padding that the build made: null blocks */
     int32_t num_reqs;
     int32_t num_actual_tokens;  /* -1: the sum of query_len */
-    int32_t max_query_len;      /* -1: the largest query_len */
+    int32_t max_query_len;      /* -1: the largest query_len; strict does not read it */
     int32_t from_batch;         /* num_actual_tokens can only be padding: never below the sum */
     int32_t accepted_rows;      /* rows that num_accepted_tokens was given for */
     int32_t null_slots;         /* a strict capture: every slot is null, no row is fresh */
