@@ -5,6 +5,7 @@ local gdn = require "gdnmeta"
 require "spec.support.step_records"
 local noted = require "spec.support.noted"
 local page_end = require "spec.support.page_end"
+local shell = require "spec.support.shell"
 
 pcall(ffi.cdef, "int64_t gdn_counted_bytes(void);")
 pcall(ffi.cdef, "void gdn_counted_fail(int64_t n);")
@@ -118,6 +119,30 @@ describe("A channel's ends", function()
     ffi.C.channel_ends_dup2(kept, 0)
     ffi.C.channel_ends_close(kept)
     assert.are.same({ 0, "", 0, -1 }, { status, said, tonumber(descriptor), closed })
+  end)
+
+  it("are of records that may be, in both rings", function()
+    for at, value in pairs { [24] = 12, [32] = 20 } do
+      local _, channel = new(64, 64)
+      local file = assert(io.open("/proc/self/fd/" .. lib.gdn_channel_descriptor(channel), "r+b"))
+      file:seek("set", at)
+      file:write(ffi.string(ffi.new("int64_t[1]", value), 8))
+      file:close()
+      assert.are.equal(gdn.EINVAL, (open(lib.gdn_channel_descriptor(channel))))
+      assert.are.equal(("a channel for records of %d bytes"):format(value), ffi.string(why))
+      lib.gdn_channel_free(channel)
+    end
+  end)
+
+  it("are none without a descriptor, which is said", function()
+    local status, text = shell.run([[ulimit -n 40; exec luajit -e "
+      local ffi, lib = require 'ffi', require 'gdnmeta.native'
+      require 'spec.support.step_records'
+      ffi.cdef 'int open(const char *, int);'
+      local why, out = ffi.new 'char[300]', ffi.new 'gdn_channel *[1]'
+      while ffi.C.open('/dev/null', 0) >= 0 do end
+      print(lib.gdn_channel_new(8, 8, out, why, 300), ffi.string(why))"]])
+    assert.are.same({ 0, "-2\tmemfd_create: Too many open files\n" }, { status, text })
   end)
 
   it("say that the other is gone, however it went", function()

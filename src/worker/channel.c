@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHANNEL_MAGIC = 0x434e4447, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+enum { CHANNEL_MAGIC = 0x434e4447, DATA_AT = 4096, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 static const int64_t MAX_RECORD = INT32_MAX - 7;
 static const double LONGEST_SLEEP = 1.0; /* seconds; a peer that dies wakes nobody */
 
@@ -34,8 +34,10 @@ typedef struct shared {
     side side[2];            /* the engine's, the worker's */
 } shared;
 
-_Static_assert(offsetof(shared, is_open) == 40 && offsetof(shared, ring) == 64 && sizeof(shared) == 448,
-               "where both processes of a version look");
+/* Where both processes of a version look. */
+_Static_assert(offsetof(shared, is_open) == 40, "the head");
+_Static_assert(offsetof(shared, ring) == 64, "the rings");
+_Static_assert(sizeof(shared) == 448, "both sides");
 
 struct gdn_channel {
     shared *shared;
@@ -51,19 +53,14 @@ static int is_size(int64_t largest)
     return largest > 0 && largest <= MAX_RECORD && largest % 8 == 0;
 }
 
-static int64_t data_offset(void)
-{
-    return (int64_t)((sizeof(shared) + 4095) / 4096 * 4096);
-}
-
 static int64_t channel_bytes(const int64_t *largest)
 {
-    return data_offset() + (int64_t)(gdn_ring_capacity(largest[0]) + gdn_ring_capacity(largest[1]));
+    return DATA_AT + (int64_t)(gdn_ring_capacity(largest[0]) + gdn_ring_capacity(largest[1]));
 }
 
 static void adopt(gdn_channel *c, const int64_t *largest)
 {
-    char *data = (char *)c->shared + data_offset();
+    char *data = (char *)c->shared + DATA_AT;
     gdn_ring rings[2];
     for (int i = 0; i < 2; i++) {
         rings[i] = (gdn_ring){ .shared = &c->shared->ring[i], .data = data, .largest = largest[i],
@@ -126,7 +123,7 @@ static gdn_status open_at(gdn_channel *c, int descriptor, gdn_error *error)
     struct stat file;
     if (fstat(descriptor, &file)) GDN_REFUSE(error, "descriptor %d: %s", descriptor, strerror(errno));
     int seals = fcntl(descriptor, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS || file.st_size < data_offset())
+    if (seals < 0 || (seals & SEALS) != SEALS || file.st_size < DATA_AT)
         GDN_REFUSE(error, "descriptor %d is no channel of gdnmeta", descriptor);
     c->bytes = file.st_size;
     gdn_status status = map(c, descriptor, error);
