@@ -175,7 +175,7 @@ gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2]
 static int32_t find_checkpoint(const gdn_step *step, const int32_t *slots, int32_t slot)
 {
     int32_t i = 0;
-    while (!step->checkpoint_len[i] || slots[i] != slot) i++;
+    while (i < step->table_rows - 1 && (!step->checkpoint_len[i] || slots[i] != slot)) i++;
     return i;
 }
 
