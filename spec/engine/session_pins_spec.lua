@@ -1,29 +1,11 @@
 -- What a pinned session leaves to others, to the block, and how a session is shown that was forgotten and
 -- came again.
 local serve = require "spec.support.run_engine"
+local turns = require "spec.support.session_turns"
 
 local ECAP = -3
 
-local function engine(options, builder)
-  local b = { num_slots = 9 }
-  for name, value in pairs(builder or {}) do b[name] = value end
-  return serve.caching_engine(options, b)
-end
-
-local function text(from, n)
-  local list = {}
-  for k = 1, n do list[k] = 1000 * from + k end
-  return list
-end
-
-local number = 0
-
-local function turn(e, session, from, n)
-  number = number + 1
-  assert(e:submit { id = number, prompt_tokens = n, max_tokens = 2, tokens = text(from, n),
-                    session = session })
-  serve.run(e)
-end
+local engine, text, turn = turns.engine, turns.text, turns.turn
 
 describe("A session that is pinned", function()
   -- From which number of blocks on a state at 40 tokens is pinned, for what waits: ten and what that needs.

@@ -1,34 +1,11 @@
 -- Sessions: a pinned one's newest state stays, whatever comes; a pin that leaves too little to others is
 -- refused.
 local serve = require "spec.support.run_engine"
+local turns = require "spec.support.session_turns"
 
 local EINVAL, ECAP = -1, -3
 
-local function engine(options, builder)
-  local e = { hash_block_size = 4, max_model_len = 200 }
-  for name, value in pairs(options or {}) do e[name] = value end
-  local b = { max_blocks_per_row = 2, num_slots = 9 }
-  for name, value in pairs(builder or {}) do b[name] = value end
-  return serve.engine("fcfs", e, b)
-end
-
-local function text(from, n)
-  local list = {}
-  for k = 1, n do list[k] = 1000 * from + k end
-  return list
-end
-
-local number = 0
-
--- Serves one request, and returns how many of its tokens were cached.
-local function turn(e, session, from, n)
-  number = number + 1
-  local before = e.stats.cached_tokens
-  assert(e:submit { id = number, prompt_tokens = n, max_tokens = 2, tokens = text(from, n),
-                    session = session })
-  serve.run(e)
-  return e.stats.cached_tokens - before
-end
+local engine, text, turn = turns.engine, turns.text, turns.turn
 
 local function crowd(e)
   for k = 1, 20 do turn(e, nil, 100 + k, 18) end
@@ -228,8 +205,7 @@ describe("A session", function()
         end
       end,
     } }, { num_slots = 21 })
-    number = number + 1
-    assert(e:submit { id = number, prompt_tokens = 18, max_tokens = 2, tokens = text(1, 18), session = "chat",
+    assert(e:submit { id = "a", prompt_tokens = 18, max_tokens = 2, tokens = text(1, 18), session = "chat",
                       user = "u" })
     serve.run(e)
     crowd(e)

@@ -125,7 +125,7 @@ static void gather_listed(const source *s, const int32_t *list, int32_t n, int32
                           int32_t *out)
 {
     int32_t listed = n, whole = own_rows || s->window;
-    while (list[listed - 1] >= table_rows) listed--; /* padding that the build made; some row of the list has tokens */
+    while (listed && list[listed - 1] >= table_rows) listed--; /* padding that the build made */
     const int32_t *data = s->table->data, *table_row = s->table_row;
     int64_t stride = s->table->stride;
     for (int32_t k = 0; k < listed && !whole; k++) out[k] = data[table_row[list[k]] * stride];
