@@ -5,15 +5,10 @@ local drivers = require "spec.support.driver"
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local methods = require "gdnmeta.native.methods"
+local make = require "spec.support.small_builder"
 local stands = require "spec.support.stands"
 
 local bytes_t, int32s = array_of "uint8_t", array_of "int32_t"
-
-local function make(options)
-  local o = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 64, num_slots = 8 }
-  for name, value in pairs(options or {}) do o[name] = value end
-  return assert(gdn.builder(o))
-end
 
 describe("A builder", function()
   it("is found closed, and called with a dot, before anything else is looked at", function()

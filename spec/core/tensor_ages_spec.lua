@@ -4,16 +4,11 @@ local array_of = require "gdnmeta.array_of"
 local c_buffers = require "gdnmeta.native.c_buffers"
 local drivers = require "spec.support.driver"
 local gdn = require "gdnmeta"
+local make = require "spec.support.small_builder"
 local stands = require "spec.support.stands"
 local tensor = require "gdnmeta.tensor"
 
 local int32s, doubles = array_of "int32_t", array_of "double"
-
-local function make(options)
-  local o = { device = "cpu", max_num_seqs = 4, max_num_batched_tokens = 256, num_slots = 8 }
-  for name, value in pairs(options or {}) do o[name] = value end
-  return assert(gdn.builder(o))
-end
 
 local function build(builder)
   local batch = builder:batch()
