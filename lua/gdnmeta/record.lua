@@ -162,7 +162,6 @@ end
 ---@return string? message
 ---@return integer? code
 function M.start(engine, path, options)
-  options = options or {}
   local problem, max_bytes = options_problem(path, options)
   if problem then error("gdnmeta.Engine:record: " .. problem, 3) end
   change_rules.again(engine, "record", 4) -- a metamethod of the options may have closed it

@@ -201,4 +201,10 @@ describe("gdnmeta simulate --cache #lua", function()
       assert.matches(why, err)
     end
   end)
+
+  it("of a sweep want prompts with identity before its first run", function()
+    local _, err, status = program.run "sweep --rates 1 --cache gdsf --workload requests=9"
+    assert.are.equal(2, status)
+    assert.matches("^gdnmeta: cache: generated has no identity of prompts: [^\n]*\n$", err)
+  end)
 end)

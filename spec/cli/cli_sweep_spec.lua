@@ -96,11 +96,14 @@ describe("gdnmeta sweep #lua", function()
       { gdnmeta "sweep --trace nowhere.csv --rates 1,2 --jobs 2" })
   end)
 
-  it("says so where a job is never heard of", function()
-    program.write("xargs", "#!/bin/sh\n")
-    os.execute(("chmod +x %s/xargs"):format(folder))
-    assert.are.same({ "", "gdnmeta: a job failed: xargs ended before it\n", 2 },
-      { gdnmeta("sweep --rates 1,2 --jobs 2 --quiet " .. SMALL, ("PATH=%s:$PATH"):format(folder)) })
+  it("says so where a job is never heard of: none, the first or the last", function()
+    for _, left_out in ipairs { "d", "1d", "2d" } do -- lines of jobs
+      program.write("xargs", ("#!/bin/sh\nsed %s | PATH=$OLD xargs -r \"$@\"\n"):format(left_out))
+      os.execute(("chmod +x %s/xargs"):format(folder))
+      assert.are.same({ "", "gdnmeta: a job failed: xargs ended before it\n", 2 },
+        { gdnmeta("sweep --rates 1,2 --jobs 2 --quiet " .. SMALL,
+          ("OLD=$PATH PATH=%s:$PATH"):format(folder)) })
+    end
   end)
 
   -- The jobs wait for a pipe of a workload that is never written.

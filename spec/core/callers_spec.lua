@@ -116,7 +116,7 @@ describe("A mistake is raised at the caller's line", function()
     stands("gdnmeta.Engine: closed", function() gdn.metrics(other, late) end)
     local recorded = serve.engine "fcfs"
     late = setmetatable({}, { __index = function() recorded:close() end })
-    stands("gdnmeta.Engine: closed", function() recorded:record(os.tmpname(), late) end)
+    stands("gdnmeta.Engine: closed", function() recorded:record(path, late) end)
   end)
 
   it("by an engine with two steps in flight", function()

@@ -1,6 +1,7 @@
 -- The rule for errors of docs/api.md: a mistake in the program raises at the caller's line; a condition of
 -- data, of the machine or of what is running returns nil, message, code. Function by function.
 local gdn = require "gdnmeta"
+local new_path = require "spec.support.new_path"
 local serve = require "spec.support.run_engine"
 
 local TOGETHER = { device = "cpu", max_num_seqs = 60000, num_speculative_tokens = 3 } -- 240,000 rows
@@ -29,7 +30,7 @@ describe("An error", function()
     { "step", function() engine:step "now" end },
     { "complete", function() engine:complete({}, 1) end },
     { "metrics", function() gdn.metrics(engine, { classes = 0 }) end },
-    { "record", function() engine:record(os.tmpname(), { max_bytes = 0 }) end },
+    { "record", function() engine:record(new_path(), { max_bytes = 0 }) end },
     { "batch:push", function() engine.builder:batch():push(0, "x", 1, true) end },
     { "set_blocks", function() engine.builder:set_blocks(-1, 0, {}) end },
   }

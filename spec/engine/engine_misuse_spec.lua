@@ -1,5 +1,6 @@
 -- Methods of an engine called where it cannot change: by its own policy, and without its builder.
 local gdn = require "gdnmeta"
+local new_path = require "spec.support.new_path"
 local raises = require "spec.support.raises"
 local serve = require "spec.support.run_engine"
 local stands = require "spec.support.stands"
@@ -40,7 +41,7 @@ local METHODS = {
   pin = function(engine) engine:pin "session" end,
   unpin = function(engine) engine:unpin "session" end,
   idle_step = function(engine) engine:idle_step(1, 1) end,
-  record = function(engine) engine:record(os.tmpname()) end,
+  record = function(engine) engine:record(new_path()) end,
   close = function(engine) engine:close() end,
 }
 

@@ -1,6 +1,5 @@
 -- Parts of the metrics by themselves, over whole ranges: texts that are UTF-8, bounds, numbers and labels,
--- against
--- spec/goldens/texts.
+-- against spec/goldens/texts.
 local classes = require "gdnmeta.metrics.classes"
 local golden = require "spec.support.golden"
 local histogram = require "gdnmeta.metrics.histogram"
@@ -60,6 +59,16 @@ describe("Of the metrics #lua", function()
     local o = assert(options.read { labels = given })
     given.b = "\255"
     assert.are.same({ a = "x" }, o.labels)
+  end)
+
+  it("there are 16 classes where none says how many, and 1 to 1000 where it does", function()
+    assert.are.same({ classes = 16, labels = {} }, options.read())
+    for _, n in ipairs { 1, 1000 } do assert.are.equal(n, assert(options.read { classes = n }).classes) end
+    for _, n in ipairs { 0, 1001, 1.5 } do
+      local o, problem = options.read { classes = n }
+      assert.is_nil(o)
+      assert.matches("^classes = [%d.]+, want an integer in 1 .. 1000$", problem)
+    end
   end)
 
   it("times are counted between bounds", function()

@@ -1,6 +1,7 @@
 -- The state cache of examples/nginx: a turn of a chat begins with the state of the one before, nobody finds
 -- states of another key, and what a request says does not depend on any of it.
 local cjson = require "cjson"
+local new_path = require "spec.support.new_path"
 local nginx = require "spec.support.nginx"
 local sse = require "spec.support.sse"
 
@@ -115,7 +116,7 @@ describe("the state cache of examples/nginx #lua #system", function()
   it("changes no answer, whatever is found, evicted, cancelled or left", function()
     seed()
     -- Few states, so that they are evicted; drafts; policies and caches that change meanwhile.
-    local cache = os.tmpname() .. ".lua"
+    local cache = new_path ".lua"
     finally(function() os.remove(cache) end)
     nginx.write(cache, "return {}")
     local server = nginx.start { SERVE_CACHE_STATES = 12, SERVE_CACHE_BLOCK = 8, SERVE_CACHE = cache,

@@ -1,5 +1,6 @@
 -- examples/nginx under load and behind front.conf, on loopback: bounded in time by wrk and curl themselves.
 local cjson = require "cjson"
+local new_path = require "spec.support.new_path"
 local nginx = require "spec.support.nginx"
 local sse = require "spec.support.sse"
 
@@ -9,11 +10,10 @@ describe("examples/nginx #lua #system", function()
   if nginx.left_out(pending, after_each) then return end
 
   it("loses no slot and mixes no streams up under load, with clients that come and go", function()
-    local cases, path, policy = {}, os.tmpname(), os.tmpname() .. ".lua"
+    local cases, path, policy = {}, os.tmpname(), new_path ".lua"
     finally(function()
       os.remove(path)
       os.remove(policy)
-      os.remove((policy:gsub("%.lua$", "")))
     end)
     nginx.write(policy, "return { order = 'fair' }")
     local server = nginx.start {

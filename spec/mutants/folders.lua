@@ -15,12 +15,12 @@ local FOLDERS = {
 
 -- By folder of lua/gdnmeta, and the file of its name: quick ones that say more of it than of others.
 local MODULES = {
-  array_of = "array_of layer_memory ", batch = "object_fields old_names ",
+  array_of = "array_of layer_memory ", batch = "colons object_fields old_names ",
   builder = "builder_methods tensor_ages object_fields object_texts ",
   cache = "made_hooks object_texts ", identity = "identity ", init = "object_fields library_lookup ",
-  metadata = "object_fields object_texts ", policy = "made_hooks object_texts ",
-  reference = "left_out layer_memory layer_programs ", reorder = "tensor_ages ",
-  tensor = "tensor_ages dlpack ", worker = "results remote_calls pack_steps left_out worker_arrays ",
+  metadata = "colons object_fields object_texts ", policy = "made_hooks object_texts ",
+  reference = "colons left_out layer_memory layer_programs ", reorder = "tensor_ages ",
+  tensor = "colons tensor_ages dlpack ", worker = "results remote_calls pack_steps left_out worker_arrays ",
 }
 
 ---@param file string

@@ -164,8 +164,8 @@ local MAP = {
   { "record/step_line", "record_bounds step_cells record_cache record_values kept_states" },
   { "cli/inspect_request", "inspect_stories inspect_request cli_texts" },
   { "cli/inspect", "cli_bounds record_cache cli_texts" },
-  { "gdnmeta/record", "callers record_bounds reader record_requests inspect_request record_failing " ..
-    "record_values record record_damaged record_rebuild replay cli_record" },
+  { "gdnmeta/record", "colons callers record_bounds reader record_requests inspect_request " ..
+    "record_failing record_values record record_damaged record_rebuild replay cli_record" },
   { "cli/exit_status", "exit_status outcomes" },
   { "engine/observers", "metrics record_requests" },
   { "sim/roofline", "cost domains roofline random_runs" },

@@ -1,5 +1,6 @@
 -- Shipped caches: small files that load, differ, and do what their names say; files of a host are checked.
 local gdn = require "gdnmeta"
+local new_path = require "spec.support.new_path"
 local noted = require "spec.support.noted"
 
 local notes = noted.new "cache-"
@@ -190,7 +191,7 @@ describe("Caches #lua", function()
     assert.error_matches(function() gdn.cache { worht = function() end } end, 'worht')
     assert.error_matches(function() gdn.cache { worth = 3 } end, "worth = 3, want a function")
     assert.error_matches(function() gdn.cache(7) end, "gdnmeta.cache: 7, want a name, a path or a table")
-    local path = os.tmpname() .. ".lua"
+    local path = new_path ".lua"
     local function file(text)
       local f = assert(io.open(path, "w"))
       f:write(text)

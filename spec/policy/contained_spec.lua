@@ -1,6 +1,7 @@
 -- The table of docs/policy.md on what of a policy is contained, cell by cell. What is not contained is shown
 -- by something that ends, after more than the policy's budget.
 local gdn = require "gdnmeta"
+local new_path = require "spec.support.new_path"
 local serve = require "spec.support.run_engine"
 
 local KINDS = { "file", "table", "function", "trusted" }
@@ -63,7 +64,7 @@ local function policy_of(kind, case, n)
   if kind ~= "file" then
     return gdn.policy(assert(loadstring(source, "@mine"))(), { trusted = kind == "trusted" })
   end
-  local path = os.tmpname() .. ".lua"
+  local path = new_path ".lua"
   local file = assert(io.open(path, "w"))
   file:write(source)
   file:close()

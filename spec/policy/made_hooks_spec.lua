@@ -1,6 +1,7 @@
 -- What gdn.policy and gdn.cache make of what they are given: names, fields, what is trusted, and which of its
 -- functions are kept out of the compiler.
 local gdn = require "gdnmeta"
+local new_path = require "spec.support.new_path"
 local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 
 local function f() return 1 end
@@ -9,7 +10,7 @@ local function g() return {} end
 describe("Hooks that are made", function()
   local path
   before_each(function()
-    path = os.tmpname() .. ".lua"
+    path = new_path ".lua"
     local out = assert(io.open(path, "w"))
     out:write "return {}"
     out:close()

@@ -1,18 +1,18 @@
 -- gdn.policy: the forms of a policy that it takes, and what it refuses by name.
 local gdn = require "gdnmeta"
+local new_path = require "spec.support.new_path"
 local serve = require "spec.support.run_engine"
 
 local SHIPPED = { "deadline", "decode_first", "fair", "fcfs", "priority", "shortest_prefill" }
 
 -- A policy file that is gone after the spec.
 local function with_file(source, body)
-  local path = os.tmpname() .. ".lua"
+  local path = new_path ".lua"
   local file = assert(io.open(path, "wb"))
   file:write(source)
   file:close()
   local ok, problem = pcall(body, path)
   os.remove(path)
-  os.remove((path:gsub("%.lua$", "")))
   if not ok then error(problem, 0) end
 end
 

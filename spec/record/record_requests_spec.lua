@@ -108,6 +108,26 @@ describe("A recording's requests", function()
     e:close()
   end)
 
+  it("and steps, empty or not, have times that can be read again, whatever clock the host has", function()
+    local e = recordings.engine { policy = { order = "fcfs", admit = function(r) return r.id ~= "held" end } }
+    local recording = assert(e:record(path))
+    for n, now in ipairs { -1e300, -2 ^ 53 - 2, -2 ^ 53, 0.5, 2 ^ 53, 2 ^ 53 + 2, 1e300 } do
+      if n == 1 then assert(e:submit { id = "held", prompt_tokens = 3, max_tokens = 1, arrival = now }) end
+      if n % 2 == 0 then assert(e:submit { id = n, prompt_tokens = 3, max_tokens = 1, arrival = now }) end
+      assert(e:complete(assert(e:step(now)), now))
+      assert(e:submit { id = -n, prompt_tokens = 3, max_tokens = 1, arrival = now })
+      assert(e:cancel(-n))
+    end
+    assert(recording:close())
+    local built, empty = {}, {}
+    local n, missing, message = recordings.walk(path, function(step) built[#built + 1] = step.now end,
+      function(step) empty[#empty + 1] = step.now end)
+    assert.are.same({ 3, nil, nil }, { n, missing, message })
+    assert.are.same({ -9e15, 0.5, 9e15 }, built)
+    assert.are.same({ -9e15, -9e15, 9e15, 9e15 }, empty)
+    e:close()
+  end)
+
   it("have ids that are bounded, and numbers with all their digits", function()
     local id = request_events.id
     assert.are.same({ 7, "x", "9007199254740991", ("y"):rep(197) .. "..." },

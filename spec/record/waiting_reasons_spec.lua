@@ -33,6 +33,10 @@ describe("Why a request waits", function()
     assert.are.equal("budget", reason({}, nil, { prompt(1, 100), prompt("w", 10) }))
     assert.are.equal("whole", reason({ chunked_prefill = false, max_model_len = 60 }, nil,
       { prompt(1, 40, { max_tokens = 9 }), prompt("w", 40, { max_tokens = 9 }) }))
+    for left, why in pairs { [0] = "budget", [1] = "whole" } do
+      assert.are.equal(why, reason({ chunked_prefill = false, max_model_len = 70 }, nil,
+        { prompt(1, 64 - left, { max_tokens = 1 }), prompt("w", 2, { max_tokens = 1 }) }))
+    end
     assert.are.equal("kv", reason({ kv_tokens = 208, kv_block_size = 16 }, nil,
       { prompt(1, 30), prompt("w", 190, { max_tokens = 2 }) }))
     assert.are.equal("slots", reason({}, { num_slots = 2, num_groups = 1 }, two))

@@ -44,6 +44,18 @@ describe("Lines of JSON #lua", function()
     notes.check "lines"
   end)
 
+  it("of one rank count in the order of their bytes, wherever they stand", function()
+    local NAMES = { "PROMPT_TOKENS", "Prompt-Tokens", "PromptTokens", "Prompt_Tokens", "prompt tokens",
+                    "prompt-tokens", "prompt_tokens", "prompttokens" }
+    for i, a in ipairs(NAMES) do
+      for j, b in ipairs(NAMES) do
+        local line = ('{"timestamp":0,"output_length":2,"%s":%d,"%s":%d}'):format(a, i, b, j)
+        local requests = assert(trace.parse(line, "t"))
+        assert.are.equal(math.min(i, j), requests[1].prompt, line)
+      end
+    end
+  end)
+
   it("may lack what the line before had", function()
     local whole = '"timestamp":0,"input_length":5,"output_length":2'
     for _, more in ipairs { '"user":"u"', '"class":"c"', '"priority":3', '"weight":2', '"ttft":1', '"tpot":1',

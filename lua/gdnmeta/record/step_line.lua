@@ -7,6 +7,7 @@ local validate_requests = require "gdnmeta.record.validate_requests"
 
 local INT32_MIN, INT32_MAX = args.INT32_MIN, args.INT32_MAX
 local LARGEST = 2 ^ 53 -- whole numbers up to here are exact
+local LATEST = 9e15 -- seconds that are written: of 2^53 a line's 14 digits say more than may be read
 local GRAPHS = { eager = true, piecewise = true, full = true }
 
 local M = {}
@@ -56,7 +57,7 @@ end
 --- A time as a file has it.
 ---@param now number
 ---@return number
-function M.seconds(now) return math.max(-LARGEST, math.min(now, LARGEST)) end
+function M.seconds(now) return math.max(-LATEST, math.min(now, LATEST)) end
 
 local function now_problem(now)
   local seconds = type(now) == "number" and math.abs(now) <= LARGEST

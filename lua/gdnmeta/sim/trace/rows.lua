@@ -95,16 +95,22 @@ end
 local HASHES = { field = "hashes", rank = 1 } -- of a prompt's blocks; text of a CSV has no lists
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
 
+-- Does a key say more of its field than the one before? Keys come in no order: of one rank the lesser does.
+local function counts(meaning, before)
+  if meaning.rank ~= before.rank then return meaning.rank < before.rank end
+  return meaning.key < before.key
+end
+
 local function json_reader(reader)
   local cjson, why = raised.module("cjson", "lua-cjson")
   if not cjson then return nil, "JSON lines: " .. why end
   local decode, null, row, names = cjson.new().decode, cjson.null, reader.row, reader.names
-  local known = {} -- key -> meaning, or false
+  local known, taken = {}, {} -- key -> meaning or false; field -> the meaning that a line's value has
   for field, name in pairs(JSON_NAMES) do names[field] = name end
   local function learn(key)
     local meaning = type(key) == "string" and (columns.meaning(key) or key == "hash_ids" and HASHES) or false
     if not meaning then unread(reader, tostring(key)) end
-    known[key] = meaning and { field = meaning.field, rank = meaning.rank, unit = meaning.unit,
+    known[key] = meaning and { field = meaning.field, rank = meaning.rank, unit = meaning.unit, key = key,
       name = plain(key) }
     return known[key]
   end
@@ -113,14 +119,13 @@ local function json_reader(reader)
     if not decoded then return tostring(object):gsub("%c", "?"):sub(1, 200) end
     if type(object) ~= "table" then return "want a JSON object" end
     for field in pairs(row) do row[field] = nil end
-    local ranks = reader.ranks
-    for field in pairs(ranks) do ranks[field] = nil end
+    for field in pairs(taken) do taken[field] = nil end
     for key, value in pairs(object) do
       local meaning = known[key]
       if meaning == nil then meaning = learn(key) end
-      if meaning and value ~= null and not (ranks[meaning.field] and ranks[meaning.field] < meaning.rank) then
-        local field = meaning.field
-        row[field], ranks[field], reader.units[field] = value, meaning.rank, meaning.unit
+      local field = meaning and meaning.field
+      if field and value ~= null and (not taken[field] or counts(meaning, taken[field])) then
+        row[field], taken[field], reader.units[field] = value, meaning, meaning.unit
         names[field] = meaning.name
       end
     end
@@ -139,7 +144,7 @@ end
 ---@param lines table where a record's further lines come from
 ---@return table|nil reader, string? message
 function M.reader(line, lines)
-  local reader = { row = {}, names = {}, units = {}, unread = {}, ranks = {} }
+  local reader = { row = {}, names = {}, units = {}, unread = {} }
   reader.json = line:find "^%s*{" ~= nil
   if line:find "^%s*{%s*$" then
     return nil, "a JSON object over several lines, want one per line: jq -c . first"
