@@ -16,7 +16,7 @@ local MAP = {
   { "src/input/", "cuda_inputs cuda_bad_inputs strict cuda_agree oracle" },
   { "engine/kept", "kept_states held_states kept_layer" },
   { "src/partition/checkpoints", "checkpoints checkpoints_strict conformance" },
-  { "src/strict/strict_checkpoints", "checkpoints_strict oracle" },
+  { "src/strict/strict_checkpoints", "checkpoints_strict strict_clauses oracle" },
   { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer kept_layer" },
   { "src/partition/bucket", "buckets buckets_random" },
   { "src/fill/fill_bucket", "padding buckets buckets_random" },
@@ -29,11 +29,11 @@ local MAP = {
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
   { "src/partition/state_indices", "padding strict strict_clauses checkpoints many_rows regressions " ..
     "check_agreeing oracle" },
-  { "src/partition/scan_rows", "c_refusals many_rows strict_clauses strict_blocks tables regressions " ..
-    "conformance oracle" },
+  { "src/partition/scan_rows", "looks c_refusals many_rows strict_clauses strict_blocks tables " ..
+    "regressions conformance oracle" },
   { "src/partition/", "many_rows strict regressions conformance oracle" },
   { "src/strict/strict_unique", "stamps cuda_carried strict_clauses strict_blocks strict many_rows oracle" },
-  { "src/strict/", "strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
+  { "src/strict/", "looks strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
   { "src/fill/arena", "padding cuda_calls buckets buckets_random strict builder footprint stale_slots " ..
     "oracle" },
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },

@@ -147,3 +147,5 @@ __attribute__((visibility("default"))) void gdn_counted_check_stamp(gdn_builder 
 {
     b->verifier.input.stamp = stamp;
 }
+
+#include "looks.h"

@@ -39,10 +39,15 @@ static inline int32_t skip_blocks(const int32_t *values, int32_t n, int wanted, 
     return i;
 }
 
-GDN_WIDE static int32_t find_one(const int32_t *values, int32_t n, int wanted)
+static inline int32_t skip_far(const int32_t *values, int32_t n, int wanted)
 {
     int32_t i = skip_blocks(values, n, wanted, 64);
-    i += skip_blocks(values + i, n - i, wanted, 8);
+    return i + skip_blocks(values + i, n - i, wanted, 8);
+}
+
+GDN_WIDE static int32_t find_one(const int32_t *values, int32_t n, int wanted)
+{
+    int32_t i = skip_far(values, n, wanted);
     while (i < n && (values[i] == 1) != wanted) i++;
     return i;
 }
@@ -52,7 +57,8 @@ int32_t gdn_find_one(const int32_t *values, int32_t n, int wanted)
     return find_one(values, n, wanted);
 }
 
-GDN_WIDE static int32_t find_negative(const int32_t *values, int32_t n)
+/* Values in front of the first block in which one is negative. */
+static inline int32_t skip_unsigned(const int32_t *values, int32_t n)
 {
     enum { BLOCK = 64 };
     int32_t i = 0;
@@ -61,6 +67,12 @@ GDN_WIDE static int32_t find_negative(const int32_t *values, int32_t n)
         for (int32_t j = 0; j < BLOCK; j++) signs |= values[i + j];
         if (signs < 0) break;
     }
+    return i;
+}
+
+GDN_WIDE static int32_t find_negative(const int32_t *values, int32_t n)
+{
+    int32_t i = skip_unsigned(values, n);
     while (i < n && values[i] >= 0) i++;
     return i;
 }

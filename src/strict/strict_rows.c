@@ -45,13 +45,19 @@ static inline int block_is_ordinary(const limits *l, const gdn_step *step, const
     return are_ordinary(l, step, read_column, from, n, NONE);
 }
 
+/* Past rows from `from` on, as long as whole blocks of them are ordinary. */
+static inline int32_t skip_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t from,
+                                    int32_t rows, int32_t block)
+{
+    while (from + block <= rows && block_is_ordinary(l, step, read_column, from, block)) from += block;
+    return from;
+}
+
 GDN_WIDE static int32_t count_ordinary(const limits *l, const gdn_step *step, const int32_t *read_column, int32_t rows)
 {
-    int32_t all = rows & ~(GDN_VECTOR - 1), i = 0;
-    if (block_is_ordinary(l, step, read_column, 0, all)) i = all;
-    while (i + GDN_VECTOR <= rows && block_is_ordinary(l, step, read_column, i, GDN_VECTOR)) i += GDN_VECTOR;
-    while (i + GDN_FEW <= rows && block_is_ordinary(l, step, read_column, i, GDN_FEW)) i += GDN_FEW;
-    return i;
+    int32_t all = rows & ~(GDN_VECTOR - 1), i = block_is_ordinary(l, step, read_column, 0, all) ? all : 0;
+    int32_t vectors = skip_ordinary(l, step, read_column, i, rows, GDN_VECTOR);
+    return skip_ordinary(l, step, read_column, vectors, rows, GDN_FEW);
 }
 
 static gdn_status validate_row(const limits *l, const gdn_step *step, int32_t i, gdn_error *error)

@@ -35,15 +35,20 @@ static inline int rows_are_good(const gdn_slot_users *k, int32_t slots, int32_t 
     return good && (k->reads_back || are_slots(k->read + i, n, slots));
 }
 
+/* Past rows from i on, as long as all slots of whole blocks of them are good. */
+static inline int32_t skip_good(const gdn_slot_users *k, int32_t slots, int32_t i, int32_t block)
+{
+    while (i + block <= k->rows && rows_are_good(k, slots, i, block)) i += block;
+    return i;
+}
+
 /* The row from which on not all slots are good. Null slots are rare: fresh rows read them, and
  * speculative rows with fewer drafts may name them. */
 GDN_WIDE static int32_t find_doubtful(const gdn_slot_users *k, int32_t slots)
 {
-    int32_t all = k->rows & ~(GDN_VECTOR - 1), i = 0;
-    if (rows_are_good(k, slots, 0, all)) i = all;
-    while (i + GDN_VECTOR <= k->rows && rows_are_good(k, slots, i, GDN_VECTOR)) i += GDN_VECTOR;
-    while (i + GDN_FEW <= k->rows && rows_are_good(k, slots, i, GDN_FEW)) i += GDN_FEW;
-    return i;
+    int32_t all = k->rows & ~(GDN_VECTOR - 1), i = rows_are_good(k, slots, 0, all) ? all : 0;
+    int32_t vectors = skip_good(k, slots, i, GDN_VECTOR);
+    return skip_good(k, slots, vectors, GDN_FEW);
 }
 
 static gdn_status check_slots(const gdn_slot_users *k, const gdn_step *step, const int32_t *read_column, int32_t slots,
