@@ -159,10 +159,12 @@ lint: deps
 	  $$(git ls-files '*.[ch]' '*.cu' 2>/dev/null || echo $(SRC_C) $(SRC_H))
 	@$(MAKE) -j$$(nproc) lib BUILD=build/werror WARN="$(WARN) -Werror"
 
-# The core again, adding up what it allocates: for the specs.
+# The core again, adding up what it allocates and noting its system calls: for the specs.
 COUNTED := $(BUILD)/libgdncounted.so
-$(COUNTED): spec/support/counted.c $(OBJ) Makefile
-	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
+COUNTED_CALLS := malloc calloc realloc aligned_alloc free memfd_create ftruncate fcntl mmap munmap open close dup2 prctl getppid \
+  setpgid execvpe waitpid kill sigprocmask sigaction getrlimit clock_gettime syscall dlopen dlsym dlclose
+$(COUNTED): spec/support/counted.c spec/support/counted_calls.c $(OBJ) Makefile
+	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,$(COUNTED_CALLS),-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
 	  -o $@.$$$$ $(filter %.c %.o,$^) && mv $@.$$$$ $@
 
 include scripts/checks.mk

@@ -9,8 +9,9 @@ local FOLDERS = {
   builder = STEPS, device = "allocations ",
   cuda = "allocations cuda_carried cuda_words cuda_devices cuda_small_steps ",
   scheduler = "index_plays pool_plays null ",
-  worker = "record_edges channel_ends process_host device_tables record_lies step_values " ..
-    "hello_values kv_changes step_lies step_record record_bytes ",
+  worker = "channel_calls record_edges step_tables channel_ends process_host device_tables record_lies " ..
+    "step_values hello_values kv_changes step_lies step_record record_bytes result_rounds process_calls " ..
+    "largest_records ",
 }
 
 -- By folder of lua/gdnmeta, and the file of its name: quick ones that say more of it than of others.

@@ -54,13 +54,13 @@ function M.rest(step, fields)
   local rest, held = ffi.new "gdn_step_record", {}
   for t = 0, step.num_tokens - 1 do tokens[t] = (t * 31 + step.number) % 251 end
   held.request, held.seed, held.tokens = int64s(n), uint64s(n), tokens
-  held.temperature, held.top_p = floats(n), floats(n)
+  held.temperature, held.top_p, held.samples = floats(n), floats(n), step.samples
   for row = 0, n - 1 do
     held.request[row], held.seed[row], held.top_p[row] = row + 7, row, 1
   end
   for name, array in pairs(held) do rest[name] = array end
   rest.number, rest.kind, rest.graph = step.number, lib.GDN_STEP_ROWS, M.GRAPHS[step.graph]
-  rest.samples, rest.num_tokens = step.samples, step.num_tokens
+  rest.num_tokens = step.num_tokens
   for name, value in pairs(fields or {}) do rest[name] = value end
   return rest, held
 end

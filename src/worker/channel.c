@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 enum { CHANNEL_MAGIC = 0x434e4447, DATA_AT = 4096, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
-static const int64_t MAX_RECORD = INT32_MAX - 7;
 static const double LONGEST_SLEEP = 1.0; /* seconds; a peer that dies wakes nobody */
 
 typedef struct side {
@@ -50,7 +49,7 @@ struct gdn_channel {
 /* Bytes that a record may have at most. */
 static int is_size(int64_t largest)
 {
-    return largest > 0 && largest <= MAX_RECORD && largest % 8 == 0;
+    return largest > 0 && largest <= GDN_RECORD_MOST && largest % 8 == 0;
 }
 
 static int64_t channel_bytes(const int64_t *largest)
@@ -85,7 +84,7 @@ static gdn_status make(gdn_channel *c, const int64_t *largest, gdn_error *error)
     for (int i = 0; i < 2; i++)
         if (!is_size(largest[i]))
             GDN_REFUSE(error, "%s = %lld, want 8 .. %lld, a multiple of 8", names[i], (long long)largest[i],
-                       (long long)MAX_RECORD);
+                       (long long)GDN_RECORD_MOST);
     c->bytes = channel_bytes(largest);
     c->descriptor = memfd_create("gdnmeta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (c->descriptor < 0) GDN_FAIL(error, GDN_ENOMEM, "memfd_create: %s", strerror(errno));

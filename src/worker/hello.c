@@ -7,7 +7,6 @@
 #include <string.h>
 
 enum { MAX_MODEL_LEN = 1 << 30 };
-static const int64_t MAX_BYTES = INT32_MAX - 7; /* of a record */
 
 /* A hello's fields, then its config, then num_slots[num_groups]. */
 #define FIELDS(X) \
@@ -62,7 +61,7 @@ static gdn_status check_hello(const gdn_hello *h, gdn_error *error)
         !h->config.num_slots)
         GDN_REFUSE(error, "hello: max_rows, max_requests, max_blocks_per_row or num_slots are not given, want a "
                           "builder's");
-    if (largest_step(h) > MAX_BYTES)
+    if (largest_step(h) > GDN_RECORD_MOST)
         GDN_REFUSE(error, "hello: a step of %d rows, %d tokens and %d columns of the kv table takes more than 2 GiB",
                    h->config.max_rows, h->config.max_num_batched_tokens, h->kv_columns);
     return GDN_OK;

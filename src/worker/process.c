@@ -33,7 +33,7 @@ static void reap_pending(void)
 {
     for (int i = 0; i < PENDING; i++) {
         int32_t id = atomic_load(&pending[i]);
-        if (id > 0 && waitpid(id, NULL, WNOHANG) != 0) atomic_compare_exchange_strong(&pending[i], &id, 0);
+        if (id && waitpid(id, NULL, WNOHANG)) atomic_compare_exchange_strong(&pending[i], &id, 0);
     }
 }
 
@@ -66,11 +66,11 @@ static void default_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* 0, or why not: a number of errno. */
 static int arrange_descriptors(int descriptor)
 {
     int high = fcntl(descriptor, F_DUPFD, FIRST_SAFE), input = open("/dev/null", O_RDONLY);
-    if (high < 0 || input < 0) return -1;
-    if (dup2(input, 0) < 0 || dup2(high, GDN_PROCESS_DESCRIPTOR) < 0) return -1;
+    if (high == -1 || input == -1 || dup2(input, 0) == -1 || dup2(high, GDN_PROCESS_DESCRIPTOR) == -1) return errno;
     close_from(GDN_PROCESS_DESCRIPTOR + 1);
     return 0;
 }
@@ -79,13 +79,15 @@ static void run(const char *const *arguments, char *const *environment, int desc
                 volatile int *failure)
 {
     (void)setpgid(0, 0);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || arrange_descriptors(descriptor)) {
-        *failure = errno ? errno : ESRCH;
-        _exit(127);
+    int error = prctl(PR_SET_PDEATHSIG, SIGKILL) ? errno
+                : getppid() != parent            ? ESRCH
+                                                 : arrange_descriptors(descriptor);
+    if (!error) {
+        default_signals();
+        execvpe(arguments[0], (char *const *)arguments, environment);
+        error = errno;
     }
-    default_signals();
-    execvpe(arguments[0], (char *const *)arguments, environment);
-    *failure = errno;
+    *failure = error;
     _exit(127);
 }
 
@@ -146,7 +148,7 @@ gdn_status gdn_process_new(const char *const *arguments, const char *const *envi
     int failure;
     p->id = start(arguments, all, descriptor, &failure);
     free(all);
-    if (p->id < 0) {
+    if (p->id == -1) {
         free(p);
         (void)gdn_fail(&error, GDN_EINVAL, "cannot run %s: %s", arguments[0], strerror(failure));
         return gdn_record_refuse(&error, GDN_EINVAL, why, why_size);
@@ -178,8 +180,8 @@ int32_t gdn_process_ended(gdn_process *p, char *text, size_t text_size)
     reap_pending();
     if (p->id) {
         pid_t got = waitpid(p->id, &status, WNOHANG);
-        if (got == 0 || (got < 0 && errno != ECHILD)) return 0;
-        describe(p, got > 0, status); /* a host that reaps all its children, as nginx, knows how; it does not tell */
+        if (got == 0 || (got == -1 && errno != ECHILD)) return 0;
+        describe(p, got != -1, status); /* a host that reaps all children, as nginx, knows how; it does not tell */
         kill_group(p->id);
         p->id = 0;
     }
@@ -199,7 +201,7 @@ void gdn_process_free(gdn_process *p)
         pid_t id = p->id;
         kill_group(id);
         (void)kill(id, SIGKILL);
-        if (waitpid(id, NULL, WNOHANG) == 0) reap_later(id);
+        if (!waitpid(id, NULL, WNOHANG)) reap_later(id);
     }
     free(p);
 }

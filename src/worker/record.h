@@ -8,6 +8,7 @@
 #include "gdnmeta_worker.h"
 
 enum { GDN_RECORD_FIELDS = 22, GDN_RESULT_TEXT = 4096 };
+enum { GDN_RECORD_MOST = INT32_MAX - 7 }; /* bytes of a record: in an int32_t, and a multiple of 8 */
 
 typedef struct gdn_record_head {
     uint32_t magic, version;

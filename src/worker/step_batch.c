@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { NOWHERE = -1 }; /* any number below 0 */
+
 /* What columns follow from, as locals: stores into slots could change nothing else. */
 typedef struct place {
     int32_t windowed, align, num_spec, block;
@@ -20,14 +22,13 @@ static place place_of(const gdn_settings *settings, const gdn_step_record *s)
                     .query_len = s->query_len, .accepted = s->accepted_tokens, .read_column = s->read_column };
 }
 
-/* Column of the row's current state; -1: fresh, or to be found by nobody. */
+/* Column of the row's current state; NOWHERE: fresh, or to be found by nobody. */
 static inline int32_t read_column(const place p, int32_t row)
 {
     int64_t computed = gdn_computed(p.seq_len[row], p.query_len[row]);
     if (p.read_column[row] != GDN_READ_DEFAULT) return p.read_column[row];
-    if (computed == 0) return -1;
-    if (!p.align) return p.accepted[row] - 1;
-    return p.num_spec ? -1 : gdn_window_start((int32_t)computed, p.block);
+    if (computed == 0 || (p.align && p.num_spec)) return NOWHERE;
+    return p.align ? gdn_window_start((int32_t)computed, p.block) : p.accepted[row] - 1;
 }
 
 static inline int32_t window_start(const place p, int32_t row)

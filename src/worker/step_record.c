@@ -36,7 +36,7 @@ gdn_status gdn_step_check_size(const gdn_step_layout *layout, const void *out, i
 {
     if (!out) GDN_REFUSE(error, "out = NULL, want memory for a record");
     if ((uintptr_t)out % 8) GDN_REFUSE(error, "out is not aligned to 8 bytes");
-    if (layout->bytes > INT32_MAX)
+    if (layout->bytes > GDN_RECORD_MOST)
         GDN_FAIL(error, GDN_ECAP, "the record takes %lld bytes, want less than 2 GiB", (long long)layout->bytes);
     if (layout->bytes > size)
         GDN_FAIL(error, GDN_ECAP, "the record takes %lld bytes, there is room for %lld", (long long)layout->bytes,
