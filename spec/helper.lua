@@ -28,10 +28,37 @@ function old_names.handler(message, old)
   error(message, 0)
 end
 
+-- What a spec has put into the folder of temporary files, it takes away.
+local tmpname, made = os.tmpname, {}
+
+rawset(os, "tmpname", function()
+  local path = tmpname()
+  made[#made + 1] = path
+  return path
+end)
+
+local function left_behind()
+  local left = {}
+  for _, path in ipairs(made) do
+    local file = io.open(path)
+    if file then
+      file:close()
+      os.remove(path)
+      left[#left + 1] = path
+    end
+  end
+  return left
+end
+
 -- When a VM ends it calls finalizers, and those that are machine code have been seen to go round for ever, in
 -- processes that had made a great many traces. So there is no machine code by then.
 require("busted").subscribe({ "exit" }, function()
   jit.off()
   jit.flush()
+  local left = left_behind()
+  if left[1] then
+    io.stderr:write("left behind: ", table.concat(left, " "), "\n")
+    os.exit(1)
+  end
   return nil, true
 end)

@@ -39,7 +39,7 @@ describe("At their bounds figures #lua", function()
         { t = 3, steps = 1 }, { t = 24, steps = 1, asked = 2, hit = 1 }, { t = 24.5, steps = 3, asked = 4 },
         { t = 25, steps = 1, asked = 2, hit = 1 }, { t = 26, steps = 1, hit = 1 } },
     }
-    for seconds = 24, 48, 12 do
+    for _, seconds in ipairs { 0.5, 24, 36, 48 } do
       for i, timeline in ipairs(timelines) do
         local run = { seconds = seconds, timeline = timeline, cache = { ceiling = 0.5 } }
         local other = { seconds = 99, timeline = timeline }
@@ -79,7 +79,7 @@ describe("At their bounds figures #lua", function()
     for n = 6, 9 do
       local runs, names = {}, {}
       for i = 1, n do
-        runs[i] = { seconds = i, slots = { pool = 5 }, timeline = { { t = 1, slots = i } } }
+        runs[i] = { seconds = i / 8, slots = { pool = 5 }, timeline = { { t = 1, slots = i } } }
         names[i] = "n" .. i
       end
       local figure = charts.slots(runs, names)

@@ -78,6 +78,29 @@ describe("Reports #lua", function()
       "VERSION")))
   end)
 
+  it("with a picture of hits where any run of the picture has a cache", function()
+    local function pictures(page)
+      local list = {}
+      for title in page:gmatch "<pre>(.-) nil\n" do list[#list + 1] = title end
+      return list
+    end
+    local HITS, kinds = "Prompt tokens from the state cache", {}
+    for i, cache in ipairs { false, "gdsf" } do
+      kinds[i] = run { workload = { kind = "conversation", sessions = 4 }, rate = 2,
+                       max_num_seqs = 4, cache = cache or nil, cache_slots = cache and 16 or nil }
+      kinds[i].policy = "p" .. i
+    end
+    for _, case in ipairs { { 1 }, { 2 }, { 1, 2 }, { 2, 1 } } do
+      local runs = {}
+      for i, kind in ipairs(case) do runs[i] = kinds[kind] end
+      local page = pictures(html.simulate(runs, "simulate"))
+      local rates_page = pictures(html.sweep(runs, 0, "sweep"))
+      assert.are.equal(case[1] == 2 or case[2] == 2 or nil, page[3] == HITS or nil)
+      assert.are.same({ "Goodput", "Within the targets", "Time to first token", "Gaps between tokens",
+        (case[1] == 2 or case[2] == 2) and HITS or nil }, rates_page)
+    end
+  end)
+
   it("with names as long as a legend has room for, and longer", function()
     local runs, names = {}, {}
     for i, n in ipairs { 43, 44, 45, 46, 90, 199, 200, 201, 400 } do

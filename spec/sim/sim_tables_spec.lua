@@ -116,6 +116,16 @@ describe("Of the simulator #lua", function()
         note("in order", table.concat(said, " ", 1, #found))
       end
     end
+    local rounds = 0
+    assert(sweep.search({ "p" }, { 2, 8 }, 0.9, 1e-12, function(cells)
+      local list = {}
+      for i, cell in ipairs(cells) do
+        list[i] = { policy = "x", setup = cell, attainment = cell.rate <= 7.3 and 0.9 or 0.8 }
+      end
+      rounds = rounds + 1
+      return list
+    end))
+    note("rounds", rounds)
     note("refused", sweep.search({ "p" }, { 1 }, 0.9, 0.1, function() return nil, "why" end))
     note("labels", sweep.labels({ "a/x.lua", "b/x.lua", "y", "c/z.lua" },
       { { policy = "x" }, { policy = "x" }, { policy = "y" }, { policy = "z" } }))
@@ -126,6 +136,27 @@ describe("Of the simulator #lua", function()
                                                      { arrival = 4, prompt = 1, output = 1 } } })
     note("own rates", sweep.own_rates { requests = { { arrival = 4, prompt = 1, output = 1 } } })
     check "search"
+  end)
+
+  -- All lists of up to four runs: three alike, below the share and with tokens, need no lower rate.
+  it("where no lower rate will do", function()
+    local SHARES = { 0.5, 0.75, 0.9 }
+    local TTFTS = { false, { p50 = 1, p90 = 2 }, { p50 = 1, p90 = 3 }, { p50 = 2, p90 = 2 } }
+    local kinds = #SHARES * #TTFTS
+    for n = 0, 4 do
+      for which = 0, kinds ^ n - 1 do
+        local runs, of = {}, {}
+        for i = 1, n do
+          of[i] = math.floor(which / kinds ^ (i - 1)) % kinds
+          runs[i] = { policy = "p", setup = { rate = i }, attainment = SHARES[of[i] % #SHARES + 1],
+                      ttft = TTFTS[math.floor(of[i] / #SHARES) + 1] or nil }
+        end
+        local is_settled = n > 2 and of[1] == of[2] and of[2] == of[3] and runs[1].attainment < 0.75
+          and runs[1].ttft ~= nil
+        local found = max_rate.bracket(runs, "p", 0.75).settled
+        if found ~= (is_settled or nil) then assert.are.same({ is_settled or nil }, { found }, which) end
+      end
+    end
   end)
 
   it("the comparison of runs", function()

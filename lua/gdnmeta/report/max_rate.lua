@@ -40,8 +40,11 @@ end
 
 local SETTLED = 3 -- rates
 
+local NONE = {} -- percentiles where no request got a token
+
 local function alike(a, b)
-  return a.attainment == b.attainment and a.ttft.p50 == b.ttft.p50 and a.ttft.p90 == b.ttft.p90
+  local x, y = a.ttft or NONE, b.ttft or NONE
+  return a.attainment == b.attainment and x.p50 == y.p50 and x.p90 == y.p90
 end
 
 -- Below the share at each of the lowest rates, with the same first tokens at all of them: requests that miss
