@@ -21,7 +21,8 @@ local MODULES = {
   cache = "made_hooks object_texts ", identity = "identity ", init = "object_fields library_lookup ",
   metadata = "colons object_fields object_texts ", policy = "made_hooks object_texts ",
   reference = "colons left_out layer_memory layer_programs ", reorder = "tensor_ages ",
-  tensor = "colons tensor_ages dlpack ", worker = "results remote_calls pack_steps left_out worker_arrays ",
+  tensor = "colons tensor_ages dlpack ",
+  worker = "results worker_ends remote_calls pack_steps left_out worker_arrays ",
 }
 
 ---@param file string

@@ -77,18 +77,18 @@ describe("Steps packed by Lua", function()
   it("are taken one after the other, and given so", function()
     local peer = worker.private.peer
     assert(engine:submit { id = 1, prompt_tokens = 5, max_tokens = 6 })
-    assert.are.same({ 0, 0 }, { peer.waiting, peer.first })
+    assert.are.same({ 0, 0 }, { peer.taken, peer.given })
     for n = 1, 4 do
       local step = assert(engine:step(n))
       for t = 0, 4 do worker.tokens[t] = 10 * n + t end
       assert.is_true(worker:submit(step))
-      assert.are.same({ 1, n - 1 }, { peer.waiting, peer.first })
+      assert.are.same({ n, n - 1 }, { peer.taken, peer.given })
       assert.is_nil(peer:poll(nil))
-      assert.are.same({ 1, n - 1 }, { peer.waiting, peer.first })
+      assert.are.same({ n, n - 1 }, { peer.taken, peer.given })
       local result = assert(worker:poll())
-      assert.are.same({ 0, n }, { peer.waiting, peer.first })
+      assert.are.same({ n, n }, { peer.taken, peer.given })
       assert.is_nil(peer:poll(step))
-      assert.are.same({ 0, n }, { peer.waiting, peer.first })
+      assert.are.same({ n, n }, { peer.taken, peer.given })
       assert.are.equal(n == 1 and 14 or 10 * n, result.tokens[0])
       engine:complete(step, n)
     end

@@ -160,7 +160,10 @@ describe("A worker's process", function()
       out[0] = CHANNEL
       return 0
     end
-    answers.process_new = function(_, _, _, out)
+    local lists = {}
+    answers.process_new = function(arguments, variables, _, out)
+      lists = { ffi.sizeof(arguments), ffi.sizeof(variables), ffi.string(arguments[0]),
+                ffi.string(variables[0]), arguments[1] == nil, variables[1] == nil }
       out[0] = PROCESS
       return 0
     end
@@ -175,6 +178,12 @@ describe("A worker's process", function()
     assert.are.same({ "channel_new", "forget", "greeting", "channel_descriptor", "process_new",
                       "channel_send" }, names)
     assert.are.equal("channel_send(channel, memory, 16)", calls[6])
+    assert.are.same({ 16, 16, "true", "GDNMETA_CHANNEL=3", true, true }, lists) -- as long as they are
+    answers.greeting, peer.channel, peer.process = 0, nil, nil
+    started = { peer:start(12) } -- any number from 0 on is of bytes
+    ffi.gc(peer.channel, nil)
+    ffi.gc(peer.process, nil)
+    assert.are.same({ true }, started)
     answers.greeting = -3
     started = { peer:start(13) }
     ffi.gc(peer.channel, nil)

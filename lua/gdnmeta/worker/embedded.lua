@@ -5,6 +5,8 @@ local answer = require "gdnmeta.worker.answer"
 local lib = require "gdnmeta.worker.native"
 
 local result_t, record_t = ffi.typeof "gdn_result_record", ffi.typeof "gdn_step_record"
+local why_t = ffi.typeof "char[512]"
+local WHY = ffi.sizeof(why_t)
 
 local Embedded = {}
 Embedded.__index = Embedded
@@ -18,7 +20,7 @@ end
 function Embedded:start()
   local given = self.options.model
   self.code, self.model, self.is_ready = false, given, true
-  self.waiting, self.first = 0, 0
+  self.taken, self.given = 0, 0 -- steps, and results of them
   if type(given) ~= "function" then return true end
   local ok, made = pcall(given, self.engine.builder)
   if not ok then return broken(self, "the model: " .. tostring(made)) end
@@ -28,7 +30,7 @@ end
 
 local function run(self, step, slot)
   local views, saying = self.views, slot.answer
-  assert(lib.gdn_step_unpack(self.pack.memory, self.bytes, self.pack.hello, views, self.why, 512) == 0,
+  assert(lib.gdn_step_unpack(self.pack.memory, self.bytes, self.pack.hello, views, self.why, WHY) == 0,
          ffi.string(self.why))
   local result = slot.result
   result.number, result.status, result.num_rows = step.number, lib.GDN_RESULT_OK, step.num_rows
@@ -40,18 +42,18 @@ end
 --- Run the packed record, which is `step`.
 function Embedded:send(bytes, _, step)
   self.bytes = bytes
-  local slot = self.slots[(self.first + self.waiting) % #self.slots + 1]
+  local slot = self.slots[self.taken % #self.slots + 1]
   local ok, message = pcall(run, self, step, slot)
   if not ok then return broken(self, "the model: " .. tostring(message)) end
-  self.waiting = self.waiting + 1
+  self.taken = self.taken + 1
   return true
 end
 
 function Embedded:poll(step)
   if self.code then return nil, self.message, self.code end
-  if not step or self.waiting == 0 then return nil end
-  local slot = self.slots[self.first % #self.slots + 1]
-  self.first, self.waiting = self.first + 1, self.waiting - 1
+  if not step or self.given == self.taken then return nil end
+  local slot = self.slots[self.given % #self.slots + 1]
+  self.given = self.given + 1
   self.shown:take(step, slot.result)
   return true
 end
@@ -63,7 +65,7 @@ local M = {}
 
 function M.new(pack, options, _, shown)
   local self = setmetatable({ shown = shown, pack = pack, options = options, engine = pack.engine,
-                              views = record_t(), why = ffi.new "char[512]", text = "", slots = {} },
+                              views = record_t(), why = why_t(), text = "", slots = {} },
                             Embedded)
   local shared = answer.new(pack.hello.config)
   for n = 1, 2 do

@@ -12,7 +12,8 @@ local max = math.max
 
 local GRAPHS = { eager = 0, piecewise = 1, full = 2 }
 local ROWS, IDLE, STOP = tonumber(lib.GDN_STEP_ROWS), tonumber(lib.GDN_STEP_IDLE), tonumber(lib.GDN_STEP_STOP)
-local why_t, WHY = ffi.typeof "char[512]", 512
+local why_t = ffi.typeof "char[512]"
+local WHY = ffi.sizeof(why_t)
 
 local Pack = {}
 Pack.__index = Pack
@@ -121,7 +122,7 @@ function M.new(e, hello)
   local why, config, buffers = why_t(), hello.config, c_buffers.new()
   local size = lib.gdn_step_bytes(hello)
   if size < 0 then
-    lib.gdn_hello_pack(hello, why, 0, why, WHY)
+    lib.gdn_hello_pack(hello, nil, size, why, WHY) -- which says why
     return nil, ffi.string(why)
   end
   local rows = config.max_rows

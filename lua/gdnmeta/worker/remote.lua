@@ -11,7 +11,7 @@ local result_t, why_t = ffi.typeof "gdn_result_record", ffi.typeof "char[512]"
 local ECAP, EVERSION, ECLOSED = tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EVERSION), tonumber(lib.GDN_ECLOSED)
 local FAILED = tonumber(lib.GDN_RESULT_FAILED)
 local max = math.max
-local DESCRIPTOR, WHY = tonumber(lib.GDN_PROCESS_DESCRIPTOR), 512
+local DESCRIPTOR, WHY = tonumber(lib.GDN_PROCESS_DESCRIPTOR), ffi.sizeof(why_t)
 
 -- Anchor `lib`: cdata finalizers may run after every other reference to the library is gone.
 local function channel_free(channel) lib.gdn_channel_free(channel) end

@@ -6,7 +6,8 @@ local hellos = require "gdnmeta.worker.hello"
 local lib = require "gdnmeta.worker.native"
 local c_buffers = require "gdnmeta.native.c_buffers"
 
-local WHY, FOREVER = 512, 1e9
+local why_t, FOREVER = ffi.typeof "char[512]", 1e9
+local WHY = ffi.sizeof(why_t)
 local ECLOSED = tonumber(lib.GDN_ECLOSED)
 local IDLE, STOP = tonumber(lib.GDN_STEP_IDLE), tonumber(lib.GDN_STEP_STOP)
 
@@ -78,7 +79,7 @@ return function(make_model, options)
   options = options or {}
   local descriptor = options.descriptor or tonumber(os.getenv "GDNMETA_CHANNEL")
   if not descriptor then error("gdnmeta.worker: no channel: $GDNMETA_CHANNEL is not set", 0) end
-  local out, why, buffers = ffi.new "gdn_channel *[1]", ffi.new "char[512]", c_buffers.new()
+  local out, why, buffers = ffi.new "gdn_channel *[1]", why_t(), c_buffers.new()
   local status = lib.gdn_channel_open(descriptor, out, why, WHY)
   if status ~= 0 then error("gdnmeta.worker: " .. ffi.string(why), 0) end
   local channel = ffi.gc(out[0], lib.gdn_channel_free)
