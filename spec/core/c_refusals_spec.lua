@@ -65,7 +65,7 @@ describe("C refuses", function()
     local batch = assert(builder:batch())
     local c = batch.rows
     for _, length in ipairs { 1, 65535, 65536, limit - 1, limit, limit + 1, MOST } do
-      for rows = 1, 2 do
+      for rows = 1, 3 do
         for i = 0, 2 do
           c.query_len[i], c.seq_len[i], c.table_row[i] = length, length, i
           c.num_draft_tokens[i], c.num_accepted_tokens[i], c.read_column[i] = -1, 1, -2
@@ -77,6 +77,9 @@ describe("C refuses", function()
         note(("%d rows, %d"):format(rows, length), status, status == 0 and "taken" or said(builder))
       end
     end
+    -- What 32 bits cannot hold, and would show as 1 token.
+    c.query_len[0], c.query_len[1], c.query_len[2] = MOST, MOST, 3
+    note("2^32 + 1 tokens", tonumber(lib.gdn_build(builder.handle, c, nil)), said(builder))
     batch:close()
     builder:close()
     check "tokens"

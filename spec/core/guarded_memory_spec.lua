@@ -1,5 +1,6 @@
 -- Memory that scripts write stands between canaries: a stray index is reported by the next build.
 local gdn = require "gdnmeta"
+local drivers = require "spec.support.driver"
 local raises = require "spec.support.raises"
 
 local CAPACITY, GUARD = -3, -4
@@ -30,6 +31,30 @@ describe("memory that scripts write", function()
       assert.are.same(refused, build_with(batch.rows[name], -1))
       assert.are.same(refused, build_with(batch.rows[name], size))
     end
+  end)
+
+  it("is refused where indices of a device's inputs were left, by steps that have some", function()
+    batch.rows.indexed = 1
+    assert(builder:build(batch)) -- the CPU has none
+    local driver = drivers.open "fake"
+    builder:close()
+    builder = assert(gdn.builder { device = "cuda", max_num_seqs = 3 })
+    batch = builder:batch()
+    for name, at in pairs { seq_index = -1, accepted_index = 3 } do
+      local array = batch.rows[name]
+      local kept = array[at]
+      array[at] = kept + 1
+      assert(builder:build(batch))
+      batch.rows.indexed = 1
+      assert.are.same({ nil, ("something wrote outside batch.%s[0 .. 2]"):format(name), GUARD },
+                      { builder:build(batch) })
+      array[at] = kept
+      assert(builder:build(batch))
+      batch.rows.indexed = 0
+    end
+    batch:close()
+    builder:close()
+    driver:close()
   end)
 
   it("is refused where a state table was left", function()

@@ -2,16 +2,21 @@
 -- How far the first look gets no output tells: up to the block in which the other one stands, whatever is odd
 -- about it, and wherever it stands.
 local ffi = require "ffi"
-local array_of = require "gdnmeta.array_of"
+
+pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
+ffi.C.setenv("GDNMETA_LIB", os.getenv "GDN_COUNTED" or "build/libgdncounted.so", 1) -- before it is loaded
+
+local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
 
 ffi.cdef [[int32_t gdn_counted_ordinary(const int32_t *const *arrays, const int32_t *bounds, int32_t rows);
            int32_t gdn_counted_good(const int32_t *write, const int32_t *read, int32_t rows, int32_t columns,
                                     int32_t reads_back, int32_t slots);
            int32_t gdn_counted_far(const int32_t *values, int32_t n, int32_t wanted);
-           int32_t gdn_counted_unsigned(const int32_t *values, int32_t n);]]
+           int32_t gdn_counted_unsigned(const int32_t *values, int32_t n);
+           int32_t gdn_counted_listed(const gdn_builder *b);]]
 
-local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
-local int32s = array_of "int32_t"
+local int32s = gdn.array_of "int32_t"
 
 local MIN, MAX = -2 ^ 31, 2 ^ 31 - 1
 local MOST, FEW = 40, 4
@@ -99,38 +104,35 @@ describe("Rows that strict takes for ordinary", function()
 end)
 
 describe("Slots that strict takes for good", function()
-  local SLOTS = 9
+  local function check_all(slots, columns, reads_back)
+    local write, read = int32s(MOST * columns), int32s(MOST)
+    for i = 0, MOST * columns - 1 do write[i] = 1 + i % (slots - 1) end
+    for i = 0, MOST - 1 do read[i] = 1 + i % (slots - 1) end
+    local function check(rows, bad)
+      local got = lib.gdn_counted_good(write, read, rows, columns, reads_back, slots)
+      if got ~= whole(rows, bad) then assert.are.same({ rows, bad, whole(rows, bad) }, { rows, bad, got }) end
+    end
+    local function change(array, at, value, rows, bad)
+      local was = array[at]
+      array[at] = value
+      check(rows, bad)
+      array[at] = was
+    end
+    each_place(function(rows, bad)
+      for _, value in ipairs { 0, -1, slots, MAX, MIN } do
+        for column = 0, columns - 1 do change(write, bad * columns + column, value, rows, bad) end
+        change(read, bad, value, rows, reads_back == 1 and MOST or bad)
+      end
+    end)
+  end
 
   for columns = 1, 5 do
-    for reads_back = 0, 1 do
-      it(("are all in front of the first other one: %d columns%s"):format(columns,
-         reads_back == 1 and ", read where they are written" or ""), function()
-        local write, read = int32s(MOST * columns), int32s(MOST)
-        for i = 0, MOST * columns - 1 do write[i] = 1 + i % (SLOTS - 1) end
-        for i = 0, MOST - 1 do read[i] = 1 + i % (SLOTS - 1) end
-        local function check(rows, bad)
-          local got = lib.gdn_counted_good(write, read, rows, columns, reads_back, SLOTS)
-          if got ~= whole(rows, bad) then
-            assert.are.same({ rows, bad, whole(rows, bad) }, { rows, bad, got })
-          end
-        end
-        each_place(function(rows, bad)
-          for _, value in ipairs { 0, -1, SLOTS, MAX, MIN } do
-            for column = 0, columns - 1 do
-              local at = bad * columns + column
-              local was = write[at]
-              write[at] = value
-              check(rows, bad)
-              write[at] = was
-            end
-            local was = read[bad]
-            read[bad] = value
-            check(rows, reads_back == 1 and MOST or bad)
-            read[bad] = was
-          end
-        end)
-      end)
-    end
+    it(("are all in front of the first other one: %d columns"):format(columns), function()
+      for _, slots in ipairs { 2, 9 } do
+        check_all(slots, columns, 0)
+        check_all(slots, columns, 1)
+      end
+    end)
   end
 
   it("are none of a pool of one, which has the null slot alone", function()
@@ -174,4 +176,40 @@ describe("Numbers of a step", function()
   it("are stepped over by 64 that are not negative", function()
     for _, usual in ipairs { 0, 1, MAX } do check(64, usual, { -1, -2, MIN }, lib.gdn_counted_unsigned) end
   end)
+end)
+
+-- Lists of rows are made only where they are no 0, 1, 2, ...: a step of speculative rows needs none.
+describe("Speculative rows", function()
+  local SPEC, PLAIN, EMPTY, NAMED = { 3, 9, 2 }, { 1, 9, -1 }, { 0, 0, -1 }, { 0, 0, 0 }
+  local STEPS = { -- rows, padding that the build makes, and is there a list?
+    { { SPEC }, 0, false }, { { SPEC, SPEC, SPEC }, 0, false }, { { SPEC, SPEC }, 2, false },
+    { { SPEC, EMPTY, EMPTY }, 1, false }, { { SPEC, PLAIN }, 0, true }, { { SPEC, PLAIN }, 2, true },
+    { { SPEC, EMPTY, SPEC }, 0, true }, { { SPEC, EMPTY, PLAIN }, 0, true },
+    { { SPEC, EMPTY, NAMED }, 0, true },
+  }
+
+  for _, rules in ipairs { "strict", "vllm-2026-04", "vllm-2026-08" } do
+    it("have a list where others stand among them: " .. rules, function()
+      local builder = assert(gdn.builder { device = "cpu", rules = rules, max_num_seqs = 4, num_slots = 99,
+                                           num_speculative_tokens = 2, max_num_batched_tokens = 64 })
+      local batch = assert(builder:batch())
+      for n, step in ipairs(STEPS) do
+        batch:clear()
+        local tokens = 0
+        for i, row in ipairs(step[1]) do
+          builder:set_blocks(0, i - 1, row[1] > 0 and { 4 * i + 1, 4 * i + 2, 4 * i + 3 } or { 0, 0, 0 })
+          assert(batch:push(i - 1, row[1], row[2], row[1] > 0, row[3] >= 0 and row[3] or nil, 1))
+          tokens = tokens + row[1]
+        end
+        if step[2] > 0 then assert(batch:pad(#step[1] + step[2], tokens)) end
+        if builder:build(batch) then
+          assert.are.same({ n, step[3] }, { n, lib.gdn_counted_listed(builder.handle) ~= 0 })
+        else
+          assert.is_true(rules == "strict" and n > 6) -- rows without tokens stand at the back
+        end
+      end
+      batch:close()
+      builder:close()
+    end)
+  end
 end)

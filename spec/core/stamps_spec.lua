@@ -73,6 +73,60 @@ describe("A builder's stamps", function()
   end)
 end)
 
+-- Decodes that write slots of their own, read others, and keep none.
+describe("A stamp of long ago", function()
+  local ROWS, LAST = 4, 300
+
+  local function open()
+    local builder = assert(gdn.builder { device = "cpu", max_num_seqs = ROWS, num_slots = LAST + 1,
+                                         max_blocks_per_row = 2, max_num_batched_tokens = 64,
+                                         checkpoint_any = true })
+    return builder, assert(builder:batch())
+  end
+  local function build(builder, batch, writes, reads, keeps)
+    batch:clear()
+    for i = 1, ROWS do
+      local kept = keeps and keeps[i]
+      assert(batch:add { query_len = kept and 2 or 1, seq_len = 9, prompt_done = not kept, read_column = 1,
+                         blocks = { writes[i], reads[i] }, checkpoint_len = kept and 8 or nil,
+                         checkpoint_slot = kept })
+    end
+    return builder:build(batch)
+  end
+
+  it("is no stamp of a step after they have begun again", function()
+    for before = 0, 8 do
+      for _, old in ipairs { 1, LAST - 7 } do -- slots that a step before the end has written
+        local builder, batch = open()
+        local writes, reads = { old, old + 1, old + 2, old + 3 }, { 100, 101, 102, 103 }
+        assert(build(builder, batch, writes, reads))
+        lib.gdn_counted_stamp(builder.handle, 2 ^ 32 - 1 - before)
+        for step = 0, 3 do
+          local turned = {}
+          for i = 1, ROWS do turned[i] = old + (i + step) % ROWS end
+          assert(build(builder, batch, { 200, 201, 202, 203 }, turned))
+        end
+        batch:close()
+        builder:close()
+      end
+    end
+  end)
+
+  it("of a state that was kept is no stamp of the next step", function()
+    local builder, batch = open()
+    for step = 1, 9 do
+      local kept = 50 + step
+      assert(build(builder, batch, { 10, 11, 12, 13 }, { 20, 21, 22, 23 }, { nil, nil, nil, kept }))
+      assert(build(builder, batch, { 30, 31, 32, 33 }, { 20, kept, 22, kept }))
+      local _, why = build(builder, batch, { 30, 31, 32, 33 }, { 20, kept, 22, 23 }, { [4] = kept })
+      local words = "rows[3] group 0 checkpoint_slot = %d, want one that rows[1] does not read"
+      assert.are.equal(words:format(kept), why)
+    end
+    batch:close()
+    builder:close()
+  end)
+end)
+
 describe("A check's stamps", function()
   local MOST = 2 ^ 30
 

@@ -11,11 +11,11 @@ local MAP = {
   { "src/base/guarded", "c_refusals guarded_memory batch" },
   { "src/base/simd", "strict_clauses strict_blocks" },
   { "src/base/", "strict regressions conformance oracle" },
-  { "src/input/batch", "c_refusals batch strict_clauses guarded_memory cuda_inputs cuda_bad_inputs oracle" },
+  { "src/input/batch", "c_refusals guarded_memory batch strict_clauses cuda_inputs cuda_bad_inputs oracle" },
   { "src/input/vllm", "raw_edges build_raw c_raw raw_refusals strict_clauses cuda_inputs oracle" },
   { "src/input/", "cuda_inputs cuda_bad_inputs strict cuda_agree oracle" },
   { "engine/kept", "kept_states held_states kept_layer" },
-  { "src/partition/checkpoints", "checkpoints checkpoints_strict conformance" },
+  { "src/partition/checkpoints", "checkpoints checkpoint_places checkpoints_strict conformance" },
   { "src/strict/strict_checkpoints", "checkpoints_strict strict_clauses oracle" },
   { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer kept_layer" },
   { "src/partition/bucket", "buckets buckets_random" },
@@ -25,7 +25,8 @@ local MAP = {
   { "src/builder/bucket", "c_raw buckets null" },
   { "gdnmeta/builder/verify", "check_agreeing wrong_arguments callers check" },
   { "gdnmeta/builder/bucket", "wrong_arguments buckets" },
-  { "src/partition/classify", "arrangements strict_clauses raw_refusals many_rows strict_blocks oracle" },
+  { "src/partition/classify", "looks arrangements strict_clauses raw_refusals many_rows strict_blocks " ..
+    "oracle" },
   { "src/partition/row_order", "reorder_lua strict_clauses strict" },
   { "src/partition/state_indices", "padding strict strict_clauses checkpoints many_rows regressions " ..
     "check_agreeing oracle" },

@@ -1,5 +1,6 @@
-/* How far the looks at whole blocks of rows get, each by itself. A look that gives up early changes no output: what is
- * behind is looked at one by one. Part of counted.c. */
+/* How far the looks at whole blocks of rows get, each by itself, and whether rows were listed. A look that gives up
+ * early changes no output: what is behind is looked at one by one. Part of counted.c. */
+#include "builder/builder.h"
 #include "strict/strict.h"
 
 #define gdn_strict_rows looks_strict_rows
@@ -46,4 +47,10 @@ __attribute__((visibility("default"))) int32_t gdn_counted_far(const int32_t *va
 __attribute__((visibility("default"))) int32_t gdn_counted_unsigned(const int32_t *values, int32_t n)
 {
     return skip_unsigned(values, n);
+}
+
+/* Did the last step list its speculative rows? */
+__attribute__((visibility("default"))) int32_t gdn_counted_listed(const gdn_builder *b)
+{
+    return b->partition.spec_rows != NULL;
 }

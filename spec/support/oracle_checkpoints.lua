@@ -29,6 +29,9 @@ local function checkpoint(config, seq_len, query_len)
   if valid then return position - start, column end
 end
 
+--- Tokens of a row in front of its checkpoint and the column of its table, or nothing.
+M.place = checkpoint
+
 -- The plan of flashinfer's kernel; lengths: of the rows of prefill_query_start_loc, the last of those rows.
 local function add_plan(out, offsets, every, lengths)
   local kept = {}

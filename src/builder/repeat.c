@@ -48,8 +48,7 @@ static inline int32_t progress_of(const gdn_step *step, int32_t i)
 static int can_be_compared(const gdn_settings *settings, const gdn_partition *p, const gdn_step *step)
 {
     int on_device = step->device_seq_lens || step->device_accepted;
-    for (int32_t g = 0; g < settings->config.num_groups && !step->null_slots; g++)
-        on_device |= step->tables[g].on_device;
+    for (int32_t g = 0; g < settings->config.num_groups; g++) on_device |= step->tables[g].on_device;
     int written_padding = settings->config.rules == GDN_RULES_STRICT && p->rows != step->table_rows;
     return !settings->windowed && !step->null_slots && !on_device && !p->has_checkpoints && !p->checkpoints_asked &&
            !written_padding;

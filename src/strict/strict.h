@@ -40,8 +40,7 @@ gdn_status gdn_uniqueness_check(gdn_uniqueness *u, const gdn_slot_users users[2]
 /* No row writes or reads the slot of a checkpoint, and no two checkpoints have one; after gdn_uniqueness_check of
  * these users, or without users. `slots` are given by row. */
 gdn_status gdn_uniqueness_check_kept(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
-                                     const int32_t *read_column, const int32_t *slots, int32_t group,
-                                     gdn_error *error);
+                                     const int32_t *slots, int32_t group, gdn_error *error);
 
 /* Where checkpoints may stand, in a batch that has some; lengths and drafts are checked. */
 gdn_status gdn_strict_checkpoints(const gdn_settings *settings, const gdn_partition *p, const gdn_step *step,

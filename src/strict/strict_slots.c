@@ -89,12 +89,12 @@ static gdn_status check_group(const gdn_slot_users users[2], gdn_uniqueness *u, 
     return status;
 }
 
-static gdn_status check_kept(const gdn_slot_users users[2], gdn_uniqueness *u, const gdn_state_indices *indices,
-                             const gdn_settings *settings, const gdn_step *step, int32_t g, gdn_error *error)
+static gdn_status check_kept(const gdn_slot_users users[2], gdn_uniqueness *u, const gdn_settings *settings,
+                             const gdn_step *step, int32_t g, gdn_error *error)
 {
     const int32_t *slots = step->checkpoint_slot + (size_t)g * (size_t)settings->config.max_rows;
     gdn_status status = gdn_strict_kept_slots(step, slots, settings->num_slots[g], g, error);
-    if (!status && u->seen) status = gdn_uniqueness_check_kept(u, users, step, indices->read_column, slots, g, error);
+    if (!status && u->seen) status = gdn_uniqueness_check_kept(u, users, step, slots, g, error);
     return status;
 }
 
@@ -113,7 +113,7 @@ gdn_status gdn_strict_slots(const gdn_state_indices *indices, gdn_uniqueness *u,
         int on_device = step->tables[g].on_device; /* the device checks what only it can see */
         if (on_device) users[0].rows = users[1].rows = 0;
         gdn_status status = on_device ? GDN_OK : check_group(users, u, indices, settings, p, step, g, error);
-        if (!status && p->checkpoints_asked) status = check_kept(users, u, indices, settings, step, g, error);
+        if (!status && p->checkpoints_asked) status = check_kept(users, u, settings, step, g, error);
         if (status) return status;
     }
     return GDN_OK;

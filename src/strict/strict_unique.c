@@ -180,7 +180,7 @@ static int32_t find_checkpoint(const gdn_step *step, const int32_t *slots, int32
 }
 
 gdn_status gdn_uniqueness_check_kept(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
-                                     const int32_t *read_column, const int32_t *slots, int32_t group, gdn_error *error)
+                                     const int32_t *slots, int32_t group, gdn_error *error)
 {
     if (!users[0].rows && !users[1].rows) next_stamps(u, users);
     uint32_t kept = u->stamp + u->writes;
@@ -197,10 +197,10 @@ gdn_status gdn_uniqueness_check_kept(gdn_uniqueness *u, const gdn_slot_users use
     }
     for (int32_t n = 0; n < 2; n++)
         for (int32_t k = 0; k < users[n].rows; k++) {
-            int32_t row = gdn_slot_users_row(&users[n], k), slot = users[n].read[k];
-            if (read_column[row] < 0 || u->seen[slot] != kept) continue;
+            int32_t slot = users[n].read[k]; /* of rows that start from zeros the null slot, which keeps nothing */
+            if (u->seen[slot] != kept) continue;
             GDN_REFUSE(error, "rows[%d] group %d checkpoint_slot = %d, want one that rows[%d] does not read",
-                       find_checkpoint(step, slots, slot), group, slot, row);
+                       find_checkpoint(step, slots, slot), group, slot, gdn_slot_users_row(&users[n], k));
         }
     return GDN_OK;
 }
