@@ -13,7 +13,7 @@ local MAP = {
   { "src/base/", "strict regressions conformance oracle" },
   { "src/input/batch", "c_refusals guarded_memory batch strict_clauses cuda_inputs cuda_bad_inputs oracle" },
   { "src/input/vllm", "raw_edges build_raw c_raw raw_refusals strict_clauses cuda_inputs oracle" },
-  { "src/input/", "cuda_inputs cuda_bad_inputs strict cuda_agree oracle" },
+  { "src/input/", "cuda_inputs cuda_page_ends cuda_bad_inputs strict cuda_agree oracle" },
   { "engine/kept", "kept_states held_states kept_layer" },
   { "src/partition/checkpoints", "checkpoints checkpoint_places checkpoints_strict conformance" },
   { "src/strict/strict_checkpoints", "checkpoints_strict strict_clauses oracle" },
