@@ -267,3 +267,17 @@ describe("metadata", function()
     assert.are.equal("gdnmeta.Metadata(closed)", tostring(meta))
   end)
 end)
+
+describe("an engine", function()
+  it("prints no more requests than a person reads, and says how many more there are", function()
+    local engine = require("spec.support.run_engine").engine "fcfs"
+    local draw_engine = require("gdnmeta.engine.draw").draw
+    for id = 1, 18 do
+      assert(engine:submit { id = id, prompt_tokens = 1, max_tokens = 1 })
+      local shown, more = draw_engine(engine):match "of most  drafts(.-)(%s*[.%d more]*)$"
+      assert.are.equal(math.min(id, 16), select(2, shown:gsub("waiting", "")))
+      assert.are.equal(id > 16 and ("\n      ... %d more"):format(id - 16) or "", more:match "\n.*" or "")
+    end
+    engine:close()
+  end)
+end)

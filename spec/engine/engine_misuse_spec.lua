@@ -182,6 +182,31 @@ describe("A method of an engine", function()
   end)
 end)
 
+describe("A stopwatch that yields", function()
+  it("fails in a coroutine, also where the call before was in the main thread", function()
+    local does_yield = false
+    local engine = serve.engine("fcfs", { stopwatch = function()
+      if does_yield then coroutine.yield "out of the engine" end
+      return 1
+    end })
+    assert(engine:submit(serve.request(1)))
+    local step = assert(engine:step(1))
+    assert.are.same({ 0, 0 }, { step.policy_seconds, step.build_seconds })
+    assert(engine:complete(step, 1))
+    does_yield = true
+    for now = 2, 3 do
+      local thread = coroutine.create(function()
+        step = assert(engine:step(now))
+        assert(engine:complete(step, now))
+        return "done"
+      end)
+      assert.are.same({ true, "done" }, { coroutine.resume(thread) })
+      assert.are.same({}, { step.policy_seconds, step.build_seconds })
+    end
+    engine:close()
+  end)
+end)
+
 describe("An engine whose builder was closed", function()
   local options = { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 1000,
                     max_requests = 256 }

@@ -90,6 +90,31 @@ describe("A request with a place for a state", function()
     end
   end)
 
+  it("lets go of the place where it begins with a state of as many tokens", function()
+    local e = engine({ hash_block_size = 16 }, { num_slots = 12 })
+    local blocks = { 1, 2, 3, 4 }
+    assert(e:submit(request("a", { prompt_tokens = 65, max_tokens = 1, blocks = blocks })))
+    serve.run(e)
+    local place = assert(e:receive(64))
+    assert(e:submit(request("b", { prompt_tokens = 80, keep = place, blocks = { 1, 2, 3, 4, 5 } })))
+    local step = assert(e:step(9))
+    assert.are.same({ 16, 80, 0 }, { step.query_len[0], step.seq_len[0], #step.kept })
+    assert(e:submit(request("c", { prompt_tokens = 200, keep = place })))
+    e:close()
+  end)
+
+  it("believes nothing that the host wrote into the place's table", function()
+    local e = engine()
+    local place = assert(e:receive(64))
+    local slot = place.slots[1]
+    assert(e:submit(request("a", { prompt_tokens = 200, keep = place })))
+    place.tokens, place.slots[1], place.generations[1] = 128, 1, 9
+    local step = assert(e:step(1))
+    assert.are.same({ 64, slot }, { step.metadata.checkpoint_offsets[0],
+                                    step.metadata:group(0).checkpoint_state_indices[0] })
+    e:close()
+  end)
+
   it("is refused, with the reason", function()
     local e, other = engine(), engine()
     local place, foreign = assert(e:receive(64)), assert(other:receive(64))

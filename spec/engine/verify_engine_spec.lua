@@ -2,6 +2,7 @@
 -- books (I26), the state cache and its sessions (I29), the columns of states (I30; of a step that is built
 -- again: rebuilt_columns_spec).
 local lib = require "gdnmeta.native"
+local inside = require "spec.support.index_struct"
 local serve = require "spec.support.run_engine"
 
 local EGUARD = -4
@@ -59,6 +60,9 @@ local BREAKS = {
     while p.prefix.index:describe(p.prefix.sessions.s.node).state_bytes > 0 do
       assert(p.prefix.index:leave_first(1, 0, nil, nil, p.states.pools) > 0)
     end
+  end,
+  ["state cache: node %d+ has 0 children, not 7"] = function(p)
+    inside(p.prefix.index.handle).nodes[p.prefix.sessions.s.node].children = 7
   end,
   ["1 states are pinned, want 0"] = function(p) p.prefix.sessions.s.pinned = false end,
   ["session t is remembered for nothing"] = function(p)

@@ -91,7 +91,7 @@ local MAP = {
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
   { "engine/prefix/sessions", "verify_engine session_pins sessions crowding cache_plays cache_chaos" },
   { "engine/session_pins", "session_pins sessions callers cache_plays" },
-  { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays cache_chaos" },
+  { "engine/verify_[ce]", "verify_engine rebuilt_columns cache_plays verify_all cache_chaos" },
   { "engine/text_in", "footprint answer_cache read_once cache_plays" },
   { "engine/prefix/host", "host_tier host_refusals host_lists footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
@@ -116,7 +116,7 @@ local MAP = {
     "answer_cache" },
   { "engine/complete_step", "transcripts engine_step engine_async kept_states lost_states cache_plays " ..
     "invariants decisions" },
-  { "engine/stopwatch", "yields engine_step callers contained metrics" },
+  { "engine/stopwatch", "yields engine_step callers contained host_recursion metrics" },
   { "gdnmeta/[em]%a+/draw", "drawing texts show" }, -- of an engine and of metadata
   { "gdnmeta/repl/explain", "explain_words explain_fields explain texts explain_values repl" },
   { "repl/input", "input session repl" },
@@ -168,7 +168,7 @@ local MAP = {
   { "gdnmeta/record", "colons callers record_bounds reader record_requests inspect_request " ..
     "record_failing record_values record record_damaged record_rebuild replay cli_record" },
   { "cli/exit_status", "exit_status outcomes" },
-  { "engine/observers", "metrics record_requests" },
+  { "engine/observers", "new_engine metrics record_requests" },
   { "sim/roofline", "cost domains roofline random_runs" },
   { "sim/presets", "roofline cost domains random_runs" },
   { "report/identical_runs", "figures_bounds sentences sim_tables report random_runs" },

@@ -2,23 +2,13 @@
 -- broken on purpose, and what happens where counters are full. Messages against spec/goldens/texts.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local inside = require "spec.support.index_struct"
 local noted = require "spec.support.noted"
 local small = require "spec.support.small_index"
 
 local notes = noted.new "index-"
 local note, check = notes.note, notes.check
 local MOST = 2 ^ 31 - 1
-
--- The structs, as src/scheduler/index.h has them.
-local function declare()
-  local file = assert(io.open "src/scheduler/index.h")
-  local text = file:read "*a"
-  file:close()
-  local constants = text:match "enum { PAGE_BLOCKS = %d+ };"
-  local structs = text:match "\ntypedef struct waiting {.-\nstruct gdn_index {.-\n};"
-  ffi.cdef("typedef struct gdn_error { char text[320]; } gdn_error;\n" .. constants .. structs)
-end
-declare()
 
 -- A path with a branch, states, a lock, a pin and nodes that wait; whatever is broken, something of it shows.
 local function make()
@@ -38,7 +28,7 @@ local function make()
   local old = ffi.new "int32_t[2]"
   assert(lib.gdn_index_move_state(index.handle, small.match(index, "tu").node, 1, small.slots_of(), old) == 0)
   assert(lib.gdn_index_verify(index.handle) == 0)
-  return index, ffi.cast("struct gdn_index *", index.handle)
+  return index, inside(index.handle)
 end
 
 local function said(index) return ffi.string(lib.gdn_index_error(index.handle)) end
@@ -164,7 +154,7 @@ describe("Inside an index", function()
 
   it("a page that is free is taken before a new one, the first one too", function()
     local index = small.new { max_nodes = 12, max_blocks = 100 }
-    local x = ffi.cast("struct gdn_index *", index.handle)
+    local x = inside(index.handle)
     for _ = 1, 20 do
       small.publish(index, "one", nil)
       small.publish(index, ("t"):rep(20), nil)

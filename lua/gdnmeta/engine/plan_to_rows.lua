@@ -78,7 +78,7 @@ local function row_order(e, i, n)
   local computed = e.requests.computed[i]
   local has_begun, is_long = is_least(computed, 1), is_least(n, e.reorder_threshold + 1)
   local is_text = 1 - is_least(computed, e.requests.prompt[i])
-  return FIRST * (1 - has_begun) + has_begun * (LONG * is_long + (1 - is_long) * is_text)
+  return max(FIRST * (1 - has_begun), LONG * is_long, is_text)
 end
 
 local function write_chunks(e, step)

@@ -29,48 +29,54 @@ local function add_source(held, source)
   end
 end
 
+local function add_row(held, kv, table_row)
+  local row = lib.gdn_kv_table(kv.kv) + table_row * kv.columns
+  for column = 0, lib.gdn_kv_length(kv.kv, table_row) - 1 do add(held.kv, row[column]) end
+end
+
 -- What the state tables and the table of blocks hold.
 local function add_tables(self, held)
-  local states, kv = self.states, self.kv_blocks
+  local states, num_rows = self.states, self.config.max_requests
   for group = 1, states.groups do
     local cells = states.tables[group - 1]
-    for at = 0, self.config.max_requests * states.width - 1 do
+    for at = 0, num_rows * states.width - 1 do
       if cells[at] ~= 0 then add(held.slots[group], cells[at]) end
     end
   end
-  for table_row = 0, kv and self.config.max_requests - 1 or -1 do
-    local row = lib.gdn_kv_table(kv.kv) + table_row * kv.columns
-    for column = 0, lib.gdn_kv_length(kv.kv, table_row) - 1 do add(held.kv, row[column]) end
-  end
+  if not self.kv_blocks then return end
+  for table_row = 0, num_rows - 1 do add_row(held, self.kv_blocks, table_row) end
 end
 
--- What the state cache holds: nodes of its index, and states of answers that are not at their end.
+-- What a node of the state cache's index holds, c is described: blocks, if it has any, and a state.
+local function add_node(prefix, held, node, c)
+  local num_blocks, slots = c.length * prefix.per_block, int32s(prefix.groups)
+  if num_blocks > 0 then
+    local kv = int32s(num_blocks)
+    lib.gdn_index_read(prefix.index.handle, node, c.depth - c.length, c.length, nil, kv)
+    for k = 0, num_blocks - 1 do add(held.kv, kv[k]) end
+  end
+  if c.num_states == 0 then return end
+  lib.gdn_index_slots(prefix.index.handle, node, slots)
+  if c.place == lib.GDN_INDEX_ON_HOST then return add(held.host, slots[0]) end
+  for group = 1, prefix.groups do add(held.slots[group], slots[group - 1]) end
+end
+
+-- What the state cache holds: nodes of its index, from the root 0 on, which has no next; and states of
+-- answers that are not at their end.
 local function add_cache(self, held)
   local prefix, stack, c = self.prefix, { 0 }, nodes_t()
-  local slots = int32s(prefix.groups)
   while #stack > 0 do
     local node = table.remove(stack)
     lib.gdn_index_describe(prefix.index.handle, node, c)
-    if c.first_child > 0 then stack[#stack + 1] = c.first_child end
-    if node > 0 and c.next > 0 then stack[#stack + 1] = c.next end
-    if node > 0 and prefix.per_block > 0 then
-      local kv = int32s(c.length * prefix.per_block)
-      lib.gdn_index_read(prefix.index.handle, node, c.depth - c.length, c.length, nil, kv)
-      for k = 0, c.length * prefix.per_block - 1 do add(held.kv, kv[k]) end
-    end
-    if c.num_states > 0 and c.place == lib.GDN_INDEX_DEVICE then
-      lib.gdn_index_slots(prefix.index.handle, node, slots)
-      for group = 1, prefix.groups do add(held.slots[group], slots[group - 1]) end
-    elseif c.num_states > 0 then
-      lib.gdn_index_slots(prefix.index.handle, node, slots)
-      add(held.host, slots[0])
-    end
+    if c.first_child > 0 then table.insert(stack, c.first_child) end
+    if c.next > 0 then table.insert(stack, c.next) end
+    add_node(prefix, held, node, c)
   end
   for at = 0, self.num_running - 1 do
     local i = self.running[at]
     local base = self.requests.table_row[i] * prefix.groups
-    for group = 1, self.requests.answer_at[i] > 0 and prefix.groups or 0 do
-      add(held.slots[group], prefix.held_slots[base + group - 1])
+    if self.requests.answer_at[i] > 0 then
+      for group = 1, prefix.groups do add(held.slots[group], prefix.held_slots[base + group - 1]) end
     end
   end
 end
@@ -93,9 +99,10 @@ end
 
 local function slots_problem(self, held)
   local pools = self.states.pools
-  for group = 0, self.states.groups - 1 do
+  for n, of_group in ipairs(held.slots) do
+    local group = n - 1
     for slot = 1, self.config.num_slots[group] - 1 do
-      local holders, want = lib.gdn_slots_holders(pools, group, slot), held.slots[group + 1][slot] or 0
+      local holders, want = lib.gdn_slots_holders(pools, group, slot), of_group[slot] or 0
       if holders ~= want then
         return ("slot %d of group %d has %d holders, want %d"):format(slot, group, holders, want)
       end
@@ -169,7 +176,7 @@ local function books_problem(self)
   end
   for i = 0, r.capacity - 1 do num_sourced = num_sourced + r.sourced[i] end -- of those that left, too
   for _, step in ipairs(self.steps) do -- rows of requests that finished before: they are wasted
-    for row = 0, step.in_flight and step.num_rows - 1 or -1 do
+    for row = 0, (step.in_flight and step.num_rows or 0) - 1 do
       if r.state[step.request[row]] == LEAVING then sum = sum + step.query_len[row] end
     end
   end
