@@ -78,7 +78,7 @@ local function take_back(e, step, row, i)
   end
 end
 
--- 0, or why its request ends.
+-- 0, or why its request ends; and has its answer a state to leave?
 local function complete_row(e, step, row, i)
   local r = e.requests
   r.ahead[i] = r.ahead[i] - step.query_len[row]
@@ -89,7 +89,7 @@ local function complete_row(e, step, row, i)
     r.known[i], r.last_emit[i], r.drafts[i] = r.known[i] + n, e.now, step.next_drafts[row]
     r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - 1 - step.planned[row]
     step.emitted[row], step.finish[row] = n, finish
-    if finish > 0 then return finish end
+    if finish > 0 then return finish, e.prefix and e.prefix:has_said_all(i) end
   end
   if r.sourced[i] == 1 and step.read_column[row] == e.states.spare then e.states:drop_source(i) end
   local sure = r.computed[i] - r.ahead[i]
@@ -132,11 +132,12 @@ end
 
 -- With a state cache a row has many ways, above all where a request ends.
 local any_in_piece, finish_in_piece = piece(complete_any), piece(finish)
-local answer_is_kept = piece(function(e, step, row, i) e.prefix:finished(i, step, row) end)
+local answer_in_piece = piece(function(e, step, row, i) e.prefix:join_answer(i, step, row) end)
 
 local function complete_in_pieces(e, step, row, i)
-  if any_in_piece(e, step, row, i) == 0 then return end
-  if e.requests.ids[i] then answer_is_kept(e, step, row, i) end
+  local reason, has_answer = any_in_piece(e, step, row, i)
+  if reason == 0 then return end
+  if has_answer then answer_in_piece(e, step, row, i) end
   finish_in_piece(e, step, row, i)
 end
 

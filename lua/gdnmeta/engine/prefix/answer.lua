@@ -117,11 +117,20 @@ function PrefixCache:hold_answer(i, tokens, step, row)
   if may_hold(self, i, tokens) then hold(self, i, tokens, step, row, true) end
 end
 
---- Request i has said all: its answer's last state joins the cache, where that wants it.
-function PrefixCache:finished(i, step, row)
+--- Request i has said all: text whose ids nobody told is counted.
+---@return boolean has its answer a state that may join the cache?
+function PrefixCache:has_said_all(i)
   local r = self.engine.requests
+  if not r.ids[i] then return false end
   local last = r.known[i] - 1 -- tokens that a state of its can have
   if floor(last / self.size) > r.num_ids[i] then self.untold_text = self.untold_text + 1 end
+  return r.answer_at[i] > 0 or may_hold(self, i, last)
+end
+
+--- The last state of request i's answer joins the cache, where that wants it.
+function PrefixCache:join_answer(i, step, row)
+  local r = self.engine.requests
+  local last = r.known[i] - 1
   if may_hold(self, i, last) then hold(self, i, last, step, row, false) end
   local tokens = r.answer_at[i]
   if tokens == 0 then return end
