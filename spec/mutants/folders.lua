@@ -36,6 +36,7 @@ return function(file, words)
   local first = FOLDERS[file:match "^src/(%w+)/"]
   first = first or MODULES[file:match "^lua/gdnmeta/([%w_]+)"]
   if first then return first .. words end
+  if file:find "gdnmeta/native" then words = "native_memory " .. words end
   if file:find "policy/contained" or file:find "gdnmeta/native" then return "not_compiled " .. words end
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
   return is_engine and words:sub(1, at - 1) .. PLAYS .. words:sub(at) or words

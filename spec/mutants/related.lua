@@ -44,7 +44,8 @@ local MAP = {
     "cuda_check cuda_calls cuda_check_codes" },
   { "src/[%a/]*bring", "struct_sizes bring_garbage cuda_carried null cuda_calls pools_random " ..
     "cuda_bring_sizes bring cuda_bring unmodified_kernels" },
-  { "src/cuda/cuda_bring", "cuda_calls cuda_bring" },
+  { "src/cuda/cuda_bring", "cuda_loading cuda_calls cuda_bring" },
+  { "src/cuda/cuda_driver", "cuda_loading cuda_context cuda_failures cuda_calls" },
   { "builder/[bp][ro][io]", "left_out wrong_arguments bring cuda_bring" }, -- bring and pools
   { "src/device/device_cpu", "allocations strict builder cuda_inputs cuda_bad_inputs" },
   { "src/device/", "fork cuda_calls cuda_counts cuda_context cuda_failures cuda_ring" },

@@ -227,7 +227,8 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 
 void *__wrap_dlopen(const char *path, int flags)
 {
-    if (watching) note("dlopen(%s, %s%s%s)\n", path, flags & RTLD_NOW ? "now" : "lazy",
+    if (watching) note("dlopen(%s, %s%s%s%s)\n", path, flags & RTLD_NOW ? "now" : "lazy",
+                       flags & RTLD_NOLOAD ? ", if it is loaded" : "",
                        flags & RTLD_GLOBAL ? ", global" : "", flags & RTLD_NODELETE ? ", stays" : "");
     return fails("dlopen") ? NULL : __real_dlopen(path, flags);
 }
