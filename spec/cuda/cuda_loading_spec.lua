@@ -1,5 +1,5 @@
--- How the driver of CUDA is loaded, call by call: under which name, with which symbols, what is said where one
--- of them is missing, and that a driver is asked whose memory a pool is if it is there, and never loaded.
+-- How the driver of CUDA is loaded, call by call: under which name, with which symbols, what is said where a
+-- symbol is missing, and that a driver is asked whose memory a pool is if it is there, and never loaded.
 local shell = require "spec.support.shell"
 local drivers = require "spec.support.driver"
 

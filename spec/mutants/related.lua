@@ -51,7 +51,7 @@ local MAP = {
   { "src/device/", "fork cuda_calls cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
   { "src/cuda/payload_memory", "config_values allocations cuda_sizes cuda_ring cuda_payload ranges" },
-  { "src/cuda/pa", "cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
+  { "src/cuda/pa", "cuda_joined cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
     "cuda_payload cuda_agree cuda_ring" },
   { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
   { "src/cuda/kernel_params", "cuda_sizes cuda_counts cuda_agree" },
