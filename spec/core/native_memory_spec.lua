@@ -1,5 +1,5 @@
--- Memory that Lua holds for C: freed once by whoever comes first, as much as was asked for and no more, and
--- which addresses are taken for memory.
+-- What modules of gdnmeta.native say to each other. Memory that Lua holds for C: freed once by whoever comes
+-- first, as much as was asked for and no more; which addresses are taken for memory; ranges of options.
 local ffi = require "ffi"
 local c_buffers = require "gdnmeta.native.c_buffers"
 local int32_memory = require "gdnmeta.native.int32_memory"
@@ -109,5 +109,31 @@ describe("An int32 pointer", function()
       assert.are.equal(("x[1] leads to address %.0f, want a multiple of 4"):format(address + 2),
         said(address + 2, 1))
     end
+  end)
+
+  it("is a list of integers where all of them may be, whatever kind it comes in", function()
+    local array = ffi.new("int32_t[3]", 1, 5, 9)
+    local list = { 1, 5, 9 }
+    for _, value in ipairs { array, { array, 3 }, { ffi.cast("int32_t *", array), 3 }, list } do
+      assert.are.same(list, int32_memory.list("x", value, 1, 9))
+      for _, case in ipairs { { 2, 9, 1, 1 }, { 1, 8, 3, 9 }, { 1, 4, 2, 5 } } do
+        local low, high, at, bad = unpack(case)
+        assert.are.same({ nil, ("x[%d] = %d, want an integer in %d .. %d"):format(at, bad, low, high) },
+          { int32_memory.list("x", value, low, high) })
+      end
+    end
+    assert.are.same({}, int32_memory.list("x", { array, 0 }, 1, 9))
+    assert.are.same({ nil, "x = 7, want a list" }, { int32_memory.list("x", 7, 1, 9) })
+  end)
+end)
+
+describe("The range of an option", function()
+  it("is asked for by a name that there is", function()
+    local ranges = require "gdnmeta.native.ranges"
+    assert.are.same({ 1, 2 ^ 31 - 1 }, { ranges.of "max_requests" }) -- nil says what 0 does in C
+    assert.are.same({ 0, 64 }, { ranges.of "num_speculative_tokens" })
+    local ok, message = pcall(ranges.of, "max_request")
+    assert.is_false(ok)
+    assert.matches("no option max_request$", message)
   end)
 end)

@@ -93,6 +93,8 @@ describe("The driver of CUDA", function()
       name_driver "/no/such.so"
       bring "other"
       bring "other again"
+      name_driver "/no/such.sp"
+      bring "of another end"
       name_driver(FAKE)
       bring "not loaded"
       bring "not loaded again"
@@ -113,7 +115,8 @@ describe("The driver of CUDA", function()
       assert.are.equal("again: ", lines[2])
       assert.are.equal("empty: ", lines[3])
     end
-    assert.are.same({ "other: " .. none "/no/such.so", "other again: ", "not loaded: " .. none(fake),
+    assert.are.same({ "other: " .. none "/no/such.so", "other again: ",
+                      "of another end: " .. none "/no/such.sp", "not loaded: " .. none(fake),
                       "not loaded again: ", "loaded: " .. found, "loaded again: " .. found,
                       "loaded, without a symbol: " .. found, "other again: " .. none "/no/such.so" },
       { unpack(lines, 4) })

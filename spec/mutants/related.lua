@@ -146,7 +146,7 @@ local MAP = {
   { "native/domains", "domains options record_values" },
   { "native/old_names", "old_names" },
   { "native/foreign_text", "foreign_text followed problems cli_words" },
-  { "native/methods", "callers typos engine_misuse" },
+  { "native/methods", "old_names callers typos engine_misuse" },
   { "engine/decide/buckets", "bucket_lists buckets decisions" },
   { "engine/decide/decodes", "pausing starvation upkeep invariants decisions engine_step speculation" },
   { "engine/decide/admissions", "starvation holding passing invariants decisions" },

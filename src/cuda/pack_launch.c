@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-_Static_assert(sizeof(gdn_head) % 16 == 0 && sizeof(gdn_group) % 8 == 0, "payloads are loaded 16 bytes at a time");
+_Static_assert(sizeof(gdn_head) % 16 == 0, "payloads are loaded 16 bytes at a time");
+_Static_assert(sizeof(gdn_group) % 8 == 0, "payloads are loaded 16 bytes at a time");
 _Static_assert((int)GDN_READ_IMPLIED == (int)GDN_READ_DEFAULT,
                "kernel_params.h cannot include gdnmeta.h: its GDN_READ_IMPLIED is GDN_READ_DEFAULT there");
 
