@@ -50,6 +50,9 @@ describe("At their bounds figures #lua", function()
     local function picture(runs) return cache_charts.by_slots(runs, 0.5).svg end
     note("by slots", picture { { name = "a", slots = 4, hit = 0.5 }, { name = "b", slots = 1, hit = 0.25 },
       { name = "a", slots = 1, hit = 0.75 }, { name = "a", slots = 2, hit = 0 } })
+    local many = {}
+    for i = 1, 40 do many[i] = { name = "a", slots = 4, hit = 0.5 } end
+    assert.is_truthy(picture(many):find(("4 50\n"):rep(40), 1, true))
     check "hits"
   end)
 
@@ -86,6 +89,32 @@ describe("At their bounds figures #lua", function()
       note("series", n, figure.title, figure.note, figure.svg)
     end
     check "series"
+  end)
+
+  it("are curves over rates, the highest below one a second, at one and above", function()
+    for _, most in ipairs { 0.5, 1, 2 } do
+      local runs = {}
+      for i = 1, 4 do
+        runs[i] = { policy = i > 2 and "b" or "a", goodput = i / 8, attainment = 0.75 + i / 10,
+                    setup = { rate = i < 4 and most / i or nil } }
+      end
+      for _, name in ipairs { "goodput", "attainment" } do
+        note(name, most, charts[name](runs, 0.85).svg)
+        note(name, most, charts[name]({ runs[4] }, 0.85))
+      end
+    end
+    check "rates"
+  end)
+
+  it("are no picture where none can be drawn", function()
+    gnuplot.svg = function() return nil, "why" end
+    local run = { seconds = 1, timeline = { { t = 0.5, decode = 1, prefill = 2, padding = 3, waiting = 4,
+      slots = 5, steps = 1, asked = 1, hit = 1 } }, slots = { pool = 5 }, cache = { ceiling = 1 } }
+    note("tokens", charts.tokens(run, "fcfs"))
+    note("slots", charts.slots({ run }, { "fcfs" }))
+    note("hits", cache_charts.hits({ run }, { "fcfs" }))
+    note("by slots", cache_charts.by_slots({ { name = "a", slots = 4, hit = 0.5 } }, 1))
+    check "undrawn"
   end)
 
   it("are shares of states where some were made", function()
@@ -126,7 +155,9 @@ describe("At their bounds figures #lua", function()
         run.classes[k] = { name = name, requests = 10 * i + k, attainment = 1 / (i + k), finished = 7,
                            ttft = { p50 = i, p99 = 2 * k }, itl = { p99 = i + k, max = 3 * i } }
       end
-      run.fairness.backlogged_users = i
+      local fair = i > 1 and { jain = 0.87654, least = 0.5 } or {}
+      run.fairness = { backlogged_users = i, jain = fair.jain, least = fair.least, longest_without = i / 3,
+                       max_gap = 70 }
     end
     for _, section in ipairs(metrics_table.of(runs)) do
       if section[1]:find "Class" or section[1] == "Fairness" then

@@ -95,9 +95,41 @@ describe("Reports #lua", function()
       for i, kind in ipairs(case) do runs[i] = kinds[kind] end
       local page = pictures(html.simulate(runs, "simulate"))
       local rates_page = pictures(html.sweep(runs, 0, "sweep"))
-      assert.are.equal(case[1] == 2 or case[2] == 2 or nil, page[3] == HITS or nil)
+      local first = pictures(html.sweep({ runs[1] }, 2, "sweep")) -- at no rate are enough served: the first
+      assert.are.equal(case[1] == 2 and HITS or nil, first[5])
+      assert.are.equal("Gaps between tokens", first[4])
+      local has_cache = case[1] == 2 or case[2] == 2
+      assert.are.equal(has_cache, page[3] == HITS)
       assert.are.same({ "Goodput", "Within the targets", "Time to first token", "Gaps between tokens",
-        (case[1] == 2 or case[2] == 2) and HITS or nil }, rates_page)
+        has_cache and HITS or nil }, rates_page)
+    end
+  end)
+
+  it("that lack pictures say which, for each reason", function()
+    local draws, drawn = gnuplot.svg, nil
+    finally(function() gnuplot.svg = draws end)
+    gnuplot.svg = function(title)
+      if title == drawn then return "<pre></pre>" end
+      return nil, title:find "o" and "one with an o" or "another"
+    end
+    local WHY = "Missing charts (%s): %s. The tables have the numbers."
+    for _, only in ipairs { "none of them", "Goodput", "Gaps between tokens" } do
+      drawn = only
+      local page, said = html.sweep(rates, 0.9, "sweep"), {}
+      for sentence in page:gmatch '<p class="note">(Missing.-)</p>' do said[#said + 1] = sentence end
+      local with, without = {}, {}
+      for _, title in ipairs { "Goodput", "Within the targets", "Time to first token",
+                               "Gaps between tokens" } do
+        local list = title:find "o" and with or without
+        if title ~= only then list[#list + 1] = title end
+      end
+      local lines = {}
+      if with[1] then lines[1] = WHY:format("one with an o", table.concat(with, ", ")) end
+      if without[1] then lines[#lines + 1] = WHY:format("another", table.concat(without, ", ")) end
+      table.sort(lines)
+      table.sort(said)
+      assert.are.same(lines, said)
+      assert.are.equal(only ~= "none of them", page:find("<h2>Charts</h2>", 1, true) ~= nil)
     end
   end)
 

@@ -53,7 +53,7 @@ function M.names(runs)
   local names, rates = {}, {}
   for _, run in ipairs(runs) do rates[#rates + 1] = run.setup.rate end
   table.sort(rates)
-  local differ = rates[1] and rates[#rates] - rates[1] > 1e-6 * rates[1]
+  local differ = #rates > 1 and rates[#rates] - rates[1] > 1e-6 * rates[1]
   for i, run in ipairs(runs) do
     names[i] = run.policy .. (differ and (" @ %s/s"):format(numbers.number(run.setup.rate)) or "")
   end
