@@ -65,8 +65,10 @@ describe("A page of metrics", function()
   it("shows the series of other classes once anything went there", function()
     local cases = {
       function() end,
-      function(engine) engine:submit { id = 1, prompt_tokens = 999, max_tokens = 1, class = "b" } end,
-      function(engine) engine:submit { id = 1, prompt_tokens = 9, max_tokens = 1, class = "b" } end,
+      function(engine) -- refused
+        assert.is_nil((engine:submit { id = 1, prompt_tokens = 2 ^ 20, max_tokens = 1, class = "b" }))
+      end,
+      function(engine) assert(engine:submit { id = 1, prompt_tokens = 9, max_tokens = 1, class = "b" }) end,
     }
     for k, case in ipairs(cases) do
       local engine = serve.engine("fcfs")

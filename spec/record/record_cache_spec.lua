@@ -96,6 +96,29 @@ describe("A recording of an engine with a state cache #lua", function()
     end
   end)
 
+  it("knows whose state of a step came from the host", function()
+    local e = serve.caching_engine({ host_slots = 4 }, { num_slots = 5, max_num_seqs = 2 })
+    local host, steps = program.folder .. "/rows.jsonl", {}
+    local recording = assert(e:record(host))
+    local function submit(id, text)
+      assert(e:submit(serve.request(id, { prompt_tokens = 18, max_tokens = 1,
+        blocks = { text, text, text, text } })))
+    end
+    for text = 1, 5 do
+      submit("first" .. text, text)
+      serve.run(e)
+    end
+    submit("other", 9)
+    submit("again", 1)
+    serve.run(e)
+    assert(recording:close())
+    e:close()
+    assert(recordings.walk(host, function(step)
+      if step.restored then steps[#steps + 1] = { step.ids, step.restored, step.cached } end
+    end))
+    assert.are.same({ { { "again", "other" }, { 1, 0 }, { 16, 0 } } }, steps)
+  end)
+
   it("is refused where the tokens cannot be", function()
     for wrong, message in pairs {
       ['"cached":[15]'] = "cached%[0%] = 15, want 0 or 16, the tokens before its row",

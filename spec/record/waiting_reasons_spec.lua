@@ -1,4 +1,5 @@
 -- Why each request waited, as recordings say it.
+local plans = require "gdnmeta.engine.plan"
 local recordings = require "spec.support.recordings"
 local waiting_reasons = require "gdnmeta.record.waiting_reasons"
 
@@ -79,6 +80,12 @@ describe("Why a request waits", function()
       end
     end
     assert.are.same({ "queue", "queue", "queue", "tight", "tight", "tight", "tight", "tight" }, seen)
+    private.requests.mark[i] = plans.SKIPPED
+    for flight, why in pairs { [0] = "held", [1] = "flight" } do
+      private.requests.flight[i] = flight
+      assert.are.equal(why, waiting_reasons.of(private, i))
+    end
+    private.requests.mark[i], private.requests.flight[i] = 0, 0
     e:close()
   end)
 
