@@ -146,6 +146,7 @@ describe("An allocation that fails", function()
   end)
 
   it("refuses a tensor that is exported", function()
+    local live = tonumber(lib.gdn_counted_live())
     local status, _, b = builder_of {}
     assert.are.equal(0, status)
     local batch = ffi.new "gdn_batch *[1]"
@@ -161,6 +162,7 @@ describe("An allocation that fails", function()
     end
     lib.gdn_batch_free(batch[0])
     lib.gdn_builder_free(b)
+    assert.are.equal(live, tonumber(lib.gdn_counted_live())) -- no export holds the device
     check "tensors"
   end)
 end)

@@ -175,13 +175,14 @@ describe("A check's stamps", function()
         local function write(slot)
           if driver then driver:write(slots + 1, { slot }) else slots[1] = slot end
         end
-        for stamp = 2, 3 * claims do
-          write(stamp % 2 == 0 and 8 or 2)
-          lib.gdn_counted_check_stamp(builder.handle, stamp)
+        local function check(stamp, is_shared)
+          write(is_shared and 8 or 2)
+          lib.gdn_counted_check_stamp(builder.handle, stamp % MOST)
           assert(builder:check())
-          local is_right = builder:take_check_result()
-          seen[#seen + 1] = (is_right == true) == (stamp % 2 == 1)
+          seen[#seen + 1] = (builder:take_check_result() == true) ~= is_shared
         end
+        for stamp = 2, 3 * claims do check(stamp, stamp % 2 == 0) end
+        for stamp = -3, 2 do check(stamp, stamp % 2 == 1) end -- numbering begins anew
         write(2)
       end
       close(builder, batch)

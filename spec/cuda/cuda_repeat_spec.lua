@@ -109,6 +109,36 @@ describe("A step that comes again", function()
     end
   end)
 
+  -- Slots that are read alone, of either class, by columns that no row writes.
+  it("is another one where any slot that is read is another", function()
+    local rows, width = 20, 6
+    for _, num_spec in ipairs { 0, 1, 7, rows } do
+      builder = assert(gdn.builder { device = "cuda", max_num_seqs = rows, num_speculative_tokens = 3,
+        num_groups = 2, num_slots = 2^16, max_num_batched_tokens = 4096, max_blocks_per_row = width })
+      batch = assert(builder:batch())
+      for g = 0, 1 do
+        for i = 0, rows * width - 1 do builder:table(g)[i] = 1 + i end
+      end
+      for row = 0, rows - 1 do
+        local is_spec = row < num_spec
+        assert(batch:push(row, is_spec and 4 or 1, 40, true, is_spec and 3 or nil, 1, width - 1))
+      end
+      for _ = 1, 3 do launches() end
+      for g = 0, 1 do
+        for row = 0, rows - 1 do
+          local cells, at = builder:table(g), row * width + width - 1
+          cells[at] = cells[at] + 5000
+          assert.are.same({ num_spec, g, row, 1 }, { num_spec, g, row, (launches()) })
+          for _ = 1, 2 do launches() end
+        end
+      end
+      if num_spec < rows then
+        batch:close()
+        builder:close()
+      end
+    end
+  end)
+
   it("refuses rows that a table has no longer", function()
     open(20)
     local cells = int32s(ROWS * 4)

@@ -66,7 +66,7 @@ local MAP = {
   { "src/builder/verif", "c_refusals first_violation check_changes stamps check_codes cuda_calls " ..
     "check_agreeing check cuda_check" },
   { "src/builder/", "no_builder tensor_bounds c_arguments c_refusals null builder strict tables batch " ..
-    "finalizers cuda_words cuda_carried cuda_inputs cuda_bad_inputs" },
+    "finalizers cuda_words cuda_carried cuda_repeat cuda_inputs cuda_bad_inputs" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
   { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..
