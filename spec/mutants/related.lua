@@ -35,8 +35,8 @@ local MAP = {
   { "src/partition/", "many_rows strict regressions conformance oracle" },
   { "src/strict/strict_unique", "stamps cuda_carried strict_clauses strict_blocks strict many_rows oracle" },
   { "src/strict/", "looks strict_clauses strict_blocks strict many_rows regressions oracle cuda_agree" },
-  { "src/fill/arena", "padding cuda_calls buckets buckets_random strict builder footprint stale_slots " ..
-    "oracle" },
+  { "src/fill/arena", "buffers padding cuda_calls buckets buckets_random strict builder footprint " ..
+    "stale_slots oracle" },
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },
   { "src/fill/", "padding many_rows strict regressions conformance checkpoints_strict stale_slots oracle " ..
     "cuda_counts" },

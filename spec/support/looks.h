@@ -54,3 +54,28 @@ __attribute__((visibility("default"))) int32_t gdn_counted_listed(const gdn_buil
 {
     return b->partition.spec_rows != NULL;
 }
+
+/* Of a builder's output buffers: where `field` lies, and how far its padding is written. -1: there is no such field. */
+__attribute__((visibility("default"))) int64_t gdn_counted_buffer(const gdn_builder *b, int32_t field, int32_t what)
+{
+    const gdn_arena *a = &b->arena;
+    if (field >= GDN_NUM_FIELDS) return -1;
+    return what == 0 ? a->capacity[field] : what == 1 ? (int64_t)a->offset[field] : (int64_t)a->group_stride[field];
+}
+
+__attribute__((visibility("default"))) int32_t gdn_counted_pad(gdn_builder *b, int32_t field, int32_t filled,
+                                                               int32_t length)
+{
+    return gdn_arena_pad_end(&b->arena, (gdn_field)field, filled, length);
+}
+
+__attribute__((visibility("default"))) int32_t gdn_counted_pad_of(gdn_builder *b, int32_t field, int32_t filled,
+                                                                  int32_t length, int64_t value)
+{
+    return gdn_arena_pad_end_of(&b->arena, (gdn_field)field, filled, length, value);
+}
+
+__attribute__((visibility("default"))) void gdn_counted_doubt(gdn_builder *b)
+{
+    gdn_arena_doubt(&b->arena);
+}
