@@ -4,7 +4,7 @@ local QUICK = " engine engine_step engine_states engine_async new_engine unmade 
   "verify_plan none_left speculation token_limits broken_plans broken_steps metrics_page forks " ..
   "kept_states held_states host_tier state_cache answer_cache session_pins verify_engine " ..
   "guarded_engine one_look pausing yielding callers policy"
-local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds engine_plays"
+local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds small_policies engine_plays"
 
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.
 local STEPS = "allocations page_ends small_steps long_steps "

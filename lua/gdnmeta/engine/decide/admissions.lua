@@ -4,12 +4,14 @@ local chunks = require "gdnmeta.engine.decide.chunks"
 local preempt = require "gdnmeta.engine.decide.preempt"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
+local NONE = require("gdnmeta.engine.requests").NONE
 local with_cache = require("gdnmeta.native.trace_cuts").with_cache
 local starve = chunks.starve
 
 -- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
 -- chunk is 0 costs 4, for that may be all of them. 128 requests held, or 32 that get no token.
 local LOOKS, ZERO_CHUNK = 128, 4
+local NO_MORE = -1 -- in place of such a cost: none after it comes in either
 
 local M = {}
 
@@ -21,7 +23,7 @@ local function may_admit(e, hooks)
   local plan = e.plan
   if plan.num_victims > 0 and not e.admit_after_preemption then return false end
   if plan.is_short or e.is_tight and e.num_running > 0 then return false end
-  return e.fifo.size > 0 and (plan.seqs_left >= 1 or hooks.policy.preempt_for)
+  return plan.seqs_left >= 1 or hooks.policy.preempt_for
 end
 
 -- Not now, and the engine looks at the others. The cost says when it has looked enough.
@@ -61,7 +63,7 @@ local function lacks_memory(e, hooks, i, n)
   local verdict = ask_ahead(e, hooks, i)
   if verdict ~= true then return verdict end
   if preempt.claim(e, hooks, i, n) == false then return nil end
-  return -1
+  return NO_MORE
 end
 
 -- It wants more tokens than are left: others may pass, as far as the first such request then still fits.
@@ -69,7 +71,7 @@ local function pass(e, hooks, i)
   local plan = e.plan
   if plan.tokens_left < 1 then
     starve(e, i)
-    return -1
+    return NO_MORE
   end
   if plan.has_passed then return 1, true end
   local verdict = ask_ahead(e, hooks, i)
@@ -106,8 +108,8 @@ local function call_policy(e, hooks, i, first)
   return 0
 end
 
--- What about the first of the queue, by what look() found? -1: none after it either; 0: done; above: the cost
--- of looking past it, and whether it was only passed; nil: the policy failed.
+-- What about the first of the queue, by what look() found? NO_MORE; 0: done; above: the cost of looking past
+-- it, and whether it was only passed; nil: the policy failed.
 local function consider(e, hooks, i, found, first)
   if found == READY then return call_policy(e, hooks, i, first) end
   if found == NO_MEMORY then return lacks_memory(e, hooks, i, first) end
@@ -127,7 +129,7 @@ end
 
 -- Begin with the queue, as late as can be: a running request that left in this step may have made room.
 local function open(e, hooks, queue)
-  e.looks, e.is_open, e.is_opened = LOOKS, may_admit(e, hooks) and true or false, true
+  e.looks, e.is_open, e.is_opened = LOOKS, not not may_admit(e, hooks), true
   if e.is_open then queue:begin(e.step_number) end
 end
 
@@ -137,8 +139,8 @@ local function is_over(e, hooks) return e.looks < 1 or not may_admit(e, hooks) e
 -- Past one that does not come in: it is done with, was only passed, or is held.
 local function go_past(e, queue, cost, is_passed)
   if cost == 0 then return queue:advance() end
-  e.looks = cost < 0 and 0 or e.looks - cost
-  if cost < 0 then return end
+  e.looks = cost ~= NO_MORE and e.looks - cost or 0
+  if cost == NO_MORE then return end
   if is_passed then queue:pass(cost) else queue:hold(cost) end
 end
 
@@ -150,10 +152,10 @@ end
 
 local function none(e, queue)
   M.close(e, queue)
-  return -1
+  return NONE
 end
 
--- The first of the queue, if it may come in now; -1: nobody does; nil: the policy failed.
+-- The first of the queue, if it may come in now; NONE: nobody does; nil: the policy failed.
 ---@return integer|nil i, integer? what a look at it finds, integer? first tokens that it would begin with
 local find = with_cache(function(e, hooks, queue, running)
   if not e.is_opened then open(e, hooks, queue) end
@@ -161,7 +163,7 @@ local find = with_cache(function(e, hooks, queue, running)
   local i = queue:candidate(running >= 0)
   if i == nil then return nil end
   if i < 0 then return none(e, queue) end
-  if running >= 0 and not goes_before(e, hooks, i, running) then return -1 end
+  if running >= 0 and not goes_before(e, hooks, i, running) then return NONE end
   local found, first = look(e, hooks, i)
   return i, found, first
 end)
@@ -182,7 +184,7 @@ local function makes_way(e, i, n)
   return e.prefix:make_way(i, n)
 end
 
---- Admit those of the queue that go before a running prompt; -1: all that fit. After the first call
+--- Admit those of the queue that go before a running prompt; NONE: all that fit. After the first call
 --- close() must follow. Functions that call no hook are compiled, each as a whole; this one calls some.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
