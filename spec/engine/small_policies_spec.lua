@@ -1,6 +1,6 @@
--- Engines for which everything is scarce, as in small_worlds_spec.lua, under policies and caches of every make,
--- which fail now and then, and are exchanged: requests say all that they may or are turned away, all is given
--- back, and what is seen on the way is held against a checksum of spec/goldens/texts.
+-- Engines for which everything is scarce, as in small_worlds_spec.lua, under policies and caches of every
+-- make, which fail now and then, and are exchanged: requests say all that they may or are turned away, all is
+-- given back, and what is seen on the way is held against a checksum of spec/goldens/texts.
 local all_seen = require "spec.support.all_seen"
 local drawer = require "spec.support.drawer"
 local golden = require "spec.support.golden"
