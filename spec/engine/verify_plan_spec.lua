@@ -135,6 +135,15 @@ describe("A proof", function()
     first = async(3)
     assert(engine:complete(first, 1))
     legal(nil, { { "b", 1 } }, { "a" })
+    local requests = engine.private.requests
+    for steps = 2, 0, -1 do -- in flight that name b, which was evicted
+      requests.flight[requests.index.b] = steps
+      if steps > 0 then
+        illegal("I4: request b takes 1 tokens, want 0", "b", nil, { { "b", 1 } }, { "a" })
+      else
+        legal(nil, { { "b", 1 } }, { "a" })
+      end
+    end
   end)
 
   it("of text knows prompts in one piece, and blocks", function()

@@ -6,6 +6,12 @@ local QUICK = " engine engine_step engine_states engine_async new_engine unmade 
   "guarded_engine one_look pausing yielding callers policy"
 local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds small_policies engine_plays"
 
+-- By file of lua/gdnmeta/engine/decide.
+local DECIDE = {
+  admissions = "admission_parts ", chunks = "chunk_parts ", decodes = "decode_parts ", outlook = "reserves ",
+  preempt = "claims ", upkeep = "reserves ",
+}
+
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.
 local STEPS = "allocations page_ends small_steps long_steps "
 local FOLDERS = {
@@ -38,6 +44,7 @@ return function(file, words)
   if first then return first .. words end
   if file:find "gdnmeta/native" then words = "native_memory " .. words end
   if file:find "policy/contained" or file:find "gdnmeta/native" then return "not_compiled " .. words end
+  words = (DECIDE[file:match "engine/decide/([%w_]+)"] or "") .. words
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
   return is_engine and words:sub(1, at - 1) .. PLAYS .. words:sub(at) or words
 end

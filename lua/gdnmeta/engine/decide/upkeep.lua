@@ -111,7 +111,6 @@ function M.new(engine)
     num_spec = engine.num_spec, most_chunks = max(floor(engine.max_num_batched_tokens / engine.block), 1),
     is_counted = false, sums = {}, newcomers = {},
   }, Upkeep)
-  clear(self.sums)
   clear(self.newcomers)
   return self
 end

@@ -9,7 +9,7 @@ local options_of = require "gdnmeta.native.options"
 ---@return string message
 return function(what, name, known, more)
   local all = {}
-  for field in pairs(known) do all[field] = true end
-  for field in pairs(more or {}) do all[field] = true end
+  for field in pairs(known) do all[field] = field end
+  for field in pairs(more or {}) do all[field] = field end
   return ("%s has no field %s, want one of %s"):format(what, args.word(name), options_of.names(all))
 end
