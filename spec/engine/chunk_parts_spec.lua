@@ -5,16 +5,17 @@ local drawer = require "spec.support.drawer"
 local preempt = require "gdnmeta.engine.decide.preempt"
 
 local min = math.min
-local I, STEP, BUDGET, BLOCK = 0, 40, 64, 4
+local I, BUDGET, BLOCK = 0, 64, 4
 
 -- An engine whose answers are noted; the same draw gives the same ones.
 local function world(case)
   local draw, log = drawer(16807 * case + 17), {}
   local computed = draw(5) - 1
-  local held = ({ 0, STEP - 15, STEP - 16, STEP - 17, STEP })[draw(5)]
+  local step = ({ 1, 10, 40 })[draw(3)]
+  local held = math.max(({ 0, 1, step - 15, step - 16, step - 17, step })[draw(6)], 0)
   local e = { requests = { held = { [I] = held }, known = { [I] = computed + draw(14) },
                            computed = { [I] = computed }, id = { [I] = "me" } },
-              step_number = STEP, starved_before = draw(3) == 1 and 0 or -1, block = BLOCK, log = log,
+              step_number = step, starved_before = draw(3) == 1 and 0 or -1, block = BLOCK, log = log,
               max_num_batched_tokens = BUDGET }
   local taken, left = draw(2) == 1 and 0 or draw(5) - 1, draw(9) - 1
   local p = { starved = draw(4) == 1 and 0 or -1, is_cut = draw(4) == 1, is_tried = draw(3) == 1,
@@ -63,7 +64,7 @@ local M = {}
 function M.starve(e)
   local p, held = e.plan, e.requests.held[I]
   local is_owed = p.starved < 0 and e.starved_before < 0 and not p.is_cut
-    and (held == 0 or STEP - held > 16)
+    and (held == 0 or e.step_number - held > 16)
   local by_decodes = p.budget - p.prefill_taken - p.tokens_left
   local fits = e.token_limits:least(I) <= p.tokens_left + by_decodes
   if is_owed and by_decodes > 0 and fits then p.starved = I end
@@ -77,7 +78,7 @@ function M.size(e, hooks)
   if limit == nil or limit < 1 then return limit end
   local n, wanted = limits:chunk(I, limit, p.tokens_left), min(limit, rest, limits.limit)
   if n > 0 or limit >= least then
-    if wanted > p.tokens_left and n < wanted and n < limits:share(I, BUDGET) then M.starve(e) end
+    if wanted > p.tokens_left and n < limits:share(I, BUDGET) then M.starve(e) end
     p.is_cut = p.is_cut or wanted > p.tokens_left
     return n
   end

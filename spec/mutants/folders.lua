@@ -6,10 +6,10 @@ local QUICK = " engine engine_step engine_states engine_async new_engine unmade 
   "guarded_engine one_look pausing yielding callers policy"
 local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds small_policies engine_plays"
 
--- By file of lua/gdnmeta/engine/decide.
-local DECIDE = {
+-- By file of lua/gdnmeta/engine/decide and engine/hooks.
+local PARTS = {
   admissions = "admission_parts ", chunks = "chunk_parts ", decodes = "decode_parts ", outlook = "reserves ",
-  preempt = "claims ", upkeep = "reserves ",
+  call_hooks = "call_loops ", packer = "packer_parts ", preempt = "claims ", upkeep = "reserves ",
 }
 
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.
@@ -44,7 +44,7 @@ return function(file, words)
   if first then return first .. words end
   if file:find "gdnmeta/native" then words = "native_memory " .. words end
   if file:find "policy/contained" or file:find "gdnmeta/native" then return "not_compiled " .. words end
-  words = (DECIDE[file:match "engine/decide/([%w_]+)"] or "") .. words
+  words = (PARTS[file:match "engine/%a+/([%w_]+)"] or "") .. words
   local is_engine, at = file:find "gdnmeta/engine", words:find " invariants" or #words + 1
   return is_engine and words:sub(1, at - 1) .. PLAYS .. words:sub(at) or words
 end

@@ -96,7 +96,7 @@ describe("Answers of hooks", function()
   end)
 
   it("of a cache are taken or named", function()
-    local VALUES = { unpack(ANSWERS) }
+    local VALUES = { { "host", "host" }, { "drop", "drop" }, unpack(ANSWERS) }
     for _, list in ipairs { { 4, 8, 12 }, { 0, -4, 5, 8.5, 1e9 }, { "x" }, { 8, false }, { 0 / 0 } } do
       local name = ("%s %s %s"):format(tostring(list[1]), tostring(list[2]), tostring(list[3]))
       VALUES[#VALUES + 1] = { name, list }
@@ -104,7 +104,7 @@ describe("Answers of hooks", function()
     local longest, longer = {}, {}
     for k = 1, 65537 do longest[k <= 65536 and k or 1], longer[k] = 8, 8 end
     VALUES[#VALUES + 1], VALUES[#VALUES + 2] = { "most", longest }, { "too many", longer }
-    for _, hook in ipairs { "checkpoints", "keep", "worth" } do
+    for _, hook in ipairs { "checkpoints", "keep", "worth", "demote" } do
       for _, value in ipairs(VALUES) do
         local cache = { name = "c", [hook] = function(_, n, values)
           if hook == "worth" then
@@ -112,7 +112,8 @@ describe("Answers of hooks", function()
           end
           return value[2]
         end }
-        local e = serve.caching_engine({ cache = cache, breaker = 99 }, { num_slots = 8 })
+        local options = { cache = cache, breaker = 99, host_slots = hook == "demote" and 3 or 0 }
+        local e = serve.caching_engine(options, { num_slots = 8 })
         for id = 1, 8 do
           assert(e:submit(serve.request(id, { prompt_tokens = 18, max_tokens = 1, arrival = id,
                                               blocks = { 1, 2, id % 3 + 10, 100 + id } })))
@@ -120,11 +121,33 @@ describe("Answers of hooks", function()
         end
         local stats = e.cache:stats()
         note(hook .. " " .. value[1], first_failure(e:failures()), stats.states, stats.states_made,
-          stats.hits, stats.cached_tokens)
+          stats.hits, stats.cached_tokens, stats.host_states, e.stats.failures)
         e:close()
       end
     end
     check "caches"
+  end)
+
+  it("of a cache that comes while a prompt is under way come from no chunk before its first", function()
+    local e, seen, kept = serve.caching_engine(nil, { num_slots = 8 }), {}, nil
+    local function look(ctx) seen[#seen + 1] = { ctx.from, ctx.to, ctx.blocks_end, #ctx.every(4) } end
+    assert(e:submit(serve.request(1, { prompt_tokens = 9, blocks = { 1, 2 } })))
+    local step = assert(e:step(1))
+    assert(e:set_cache { name = "c", keep = function(_, ctx)
+      look(ctx)
+      kept = kept or ctx.every(4)
+      return true
+    end, checkpoints = function(_, _, _, ctx)
+      look(ctx)
+      assert(ctx.every(8) ~= kept, "it was another's")
+      return {}
+    end })
+    assert(e:complete(step, 1))
+    assert(e:submit(serve.request(2, { prompt_tokens = 9, blocks = { 5, 6 } })))
+    assert(e:complete(assert(e:step(2)), 2))
+    assert.are.same({ { 0, 0, 0, 0 }, { 8, 9, 8, 0 } }, { seen[1], seen[2] })
+    assert.are.same({}, e:failures())
+    e:close()
   end)
 
   it("come from views with fields that are known", function()

@@ -45,7 +45,7 @@ local function cut_to(e, i, rest, limit)
   if n == 0 and limit < limits:least(i) then return nil end
   local wanted = min(limit, rest, limits.limit)
   if wanted > plan.tokens_left then
-    if n < wanted and n < limits:share(i, e.max_num_batched_tokens) then M.starve(e, i) end
+    if n < limits:share(i, e.max_num_batched_tokens) then M.starve(e, i) end
     plan.is_cut = true
   end
   return n

@@ -4,6 +4,7 @@ local guards = require "gdnmeta.engine.hooks.guard"
 local call_hooks = require "gdnmeta.engine.hooks.call_hooks"
 
 local INFINITY = math.huge
+local NONE = require("gdnmeta.engine.requests").NONE -- a key that is of no step
 
 local function uncompiled_copy()
   local copy = loadstring(string.dump(call_hooks))
@@ -22,8 +23,8 @@ end
 --- fail then.
 function Hooks:key(i)
   local key, r = self.policy.key, self.requests
-  if not enabled(self) or not self.guard:call(self.loops.one_key, key, i, -1) then
-    r.key[i], r.keyed[i] = INFINITY, -1
+  if not enabled(self) or not self.guard:call(self.loops.one_key, key, i, NONE) then
+    r.key[i], r.keyed[i] = INFINITY, NONE
   end
 end
 

@@ -8,7 +8,6 @@ local ordered = require "gdnmeta.engine.queue.ordered"
 local parked = require "gdnmeta.engine.queue.parked"
 local array_of = require "gdnmeta.array_of"
 
-local NEVER = -1 -- the step in which a key was computed
 local items_t = array_of "int32_t"
 
 local ByGroup = {}
@@ -85,12 +84,12 @@ local function unpark(self, i)
   local group = r[self.column][i]
   local at, before = self.head[group] or NONE, NONE
   while at ~= NONE and r.tie[at] < r.tie[i] do at, before = r.group_next[at], at end
-  r.group[i], r.group_next[i], r.group_prev[i], r.keyed[i] = group, at, before, NEVER
+  r.group[i], r.group_next[i], r.group_prev[i], r.keyed[i] = group, at, before, NONE
   if not self.head[group] then open(self, group) end
   if before == NONE then self.head[group] = i else r.group_next[before] = i end
   if at == NONE then self.tail[group] = i else r.group_prev[at] = i end
   self.at[group] = self.head[group]
-  r.keyed[self.at[group]] = NEVER
+  r.keyed[self.at[group]] = NONE
   lib.gdn_heap_set(self.heap, group, -math.huge, 0)
 end
 
