@@ -5,7 +5,7 @@ local chunks = require "gdnmeta.engine.decide.chunks"
 local drawer = require "spec.support.drawer"
 local preempt = require "gdnmeta.engine.decide.preempt"
 
-local STEP, RUNNING, NONE = 40, 500, -1
+local STEP, RUNNING, NONE = 40, 0, -1 -- those that wait have the numbers from 1 on
 
 local function plan_of(note, draw, r)
   local p = { num_victims = draw(8) == 1 and 1 or 0, is_short = draw(12) == 1, seqs_left = draw(4) - 1,
@@ -53,7 +53,7 @@ local function hooks_of(note, draw, many)
   return hooks
 end
 
--- A queue that goes once through the numbers from 0 on.
+-- A queue that goes once through its numbers.
 local function queue_of(note, draw, size)
   local at, fails = 0, draw(10) == 1 and draw(size + 1) or nil
   local queue = {}
@@ -62,7 +62,7 @@ local function queue_of(note, draw, size)
   function queue.candidate(_, compares)
     note("candidate", tostring(compares))
     if at == fails then return nil end
-    return at < size and at or NONE
+    return at < size and at + 1 or NONE
   end
   for _, name in ipairs { "advance", "hold", "pass" } do
     queue[name] = function(_, cost)
@@ -84,7 +84,7 @@ local function world(case)
               admit_after_preemption = draw(2) == 1, step_number = STEP, obeys_holds = draw(2) == 1,
               heard = draw(40), starved_before = NONE, max_num_batched_tokens = 64,
               is_open = false, is_opened = false }
-  for i = 0, size - 1 do
+  for i = 1, size do
     r.held[i] = draw(3) == 1 and draw(STEP) - 1 or 0
     r.computed[i] = draw(3) - 1
     r.known[i] = r.computed[i] + draw(9)
@@ -234,7 +234,7 @@ end
 
 local function state(e)
   local p, held_in, marks = e.plan, {}, {}
-  for i = 0, e.fifo.size - 1 do held_in[i + 1], marks[i + 1] = e.requests.held[i], e.requests.mark[i] end
+  for i = 1, e.fifo.size do held_in[i], marks[i] = e.requests.held[i], e.requests.mark[i] end
   return { e.looks or "none", e.is_open, e.is_opened, p.num_held, p.seqs_left, p.tokens_left, p.starved,
            p.way_made_for, held_in, marks }
 end
