@@ -82,10 +82,10 @@ local function world(case)
   local e = { requests = r, fifo = { size = size }, num_running = draw(3) - 1, is_tight = draw(4) == 1,
               log = log,
               admit_after_preemption = draw(2) == 1, step_number = STEP, obeys_holds = draw(2) == 1,
-              heard = draw(40), starved_before = NONE, max_num_batched_tokens = 64,
+              heard = draw(3) == 1 and 0 or draw(40), starved_before = NONE, max_num_batched_tokens = 64,
               is_open = false, is_opened = false }
   for i = 1, size do
-    r.held[i] = draw(3) == 1 and draw(STEP) - 1 or 0
+    r.held[i] = draw(3) == 1 and draw(STEP) - 1 or draw(2) - 1
     r.computed[i] = draw(3) - 1
     r.known[i] = r.computed[i] + draw(9)
     r.mark[i], r.flight[i] = draw(9) == 1 and 1 or 0, draw(9) == 1 and draw(2) or 0

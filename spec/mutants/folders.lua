@@ -4,7 +4,8 @@ local QUICK = " engine engine_step engine_states engine_async new_engine unmade 
   "verify_plan none_left speculation token_limits broken_plans broken_steps metrics_page forks " ..
   "kept_states held_states host_tier state_cache answer_cache session_pins verify_engine " ..
   "guarded_engine one_look pausing yielding callers policy"
-local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds small_policies engine_plays"
+local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds " ..
+  "small_policies engine_plays"
 
 -- By file of lua/gdnmeta/engine/decide and engine/hooks.
 local PARTS = {
