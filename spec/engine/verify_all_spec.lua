@@ -23,6 +23,7 @@ local function engine_of(case)
 end
 
 local function play(case)
+  math.randomseed(case) -- policies are drawn with it
   local engine, async, spec = engine_of(case)
   local sum, n = 7, 0
   local function note(value) sum, n = texts.sum(sum, value), n + (value ~= true and 1 or 0) end
@@ -39,7 +40,10 @@ end
 -- So many engines are sooner done than compiled.
 describe("engine:verify", function()
   setup(jit.off)
-  teardown(jit.on)
+  teardown(function()
+    jit.on()
+    math.randomseed(os.time())
+  end)
 
   it("counts everything", function()
     local lines = {}

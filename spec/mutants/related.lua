@@ -136,7 +136,7 @@ local MAP = {
   { "policy/contained/budget", "charges cut_off_cache contained containment yields problems nested" },
   { "policy/contained/[mn]", "yields yielding contained" }, -- main_thread and no_yield
   { "policy/contained/reserve_stack", "nested host_recursion" },
-  { "engine/guarded_arrays", "guarded_engine" },
+  { "engine/guarded_arrays", "guarded_arrays guarded_engine" },
   { "engine/change_rules", "engine_misuse callers typos host_recursion" },
   { "engine/results_in", "old_names read_once answer_cache engine_step speculation" },
   { "engine/submit", "left_out held_states reused_numbers domains read_once engine problems forks " ..
@@ -190,6 +190,8 @@ local MAP = {
   { "engine/plan", "behind engine engine_step policy footprint verify_plan holding passing yielding " ..
     "starvation invariants decisions transcripts" },
   { "engine/requests", "transcripts engine engine_step invariants decisions" },
+  { "engine/request_memory", "request_memory transcripts engine engine_step engine_states engine_async " ..
+    "rebuilt_columns invariants decisions policy" },
   { "engine/show_cache", "show_cache columns cache_plays sim_cache" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
     "rebuilt_columns policy_fields policy containment shipped_policies" },
