@@ -6,7 +6,8 @@ local serve = require "spec.support.run_engine"
 local BLOCK, MAX = 4, 60
 
 local function engine_of(align, spec, options)
-  return serve.engine("fcfs", { max_model_len = MAX, kv_tokens = options.kv and 400 or nil, kv_block_size = 4 }, {
+  local kv_tokens = options.kv and 400 or nil
+  return serve.engine("fcfs", { max_model_len = MAX, kv_tokens = kv_tokens, kv_block_size = 4 }, {
     mamba_cache_mode = align and "align" or "none", mamba_block_size = align and BLOCK or nil,
     max_blocks_per_row = align and 20 or spec + 1, num_slots = 60, num_speculative_tokens = spec,
     max_num_seqs = 3, max_rows = 9, num_groups = 2,
