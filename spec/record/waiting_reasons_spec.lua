@@ -86,6 +86,12 @@ describe("Why a request waits", function()
       assert.are.equal(why, waiting_reasons.of(private, i))
     end
     private.requests.mark[i], private.requests.flight[i] = 0, 0
+    private.step_number = 5
+    for held, why in pairs { [0] = "queue", [1] = "held", [4] = "held", [5] = "held" } do
+      rawset(private.requests, "held", { [i] = held }) -- the last step in which the policy held it
+      assert.are.equal(why, waiting_reasons.of(private, i))
+    end
+    rawset(private.requests, "held", nil)
     e:close()
   end)
 

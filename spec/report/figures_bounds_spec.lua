@@ -211,7 +211,7 @@ describe("At their bounds figures #lua", function()
         numbers.percent(n))
     end
     for _, rows in ipairs { {}, { { "a" } }, { { "heading that is long" }, { "a", "b" } },
-                            { { "a", "bb", "" } },
+                            { { "a", "bb", "" } }, { { "a", "", "z" }, { "b", "", "zz" } },
                             { { "a", "b" }, { "longer", "x", "third" }, { "", "", "y", "z" } },
                             { { "x", "y" }, { "alone" }, { "xx", "yyy" } } } do
       note(#rows, (numbers.columns(rows):gsub("\n", "|")))

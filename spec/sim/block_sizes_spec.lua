@@ -65,6 +65,25 @@ describe("Sizes of blocks #lua", function()
     notes.check "block-sizes"
   end)
 
+  -- Prompts of which four leave no smaller size and four no larger one: of the round sizes 17 are tried.
+  it("are looked for in a bounded range", function()
+    local missed = {}
+    for size = 2, 1100 do
+      local requests = {}
+      for i = 1, 8, 2 do
+        requests[i] = { prompt = 2 * size - 1, hashes = { 1 }, line = i }
+        requests[i + 1] = { prompt = size + 1, hashes = { 1, 2 }, line = i + 1 }
+      end
+      local is = found(requests)
+      if is ~= size then
+        assert.are.equal(512, is)
+        missed[#missed + 1] = size
+      end
+    end
+    notes.note("missed", ranges(missed))
+    notes.check "block-sizes-tried"
+  end)
+
   it("are believed where few prompts do not fit, and there are enough", function()
     for _, size in ipairs { 16, 64, 100, 512 } do
       for _, n in ipairs { 1, 7, 8, 20 } do

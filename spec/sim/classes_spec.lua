@@ -30,6 +30,23 @@ describe("Classes #lua", function()
     assert.are.same({ { name = "a", priority = 7, weight = 7 } }, classes.parse "a,priority=7,weight=7")
   end)
 
+  it("that all requests are of have the figures of the run", function()
+    for longest = 1, 4 do -- tokens of an answer
+      local requests = {}
+      for i = 1, 12 do
+        requests[i] = { arrival = i / 50, prompt = 40 * i, output = i % longest + 1, class = "all" }
+      end
+      local r = run { requests = requests, max_num_seqs = 3 }
+      for _, name in ipairs { "queue", "ttft", "tpot", "itl", "e2e" } do
+        assert.are.same(r[name], r.classes[1][name], name)
+      end
+      for _, name in ipairs { "requests", "finished", "rejected", "attainment", "goodput",
+                              "longest_wait_ms" } do
+        assert.are.equal(r[name], r.classes[1][name], name)
+      end
+    end
+  end)
+
   it("without a share are of no request that is drawn", function()
     local requests = workload.generate { requests = 300 }
     requests[1].class = "b"

@@ -99,6 +99,7 @@ describe("Identity of prompts in the simulator #lua", function()
       local requests = list({ { 99, 1, nil, { 1 } }, { 99, 1, nil, { 1 } } }, { block_size = size })
       local found = prompt_ids.of(requests, { mamba_cache_mode = "none" })
       note("kv blocks of " .. size, found and found.kv_block_size, found and found.hash_block_size)
+      for _, of in ipairs(found and found.ids or {}) do assert.is_nil(of[0]) end
     end
     check "identity"
   end)

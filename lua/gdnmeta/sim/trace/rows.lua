@@ -92,7 +92,7 @@ local function detect_csv(reader, line, lines)
     values.shown((line:gsub("%s+$", "")):sub(1, 60)), table.concat(missing, ", "))
 end
 
-local HASHES = { field = "hashes", rank = 1 } -- of a prompt's blocks; text of a CSV has no lists
+local HASHES = { field = "hashes" } -- of a prompt's blocks; text of a CSV has no lists
 local JSON_NAMES = { arrival = "timestamp", prompt = "input_length", output = "output_length" }
 
 -- Does a key say more of its field than the one before? Keys come in no order: of one rank the lesser does.
