@@ -19,7 +19,7 @@ local MAP = {
   { "src/strict/strict_checkpoints", "checkpoints_strict strict_clauses oracle" },
   { "lua/gdnmeta/reference/checkpoints", "checkpoint_layer kept_layer" },
   { "src/partition/bucket", "buckets buckets_random" },
-  { "src/fill/fill_bucket", "padding buckets buckets_random" },
+  { "src/fill/fill_bucket", "written padding buckets buckets_random" },
   { "src/fill/bucket_shapes", "c_raw buckets buckets_random" },
   { "src/verify/verify_bucket", "check_changes stamps check_codes buckets_random cuda_check_codes" },
   { "src/builder/bucket", "c_raw buckets null" },
@@ -38,8 +38,8 @@ local MAP = {
   { "src/fill/arena", "buffers padding cuda_calls buckets buckets_random strict builder footprint " ..
     "stale_slots oracle" },
   { "src/fill/metadata", "strict metadata tensor conformance oracle" },
-  { "src/fill/", "padding many_rows strict regressions conformance checkpoints_strict stale_slots oracle " ..
-    "cuda_counts" },
+  { "src/fill/", "written padding many_rows strict regressions conformance checkpoints_strict " ..
+    "stale_slots oracle cuda_counts" },
   { "src/verify/", "check_changes stamps cuda_carried check_codes check_agreeing check small_steps " ..
     "cuda_check cuda_calls cuda_check_codes" },
   { "src/[%a/]*bring", "struct_sizes bring_garbage cuda_carried null cuda_calls pools_random " ..

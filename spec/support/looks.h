@@ -79,3 +79,10 @@ __attribute__((visibility("default"))) void gdn_counted_doubt(gdn_builder *b)
 {
     gdn_arena_doubt(&b->arena);
 }
+
+/* Where the buffers begin, and how many bytes they are. */
+__attribute__((visibility("default"))) const char *gdn_counted_buffers(const gdn_builder *b, int64_t *bytes)
+{
+    *bytes = (int64_t)b->arena.bytes;
+    return b->arena.base;
+}

@@ -141,3 +141,11 @@ gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_er
     *out = s;
     return GDN_OK;
 }
+
+int32_t gdn_largest_pool(const gdn_settings *settings)
+{
+    int32_t most = 0;
+    for (int32_t g = 0; g < settings->config.num_groups; g++)
+        if (settings->num_slots[g] > most) most = settings->num_slots[g];
+    return most;
+}

@@ -22,6 +22,9 @@ typedef struct gdn_settings {
 /* Checks every field and fills *out. */
 gdn_status gdn_settings_make(const gdn_config *config, gdn_settings *out, gdn_error *error);
 
+/* Slots of the group that has most. */
+int32_t gdn_largest_pool(const gdn_settings *settings);
+
 /* "strict", ..., of GDN_RULES_*. */
 const char *gdn_rules_word(int32_t rules);
 

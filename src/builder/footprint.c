@@ -29,9 +29,8 @@ static size_t slots_bytes(const gdn_settings *settings)
 
 static size_t uniqueness_bytes(const gdn_settings *s)
 {
-    int32_t most = 0;
-    for (int32_t g = 0; g < s->config.num_groups; g++) most = s->num_slots[g] > most ? s->num_slots[g] : most;
-    return s->config.rules == GDN_RULES_STRICT && s->config.check_unique ? (size_t)most * sizeof(uint32_t) : 0;
+    if (s->config.rules != GDN_RULES_STRICT || !s->config.check_unique) return 0;
+    return (size_t)gdn_largest_pool(s) * sizeof(uint32_t);
 }
 
 int64_t gdn_footprint(const gdn_settings *settings, size_t arena_bytes)

@@ -6,20 +6,12 @@
 
 #include <string.h>
 
-static uint64_t largest_pool(const gdn_settings *settings)
-{
-    int32_t most = 0;
-    for (int32_t g = 0; g < settings->config.num_groups; g++)
-        if (settings->num_slots[g] > most) most = settings->num_slots[g];
-    return (uint64_t)most;
-}
-
 /* A claim a slot, where a slot must be one row's. */
 size_t gdn_verifier_bytes(const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     if (!c->check || c->rules != GDN_RULES_STRICT || !c->check_unique) return 0;
-    return (size_t)largest_pool(settings) * (size_t)c->num_groups * sizeof(uint64_t);
+    return (size_t)gdn_largest_pool(settings) * (size_t)c->num_groups * sizeof(uint64_t);
 }
 
 gdn_status gdn_verifier_new(gdn_verifier *verifier, const gdn_settings *settings, const gdn_arena *arena,
@@ -41,7 +33,7 @@ gdn_status gdn_verifier_new(gdn_verifier *verifier, const gdn_settings *settings
 #undef X
     size_t bytes = gdn_verifier_bytes(settings);
     if (!bytes) return GDN_OK;
-    p->most_slots = largest_pool(settings);
+    p->most_slots = (uint64_t)gdn_largest_pool(settings);
     p->claimable = p->most_slots * (uint64_t)c->num_groups;
     return device->reserve(device, bytes, &p->claims, error);
 }

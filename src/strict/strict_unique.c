@@ -9,8 +9,7 @@ gdn_status gdn_uniqueness_new(gdn_uniqueness *u, const gdn_settings *settings)
 {
     const gdn_config *c = &settings->config;
     if (c->rules != GDN_RULES_STRICT || !c->check_unique) return GDN_OK;
-    for (int32_t g = 0; g < c->num_groups; g++)
-        if (settings->num_slots[g] > u->slots) u->slots = settings->num_slots[g];
+    u->slots = gdn_largest_pool(settings);
     u->seen = calloc((size_t)u->slots, sizeof *u->seen);
     return u->seen ? GDN_OK : GDN_ENOMEM;
 }
