@@ -163,7 +163,7 @@ lint: deps
 COUNTED := $(BUILD)/libgdncounted.so
 COUNTED_CALLS := malloc calloc realloc aligned_alloc free memfd_create ftruncate fcntl mmap munmap open close dup2 prctl getppid \
   setpgid execvpe waitpid kill sigprocmask sigaction getrlimit clock_gettime syscall dlopen dlsym dlclose
-$(COUNTED): spec/support/counted.c spec/support/counted_calls.c spec/support/looks.h $(OBJ) Makefile
+$(COUNTED): $(addprefix spec/support/,counted.c counted_calls.c counted_packs.c looks.h) $(OBJ) Makefile
 	@$(COMPILE) $(LIBFLAG) $(LINK) $(foreach f,$(COUNTED_CALLS),-Wl,--wrap=$(f)) -MF $(BUILD)/counted.d \
 	  -o $@.$$$$ $(filter %.c %.o,$^) && mv $@.$$$$ $@
 

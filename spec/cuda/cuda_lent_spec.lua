@@ -47,6 +47,14 @@ describe("Blocks of an attention cache on a device", function()
 
   it("are sent again after a call that failed", function()
     local _, kv = make()
+    for _, value in ipairs(driver:read(lib.gdn_kv_device_table(kv), ROWS * COLUMNS)) do
+      assert.are.equal(0, value) -- as long as nothing was sent
+    end
+    for s = 0, STEPS - 1 do
+      for _, value in ipairs(driver:read(lib.gdn_kv_device_mapping(kv, s), 2 * TOKENS)) do
+        assert.are.equal(0, value)
+      end
+    end
     for row = 0, ROWS - 1 do assert.are.equal(0, tonumber(lib.gdn_kv_extend(kv, row, 1 + row))) end
     local mapping = ffi.cast("int64_t *", lib.gdn_kv_mapping(kv, 1))
     for t = 0, TOKENS - 1 do mapping[t] = 100 + t end

@@ -1,5 +1,4 @@
--- Specs that are most about a file, cheapest first: the first pattern that the file's name matches. All
--- others follow, so this is about time alone.
+-- Specs that are most about a file, cheapest first: the first pattern that its name matches. Then all others.
 local folders = require "spec.mutants.folders"
 
 local MAP = {
@@ -51,14 +50,15 @@ local MAP = {
   { "src/device/", "fork cuda_calls cuda_counts cuda_context cuda_failures cuda_ring" },
   { "src/cuda/fill_element", "cuda_buckets cuda_inputs cuda_bad_inputs cuda_counts cuda_agree" },
   { "src/cuda/payload_memory", "config_values allocations cuda_sizes cuda_ring cuda_payload ranges" },
-  { "src/cuda/pa", "cuda_joined cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts cuda_bad_inputs " ..
-    "cuda_payload cuda_agree cuda_ring" },
+  { "src/cuda/packed", "packed_arrays cuda_joined cuda_skip cuda_payload cuda_agree" },
+  { "src/cuda/pa", "cuda_joined cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts " ..
+    "cuda_bad_inputs cuda_payload cuda_agree cuda_ring" },
   { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
   { "src/cuda/kernel_params", "cuda_sizes cuda_counts cuda_agree" },
   { "src/cuda/cuda_lent", "cuda_lent fork engine_cuda" },
-  { "src/cuda/cuda_device", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts " ..
-    "cuda_check_codes ranges" },
-  { "src/cuda/", "cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
+  { "src/cuda/cuda_device", "cuda_staging cuda_skip cuda_ring cuda_context cuda_calls cuda_failures " ..
+    "cuda_counts cuda_check_codes ranges" },
+  { "src/cuda/", "cuda_staging cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments null tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "tensor_bounds c_arguments null dlpack dlpack_owners" },
   { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },

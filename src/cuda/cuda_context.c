@@ -64,8 +64,8 @@ gdn_status gdn_cuda_choose_context(gdn_cuda *d, int32_t ordinal, int count, gdn_
         d->context = current;
         return GDN_OK;
     }
-    if ((r = d->driver.cuDevicePrimaryCtxRetain(&d->context, d->device)))
-        GDN_DRIVER_FAIL(&d->driver, error, r, "cuDevicePrimaryCtxRetain");
-    d->retained = 1;
+    r = d->driver.cuDevicePrimaryCtxRetain(&d->context, d->device);
+    d->retained = !r;
+    if (r) GDN_DRIVER_FAIL(&d->driver, error, r, "cuDevicePrimaryCtxRetain");
     return GDN_OK;
 }

@@ -124,9 +124,9 @@ GDN_WIDE static int is_at(const gdn_piece *piece, const unsigned char *at)
 
 int gdn_pack_is_at(const gdn_packer *p, const unsigned char *at)
 {
-    for (uint32_t i = 0; i < p->num_pieces; i++)
-        if (!is_at(&p->pieces[i], at)) return 0;
-    return 1;
+    uint32_t same = 0;
+    while (same < p->num_pieces && is_at(&p->pieces[same], at)) same++;
+    return same == p->num_pieces;
 }
 
 void gdn_pack_write(const gdn_packer *p, unsigned char *to)
