@@ -131,6 +131,21 @@ describe("Pools", function()
     assert.is_true(counts[1] > 100 and counts[2] > 100)
   end)
 
+  it("are held against each of those before them, which is named", function()
+    local b = empty_builder(2)
+    for second = 1, 5 do
+      for first = 0, second - 1 do
+        local pools = pools_t()
+        for i = 0, 5 do pools[i] = place(128 * i) end
+        pools[second] = place(128 * first + 8)
+        assert.are.equal(gdn.EINVAL, (states(b, { num_pools = 6, pools = pools })))
+        local named = ("^pools%%[%d%%] = 0x%%x+ overlaps pools%%[%d%%] = 0x%%x+: "):format(second, first)
+        assert.matches(named, said(b))
+      end
+    end
+    b:close()
+  end)
+
   it("have a last value and a first one past it in every number", function()
     local one, drafts = empty_builder(1), empty_builder(5, 2)
     local MIB = 2 ^ 20

@@ -95,6 +95,13 @@ describe("The driver of CUDA", function()
       bring "other again"
       name_driver "/no/such.sp"
       bring "of another end"
+      local asked = 0
+      for last = ("a"):byte(), ("z"):byte() do
+        name_driver("/no/other." .. string.char(last))
+        local text = calls.of(nil, function() builder:bring_states { pool = pool, slot_bytes = 8 } end)
+        if text:find("/no/other." .. string.char(last), 1, true) then asked = asked + 1 end
+      end
+      print("each of: " .. asked)
       name_driver(FAKE)
       bring "not loaded"
       bring "not loaded again"
@@ -116,7 +123,7 @@ describe("The driver of CUDA", function()
       assert.are.equal("empty: ", lines[3])
     end
     assert.are.same({ "other: " .. none "/no/such.so", "other again: ",
-                      "of another end: " .. none "/no/such.sp", "not loaded: " .. none(fake),
+                      "of another end: " .. none "/no/such.sp", "each of: 26", "not loaded: " .. none(fake),
                       "not loaded again: ", "loaded: " .. found, "loaded again: " .. found,
                       "loaded, without a symbol: " .. found, "other again: " .. none "/no/such.so" },
       { unpack(lines, 4) })

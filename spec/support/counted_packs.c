@@ -19,8 +19,8 @@ static gdn_packed pack(gdn_packer *p, const int32_t *const *values, const uint32
 
 /* Arrays packed as one, behind `from` bytes (a multiple of 16) of others: the bytes then, and { at, bits, base, step }.
  * Written to `to`, or compared with it: *same. */
-EXPORT int64_t gdn_counted_pack(const int32_t *const *values, const uint32_t *n, uint32_t pieces, int ramp, int64_t from,
-                                unsigned char *to, int32_t *packed, int *same)
+EXPORT int64_t gdn_counted_pack(const int32_t *const *values, const uint32_t *n, uint32_t pieces, int ramp,
+                                int64_t from, unsigned char *to, int32_t *packed, int *same)
 {
     gdn_piece list[MOST];
     gdn_packer p = { .pieces = list, .most_pieces = MOST, .bytes = (size_t)from };

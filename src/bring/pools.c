@@ -52,7 +52,7 @@ gdn_status gdn_pools_of_states(gdn_bring_plan *p, const gdn_state_pools *given, 
 static int nests(const int64_t stride[3], const int64_t length[3])
 {
     int64_t spanned = 0;
-    int done[3] = { length[0] == 1, length[1] == 1, length[2] == 1 };
+    int done[] = { length[0] == 1, length[1] == 1, length[2] == 1 };
     for (;;) {
         int next = -1;
         for (int i = 0; i < 3; i++)
@@ -83,9 +83,9 @@ gdn_status gdn_pools_of_windows(gdn_bring_plan *p, const gdn_window_pools *given
                         given->channels, given->length, (long long)bytes, MOST_BYTES);
     WITHIN("spec_rows", given->spec_rows, GDN_BRING_ACCEPTED, GDN_BRING_LEAVE);
     WITHIN("windows_in", given->windows_in, GDN_WINDOWS_BY_MODE, GDN_WINDOWS_IN_EVERY);
-    int64_t stride[3] = { (int64_t)given->channels * given->length, given->length, 1 };
-    const int64_t length[3] = { num_slots, given->channels, given->length }, *own = given->strides;
-    static const char *const NAMES[3] = { "strides[0] (slots)", "strides[1] (channels)", "strides[2] (tokens)" };
+    int64_t stride[] = { (int64_t)given->channels * given->length, given->length, 1 };
+    const int64_t length[] = { num_slots, given->channels, given->length }, *own = given->strides;
+    static const char *const NAMES[] = { "strides[0] (slots)", "strides[1] (channels)", "strides[2] (tokens)" };
     for (int i = 0; i < 3 && (own[0] || own[1] || own[2]); i++) {
         WITHIN(NAMES[i], own[i], 1, MOST_STRIDE);
         stride[i] = own[i];

@@ -5,7 +5,7 @@
 
 static const char *const KERNEL_NAMES[GDN_CUDA_KERNELS] = { "gdn_fill_small", "gdn_fill_medium", "gdn_fill_large" };
 static const size_t KERNEL_BYTES[GDN_CUDA_KERNELS] = { GDN_SMALL, GDN_MEDIUM, GDN_LARGE };
-static const char *const BRING_NAMES[2] = { "gdn_bring_all_states", "gdn_bring_all_windows" };
+static const char *const BRING_NAMES[] = { "gdn_bring_all_states", "gdn_bring_all_windows" };
 
 gdn_status gdn_cuda_refuse_capturing(gdn_cuda *d, void *stream, const char *advice, gdn_error *error)
 {
