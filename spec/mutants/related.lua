@@ -143,10 +143,9 @@ local MAP = {
     "kept_states lost_states engine_states none_left" },
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/[rl][ao][ia]", "problems policy long_paths caches" }, -- raised and load_file
-  { "native/domains", "domains options record_values" },
-  { "native/old_names", "old_names" },
+  { "native/[rd][ao][nm]", "domains options option_table record_values" }, -- ranges and domains
   { "native/foreign_text", "foreign_text followed problems cli_words" },
-  { "native/methods", "old_names callers typos engine_misuse" },
+  { "native/[om][le]", "old_names callers typos engine_misuse" }, -- old names and methods
   { "engine/decide/buckets", "bucket_lists buckets decisions" },
   { "engine/decide/decodes", "pausing starvation upkeep invariants decisions engine_step speculation" },
   { "engine/decide/admissions", "starvation holding passing invariants decisions" },
@@ -266,7 +265,6 @@ local MAP = {
   { "reorder", "wrong_arguments reorder_lua" },
   { "gdnmeta/batch", "callers wrong_arguments batch checkpoints_strict list_arguments tables cuda_inputs" },
   { "builder/state_tables", "wrong_arguments tables cuda_inputs cuda_bad_inputs" },
-  { "native/ranges", "option_table options domains" },
   { "builder/options", "options option_table domains builder" },
   { "native/c_buffers", "c_buffers build_raw" },
   { "", "raw_refusals callers_of_functions wrong_arguments callers typos list_arguments batch builder " ..
