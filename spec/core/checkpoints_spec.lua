@@ -57,6 +57,13 @@ describe("Checkpoints of prefills", function()
     end)
   end
 
+  it("are no row's behind the last one", function()
+    build({ max_num_seqs = 6 }, ROWS)
+    local c = batch.rows
+    c.query_len[4], c.seq_len[4], c.prompt_done[4] = 100, 100, 0 -- which would keep a state at 64
+    assert.are.equal(192, assert(builder:build(batch)).checkpoint_every_n_tokens)
+  end)
+
   it("stand in the tables of the host or of the device", function()
     local cells = {}
     for i = 1, 4 * 6 do cells[i] = 100 + i end

@@ -122,6 +122,14 @@ describe("Checkpoints that rows ask for", function()
     end)
   end
 
+  it("are no row's behind the last one", function()
+    open { num_speculative_tokens = 0, gdn_prefill_backend = "flashinfer", checkpoint_any = true }
+    for _, row in ipairs(rows()) do assert(batch:add(row)) end
+    local c = batch.rows
+    c.query_len[4], c.seq_len[4], c.checkpoint_len[4] = 100, 100, 32
+    assert.are.equal(64, assert(builder:build(batch)).checkpoint_every_n_tokens)
+  end)
+
   it("may stand within a chunk where the builder allows it", function()
     open { checkpoint_any = true }
     local meta = assert(build { decode(1), prompt(2, 200, 240, 41, { 50, 60 }),

@@ -123,6 +123,11 @@ describe("Raw inputs", function()
       assert.are.same(two, capture(4, 4))
     end
     assert.are.same({ gdn.EINVAL, "rows[1].query_len = 0, want all rows alike, 1 or 4" }, capture(1, 0, 1))
+    local none, held = raw_of("strict", {}, elsewhere) -- after rows of one token, which say their drafts
+    none.num_num_decode_draft_tokens = 3
+    capture(1, 1)
+    assert.are.equal(7, #outcome(builder, "capture", none))
+    assert(held)
     builder:close()
   end)
 end)

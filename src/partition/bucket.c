@@ -16,9 +16,7 @@ void gdn_bucket_find(gdn_partition *p, const gdn_step *step)
     p->bucket_rows = p->num_reqs;
     p->bucket_tokens = p->num_actual_tokens;
     if (!p->speculative) {
-        p->spec_start_buffer[0] = 0;
-        p->spec_start = p->spec_start_buffer;
-        p->spec_rows = NULL;
+        p->spec_start = p->spec_start_buffer; /* which starts with 0 in every step */
     } else if (p->mixed) {
         count_decodes(p, step);
     } else {
