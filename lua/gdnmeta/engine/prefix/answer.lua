@@ -90,6 +90,16 @@ function PrefixCache:drop_any_answer()
   return false
 end
 
+--- Is the count of states that are held so right?
+---@return string|nil problem
+function PrefixCache:answers_problem()
+  local e, n = self.engine, 0
+  for at = 0, e.num_running - 1 do
+    if e.requests.answer_at[e.running[at]] > 0 then n = n + 1 end
+  end
+  if n ~= self.num_held then return ("%d states of answers are held, want %d"):format(self.num_held, n) end
+end
+
 -- Request i holds the state at the last block before `tokens`, if it can.
 local hold = piece(function(self, i, tokens, step, row, goes_on)
   local r = self.engine.requests
