@@ -1,6 +1,7 @@
 -- Lists of buckets: which there are by themselves, which one holds a step, and what is refused, over every
 -- small size, against spec/goldens/texts.
 local buckets = require "gdnmeta.engine.decide.buckets"
+local capture_sizes = require "gdnmeta.engine.decide.capture_sizes"
 local noted = require "spec.support.noted"
 
 local notes = noted.new "buckets-"
@@ -74,5 +75,31 @@ describe("Buckets", function()
       note("gaps", (select(2, buckets.parse(list))))
     end
     check "refused"
+  end)
+end)
+
+describe("The usual sizes of graphs", function()
+  it("end at 512 tokens, at twice the requests with all their drafts, or at what a step can hold", function()
+    local function last(...)
+      local sizes = capture_sizes.usual(...)
+      return sizes[#sizes], #sizes
+    end
+    for _, case in ipairs {
+      { 512, 51, 300, 0, 1e6 }, { 512, 51, 256, 0, 1e6 }, { 496, 50, 255, 0, 1e6 }, { 498, 49, 300, 2, 1e6 },
+      { 2, 2, 1, 0, 1e6 }, { 6, 2, 1, 2, 1e6 }, { 8, 4, 4, 0, 1e6 }, { 4, 3, 9, 0, 5 }, { 40, 8, 300, 0, 44 },
+      { 1024, 83, 300, 0, 1e6, 1024 }, { 272, 36, 300, 0, 1e6, 287 },
+    } do
+      assert.are.same({ case[1], case[2] }, { last(unpack(case, 3)) }, table.concat(case, " "))
+    end
+  end)
+
+  it("are what a step is padded to, each number of tokens", function()
+    for _, case in ipairs { { { 1, 2, 8 }, "1 2 8 8 8 8 8 8" }, { { 3 }, "3 3 3" }, { { 1 }, "1" },
+                            { {}, "" } } do
+      local padded, largest = capture_sizes.table(case[1])
+      local words = {}
+      for n = 1, largest do words[n] = padded[n] end
+      assert.are.same({ case[2], case[1][#case[1]] or 0 }, { table.concat(words, " "), largest })
+    end
   end)
 end)

@@ -182,6 +182,38 @@ describe("A proof", function()
     for tokens = 1, 7 do legal(nil, { { "short", tokens } }) end
   end)
 
+  it("of text and decodes knows where a request stands", function()
+    start({ max_num_batched_tokens = 9 }, nil, serve.request "a")
+    step() -- of 10 tokens of text one is left
+    illegal("I7: request a takes 1 tokens, want 1", "a", { { "a", 0 } })
+    legal(nil, { { "a", 1 } })
+    step()
+    step()
+    legal { { "a", 0 } }
+    local requests = engine.private.requests
+    requests.computed[requests.index.a] = 10 -- as if it computed again what it has said
+    illegal("I7: request a takes 1 tokens, want 1", "a", { { "a", 0 } })
+    engine:close()
+    start({ max_model_len = 60, max_num_batched_tokens = 8 },
+          { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 8 },
+          serve.request("a", { prompt_tokens = 30 }))
+    step() -- one block of it
+    for _, tokens in ipairs { 1, 4, 7, 9, 15, 17, 22 } do
+      illegal(("I11: request a takes %d tokens, want 16"):format(tokens), "a", nil, { { "a", tokens } })
+    end
+    legal(nil, { { "a", 8 } })
+  end)
+
+  it("of table rows counts those that victims give back, one each", function()
+    start({ admit_after_preemption = true, max_num_seqs = 3 }, nil, serve.request "a")
+    step()
+    for _, id in ipairs { "b", "c" } do assert(engine:submit(serve.request(id))) end
+    legal(nil, { { "b", 1 }, { "c", 1 } }, { "a" })
+    engine.private.states.free_table_rows = 0
+    illegal("I4: 2 requests would run, want at most 3", nil, nil, { { "b", 1 }, { "c", 1 } }, { "a" })
+    legal(nil, { { "b", 1 } }, { "a" })
+  end)
+
   it("of sums knows tokens, slots, blocks and table rows", function()
     start({ kv_tokens = 64, kv_block_size = 8, max_num_seqs = 3, max_num_batched_tokens = 32 },
           { num_slots = 4 }, serve.request("a", { prompt_tokens = 30 }),

@@ -10,8 +10,8 @@ local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " s
 -- By file of lua/gdnmeta/engine/decide and engine/hooks.
 local PARTS = {
   admissions = "admission_parts ", chunks = "chunk_parts ", decodes = "decode_parts ", outlook = "reserves ",
-  call_hooks = "call_loops ", packer = "packer_parts ", preempt = "claims ", schedule = "schedule_parts ",
-  upkeep = "reserves ",
+  call_hooks = "call_loops ", capture_sizes = "bucket_lists buckets option_limits ",
+  packer = "packer_parts ", preempt = "claims ", schedule = "schedule_parts ", upkeep = "reserves ",
 }
 
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.

@@ -38,7 +38,7 @@ function M.usual(max_num_seqs, num_spec, max_tokens)
     last = rows * (1 + num_spec)
     list[#list + 1] = { rows = rows, tokens = last }
   end
-  for _, tokens in ipairs(doubling(math.max(1, 2 * last), max_tokens)) do
+  for _, tokens in ipairs(doubling(math.max(1, last), max_tokens)) do
     if tokens > last then list[#list + 1] = { rows = max_num_seqs, tokens = tokens } end
   end
   return list

@@ -15,20 +15,21 @@ local function problem_with(e, number, i, n, want)
   return ("%srequest %s takes %d tokens, want %d"):format(rules[number], id, n, want), i
 end
 
--- I9: the threshold applies to a prompt while other prompts wait or run.
-local function is_beside_others(e, i)
+-- I9: the threshold applies to a prompt while other prompts wait or run. One of more than a token is itself
+-- among those that are counted.
+local function is_beside_others(e)
   local prompts = e.fifo.size
   for at = 0, e.num_running - 1 do
     if not e.token_limits:is_decode(e.running[at]) then prompts = prompts + 1 end
   end
-  return prompts > (e.token_limits:wants_text(i) and 1 or 0)
+  return prompts > 1
 end
 
 -- I9, I10, I11: what a stretch of text may be.
 local function chunk_problem(e, i, n)
   local limits, computed, known = e.token_limits, e.requests.computed[i], e.requests.known[i]
   if computed + n > known then return "I5", max(known - computed, 0) end -- also where steps in flight end it
-  if limits.threshold > 0 and n > limits.threshold and is_beside_others(e, i) then
+  if limits.threshold > 0 and n > limits.threshold and is_beside_others(e) then
     return "I9", limits.threshold
   end
   if not limits.chunked and n ~= known - computed then return "I10", known - computed end

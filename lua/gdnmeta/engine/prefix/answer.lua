@@ -92,7 +92,7 @@ end
 
 --- Is the count of states that are held so right?
 ---@return string|nil problem
-function PrefixCache:answers_problem()
+function PrefixCache:held_problem()
   local e, n = self.engine, 0
   for at = 0, e.num_running - 1 do
     if e.requests.answer_at[e.running[at]] > 0 then n = n + 1 end

@@ -221,7 +221,7 @@ function PrefixCache:sessions_problem()
   if counts.pinned_states ~= pinned then
     return ("%d states are pinned, want %d"):format(counts.pinned_states, pinned)
   end
-  return self:answers_problem()
+  return self:held_problem()
 end
 
 --- A session as it stands now.
