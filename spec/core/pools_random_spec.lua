@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local noted = require "spec.support.noted"
+local schema = require "gdnmeta.native.schema"
 
 local notes = noted.new "c-"
 local note, check = notes.note, notes.check
@@ -144,6 +145,49 @@ describe("Pools", function()
       end
     end
     b:close()
+  end)
+
+  it("may end where the builder's tensors begin, and no byte later", function()
+    local b = empty_builder(2)
+    local first = math.huge
+    for _, name in ipairs(schema.fields.tensors) do
+      local view = b.metadata[name]
+      if view and view.data ~= nil then
+        first = math.min(first, tonumber(ffi.cast("uintptr_t", view.data)))
+      end
+    end
+    -- Is a pool of 32 bytes taken that ends there?
+    local function taken(at)
+      local pools = pools_t(ffi.cast("void *", at - 32))
+      local status = states(b, { pools = pools, slot_bytes = 16 })
+      if status == 0 then return true end
+      assert.matches("^pool = 0x%x+ with 32 bytes overlaps the builder's tensors$", said(b))
+    end
+    local low, high = first - 2 ^ 20, first + 1
+    assert.is_true(taken(low) and not taken(high))
+    while high - low > 1 do
+      local middle = math.floor((low + high) / 2)
+      if taken(middle) then low = middle else high = middle end
+    end
+    assert.are.equal(0, low % 64) -- where the arena begins
+    b:close()
+  end)
+
+  it("have so many slots, so far apart, as 63 bits hold", function()
+    for num_slots, want in pairs { [2 ^ 23] = 0, [2 ^ 23 + 1] = gdn.EINVAL, [2 ^ 22] = 0 } do
+      local b = assert(gdn.builder { device = "cpu", max_num_seqs = 2, num_slots = num_slots,
+                                     check_unique = false })
+      local batch = b:batch()
+      assert(b:build(batch))
+      local status = states(b, { slot_bytes = 64, slot_stride = 2 ^ 40, pools = pools_t(place(0)) })
+      assert.are.equal(want, status, said(b))
+      if want ~= 0 then
+        assert.are.equal("num_slots = 8388609 slots, 1099511627776 bytes from one to the next, are no "
+          .. "64-bit memory", said(b))
+      end
+      batch:close()
+      b:close()
+    end
   end)
 
   it("have a last value and a first one past it in every number", function()

@@ -53,6 +53,8 @@ return {
   { "src/worker/process.c", "_exit(127);", "_exit(128)", "The parent has read why, and looks at no status." },
   { "src/bring/pools.c", "p->pieces = (p->channels + GDN_BRING_THREADS - 1) /", "GDN_BRING_THREADS + 1)",
     "A piece without channels brings nothing." },
+  { "src/bring/bring_rows.h", "gdn_index_at(c->shift, k) : 0;", ": 1;",
+    "A state that is where it should be is copied onto itself: time, not values." },
   { "src/bring/bring_rows.h", "(uint32_t)found.shift >= p->length)", "found.shift > p->length",
     "Of a window that is shifted by its whole length no token is left to move." },
   { "src/cuda/cuda_launch.c", "while (y->packer.bytes > KERNEL_BYTES[kernel]", "bytes >= KERNEL_BYTES",

@@ -25,7 +25,7 @@ static int64_t slot_span(const gdn_bring_plan *p)
 /* Strides are at most 2^43 bytes, and slots 2^31: the sum needs care. */
 static gdn_status check_sum(const gdn_bring_plan *p, gdn_error *error)
 {
-    int64_t last = 0, all = 0;
+    int64_t last, all;
     if (__builtin_mul_overflow((int64_t)(p->num_slots - 1), p->slot_stride, &last) ||
         __builtin_add_overflow(last, slot_span(p), &all) || all > INTPTR_MAX)
         return gdn_fail(error, GDN_EINVAL,
