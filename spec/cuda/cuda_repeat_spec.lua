@@ -152,6 +152,17 @@ describe("A step that comes again", function()
     assert.are.equal(0, (launches()))
   end)
 
+  it("is looked at whole after one that was refused", function()
+    open(20)
+    for _ = 1, 3 do launches() end
+    local c = batch.rows
+    c.num_rows, c.prompt_done[0] = 1, 2
+    assert.is_nil((builder:build(batch, stream)))
+    c.num_rows, c.prompt_done[0] = 20, 1
+    builder:table(3)[10 * 4] = 77
+    assert.are.equal(1, (launches()))
+  end)
+
   it("refuses padding of the host's own that names a slot", function()
     open(20)
     local c = batch.rows

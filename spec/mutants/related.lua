@@ -61,7 +61,7 @@ local MAP = {
   { "src/cuda/", "cuda_staging cuda_skip cuda_ring cuda_context cuda_calls cuda_failures cuda_counts" },
   { "src/builder/borrow", "c_arguments null tables cuda_inputs cuda_bad_inputs" },
   { "src/builder/dlpack", "tensor_bounds c_arguments null dlpack dlpack_owners" },
-  { "src/builder/repeat", "cuda_carried cuda_small_steps cuda_known cuda_repeat cuda_skip cuda_agree" },
+  { "src/builder/repeat", "cuda_repeat cuda_known cuda_carried cuda_small_steps cuda_skip cuda_agree" },
   { "src/builder/footprint", "config_values allocations footprint no_memory ranges" },
   { "src/builder/verif", "c_refusals first_violation check_changes stamps check_codes cuda_calls " ..
     "check_agreeing check cuda_check" },
