@@ -40,6 +40,7 @@ local METHODS = {
     submit(e)
     e:step(1)
   end, function(e) return e:cancel "x" end },
+  release = { function(e) return e:receive(8) end, function(e, place) e:release(place) end },
   close = { submit, function(e) e:close() end },
 }
 

@@ -92,6 +92,21 @@ describe("The state cache of an engine, shown", function()
     wide:close()
   end)
 
+  it("is indented to its 16th level", function()
+    local deep = serve.caching_engine({ cache = "every_block" }, { num_slots = 60 })
+    local blocks, before, indents = {}, -2, {}
+    for level = 1, 18 do
+      blocks[level] = level
+      play(deep, level, 4 * level + 1, { unpack(blocks) })
+    end
+    for indent in tostring(deep.cache):gmatch "\n  ( *`?%-?)%*" do
+      indents[#indents + 1] = #indent - before
+      before = #indent
+    end
+    assert.are.same({ 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0 }, indents)
+    deep:close()
+  end)
+
   it("is bounded, however much there is", function()
     for id = 10, 200 do play(e, id, 14, ids({}, 100 * id, 3)) end
     local text = tostring(e.cache)

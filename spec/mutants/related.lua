@@ -183,14 +183,12 @@ local MAP = {
   { "engine/step", "callers guarded_engine engine_step engine invariants decisions" },
   { "engine/check_arguments", "callers engine_misuse engine" },
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
-  { "engine/newcomers", "one_look none_left holding passing starvation state_cache invariants decisions" },
+  { "engine/newcomers", "plan_parts one_look holding passing starvation invariants decisions" },
   { "engine/plan_to_rows", "engine engine_step engine_async device_plays engine_cuda policy invariants " ..
     "decisions transcripts" },
-  { "engine/plan", "behind engine engine_step policy footprint verify_plan holding passing yielding " ..
-    "starvation invariants decisions transcripts" },
+  { "engine/plan.lua", "plan_parts behind footprint holding passing starvation invariants decisions" },
   { "engine/requests", "transcripts engine engine_step invariants decisions" },
-  { "engine/request_memory", "request_memory transcripts engine engine_step engine_states engine_async " ..
-    "rebuilt_columns invariants decisions policy" },
+  { "engine/request_memory", "request_memory rebuilt_columns transcripts invariants decisions policy" },
   { "engine/show_cache", "show_cache columns cache_plays sim_cache" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
     "rebuilt_columns policy_fields policy containment shipped_policies" },

@@ -35,7 +35,7 @@ function M.open(engine, level)
   return engine.private
 end
 
---- For methods that do not need the builder: no callback is under way.
+--- For methods that do not need the builder: no callback is under way, and they call none.
 ---@return table private of the engine
 function M.idle(engine, method)
   if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
@@ -43,7 +43,6 @@ function M.idle(engine, method)
   local why = busy(self)
   if why then error(("gdnmeta.Engine:%s: %s"):format(method, why), 3) end
   reserve()
-  main_thread.forget(self)
   return self
 end
 

@@ -44,7 +44,7 @@ end
 
 -- By the classes that have rows: 1 speculative, 2 decode, 4 prefill.
 local BRANCHES = {
-  [0] = "none", "speculative", "decode", "speculative+decode", "prefill", "speculative+prefill",
+  "speculative", "decode", "speculative+decode", "prefill", "speculative+prefill",
   "decode+prefill", "speculative+decode+prefill",
 }
 

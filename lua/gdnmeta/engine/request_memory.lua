@@ -227,7 +227,7 @@ end
 local M = {}
 
 --- config: gdn_config of the builder; tables: their state tables; total_kv: blocks of attention cache, nil
---- for no limit; kv: of kv_blocks.lua, false where they are only counted.
+--- for no limit; kv: of kv_blocks.lua, false where they are only counted. fit() says the rest.
 ---@return table|nil states, string? message, integer? code
 function M.new(requests, config, tables, total_kv, kv_block, kv)
   local out = pools_t()
@@ -240,12 +240,13 @@ function M.new(requests, config, tables, total_kv, kv_block, kv)
     block = config.mamba_block_size, per_request = config.num_speculative_tokens + 1,
     table_rows = int32s(num_table_rows), free_table_rows = num_table_rows,
     limited = total_kv ~= nil, kv = kv, kv_block = kv_block, total_kv = total_kv or 0,
-    free_kv = total_kv or 0, peak_kv = 0, spare = -1, num_sourced = 0, may_correct = false, prefix = false,
+    free_kv = total_kv or 0, peak_kv = 0, num_sourced = 0, prefix = false,
     cells = pointers(config.num_groups), -- the tables as C has them
     pins = {}, kv_pins = { n = 0 },
   }, States)
-  for group = 0, config.num_groups - 1 do self.cells[group] = tables[group] end
-  for group = 1, config.num_groups do self.pins[group] = { n = 0 } end
+  for group = 0, config.num_groups - 1 do
+    self.cells[group], self.pins[group + 1] = tables[group], { n = 0 }
+  end
   for n = 0, num_table_rows - 1 do self.table_rows[n] = num_table_rows - 1 - n end
   return self
 end

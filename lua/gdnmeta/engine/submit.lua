@@ -224,7 +224,7 @@ function M.add(e, request)
   r.drafts[i], r.speculative[i], r.preemptions[i] = 0, 0, 0
   r.flight[i], r.ahead[i], r.pending[i] = 0, 0, 0
   r.placeholders[i], r.mark[i], r.fix[i], r.slots_coming[i], r.kv_coming[i] = 0, 0, 0, 0, 0
-  r.parked[i], r.yielded[i], r.yields[i], r.held[i], r.allowed[i] = 0, 0, 0, 0, 0
+  r.parked[i], r.yielded[i], r.held[i], r.allowed[i] = 0, 0, 0, 0
   r.user[i], r.class[i] = user_number, class_number
   r.arrival[i], r.ttft[i], r.tpot[i] = arrival, ttft, request.tpot or e.tpot
   r.deadline[i] = request.deadline or arrival + ttft
