@@ -205,6 +205,20 @@ describe("A policy that fails", function()
     assert.is_true(ticks < 20)
   end)
 
+  it("is not interrupted as long as there is time", function()
+    local asked = 0
+    start({ chunk = function(_, want)
+      for _ = 1, 1e5 do pcall(function() end) end
+      return want
+    end }, { policy_budget = 2 ^ 31 - 1, policy_seconds = 5, stopwatch = function()
+      asked = asked + 1
+      return asked < 3 and 0 or 5 -- so many pass, and no more
+    end })
+    assert.is_false(engine:step(1).fallback)
+    assert.are.same({}, engine:failures())
+    assert.is_true(asked > 10)
+  end)
+
   it("has no more time where the stopwatch does not tell it", function()
     for shown, bad in pairs { ["nil"] = function() end, nan = function() return 0 / 0 end } do
       local ticks, good = 0, 0
