@@ -7,11 +7,12 @@ local QUICK = " engine engine_step engine_states engine_async new_engine unmade 
 local PLAYS = " not_compiled value_limits step_cuts cache_plays" .. QUICK .. " small_worlds " ..
   "small_policies engine_plays"
 
--- By file of lua/gdnmeta/engine/decide and engine/hooks.
+-- By file of the folders of lua/gdnmeta/engine.
 local PARTS = {
   admissions = "admission_parts ", chunks = "chunk_parts ", decodes = "decode_parts ", outlook = "reserves ",
   call_hooks = "call_loops ", capture_sizes = "bucket_lists buckets option_limits ",
-  packer = "packer_parts ", preempt = "claims ", schedule = "schedule_parts ", upkeep = "reserves ",
+  cuts = "cut_parts ", priorities = "cut_parts ", packer = "packer_parts ", preempt = "claims ",
+  schedule = "schedule_parts ", upkeep = "reserves ",
 }
 
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.
