@@ -154,6 +154,12 @@ describe("Checkpoints that rows ask for", function()
     local meta = assert(builder:build(batch))
     assert.are.same({ 70 }, meta.checkpoint_state_indices:totable())
     assert.are.same({ 2 }, meta.prefill_state_indices:totable())
+    for slot = 70, 71 do -- a step that is known already, and another one
+      c.checkpoint_slot[1] = slot
+      for _ = 1, 2 do
+        assert.are.same({ slot }, assert(builder:build(batch)).checkpoint_state_indices:totable())
+      end
+    end
     c.checkpoint_slot[1] = 100
     local _, message = builder:build(batch)
     assert.are.equal("rows[1] group 0 checkpoint_slot = 100, want 1 .. 99 (num_slots - 1)", message)
