@@ -44,6 +44,8 @@ return {
     "Blocks of other sizes, the same file." },
   { "lua/gdnmeta/worker/serve.lua", ":sub(1, 4095)", "sub(0, 4095)", "Lua takes 0 for 1." },
   { "lua/gdnmeta/native/signals.lua", "libc.libc_siginterrupt(n, 1)", "(n, 2)", "Any number but 0 says so." },
+  { "src/worker/ring.c", "(one < SPARE ? one : SPARE) + 63) / 64 * 64;", "+ 62)",
+    "Records are of 8 bytes and multiples of them: the same sizes." },
   { "src/worker/record.c", "if (worst <= span) return GDN_OK;", "worst < span",
     "The loop after it looks at every value, and finds none: time, not values." },
   { "src/worker/record.c", "if (worst <= span) return GDN_OK;", "(0 &&",

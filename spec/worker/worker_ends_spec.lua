@@ -89,7 +89,11 @@ describe("A worker", function()
       assert(worker:submit(step))
     end
     assert.are.equal(2, worker.in_flight)
+    local peer, stops = worker.private.peer, {}
+    function peer.stop(_, ...) stops[#stops + 1] = { ... } end
     assert.are.same({ 1 }, assert(worker:restart()))
+    peer.stop = nil
+    assert.are.same({ { 1 } }, stops)
     assert.are.same({ false, false }, worker.private.sent)
     assert.are.same({ 0, nil }, { worker.in_flight, (worker:poll()) })
     for t = 0, 4 do worker.tokens[t] = t end
@@ -118,6 +122,26 @@ describe("A worker", function()
 end)
 
 describe("A worker's process", function()
+  it("says why a result cannot be packed", function()
+    local run = upvalue(serve, "run")
+    local send = upvalue(run, "send")
+    local _, set = upvalue(send, "lib")
+    local why, sent = ffi.new "char[512]", {}
+    ffi.copy(why, "no room")
+    for _, status in ipairs { 64, 0, -1, -3 } do
+      set(stand_in { gdn_result_pack = function() return status end,
+                     gdn_channel_send = function(channel, output, bytes)
+        sent[#sent + 1] = bytes
+        assert.are.same({ 5, 6 }, { channel, output })
+        return 7
+      end })
+      local ok, said = pcall(send, { channel = 5, output = 6, output_bytes = 64, why = why }, {})
+      set(lib)
+      assert.are.same(status >= 0 and { true, 7 } or { false, "gdnmeta.worker: no room" }, { ok, said })
+    end
+    assert.are.same({ 64, 0 }, sent)
+  end)
+
   it("waits for records as long as its engine lives, and knows what is none", function()
     local receive = upvalue(serve, "receive")
     local _, set = upvalue(receive, "lib")
