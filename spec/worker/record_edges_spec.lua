@@ -142,6 +142,20 @@ describe("At the end of readable memory", function()
       assert.are.equal(want, said())
       assert(held)
     end
+    -- Nor one of more groups than there may be, or fewer, though it is as long as it says.
+    for _, groups in ipairs { -2, -1, 0, 65, 66 } do
+      local n = math.ceil((bytes + 4 * groups) / 8) * 8
+      local at, held = page_end.bytes(n)
+      ffi.copy(at, memory, math.min(n, bytes))
+      local config = ffi.cast("gdn_config *", at + 136)
+      config.num_groups = groups
+      ffi.cast("int64_t *", at)[1] = n
+      sealed.seal(ffi.cast("int64_t *", at))
+      assert.are.equal(gdn.EINVAL, tonumber(lib.gdn_hello_unpack(at, n, out, why, 512)))
+      assert.are.equal(n < bytes and ("a configuration of %d bytes, want %d"):format(size, size)
+        or ("a hello of %d bytes for %d groups"):format(n, groups), said())
+      assert(held)
+    end
   end)
 
   it("a step's arrays are packed, under limits and without, into just the bytes that it takes", function()
