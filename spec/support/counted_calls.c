@@ -1,12 +1,15 @@
 /* System calls of the core: noted one after the other, each with what it returned, and refused where a spec says so.
  * The linker sends them here (build/libgdncounted.so). A child of vfork notes into the same memory. */
 #define _GNU_SOURCE
+#include "worker/ring.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -216,7 +219,8 @@ static long syscall_call(long number, long a, long b, long c, long d, long e, lo
                                      a, b, c);
     const struct timespec *time = b == FUTEX_WAIT ? (const struct timespec *)d : NULL;
     if (!watching) return __real_syscall(number, a, b, c, d, e, f);
-    if (time) note("sleep(%lld.%09ld)\n", (long long)time->tv_sec, time->tv_nsec);
+    const gdn_ring_shared *ring = (const void *)((const char *)a - offsetof(gdn_ring_shared, wake));
+    if (time) note("sleep(%lld.%09ld), said: %u\n", (long long)time->tv_sec, time->tv_nsec, ring->sleeps);
     else note("wake(%ld)\n", c);
     return futex(number, (const uint32_t *)a, b, c, time);
 }

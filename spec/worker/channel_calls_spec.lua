@@ -114,7 +114,7 @@ describe("The system calls of a channel", function()
     for _, from in ipairs { 7 * SECOND, 7 * SECOND + SECOND / 2, 3 * SECOND / 4 } do
       local at = from / SECOND
       local function clock(t) return ("clock_gettime(1) = %.9f\n"):format(t) end
-      local function sleep(s) return ("sleep(%.9f)\n"):format(s) end
+      local function sleep(s) return ("sleep(%.9f), said: 1\n"):format(s) end
       assert.are.equal(clock(at) .. sleep(0.25) .. clock(at + 0.25), waits(engine, 0.25, from))
       assert.are.equal(clock(at) .. sleep(1) .. clock(at + 1), waits(engine, 1, from))
       assert.are.equal(clock(at) .. sleep(1) .. clock(at + 1) .. sleep(1) .. clock(at + 2)
