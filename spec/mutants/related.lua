@@ -130,7 +130,7 @@ local MAP = {
   { "engine/option_rules", "option_limits engine domains verify_plan buckets" },
   { "engine/hooks/call_hooks", "hook_values policy_fields policy problems" },
   { "engine/hooks/cache_hooks", "hook_values hook_tables cache_plays cache_control state_cache caches " ..
-    "cut_off_cache" },
+    "failing_hooks cut_off_cache" },
   { "engine/hooks/guard", "contained containment yields problems nested" },
   { "policy/contained/[cs][ha]", "charges contained policy containment" }, -- charged and sandbox
   { "policy/contained/budget", "charges cut_off_cache contained containment yields problems nested" },

@@ -63,3 +63,42 @@ describe("A policy that was disabled", function()
     engine:close()
   end)
 end)
+
+-- Prompts of which each leaves a state that another has to leave for.
+local function crowded(cache)
+  local e = serve.caching_engine({ cache = cache, breaker = 99, host_slots = cache.demote and 3 or 0 },
+                                 { num_slots = 8 })
+  for id = 1, 8 do
+    assert(e:submit(serve.request(id, { prompt_tokens = 18, max_tokens = 1, arrival = id,
+                                        blocks = { 1, 2, id % 3 + 10, 100 + id } })))
+    while not e:idle() do assert(e:complete(assert(e:step(id)), id)) end
+  end
+  local failed, _, never = #e:failures(), e.cache:health()
+  e:close()
+  return failed, never
+end
+
+describe("A cache's hook that fails", function()
+  local ANSWERS = {
+    checkpoints = function(r) return { r.prompt_end } end, keep = function() return true end,
+    demote = function() return "host" end,
+    worth = function(_, n, values)
+      for k = 1, n do values[k] = k end
+    end,
+  }
+  for hook, answer in pairs(ANSWERS) do
+    it("is told apart from one that has answered once: " .. hook, function()
+      for _, answers in ipairs { 0, 1 } do
+        local calls = 0
+        local failed, never = crowded { name = "c", [hook] = function(...)
+          calls = calls + 1
+          if calls > answers then error("no idea", 0) end
+          return answer(...)
+        end }
+        assert.are.equal(calls - answers, failed)
+        assert.is_true(failed > 0)
+        assert.are.same(answers == 0 and { [hook] = failed } or {}, never)
+      end
+    end)
+  end
+end)
