@@ -52,4 +52,15 @@ describe("A policy", function()
     run(2)
     assert.are.same({ "arrival a 1/2", "admit a 1/2", "arrival b 1/2" }, heard)
   end)
+
+  it("hears who is sent back when the states are lost, in the order in which they ran", function()
+    engine = serve.engine(policy(), nil, { max_num_seqs = 3 })
+    for _, id in ipairs { "a", "b", "c", "d" } do submit(id) end
+    run(1)
+    heard = {}
+    assert.are.same({ "a", "b", "c" }, engine:lose_states())
+    assert.are.same({ "preempt a 4/4", "preempt b 4/4", "preempt c 4/4" }, heard)
+    run(2)
+    assert.are.same({ "admit a 1/4", "admit b 1/4", "admit c 1/4" }, { unpack(heard, 4) })
+  end)
 end)
