@@ -137,7 +137,7 @@ end
 --- The build was refused: requests stand where they stood.
 function M.undo(e, step)
   local r = e.requests
-  if #step.keeping > 0 then kept_states.undo(e, step) end
+  kept_states.undo(e, step)
   step.restored.n = 0
   for row = 0, step.num_rows - 1 do
     local i, n, samples = step.request[row], step.query_len[row], step.samples[row]
