@@ -159,6 +159,24 @@ describe("gdnmeta simulate --cache #lua", function()
     assert.are.equal(4, #replays)
   end)
 
+  it("ends the lines of a replay with notes on what was not read", function()
+    local lines = {}
+    for i = 1, 3 do
+      local line = '{"timestamp":%d000,"input_length":600,"output_length":2,"hash_ids":[1,%d],"odd":1}\n'
+      lines[i] = line:format(i, i)
+    end
+    local odd = program.write("odd.jsonl", table.concat(lines))
+    local out, err = program.run("simulate --quiet --slots-only --cache gdsf --cache-slots 4 --csv - --trace "
+      .. odd)
+    local list = {}
+    for line in out:gmatch "[^\n]+" do list[#list + 1] = line end
+    assert.are.same({ "cache,slots,request,arrival_s,prompt_tokens,cached_tokens", "gdsf,4,1,0.000000,600,0",
+      "gdsf,4,2,1.000000,600,512", "gdsf,4,3,2.000000,600,512" }, { unpack(list, 1, 4) }, err)
+    assert.is_true(#list > 4)
+    for k = 5, #list do assert.matches("^# ", list[k]) end
+    assert.matches("odd", list[#list])
+  end)
+
   it("refuses what it cannot do", function()
     local loop = program.write("bad.lua", "return { worth = function() error 'no idea' end }")
     local nan = program.write("nan.lua", "return { worth = function(_, n, v) v[n] = 0 / 0 end }")
