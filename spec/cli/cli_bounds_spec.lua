@@ -178,7 +178,8 @@ describe("At its bounds a command #lua", function()
   it("counts the time of a prompt alone by all that it costs", function()
     local command = "simulate --slots-only --cache last_block --cache-slots 8 --quiet --workload "
       .. "synthetic,sessions=3 --cost "
-    for _, cost in ipairs { "c0=1", "c_att=0.01", "c_ctx=1", "c_pf=1", "c_seq=5", "c_tok=1" } do
+    for _, cost in ipairs { "c0=1", "c_att=0.01", "c_ctx=1", "c_pf=1", "c_seq=5", "c_tok=1", "c_draft=1",
+                            "c_eager=1", "c_state=1" } do
       say(command .. cost)
     end
     golden("cli-bounds-first-tokens", table.concat(parts, "\n"))
