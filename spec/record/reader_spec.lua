@@ -22,6 +22,17 @@ describe("A recording's reader", function()
     return n, missing, message and message:sub(#path + 2)
   end
 
+  it("says on which device it was recorded, whatever there is here", function()
+    for _, device in ipairs { "cpu", "cuda", "cuda:7", "another" } do
+      local header, n = text[1]:gsub('"device":"cpu"', ('"device":"%s"'):format(device))
+      assert.are.equal(1, n)
+      write(path, header .. "\n" .. text[4] .. "\n")
+      local reader = assert(gdn.record.open(path))
+      assert.are.equal(device, reader.header.builder.device)
+      reader:close()
+    end
+  end)
+
   it("takes lines in their order alone", function()
     local header, first, second, last = unpack(text)
     local after, empty = '{"after":2}', '{"empty":2,"now":1}'

@@ -13,7 +13,7 @@ local function name(n)
 end
 
 local function arrive(self)
-  while self.arrived < 2 or self.engine.stats.waiting + self.engine.stats.running < FEW do
+  while self.engine.stats.waiting + self.engine.stats.running < FEW do
     self.arrived = self.arrived + 1
     local n = self.arrived
     assert(self.engine:submit { id = name(n), prompt_tokens = 6 + n * 67 % 130, max_tokens = 4 + n * 5 % 13,
