@@ -105,7 +105,8 @@ describe("gdnmeta simulate --cache #lua", function()
     for _, text in ipairs { "from the cache, %<", "prompt tokens that it served" } do
       assert.truthy(html:find(text, 1, true), text)
     end
-    assert.are.equal(out, (program.run(command .. "--jobs 2")))
+    local beside, said = program.run(command .. "--jobs 2")
+    assert.are.equal(out, beside, said)
     local files, jobs = {}, program.run(command .. "--policy fcfs --policy fair --print-jobs")
     for line in jobs:gmatch "gdnmeta ([^\n]+)" do
       local file = ("%s/%d.json"):format(program.folder, #files)
