@@ -13,6 +13,7 @@ local PARTS = {
   call_hooks = "call_loops ", capture_sizes = "bucket_lists buckets option_limits ",
   cuts = "cut_parts ", priorities = "cut_parts ", packer = "packer_parts ", preempt = "claims ",
   schedule = "schedule_parts ", upkeep = "reserves ",
+  step_hook = "old_names ",
 }
 
 -- By folder of src: memory that is given back, and sums of all outputs of small worlds.

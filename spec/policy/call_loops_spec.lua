@@ -63,6 +63,15 @@ describe("A loop over hooks", function()
                     { self.view.requests.allowed, self.seen, self.view.cursor.hook, self.left, self.extra })
   end)
 
+  it("asks about one draft as about more, and takes none and all for an answer", function()
+    for _, value in ipairs { 0, 1 } do
+      local self = loops_of()
+      self.view.requests.drafts[3] = 1
+      self.loops.drafts(hook(self, { value, 0 }), ITEMS, 3)
+      assert.are.same({ { [3] = value, [7] = 0 }, { 3, 7 } }, { self.view.requests.allowed, self.seen })
+    end
+  end)
+
   it("asks for no more than it is to", function()
     for name, at in pairs { keys = 2, scores = 2, drafts = 2 } do
       local self = loops_of()
