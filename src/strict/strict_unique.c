@@ -181,7 +181,7 @@ static int32_t find_checkpoint(const gdn_step *step, const int32_t *slots, int32
 gdn_status gdn_uniqueness_check_kept(gdn_uniqueness *u, const gdn_slot_users users[2], const gdn_step *step,
                                      const int32_t *slots, int32_t group, gdn_error *error)
 {
-    if (!users[0].rows) next_stamps(u, users); /* else a row that asks for a checkpoint is one of them */
+    if (!users[0].rows && !users[1].rows) next_stamps(u, users);
     uint32_t kept = u->stamp + u->writes;
     for (int32_t i = 0; i < step->table_rows; i++) {
         if (!step->checkpoint_len[i]) continue;
