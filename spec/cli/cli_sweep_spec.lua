@@ -106,6 +106,19 @@ describe("gdnmeta sweep #lua", function()
     end
   end)
 
+  it("hears of its jobs what became of them, and nothing else", function()
+    local said = folder .. "/said"
+    program.write("xargs", ("#!/bin/sh\nPATH=$OLD xargs \"$@\" | tee -a '%s'\n"):format(said))
+    os.execute(("chmod +x %s/xargs"):format(folder))
+    gdnmeta("sweep --rates 1,2 --jobs 2 --quiet " .. SMALL, ("OLD=$PATH PATH=%s:$PATH"):format(folder))
+    local count = 0
+    for line in io.lines(said) do
+      assert.truthy(line:find "^done %d+$", line)
+      count = count + 1
+    end
+    assert.truthy(count >= 2)
+  end)
+
   -- The jobs wait for a pipe of a workload that is never written.
   local INTERRUPTED = [[
 unset LD_PRELOAD GDNMETA_LIB

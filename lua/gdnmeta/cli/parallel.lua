@@ -55,11 +55,12 @@ local function folder()
 end
 
 -- A shell line that runs a cell and prints the outcome on stdout, and nothing else: half a line of a table
--- would hide another's outcome. Status 1 is a result as well.
+-- would hide another's outcome. Status 1 is a result as well. The cell holds stdout as descriptor 3, so that
+-- a reader comes to its end only when the cell has ended.
 local function shell_line(args, cell, i, path)
   local words = {}
   for k, word in ipairs(M.argv(args, cell, path)) do words[k] = output.quote(word) end
-  return ("%s %s --quiet >/dev/null 2>%s.err; [ $? -le 1 ] && echo done %d || echo failed %d"):format(
+  return ("%s %s --quiet 3>&1 >/dev/null 2>%s.err; [ $? -le 1 ] && echo done %d || echo failed %d"):format(
     output.quote(args.program), table.concat(words, " "), output.quote(path), i, i)
 end
 
