@@ -73,6 +73,7 @@ return function(note, command, options, builder, engine)
   self.worker = assert(gdn.worker(o))
   for id = 1, 2 do assert(self.engine:submit { id = id, prompt_tokens = 3, max_tokens = 20 }) end
   self.remote = self.worker.private.peer
+  self.remote.progress = math.floor(self.remote.progress) -- whole seconds: a sum with quarters is exact
   self.start, self.now = self.remote.progress, 0
   return self
 end
