@@ -16,7 +16,7 @@ local function configuration(draw)
   local c = small_world.configuration(draw)
   c.is_rich = true
   c.breaker, c.rekey_limit = ({ 1, 3, 1000 })[draw(3)], draw(3)
-  c.policy_budget = 1e6 -- no lawful hook comes near, or what one may do would depend on lengths of paths
+  c.policy_budget = 1e6 -- no lawful hook comes near: where one is cut off differed by machine
   c.preempt_limit = ({ 0, 1, 3 })[draw(3)]
   c.aging, c.ttft, c.tpot = ({ 0, 5, 20 })[draw(3)], ({ 5, 1e3, math.huge })[draw(3)], ({ 2, 1e3 })[draw(2)]
   c.cost = { predict = function(...) return select("#", ...) end,
