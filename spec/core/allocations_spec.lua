@@ -11,7 +11,7 @@ pcall(ffi.cdef, "void gdn_counted_fail(int64_t n);")
 pcall(ffi.cdef, "void gdn_counted_fail_once(int64_t n);")
 pcall(ffi.cdef, "int64_t gdn_counted_live(void);")
 
-local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
+local lib = ffi.load(require("spec.support.counted_library").path)
 local notes = noted.new "allocations-"
 local note, check = notes.note, notes.check
 

@@ -3,8 +3,7 @@
 -- about it, and wherever it stands.
 local ffi = require "ffi"
 
-pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
-ffi.C.setenv("GDNMETA_LIB", os.getenv "GDN_COUNTED" or "build/libgdncounted.so", 1) -- before it is loaded
+require("spec.support.counted_library").use() -- before gdnmeta is loaded
 
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"

@@ -10,7 +10,7 @@ local ECAP, ENOMEM, INT32_MAX = gdn.ECAP, gdn.ENOMEM, 2 ^ 31 - 1
 local function build(builder, batch) return assert(builder:build(batch)) end
 
 describe("A builder's memory", function()
-  local counted = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
+  local counted = ffi.load(require("spec.support.counted_library").path)
 
   local CONFIGS = {
     {}, { rules = "vllm-2026-04" }, { rules = "vllm-2026-08", num_speculative_tokens = 5 },

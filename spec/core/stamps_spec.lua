@@ -2,8 +2,7 @@
 -- there says of each step what a new one says. A check's stamps have 30 bits.
 local ffi = require "ffi"
 
-pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
-ffi.C.setenv("GDNMETA_LIB", os.getenv "GDN_COUNTED" or "build/libgdncounted.so", 1) -- before it is loaded
+require("spec.support.counted_library").use() -- before gdnmeta is loaded
 
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"

@@ -4,8 +4,7 @@
 -- and at how many slots was looked for it (cuda_known_spec). Against spec/goldens/texts.
 local ffi = require "ffi"
 
-pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
-ffi.C.setenv("GDNMETA_LIB", os.getenv "GDN_COUNTED" or "build/libgdncounted.so", 1) -- before it is loaded
+require("spec.support.counted_library").use() -- before gdnmeta is loaded
 
 local array_of = require "gdnmeta.array_of"
 local checked = require "spec.support.checked_steps"

@@ -18,7 +18,7 @@ end
 ]] .. program)
   file:close()
   local status, text = shell.run(("env -u LD_PRELOAD GDNMETA_LIB=%s luajit %s 2>&1"):format(
-    os.getenv "GDN_COUNTED" or "build/libgdncounted.so", path))
+    require("spec.support.counted_library").path, path))
   os.remove(path)
   assert.are.equal(0, status, text)
   return text

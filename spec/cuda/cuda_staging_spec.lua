@@ -54,7 +54,7 @@ describe("A ring", function()
       print(driver:count "live" - live)]]
     file:close()
     local status, text = shell.run(("env -u LD_PRELOAD GDNMETA_LIB=%s luajit %s 2>&1"):format(
-      os.getenv "GDN_COUNTED" or "build/libgdncounted.so", path))
+      require("spec.support.counted_library").path, path))
     os.remove(path)
     assert.are.equal(0, status, text)
     local WORDS = " of N bytes: CUDA_ERROR_LAUNCH_FAILED (unspecified launch failure)\n"

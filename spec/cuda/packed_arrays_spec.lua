@@ -9,7 +9,7 @@ int64_t gdn_counted_pack(const int32_t *const *values, const uint32_t *n, uint32
                          int64_t from, unsigned char *to, int32_t *packed, int *same);
 ]]
 
-local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
+local lib = ffi.load(require("spec.support.counted_library").path)
 local int32s, bytes_of = gdn.array_of "int32_t", gdn.array_of "uint8_t"
 local LOW, HIGH = -2 ^ 31, 2 ^ 31 - 1
 local ROOM = 512

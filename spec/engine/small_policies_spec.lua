@@ -3,14 +3,13 @@
 -- given back, and what is seen on the way is held against a checksum of spec/goldens/texts.
 local all_seen = require "spec.support.all_seen"
 local drawer = require "spec.support.drawer"
-local golden = require "spec.support.golden"
 local random_policy = require "spec.support.random_policy"
 local small_world = require "spec.support.small_world"
-local texts = require "spec.support.step_texts"
 local traffic = require "spec.support.traffic_engines"
+local world_sums = require "spec.support.world_sums"
 local wild_cache = require "spec.support.wild_cache"
 
-local WORLDS, BURSTS, PER_LINE, PATIENCE = 640, 2, 40, 400
+local WORLDS, BURSTS, PATIENCE = 640, 2, 400
 
 local function configuration(draw)
   local c = small_world.configuration(draw)
@@ -57,19 +56,9 @@ describe("Small worlds under policies of every make #lua", function()
   end)
 
   it("end well, and come to these sums", function()
-    local lines, sum, total = {}, 7, {}
-    local function note(value) sum = texts.sum(sum, value) end
-    for case = 1, WORLDS do
-      local ok, s = xpcall(play, debug.traceback, case, note)
-      assert(ok, "world " .. case .. ": " .. tostring(s))
-      for name, n in pairs(s) do total[name] = (total[name] or 0) + n end
-      if case % PER_LINE == 0 then
-        lines[#lines + 1] = ("%d: %d steps, %d tokens, %d preempted, %d rejected, %d failures: %.0f")
-          :format(case, total.steps, total.emitted, total.preemptions, total.rejected,
-            total.failures, sum)
-        sum, total = 7, {}
-      end
-    end
-    golden("small-policies", table.concat(lines, "\n") .. "\n")
+    world_sums("small-policies", WORLDS, play, function(total)
+      return ("%d steps, %d tokens, %d preempted, %d rejected, %d failures"):format(total.steps,
+        total.emitted, total.preemptions, total.rejected, total.failures)
+    end)
   end)
 end)

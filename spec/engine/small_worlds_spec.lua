@@ -4,12 +4,11 @@
 -- of spec/goldens/texts.
 local all_seen = require "spec.support.all_seen"
 local drawer = require "spec.support.drawer"
-local golden = require "spec.support.golden"
-local texts = require "spec.support.step_texts"
 local small_world = require "spec.support.small_world"
 local traffic = require "spec.support.traffic_engines"
+local world_sums = require "spec.support.world_sums"
 
-local WORLDS, BURSTS, PER_LINE = 1200, 3, 40
+local WORLDS, BURSTS = 1200, 3
 local POLICIES = {
   "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline",
   { order = "fcfs", decode_first = false, victim = "most_computed", preempt_for = false },
@@ -40,18 +39,9 @@ describe("Small worlds", function()
   teardown(jit.on)
 
   it("end well, and come to these sums", function()
-    local lines, sum, total = {}, 7, {}
-    local function note(value) sum = texts.sum(sum, value) end
-    for case = 1, WORLDS do
-      local ok, s = xpcall(play, debug.traceback, case, note)
-      assert(ok, "world " .. case .. ": " .. tostring(s))
-      for name, n in pairs(s) do total[name] = (total[name] or 0) + n end
-      if case % PER_LINE == 0 then
-        lines[#lines + 1] = ("%d: %d steps, %d tokens, %d preempted, %d hits: %.0f"):format(case, total.steps,
-          total.emitted, total.preemptions, total.hits, sum)
-        sum, total = 7, {}
-      end
-    end
-    golden("small-worlds", table.concat(lines, "\n") .. "\n")
+    world_sums("small-worlds", WORLDS, play, function(total)
+      return ("%d steps, %d tokens, %d preempted, %d hits"):format(total.steps, total.emitted,
+        total.preemptions, total.hits)
+    end)
   end)
 end)

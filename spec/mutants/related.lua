@@ -131,9 +131,10 @@ local MAP = {
   { "engine/hooks/call_hooks", "hook_values policy_fields policy problems" },
   { "engine/hooks/cache_hooks", "hook_values hook_tables cache_plays cache_control state_cache caches " ..
     "failing_hooks cut_off_cache" },
-  { "engine/hooks/guard", "contained containment yields problems nested" },
+  { "engine/hooks/guard", "contained containment time_limits yields problems nested" },
   { "policy/contained/[cs][ha]", "charges contained policy containment" }, -- charged and sandbox
-  { "policy/contained/budget", "charges cut_off_cache contained containment yields problems nested" },
+  { "policy/contained/budget", "charges cut_off_cache contained time_limits containment " ..
+    "yields problems nested" },
   { "policy/contained/[mn]", "yields yielding contained" }, -- main_thread and no_yield
   { "policy/contained/reserve_stack", "nested host_recursion" },
   { "engine/guarded_arrays", "guarded_arrays guarded_engine" },

@@ -3,6 +3,7 @@ local chaos = require "spec.support.chaos"
 local gdn = require "gdnmeta"
 local play = require "spec.support.random_traffic"
 local run_engine = require "spec.support.run_engine"
+local three_requests = require "spec.support.three_requests"
 local until_met = require "spec.support.until_met"
 
 local function first_seed() return tonumber(os.getenv "GDN_SEED") or os.time() % 2 ^ 24 end
@@ -84,12 +85,7 @@ describe("A policy that fails", function()
   end)
 
   local function start(policy, options)
-    local given = { builder = builder, policy = policy, max_model_len = 256 }
-    for name, value in pairs(options or {}) do given[name] = value end
-    engine = assert(gdn.engine(given))
-    for id = 1, 3 do
-      assert(engine:submit { id = "r" .. id, prompt_tokens = 10 * id, max_tokens = 3, arrival = id })
-    end
+    engine = three_requests(builder, policy, options)
     return engine
   end
 
@@ -191,57 +187,6 @@ describe("A policy that fails", function()
     local step = engine:step(1)
     assert.is_true(step.fallback)
     assert.matches("instruction budget spent", engine:failures()[1].message)
-  end)
-
-  it("is interrupted by time too, where the host has a stopwatch", function()
-    local ticks = 0
-    start({ chunk = function() while true do end end }, {
-      policy_budget = 2 ^ 31 - 1, policy_seconds = 5, stopwatch = function()
-        ticks = ticks + 1
-        return ticks
-      end })
-    assert.is_true(engine:step(1).fallback)
-    assert.matches("time limit passed", engine:failures()[1].message)
-    assert.is_true(ticks < 20)
-  end)
-
-  it("is not interrupted as long as there is time", function()
-    local asked = 0
-    start({ chunk = function(_, want)
-      for _ = 1, 1e5 do pcall(function() end) end
-      return want
-    end }, { policy_budget = 2 ^ 31 - 1, policy_seconds = 5, stopwatch = function()
-      asked = asked + 1
-      return asked < 3 and 0 or 5 -- so many pass, and no more
-    end })
-    assert.is_false(engine:step(1).fallback)
-    assert.are.same({}, engine:failures())
-    assert.is_true(asked > 10)
-  end)
-
-  it("has no more time where the stopwatch does not tell it", function()
-    for shown, bad in pairs { ["nil"] = function() end, nan = function() return 0 / 0 end } do
-      local ticks, good = 0, 0
-      local function stopwatch()
-        ticks = ticks + 1
-        if ticks > good then return bad() end
-        return 0
-      end
-      local policy = { chunk = function(_, want)
-        for _ = 1, 1e5 do pcall(function() end) end -- what interrupts it cannot be caught
-        return want
-      end, on_arrival = function() end }
-      local problem = ("stopwatch() = %s, want a finite number of seconds"):format(shown)
-      start(policy, { policy_budget = 2 ^ 31 - 1, policy_seconds = 5, stopwatch = stopwatch })
-      assert.are.equal(3, #engine:failures()) -- requests arrived, though their policy did not hear of it
-      assert.are.equal(3, engine.stats.waiting)
-      assert.are.same({ "stopwatch", problem }, { engine:failures()[3].hook, engine:failures()[3].message })
-      good = ticks + 2 -- before the plan, and before its first hook
-      assert.is_true(engine:step(1).fallback)
-      assert.are.equal("chunk", engine:failures()[4].hook)
-      assert.matches(problem, engine:failures()[4].message, 1, true)
-      engine:close()
-    end
   end)
 
   it("cannot loop without end in a helper, in a table of helpers or once it was hot", function()

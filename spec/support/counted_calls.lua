@@ -7,7 +7,7 @@ void gdn_counted_watch(const char *name, int nth, int error, int64_t clock, int6
 const char *gdn_counted_calls(void);
 ]]
 
-local M = { lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so") }
+local M = { lib = ffi.load(require("spec.support.counted_library").path) }
 
 --- The calls that run() makes, each a line; then what it returns.
 ---@param how table|nil fail (name of a call), nth (1), error (errno) of the one that fails; clock (ns), limit

@@ -17,7 +17,7 @@ int channel_ends_dup2(int, int) __asm__("dup2");
 int channel_ends_close(int) __asm__("close");
 ]])
 
-local lib = ffi.load(os.getenv "GDN_COUNTED" or "build/libgdncounted.so")
+local lib = ffi.load(require("spec.support.counted_library").path)
 local strings = gdn.array_of "const char *"
 local notes = noted.new "records-"
 local why = ffi.new "char[300]"
