@@ -24,13 +24,13 @@ local verify_engine = require "gdnmeta.engine.verify_engine"
 local complete_step = require "gdnmeta.engine.complete_step"
 local show_cache = require "gdnmeta.engine.show_cache"
 local watch = require "gdnmeta.engine.stopwatch"
-local joint = require("gdnmeta.native.trace_cuts").joint
+local trace_cuts = require "gdnmeta.native.trace_cuts"
 
+local joint, piece = trace_cuts.joint, trace_cuts.piece
 local step_begins, step_ends = joint(), joint()
 local completion_begins, completion_ends = joint(), joint()
 local begin_step, damage_of = methods.Step.begin, methods.Step.damage
 local change = change_rules.change
-local max = math.max
 local EINVAL, ECAP, EGUARD = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP), tonumber(lib.GDN_EGUARD)
 
 ---@class gdnmeta.Engine
@@ -63,28 +63,22 @@ for name, method in pairs(verify_engine) do Engine[name] = method end
 for name, method in pairs(lost_states) do Engine[name] = method end
 for name, method in pairs(cache_control) do Engine[name] = method end
 
+local bury_one = piece(function(self, i)
+  self.hooks:event("on_finish", i)
+  submit.forget(self, i)
+end)
+
 -- Announce the requests that left, then let go of them.
 local function bury(self)
   local gone = self.gone
   for n = 1, #gone do
-    local i = gone[n]
-    self.hooks:event("on_finish", i)
-    submit.forget(self, i)
+    bury_one(self, gone[n])
     gone[n] = nil
   end
 end
 
 local function count(self)
   self.stats.waiting, self.stats.running = self.fifo.size, self.num_running
-end
-
--- With fewer requests LuaJIT would find what leads to loops before the loops.
-local MANY = 8
-
--- 0: the step is like the one before, and many requests decode. Without a branch, see trace_cuts.lua.
-local function look_for_changes(self)
-  self.changes = self.roster - self.last_roster + self.plan.num_chunks + max(MANY - self.num_running, 0)
-  self.last_roster = self.roster
 end
 
 --- A request joins the queue. Fields: id, prompt_tokens, max_tokens; arrival, user, class, weight,
@@ -154,7 +148,6 @@ end
 ---@return integer? code
 function Engine:step(now, stream)
   self = change(self, "step", step_begins)
-  look_for_changes(self)
   check_arguments.now("step", now)
   check_arguments.stream(stream)
   if self.in_flight >= #self.steps then
@@ -183,7 +176,7 @@ function Engine:step(now, stream)
     if not built then return nil, message, code end
   end
   if self.observer then self.observer:planned(step) end
-  step_ends(self.changes)
+  step_ends()
   return step
 end
 
@@ -236,7 +229,7 @@ function Engine:complete(step, now, results)
   local ok, message, code = true, nil, nil
   if self.num_fixes > 0 then ok, message, code = build_step.correct(self, self.oldest) end
   self.hooks.guard:raise_failure()
-  completion_ends(self.changes)
+  completion_ends()
   return ok, message, code
 end
 

@@ -1,16 +1,20 @@
--- luajit spec/support/step_cuts.lua: where the code of some steps is cut into pieces, each place with what it
--- is told of the step's changes, in the order in which they come. For cuts_spec.lua, in a process of its own.
+-- luajit spec/support/step_cuts.lua: where the code of some steps is cut into pieces, in the order in which
+-- the places come. For step_cuts_spec.lua, in a process of its own.
 local cuts = require "gdnmeta.native.trace_cuts"
 
 local seen
-local function note(changes)
+local function note(what)
   local at = debug.getinfo(3, "Sn")
-  seen[#seen + 1] = ("%s %s%s"):format(at.source:match "([^/]+)%.lua$", at.name or "-",
-    changes and " " .. changes or "")
+  seen[#seen + 1] = ("%s %s%s"):format(at.source:match "([^/]+)%.lua$", at.name or "-", what)
 end
-function cuts.cut() note() end
-function cuts.joint() return function(changes) note(changes) end end
--- Pieces stay what they are: each begins with a cut of its own.
+function cuts.joint() return function() note "" end end
+cuts.last_joint = cuts.joint
+function cuts.piece(f)
+  return function(...)
+    note(": " .. tostring(debug.getinfo(1, "n").name))
+    return f(...)
+  end
+end
 
 local gdn = require "gdnmeta"
 

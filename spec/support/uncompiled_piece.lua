@@ -1,6 +1,5 @@
 -- luajit spec/support/uncompiled_piece.lua: how many bytecodes LuaJIT interprets of a call of a function of
--- eight ways, once it is warm: as a piece, and where cut() follows each call of it instead. In a process of
--- its own, so that nothing else is compiled.
+-- eight ways, once it is warm, as a piece. In a process of its own, so that nothing else is compiled.
 local trace_cuts = require "gdnmeta.native.trace_cuts"
 
 local WARM_UP, CALLS = 5000, 800
@@ -19,11 +18,6 @@ local function eight_ways(k)
   sums[1], sums[2], sums[3] = sums[1] - k, sums[2] - k, sums[3] - k
 end
 
-local function with_cut(k)
-  eight_ways(k)
-  trace_cuts.cut()
-end
-
 local function interpreted(call)
   jit.flush()
   local count = 0
@@ -36,4 +30,4 @@ local function interpreted(call)
   return math.ceil(count / CALLS)
 end
 
-print(interpreted(trace_cuts.piece(eight_ways)), interpreted(with_cut))
+print(interpreted(trace_cuts.piece(eight_ways)))

@@ -72,7 +72,7 @@ function M.change(engine, method, begins)
   if getmetatable(engine) ~= Engine then methods.colon("Engine", method, 4) end
   local self = engine.private
   reserve() -- calls of hooks and the record of a failure are among what a method needs
-  if begins then begins(self.changes) end
+  if begins then begins() end
   check(self, method, 4)
   return self
 end

@@ -3,9 +3,9 @@
 local bit = require "bit"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, with_cache = trace_cuts.cut, trace_cuts.with_cache
-local decodes_are_in, chunks_are_in = trace_cuts.joint(), trace_cuts.joint()
+local joint, piece = trace_cuts.joint, trace_cuts.piece
 
+local decodes_are_in, chunks_are_in, is_compact = joint(), joint(), joint()
 local bxor, rshift = bit.bxor, bit.rshift
 local WAITING, RUNNING, CANCELLED = requests.WAITING, requests.RUNNING, requests.CANCELLED
 local NONE = requests.NONE
@@ -59,7 +59,7 @@ function M.compact_running(e)
     kept = kept + rshift(bxor(state[i], RUNNING) - 1, 31) -- 1: it runs
   end
   e.num_running, e.roster = kept, e.roster + 1
-  cut()
+  is_compact()
 end
 
 --- I22. The text stays known, its states are computed again from the checkpoint on.
@@ -128,9 +128,20 @@ local function commit_rejects(e, step)
   end
 end
 
--- What a step takes that ends at `tokens`, where the cover of what is held does not reach.
-local function reserve(e, i, tokens, drafts)
-  if not e.states:covers(i, tokens, drafts) then e.states:reserve(i, tokens, drafts) end
+-- Decodes that take more than they hold. Without a branch, as most take nothing, see decodes.split().
+local function commit_decodes(e)
+  local plan, r, states, uncovered, n = e.plan, e.requests, e.states, e.work, 0
+  local decodes, drafts, computed = plan.decodes, plan.drafts, r.computed
+  for p = 0, plan.num_decodes - 1 do
+    local i = decodes[p]
+    uncovered[n] = p
+    n = n + 1 - states:covers(i, computed[i] + 1 + drafts[p], drafts[p])
+  end
+  for k = 0, n - 1 do
+    local p = uncovered[k]
+    local i = decodes[p]
+    states:reserve(i, computed[i] + 1 + drafts[p], drafts[p])
+  end
 end
 
 -- A chunk that ends where the request is to leave a state.
@@ -142,41 +153,29 @@ local function leave_state(e, i, n)
 end
 
 -- The p-th chunk of the plan.
-local function commit_chunk(e, step, p)
+local commit_chunk = piece(function(e, step, p)
   local r, i, n = e.requests, e.plan.chunks[p], e.plan.tokens[p]
   if r.state[i] == WAITING then
     admit(e, step, i)
     step.admitted[#step.admitted + 1] = r.id[i]
   end
   if e.prefix then leave_state(e, i, n) end
-  reserve(e, i, r.computed[i] + n, 0)
-end
-
-local chunk_in_piece = with_cache(commit_chunk)
-
-local function commit_chunks(e, step)
-  local commit_one, is_whole = chunk_in_piece(e.prefix), not e.prefix
-  if is_whole then cut() end -- pieces are cut by themselves
-  for p = 0, e.plan.num_chunks - 1 do commit_one(e, step, p) end
-  if is_whole then cut() end
-end
+  e.states:reserve(i, r.computed[i] + n, 0)
+end)
 
 --- Write requests that came and went into the step's lists.
 function M.commit(e, step)
-  local plan, r = e.plan, e.requests
+  local plan = e.plan
   remember(e)
   commit_victims(e, step)
   commit_rejects(e, step)
-  local decodes, drafts, computed = plan.decodes, plan.drafts, r.computed
   if e.moves_aside then
-    for p = 0, plan.num_decodes - 1 do e.prefix:spare_answer(decodes[p]) end
+    for p = 0, plan.num_decodes - 1 do e.prefix:spare_answer(plan.decodes[p]) end
   end
-  for p = 0, plan.num_decodes - 1 do
-    reserve(e, decodes[p], computed[decodes[p]] + 1 + drafts[p], drafts[p])
-  end
-  decodes_are_in(e.changes)
-  if plan.num_chunks > 0 then commit_chunks(e, step) end
-  chunks_are_in(e.changes)
+  commit_decodes(e)
+  decodes_are_in()
+  for p = 0, plan.num_chunks - 1 do commit_chunk(e, step, p) end
+  chunks_are_in()
   if e.num_running > e.stats.peak_running then e.stats.peak_running = e.num_running end
 end
 

@@ -3,7 +3,7 @@ local commit_plan = require "gdnmeta.engine.commit_plan"
 local kept_states = require "gdnmeta.engine.kept_states"
 local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, piece, rows_are_complete = trace_cuts.cut, trace_cuts.piece, trace_cuts.joint()
+local piece, rows_are_complete = trace_cuts.piece, trace_cuts.joint()
 
 local NEVER = -2 ^ 31 -- no column
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
@@ -106,7 +106,7 @@ local function let_go(e, i, had_left)
   if had_left then r:put(i) end
 end
 
-local function complete_any(e, step, row, i)
+local complete_any = piece(function(e, step, row, i)
   local r = e.requests
   r.flight[i] = r.flight[i] - 1
   if r.epoch[i] == step.epoch[row] then
@@ -116,57 +116,63 @@ local function complete_any(e, step, row, i)
   complete_stale(e, step, row, i)
   let_go(e, i, had_left)
   return 0
-end
+end)
 
 -- Its request has said all.
-local function finish(e, step, row, i)
+local finish = piece(function(e, step, row, i)
   -- States of tokens after the last one that counts: computed for nothing.
   e.stats.rejected_drafts = e.stats.rejected_drafts + step.accepted_drafts[row] + 1 - step.emitted[row]
   leave(e, step, i)
-end
+end)
 
-local function complete_as_one(e, step, row, i)
-  if complete_any(e, step, row, i) > 0 then finish(e, step, row, i) end
-  cut()
-end
+local leave_answer = piece(function(e, step, row, i) e.prefix:join_answer(i, step, row) end)
 
--- With a state cache a row has many ways, above all where a request ends.
-local any_in_piece, finish_in_piece = piece(complete_any), piece(finish)
-local answer_in_piece = piece(function(e, step, row, i) e.prefix:join_answer(i, step, row) end)
-
-local function complete_in_pieces(e, step, row, i)
-  local reason, has_answer = any_in_piece(e, step, row, i)
+local function complete_one(e, step, row, i)
+  local reason, has_answer = complete_any(e, step, row, i)
   if reason == 0 then return end
-  if has_answer then answer_in_piece(e, step, row, i) end
-  finish_in_piece(e, step, row, i)
+  if has_answer then leave_answer(e, step, row, i) end
+  finish(e, step, row, i)
 end
 
--- Decodes that go on, and no other step in flight: what nearly every row is. The same as complete_any
--- does for them, without a branch on what was accepted.
-local function complete_decodes(e, step, complete_one)
+-- Decodes that go on, and no other step in flight: what nearly every row is. The same as complete_any does
+-- for them, without a branch on what was accepted. Any other row ends the loop: LuaJIT compiles no loop from
+-- its way out, while a branch in the loop might be compiled as the usual one.
+---@return integer row the first one from `from` on that is no such decode
+---@return integer emitted
+local function complete_usual(e, step, from)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
   local length, block = e.token_limits.max_model_len, e.align and e.block or math.huge
   -- Where a row may have read another's state.
   local spare = e.states.num_sourced > 0 and e.states.spare or NEVER
-  for row = 0, step.num_decodes - 1 do
+  local next_row = step.num_decodes
+  for row = from, step.num_decodes - 1 do
     local i, accepted = step.request[row], step.accepted_drafts[row]
     local n, known = accepted + 1, r.known[i]
     local planned, computed = step.planned[row], r.computed[i]
     computed = computed - planned + accepted
-    if r.flight[i] == 1 and r.epoch[i] == step.epoch[row] and step.read_column[row] ~= spare
-      and step.stop[row] == 0 and known + n < length and known - r.prompt[i] + n < r.max_tokens[i]
-      and computed < (r.first_column[i] + 1) * block and computed < r.cross_at[i] then
-      r.flight[i], r.ahead[i], r.pending[i], r.placeholders[i] = 0, 0, 0, 0
-      r.computed[i], r.known[i], r.last_emit[i] = computed, known + n, now
-      r.read_column[i], r.accepted[i], r.drafts[i] = step.column[row] + accepted, n, step.next_drafts[row]
-      step.emitted[row], step.finish[row] = n, 0
-      rejected = rejected + planned - accepted
-    else
-      complete_one(e, step, row, i)
+    if r.flight[i] ~= 1 or r.epoch[i] ~= step.epoch[row] or step.read_column[row] == spare
+      or step.stop[row] ~= 0 or known + n >= length or known - r.prompt[i] + n >= r.max_tokens[i]
+      or computed >= (r.first_column[i] + 1) * block or computed >= r.cross_at[i] then
+      next_row = row
+      break
     end
-    emitted = emitted + step.emitted[row]
+    r.flight[i], r.ahead[i], r.pending[i], r.placeholders[i] = 0, 0, 0, 0
+    r.computed[i], r.known[i], r.last_emit[i] = computed, known + n, now
+    r.read_column[i], r.accepted[i], r.drafts[i] = step.column[row] + accepted, n, step.next_drafts[row]
+    step.emitted[row], step.finish[row] = n, 0
+    emitted, rejected = emitted + n, rejected + planned - accepted
   end
   e.stats.rejected_drafts = e.stats.rejected_drafts + rejected
+  return next_row, emitted
+end
+
+local function complete_decodes(e, step)
+  local row, emitted = complete_usual(e, step, 0)
+  while row < step.num_decodes do
+    complete_one(e, step, row, step.request[row])
+    local next_row, more = complete_usual(e, step, row + 1)
+    row, emitted = next_row, emitted + step.emitted[row] + more
+  end
   return emitted
 end
 
@@ -188,13 +194,12 @@ end
 --- Apply the results that stand in the step's arrays.
 function M.apply(e, step)
   if #step.keeping > 0 then kept_states.complete(e, step) end
-  local complete_one = e.prefix and complete_in_pieces or complete_as_one
-  local emitted = complete_decodes(e, step, complete_one)
+  local emitted = complete_decodes(e, step)
   for row = step.num_decodes, step.num_rows - 1 do
     complete_one(e, step, row, step.request[row])
     emitted = emitted + step.emitted[row]
   end
-  rows_are_complete(e.changes)
+  rows_are_complete()
   e.stats.emitted = e.stats.emitted + emitted
   if emitted > 0 then e.is_tight = false end
   if e.any_left then

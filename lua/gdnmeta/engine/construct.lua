@@ -150,7 +150,6 @@ local COUNTS = {
   "of_use", -- tokens computed for requests that finished, without those that are counted apart
   "slots_coming", "kv_coming", "pause_turn", "looks",
   "roster", "held_steps", -- changes of the running list; steps with held requests only
-  "changes", "last_roster", -- by what the step differs from the one before, whose roster this is
   "heard", -- the last step that a policy of whole steps planned
   "claimant", "claim_roster", -- which arrival no request may be evicted for, while those run
 }

@@ -1,4 +1,6 @@
 -- Do waiting requests fit a plan, with what they will need soon? Parts of the object of plan.lua.
+local piece = require("gdnmeta.native.trace_cuts").piece
+
 local Plan = {}
 
 --- Blocks of attention cache that are free and that no running request will need soon; math.huge if none
@@ -24,7 +26,7 @@ end
 
 --- The same as things stand, with the states that others left.
 ---@return boolean|nil ok, string? why
-function Plan:fits_now(i, n)
+Plan.fits_now = piece(function(self, i, n)
   local r = self.requests
   if self.seqs_left < 1 then return nil, "seqs" end
   if self.states.limited then
@@ -38,7 +40,7 @@ function Plan:fits_now(i, n)
     return nil, "slots"
   end
   return true
-end
+end)
 
 --- The state cache gave something back.
 ---@return boolean has it?

@@ -13,6 +13,7 @@ local newcomers = require "gdnmeta.engine.newcomers"
 
 local NONE = require("gdnmeta.engine.requests").NONE
 local int32s = array_of "int32_t"
+local are_unmarked = require("gdnmeta.native.trace_cuts").joint()
 
 -- mark: 0 nothing, DECODE or CHUNK, or one of the negative ones.
 local M = { DECODE = 1, CHUNK = 2, SKIPPED = -1, PREEMPTED = -2, REJECTED = -3 }
@@ -39,6 +40,7 @@ function Plan:begin(tokens, seqs, slots, kv, slots_coming, kv_coming)
   unmark(mark, self.victims, self.num_victims)
   for n = 1, self.num_skipped do mark[self.skipped[n]] = 0 end
   for n = 1, self.num_rejects do mark[self.rejects[n]] = 0 end
+  are_unmarked()
   clear(self)
   self.tokens_left, self.seqs_left, self.prefill_taken, self.admitted = tokens, seqs, 0, 0
   self.slots_left, self.kv_left, self.slots_coming, self.kv_coming = slots, kv, slots_coming, kv_coming

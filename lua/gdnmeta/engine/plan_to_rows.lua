@@ -4,9 +4,9 @@
 local lib = require "gdnmeta.native"
 local kept_states = require "gdnmeta.engine.kept_states"
 local pad_step = require "gdnmeta.engine.pad_step"
-local trace_cuts = require "gdnmeta.native.trace_cuts"
-local cut, rows_are_written = trace_cuts.cut, trace_cuts.joint()
+local joint = require("gdnmeta.native.trace_cuts").joint
 
+local are_summed, rows_are_written = joint(), joint()
 local floor, max, min, huge = math.floor, math.max, math.min, math.huge
 local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
 
@@ -102,6 +102,7 @@ local function sums(e, step)
   step.num_decodes, step.num_rows = plan.num_decodes, plan.num_decodes + plan.num_chunks
   step.decode_tokens, step.prefill_tokens = plan.num_decodes + drafts, prefill
   step.num_tokens = step.decode_tokens + prefill
+  are_summed()
   return drafts + before > 0
 end
 
@@ -121,12 +122,8 @@ end
 function M.write(e, step)
   local rows = step.rows
   write_decodes(e, step, sums(e, step))
-  if e.plan.num_chunks > 0 then
-    cut()
-    write_chunks(e, step)
-    cut()
-  end
-  rows_are_written(e.changes)
+  if e.plan.num_chunks > 0 then write_chunks(e, step) end
+  rows_are_written()
   if e.device_accepted then index_accepted(e, step) end
   if e.num_keeps > 0 then kept_states.write(e, step) end
   if e.prefix and e.prefix.host then e.prefix.host:restore_rows(step) end

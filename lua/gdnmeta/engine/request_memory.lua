@@ -50,7 +50,7 @@ end
 --- Slots a group that the request lacks for such a step.
 function States:missing_slots(i, tokens, drafts)
   local table_row = self.requests.table_row[i]
-  if not self.align then return table_row < 0 and self.per_request or 0 end
+  if not self.align then return self.per_request * max(NONE * table_row, 0) end -- all, where it has no row
   local first, last = window_of(self, i, tokens, drafts)
   if table_row < 0 then return last - first + 1 + self.requests.on_host[i] end
   local cells, base, missing = self.tables[0], table_row * self.width, 0
@@ -62,9 +62,9 @@ end
 
 --- Attention-cache blocks that the request lacks to hold `tokens`.
 function States:missing_kv(i, tokens)
+  if not self.limited then return 0 end
   local r = self.requests
-  if not self.limited or tokens <= r.kv_reserved_to[i] then return 0 end
-  return ceil(tokens / self.kv_block) - max(r.kv_blocks[i], r.kv_shared[i])
+  return max(ceil(tokens / self.kv_block) - max(r.kv_blocks[i], r.kv_shared[i]), 0)
 end
 
 --- Blocks of attention cache that come back when the request leaves.
@@ -76,18 +76,19 @@ function States:held_kv(i)
 end
 
 --- Does what the request holds suffice for a step that ends at `tokens` with `drafts`? A quick look: it may
---- say no where it does.
----@return boolean
+--- say no where it does. Without a branch: all are numbers of tokens, or infinite.
+---@return integer 1: it does, 0
 function States:covers(i, tokens, drafts)
   local r = self.requests
-  return tokens <= r.kv_reserved_to[i] and tokens > r.slots_from[i]
-    and tokens - 1 + drafts * self.block < r.slots_to[i]
+  local left = min(r.kv_reserved_to[i] - tokens + 1, tokens - r.slots_from[i],
+                   r.slots_to[i] - tokens + 1 - drafts * self.block)
+  return max(0, min(1, left))
 end
 
 --- What such a step takes of the pools.
 ---@return integer slots per group, integer blocks of attention cache
 function States:needs(i, tokens, drafts)
-  if self:covers(i, tokens, drafts) then return 0, 0 end
+  if self.align and self:covers(i, tokens, drafts) == 1 then return 0, 0 end -- mode none has no branch
   return self:missing_slots(i, tokens, drafts), self:missing_kv(i, tokens)
 end
 

@@ -3,7 +3,7 @@
 local fairness = require "gdnmeta.sim.fairness"
 local histogram = require "gdnmeta.sim.histogram"
 local timeline = require "gdnmeta.sim.timeline"
-local cut = require("gdnmeta.native.trace_cuts").cut
+local are_flushed = require("gdnmeta.native.trace_cuts").joint()
 local array_of = require "gdnmeta.array_of"
 
 local doubles = array_of "double"
@@ -97,7 +97,7 @@ local function flush(self)
       self.class_gaps[k] = 0
     end
   end
-  cut()
+  are_flushed()
 end
 
 --- It was given m tokens.

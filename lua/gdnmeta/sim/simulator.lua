@@ -10,10 +10,10 @@ local summary = require "gdnmeta.sim.summary"
 local hits = require "gdnmeta.sim.hits"
 local scenario = require "gdnmeta.sim.scenario"
 local counters = require "gdnmeta.sim.counters"
-local cut = require("gdnmeta.native.trace_cuts").cut
 local array_of = require "gdnmeta.array_of"
 
-local integers = array_of "int32_t"
+local integers, joint = array_of "int32_t", require("gdnmeta.native.trace_cuts").joint
+local have_begun, is_measured, are_filled, are_counted = joint(), joint(), joint(), joint()
 
 local M = {}
 
@@ -95,7 +95,7 @@ local function begin(self, step)
       if self.hits then self.hits:began(id, self.requests[id].prompt, before) end
     end
   end
-  cut()
+  have_begun()
 end
 
 -- Copies between device and host, in the order of the step's stream: the kernels wait for them. What is
@@ -126,7 +126,7 @@ local function measure(self, step)
     local d = math.max(step.drafts[row], 0)
     drafts, drafted = math.max(drafts, d), drafted + d
   end
-  cut()
+  is_measured()
   local facts = self.facts[step.number % 2 + 1]
   facts.kind, facts.rows = step.graph, step.num_rows
   facts.tokens, facts.padded = step.num_tokens, step.padded_tokens
@@ -153,7 +153,7 @@ local function fill_results(self, step)
       if self.left[i] <= accepted + 1 then step.stop[row] = self.left[i] end
     end
   end
-  cut()
+  are_filled()
 end
 
 local function finish(self, step, facts)
@@ -168,7 +168,7 @@ local function finish(self, step, facts)
       t:emit(i, emitted, now)
     end
   end
-  cut()
+  are_counted()
   local gap = o.gap_ms and o.gap_ms * 1e6
   for _, id in ipairs(step.finished) do
     local r = requests[id]

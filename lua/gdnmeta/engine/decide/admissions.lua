@@ -5,7 +5,7 @@ local preempt = require "gdnmeta.engine.decide.preempt"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
 local NONE = require("gdnmeta.engine.requests").NONE
-local with_cache = require("gdnmeta.native.trace_cuts").with_cache
+local piece = require("gdnmeta.native.trace_cuts").piece
 local starve = chunks.starve
 
 -- What a step may look at in the queue beyond what it admits: a request that is held costs 1, one whose
@@ -157,7 +157,7 @@ end
 
 -- The first of the queue, if it may come in now; NONE: nobody does; nil: the policy failed.
 ---@return integer|nil i, integer? what a look at it finds, integer? first tokens that it would begin with
-local find = with_cache(function(e, hooks, queue, running)
+local find = piece(function(e, hooks, queue, running)
   if not e.is_opened then open(e, hooks, queue) end
   if is_over(e, hooks) then return none(e, queue) end
   local i = queue:candidate(running >= 0)
@@ -169,7 +169,7 @@ local find = with_cache(function(e, hooks, queue, running)
 end)
 
 -- It comes in, or the queue goes past it. false: nobody after it comes in; nil: the policy failed.
-local take = with_cache(function(e, hooks, queue, i, found, first)
+local take = piece(function(e, hooks, queue, i, found, first)
   local cost, is_passed = consider(e, hooks, i, found, first)
   if cost == nil then return nil end
   go_past(e, queue, cost, is_passed)
@@ -189,13 +189,13 @@ end
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
   if e.fifo.size == 0 or e.is_opened and not e.is_open then return true end
-  local find_one, take_one, goes_on = find(e.prefix), take(e.prefix), true
+  local goes_on = true
   while goes_on do
-    local i, found, first = find_one(e, hooks, queue, running)
+    local i, found, first = find(e, hooks, queue, running)
     if i == nil then return false end
     if i < 0 then return true end
     if found ~= NO_MEMORY or not makes_way(e, i, first) then
-      goes_on = take_one(e, hooks, queue, i, found, first)
+      goes_on = take(e, hooks, queue, i, found, first)
       if goes_on == nil then return false end
     end
   end

@@ -1,6 +1,7 @@
 -- Stretches of text: how many tokens of a request's text a step takes, and what the next step owes it.
 -- Functions return false or nil when the policy failed: the plan is then thrown away.
 local preempt = require "gdnmeta.engine.decide.preempt"
+local piece = require("gdnmeta.native.trace_cuts").piece
 
 local huge, max, min = math.huge, math.max, math.min
 
@@ -69,7 +70,7 @@ end
 
 --- The next chunk of a running prompt.
 ---@return boolean ok
-function M.take(e, hooks, i)
+M.take = piece(function(e, hooks, i)
   local plan = e.plan
   if e.token_limits:chunk(i, plan.tokens_left, plan.tokens_left) == 0 then
     M.starve(e, i)
@@ -83,6 +84,6 @@ function M.take(e, hooks, i)
     if todo ~= "again" then return todo end
   end
   return true
-end
+end)
 
 return M

@@ -60,7 +60,7 @@ end
 
 local function take_running(e, hooks, queue)
   local num_decodes, num_chunks = decodes.split(e)
-  running_is_split(e.changes)
+  running_is_split()
   decodes.trim(e, num_decodes)
   if num_chunks > 0 and not hooks.policy.decode_first then
     return take_in_order(e, hooks, queue, num_chunks)
@@ -74,7 +74,7 @@ end
 function M.fill(e, hooks, queue)
   e.is_open, e.is_opened = false, false
   local ok = decodes.limit(e, hooks) and take_running(e, hooks, queue)
-  running_is_packed(e.changes)
+  running_is_packed()
   ok = ok and admissions.admit(e, hooks, queue, NONE)
   admissions.close(e, queue)
   if ok and e.has_paused and e.plan.tokens_left > 0 then ok = decodes.resume(e, hooks) end

@@ -12,7 +12,7 @@ local function begin(e)
   local seqs = math.min(e.max_num_seqs - e.num_running, states.free_table_rows)
   e.plan:begin(e.max_num_batched_tokens, seqs, states:free_slots(), states.free_kv, e.slots_coming,
                e.kv_coming)
-  plan_is_empty(e.changes)
+  plan_is_empty()
 end
 
 -- A request that the policy held at its last call stays held, until the policy is disabled.

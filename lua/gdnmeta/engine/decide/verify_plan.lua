@@ -2,8 +2,9 @@
 -- those of the invariants: the engine packs, pads and counts so that the others hold.
 local rules = require "gdnmeta.engine.decide.rules"
 local requests = require "gdnmeta.engine.requests"
-local trace_cuts = require "gdnmeta.native.trace_cuts"
-local with_cache, is_verified = trace_cuts.with_cache, trace_cuts.joint()
+local joint = require("gdnmeta.native.trace_cuts").joint
+
+local decodes_are_proven, is_verified = joint(), joint()
 
 local RUNNING, WAITING = requests.RUNNING, requests.WAITING
 local floor, max = math.floor, math.max
@@ -142,8 +143,6 @@ local function prove_others(e, sum)
   return problem, i
 end
 
-local others_in_piece = with_cache(prove_others)
-
 local sum = {} -- tokens, slots, kv, admitted, table_rows
 
 --- nil, or what is wrong and with which request.
@@ -152,11 +151,9 @@ function M.problem(e)
   e.verify_round = e.verify_round + 1
   sum.admitted, sum.table_rows = 0, 0
   local problem, i = prove_decodes(e, sum)
-  if not problem then -- a step without chunks is compiled with what is around it
-    local prove = e.plan.num_chunks ~= 0 and others_in_piece(e.prefix) or prove_others
-    problem, i = prove(e, sum)
-  end
-  is_verified(e.changes)
+  decodes_are_proven()
+  if not problem then problem, i = prove_others(e, sum) end
+  is_verified()
   return problem, i
 end
 

@@ -6,6 +6,7 @@ local old_names = require "gdnmeta.native.old_names"
 local bit = require "bit"
 
 local NONE = require("gdnmeta.engine.requests").NONE
+local leave = require("gdnmeta.native.trace_cuts").last_joint()
 local huge, min = math.huge, math.min
 
 -- An object without contents: reader(name) finds the value.
@@ -118,9 +119,6 @@ local function step_fields(e, options)
   end
   return fields
 end
-
-local function leave() end
-jit.off(leave)
 
 -- Run once an engine: closures made in a loop do not compile, and need not.
 jit.off(request_fields)

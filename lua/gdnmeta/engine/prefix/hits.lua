@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local array_of = require "gdnmeta.array_of"
+local piece = require("gdnmeta.native.trace_cuts").piece
 local must = require "gdnmeta.engine.must" "hits"
 
 local watches = array_of "gdn_index_watch"
@@ -53,7 +54,7 @@ function PrefixCache:begin_with(i, node, blocks, on_host)
 end
 
 --- What request i, which waits, begins with: the longest prefix with a state.
-function PrefixCache:match(i)
+PrefixCache.match = piece(function(self, i)
   local r, index = self.engine.requests, self.index
   local ids, n, limit = r.ids[i], r.num_ids[i], r.known[i] - 1
   local hit = index:match(ids, n, limit)
@@ -64,7 +65,7 @@ function PrefixCache:match(i)
   else
     self:begin_with(i, hit.state_node, hit.state_hit, 0)
   end
-end
+end)
 
 --- A waiting request looks for what has come or gone since it did last.
 function PrefixCache:look(i)

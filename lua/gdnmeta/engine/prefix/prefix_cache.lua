@@ -27,9 +27,9 @@ function PrefixCache:begin(now, step)
   if self.host then step.demoted.n, step.restored.n = 0, 0 end
   if self.hooks then self.hooks.guard:step_done() end
   self:match_waiting()
-  are_matched(self.engine.changes)
+  are_matched()
   self:evict_for_running()
-  is_evicted(self.engine.changes)
+  is_evicted()
 end
 
 --- A row of request i is complete, which has `tokens` computed for sure.
