@@ -129,7 +129,7 @@ local MAP = {
   { "engine/options", "domains engine engine_fields buckets old_names" },
   { "engine/option_rules", "option_limits engine domains verify_plan buckets" },
   { "engine/hooks/call_hooks", "hook_values policy_fields policy problems" },
-  { "engine/hooks/cache_hooks", "hook_values hook_tables cache_plays cache_control state_cache caches " ..
+  { "engine/hooks/.*cache_hooks", "hook_values hook_tables cache_plays cache_control state_cache caches " ..
     "failing_hooks cut_off_cache" },
   { "engine/hooks/guard", "contained containment time_limits yields problems nested" },
   { "policy/contained/[cs][ha]", "charges contained policy containment" }, -- charged and sandbox

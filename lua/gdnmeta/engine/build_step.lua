@@ -6,6 +6,7 @@ local pad_step = require "gdnmeta.engine.pad_step"
 local plan_to_rows = require "gdnmeta.engine.plan_to_rows"
 local watch = require "gdnmeta.engine.stopwatch"
 
+local are_padded = require("gdnmeta.native.trace_cuts").joint()
 local EGUARD = tonumber(lib.GDN_EGUARD)
 
 local M = {}
@@ -29,6 +30,7 @@ function M.build(self, step, stream)
   local bare = stopwatch and main_thread.is_bare(self)
   local before = stopwatch and watch.read(stopwatch, self.view.cursor, bare)
   plan_to_rows.write(self, step)
+  are_padded()
   local blocks, ok, metadata, message, code = self.kv_blocks, true, nil, nil, nil
   if blocks then ok, message, code = blocks:place(step, stream) end
   if ok then metadata, message, code = ask_builder(self, step, stream) end

@@ -1,5 +1,6 @@
 -- Hooks of a cache as the engine calls them: guarded as a policy's are. Where one fails the built-in cache
 -- goes on: a state at the last full block and at the junction, used longest ago first out.
+local call_cache_hooks = require "gdnmeta.engine.hooks.call_cache_hooks"
 local guards = require "gdnmeta.engine.hooks.guard"
 local args = require "gdnmeta.native.args"
 local hook_tables = require "gdnmeta.engine.prefix.hook_tables"
@@ -8,26 +9,17 @@ local positions = require "gdnmeta.engine.prefix.positions"
 local priorities_of = require "gdnmeta.engine.prefix.priorities"
 local views = require "gdnmeta.engine.hooks.view"
 
+local piece = require("gdnmeta.native.trace_cuts").piece
 local floor = math.floor
 
-jit.off(true, true) -- a cache's code may be untrusted, and admissions and evictions are not the step path
-
-local CacheHooks = {}
-CacheHooks.__index = CacheHooks
-
--- One section a hook: it runs within the guard.
-local function call_checkpoints(self, i, to, cuts)
-  local cursor = self.view.cursor
-  cursor.hook, cursor.i = "checkpoints", i
-  self.is_lent = false
-  local list = self.cache.checkpoints(self.view.r, self.from, to, self.ctx)
-  local problem = positions.problem(list)
-  if problem then error("checkpoints" .. problem, 0) end
-  positions.fit(list, self.from, self.blocks_end, self.size, cuts)
-  return true
+-- Code of an untrusted cache is never compiled, nor is what calls it: a compiled loop could not be cut off.
+local function uncompiled_copy()
+  local copy = loadstring(string.dump(call_cache_hooks))
+  jit.off(copy, true)
+  return copy
 end
 
--- Compiled, for a batch is large: they call nothing of the cache's.
+-- The first of values[1 .. n] that is no number. Compiled in every case: it calls nothing of the cache's.
 local function bad_value(values, n)
   for k = 1, n do
     local value = rawget(values, k)
@@ -35,35 +27,15 @@ local function bad_value(values, n)
   end
 end
 
+local CacheHooks = {}
+CacheHooks.__index = CacheHooks
+
 local function complete_nodes(prefix, priorities, nodes, n)
   for k = 1, n do
     local node = nodes[k]
     priorities:show(node)
     prefix:show_session(node, prefix.session_at[node.id], prefix.user_at[node.id])
   end
-end
-
-jit.on(bad_value)
-jit.on(complete_nodes)
-
-local function call_worth(self, nodes, n, values)
-  self.view.cursor.hook = "worth"
-  self.cache.worth(nodes, n, values, self.ctx)
-  local k = bad_value(values, n)
-  if k then
-    error(("worth left values[%d] = %s, want a number"):format(k, args.show(rawget(values, k))), 0)
-  end
-  self.guard.answered.worth = true
-end
-
-local function call_keep(self, i, node)
-  local cursor = self.view.cursor
-  cursor.hook, cursor.i = "keep", i
-  local verdict = self.cache.keep(node, self.ctx)
-  if type(verdict) ~= "boolean" and (type(verdict) ~= "number" or verdict ~= verdict) then
-    error("keep returned " .. args.show(verdict) .. ", want true, false or a number", 0)
-  end
-  return verdict
 end
 
 -- A node as a hook may keep it.
@@ -74,39 +46,30 @@ local function shown(self, index, node)
   return t
 end
 
-local function call_demote(self, node)
-  self.view.cursor.hook = "demote"
-  local verdict = self.cache.demote(node, self.ctx)
-  if verdict ~= "host" and verdict ~= "drop" then
-    error("demote returned " .. args.show(verdict) .. ', want "host" or "drop"', 0)
-  end
-  self.guard.answered.demote = true
-  return verdict
-end
-
 --- Does the state of a node go to the host, rather than nowhere? Where the hook fails it does.
 ---@return boolean
 function CacheHooks:demotes(index, node)
   if not self.cache.demote or self.guard.disabled then return true end
-  local ok, verdict = self.guard:call(call_demote, self, shown(self, index, node))
+  local ok, verdict = self.guard:call(self.calls.demote, shown(self, index, node))
   return not ok or verdict == "host"
 end
 
 --- Positions in (from, to] where request i is to leave states, ascending; nil: as the built-in cache.
 ---@param cuts number[] to be filled
 ---@return number[]|nil cuts
-function CacheHooks:checkpoints(i, from, to, cuts)
+CacheHooks.checkpoints = piece(function(self, i, from, to, cuts)
   if self.guard.disabled then return nil end
   self.from, self.to, self.blocks_end = from, to, floor(to / self.size) * self.size
-  return self.guard:call(call_checkpoints, self, i, to, cuts) and cuts or nil
-end
+  local ok = self.guard:call(self.calls.checkpoints, i, to, cuts)
+  return ok and cuts or nil
+end)
 
 local function ask_keep(self, i, tokens, is_answer)
   local e = self.engine
   local before = e.prefix.index:state_before(e.requests.node[i])
   local node = hook_tables.coming(tokens, tokens - before, e.now, is_answer or false)
   e.prefix:show_session(node, e.requests.session[i], e.users.name[e.requests.user[i]])
-  local ok, verdict = self.guard:call(call_keep, self, i, node)
+  local ok, verdict = self.guard:call(self.calls.keep, i, node)
   return not ok or verdict
 end
 
@@ -124,17 +87,16 @@ function CacheHooks:kept(node, priority)
   self.priorities:set(node, priority)
 end
 
-jit.on(CacheHooks.keeps) -- most caches have no such hook
-jit.on(CacheHooks.kept)
-
 --- Rate what may be evicted.
 function CacheHooks:rate(index, kind)
   if self.guard.disabled then return end
   if not self.cache.worth then return self.priorities:rate(index, kind) end
   local nodes, n, values = index:candidates(kind)
   complete_nodes(self.engine.prefix, self.priorities, nodes, n)
-  if n > 0 and self.guard:call(call_worth, self, nodes, n, values) then index:rate(kind, n, values) end
+  if n > 0 and self.guard:call(self.calls.worth, nodes, n, values) then index:rate(kind, n, values) end
 end
+
+jit.off(CacheHooks.rate) -- compiled it takes 70 of the 512 KB that LuaJIT keeps
 
 -- The first list of a call is that of the call before: steps leave no garbage.
 local function list_for(self)
@@ -174,6 +136,8 @@ function M.new(engine, cache, options, size)
     { policy_budget = options.policy_budget, breaker = options.breaker, on_policy_error = "fallback",
       policy_seconds = options.policy_seconds, stopwatch = options.stopwatch, is_cache = true })
   self.guard.records = engine.prefix.failures -- they outlive the cache
+  local factory = cache.trusted and call_cache_hooks or uncompiled_copy()
+  self.calls = factory(self, args, positions, bad_value)
   return self
 end
 
