@@ -30,23 +30,35 @@ local function print_seen(title)
   end
 end
 
-local function play(title, cached)
-  local builder = assert(gdn.builder { device = "cpu", max_num_seqs = 12, max_num_batched_tokens = 80,
-                                       num_slots = 30, max_blocks_per_row = 2 })
-  local engine = assert(gdn.engine { builder = builder, max_model_len = 60, kv_tokens = 400,
-                                     hash_block_size = cached and 4 or nil })
-  local now = 0
-  local function step(what)
+-- What a world has beyond what all have.
+local function with(common, options)
+  for name, value in pairs(options) do common[name] = value end
+  return common
+end
+
+local function world(title, in_builder, in_engine)
+  local builder = assert(gdn.builder(with({ device = "cpu", max_num_seqs = 12, max_num_batched_tokens = 80,
+                                            num_slots = 30, max_blocks_per_row = 2 }, in_builder)))
+  local common = { builder = builder, max_model_len = 60, kv_tokens = 400 }
+  local engine, now = assert(gdn.engine(with(common, in_engine))), 0
+  seen = {}
+  local function submit(id, most)
+    local tokens = in_engine.hash_block_size and {} or nil
+    for k = 1, tokens and 4 + id or 0 do tokens[k] = k end
+    assert(engine:submit { id = id, prompt_tokens = 4 + id, max_tokens = most, tokens = tokens })
+  end
+  return engine, submit, function(what)
     now, seen = now + 1, {}
-    assert(engine:complete(assert(engine:step(now)), now))
+    local step = assert(engine:step(now))
+    for row = 0, step.num_rows - 1 do step.accepted_drafts[row] = math.max(step.drafts[row] - row % 2, 0) end
+    assert(engine:complete(step, now))
     print_seen(title .. ", " .. what)
   end
-  seen = {}
-  for id = 1, 11 do
-    local tokens = cached and {} or nil
-    for k = 1, cached and 4 + id or 0 do tokens[k] = k end
-    assert(engine:submit { id = id, prompt_tokens = 4 + id, max_tokens = id < 3 and 3 or 9, tokens = tokens })
-  end
+end
+
+local function play(title, in_engine)
+  local engine, submit, step = world(title, {}, in_engine)
+  for id = 1, 11 do submit(id, id < 3 and 3 or 9) end
   step "prompts come in"
   step "one is left, others decode"
   step "some end"
@@ -60,5 +72,14 @@ local function play(title, cached)
   engine:close()
 end
 
-play("no cache")
-play("a state cache", true)
+play("no cache", {})
+play("a state cache", { hash_block_size = 4 })
+
+-- Decodes with drafts: here and there one ends a block, and others are as usual.
+local engine, submit, step = world("blocks", {
+  mamba_cache_mode = "align", mamba_block_size = 8, num_slots = 60, max_blocks_per_row = 12,
+  num_speculative_tokens = 2,
+}, { hash_block_size = 8 })
+for id = 1, 6 do submit(id, 30) end
+for n = 1, 9 do step("step " .. n) end
+engine:close()

@@ -5,7 +5,6 @@ local requests = require "gdnmeta.engine.requests"
 local trace_cuts = require "gdnmeta.native.trace_cuts"
 local piece, rows_are_complete = trace_cuts.piece, trace_cuts.joint()
 
-local NEVER = -2 ^ 31 -- no column
 local WAITING, LEAVING, CANCELLED = requests.WAITING, requests.LEAVING, requests.CANCELLED
 
 local M = { STOP = 1, LENGTH = 2 }
@@ -142,8 +141,7 @@ end
 local function complete_usual(e, step, from)
   local r, now, emitted, rejected = e.requests, e.now, 0, 0
   local length, block = e.token_limits.max_model_len, e.align and e.block or math.huge
-  -- Where a row may have read another's state.
-  local spare = e.states.num_sourced > 0 and e.states.spare or NEVER
+  local spare = e.states.spare -- a row that reads it has another's state; -1: no decode does
   local next_row = step.num_decodes
   for row = from, step.num_decodes - 1 do
     local i, accepted = step.request[row], step.accepted_drafts[row]
