@@ -99,6 +99,8 @@ return {
     "Numbers may have gaps: they are keys, and are never shown." },
   { "lua/gdnmeta/engine/complete_step.lua", "if #step.keeping > 0 then kept_states", ">= 0",
     "Of none, nothing is done: time, not values." },
+  { "lua/gdnmeta/engine/plan_to_rows.lua", "if e.plan.num_chunks > 0 then", ">= 0",
+    "Of none, nothing is written: time, not values." },
   { "lua/gdnmeta/engine/queue/by_key.lua", "self.fresh >= self.limit then return i end", "self.fresh > self",
     "The loop after it asks the same of each: time, not values." },
   { "lua/gdnmeta/engine/queue/by_key.lua", "self.fresh >= self.limit then return i end",

@@ -25,8 +25,9 @@ return function(%s)
   return x, y, z
 end]]
 
--- As of this file, where tools look for the source of a line.
-local function code(text) return loadstring(text, debug.getinfo(1, "S").source) end
+local THIS_FILE = debug.getinfo(1, "S").source -- where tools look for the source of a line
+
+local function code(text) return loadstring(text, THIS_FILE) end
 
 --- The joint of two pieces: for after a loop over requests, and where many ways meet.
 ---@return function without arguments
@@ -44,7 +45,7 @@ function M.last_joint() return code(LAST_JOINT)(stop) end
 ---@return function
 function M.piece(f)
   local names = {}
-  for k = 1, debug.getinfo(f, "u").nparams do names[k] = "a" .. k end
+  for k = 1, debug.getinfo(f, "u").nparams do names[#names + 1] = "a" .. k end
   local list = table.concat(names, ", ")
   return code(PIECE:format(list, list))(f)
 end
