@@ -1,5 +1,5 @@
--- What pieces and joints are to their callers: the function itself, and nothing. traces_spec.lua says what they
--- are good for.
+-- What pieces and joints are to their callers: the function itself, and nothing. traces_spec.lua says what
+-- they are good for.
 local trace_cuts = require "gdnmeta.native.trace_cuts"
 
 local FUNCTIONS = {
