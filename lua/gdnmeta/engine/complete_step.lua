@@ -15,8 +15,7 @@ local function emitted_tokens(e, i, accepted, stop)
   local n, finish = accepted + 1, 0
   if stop > 0 then n, finish = stop, M.STOP end
   local known = r.known[i]
-  local left = r.max_tokens[i] - (known - r.prompt[i])
-  if e.token_limits.max_model_len - known < left then left = e.token_limits.max_model_len - known end
+  local left = math.min(r.max_tokens[i] - (known - r.prompt[i]), e.token_limits.max_model_len - known)
   if n >= left then
     if n > left or finish == 0 then finish = M.LENGTH end
     n = left
