@@ -197,7 +197,7 @@ local MAP = {
     "decisions transcripts" },
   { "policy/fair", "fair_books fair shipped_policies" },
   { "policy/", "transcripts shipped_policies fair policy" },
-  { "native/trace_cuts", "trace_cuts step_cuts traces" },
+  { "native/trace_cuts", "trace_cuts step_cuts compiled_plays traces" },
   { "gdnmeta/native/int32_memory.lua", "memory_arguments build_raw list_arguments" },
   { "policy.lua", "transcripts fair callers_of_functions domains callers policy containment" },
   { "sim/trace/identity", "trace_bounds block_sizes trace_identity dialogues trace" },
