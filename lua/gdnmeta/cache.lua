@@ -34,7 +34,7 @@ methods.strict("Cache", Cache, { keep = true, worth = true, demote = true })
 local function last_block(r) return { r.prompt_end } end
 
 local function assemble(value, name, trusted)
-  if type(value) ~= "table" then return nil, ("returns a %s, want a table"):format(type(value)) end
+  if type(value) ~= "table" then return nil, args.returns(value) .. ", want a table" end
   local cache = {}
   local fields, message = read_fields(value, FIELDS)
   if not fields then return nil, message end

@@ -126,7 +126,7 @@ end
 local function from_value(value, name, trusted, is_file)
   if type(value) == "function" then value = { step = value } end
   if type(value) ~= "table" then
-    return nil, ("returns a %s, want a table or a function"):format(type(value))
+    return nil, args.returns(value) .. ", want a table or a function"
   end
   local fields, message = read_fields(value, FIELDS)
   if not fields then return nil, message end

@@ -114,8 +114,8 @@ describe("Checkpoints", function()
     assert.are.equal(2, engine:slots().used) -- the pinned state, one slot a group
     engine:submit(request(2, { prompt_tokens = 70, checkpoint = checkpoint }))
     engine:release(checkpoint)
-    assert.has_error(function() engine:release(checkpoint) end,
-                     "gdnmeta.Engine:release: no checkpoint, or released before")
+    assert.has_error(function() engine:release(checkpoint) end, "gdnmeta.Engine:release: want what "
+      .. "checkpoint(), export() or receive() of this engine gave, not released before")
     local step = engine:step(0)
     assert.are.same({ 6, 70, 3 }, { step.query_len[0], step.seq_len[0], step.read_column[0] })
     assert.are.equal(checkpoint.slots[1], step.metadata.non_spec_read_state_indices[0])

@@ -38,6 +38,17 @@ describe("engine:fork", function()
     e:close()
   end)
 
+  it("has the identity of the request: the cache knows as much of both", function()
+    local e = engine({ hash_block_size = 4 }, { num_slots = 12 })
+    assert(e:submit(request("a", { prompt_tokens = 10, blocks = { 1, 2 } })))
+    assert(e:submit(request("b", { prompt_tokens = 10 })))
+    play(e, 1)
+    for id, of in pairs { c = "a", d = "b" } do assert(e:fork(of, { id = id })) end
+    assert.are.equal(2, e.cache:stats().without_identity) -- b and d
+    serve.run(e)
+    e:close()
+  end)
+
   it("waits for the step of a request that was sent back while it was in flight", function()
     local builder = { max_blocks_per_row = 2, num_slots = 9 }
     local e = serve.engine(function(view, plan)

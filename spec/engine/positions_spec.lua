@@ -64,11 +64,13 @@ describe("Positions #lua", function()
       [" returned 65537 positions, want at most 65536"] = most,
       [" returned 7, want a list"] = 7,
       ["[1] is false, want a number of tokens"] = { false, 1 },
+      ["[2] is nan, want a number of tokens"] = { 4, 0 / 0 },
       ["[3] is a table, want a number of tokens"] = { 1, 2, {} },
     } do
       assert.are.equal(message, positions.problem(list))
     end
     for message, call in pairs {
+      ["ctx.every(nan): want a number of tokens, called with a dot"] = function() positions.every(0 / 0) end,
       ["ctx.every(nil): want a number of tokens, called with a dot"] = function() positions.every() end,
       ["ctx.flops(nil, 2): want two numbers, called with a dot"] = function() positions.flops(nil, 2) end,
       ["ctx.flops(1, nil): want two numbers, called with a dot"] = function() positions.flops(1) end,

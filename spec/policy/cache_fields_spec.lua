@@ -4,6 +4,7 @@ local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
 local NODE = "node has no field hit, want one of age, answer, children, created, hits, id, is_new, "
+  .. "kv_bytes, length, on_host, parent_gap, pinned, priority, refs, session, "
 local CTX = "ctx has no field block, want one of block_size, blocks_end, every, flops, from, host_slots, "
   .. "now, slots, to"
 
@@ -12,6 +13,7 @@ local WRONGS = {
   { "worth", function(nodes) return nodes[1].hit end, NODE },
   { "keep", function(node) return node.hit end, NODE },
   { "demote", function(node) return node.hit end, NODE },
+  { "keep", function(node) return node.passes > 0 end, (NODE:gsub("hit,", "passes,", 1)) }, -- the index's own
   { "worth", function(_, _, _, ctx) return ctx.block end, CTX },
   { "keep", function(_, ctx) return ctx.block end, CTX },
   { "checkpoints", function(_, _, _, ctx) return ctx.block end, CTX },

@@ -199,7 +199,8 @@ describe("Caches #lua", function()
       return gdn.cache(path)
     end
     for text, why in pairs {
-      ["return 3"] = "returns a number, want a table", ["return {"] = "expected", ["error 'no'"] = "no",
+      ["return 3"] = "returns a number, want a table", ["worth = 1"] = "returns nothing, want a table",
+      ["return {"] = "expected", ["error 'no'"] = "no",
       ["while true do end"] = "budget spent", ["return { worth = 1 }"] = "worth = 1, want a function",
       ["return { checkpoints = io.open }"] = "io",
     } do

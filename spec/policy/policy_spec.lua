@@ -125,6 +125,7 @@ describe("gdnmeta.policy", function()
     assert.are.equal("policy FILE: in words", problem(
       "error(setmetatable({}, { __tostring = function() return 'in words' end }))"))
     assert.are.equal("policy FILE: returns a number, want a table or a function", problem("return 1"))
+    assert.are.equal("policy FILE: returns nothing, want a table or a function", problem("key = 1"))
     local fields = ", want one of admit, chunk, decode_first, drafts, group, key, name, on_admit, "
       .. "on_arrival, on_emit, on_finish, on_preempt, order, preempt_for, static, step, victim"
     assert.are.equal("policy FILE: unknown field kye" .. fields, problem("return { kye = 1 }"))

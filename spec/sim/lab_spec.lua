@@ -146,9 +146,13 @@ describe("The lab #lua", function()
   end)
 
   it("leaves positions alone that are no ends of blocks or outside of what is computed", function()
-    local points = { -4, 0, 3, 4.5, 4, 4, 8, 9, 12, 1e9, 0 / 0 }
+    local points = { -4, 0, 3, 4.5, 4, 4, 8, 9, 12, 1e9, 1 / 0 }
     local run = lab.replay(prompts { "ab", "ab" }, gdn.cache { checkpoints = function() return points end })
     assert.are.same({ 2, 1 }, { run.made, run.used })
+    points[12] = 0 / 0
+    assert.has_error(function()
+      lab.replay(prompts { "ab" }, gdn.cache { name = "c", checkpoints = function() return points end })
+    end, "checkpoints[12] is nan, want a number of tokens")
   end)
 
   it("takes prompts of no whole block, and hands over a slot for each group of its index", function()

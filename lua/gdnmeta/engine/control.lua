@@ -85,7 +85,10 @@ end
 function Engine:release(checkpoint)
   self = change_rules.idle(self, "release")
   local pinned = checkpoint ~= nil and self.pinned[checkpoint]
-  if not pinned then error("gdnmeta.Engine:release: no checkpoint, or released before", 2) end
+  if not pinned then
+    error("gdnmeta.Engine:release: want what checkpoint(), export() or receive() of this engine gave, "
+      .. "not released before", 2)
+  end
   self.pinned[checkpoint] = nil
   sources.drop(self.states, pinned)
 end

@@ -19,7 +19,7 @@ local FIELDS = {
   id = { nil, domains.where(function(value)
     return type(value) == "string" or type(value) == "number" and value == value
   end, "a number or a string"), true },
-  max_tokens = { nil, domains.integer(1, args.INT32_MAX, "an integer >= 1") },
+  max_tokens = { nil, domains.integer(1, args.INT32_MAX) },
 }
 
 local function number_of(self, id)
@@ -35,7 +35,7 @@ local function description(self, i, given)
                  user = self.users.name[r.user[i]], class = self.classes.name[r.class[i]],
                  session = r.session[i] and r.session[i].key,
                  weight = r.weight[i], priority = r.priority[i], ttft = r.ttft[i], tpot = r.tpot[i],
-                 arrival = self.now, deadline = self.now + r.ttft[i] }
+                 arrival = self.now, deadline = self.now + r.ttft[i], is_known = r.ids[i] ~= nil }
   return like
 end
 

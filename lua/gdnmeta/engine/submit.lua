@@ -22,7 +22,7 @@ local function is_name(value) return type(value) == "string" or any_number(value
 local function finite(value) return type(value) == "number" and value - value == 0 end
 
 local name = where(is_name, "a number or a string")
-local count = domains.integer(1, INT32_MAX, "an integer >= 1")
+local count = domains.integer(1, INT32_MAX)
 local seconds = where(any_number, "a number of seconds")
 
 -- { default, domain, must it be given }
@@ -208,7 +208,8 @@ function M.add(e, request)
   r.cached[i], r.computed[i], r.kv_shared[i], r.kv_blocks[i], r.sourced[i] = 0, 0, 0, 0, 0
   local given = request.checkpoint or request.slot
   r.ids[i], r.num_ids[i], r.text[i] = request.ids, request.num_ids or 0, request.text
-  if e.prefix and not request.ids then e.prefix.without_identity = e.prefix.without_identity + 1 end
+  local is_known = request.ids or request.is_known -- a fork's identity is that of the other
+  if e.prefix and not is_known then e.prefix.without_identity = e.prefix.without_identity + 1 end
   if request.session and e.prefix then
     e.prefix:enter_session(i, request.session)
   elseif request.session then

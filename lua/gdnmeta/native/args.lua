@@ -37,6 +37,12 @@ function M.show(value)
   return "a " .. kind
 end
 
+--- What a file gave that should have given something else, as its message says it.
+---@return string
+function M.returns(value)
+  return value == nil and "returns nothing" or "returns a " .. type(value)
+end
+
 --- An id or a name as it stands in a sentence, without quotes.
 ---@return string
 function M.word(value)

@@ -40,7 +40,7 @@ end
 function PrefixCache:cut_chunk(i, most)
   local r = self.engine.requests
   local computed = r.computed[i]
-  if self.hooks and r.ids[i] and computed < r.prompt[i] then
+  if self.hooks and most > 0 and r.ids[i] and computed < r.prompt[i] then
     local at = by_hook(self, i, most)
     if at then return min(most, at - computed) end
   end

@@ -13,8 +13,9 @@ local function fields()
            priority = "", session_requests = "" }
 end
 
--- Of those the hooks may ask for, these are nil at times.
+-- Of those the hooks may ask for, these are nil at times. Numbers of the index itself are no field of theirs.
 local KNOWN = fields()
+for _, name in ipairs { "parent", "passes", "mark", "worth" } do KNOWN[name] = nil end
 for _, name in ipairs { "user", "session", "session_age", "answer" } do KNOWN[name] = name end
 
 -- Asked only for what is not in the table.

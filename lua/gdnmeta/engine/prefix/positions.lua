@@ -31,8 +31,9 @@ function M.problem(list)
   if type(list) ~= "table" then return (" returned %s, want a list"):format(args.show(list)) end
   if #list > M.MOST then return (" returned %d positions, want at most %d"):format(#list, M.MOST) end
   for n = 1, #list do
-    if type(list[n]) ~= "number" then
-      return ("[%d] is %s, want a number of tokens"):format(n, args.show(list[n]))
+    local at = list[n]
+    if type(at) ~= "number" or at ~= at then
+      return ("[%d] is %s, want a number of tokens"):format(n, args.show(at))
     end
   end
 end
@@ -42,7 +43,7 @@ end
 ---@param into table|nil is filled anew where it is given
 ---@return integer[]
 function M.every(n, from, blocks_end, size, most, into)
-  if type(n) ~= "number" then
+  if type(n) ~= "number" or n ~= n then
     error(("ctx.every(%s): want a number of tokens, called with a dot"):format(args.show(n)), 2)
   end
   local list, step = into or {}, max(size, floor(n / size) * size)
