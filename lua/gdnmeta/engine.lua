@@ -227,7 +227,7 @@ function Engine:complete(step, now, results)
   if #self.gone > 0 then bury(self) end
   count(self)
   local ok, message, code = true, nil, nil
-  if self.num_fixes > 0 then ok, message, code = build_step.correct(self, self.oldest) end
+  if self.has_fixes then ok, message, code = build_step.correct(self, self.oldest) end
   self.hooks.guard:raise_failure()
   completion_ends()
   return ok, message, code

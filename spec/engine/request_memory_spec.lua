@@ -38,6 +38,11 @@ local function play(align, spec, options)
   local e, draw, count = engine_of(align, spec, options), drawer(7), {}
   for id = 1, 3 do assert(e:submit(serve.request(id, { prompt_tokens = 3 * id + 1, max_tokens = 40 }))) end
   local p = e.private
+  local settle = p.states.settle
+  function p.states:settle(i, tokens)
+    assert.is_true(tokens >= (p.requests.first_column[i] + 1) * BLOCK, "no block is behind")
+    settle(self, i, tokens)
+  end
   for now = 1, 30 do
     local step = assert(e:step(now))
     for row = 0, step.num_rows - 1 do

@@ -101,6 +101,8 @@ return {
     "Of none, nothing is done: time, not values." },
   { "lua/gdnmeta/engine/plan_to_rows.lua", "if e.plan.num_chunks > 0 then", ">= 0",
     "Of none, nothing is written: time, not values." },
+  { "lua/gdnmeta/engine/complete_step.lua", "if e.prefix and r.ids[i] then e.prefix:completed", "e.prefix or",
+    "A request without ids has left no state, and begins with none: time, not values." },
   { "lua/gdnmeta/engine/queue/by_key.lua", "self.fresh >= self.limit then return i end", "self.fresh > self",
     "The loop after it asks the same of each: time, not values." },
   { "lua/gdnmeta/engine/queue/by_key.lua", "self.fresh >= self.limit then return i end",

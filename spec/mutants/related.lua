@@ -69,8 +69,8 @@ local MAP = {
     "finalizers cuda_words cuda_carried cuda_repeat cuda_inputs cuda_bad_inputs" },
   { "src/scheduler/slot", "full_counts c_refusals allocations slots_random slots null engine_states" },
   { "src/scheduler/heap", "index_random order null allocations c_arguments index slots index_victims" },
-  { "engine/build_step", "engine_async guarded_engine engine_step engine broken_steps engine_cuda " ..
-    "invariants" },
+  { "engine/build_step", "refused_builds engine_async guarded_engine engine_step engine broken_steps " ..
+    "engine_cuda invariants" },
   { "engine/prefix/hook_tables", "hook_tables cache_fields cache_plays" },
   { "engine/prefix/index", "index index_evict index_refusals index_random cache_plays" },
   { "gdnmeta/identity", "callers_of_functions hash_blocks" },
@@ -115,8 +115,8 @@ local MAP = {
   { "engine/cache_option", "host_refusals cache_control caches callers" },
   { "engine/commit_plan", "reused_numbers transcripts engine_step cache_plays invariants decisions " ..
     "answer_cache" },
-  { "engine/complete_step", "transcripts engine_step engine_async kept_states lost_states cache_plays " ..
-    "invariants decisions" },
+  { "engine/complete_step", "refused_builds transcripts engine_step engine_async kept_states lost_states " ..
+    "request_memory cache_plays invariants decisions" },
   { "engine/stopwatch", "yields engine_step callers contained host_recursion metrics" },
   { "gdnmeta/[em]%a+/draw", "drawing texts show" }, -- of an engine and of metadata
   { "gdnmeta/repl/explain", "explain_words explain_fields explain texts explain_values repl" },

@@ -71,7 +71,7 @@ local function take_back(e, step, row, i)
     r.read_column[i] = is_aside and e.states.spare or step.column[row] + accepted
     r.accepted[i] = accepted + 1
   elseif rejected > 0 then
-    r.fix[i], e.num_fixes = rejected, e.num_fixes + 1
+    r.fix[i], e.has_fixes = rejected, true
     r.read_before[i], r.fix_accepted[i] = step.column[row] + accepted, accepted + 1
   end
 end
@@ -221,7 +221,7 @@ function M.correct(e, step)
       r.read_column[i] = drafts > 0 and column + drafts or column
     end
   end
-  e.num_fixes = 0
+  e.has_fixes = false
 end
 
 return M

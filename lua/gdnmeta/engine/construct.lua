@@ -139,6 +139,7 @@ end
 local UNSET = {
   "oldest", "newest", "queue", "closed", "recording", "policy", "policy_source", "hooks", "observer",
   "any_left", "prefix", "cache", "has_paused", "moves_aside",
+  "has_fixes", -- a step in flight counts on drafts that were rejected
   "is_hungry", -- a running request found no memory after the admissions
   "is_tight", -- a request was preempted for memory, and no token was emitted since
   "is_bare", "is_bare_known", -- nothing that it calls can yield, see main_thread.lua
@@ -146,7 +147,7 @@ local UNSET = {
 }
 -- Fields that begin as 0.
 local COUNTS = {
-  "now", "step_number", "verify_round", "arrivals", "num_running", "in_flight", "num_fixes", "num_keeps",
+  "now", "step_number", "verify_round", "arrivals", "num_running", "in_flight", "num_keeps",
   "of_use", -- tokens computed for requests that finished, without those that are counted apart
   "slots_coming", "kv_coming", "pause_turn", "looks",
   "roster", "held_steps", -- changes of the running list; steps with held requests only

@@ -34,7 +34,7 @@ local function abandon_steps(self)
       step.in_flight = false
     end
   end
-  self.in_flight, self.oldest, self.newest, self.num_fixes = 0, false, false, 0
+  self.in_flight, self.oldest, self.newest, self.has_fixes = 0, false, false, false
 end
 
 -- Nobody begins with a state any more: prompts are computed from their first token on.
