@@ -105,6 +105,25 @@ describe("Two steps in flight", function()
     end)
   end
 
+  it("keep what a cancelled request holds, and its number, until both are complete", function()
+    local engine = async(nil, { max_num_seqs = 1, max_requests = 1 })
+    engine:submit(request(1, { max_tokens = 9 }))
+    local first, second = engine:step(0), engine:step(0)
+    assert.is_true(engine:cancel(1))
+    engine:submit(request(2, { max_tokens = 1 }))
+    for _, step in ipairs { first, second } do
+      assert.are.same({ 1, 1 }, { engine:slots().used, engine.private.requests.table_row[step.request[0]] + 1 })
+      engine:complete(step, 1)
+      assert.is_true(engine:verify())
+    end
+    assert.are.same({ 0, 0 }, { engine:slots().used, engine.stats.emitted })
+    for id = 3, 5 do engine:submit(request(id, { max_tokens = 1 })) end
+    assert.are.equal(4, serve.run(engine).steps)
+    assert.are.equal(4, engine.private.requests.used) -- as there were at most
+    assert.are.equal(4, #engine.private.requests.free)
+    engine:close()
+  end)
+
   it("schedule no request that the steps in flight may finish", function()
     local engine = async()
     engine:submit(request(1, { max_tokens = 2 }))

@@ -163,6 +163,12 @@ function M.check_books(engine)
   assert(not kv or cached.kv_blocks == kv.used, "blocks are not given back")
   local s = engine.stats
   assert(s.arrived == s.finished + s.cancelled + s.rejected, "requests are lost")
+  local r, is_free = engine.private.requests, {}
+  for _, i in ipairs(r.free) do
+    assert(not is_free[i], "a number is free twice")
+    is_free[i] = true
+  end
+  assert(#r.free == r.used, "numbers are not given back")
 end
 
 return M
