@@ -72,6 +72,9 @@ local function run(c, where, depth)
       assert_empty(engine, where)
       for _, old in ipairs(flying) do
         assert.has_error(function() engine:complete(old, now) end)
+        for row = 0, old.num_rows - 1 do
+          assert.are.same({ 0, 0 }, { old.emitted[row], old.finish[row] }, where)
+        end
       end
       for _, id in ipairs(lost) do assert.are.equal(0, engine:request(id).computed_tokens, where) end
       flying = {}
