@@ -184,6 +184,7 @@ describe("engine:lose_states", function()
     local function figures() return { engine.stats.wasted_rows, engine.stats.wasted_tokens } end
     assert.are.same({ 1, 3 }, figures())
     engines.run(engine)
+    assert.are.equal(engine.private.requests.used, #engine.private.requests.free) -- numbers of requests
     assert.are.same({ 1, 3 }, figures())
     engine:close()
   end)
