@@ -64,6 +64,22 @@ describe("A cache's hook", function()
     end
   end)
 
+  it("is told of no answer where a prompt ends with a block whose state it named", function()
+    for named, wanted in pairs { [8] = "8 false, ", [4] = "4 false, 8 true, " } do
+      local seen = ""
+      local e = serve.caching_engine({ cache = {
+        checkpoints = function() return { named } end,
+        keep = function(node)
+          seen = seen .. ("%d %s, "):format(node.tokens, tostring(node.answer))
+          return not node.answer
+        end } }, { num_slots = 6 })
+      assert(e:submit(serve.request(1, { prompt_tokens = 8, max_tokens = 1, blocks = { 1, 2 } })))
+      serve.run(e)
+      assert.are.same({ wanted, 1 }, { seen, e:cached().states })
+      e:close()
+    end
+  end)
+
   it("may ask for what a node, a request or a moment lacks", function()
     local calls = 0
     local function none(...)

@@ -144,7 +144,8 @@ function PrefixCache:join_answer(i, step, row)
   if may_hold(self, i, last) then hold(self, i, last, step, row, false) end
   local tokens = r.answer_at[i]
   if tokens == 0 then return end
-  local priority = not self.hooks or self.hooks:keeps(i, tokens, true)
+  local is_answer = tokens > r.prompt[i] or not self:leaves_state(i, tokens) -- else the prompt is to leave it
+  local priority = not self.hooks or self.hooks:keeps(i, tokens, is_answer)
   if priority then
     if self:join(i, tokens / self.size, r.answer_accepted[i]) and self.hooks then
       self.hooks:kept(r.node[i], priority)
