@@ -169,6 +169,9 @@ function M.check_books(engine)
     is_free[i] = true
   end
   assert(#r.free == r.used, "numbers are not given back")
+  for i = 0, r.used - 1 do
+    assert(r.slots_coming[i] == 0 and r.kv_coming[i] == 0, "what came back is still on its way")
+  end
 end
 
 return M

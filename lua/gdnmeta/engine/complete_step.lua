@@ -218,7 +218,7 @@ function M.correct(e, step)
       local column = e.align and math.floor((ends - 1) / e.block) or 0
       step.seq_len[row], step.last_accepted[row], step.column[row] = ends, r.fix_accepted[i], column
       step.read_column[row] = r.read_before[i]
-      r.read_column[i] = drafts > 0 and column + drafts or column
+      r.read_column[i] = column + math.max(drafts, 0)
     end
   end
   e.has_fixes = false
