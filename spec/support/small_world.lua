@@ -1,6 +1,7 @@
 -- A host with an engine for which everything is scarce: up to five requests of a few tokens at a time, steps
 -- of a few tokens, pools with room for little more than one of them. A request has to say all that it may.
 local all_seen = require "spec.support.all_seen"
+local requests = require "gdnmeta.engine.requests"
 
 local M = {}
 
@@ -93,10 +94,30 @@ function World:answer(step, row, results)
   end
 end
 
+-- Each list of running requests has a number of its own, above those before it.
+function World:look_at_roster()
+  local p, now = self.engine.private, {}
+  for at = 0, p.num_running - 1 do now[at + 1] = p.requests.id[p.running[at]] end
+  local running = table.concat(now, " ")
+  assert(running == self.running or p.roster > self.roster, "a list of running requests seems an old one")
+  self.running, self.roster = running, p.roster
+end
+
+-- Of a request that was evicted nothing is known of states that it was to leave, had left or has found.
+function World:look_at_evicted(step)
+  local r = self.engine.private.requests
+  for _, id in ipairs(step.preempted) do
+    local i = r.index[id]
+    assert(r.keep_at[i] == 0 and r.kept[i] == requests.NONE, "it is to leave a state, or has")
+    assert(not r.ids[i] or r.matched[i] == -1 and r.cross_at[i] == 0, "it has looked for a state")
+  end
+end
+
 function World:complete()
   local step, left, results = table.remove(self.flying, 1), self.left, self.c.hash_block and {} or nil
   for row = 0, step.num_rows - 1 do self:answer(step, row, results) end
   assert(self.engine:complete(step, self.now + 0.5, results))
+  self:look_at_roster()
   all_seen.done(self.note, step)
   for row = 0, step.num_rows - 1 do
     local id = step:id(row)
@@ -117,6 +138,8 @@ end
 function World:step()
   self.now = self.now + 1
   local step = assert(self.engine:step(self.now))
+  self:look_at_roster()
+  self:look_at_evicted(step)
   all_seen.step(self.note, step, self.engine)
   for _, id in ipairs(step.rejected) do self.left[id] = nil end
   if step.num_rows > 0 then self.flying[#self.flying + 1] = step end
@@ -153,7 +176,7 @@ end
 ---@param note function takes all that is seen
 function M.new(c, engine, draw, note, patience)
   return setmetatable({ c = c, engine = engine, draw = draw, note = note, patience = patience, now = 0,
-                        last = 0, left = {}, flying = {} }, World)
+                        last = 0, left = {}, flying = {}, running = "", roster = 0 }, World)
 end
 
 --- Nothing that was given stays with the engine.
