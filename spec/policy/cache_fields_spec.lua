@@ -29,12 +29,16 @@ local WRONGS = {
 
 local function blocks(text) return { text * 10 + 1, text * 10 + 2, text * 10 + 3, text * 10 + 4 } end
 
-local function in_engine(cache)
-  local e = serve.caching_engine({ cache = cache, host_slots = 2 }, { num_slots = 6 })
+local function play(e)
   for text = 1, 8 do
     assert(e:submit(serve.request(text, { prompt_tokens = 18, max_tokens = 1, blocks = blocks(text) })))
     while not e:idle() do assert(e:complete(assert(e:step(text)), text)) end
   end
+end
+
+local function in_engine(cache)
+  local e = serve.caching_engine({ cache = cache, host_slots = 2 }, { num_slots = 6 })
+  play(e)
   local failure = e:failures()[1] or {}
   e:close()
   return failure.hook, failure.message
@@ -61,6 +65,18 @@ describe("A cache's hook", function()
           assert.are.equal(said, message:sub(1, #said), at)
         end
       end
+    end
+  end)
+
+  it("that changes its engine fails, and is named as the cache's", function()
+    for _, hook in ipairs { "checkpoints", "keep", "worth", "demote" } do
+      local e
+      e = serve.caching_engine({ host_slots = 2, cache = {
+        [hook] = function() e:submit(serve.request(99)) end } }, { num_slots = 6 })
+      play(e)
+      assert.matches("gdnmeta.Engine:submit: called by the cache's hook " .. hook .. "$",
+                     e:failures()[1].message)
+      e:close()
     end
   end)
 

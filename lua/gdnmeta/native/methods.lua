@@ -50,10 +50,13 @@ function M.colon(class, method, level)
   error(("gdnmeta.%s:%s: call it with a colon"):format(class, method), level or 3)
 end
 
+local OF_A_CACHE = { checkpoints = true, keep = true, worth = true, demote = true }
+
 --- Whose callback runs, in the words of a refusal.
 ---@param hook string view.lua's cursor.hook
 function M.caller(hook)
-  return hook == "stopwatch" and "the stopwatch" or "the policy's hook " .. hook
+  if hook == "stopwatch" then return "the stopwatch" end
+  return (OF_A_CACHE[hook] and "the cache's hook " or "the policy's hook ") .. hook
 end
 
 ---@param method string the one called, for the message
