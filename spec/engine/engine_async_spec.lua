@@ -125,6 +125,21 @@ describe("Two steps in flight", function()
     engine:close()
   end)
 
+  it("count nothing as computed in vain of a preempted request that the first one ends", function()
+    local engine = async({ max_model_len = 64 },
+                         { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 11 })
+    engine:submit(request(1, { prompt_tokens = 24, max_tokens = 9 }))
+    engine:complete(engine:step(0), 0)
+    engine:submit(request(2, { prompt_tokens = 30, checkpoint = assert(engine:checkpoint(1)) }))
+    local first = engine:step(1)
+    assert(engine:set_policy(function(view, plan) for i in view:running() do plan:preempt(i) end end))
+    assert.are.equal(2, #engine:step(2).preempted)
+    assert.are.equal(25 + 6, engine.stats.discarded) -- what the kept state saves was not computed
+    engine:complete(first, 3, { [2] = { stop = true } })
+    assert.are.same({ { 2 }, 25 }, { first.finished, engine.stats.discarded })
+    engine:close()
+  end)
+
   it("schedule no request that the steps in flight may finish", function()
     local engine = async()
     engine:submit(request(1, { max_tokens = 2 }))
