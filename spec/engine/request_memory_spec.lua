@@ -71,6 +71,37 @@ describe("What a request holds", function()
     end)
   end
 
+  -- Two steps in flight: drafts of the first may be rejected, and the second is then built again without.
+  it("lacks the column that a step without its drafts would write, where that is gone", function()
+    for spec = 1, 3 do
+      local builder = { mamba_cache_mode = "align", mamba_block_size = BLOCK, max_blocks_per_row = 20,
+                        num_slots = 60, num_speculative_tokens = spec }
+      local e = serve.engine("fcfs", { max_model_len = MAX, async = true,
+                                       second_builder = serve.builder(builder) }, builder)
+      local p, looked = e.private, {}
+      assert(e:submit(serve.request(1, { max_tokens = 30 })))
+      for now = 1, 12 do
+        local step = assert(e:step(now))
+        local i = step.request[0]
+        assert(e:complete(step, now))
+        local computed, cells = p.requests.computed[i], p.states.tables[0]
+        local at = p.requests.table_row[i] * p.states.width + math.floor(computed / BLOCK)
+        for drafts = 1, spec do
+          local tokens = computed + 1 + drafts
+          local before, slot = p.states:missing_slots(i, tokens, drafts), cells[at]
+          cells[at] = 0
+          assert.are.equal(before + (slot ~= 0 and 1 or 0), p.states:missing_slots(i, tokens, drafts))
+          cells[at] = slot
+          if slot ~= 0 and math.floor((tokens - 1) / BLOCK) > math.floor(computed / BLOCK) then
+            looked[drafts] = true
+          end
+        end
+      end
+      assert.are.equal(spec, #looked)
+      e:close()
+    end
+  end)
+
   it("is all that a request needs in mode none, where nothing counts attention cache", function()
     local count = play(false, 2, {})
     assert.are.same({}, { count.no, count["not known"] })
