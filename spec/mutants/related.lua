@@ -189,7 +189,8 @@ local MAP = {
     "decisions transcripts" },
   { "engine/plan.lua", "plan_parts behind footprint holding passing starvation invariants decisions" },
   { "engine/requests", "transcripts engine engine_step invariants decisions" },
-  { "engine/request_memory", "request_memory behind rebuilt_columns transcripts invariants decisions policy" },
+  { "engine/request_memory", "request_memory behind rebuilt_columns transcripts invariants decisions " ..
+    "policy" },
   { "engine/show_cache", "show_cache columns cache_plays sim_cache" },
   { "engine/", "transcripts engine engine_step engine_states engine_async invariants decisions " ..
     "rebuilt_columns policy_fields policy containment shipped_policies" },
