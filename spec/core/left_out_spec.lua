@@ -11,7 +11,7 @@ local function without(fields, name)
   return rest
 end
 
-local COUNT, NAME = "an integer >= 1", "a number or a string"
+local COUNT, NAME = "an integer in 1 .. 2147483647", "a number or a string"
 
 -- { what messages begin with, all fields, what is wanted by name of a field, the call }
 local function doors(engine, builder)
@@ -25,7 +25,7 @@ local function doors(engine, builder)
     { "gdnmeta.worker", { engine = engine, model = function() end }, { engine = "an engine" },
       function(given) return gdn.worker(given) end },
     { "gdnmeta.reference.layer", { num_slots = 2, draw = function() return 0 end },
-      { num_slots = "an integer in 1 .. 2147483647", draw = "a function that returns numbers" },
+      { num_slots = COUNT, draw = "a function that returns numbers" },
       function(given) return gdn.reference.layer(given) end },
     { "gdnmeta.Builder:bring_states", { pool = pool, slot_bytes = 16 },
       { slot_bytes = "an integer in 1 .. 67108864" },

@@ -46,7 +46,7 @@ local FIELDS = {
   end, "a list or an array of tokens") },
   salt = { nil, name },
   session = { nil, name },
-  computed = { nil, domains.integer(1, INT32_MAX, "an integer >= 1") },
+  computed = { nil, count },
   slot = { nil, of_type("table", "what engine:export() or engine:receive() gave") },
   keep = { nil, of_type("table", "what engine:receive() gave") },
 }
