@@ -125,4 +125,19 @@ describe("A state that is held", function()
     for n, text in ipairs(words) do lines[#lines + 1] = ("%d: %s"):format(n, text) end
     golden("held-states", table.concat(lines, "\n") .. "\n")
   end)
+
+  it("print as what they are, also where a host has changed them", function()
+    local shown = {}
+    for k, case in ipairs(ENGINES) do
+      local engine = engine_of(case)
+      local place = assert(engine:receive(8))
+      shown[k] = tostring(place)
+      place.tokens, place.slots[1] = {}, nil
+      assert.equal(shown[k]:gsub("8", "a table"):gsub("groups=2", "groups=" .. #place.slots), tostring(place))
+      engine:close()
+    end
+    assert.are.same({ "gdnmeta.Source(tokens=8, groups=2)", "gdnmeta.Source(tokens=8, groups=2)",
+                      "gdnmeta.Source(tokens=8, groups=2)",
+                      "gdnmeta.Source(tokens=8, groups=2, kv_blocks=1)" }, shown)
+  end)
 end)

@@ -56,6 +56,11 @@ describe("The state cache of an engine, shown", function()
     assert.are.same({ { 1, 8, 8, true, 0, 2, 0 }, { 2, 16, 8, true, 1, 1, 0 }, { 3, 24, 8, true, 0, 0, 0 },
                       { 2, 16, 8, true, 0, 0, 0 } }, shown)
     assert.are.equal(2, #e.cache:nodes(2))
+    assert.are.equal(0, #e.cache:nodes(0))
+    for value, text in pairs { x = '"x"', [-1] = "-1", [1.5] = "1.5" } do
+      raises(("gdnmeta.StateCache:nodes: most = %s, want an integer in 0 .. 2147483647"):format(text),
+             function() e.cache:nodes(value) end)
+    end
   end)
 
   it("counts those who hold a node while they run", function()

@@ -1,6 +1,7 @@
 --- What an engine's state cache holds, for hosts to read: its figures, its nodes, and the tree as text.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local args = require "gdnmeta.native.args"
 local change_rules = require "gdnmeta.engine.change_rules"
 local draw_cache = require "gdnmeta.engine.draw_cache"
 local methods = require "gdnmeta.native.methods"
@@ -98,6 +99,9 @@ end
 ---@return table[]
 function StateCache:nodes(most)
   local index = index_of(self, "nodes")
+  if most ~= nil and not args.integer(most, 0, args.INT32_MAX) then
+    error("gdnmeta.StateCache:nodes: " .. args.wrong_integer("most", most, 0, args.INT32_MAX), 2)
+  end
   local c, list, open = node_t(), {}, {}
   local function push(first, depth)
     local below = children(index, first)

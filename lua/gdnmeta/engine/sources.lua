@@ -6,6 +6,7 @@
 -- tokens or nil. One that reserve() made is_empty until it is somebody's, and is_awaited while a request is
 -- to fill it.
 local lib = require "gdnmeta.native"
+local args = require "gdnmeta.native.args"
 local requests = require "gdnmeta.engine.requests"
 local array_of = require "gdnmeta.array_of"
 local must = require "gdnmeta.engine.must" "sources"
@@ -228,9 +229,16 @@ function M.reserve(e, tokens)
   return source
 end
 
+local SHOWN = {
+  __tostring = function(shown)
+    local blocks = shown.kv_blocks and (", kv_blocks=%d"):format(#shown.kv_blocks) or ""
+    return ("gdnmeta.Source(tokens=%s, groups=%d%s)"):format(args.show(shown.tokens), #shown.slots, blocks)
+  end,
+}
+
 --- What a host sees of a source, and what stands for it: the host's own table proves nothing.
 function M.show(e, source)
-  local shown = { tokens = source.tokens, slots = {}, generations = {} }
+  local shown = setmetatable({ tokens = source.tokens, slots = {}, generations = {} }, SHOWN)
   for group, slot in ipairs(source.slots) do
     shown.slots[group], shown.generations[group] = slot, source.generations[group]
   end
