@@ -185,7 +185,7 @@ local function makes_way(e, i, n)
 end
 
 --- Admit those of the queue that go before a running prompt; NONE: all that fit. After the first call
---- close() must follow. Functions that call no hook are compiled, each as a whole; this one calls some.
+--- close() must follow.
 ---@return boolean ok
 function M.admit(e, hooks, queue, running)
   if e.fifo.size == 0 or e.is_opened and not e.is_open then return true end
