@@ -1,5 +1,6 @@
 -- How long a whole engine step takes: policy, plan, proof, slots, rows and metadata, for requests that
 -- all decode; what it leaves for the collector in 20,000 steps; and whether anything did not compile.
+-- `async`: two steps in flight, after some that were alone, as where a server had little to do.
 -- `shapes`: requests come and go, prompts and answers of any length, so that no two steps are alike; garbage
 -- is then that of the requests, and what matters is how often LuaJIT threw its machine code away (flushes).
 --   make bench                (BENCH=step-256 for one line; STEPS=2000 for a quick look)
@@ -20,14 +21,18 @@ end
 
 local function engine_of(case)
   local n, spec = case.running, case.drafts or 0
-  local builder = assert(gdn.builder {
+  local options = {
     device = "cpu", max_num_seqs = n, max_rows = n, max_requests = n, max_num_batched_tokens = 8192 + 4 * n,
     num_groups = 3, num_speculative_tokens = spec, full_cuda_graph = true, check_unique = false,
     num_slots = n * (spec + 1) + 1,
-  })
+  }
+  local builder = assert(gdn.builder(options))
   -- One hook call a request: drafts by the number of those who run, interpreted and with a budget.
   local policy = case.policy or { drafts = function(_, k, ctx) return ctx.running > 128 and 1 or k end }
-  return assert(gdn.engine { builder = builder, policy = policy, max_model_len = 2 ^ 30 })
+  return assert(gdn.engine {
+    builder = builder, policy = policy, max_model_len = 2 ^ 30, async = case.async,
+    second_builder = case.async and assert(gdn.builder(options)) or nil,
+  })
 end
 
 -- Every request runs and decodes; `waiting` more requests wait, of 100 users.
@@ -67,12 +72,22 @@ end
 
 local function nothing() end
 
+local built_before -- in an engine with two steps in flight
+
+-- The step that is complete after one was built; nil: none.
+local function oldest(engine, step)
+  if not engine.async then return step end
+  local before = built_before
+  built_before = step
+  return before
+end
+
 local function run(engine, steps, feed)
   for n = 1, steps do
     feed()
-    local step = engine:step(n * 0.01)
+    local step = oldest(engine, engine:step(n * 0.01))
     if engine.num_spec > 0 then accept(step, n) end
-    engine:complete(step, n * 0.01)
+    if step then engine:complete(step, n * 0.01) end
   end
 end
 
@@ -84,6 +99,7 @@ local function time_steps(engine, steps, feed)
     local start = now()
     local step = engine:step(n * 0.01)
     local built = now()
+    step = oldest(engine, step)
     if engine.num_spec > 0 then accept(step, n) end
     local before = now()
     engine:complete(step, n * 0.01)
@@ -119,6 +135,7 @@ end
 
 local function bench(case)
   jit.flush()
+  built_before = nil
   local engine = case.shapes and engine_of(case) or prepare(case)
   local feed = case.shapes and feeder(engine) or nothing
   local nyi, garbage, flushes = count(engine, feed)
@@ -135,6 +152,7 @@ end
 local CASES = {
   { name = "step-64", running = 64, policy = "fcfs" },
   { name = "step-256", running = 256, policy = "fcfs" },
+  { name = "step-256-async", running = 256, async = true, policy = "fcfs" },
   { name = "step-1024", running = 1024, policy = "fcfs" },
   { name = "step-4096", running = 4096, policy = "fcfs" },
   { name = "step-256-drafts3", running = 256, drafts = 3, policy = "fcfs" },

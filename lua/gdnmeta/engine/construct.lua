@@ -173,6 +173,7 @@ local function limits_of(self, o)
   return token_limits.new(self.requests, {
     max_model_len = o.max_model_len, chunked = o.chunked_prefill, threshold = o.long_prefill_token_threshold,
     align = self.align, block = self.block, num_spec = self.num_spec, optimistic = self.optimistic,
+    sync = not o.async,
   })
 end
 

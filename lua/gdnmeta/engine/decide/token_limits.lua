@@ -19,13 +19,12 @@ end
 --- could say where its state lies.
 ---@return boolean
 function TokenLimits:may_run(i)
+  if self.sync then return true end
   local r = self.requests
   local pending, known = r.pending[i], r.known[i]
-  if pending == 0 then return true end
-  if known + pending >= self.max_model_len or known - r.prompt[i] + pending >= r.max_tokens[i] then
-    return false
-  end
-  return self.optimistic or r.placeholders[i] == pending
+  local left = min(self.max_model_len, r.prompt[i] + r.max_tokens[i]) - known - pending
+  -- None pending has no branch of its own: a loop that was compiled for it would be slow for the others.
+  return max(left, 1 - pending) >= 1 and (self.optimistic or (r.placeholders[i] - pending) * pending == 0)
 end
 
 --- Drafts of a decode, at most `drafts`; below 0: not even its own token fits.
@@ -112,7 +111,8 @@ end
 
 local M = {}
 
----@param limits table max_model_len, chunked, threshold, align, block, num_spec, optimistic
+---@param limits table max_model_len, chunked, threshold, align, block, num_spec, optimistic; sync: no step is
+--- in flight where another is planned
 function M.new(columns, limits)
   limits.requests, limits.limit = columns, huge
   return setmetatable(limits, TokenLimits)
