@@ -7,17 +7,11 @@ local hook_tables = require "gdnmeta.engine.prefix.hook_tables"
 local no_field = require "gdnmeta.engine.hooks.no_field"
 local positions = require "gdnmeta.engine.prefix.positions"
 local priorities_of = require "gdnmeta.engine.prefix.priorities"
+local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 local views = require "gdnmeta.engine.hooks.view"
 
 local piece = require("gdnmeta.native.trace_cuts").piece
 local floor = math.floor
-
--- Code of an untrusted cache is never compiled, nor is what calls it: a compiled loop could not be cut off.
-local function uncompiled_copy()
-  local copy = loadstring(string.dump(call_cache_hooks))
-  jit.off(copy, true)
-  return copy
-end
 
 -- The first of values[1 .. n] that is no number. Compiled in every case: it calls nothing of the cache's.
 local function bad_value(values, n)
@@ -136,7 +130,7 @@ function M.new(engine, cache, options, size)
     { policy_budget = options.policy_budget, breaker = options.breaker, on_policy_error = "fallback",
       policy_seconds = options.policy_seconds, stopwatch = options.stopwatch, is_cache = true })
   self.guard.records = engine.prefix.failures -- they outlive the cache
-  local factory = cache.trusted and call_cache_hooks or uncompiled_copy()
+  local factory = cache.trusted and call_cache_hooks or uncompiled.copy(call_cache_hooks)
   self.calls = factory(self, args, positions, bad_value)
   return self
 end

@@ -1,8 +1,7 @@
 -- The loops that call a policy. Each of them runs inside one guard and changes nothing but scratch
 -- columns, so that it may be cut off at any point. This file returns one function without upvalues:
--- untrusted policies get a copy of it that is never compiled (hooks/init.lua), for jit.off is a property of
--- the code, not of the closure. They end with leave(), the last joint of trace_cuts.lua: no trace can
--- follow a section out of its guard, and with it one ends well.
+-- untrusted policies get a copy of it that is never compiled (hooks/init.lua). They end with leave(), the
+-- last joint of trace_cuts.lua: no trace can follow a section out of its guard, and with it one ends well.
 return function(view)
   local loops, cursor, r, ctx, requests = {}, view.cursor, view.r, view.ctx, view.requests
   local leave = view.leave

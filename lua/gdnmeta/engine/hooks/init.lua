@@ -2,15 +2,10 @@
 -- Results that start with nil or false mean: the policy failed, and that has been recorded.
 local guards = require "gdnmeta.engine.hooks.guard"
 local call_hooks = require "gdnmeta.engine.hooks.call_hooks"
+local uncompiled = require "gdnmeta.policy.contained.uncompiled"
 
 local INFINITY = math.huge
 local NONE = require("gdnmeta.engine.requests").NONE -- a key that is of no step
-
-local function uncompiled_copy()
-  local copy = loadstring(string.dump(call_hooks))
-  jit.off(copy, true)
-  return copy
-end
 
 local Hooks = {}
 Hooks.__index = Hooks
@@ -90,7 +85,7 @@ end
 local M = {}
 
 function M.new(engine, view, policy, options)
-  local factory = policy.trusted and call_hooks or uncompiled_copy()
+  local factory = policy.trusted and call_hooks or uncompiled.copy(call_hooks)
   return setmetatable({
     policy = policy, requests = engine.requests, loops = factory(view),
     guard = guards.new(engine, view.cursor, policy, options),

@@ -98,6 +98,16 @@ function visit(walk, value)
   if kind == "table" then visit_table(walk, value) else visit_function(walk, value) end
 end
 
+--- A copy of f, which has no upvalues, that is interpreted forever: jit.off is a property of the code, not of
+--- the closure.
+---@param f function
+---@return function
+function M.copy(f)
+  local copy = loadstring(string.dump(f))
+  jit.off(copy, true)
+  return copy
+end
+
 --- f, and what it reaches of its own source, will be interpreted forever.
 ---@param f function
 function M.keep(f)
