@@ -125,6 +125,23 @@ describe("Two steps in flight", function()
     engine:close()
   end)
 
+  it("say nothing for a decode that was cancelled while both name it", function()
+    local engine = async()
+    for id = 1, 2 do engine:submit(request(id, { max_tokens = 9 })) end
+    engine:complete(engine:step(0), 0)
+    local first, second = engine:step(1), engine:step(1)
+    assert.are.same({ 2, 2 }, { first.num_decodes, second.num_decodes })
+    assert.is_true(engine:cancel(1))
+    for _, step in ipairs { first, second } do
+      engine:complete(step, 2)
+      assert.is_true(engine:verify())
+      local row = step.ids[1] == 1 and 0 or 1
+      assert.are.same({ 0, 0, 1 }, { step.emitted[row], step.finish[row], step.emitted[1 - row] })
+    end
+    assert.are.same({ 4, 1 }, { engine.stats.emitted, engine:slots().used })
+    engine:close()
+  end)
+
   it("count nothing as computed in vain of a preempted request that the first one ends", function()
     local engine = async({ max_model_len = 64 },
                          { mamba_cache_mode = "align", mamba_block_size = 8, max_blocks_per_row = 11 })

@@ -163,11 +163,45 @@ local function complete_usual(e, step, from)
   return next_row, emitted
 end
 
+-- The same where a later step is in flight that counted on what came: all drafts were accepted. Where its
+-- request reads, that step has said; it was planned, so this one's text ends before the longest.
+local function complete_before_another(e, step, from)
+  local r, now, emitted = e.requests, e.now, 0
+  local block, spare = e.align and e.block or math.huge, e.states.spare
+  local next_row = step.num_decodes
+  for row = from, step.num_decodes - 1 do
+    local i, accepted = step.request[row], step.accepted_drafts[row]
+    local n, known, ahead = accepted + 1, r.known[i], r.ahead[i] - step.query_len[row]
+    local sure = r.computed[i] - ahead
+    if r.flight[i] ~= 2 or r.epoch[i] ~= step.epoch[row] or accepted ~= step.planned[row]
+      or step.read_column[row] == spare or step.stop[row] ~= 0
+      or known - r.prompt[i] + n >= r.max_tokens[i]
+      or sure >= (r.first_column[i] + 1) * block or sure >= r.cross_at[i] then
+      next_row = row
+      break
+    end
+    r.flight[i], r.ahead[i] = 1, ahead
+    r.pending[i], r.placeholders[i] = r.pending[i] - 1, r.placeholders[i] - n
+    r.known[i], r.last_emit[i], r.drafts[i] = known + n, now, step.next_drafts[row]
+    step.emitted[row], step.finish[row] = n, 0
+    emitted = emitted + n
+  end
+  return next_row, emitted
+end
+
+-- Rows of a step are mostly alike: the first says which ones are usual.
+local function complete_alike(e, step, from)
+  if e.async and from < step.num_decodes and e.requests.flight[step.request[from]] == 2 then
+    return complete_before_another(e, step, from)
+  end
+  return complete_usual(e, step, from)
+end
+
 local function complete_decodes(e, step)
-  local row, emitted = complete_usual(e, step, 0)
+  local row, emitted = complete_alike(e, step, 0)
   while row < step.num_decodes do
     complete_one(e, step, row, step.request[row])
-    local next_row, more = complete_usual(e, step, row + 1)
+    local next_row, more = complete_alike(e, step, row + 1)
     row, emitted = next_row, emitted + step.emitted[row] + more
   end
   return emitted
