@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local hosts = require "spec.support.worker_host"
 local libc = require "gdnmeta.native.libc"
+local process_state = require "spec.support.process_state"
 local sh = require "spec.support.shell"
 
 ffi.cdef "int kill(int, int);"
@@ -60,11 +61,8 @@ local function ranks_of(pid)
 end
 
 local function is_there(pid)
-  local file = io.open(("/proc/%d/stat"):format(pid))
-  if not file then return false end
-  local state = file:read("*a"):match "%) (%a)"
-  file:close()
-  return state ~= "Z"
+  local state = process_state(pid)
+  return state ~= nil and state ~= "Z"
 end
 
 describe("A model on two ranks #lua", function()

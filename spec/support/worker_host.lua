@@ -24,7 +24,8 @@ function M.engine(builder, engine)
   return assert(gdn.engine(e))
 end
 
---- A host. options: of gdn.worker.
+--- A host. options: of gdn.worker. Its field clock may be set, instead of the worker's own clock: a function
+--- that gives seconds, for a step that is sent (true) or for a look at what came.
 function M.new(engine, options)
   local o = { engine = engine, seed = 7, environment = M.ENVIRONMENT }
   for name, value in pairs(options or {}) do o[name] = value end
@@ -84,7 +85,7 @@ function Host:send()
   local step = assert(self.engine:step(self.now))
   if step.num_rows == 0 then return false end
   gather(self, step)
-  local ok, message, code = self.worker:submit(step)
+  local ok, message, code = self.worker:submit(step, nil, nil, self.clock and self.clock(true))
   if not ok then return nil, message, code end
   return step
 end
@@ -92,7 +93,7 @@ end
 --- The next result, waited for. Returns true; or nil, message, code.
 function Host:receive()
   for _ = 1, 20000 do
-    local result, message, code = self.worker:poll()
+    local result, message, code = self.worker:poll(self.clock and self.clock())
     if result then
       take(self, result)
       return true

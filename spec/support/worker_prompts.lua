@@ -1,6 +1,7 @@
 -- Workers' engines with four prompts, and what each of them says alone.
 local hosts = require "spec.support.worker_host"
 local libc = require "gdnmeta.native.libc"
+local process_state = require "spec.support.process_state"
 local tiny = require "examples.tiny_model"
 local assert = require "luassert"
 
@@ -25,11 +26,8 @@ function M.host_of(options, builder, engine)
 end
 
 function M.is_running(pid)
-  local file = io.open("/proc/" .. pid .. "/stat")
-  if not file then return false end
-  local state = file:read("*a"):match "%) (%a)"
-  file:close()
-  return state ~= "Z"
+  local state = process_state(pid)
+  return state ~= nil and state ~= "Z"
 end
 
 -- Until it is gone; never long.

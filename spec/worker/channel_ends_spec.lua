@@ -184,9 +184,18 @@ describe("A channel's ends", function()
       file:close()
       return tonumber(n)
     end
-    local before = sleeps()
-    for _ = 1, 20 do assert.are.equal(0, receive(engine, 0.002)) end
-    assert.is_true(sleeps() - before >= 20)
+    -- A busy machine may come back to a wait when its time is over, which then has no sleep: so each has some
+    -- tries.
+    for wait = 1, 20 do
+      local has_slept = false
+      for _ = 1, 20 do
+        local before = sleeps()
+        assert.are.equal(0, receive(engine, 0.002))
+        has_slept = sleeps() > before
+        if has_slept then break end
+      end
+      assert.is_true(has_slept, wait)
+    end
     lib.gdn_channel_free(engine)
   end)
 end)

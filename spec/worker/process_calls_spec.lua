@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local calls = require "spec.support.counted_calls"
 local libc = require "gdnmeta.native.libc"
+local process_state = require "spec.support.process_state"
 
 local lib, strings = calls.lib, gdn.array_of "const char *"
 local why = ffi.new "char[300]"
@@ -41,10 +42,7 @@ describe("The system calls of a worker's process", function()
   -- Waits until it is at its end, and leaves it to be reaped.
   local function await(id)
     for _ = 1, 5000 do
-      local file = assert(io.open(("/proc/%d/stat"):format(id)))
-      local state = file:read("*a"):match "%) (%a)"
-      file:close()
-      if state == "Z" then return end
+      if process_state(id) == "Z" then return end
       libc.libc_poll(nil, 0, 1)
     end
     error "does not end"

@@ -5,6 +5,7 @@ local array_of = require "gdnmeta.array_of"
 local channels = require "spec.support.channels"
 local lib = require "gdnmeta.native"
 local libc = require "gdnmeta.native.libc"
+local process_state = require "spec.support.process_state"
 
 local strings = array_of "const char *"
 local why = ffi.new "char[300]"
@@ -80,10 +81,7 @@ describe("The process of a worker", function()
     local pipe = io.popen "echo $$"
     local id = tonumber(pipe:read "*l")
     for _ = 1, 5000 do
-      local file = assert(io.open(("/proc/%d/stat"):format(id)))
-      local state = file:read("*a"):match "%) (%a)"
-      file:close()
-      if state == "Z" then break end
+      if process_state(id) == "Z" then break end
       libc.libc_poll(nil, 0, 1)
     end
     for _ = 1, 3 do assert.are.equal("well\n", output("echo well", {})) end

@@ -1,7 +1,9 @@
 -- gdn.worker: whatever becomes of a process is found out, named, and survived.
 local ffi = require "ffi"
 local hosts = require "spec.support.worker_host"
+local lib = require "gdnmeta.native"
 local libc = require "gdnmeta.native.libc"
+local process_state = require "spec.support.process_state"
 local prompts = require "spec.support.worker_prompts"
 
 ffi.cdef "int kill(int, int);"
@@ -68,6 +70,11 @@ describe("gdn.worker", function()
     end
     local pid = host.worker.pid
     ffi.C.kill(pid, SIGSTOP)
+    for _ = 1, 5000 do
+      if process_state(pid) == "T" then break end
+      libc.libc_poll(nil, 0, 1)
+    end
+    assert.are.equal("T", process_state(pid))
     local step = assert(host.engine:step(99))
     host.worker.tokens[0] = 65
     assert(host.worker:submit(step, nil, nil, 1000))
@@ -94,11 +101,32 @@ describe("gdn.worker", function()
                     { got, message, code })
   end)
 
+  -- A clock that goes on where something happens, however busy the machine: by three quarters of a deadline
+  -- when a step has not come back at once, and with every sign of life. The longest step, in seconds.
+  local function timed(host, deadline)
+    local peer = host.worker.private.peer
+    local now, sent, looks, longest, beats = peer.progress, 0, 0, 0, 0
+    function host.clock(is_sent)
+      if is_sent then
+        sent, looks = now, 0
+        return now
+      end
+      local seen = tonumber(lib.gdn_channel_beats(peer.channel))
+      looks = looks + 1
+      if seen ~= beats or looks == 2 then now = now + 0.75 * deadline end
+      beats, longest = seen, math.max(longest, now - sent)
+      return now
+    end
+    return function() return longest end
+  end
+
   it("waits for one that is slow or that gives signs of life, and not for one that hangs", function()
-    for _, fault in ipairs { "is_slow", "beats" } do
-      local host = faulty(fault, { deadline = 0.2 }, 60)
+    for fault, least in pairs { is_slow = 0.15, beats = 0.3 } do
+      local host = faulty(fault, { deadline = 0.2 }, 40) -- of 46 steps
+      local longest = timed(host, 0.2)
       assert(host:run())
       assert.are.same(WANT, texts(host))
+      assert.is_true(longest() > least - 1e-6, ("%s: %g s"):format(fault, longest()))
       host:close()
     end
     assert_survives(faulty("hangs", { deadline = 0.1 }), "^the worker has made no progress for ", "hung")
