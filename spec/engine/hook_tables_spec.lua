@@ -76,3 +76,26 @@ describe("Lists of a cache's ctx.every", function()
     e:close()
   end)
 end)
+
+describe("A list of a cache's checkpoints", function()
+  it("with metamethods that say something else each time is a failure of the hook alone", function()
+    local e = serve.caching_engine({ breaker = 1e6, cache = { checkpoints = function(_, from, to)
+      local reads = {}
+      return setmetatable({ from + 4, nil, to }, { __index = function(_, n)
+        reads[n] = (reads[n] or 0) + 1
+        return reads[n] == 1 and from + 4 or 8LL -- which no position is: a step would end in an error
+      end })
+    end } })
+    for text = 1, 3 do
+      assert(e:submit { id = text, prompt_tokens = 18, max_tokens = 1, blocks = blocks(text) })
+      while not e:idle() do assert(e:complete(assert(e:step(text)), text)) end
+    end
+    local failures = e:failures()
+    assert.is_true(#failures >= 3)
+    for _, failure in ipairs(failures) do
+      assert.are.equal("checkpoints[2] is nil, want a number of tokens", failure.message)
+    end
+    assert.is_true(e:verify())
+    e:close()
+  end)
+end)

@@ -48,6 +48,18 @@ describe("Positions #lua", function()
     end
   end)
 
+  it("are read without a list's metamethods, which might say something else the next time", function()
+    local reads, last = 0, 12
+    local list = setmetatable({ 4, nil, last }, { __index = function()
+      reads = reads + 1
+      return 8
+    end })
+    assert.are.equal(3, #list)
+    assert.are.equal("[2] is nil, want a number of tokens", positions.problem(list))
+    assert.is_false((pcall(positions.fit, list, 0, 16, 4, {})))
+    assert.are.equal(0, reads)
+  end)
+
   it("cost more the later they are", function()
     assert.are.equal(0, positions.flops(7, 7))
     assert.are.equal(2 ^ 17 * 2, positions.flops(0, 2 ^ 17))

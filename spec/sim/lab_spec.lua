@@ -226,3 +226,21 @@ describe("A replay", function()
     end
   end)
 end)
+
+describe("Values that a cache's worth leaves in the lab", function()
+  it("are read without their metamethods, which would have no limits there", function()
+    local outside = 0
+    local ok, message = pcall(lab.replay, prompts { "a", "b", "c", "d" }, {
+      worth = function(_, n, values)
+        for k = 1, n do values[k] = nil end
+        setmetatable(values, { __index = function()
+          outside = outside + 1
+          return 1
+        end })
+      end,
+    }, { slots = 2 })
+    assert.is_false(ok)
+    assert.matches("worth left values%[1%] = nil, want a number", message)
+    assert.are.equal(0, outside)
+  end)
+end)

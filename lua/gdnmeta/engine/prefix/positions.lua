@@ -7,6 +7,8 @@ local floor, max = math.floor, math.max
 
 local M = { MOST = 65536 } -- positions of a chunk
 
+-- A hook's list is read without its metamethods: what was looked at might be something else when it is used.
+
 --- What checkpoints() named, as far as states can lie there: ends of blocks in (from, blocks_end], ascending.
 ---@param list number[]
 ---@param fit number[] is filled anew
@@ -15,7 +17,7 @@ function M.fit(list, from, blocks_end, size, fit)
   clear(fit)
   local last, ascends = from, true
   for n = 1, #list do
-    local at = list[n]
+    local at = rawget(list, n)
     if at > from and at <= blocks_end and at % size == 0 then
       fit[#fit + 1] = at
       last, ascends = at, ascends and at >= last
@@ -31,7 +33,7 @@ function M.problem(list)
   if type(list) ~= "table" then return (" returned %s, want a list"):format(args.show(list)) end
   if #list > M.MOST then return (" returned %d positions, want at most %d"):format(#list, M.MOST) end
   for n = 1, #list do
-    local at = list[n]
+    local at = rawget(list, n)
     if type(at) ~= "number" or at ~= at then
       return ("[%d] is %s, want a number of tokens"):format(n, args.show(at))
     end

@@ -70,6 +70,7 @@ function M.new(e, o)
                         hooks = false, failures = {}, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
+                        guests = { next = 1 }, -- idle sessions, see sessions.lua
                         is_tracked = false, -- is anything in these?
                         shown = index:describe(0), cut_lists = {}, -- by request, used again
                         held_slots = held_slots, held_cells = held_cells, -- by table row; as tables by group

@@ -9,17 +9,56 @@ local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 jit.off(true, true) -- no step path
 
-local PrefixCache = {}
+-- Idle sessions that are remembered while their newest state is another's: any number of them may come to one
+-- state that many read, and never return.
+local MOST_GUESTS = 4096
+
+local PrefixCache = { MOST_GUESTS = MOST_GUESTS }
+
+-- The session's newest state is there from now on; 0: nowhere.
+local function move(self, s, node)
+  local at = self.newest_at
+  if at[s.node] then at[s.node][s] = nil end
+  s.node = node
+  if node > 0 then
+    at[node] = at[node] or {}
+    at[node][s] = true
+  end
+end
+
+local function is_idle(s) return s.live == 0 and not s.pinned end
+
+local function forget(self, s)
+  self.sessions[s.key] = nil
+  if self.guests[s.place] == s then self.guests[s.place] = false end
+end
+
+-- An idle session takes the place of one that became idle so many before, and is forgotten if it still is.
+local function remember_guest(self, s)
+  local guests = self.guests
+  local place = guests.next
+  local before = guests[place]
+  guests[place], s.place, guests.next = s, place, place % MOST_GUESTS + 1
+  if before and before ~= s and before.place == place and is_idle(before) then
+    move(self, before, 0)
+    forget(self, before)
+  end
+end
 
 local function forget_if_idle(self, s)
-  if s.live == 0 and not s.pinned and s.node == 0 then self.sessions[s.key] = nil end
+  if not is_idle(s) then return end
+  if s.node == 0 then
+    forget(self, s)
+  elseif self.session_at[s.node] ~= s then
+    remember_guest(self, s)
+  end
 end
 
 --- Request i, which comes, is one of the session.
 function PrefixCache:enter_session(i, key)
   local s = self.sessions[key]
   if not s then
-    s = { key = key, live = 0, node = 0, pinned = false, last = self.engine.now }
+    s = { key = key, live = 0, node = 0, pinned = false, last = self.engine.now, place = 0 }
     self.sessions[key] = s
   end
   s.live, s.last = s.live + 1, self.engine.now
@@ -74,17 +113,6 @@ local function keep(self, node, before, owner)
   local more = self.index:stats(self.counts).pinned_blocks - pinned
   e.states.kv_pins.n = e.states.kv_pins.n + more * self.per_block
   return true
-end
-
--- The session's newest state is there from now on; 0: nowhere.
-local function move(self, s, node)
-  local at = self.newest_at
-  if at[s.node] then at[s.node][s] = nil end
-  s.node = node
-  if node > 0 then
-    at[node] = at[node] or {}
-    at[node][s] = true
-  end
 end
 
 --- Request i has come to a node with a state. is_its: the state is the request's own.
@@ -204,9 +232,10 @@ end
 --- Do sessions and pins agree with the index?
 ---@return string|nil problem
 function PrefixCache:sessions_problem()
-  local pinned, at = 0, {}
+  local pinned, guests, at = 0, 0, {}
   for _, s in next, self.sessions do
     local node = s.node > 0 and self.index:describe(s.node, self.shown)
+    if node and is_idle(s) and self.session_at[s.node] ~= s then guests = guests + 1 end
     if s.pinned and node and not at[s.node] then
       pinned, at[s.node] = pinned + (node.on_host and 0 or 1), true -- only those on the device are counted
     end
@@ -216,6 +245,9 @@ function PrefixCache:sessions_problem()
     if not node and s.live == 0 and not s.pinned then
       return ("session %s is remembered for nothing"):format(args.word(s.key))
     end
+  end
+  if guests > MOST_GUESTS then
+    return ("%d idle sessions are kept for states of others, want at most %d"):format(guests, MOST_GUESTS)
   end
   local counts = self.index:stats(self.counts)
   if counts.pinned_states ~= pinned then

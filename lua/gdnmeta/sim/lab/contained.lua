@@ -44,7 +44,7 @@ local CHECKS = {
   end,
   worth = function(_, _, n, values)
     for k = 1, n do
-      local value = values[k]
+      local value = rawget(values, k) -- none of its metamethods: they would have no limits here
       if type(value) ~= "number" or value ~= value then
         fail("worth", ("left values[%d] = %s, want a number"):format(k, args.show(value)))
       end
