@@ -204,7 +204,7 @@ local MAP = {
   { "sim/trace/identity", "trace_bounds block_sizes trace_identity dialogues trace" },
   { "sim/dialogues", "domains dialogues_texts dialogues" },
   { "sim/init", "callers_of_functions run_bounds callers sim" },
-  { "sim/lab", "callers_of_functions lab_figures array_sizes lab caches cli_caches" },
+  { "sim/lab", "callers_of_functions lab_figures lab_fields array_sizes lab caches cli_caches" },
   { "sim/%a+_ids", "answer_ids prompt_ids sim_cache lab" }, -- of prompts and answers
   { "sim/hits", "array_sizes run_failures run_figures sim_cache report_texts cli_caches" },
   { "report/cache_charts", "figures_bounds many_lines cli_caches report_texts" },

@@ -105,7 +105,8 @@ describe("A cache's hook", function()
     end
     local cache = { name = "c",
       checkpoints = function(r)
-        none(r.user, r.session, r.class, nil)
+        none(r.session, nil, nil, nil)
+        assert(r.user == "" and r.class == "")
         return { r.prompt_end }
       end,
       keep = function(node)

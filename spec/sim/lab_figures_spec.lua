@@ -93,8 +93,9 @@ describe("The lab's figures #lua", function()
     local requests = random_prompts(4, 5)
     requests[1].user, requests[2].class, requests[3].session, requests[4].arrival = "u", "c", "s", nil
     lab.replay(requests, gdn.cache { checkpoints = function(r, from, to, ctx)
-      notes.note("r", r.id, r.user, r.session, r.class, r.arrival, r.prompt, r.prompt_tokens, r.hit,
-        r.cached_tokens, r.computed_tokens, r.junction, r.prompt_end)
+      notes.note("r", r.id, r.user, r.session, r.class, r.arrival, r.deadline, r.prompt_tokens, r.known,
+        r.max_tokens, r.hit, r.cached_tokens, r.cached_prefix, r.computed_tokens, r.want, r.junction,
+        r.prompt_end, r.slots, r.weight, r.priority)
       notes.note("ctx", from, to, ctx.from, ctx.to, ctx.block_size, ctx.slots, ctx.host_slots, ctx.now,
         ctx.blocks_end, ctx.flops(4, 8), ctx.every(4), ctx.every(8))
       return { r.prompt_end }

@@ -24,11 +24,17 @@ local OLD_R = { prompt = "prompt_tokens", computed = "computed_tokens" }
 local OLD_CTX = { budget_left = "tokens_left", seqs_left = "requests_left", free_slots = "slots_left",
                   k = "max_drafts", block = "chunk_multiple" }
 
+-- What a field of an old name is called now, or nil.
+local function renamed(what, old, name)
+  local new = old[name]
+  if new then old_names.once(what .. "." .. name, what .. "." .. new) end
+  return new
+end
+
 -- The field of an old name, or nil. From then on it is one like the others, at no cost to a step.
 local function old_field(what, fields, old, name)
-  local new = old[name]
+  local new = renamed(what, old, name)
   if not new then return nil end
-  old_names.once(what .. "." .. name, what .. "." .. new)
   fields[name] = fields[new]
   return fields[name]
 end
@@ -126,6 +132,9 @@ jit.off(cost_of)
 jit.off(step_fields)
 
 local M = { read_only = read_only }
+
+--- For an `r` of the lab: what an old name is called now, or nil.
+function M.renamed_of_r(name) return renamed("r", OLD_R, name) end
 
 --- cursor.i is the number of the request that `r` shows, NONE: none; cursor.hook the running hook, or false.
 ---@return table view { r, ctx, cursor, requests }

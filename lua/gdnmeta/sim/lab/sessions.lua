@@ -9,7 +9,7 @@ function M.new() return setmetatable({ of = {}, at = {}, user_at = {} }, Session
 
 --- A request comes.
 function Sessions:enter(r, now)
-  self.user, self.current = r.user, nil
+  self.user, self.current = r.user or "", nil
   if r.session == nil then return end
   local s = self.of[r.session] or { key = r.session }
   self.of[r.session], self.current = s, s

@@ -1,18 +1,31 @@
--- What the lab's hooks see besides nodes: `r`, the request that is served, and `ctx`. As in an engine a wrong
--- name is an error of the hook, and so is a write.
+-- What the lab's hooks see besides nodes: `r`, the request that is served, and `ctx`. They have the fields of
+-- an engine's, so that a cache that runs here runs there: a wrong name is an error of the hook, and so is a
+-- write.
 local no_field = require "gdnmeta.engine.hooks.no_field"
 local positions = require "gdnmeta.engine.prefix.positions"
-local read_only = require("gdnmeta.engine.hooks.view").read_only
+local views = require "gdnmeta.engine.hooks.view"
 
--- What a request may lack: false in a view's fields, nil for hooks.
-local MAY_LACK = { "user", "session", "class", "arrival" }
+local huge = math.huge
 
-local function view(what, fields)
-  return read_only(what, function(_, name)
+-- `renamed`: what an old name is called now.
+local function view(what, fields, renamed)
+  return views.read_only(what, function(_, name)
     local value = fields[name]
-    if value == nil then error(no_field(what, name, fields), 2) end
-    return value or nil
+    if value == nil then
+      local new = renamed and renamed(name)
+      if new == nil then error(no_field(what, name, fields), 2) end
+      value = fields[new]
+    end
+    if name == "session" then return value or nil end -- a request may have none
+    return value
   end)
+end
+
+-- Of an `r` in every request: it comes to an empty machine, runs at once and computes its prompt alone. The
+-- cost of states is in `ctx` and nodes; it has no slots of its own.
+local function constants()
+  return { is_decode = false, age = 0, emitted = 0, preemptions = 0, slots = 0, user_waiting = 0,
+           user_requests = 1 }
 end
 
 local Views = {}
@@ -27,8 +40,9 @@ function M.new(size, slots)
   local at = { block_size = size, slots = slots, host_slots = 0, now = 0, from = 0, to = 0, blocks_end = 0,
                flops = positions.flops }
   function at.every(n) return positions.every(n, at.from, at.blocks_end, size, positions.MOST) end
-  local of = {}
-  return setmetatable({ r = view("r", of), ctx = view("ctx", at), of = of, at = at }, Views)
+  local of = constants()
+  local r, ctx = view("r", of, views.renamed_of_r), view("ctx", at)
+  return setmetatable({ r = r, ctx = ctx, of = of, at = at }, Views)
 end
 
 --- The request that comes.
@@ -38,11 +52,13 @@ end
 ---@param junction integer
 ---@param blocks_end integer
 function Views:show(i, r, hit, junction, blocks_end)
-  local of, at = self.of, self.at
-  of.id, of.prompt, of.prompt_tokens = i, r.prompt, r.prompt
-  of.hit, of.cached_tokens, of.computed_tokens = hit, hit, hit
+  local of, at, arrival = self.of, self.at, r.arrival or 0
+  of.id, of.prompt_tokens, of.max_tokens, of.known = i, r.prompt, r.output or 1, r.prompt
+  of.hit, of.cached_tokens, of.cached_prefix, of.computed_tokens, of.want = hit, hit, hit, hit, r.prompt - hit
   of.junction, of.prompt_end = junction, blocks_end
-  for _, name in ipairs(MAY_LACK) do of[name] = r[name] or false end
+  of.ttft, of.tpot, of.priority, of.weight = r.ttft or huge, r.tpot or huge, r.priority or 0, r.weight or 1
+  of.arrival, of.last_emit, of.deadline = arrival, arrival, r.deadline or arrival + of.ttft
+  of.user, of.class, of.session = r.user or "", r.class or "", r.session or false
   at.from, at.to, at.blocks_end = hit, r.prompt, blocks_end
 end
 
