@@ -25,6 +25,7 @@ local LAZY = { cache = true, engine = true, metrics = true, worker = true,
                policy = true, record = true, reference = true, sim = true }
 
 return setmetatable(M, {
+  __tostring = function(self) return "gdnmeta " .. self._VERSION end,
   __index = function(self, name)
     if LAZY[name] then
       local module = require("gdnmeta." .. name)

@@ -122,6 +122,11 @@ function Layer:extend(sequence, x, a, b, n, out)
   sequence.tokens = sequence.tokens + n
 end
 
+function Layer:__tostring()
+  return ("gdnmeta.Layer(heads=%d, key_dim=%d, value_dim=%d, width=%d, num_spec=%d)"):format(self.heads,
+    self.key_dim, self.value_dim, self.width, self.num_spec)
+end
+
 local function size(default, least) return { default, domains.integer(least, 1024) } end
 
 -- name -> default, domain, must it be given

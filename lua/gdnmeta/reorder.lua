@@ -1,10 +1,12 @@
 --- Puts a host's rows into the order that a build wants; see gdn_reorder in gdnmeta.h.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
+local printed = require "gdnmeta.native.printed"
 local int32_memory = require "gdnmeta.native.int32_memory"
 local c_buffers = require "gdnmeta.native.c_buffers"
 
 local INT32_MAX = args.INT32_MAX
+local ORDER = printed.figures("Order", { "modified", "order", "swaps" })
 local LISTS = { "num_scheduled", "num_computed", "num_prompt" }
 local KNOWN = { decode_threshold = true, num_scheduled = true, num_computed = true, num_prompt = true }
 
@@ -55,7 +57,7 @@ return function(inputs)
   local order, swaps = memory:int32("order", n), memory:int32("swaps", 2 * n)
   local count = lib.gdn_reorder(n, threshold, lists.num_scheduled, lists.num_computed, lists.num_prompt,
                                 order, swaps, memory:int32("work", 3 * n))
-  local out = { modified = count > 0, order = {}, swaps = {} }
+  local out = setmetatable({ modified = count > 0, order = {}, swaps = {} }, ORDER)
   for i = 1, n do out.order[i] = order[i - 1] end
   for i = 1, count do out.swaps[i] = { swaps[2 * i - 2], swaps[2 * i - 1] } end
   memory:close()

@@ -145,6 +145,7 @@ local MAP = {
   { "policy/contained/uncompiled", "followed contained containment" },
   { "policy/contained/[rl][ao][ia]", "problems policy long_paths caches" }, -- raised and load_file
   { "native/[rd][ao][nm]", "domains options option_table record_values" }, -- ranges and domains
+  { "native/printed", "printed" },
   { "native/foreign_text", "foreign_text followed problems cli_words" },
   { "native/[om][le]", "old_names callers typos engine_misuse" }, -- old names and methods
   { "engine/decide/buckets", "bucket_lists buckets decisions" },
@@ -249,6 +250,7 @@ local MAP = {
   { "cli/output", "cli_output cli_texts cli_simulate" },
   { "cli/terminal", "cli_terminal cli_progress cli_simulate cli_texts" },
   { "cli/inputs", "read_once cli_texts" },
+  { "cli/refusals", "refusals" },
   { "cli/parallel", "cli_bounds cli_progress cli_texts cli_sweep" },
   { "native/signals", "cli_signals cli_sweep repl" },
   { "cli", "cli_bounds domains cli_progress cli_texts cli cli_record cli_simulate cli_output " ..

@@ -90,6 +90,8 @@ describe("Steps packed by Lua", function()
       assert.is_nil(peer:poll(step))
       assert.are.same({ n, n }, { peer.taken, peer.given })
       assert.are.equal(n == 1 and 14 or 10 * n, result.tokens[0])
+      assert.are.equal(("gdnmeta.Result(number=%d, num_rows=1, num_tokens=1, num_drafts=0)"):format(n),
+                       tostring(result))
       engine:complete(step, n)
     end
   end)

@@ -1,10 +1,12 @@
 -- Buckets of full_cuda_graph = "mixed": (rows, tokens), from which all shapes follow.
 local args = require "gdnmeta.native.args"
+local printed = require "gdnmeta.native.printed"
 local schema = require "gdnmeta.native.schema"
 local tensor = require "gdnmeta.tensor"
 
 local INT32_MAX = args.INT32_MAX
 local NUMBERS = { "num_rows", "num_actual_tokens", "num_tiles" }
+local BUCKET = printed.figures("Bucket", NUMBERS)
 local SIZES = { rows = true, tokens = true }
 
 local M = {}
@@ -66,7 +68,7 @@ end
 ---@param out ffi.cdata* gdn_metadata[1]; a reference to its element would not keep it alive
 ---@return table
 function M.shapes(out)
-  local bucket = {}
+  local bucket = setmetatable({}, BUCKET)
   for _, name in ipairs(NUMBERS) do bucket[name] = out[0][name] end
   for _, name in ipairs(schema.fields.tensors) do
     local t = out[0][name]

@@ -5,11 +5,14 @@ local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local status_message = require "gdnmeta.builder.status_message"
 local opened = require("gdnmeta.native.methods").builder
+local printed = require "gdnmeta.native.printed"
 local tables_in_use = require "gdnmeta.builder.tables_in_use"
 
 local int32_p = ffi.typeof "const int32_t *"
 local counters_t = ffi.typeof "gdn_counters"
 local INT32_MAX = args.INT32_MAX
+local COUNTED = { "launches", "ring_launches", "ring_waits", "reads", "skipped" }
+local COUNTERS = printed.figures("Counters", COUNTED)
 
 local M, old = {}, {} -- old: methods of the release before
 
@@ -115,9 +118,9 @@ function M:counters()
   local handle = opened(self, "counters")
   local c = counters_t()
   lib.gdn_builder_counters(handle, c)
-  return { launches = tonumber(c.launches), ring_launches = tonumber(c.ring_launches),
-           ring_waits = tonumber(c.ring_waits), reads = tonumber(c.reads),
-           skipped = tonumber(c.skipped) }
+  local counters = {}
+  for _, name in ipairs(COUNTED) do counters[name] = tonumber(c[name]) end
+  return setmetatable(counters, COUNTERS)
 end
 
 return { methods = M, old = old }

@@ -4,8 +4,11 @@ local lib = require "gdnmeta.native"
 local cache_hooks = require "gdnmeta.engine.hooks.cache_hooks"
 local change_rules = require "gdnmeta.engine.change_rules"
 local cache_option = require "gdnmeta.engine.cache_option"
+local printed = require "gdnmeta.native.printed"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
+local CACHED = printed.figures("Cached", { "name", "states", "slots", "host_states", "kv_blocks", "evicted",
+                                           "unused" })
 
 local Engine = {}
 
@@ -39,9 +42,11 @@ function Engine:cached()
   local prefix = self.prefix
   if not prefix then return nil end
   local index = prefix.index:stats()
-  return { states = index.states, host_states = index.host_states, slots = index.states * prefix.groups,
-           kv_blocks = index.blocks * prefix.per_block, evicted = index.states_used + index.states_unused,
-           unused = index.states_unused, name = prefix.hooks and prefix.hooks.cache.name or "built in" }
+  return setmetatable({
+    states = index.states, host_states = index.host_states, slots = index.states * prefix.groups,
+    kv_blocks = index.blocks * prefix.per_block, evicted = index.states_used + index.states_unused,
+    unused = index.states_unused, name = prefix.hooks and prefix.hooks.cache.name or "built in",
+  }, CACHED)
 end
 
 return Engine

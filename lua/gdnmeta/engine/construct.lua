@@ -10,6 +10,7 @@ local name_numbers = require "gdnmeta.engine.name_numbers"
 local option = require "gdnmeta.engine.options"
 local outlooks = require "gdnmeta.engine.decide.outlook"
 local plans = require "gdnmeta.engine.plan"
+local printed = require "gdnmeta.native.printed"
 local policy = require "gdnmeta.policy"
 local step_hook = require "gdnmeta.engine.hooks.step_hook"
 local requests = require "gdnmeta.engine.requests"
@@ -28,6 +29,7 @@ local views = require "gdnmeta.engine.hooks.view"
 local array_of = require "gdnmeta.array_of"
 
 local int32s, doubles = array_of "int32_t", array_of "double"
+local SHOWN_STATS = printed.figures "Stats"
 
 local M = {}
 
@@ -162,7 +164,7 @@ local function begin(self, r)
   for _, name in ipairs(COUNTS) do self[name] = 0 end
   self.turn, self.policy_enabled = 1, true
   self.starved_before = requests.NONE -- a prompt that the decodes of the last step left too little for
-  self.gone, self.announced, self.stats = {}, {}, {}
+  self.gone, self.announced, self.stats = {}, {}, setmetatable({}, SHOWN_STATS)
   self.observers = {}
   -- What checkpoint() gave -> what it stands for: the host's own table proves nothing. Pinned: not released.
   self.checkpoints, self.pinned = setmetatable({}, { __mode = "k" }), {}

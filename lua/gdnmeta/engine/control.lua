@@ -6,10 +6,14 @@ local hooks = require "gdnmeta.engine.hooks"
 local construct = require "gdnmeta.engine.construct"
 local change_rules = require "gdnmeta.engine.change_rules"
 local old_names = require "gdnmeta.native.old_names"
+local printed = require "gdnmeta.native.printed"
 local requests = require "gdnmeta.engine.requests"
 local sources = require "gdnmeta.engine.sources"
 
 local EINVAL, ENOMEM = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ENOMEM)
+
+local SLOTS = printed.figures("Slots", { "size", "free", "used", "peak", "churn" })
+local KV = printed.figures("KvBlocks", { "size", "free", "used", "peak" })
 
 local Engine = {}
 
@@ -24,7 +28,7 @@ end
 ---@return table
 function Engine:slots()
   self = change_rules.look(self, "slots")
-  return self.states:slots()
+  return setmetatable(self.states:slots(), SLOTS)
 end
 
 --- Attention-cache blocks: { size, free, used, peak }; nil without kv_tokens or kv_blocks.
@@ -33,19 +37,21 @@ function Engine:kv()
   self = change_rules.look(self, "kv")
   local s = self.states
   if not s.limited then return nil end
-  return { size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv, peak = s.peak_kv }
+  return setmetatable({ size = s.total_kv, free = s.free_kv, used = s.total_kv - s.free_kv,
+                        peak = s.peak_kv }, KV)
 end
 
 -- Names of the release before.
 local OLD = { prompt = "prompt_tokens", computed = "computed_tokens" }
-local snapshot = {
-  __index = function(shown, name)
-    local new = OLD[name]
-    if not new then return nil end
-    old_names.once("engine:request(id)." .. name, "engine:request(id)." .. new)
-    return shown[new]
-  end,
-}
+local snapshot = printed.figures("Request", { "id", "state", "user", "class", "prompt_tokens",
+  "computed_tokens", "cached", "emitted", "max_tokens", "known", "drafts", "preemptions", "arrival",
+  "deadline", "ttft", "tpot", "priority", "weight", "last_emit" })
+function snapshot.__index(shown, name)
+  local new = OLD[name]
+  if not new then return nil end
+  old_names.once("engine:request(id)." .. name, "engine:request(id)." .. new)
+  return shown[new]
+end
 
 local SHOWN = { "max_tokens", "known", "cached", "drafts", "preemptions", "arrival",
                 "deadline", "ttft", "tpot", "priority", "weight", "last_emit" }

@@ -2,8 +2,10 @@
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
 local change_rules = require "gdnmeta.engine.change_rules"
+local printed = require "gdnmeta.native.printed"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
+local SESSION = printed.figures("Session", { "session", "requests", "tokens", "pinned", "age" })
 
 local Engine = {}
 
@@ -47,7 +49,8 @@ end
 function Engine:session(session)
   self = change_rules.look(self, "session")
   if check(self, "session", session) then return nil end
-  return self.prefix:session(session)
+  local shown = self.prefix:session(session)
+  return shown and setmetatable(shown, SESSION)
 end
 
 return Engine

@@ -5,8 +5,12 @@ local args = require "gdnmeta.native.args"
 local change_rules = require "gdnmeta.engine.change_rules"
 local draw_cache = require "gdnmeta.engine.draw_cache"
 local methods = require "gdnmeta.native.methods"
+local printed = require "gdnmeta.native.printed"
 
 local node_t = ffi.typeof "gdn_index_node"
+local STATS = printed.figures("CacheStats")
+local NODE = printed.figures("Node", { "id", "depth", "tokens", "length", "hits", "refs", "children", "state",
+                                       "state_hits", "on_host", "pinned", "age", "created" })
 
 ---@class gdnmeta.StateCache
 ---@field name string of the cache that decides; "built in": none was given
@@ -47,7 +51,7 @@ local OWN = {
 ---@return table
 function StateCache:stats(into)
   local index, private = index_of(self, "stats")
-  local figures, t = index:stats(), into or {}
+  local figures, t = index:stats(), into or setmetatable({}, STATS)
   for name, own in pairs(OWN) do t[name] = figures[own] end
   t.hits, t.cached_tokens = private.stats.hits, private.stats.cached_tokens
   local tier = private.prefix.host
@@ -69,10 +73,12 @@ end
 
 -- A node as a host sees it.
 local function shown(c, node, depth, now, block_size)
-  return { id = node, depth = depth, tokens = c.tokens, length = c.length * block_size, hits = c.hits,
-           refs = c.refs, children = c.children, state = c.num_states > 0, state_hits = c.state_hits,
-           on_host = c.num_states > 0 and c.place == lib.GDN_INDEX_ON_HOST, pinned = c.pins > 0,
-           age = math.max(0, now - c.last_use), created = c.created }
+  return setmetatable({
+    id = node, depth = depth, tokens = c.tokens, length = c.length * block_size, hits = c.hits,
+    refs = c.refs, children = c.children, state = c.num_states > 0, state_hits = c.state_hits,
+    on_host = c.num_states > 0 and c.place == lib.GDN_INDEX_ON_HOST, pinned = c.pins > 0,
+    age = math.max(0, now - c.last_use), created = c.created,
+  }, NODE)
 end
 
 local MOST_SIBLINGS = 1000 -- that are put in order

@@ -7,12 +7,14 @@ local format = require "gdnmeta.record.format"
 local headers = require "gdnmeta.record.header"
 local validate = require "gdnmeta.record.validate"
 local methods = require "gdnmeta.native.methods"
+local printed = require "gdnmeta.native.printed"
 local validate_requests = require "gdnmeta.record.validate_requests"
 local step_line = require "gdnmeta.record.step_line"
 local foreign_text = require "gdnmeta.native.foreign_text"
 
 local EINVAL = tonumber(lib.GDN_EINVAL)
 local BLOCK = 65536         -- bytes that are read at once
+local STEP = printed.figures("RecordedStep", { "step", "line", "now", "graph", "query_len", "seq_len" })
 local MAX_MEMORY = 2 ^ 30   -- bytes of a builder, if the caller gives no limit
 
 ---@class gdnmeta.Reader
@@ -133,7 +135,7 @@ function Reader:next()
     step, message = step_line.parse(value, self.header.builder)
     if not step then return refuse(self, message) end
     self.steps, step.line = self.steps + 1, self.number
-    return step
+    return setmetatable(step, STEP)
   end
   self.done = true
   local _, code
@@ -150,6 +152,11 @@ function Reader:close()
   if getmetatable(self) ~= Reader then methods.colon("Reader", "close") end
   if self.file then self.file:close() end
   self.file, self.done = nil, true
+end
+
+function Reader:__tostring()
+  return ("gdnmeta.Reader(%s, %d steps%s)"):format(foreign_text.long(self.path), self.steps,
+    self.file and "" or ", closed")
 end
 
 local M = {}

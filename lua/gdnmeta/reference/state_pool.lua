@@ -66,6 +66,11 @@ function Pool:write_state(l, slot)
   for i = 0, l.state_size - 1 do self.states[to + i] = l.state[i] end
 end
 
+function Pool:__tostring()
+  if self.tokens then return ("gdnmeta.Sequence(%d tokens)"):format(self.tokens) end
+  return ("gdnmeta.StatePool(%d slots)"):format(self.num_slots)
+end
+
 local M = {}
 
 --- l: sizes of the layer; windows have room to step back over num_spec rejected drafts.

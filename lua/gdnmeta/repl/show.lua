@@ -4,6 +4,7 @@ local draw = require "gdnmeta.metadata.draw"
 local engine_drawing = require "gdnmeta.engine.draw"
 local draw_rows = require "gdnmeta.metadata.draw_rows"
 local methods = require "gdnmeta.native.methods"
+local printed = require "gdnmeta.native.printed"
 
 local ELEMENTS = 64 -- of a tensor
 local LINES = 40    -- of a table, or rows of a tensor
@@ -98,7 +99,8 @@ function M.text(value, paint)
     return tensor(value)
   end
   local mt = type(value) == "table" and getmetatable(value)
-  if type(value) == "table" and not (mt and mt.__tostring) then return listing(value) end
+  local has_text = mt and mt.__tostring and not printed.is_figures(value)
+  if type(value) == "table" and not has_text then return listing(value) end
   return tostring(value)
 end
 

@@ -1,6 +1,9 @@
 -- Two runs of one workload, request by request: a mean may stay the same while half of the requests
 -- lose what the others win.
 local numbers = require "gdnmeta.sim.numbers"
+local printed = require "gdnmeta.native.printed"
+
+local DIFFERENCES = printed.figures("Differences", { "n", "better", "worse", "mean", "p10", "p50", "p90" })
 
 local M = {}
 
@@ -32,8 +35,9 @@ function M.pair(a, b)
       end
     end
     table.sort(list)
-    fields[field] = { n = #list, better = better, worse = worse, mean = #list > 0 and sum / #list or nil,
-                      p10 = percentile(list, 10), p50 = percentile(list, 50), p90 = percentile(list, 90) }
+    fields[field] = setmetatable({ n = #list, better = better, worse = worse,
+      mean = #list > 0 and sum / #list or nil, p10 = percentile(list, 10), p50 = percentile(list, 50),
+      p90 = percentile(list, 90) }, DIFFERENCES)
   end
   return fields
 end

@@ -16,6 +16,7 @@
 local args = require "gdnmeta.native.args"
 local domains = require "gdnmeta.native.domains"
 local options = require "gdnmeta.native.options"
+local printed = require "gdnmeta.native.printed"
 
 local number, flag = domains.number, domains.flag
 
@@ -109,7 +110,7 @@ end
 --- The same questions in seconds, as gdn.engine takes them for `cost`.
 ---@return table functions predict(tokens, rows), tokens_within(seconds, rows, most)
 function Cost:in_seconds()
-  return {
+  return setmetatable({
     predict = function(tokens, rows)
       check_number("predict", "tokens", tokens)
       if rows then check_number("predict", "rows", rows) end
@@ -121,8 +122,10 @@ function Cost:in_seconds()
       if most then check_number("tokens_within", "most", most) end
       return most_within(self, seconds, rows or 0, 1000, most or MOST)
     end,
-  }
+  }, { __tostring = function() return tostring(self) end })
 end
+
+function Cost:__tostring() return printed.text("gdnmeta.Cost", self) end
 
 --- A model from its coefficients, in milliseconds; those not given are 0.
 ---@param coefficients table

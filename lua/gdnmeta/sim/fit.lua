@@ -5,6 +5,8 @@ local read_file = require "gdnmeta.native.read_file"
 local cost = require "gdnmeta.sim.cost"
 local fit_overlap = require "gdnmeta.sim.fit_overlap"
 local nnls = require "gdnmeta.sim.nnls"
+local printed = require "gdnmeta.native.printed"
+local FIT = printed.figures("Fit", { "n", "mape" })
 
 local M = {}
 
@@ -167,7 +169,8 @@ function M.steps(steps)
   local best = search(steps)
   local model, sum = cost.new(best), 0
   for _, s in ipairs(steps) do sum = sum + math.abs(predicted(model, s) - s.ms) / s.ms end
-  return { coefficients = best, n = #steps, mape = 100 * sum / #steps, by_batch = residuals(steps, model) }
+  return setmetatable({ coefficients = best, n = #steps, mape = 100 * sum / #steps,
+                        by_batch = residuals(steps, model) }, FIT)
 end
 
 --- Fit a log file.

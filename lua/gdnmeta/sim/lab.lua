@@ -6,6 +6,7 @@ local contained = require "gdnmeta.sim.lab.contained"
 local load_cache = require "gdnmeta.cache"
 local domains = require "gdnmeta.native.domains"
 local options_of = require "gdnmeta.native.options"
+local printed = require "gdnmeta.native.printed"
 local positions = require "gdnmeta.engine.prefix.positions"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
 local states_of = require "gdnmeta.sim.lab.states"
@@ -25,6 +26,9 @@ local OPTIONS = {
   state_bytes = { 2^20, integer(1, 2^40) }, -- of a state
   kv_bytes = { 2^14, integer(0, 2^40) }, -- of a token's attention
 }
+
+local REPLAY = printed.figures("Replay", { "cache", "slots", "hit", "ceiling", "hit_requests", "made", "used",
+                                           "unused", "evictions", "bytes" })
 
 local function finite(value) return type(value) == "number" and value - value == 0 end
 
@@ -133,12 +137,12 @@ function M.replay(requests, cache, opts)
     end
   end
   states:close()
-  return {
+  return setmetatable({
     cache = made.name, slots = o.slots, hit = hits / total, ceiling = ceiling(requests),
     hit_requests = served / #requests, made = states.made, used = states.used,
     unused = states.made - states.used, evictions = states.evictions, bytes = states.peak * o.state_bytes,
     over_time = over_time, cached = cached, hit_tokens = hits, prompt_tokens = total,
-  }
+  }, REPLAY)
 end
 
 return M

@@ -5,9 +5,12 @@
 -- Layers, heads and state types are those of the published model configurations; parameters, and the share of
 -- the routed experts that a token uses, those of the model cards.
 local args = require "gdnmeta.native.args"
+local printed = require "gdnmeta.native.printed"
 local roofline = require "gdnmeta.sim.roofline"
 
 local M = {}
+
+local PRESET = printed.figures("Preset", { "name", "about", "calibrated", "max_num_seqs", "kv_tokens" })
 
 M.DEFAULT = "h100-qwen3.6-27b-fp8"
 
@@ -53,6 +56,7 @@ M.list = {
 M.names = {}
 for name, preset in pairs(M.list) do
   preset.name, preset.calibrated = name, false
+  setmetatable(preset, PRESET)
   M.names[#M.names + 1] = name
 end
 table.sort(M.names)

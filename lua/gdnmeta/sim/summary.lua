@@ -10,7 +10,12 @@
 --                token, and no single gap between two bursts beyond gap_ms (by default 10 times that mean)
 --   goodput      those of them per second, of the time from first arrival to last token
 --   starved      requests that waited for their first step for 10 times the target of the first token
+local printed = require "gdnmeta.native.printed"
 local share = require("gdnmeta.sim.numbers").share
+
+-- A run that is printed: the caller adds the policy.
+local RUN = printed.figures("Run", { "policy", "requests", "finished", "rejected", "seconds", "steps",
+                                     "attainment", "goodput", "preemptions" })
 
 local M = {}
 
@@ -89,7 +94,7 @@ function M.figures(counters, setup)
     figures[name] = counters[name]:summary(1 / NS_PER_MS)
   end
   for _, name in ipairs { "ttft", "itl" } do figures.curves[name] = curve(counters[name]) end
-  return figures
+  return setmetatable(figures, RUN)
 end
 
 return M

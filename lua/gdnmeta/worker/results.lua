@@ -1,9 +1,12 @@
 -- What a worker says a step emitted, and whether it can have.
 local lib = require "gdnmeta.worker.native"
 local array_of = require "gdnmeta.array_of"
+local printed = require "gdnmeta.native.printed"
 
 local max = math.max
 local int32s = array_of "int32_t"
+
+local FIELDS = { "number", "num_rows", "num_tokens", "num_drafts" }
 
 -- A result as the host sees it, in arrays that stay where they are.
 local Result = {}
@@ -25,6 +28,8 @@ function Result:take(step, raw)
   self.num_rows, self.num_tokens, self.num_drafts = raw.num_rows, raw.num_tokens, raw.num_drafts
   self.next_drafts = raw.has_drafts ~= 0 and self.own_drafts or nil
 end
+
+function Result:__tostring() return printed.text("gdnmeta.Result", self, FIELDS) end
 
 local M = {}
 

@@ -7,12 +7,14 @@ local budget = require "gdnmeta.policy.contained.budget"
 local stopwatch = require "gdnmeta.engine.stopwatch"
 local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
 local foreign_text = require "gdnmeta.native.foreign_text"
+local printed = require "gdnmeta.native.printed"
 
 local xpcall, caught, call_with_budget, failure = xpcall, budget.caught, budget.call, budget.failure
 
 local NONE = require("gdnmeta.engine.requests").NONE
 local OVERFLOW = "stack overflow"
 local KEPT = 100 -- records
+local FAILURE = printed.figures("Failure", { "step", "policy", "hook", "request", "message" })
 
 local Guard = {}
 Guard.__index = Guard
@@ -28,8 +30,8 @@ end
 ---@param request any id
 function Guard:fail(hook, message, stack, request)
   local e = self.engine
-  local record = { step = e.step_number, policy = self.name, hook = hook, message = message,
-                   traceback = stack, request = request, cache = self.is_cache or nil }
+  local record = setmetatable({ step = e.step_number, policy = self.name, hook = hook, message = message,
+                                traceback = stack, request = request, cache = self.is_cache or nil }, FAILURE)
   if #self.records >= KEPT then table.remove(self.records, 1) end
   self.records[#self.records + 1] = record
   e.stats.failures = e.stats.failures + 1

@@ -9,10 +9,11 @@ local NONE = require("gdnmeta.engine.requests").NONE
 local leave = require("gdnmeta.native.trace_cuts").last_joint()
 local huge, min = math.huge, math.min
 
--- An object without contents: reader(name) finds the value.
-local function read_only(what, reader)
+-- An object without contents: reader(name) finds the value, text() what it prints as, by default its name.
+local function read_only(what, reader, text)
   return setmetatable({}, {
     __index = reader,
+    __tostring = text or function() return what end,
     __newindex = function(_, name) error(("%s is read-only, cannot set %s"):format(what, args.word(name)),
                                          2) end,
     __metatable = false,
@@ -146,6 +147,9 @@ function M.new(e, options)
     if not field then error(no_field("r", name, of_request), 2) end
     if i < 0 then error("r shows a request only while its hook runs", 2) end
     return field(i)
+  end, function()
+    if cursor.i < 0 then return "r(no request)" end
+    return ("r(id=%s)"):format(args.word(e.requests.id[cursor.i]))
   end)
   local ctx = read_only("ctx", function(_, name)
     local field = of_step[name] or old_field("ctx", of_step, OLD_CTX, name)

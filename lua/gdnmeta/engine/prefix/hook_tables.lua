@@ -2,6 +2,7 @@
 -- what their metamethods would do, they would do to the engine, within no limits: one that has any of its own
 -- is replaced.
 local no_field = require "gdnmeta.engine.hooks.no_field"
+local printed = require "gdnmeta.native.printed"
 
 local metatable_of = debug.getmetatable -- the other one shows what a metatable says of itself
 
@@ -18,11 +19,15 @@ local KNOWN = fields()
 for _, name in ipairs { "parent", "passes", "mark", "worth" } do KNOWN[name] = nil end
 for _, name in ipairs { "user", "session", "session_age", "answer" } do KNOWN[name] = name end
 
+local SHOWN = { "id", "tokens", "parent_gap", "state_hits", "state_age", "hits", "age", "children",
+                "priority", "session", "user" }
+
 -- Asked only for what is not in the table.
 local NODE = {
   __index = function(_, name)
     if KNOWN[name] == nil then error(no_field("node", name, KNOWN), 2) end
   end,
+  __tostring = function(node) return printed.text("node", node, SHOWN) end,
   __metatable = false,
 }
 

@@ -7,8 +7,8 @@ local views = require "gdnmeta.engine.hooks.view"
 
 local huge = math.huge
 
--- `renamed`: what an old name is called now.
-local function view(what, fields, renamed)
+-- `renamed`: what an old name is called now; `text`: see view.lua.
+local function view(what, fields, renamed, text)
   return views.read_only(what, function(_, name)
     local value = fields[name]
     if value == nil then
@@ -18,7 +18,7 @@ local function view(what, fields, renamed)
     end
     if name == "session" then return value or nil end -- a request may have none
     return value
-  end)
+  end, text)
 end
 
 -- Of an `r` in every request: it comes to an empty machine, runs at once and computes its prompt alone. The
@@ -41,7 +41,8 @@ function M.new(size, slots)
                flops = positions.flops }
   function at.every(n) return positions.every(n, at.from, at.blocks_end, size, positions.MOST) end
   local of = constants()
-  local r, ctx = view("r", of, views.renamed_of_r), view("ctx", at)
+  local function text() return ("r(id=%s)"):format(of.id) end
+  local r, ctx = view("r", of, views.renamed_of_r, text), view("ctx", at)
   return setmetatable({ r = r, ctx = ctx, of = of, at = at }, Views)
 end
 
