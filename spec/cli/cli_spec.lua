@@ -36,7 +36,7 @@ describe("gdnmeta #lua", function()
     { "simulate --policy nowhere.lua", "gdnmeta: policy nowhere.lua: No such file or directory" },
     { "simulate --drafts 65", [[gdnmeta: --drafts = "65", want an integer in 0 .. 64]] },
     { "simulate --drafts 2 --accept 0.9",
-      "gdnmeta: acceptance.new: rates has 1 positions, want 2, one a draft" },
+      "gdnmeta: --accept: rates has 1 numbers, want 2, one per draft" },
     { "sweep --rates 3,-1", RATES:format "3,-1" },
     { "sweep --jobs 0", [[gdnmeta: --jobs = "0", want an integer in 1 .. 1024]] },
     { "sweep --jobs 1.5", [[gdnmeta: --jobs = "1.5", want an integer in 1 .. 1024]] },

@@ -94,7 +94,7 @@ describe("acceptance #lua", function()
 
   it("refuses at the caller's line", function()
     raises("acceptance.new: want one of rates, mean, recorded", function() acceptance.new { drafts = 1 } end)
-    raises("acceptance.new: rates has 1 positions, want 2, one a draft",
+    raises("acceptance.new: rates has 1 numbers, want 2, one per draft",
       function() acceptance.new { rates = { 1 }, drafts = 2 } end)
     raises("acceptance.new: rates[2] = 0.9, want a number in 0 .. 0.8",
       function() acceptance.new { rates = { 0.8, 0.9 }, drafts = 2 } end)

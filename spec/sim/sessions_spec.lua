@@ -192,8 +192,8 @@ describe("Sessions #lua", function()
         { workload = { requests = 3 }, closed_loop = true },
       ["sessions: every request has a session of its own; closed_loop (--closed-loop) lets its turns wait"] =
         { requests = recorded(), limit = 3, sessions = 2 },
-      ["think: no turn waits for another, want closed_loop or sessions"] = { workload = { requests = 3 },
-        think = 1 },
+      ["think: no turn waits for another, want closed_loop, or sessions (--sessions N)"] = {
+        workload = { requests = 3 }, think = 1 },
       ["time_unit: wants a trace"] = { time_unit = "ms" },
       ["trace_block_size: wants a trace"] = { trace_block_size = 16 },
     } do

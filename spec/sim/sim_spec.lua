@@ -14,7 +14,7 @@ describe("gdn.sim #lua", function()
   end)
 
   it("refuses wrong options at the caller's line, and conditions with a message", function()
-    raises("acceptance.new: rates has 1 positions, want 2, one a draft",
+    raises("acceptance.new: rates has 1 numbers, want 2, one per draft",
       function() sim.run { num_speculative_tokens = 2, acceptance = { rates = { 1 } } } end)
     raises("sim.run: workload: unknown option request, want one of output_max, output_median, output_sigma, "
       .. "prompt_max, prompt_median, prompt_sigma, rate, requests, seed",

@@ -2,6 +2,7 @@
 local fail = require("gdnmeta.cli.values").fail
 local inputs = require "gdnmeta.cli.inputs"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
+local refusals = require "gdnmeta.cli.refusals"
 local scenario = require "gdnmeta.sim.scenario"
 local foreign_text = require "gdnmeta.native.foreign_text"
 local values = require "gdnmeta.cli.values"
@@ -150,7 +151,7 @@ function M.check_identity(base, cells)
   for _, cell in ipairs(cells) do has_cache = has_cache or cell.cache ~= nil end
   if not has_cache then return end
   local requests, message = require("gdnmeta.sim").load.requests(scenario.options(base))
-  if not requests then fail("%s", message) end
+  if not requests then fail("%s", refusals.by_flag(message)) end
   local identity
   identity, message = prompt_ids.of(requests, scenario.options(base))
   if not identity then fail("%s", message) end

@@ -7,6 +7,8 @@ local M = {}
 
 M.COMMANDS = { "simulate", "sweep", "merge", "inspect", "replay", "repl", "doctor" }
 
+local SETS_OPTIONS = { simulate = true, sweep = true } -- of sim.run, by flags
+
 local EXAMPLES = [[
 examples:
   gdnmeta simulate                                  the default workload under fcfs
@@ -35,9 +37,12 @@ local function parser_of(argparse)
 end
 
 -- A message as people read it: without a place in the source, when it is one of ours.
-local function plain(err)
+local function plain(err, command)
   if type(err) == "table" and err.message then return err.message end
-  return (tostring(err):gsub("^[^:\n]*%.lua:%d+: ", ""))
+  local message = tostring(err):gsub("^[^:\n]*%.lua:%d+: ", "")
+  if not SETS_OPTIONS[command] then return message end
+  local ok, refusals = pcall(require, "gdnmeta.cli.refusals") -- it may be the library that is missing
+  return ok and refusals.raised(message) or message
 end
 
 local function contains(list, wanted)
@@ -94,11 +99,11 @@ function M.main(argv)
     require("gdnmeta.cli.output").flush() -- exit would say nothing of a full disk
     return answer
   end, function(err)
-    traceback = debug.traceback(plain(err), 2)
+    traceback = debug.traceback(plain(err, argv[1]), 2)
     return err
   end)
   if ok then return status or 0 end
-  local message = contains(argv, "--debug") and traceback:gsub("\t", "  ") or plain(status)
+  local message = contains(argv, "--debug") and traceback:gsub("\t", "  ") or plain(status, argv[1])
   io.stderr:write("gdnmeta: ", foreign_text.lines(message), "\n")
   return 2
 end

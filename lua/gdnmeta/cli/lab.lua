@@ -8,6 +8,7 @@ local inputs = require "gdnmeta.cli.inputs"
 local output = require "gdnmeta.cli.output"
 local presets = require "gdnmeta.sim.presets"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
+local refusals = require "gdnmeta.cli.refusals"
 local report = require "gdnmeta.report.lab"
 local run_files = require "gdnmeta.cli.run_files"
 local scenario = require "gdnmeta.sim.scenario"
@@ -73,7 +74,7 @@ function M.run(args, base, progress)
   flags.read_trace(base, progress)
   local o = scenario.options(base)
   local requests, message = sim.load.requests(o)
-  if not requests then fail("%s", message) end
+  if not requests then fail("%s", refusals.by_flag(message)) end
   local known
   known, message = prompt_ids.identify(requests, o)
   if not known then fail("%s", message) end

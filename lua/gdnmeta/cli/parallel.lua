@@ -4,6 +4,7 @@ local caches = require "gdnmeta.cli.caches"
 local fail = require("gdnmeta.cli.values").fail
 local flags = require "gdnmeta.cli.flags"
 local output = require "gdnmeta.cli.output"
+local refusals = require "gdnmeta.cli.refusals"
 local run_files = require "gdnmeta.cli.run_files"
 local signals = require "gdnmeta.native.signals"
 
@@ -39,10 +40,8 @@ local function here(args, cells, base, report)
     local o = caches.options(args, cell.cache or {})
     o.policy, o.rate = cell.policy, cell.rate
     for name, value in pairs(base) do o[name] = value end
-    local run, message = require("gdnmeta.sim").run(o)
-    if not run then fail("%s", message) end
-    runs[i] = run
-    report(run, i)
+    runs[i] = refusals.run(o)
+    report(runs[i], i)
   end
   return runs
 end

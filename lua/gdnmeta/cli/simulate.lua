@@ -6,6 +6,7 @@ local numbers = require "gdnmeta.sim.numbers"
 local flags = require "gdnmeta.cli.flags"
 local foreign_text = require "gdnmeta.native.foreign_text"
 local output = require "gdnmeta.cli.output"
+local refusals = require "gdnmeta.cli.refusals"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
 local exit_status = require "gdnmeta.cli.exit_status"
@@ -48,8 +49,7 @@ local function run_of(args, base, policy, cell, progress)
     progress:show(cell.label or policy, counters.finished, counters.n, "requests")
   end
   for name, value in pairs(base) do o[name] = value end
-  local run, message = require("gdnmeta.sim").run(o)
-  if not run then fail("%s", message) end
+  local run = refusals.run(o)
   progress:say(("%s%s: %s requests in %s steps, %.1f s"):format(run.policy,
     cell.label and ", " .. cell.label or "", numbers.count(run.requests), numbers.count(run.steps),
     run.wall.seconds))

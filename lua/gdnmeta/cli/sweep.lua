@@ -7,6 +7,7 @@ local merge = require "gdnmeta.cli.merge"
 local flags = require "gdnmeta.cli.flags"
 local foreign_text = require "gdnmeta.native.foreign_text"
 local output = require "gdnmeta.cli.output"
+local refusals = require "gdnmeta.cli.refusals"
 local sweep = require "gdnmeta.report.sweep"
 local terminal = require "gdnmeta.cli.terminal"
 local values = require "gdnmeta.cli.values"
@@ -108,7 +109,7 @@ function M.run(args)
   local policies, label, cells = entrants(args, flags.policies(args, not args.print_jobs), base)
   if not args.print_jobs and args.jobs == 1 or not rates then flags.read_trace(base, progress) end
   if not rates then rates, message = sweep.own_rates(base) end
-  if not rates then fail("%s", message) end
+  if not rates then fail("%s", (refusals.by_flag(message):gsub("want rates$", "want --rates"))) end
   base.rate = nil -- of the workload that caches have of their own
   if args.print_jobs then return print_jobs(args, jobs_of(sweep.grid(policies, rates), label)) end
   caches.check_identity(base, cells or {})

@@ -54,7 +54,7 @@ end
 
 local function check_rates(rates, drafts)
   if #rates < drafts then
-    return ("rates has %d positions, want %d, one a draft"):format(#rates, drafts)
+    return ("rates has %d numbers, want %d, one per draft"):format(#rates, drafts)
   end
   for j, p in ipairs(rates) do
     local most = rates[j - 1] or 1

@@ -35,7 +35,7 @@ local function problem_of(requests, o)
   elseif o.sessions and not dealt then
     return "sessions: every request has a session of its own; closed_loop (--closed-loop) lets its turns wait"
   elseif o.think and not waits then
-    return "think: no turn waits for another, want closed_loop or sessions"
+    return "think: no turn waits for another, want closed_loop, or sessions (--sessions N)"
   end
 end
 
