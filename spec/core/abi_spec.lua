@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local blocks = require "spec.support.blocks"
+local members = require "spec.support.struct_members"
 
 local HEADER = "src/gdnmeta_prefix_index.h" -- which includes gdnmeta_scheduler.h, which includes gdnmeta.h
 
@@ -11,17 +12,6 @@ local function declarations()
   local text = pipe:read "*a"
   pipe:close()
   return text
-end
-
--- Names of a struct's members: the last word of each declarator.
-local function members(body)
-  local names = {}
-  for statement in body:gmatch "[^;]+" do
-    for declarator in statement:gmatch "[^,]+" do
-      names[#names + 1] = declarator:match "([%w_]+)%s*%[?%d*%]?%s*$"
-    end
-  end
-  return names
 end
 
 local function structs(text)

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local drivers = require "spec.support.driver"
+local sizes = require "spec.support.builder_sizes"
 
 ffi.cdef "int64_t gdn_counted_bytes(void);"
 
@@ -11,18 +12,6 @@ local function build(builder, batch) return assert(builder:build(batch)) end
 
 describe("A builder's memory", function()
   local counted = ffi.load(require("spec.support.counted_library").path)
-
-  local CONFIGS = {
-    {}, { rules = "vllm-2026-04" }, { rules = "vllm-2026-08", num_speculative_tokens = 5 },
-    { num_speculative_tokens = 3, num_groups = 3, full_cuda_graph = true, max_cudagraph_capture_size = 100 },
-    { mamba_cache_mode = "align", mamba_block_size = 16, max_blocks_per_row = 300, num_groups = 2 },
-    { num_groups = 64, num_speculative_tokens = 64, max_num_seqs = 7, max_requests = 9 },
-    { max_num_seqs = 65536, max_num_batched_tokens = 100000 }, { check_unique = false },
-    { max_num_seqs = 1, max_num_batched_tokens = 1, max_rows = 1, num_slots = 1 },
-    { num_slots = { 9, 100000 }, num_groups = 2 }, { query_start_loc_dtype = "int64" },
-    { check = true, num_groups = 2, num_slots = { 9, 500 } }, { check = true, check_unique = false },
-    { poison = true },
-  }
 
   local function options(given, device)
     local o = { device = device }
@@ -45,7 +34,7 @@ describe("A builder's memory", function()
   -- #lua: make asan sets GDN_DEBUG for one of the two libraries only.
   it("is told before it is made, to the byte #lua", function()
     local driver = drivers.open "fake"
-    for i, given in ipairs(CONFIGS) do
+    for i, given in ipairs(sizes) do
       for _, device in ipairs { "cpu", "cuda" } do
         local at = ("configuration %d on %s"):format(i, device)
         local told = assert(gdn.builder_bytes(options(given, device)))

@@ -2,11 +2,7 @@
 local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
-local function engine(options)
-  local e = { hash_block_size = 4, max_model_len = 200 }
-  for name, value in pairs(options or {}) do e[name] = value end
-  return serve.engine("fcfs", e, { max_blocks_per_row = 2, num_slots = 12 })
-end
+local engine = serve.caching_engine
 
 local function ask(e, id, text)
   local before, blocks = e.stats.scheduled, {}

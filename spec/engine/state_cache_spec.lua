@@ -3,15 +3,7 @@ local ffi = require "ffi"
 local serve = require "spec.support.run_engine"
 
 local EINVAL = -1
-local request = serve.request
-
-local function engine(options, builder)
-  local e = { hash_block_size = 4, max_model_len = 200 }
-  for name, value in pairs(options or {}) do e[name] = value end
-  local b = { max_blocks_per_row = 2, num_slots = 12 }
-  for name, value in pairs(builder or {}) do b[name] = value end
-  return serve.engine("fcfs", e, b)
-end
+local request, engine = serve.request, serve.caching_engine
 
 local function ids(from, n)
   local list = {}

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
 local blocks = require "spec.support.blocks"
+local members = require "spec.support.struct_members"
 require "spec.support.step_records" -- which declares it
 
 local FLAGS = "-DGDNMETA_CDEF -DGDNMETA_H -DGDN_API= -DGDN_OWN= -DGDN_NULL_OK="
@@ -11,16 +12,6 @@ local function output(command)
   local text = pipe:read "*a"
   pipe:close()
   return text
-end
-
-local function members(body)
-  local names = {}
-  for statement in body:gmatch "[^;]+" do
-    for declarator in statement:gmatch "[^,]+" do
-      names[#names + 1] = declarator:match "([%w_]+)%s*%[?%d*%]?%s*$"
-    end
-  end
-  return names
 end
 
 describe("The worker's ABI", function()
