@@ -17,7 +17,7 @@ local function list_of(tensor)
   return out
 end
 
--- The step as unseen.lua wants it.
+-- The step as undetectable.lua wants it.
 local function snapshot(builder, config, rules, inputs)
   local m, strict = lib.gdn_builder_metadata(builder.handle), rules == "strict"
   local s = { strict = strict, capture = strict and inputs.capture, pad_slot = config.pad_slot_id,

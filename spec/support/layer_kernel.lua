@@ -100,7 +100,7 @@ local function note_slots(self, step, rows)
   end
 end
 
---- Run a step, rows as kernel.lua has them.
+--- Run a step, rows as state_kernel.lua has them.
 function Kernel:run(step, rows, where)
   note_slots(self, step, rows)
   host_copies.of_layers(step, self.layers, self.groups, self.host)

@@ -210,7 +210,7 @@ function Play:step()
 end
 
 --- Play to the end. opts: engine, requests, where, cancel, lose (probabilities a step), checkpoints, forks,
---- keeps; kernel, in place of kernel.lua's; now (where an engine that has played before stopped);
+--- keeps; kernel, in place of state_kernel.lua's; now (where an engine that has played before stopped);
 --- on_submit(request), on_step(step), on_complete(step), on_cancel(id) look on.
 ---@return table books
 ---@return number now

@@ -274,7 +274,7 @@ function Reference:cancel(id)
   limits.remove(self.waiting, q)
 end
 
---- c: a configuration of play.lua.
+--- c: a configuration of random_traffic.lua.
 function M.new(c, policy)
   return setmetatable({ c = c, policy = policy, running = {}, waiting = {}, by_id = {}, count = 0,
                         pause_turn = 0 },

@@ -6,7 +6,7 @@ local gdn = require "gdnmeta"
 
 local M = {}
 
---- A builder of other rules, sized like the engine's. config: as play.lua makes them.
+--- A builder of other rules, sized like the engine's. config: as random_traffic.lua makes them.
 function M.builder(c, rules)
   return assert(gdn.builder {
     device = "cpu", rules = rules, num_groups = c.num_groups, num_speculative_tokens = c.num_spec,
@@ -59,7 +59,7 @@ local function has_moved(step, n, is_speculative)
 end
 
 --- "B3", "B8", "moved" or nil. A step with prefills shows B3 in the rows in front of the first one, but not
---- under vllm-2026-04, whose chunk kernels run these rows too. rows: as kernel.lua has them.
+--- under vllm-2026-04, whose chunk kernels run these rows too. rows: as state_kernel.lua has them.
 function M.situation(rows, step, rules)
   local drafting, longest = false, 0
   for _, row in ipairs(rows) do

@@ -4,7 +4,7 @@ local play = require "spec.support.random_traffic"
 
 local M = {}
 
--- The step as corruptions.lua wants it.
+-- The step as wrong_elements.lua wants it.
 local function describe_step(engine, meta, rows, step)
   local s = { meta = meta, spec = {}, plain = {}, prefills = {}, tokens = step.num_tokens,
               slots = engine.builder.num_slots[1], num_spec = engine.num_spec }

@@ -1,7 +1,7 @@
 -- What may go wrong in a step's tensors: for every tensor the elements that a layer depends on, and those
 -- that it never looks at, with the reason. An entry is { tensor, elements of a step s, what an element
--- becomes }. s: { meta, spec, plain, prefills: rows of the halves as kernel.lua has them, last_column(row),
--- slots, tokens, num_spec }.
+-- becomes }. s: { meta, spec, plain, prefills: rows of the halves as state_kernel.lua has them,
+-- last_column(row), slots, tokens, num_spec }.
 local M = {}
 
 -- Elements first .. last, those that `keep` keeps.

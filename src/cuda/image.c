@@ -1,4 +1,4 @@
-/* The fatbin that make compiled from fill.cu (GDN_IMAGE names it), as read-only data. */
+/* The fatbin that make compiled from kernels.cu (GDN_IMAGE names it), as read-only data. */
 #include "cuda/image.h"
 
 #ifdef GDN_IMAGE

@@ -50,7 +50,7 @@ end
 --- The tokens of a step as a bar alone.
 ---@param counts table those of a metadata object, by name
 ---@param width integer characters
----@param paint function|nil see drawing/paint.lua
+---@param paint function|nil see colors.lua
 ---@return string
 function M.bar(counts, width, paint)
   return bar(classes_of(counts), width, paint or plain) or ""
@@ -64,7 +64,7 @@ end
 ---     .  padding           1 row         3 tokens
 ---     |spppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp.|
 ---@param meta table
----@param paint function|nil see drawing/paint.lua
+---@param paint function|nil see colors.lua
 ---@return string
 function M.step(meta, paint)
   paint = paint or plain
@@ -116,7 +116,7 @@ end
 --- A batch, its first rows as a table: decodes, speculative ones and prefills by their mark; "-" where the
 --- build decides, ~k is a table row of the batch.
 ---@param rows ffi.cdata* gdn_batch
----@param paint function|nil see drawing/paint.lua
+---@param paint function|nil see colors.lua
 ---@return string
 function M.batch(rows, paint)
   paint = paint or plain

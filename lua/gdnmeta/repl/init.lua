@@ -134,7 +134,7 @@ function M.take(self, line)
 end
 
 --- A session: what the prompt knows, and where it writes.
----@param paint function see drawing/paint.lua
+---@param paint function see colors.lua
 ---@param out function takes a text
 ---@param err function takes a message
 ---@return table session

@@ -86,7 +86,7 @@ end
 
 --- A value as text.
 ---@param value any
----@param paint function see drawing/paint.lua
+---@param paint function see colors.lua
 ---@return string
 function M.text(value, paint)
   if batches.is_batch(value) then

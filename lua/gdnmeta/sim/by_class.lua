@@ -1,4 +1,4 @@
--- The figures of a run by class of its requests, from what the counters knows of each request.
+-- The figures of a run by class of its requests, from what counters.lua knows of each request.
 local histogram = require "gdnmeta.sim.histogram"
 local array_of = require "gdnmeta.array_of"
 local share = require("gdnmeta.sim.numbers").share

@@ -1,4 +1,4 @@
--- The lab of prefix caches: replays a trace against a cache's policy by state slots alone. The attention
+-- The lab of prefix caches: replays a trace against a cache by state slots alone. The attention
 -- cache is held elsewhere and never forgets, one request follows the other, and no time passes in between:
 -- what is left is which states to make and which to keep.
 local block_ids = require "gdnmeta.sim.lab.block_ids"
@@ -81,7 +81,7 @@ function M.ceiling(requests)
   return ceiling(requests)
 end
 
--- Publish where the policy wants to, in the order of the positions.
+-- Publish where the cache wants to, in the order of the positions.
 local function publish(states, hooks, views)
   local at = views.at
   local asked, last, size = hooks.checkpoints(views.r, at.from, at.to, views.ctx), 0, at.block_size

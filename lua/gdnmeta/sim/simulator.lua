@@ -267,8 +267,8 @@ local function failure_of(engine)
 end
 
 --- Run to the end.
----@param opts table see setup.OPTIONS
----@return table|nil run figures of metrics.figures; policy and setup say what was run
+---@param opts table see scenario.OPTIONS
+---@return table|nil run figures of summary.lua; policy and setup say what was run
 ---@return string? message
 function M.run(opts)
   local s, message = scenario.new(opts)

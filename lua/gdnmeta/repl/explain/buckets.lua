@@ -1,4 +1,4 @@
--- What the tensors of buckets alone are, for explain.lua: { what, readers, now(view, meta), none = }.
+-- What the tensors of buckets alone are, for explain/init.lua: { what, readers, now(view, meta), none = }.
 local say = require "gdnmeta.repl.explain.say"
 
 local NONE = 'full_cuda_graph = "mixed" has it in every step'

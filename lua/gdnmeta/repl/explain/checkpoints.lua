@@ -1,4 +1,4 @@
--- What the checkpoint_* of a step are, for explain.lua: { what, readers, now(value, meta), none = }.
+-- What the checkpoint_* of a step are, for explain/init.lua: { what, readers, now(value, meta), none = }.
 local say = require "gdnmeta.repl.explain.say"
 
 local NONE = "a step has it when a prefill keeps a state before its end: under strict as its row asks, "

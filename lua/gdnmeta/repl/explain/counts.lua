@@ -1,4 +1,4 @@
--- What the counts of a step are, for explain.lua: { what, readers, now(value, meta) }.
+-- What the counts of a step are, for explain/init.lua: { what, readers, now(value, meta) }.
 local say = require "gdnmeta.repl.explain.say"
 
 local function tokens(name)

@@ -1,4 +1,5 @@
--- What the tensors of steps with prefills are, for explain.lua: { what, readers, now(view, meta), none = }.
+-- What the tensors of steps with prefills are, for explain/init.lua: { what, readers, now(view, meta),
+-- none = }.
 local say = require "gdnmeta.repl.explain.say"
 
 local NONE = "a step has it when it has prefills, and a bucket's step always"

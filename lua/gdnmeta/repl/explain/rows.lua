@@ -1,5 +1,5 @@
--- What the tensors about rows are, for explain.lua: { what, readers, now(view, meta), none = when a step has
--- such a tensor at all }.
+-- What the tensors about rows are, for explain/init.lua: { what, readers, now(view, meta), none = when a step
+-- has such a tensor at all }.
 local say = require "gdnmeta.repl.explain.say"
 
 local CONV_AND_RULE = "The causal convolution and the delta rule"
