@@ -31,6 +31,8 @@ describe("A refusal on the command line #lua", function()
         "--long-prefill = 5, want at least 544 (--block-size)",
       [trace .. "--kv-tokens 3"] = "--kv-tokens = 3, want at least 16 (kv_block_size)",
       [trace .. "--drafts 2 --accept mean=9"] = "--accept: mean = 9, want at most 3, drafts + 1",
+      [trace .. "--drafts 2 --accept mean=2,drafts=1"] =
+        '--accept = "mean=2,drafts=1", want pairs of mean, spread, half_context and seed',
       [trace .. "--closed-loop"] =
         "--closed-loop: no request has a session; sessions (--sessions N) deals them out",
     } do

@@ -13,6 +13,16 @@ local cost = values.text "name=milliseconds such as c0=12"
 
 local M = {}
 
+local MEANS = { mean = true, spread = true, half_context = true, seed = true } -- numbers of acceptance.new
+
+local function mean_of(spec)
+  local given, wanted = pairs_of(spec)
+  for name in pairs(given or {}) do
+    if not MEANS[name] then return nil, "pairs of mean, spread, half_context and seed" end
+  end
+  return given, wanted
+end
+
 -- A share of accepted drafts per position, or name=number pairs, or a recording.
 local function acceptance(spec)
   if spec:find "^[%d.,%s]+$" then
@@ -24,7 +34,7 @@ local function acceptance(spec)
     end
     return { rates = rates }
   elseif spec:find "=" then
-    return pairs_of(spec)
+    return mean_of(spec)
   end
   if spec == "" then return nil, "shares, name=number pairs or a path" end
   local lists, message = require("gdnmeta.sim.recorded_acceptance").read(spec)
