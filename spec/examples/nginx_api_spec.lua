@@ -119,12 +119,12 @@ describe("the API of examples/nginx #lua #system", function()
     answer = other:post { prompt = "a", priority = -1000 }
     assert.are.equal(200, answer.status, answer.body)
     -- Who comes last and is the most important begins first.
-    local full = nginx.start { SERVE_POLICY = "priority", SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e5 }
+    local full = nginx.start { SERVE_POLICY = "priority", SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e6 }
     local clients = {}
     for n, priority in ipairs { -1000, 5, 0 } do
       clients[n] = socket.connect(full.port)
       clients[n]:send(socket.request("POST", "/v1/completions", nil, cjson.encode {
-        prompt = "a", max_tokens = 90000, stream = true, priority = priority }))
+        prompt = "a", max_tokens = 9e5, stream = true, priority = priority }))
       assert.is_truthy(nginx.eventually(function() return full:metrics().open_requests == n end))
     end
     assert.is_true(clients[1]:read "data: ")

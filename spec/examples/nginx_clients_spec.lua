@@ -26,25 +26,21 @@ describe("clients of examples/nginx #lua #system", function()
           leave(client)
         end
       end
-      -- Five long answers alone would keep it busy for longer than this waits.
-      assert.is_truthy(nginx.eventually(function()
-        local m = server:metrics()
-        return m.requests_waiting + m.requests_running + m.open_requests == 0
-      end, 5), server:log())
+      server:check_idle()
       local answer = server:post { prompt = "lawful", max_tokens = 8 }
       assert.are.equal(200, answer.status, answer.body)
       assert.are.equal(nginx.alone("lawful", 8), sse.text(cjson.decode(answer.body)))
       local metrics = server:check_idle()
       assert.are.equal(1, metrics.requests_finished_total)
-      assert.is_true(metrics.emitted_tokens_total < 5000, server:log())
+      assert.is_true(metrics.emitted_tokens_total < 20000, server:log()) -- a fourth of one long answer
     end)
   end
 
   it("are noticed when they leave while they wait, also with a second request sent ahead", function()
-    local server = nginx.start { SERVE_MAX_MODEL_LEN = 1e5, SERVE_MAX_NUM_SEQS = 1 }
+    local server = nginx.start { SERVE_MAX_MODEL_LEN = 1e6, SERVE_MAX_NUM_SEQS = 1 }
     local clients = {}
     for n = 1, 6 do
-      local body = post { prompt = "waits", max_tokens = 90000, stream = n % 2 == 0 }
+      local body = post { prompt = "waits", max_tokens = 9e5, stream = n % 2 == 0 }
       clients[n] = socket.connect(server.port)
       clients[n]:send(n % 3 == 0 and body .. post { prompt = "b" } or body)
     end
@@ -104,13 +100,13 @@ describe("clients of examples/nginx #lua #system", function()
     client:close() -- which the engine behind notices
     assert.are.equal(1, server:check_idle().requests_cancelled_total)
     -- A few bytes are not kept until there are more.
-    server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_KEEP_ALIVE = 0.5, SERVE_MAX_MODEL_LEN = 1e5 }
+    server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_KEEP_ALIVE = 0.5, SERVE_MAX_MODEL_LEN = 1e6 }
     lines[#lines] = ("location / { proxy_pass http://127.0.0.1:%d; } } }"):format(server.port)
     nginx.write(path, table.concat(lines, "\n"))
     front = nginx.start({ CONF = path }, "/healthz")
     client = socket.connect(server.port)
     local waits = socket.connect(front.port)
-    client:send(post { prompt = "long", max_tokens = 90000, stream = true })
+    client:send(post { prompt = "long", max_tokens = 9e5, stream = true })
     assert.is_true(client:read "data: ")
     waits:send(post { prompt = "waits", max_tokens = 2, stream = true })
     assert.is_true(waits:read("keep%-alive\n\n.*keep%-alive\n\n", 5))
@@ -120,22 +116,28 @@ describe("clients of examples/nginx #lua #system", function()
   end)
 
   it("hear that they wait in the queue, for as long as they do", function()
-    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e5, SERVE_KEEP_ALIVE = 0.1,
-                                 SERVE_TIMEOUT = 0.5 }
+    local server = nginx.start { SERVE_MAX_NUM_SEQS = 1, SERVE_MAX_MODEL_LEN = 1e6, SERVE_KEEP_ALIVE = 0.1,
+                                 SERVE_TIMEOUT = 2 }
     local first, second = socket.connect(server.port), socket.connect(server.port)
-    first:send(post { prompt = "first", max_tokens = 90000, stream = true })
+    first:send(post { prompt = "first", max_tokens = 9e5, stream = true })
     assert.is_true(first:read "data: ")
     second:send(post { prompt = "second", max_tokens = 5, stream = true })
-    assert.is_true(second:read(("[^\n]*: keep%-alive\n\n.*"):rep(8))) -- longer than SERVE_TIMEOUT
+    local keeps = ("[^\n]*: keep%-alive\n\n.*"):rep(8)
+    local text = ""
+    for _ = 1, 4 do -- 32 of them: longer than SERVE_TIMEOUT
+      assert.is_true(second:read(keeps))
+      text, second.text = text .. second.text, ""
+    end
+    second.text = text
     assert.matches("^HTTP/1.1 200 .*text/event%-stream", second.text)
     assert.is_nil(second.text:find "data: ")
     first:close()
     assert.is_true(second:read "data: %[DONE%]")
     second:close()
-    local text = second.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")
+    text = second.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")
     local stream = sse.read(text)
     assert.are.equal(nginx.alone("second", 5), stream.text)
-    assert.is_true(stream.comments >= 8)
+    assert.is_true(stream.comments >= 32)
     server:check_idle()
   end)
 

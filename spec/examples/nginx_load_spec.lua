@@ -2,6 +2,7 @@
 local cjson = require "cjson"
 local new_path = require "spec.support.new_path"
 local nginx = require "spec.support.nginx"
+local socket = require "spec.support.socket"
 local sse = require "spec.support.sse"
 
 local WRK = "build/nginx/root/usr/bin/wrk"
@@ -46,7 +47,8 @@ describe("examples/nginx #lua #system", function()
     assert.is_true(good > 0 and metrics.requests_finished_total >= good, text)
     assert.is_true(busy > 0 and metrics["http_responses_total 429"] >= busy, text)
     assert.is_true(metrics.requests_cancelled_total > 0)
-    assert.is_true(metrics["policy_loads_total loaded"] > 5 and metrics["policy_loads_total refused"] > 5)
+    -- The file changed 40 times; how many of these a busy server saw is chance.
+    assert.is_true(metrics["policy_loads_total loaded"] > 1 and metrics["policy_loads_total refused"] > 0)
   end)
 
   it("keeps sessions with their engine behind front.conf, and moves those of one that is gone", function()
@@ -69,8 +71,13 @@ describe("examples/nginx #lua #system", function()
       { one:check_idle().requests_finished_total, other:check_idle().requests_finished_total })
 
     -- A stream is passed on as it comes, and its end by the client is noticed behind.
-    local stream = before:stream({ prompt = "gone", max_tokens = 4000 }, "-m 0.4")
-    assert.is_true(stream.events > 5 and not stream.done)
+    local client = socket.connect(before.port)
+    client:send(socket.request("POST", "/v1/completions", "X-Session: gone\r\n", cjson.encode {
+      prompt = "gone", max_tokens = 4000, stream = true }))
+    assert.is_true(client:read(("data: [^\n]*\n\n.*"):rep(6)))
+    client:close()
+    local stream = sse.read((client.text:match "\r\n\r\n(.*)$":gsub("%x+\r\n", ""):gsub("\r\n", "")))
+    assert.is_false(stream.done)
     assert.are.equal(nginx.alone("gone", #stream.text), stream.text)
     local cancelled = one:check_idle().requests_cancelled_total + other:check_idle().requests_cancelled_total
     assert.are.equal(1, cancelled)
@@ -81,18 +88,14 @@ describe("examples/nginx #lua #system", function()
   end)
 
   it("renews its timer, and ends after its streams when it is told to stop", function()
-    local server, path = nginx.start(), os.tmpname()
-    finally(function() os.remove(path) end)
+    local server = nginx.start()
     local said = nginx.alone("slow", 1100)
     assert.are.equal(said, server:stream({ prompt = "slow", max_tokens = 1100 }).text)
     assert.is_true(server:metrics().steps_total > 1000) -- more than a timer runs
-    os.execute(("curl -sN -m 20 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(
-      cjson.encode { prompt = "slow", max_tokens = 1100, stream = true }, server.url, path))
+    local answer = server:begin { prompt = "slow", max_tokens = 1100, stream = true }
     assert.is_truthy(nginx.eventually(function() return server:metrics().requests_running == 1 end))
     server:stop()
-    local file = assert(io.open(path))
-    local stream = sse.read(file:read "*a")
-    file:close()
+    local stream = sse.read(answer())
     assert.are.same({ said, true }, { stream.text, stream.done })
   end)
 

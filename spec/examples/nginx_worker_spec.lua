@@ -35,23 +35,16 @@ describe("examples/nginx with a worker #lua #system", function()
 
   -- n streams that go on while body() runs: their results.
   local function streams(server, n, tokens, body)
-    local paths, results = {}, {}
+    local answers, results = {}, {}
     for k = 1, n do
-      paths[k] = os.tmpname()
-      os.execute(("curl -sN -m 60 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(cjson.encode {
-        prompt = "stream " .. k, max_tokens = tokens, stream = true }, server.url, paths[k]))
+      answers[k] = server:begin { prompt = "stream " .. k, max_tokens = tokens, stream = true }
     end
     assert.is_truthy(nginx.eventually(function()
       return (server:metrics().emitted_tokens_total or 0) > 2 * n
     end))
     body()
     server:check_idle(40)
-    for k, path in ipairs(paths) do
-      local file = assert(io.open(path))
-      results[k] = sse.read(file:read "*a")
-      file:close()
-      os.remove(path)
-    end
+    for k, answer in ipairs(answers) do results[k] = sse.read(answer()) end
     return results
   end
 
@@ -67,7 +60,7 @@ describe("examples/nginx with a worker #lua #system", function()
   end)
 
   it("says what the model says in this process, and goes on when it is killed or hangs", function()
-    local server = start { SERVE_WORKER_DEADLINE = 0.5 }
+    local server = start { SERVE_WORKER_DEADLINE = 3 } -- longer than a busy machine leaves a process waiting
     local answer = server:post { prompt = "Once upon", max_tokens = 40 }
     assert.are.equal(200, answer.status, answer.body)
     assert.are.equal(nginx.alone("Once upon", 40), sse.text(cjson.decode(answer.body)))
@@ -102,11 +95,9 @@ describe("examples/nginx with a worker #lua #system", function()
 
   it("fails what ran with 503 where that is wanted, and serves what waits", function()
     local server = start { SERVE_WORKER_LOSSES = 0, SERVE_MAX_NUM_SEQS = 2, SERVE_MAX_MODEL_LEN = 1e5 }
-    local path = os.tmpname()
-    finally(function() os.remove(path) end)
+    local waits
     local got = streams(server, 2, 50000, function()
-      os.execute(("curl -s -m 60 -d '%s' %s/v1/completions >%s 2>/dev/null &"):format(
-        cjson.encode { prompt = "waits", max_tokens = 8 }, server.url, path))
+      waits = server:begin { prompt = "waits", max_tokens = 8 }
       assert.is_truthy(nginx.eventually(function() return server:metrics().requests_waiting == 1 end))
       replace(server, "KILL")
     end)
@@ -114,10 +105,8 @@ describe("examples/nginx with a worker #lua #system", function()
       assert.are.same({ "unavailable", "the worker that ran the request has died", false },
         { stream.failure.code, stream.failure.message, stream.done })
     end
-    assert.is_truthy(nginx.eventually(function() return server:metrics().requests_finished_total == 1 end))
-    local file = assert(io.open(path))
-    assert.are.equal(nginx.alone("waits", 8), sse.text(cjson.decode(file:read "*a")))
-    file:close()
+    assert.are.equal(nginx.alone("waits", 8), sse.text(cjson.decode(waits())))
+    assert.are.equal(1, server:metrics().requests_finished_total)
     assert.are.equal(2, server:check_idle().requests_cancelled_total)
   end)
 
@@ -129,7 +118,7 @@ describe("examples/nginx with a worker #lua #system", function()
   } do
     it("does not run a request forever that a worker does not survive: " .. fault, function()
       local command = "env FAULT=%s AFTER=3 luajit spec/support/faulty_worker.lua"
-      local server = start { SERVE_WORKER_LOSSES = 1, SERVE_WORKER_DEADLINE = 0.4,
+      local server = start { SERVE_WORKER_LOSSES = 1, SERVE_WORKER_DEADLINE = fault == "hangs" and 0.4 or 20,
                              SERVE_WORKER = command:format(fault) }
       local answer = server:post { prompt = "poison", max_tokens = 30 }
       assert.are.equal(503, answer.status, answer.body)

@@ -1,5 +1,5 @@
--- Starts examples/nginx on a free port of loopback, and talks to it with curl. What it starts ends after two
--- minutes at the latest, also when it is not stopped.
+-- Starts examples/nginx on a free port of loopback, and talks to it with curl. What it starts ends after five
+-- minutes at the latest, also when it is not stopped. Waits may be long, for a busy machine, and end at once.
 local cjson = require "cjson"
 local assert = require "luassert"
 local sse = require "spec.support.sse"
@@ -35,7 +35,7 @@ end
 
 --- Wait until look() is true, for `seconds` at most.
 function M.eventually(look, seconds)
-  for _ = 1, 20 * (seconds or 5) do
+  for _ = 1, 20 * (seconds or 30) do
     local found = look()
     if found then return found end
     os.execute "sleep 0.05"
@@ -46,13 +46,17 @@ end
 -- Runs of specs side by side draw the same numbers.
 local pid = tonumber(io.lines "/proc/self/stat"():match "%d+")
 
--- Below the ports that Linux gives to clients.
+-- Below the ports that Linux gives to clients. A port is whose who has made its folder: until nginx listens,
+-- nothing else tells others that it is taken.
 local function free_port()
   local taken = {}
   for port in M.run "cat /proc/net/tcp":gmatch ": %x+:(%x+) %x+:0000 " do taken[tonumber(port, 16)] = true end
-  local port
-  repeat port = 20000 + (math.random(0, 11999) + 97 * pid) % 12000 until not taken[port]
-  return port
+  for _ = 1, 1000 do
+    local port = 20000 + (math.random(0, 11999) + 97 * pid) % 12000
+    local make = ("mkdir build/nginx/%d 2>/dev/null"):format(port)
+    if not taken[port] and os.execute(make) == 0 then return port end
+  end
+  error "no port is free in 20000 .. 31999, or no folder can be made in build/nginx"
 end
 
 local function readable(path)
@@ -91,23 +95,27 @@ end
 function M.alone(prompt, n, sampled) return tiny.alone(7, prompt, n, sampled) end
 
 --- settings: environment variables; path: where it answers once it is up, by default 200 at /healthz; seconds
---- after which it ends, by default 120.
+--- after which it ends, by default 300.
 function M.start(settings, path, seconds)
   local self = setmetatable({ port = free_port() }, Server)
   running[#running + 1] = self
   self.url, self.folder = "http://127.0.0.1:" .. self.port, "build/nginx/" .. self.port
-  os.execute(("mkdir -p %s; %s timeout %d examples/nginx/serve run >%s/output 2>&1 &"):format(
-    self.folder, environment(self.port, settings), seconds or 120, self.folder))
+  os.execute(("%s timeout %d examples/nginx/serve run >%s/output 2>&1 &"):format(
+    environment(self.port, settings), seconds or 300, self.folder))
   local up = M.eventually(function()
     local status = self:get(path or "/healthz").status
     return status == 200 or path and status > 0
-  end, 10)
+  end)
   if not up then error("nginx does not answer: " .. self:log()) end
   return self
 end
 
 --- As a server on a port where none is.
-function M.nobody() return { port = free_port() } end
+function M.nobody()
+  local port = free_port()
+  running[#running + 1] = { stop = function() os.execute("rmdir build/nginx/" .. port) end }
+  return { port = port }
+end
 
 --- front.conf before two engines.
 function M.front(one, other)
@@ -171,6 +179,24 @@ function Server:post(body, arguments, path)
   return answer
 end
 
+--- A completion that goes on meanwhile. What it returns waits for its end and returns the answer's body.
+---@param body table of the request
+---@return function
+function Server:begin(body)
+  local path = os.tmpname()
+  os.execute(("{ curl -sN -m 100 -d '%s' %s/v1/completions >%s 2>/dev/null; echo >%s.end; } &"):format(
+    cjson.encode(body), self.url, path, path))
+  return function()
+    local has_ended = M.eventually(function() return readable(path .. ".end") end, 120)
+    local file = assert(io.open(path, "rb"))
+    local text = file:read "*a"
+    file:close()
+    os.remove(path)
+    os.remove(path .. ".end")
+    return has_ended and text or error(text)
+  end
+end
+
 --- The same to the chat endpoint.
 function Server:chat(body, arguments) return self:post(body, arguments, "/v1/chat/completions") end
 
@@ -202,8 +228,8 @@ end
 function Server:check_idle(seconds)
   local m
   M.eventually(function()
-    m = self:metrics()
-    return m.requests_waiting + m.requests_running + m.open_requests == 0
+    m = self:metrics() -- of no request where it did not answer
+    return m.open_requests and m.requests_waiting + m.requests_running + m.open_requests == 0
   end, seconds)
   assert.are.same({ 0, 0, 0, 0 },
     { m.requests_waiting, m.requests_running, m.open_requests, m.slots_used - (m.cache_slots or 0) },
