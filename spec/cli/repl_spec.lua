@@ -1,6 +1,7 @@
 -- The prompt: driven through a pipe and on a terminal.
 local gdn = require "gdnmeta"
 local input = require "gdnmeta.repl.input"
+local libc = require "gdnmeta.native.libc"
 local programs = require "spec.support.program"
 local sample_engine = require "gdnmeta.repl.sample_engine"
 local terminals = require "spec.support.terminal"
@@ -113,26 +114,32 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
   describe("on a terminal", function()
     local no_terminal = terminals.missing()
 
-    -- keys: a text, or texts a second apart.
+    -- What a terminal shows. keys: pairs of what comes, after the keys before, and what is typed then.
     local function typed(keys, environment)
-      local paths = {}
-      for n, text in ipairs(type(keys) == "table" and keys or { keys }) do
-        paths[n] = program.write("keys" .. n, text)
+      local screen, seen = program.write("screen", ""), 0
+      local command = "timeout 60 env -u LD_PRELOAD -u GDNMETA_LIB HOME=%s TERM=xterm %s "
+        .. "script -qec 'bin/gdnmeta repl' /dev/null >%s"
+      local pipe = assert(io.popen(command:format(program.folder, environment or "", screen), "w"))
+      local function text() return (program.read("screen"):gsub("\r", "")) end
+      for _, pair in ipairs(keys) do
+        local left = 3000
+        while not text():find(pair[1], seen + 1) do
+          left = left > 0 and left - 1 or error(("the terminal does not show %q: %s"):format(pair[1], text()))
+          libc.libc_poll(nil, 0, 10)
+        end
+        seen = #text()
+        pipe:write(pair[2])
+        pipe:flush()
       end
-      local path = table.concat(paths, "; sleep 1; cat ")
-      local command = "(sleep 0.5; cat %s; sleep 0.5) | env -u LD_PRELOAD -u GDNMETA_LIB HOME=%s TERM=xterm "
-        .. "%s script -qec 'bin/gdnmeta repl' /dev/null"
-      local pipe = assert(io.popen(command:format(path, program.folder, environment or "")))
-      local text = pipe:read "*a"
-      pipe:close()
-      return (text:gsub("\r", ""))
+      pipe:close() -- waits for its end
+      return text()
     end
 
     local PLAIN = [[LUA_INIT='package.preload.readline = function() error "none" end']]
 
     it("greets, prompts and draws in colour", function()
       if no_terminal then return pending(no_terminal) end
-      local text = typed("=meta\nfor i = 1, 1 do\nprint(i)\nend\nexit\n", PLAIN)
+      local text = typed({ { "gdn> ", "=meta\nfor i = 1, 1 do\nprint(i)\nend\nexit\n" } }, PLAIN)
       assert.matches("gdnmeta " .. gdn._VERSION .. " on LuaJIT", text, 1, true)
       assert.matches("gdn> ", text, 1, true)
       assert.matches("\ngdnmeta.Metadata: step 1, 3 rows, 96 tokens\n", text, 1, true)
@@ -142,13 +149,17 @@ gdnmeta.Engine(policy=decode_first, 3 running, 0 waiting, 0 in flight)
 
     it("draws without colour where that is wished", function()
       if no_terminal then return pending(no_terminal) end
-      assert.is_nil(typed("=meta\nexit\n", PLAIN .. " NO_COLOR=1"):find("\27[33m", 1, true))
+      local text = typed({ { "gdn> ", "=meta\nexit\n" } }, PLAIN .. " NO_COLOR=1")
+      assert.matches("        0  prefill", text, 1, true)
+      assert.is_nil(text:find("\27[33m", 1, true))
     end)
 
     it("is interrupted while a statement runs, as often as wanted, and not while it waits", function()
       if no_terminal then return pending(no_terminal) end
-      local long = "for i = 1, 5e9 do end\n"
-      local text = typed({ "\3", "=40 + 1\n", "\3", long, "\3", long, "\3", "=40 + 2\nexit\n" }, PLAIN)
+      local long = "io.write('be', 'gins') io.flush() for i = 1, 5e9 do end\n"
+      local text = typed({ { "gdn> ", "\3=40 + 1\n" }, { "\n41\ngdn> ", "\3" .. long }, { "begins", "\3" },
+                           { "interrupted!\ngdn> ", long }, { "begins", "\3" },
+                           { "interrupted!\ngdn> ", "=40 + 2\nexit\n" } }, PLAIN)
       assert.matches("\n41\n.*interrupted!\n.*interrupted!\n.*\n42\n", text)
     end)
 
@@ -173,7 +184,7 @@ end
 
     it("asks readline for completion and a history", function()
       if no_terminal then return pending(no_terminal) end
-      local text = typed("", ("LUA_INIT=@%s"):format(program.write("readline.lua", READLINE)))
+      local text = typed({}, ("LUA_INIT=@%s"):format(program.write("readline.lua", READLINE)))
       assert.are.equal([[
 gdnmeta
 options	1000	.gdnmeta_history
@@ -200,7 +211,7 @@ x = batch:p	11	pad push.
     it("completes names and keeps a history where readline is there", function()
       if no_terminal then return pending(no_terminal) end
       if not pcall(require, "readline") then return pending "the Lua module readline is missing" end
-      local text = typed("=meta.num_spec_decode_\t\nexit\n")
+      local text = typed { { "gdn> ", "=meta.num_spec_decode_\t\nexit\n" } }
       assert.matches("=meta.num_spec_decode_tokens", text, 1, true)
       assert.matches("=meta.num_spec_decode_tokens\n", program.read ".gdnmeta_history", 1, true)
     end)
