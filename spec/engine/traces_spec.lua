@@ -11,14 +11,14 @@ end
 
 describe("The code of a step #jit", function()
   -- LuaJIT chooses traces by addresses, which a process draws: under `fair` 1 to 4 flushes, 4 of them in one
-  -- process of ten. So where one has too many, the middle of five decides.
+  -- process of ten. So where one has too many, the middle of nine decides.
   for _, policy in ipairs { "fcfs", "decode_first", "priority", "shortest_prefill", "fair", "deadline" } do
     it("is seldom thrown away in steps of changing shapes, under " .. policy, function()
       local seen = { flushes_of(policy) }
       if seen[1] <= LIMIT then return end
-      for n = 2, 5 do seen[n] = flushes_of(policy) end
+      for n = 2, 9 do seen[n] = flushes_of(policy) end
       table.sort(seen)
-      assert.is_true(seen[3] <= LIMIT, table.concat(seen, ", ") .. " flushes")
+      assert.is_true(seen[5] <= LIMIT, table.concat(seen, ", ") .. " flushes")
     end)
   end
 
@@ -73,17 +73,22 @@ describe("The code of a step #jit", function()
     assert.are.same({ 3, 2, 7 }, { require("gdnmeta.native.trace_cuts").piece(f)(2, 3, 5) })
   end)
 
-  -- 0 flushes, 60 to 150 bytes; with loops over groups and over orders of chunks it was 0 to 4, 400 to 700.
-  -- With a list of its own for each call of ctx.every() 480, under every_block.
+  -- 0 or 1 flushes, 60 to 160 bytes; with loops over groups and over orders of chunks it was 0 to 4, 400 to
+  -- 700. With a list of its own for each call of ctx.every() 480, under every_block. By what a process draws,
+  -- as above: where the first has more, two others decide.
   for _, cache in ipairs { "gdsf", "every_block" } do
     it("stays, and leaves next to no garbage, with a state cache whose hooks decide: " .. cache, function()
-      local pipe = io.popen(("luajit spec/support/cached_shapes.lua %s 16000"):format(cache))
-      local out = pipe:read "*a"
-      pipe:close()
-      local flushes, bytes = out:match "^(%d+)%s+(%d+)"
-      assert.truthy(flushes, out)
-      assert.is_true(tonumber(flushes) <= 1, flushes .. " flushes")
-      assert.is_true(tonumber(bytes) <= 250, bytes .. " bytes a step")
+      local good, seen = 0, {}
+      for n = 1, 3 do
+        local pipe = io.popen(("luajit spec/support/cached_shapes.lua %s 16000"):format(cache))
+        seen[n] = pipe:read "*a"
+        pipe:close()
+        local flushes, bytes = seen[n]:match "^(%d+)%s+(%d+)"
+        assert.truthy(flushes, seen[n])
+        good = good + (tonumber(flushes) <= 1 and tonumber(bytes) <= 250 and 1 or 0)
+        if good == n or good == 2 then break end
+      end
+      assert.is_true(good == #seen or good == 2, "flushes, bytes a step: " .. table.concat(seen, ", "))
     end)
   end
 
