@@ -44,6 +44,18 @@ local function play(engine)
 end
 
 describe("A page of metrics", function()
+  it("counts failures of the cache's hooks with the policy's, as its help says", function()
+    local engine = serve.caching_engine { cache = { checkpoints = function() error "none" end } }
+    local metrics = assert(gdn.metrics(engine))
+    assert(engine:submit(serve.request(1, { blocks = { 1, 2 } })))
+    assert(engine:step(0))
+    assert.are.equal(1, #engine:failures())
+    local help = "# HELP gdnmeta_policy_failures_total Failures of hooks, the policy's and the cache's.\n"
+    assert.truthy(metrics:text():find(help, 1, true))
+    assert.truthy(metrics:text():find("\ngdnmeta_policy_failures_total 1\n", 1, true))
+    engine:close()
+  end)
+
   it("has every family of an engine that has everything", function()
     local policy = { order = "fcfs", admit = function(r) return r.id ~= 8 or nil, "no eights" end }
     local engine = serve.engine(policy, { hash_block_size = 4, max_model_len = 200, kv_tokens = 2048,

@@ -16,7 +16,7 @@ local STATS = {
   { "wasted_tokens_total", "counter", "wasted_tokens", "Tokens of requests that had finished before." },
   { "preemptions_total", "counter", "preemptions", "Requests sent back to the queue." },
   { "policy_fallbacks_total", "counter", "fallbacks", "Steps that the built-in policy planned." },
-  { "policy_failures_total", "counter", "failures", "Failures of the policy." },
+  { "policy_failures_total", "counter", "failures", "Failures of hooks, the policy's and the cache's." },
 }
 
 -- The same of a state cache, where there is one.
