@@ -33,6 +33,7 @@ local INTEGERS = {
   "kv_blocks",    -- attention-cache blocks it holds
   "kv_shared",    -- whole blocks of the source that it begins with, which it shares
   "hit_node",     -- of the index, whose state it begins with and holds until it has read it; 0: none
+  "holds",        -- 1: it waits with that node
   "on_host",      -- 1: that state is on the host, and is copied into slots of its own
   "node",         -- of the index, whose path it has made or begun with, and keeps while it runs; 0: none
   "num_ids",      -- full blocks of its text whose ids are known

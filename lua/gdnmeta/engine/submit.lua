@@ -217,7 +217,7 @@ function M.add(e, request)
   end
   r.answer_at[i], r.cross_at[i] = 0, request.ids and 0 or INT32_MAX
   r.junction[i], r.keep_at[i], r.kept[i] = 0, 0, requests.NONE
-  r.matched[i], r.node[i], r.hit_node[i] = -1, 0, 0
+  r.matched[i], r.node[i], r.hit_node[i], r.holds[i] = -1, 0, 0, 0
   r.asked_from[i], r.asked_to[i], r.on_host[i] = 0, -1, 0
   r.last_block[i] = request.ids and floor((request.prompt_tokens - 1) / e.prefix.size) * e.prefix.size or 0
   if given then sources.give(e, i, e.checkpoints[given]) end

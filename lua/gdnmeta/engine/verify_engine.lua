@@ -195,7 +195,8 @@ local function index_problem(self, held)
   local prefix = self.prefix
   if not prefix then return nil end
   if lib.gdn_index_verify(prefix.index.handle) ~= 0 then return "state cache: " .. prefix.index:message() end
-  return prefix:sessions_problem() or prefix.host and prefix.host:problem(held.host) or nil
+  return prefix:sessions_problem() or prefix:holding_problem()
+    or prefix.host and prefix.host:problem(held.host) or nil
 end
 
 --- Does everything agree that the engine keeps of slots, blocks, states and tokens? It looks at all of it,

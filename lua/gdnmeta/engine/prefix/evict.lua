@@ -6,6 +6,7 @@ local piece = require("gdnmeta.native.trace_cuts").piece
 local must = require "gdnmeta.engine.must" "evict"
 
 local ceil, max, min = math.ceil, math.max, math.min
+local NONE = require("gdnmeta.engine.requests").NONE
 
 local PrefixCache = {}
 
@@ -73,21 +74,34 @@ function PrefixCache:evict_leaf()
   return has_left
 end
 
--- A waiting request loses what it would begin with: the last one of the queue that has something, and that
--- the plan does not admit. A state on the host holds no slots.
-local function release_one(self, but, of_slots)
-  local e, r = self.engine, self.engine.requests
-  local i = e.fifo.tail
-  while i >= 0 do
-    local is_of_use = r.hit_node[i] > 0 and not (of_slots and r.on_host[i] == 1)
-    if i ~= but and is_of_use and r.mark[i] == 0 then
-      self:let_go(i)
-      r.matched[i] = -1
-      return true
-    end
-    i = r.prev[i]
+-- A state on the host holds no slots. What the plan admits keeps its own.
+local function may_lose(r, i, but, of_slots)
+  return r.holds[i] == 1 and i ~= but and r.mark[i] == 0 and not (of_slots and r.on_host[i] == 1)
+end
+
+--- The last request of the queue that may lose what it would begin with; NONE: there is none. Looked for from
+--- both ends, until all that hold something were seen: most of a long queue hold nothing.
+---@param but integer|nil which may not
+---@param of_slots boolean|nil it is to hold slots
+---@return integer
+function PrefixCache:last_holding(but, of_slots)
+  local r, fifo = self.engine.requests, self.engine.fifo
+  local front, back, unseen, found = fifo.head, fifo.tail, self.num_holding, NONE
+  while unseen > 0 and back ~= NONE do
+    if may_lose(r, back, but, of_slots) then return back end
+    if may_lose(r, front, but, of_slots) then found = front end
+    unseen = unseen - r.holds[front] - r.holds[back]
+    front, back = r.next[front], r.prev[back]
   end
-  return false
+  return found
+end
+
+local function release_one(self, but, of_slots)
+  local i = self:last_holding(but, of_slots)
+  if i == NONE then return false end
+  self:let_go(i)
+  self.engine.requests.matched[i] = -1
+  return true
 end
 
 local function free_state(self, but) return self:evict_state() or release_one(self, but, true) end

@@ -3,6 +3,7 @@
 -- a request. Parts of the object of prefix_cache.lua.
 local ffi = require "ffi"
 local lib = require "gdnmeta.native"
+local args = require "gdnmeta.native.args"
 local array_of = require "gdnmeta.array_of"
 local piece = require("gdnmeta.native.trace_cuts").piece
 local must = require "gdnmeta.engine.must" "hits"
@@ -50,6 +51,7 @@ function PrefixCache:begin_with(i, node, blocks, on_host)
   hit.node, hit.kv_hit, hit.kv_tokens, hit.state_node = node, blocks, tokens, on_host == 0 and node or 0
   if not self.index:lock() then return end
   r.hit_node[i], r.cached[i], r.computed[i], r.on_host[i] = node, tokens, tokens, on_host
+  r.holds[i], self.num_holding = 1, self.num_holding + 1
   r.kv_shared[i] = blocks * self.per_block
 end
 
@@ -82,10 +84,17 @@ function PrefixCache:match_waiting()
   for k = 0, n - 1 do self:look(changed[k]) end
 end
 
+-- It waits no longer with what it holds.
+local function end_holding(self, i)
+  local holds = self.engine.requests.holds
+  self.num_holding, holds[i] = self.num_holding - holds[i], 0
+end
+
 --- Request i is admitted, and has a table row: it reads the state, and shares the blocks before it.
 function PrefixCache:begin_at(i)
   local e, r = self.engine, self.engine.requests
   local node, n = r.hit_node[i], r.kv_shared[i]
+  end_holding(self, i)
   if r.on_host[i] == 1 then
     e.states:await_copy(i, r.cached[i], self.accepted[node])
   else
@@ -127,8 +136,25 @@ function PrefixCache:let_go(i)
     self.index:unlock_state(node)
     self.index:unlock(node)
     r.hit_node[i], r.on_host[i] = 0, 0
+    end_holding(self, i)
   end
   if not r.checkpoint[i] then r.cached[i], r.computed[i], r.kv_shared[i] = 0, 0, 0 end
+end
+
+--- Is the count of requests that wait with something right?
+---@return string|nil problem
+function PrefixCache:holding_problem()
+  local r, n, i = self.engine.requests, 0, self.engine.fifo.head
+  while i >= 0 do
+    if r.holds[i] ~= (r.hit_node[i] > 0 and 1 or 0) then
+      return ("request %s waits with node %d, holds = %d"):format(args.word(r.id[i]), r.hit_node[i],
+                                                                  r.holds[i])
+    end
+    n, i = n + r.holds[i], r.next[i]
+  end
+  if n ~= self.num_holding then
+    return ("%d requests wait with a node, want %d"):format(self.num_holding, n)
+  end
 end
 
 return PrefixCache

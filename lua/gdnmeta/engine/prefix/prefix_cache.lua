@@ -66,7 +66,7 @@ function M.new(e, o)
   local held_slots, held_cells = int32s(o.config.max_requests * groups), pointers(groups)
   for group = 0, groups - 1 do held_cells[group] = held_slots + group end
   return setmetatable({ engine = e, index = index, size = o.hash_block_size, groups = groups,
-                        without_identity = 0, untold_text = 0,
+                        without_identity = 0, untold_text = 0, num_holding = 0, -- waiting requests with a hit
                         hooks = false, failures = {}, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), num_held = 0,
                         sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
