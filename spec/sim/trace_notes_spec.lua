@@ -87,7 +87,7 @@ describe("Notes of a trace #lua", function()
       { "--closed-loop", "--closed-loop wants --trace with it" },
       { "--think 3", "--think = 3, want --closed-loop or --sessions with it" },
       { "--closed-loop --trace " .. path,
-        "closed_loop: no request has a session; sessions (--sessions N) deals them out" },
+        "--closed-loop: no request has a session; sessions (--sessions N) deals them out" },
       { "--skip 3 --trace " .. path, path
         .. ": no request in it: skip passes over all 3; 3 of 6 rows skipped: 1 without output tokens; "
         .. "2 unreadable, the first in line 3: timestamp is missing, want a number >= 0" },
@@ -95,7 +95,7 @@ describe("Notes of a trace #lua", function()
         '--classes = "chat:0.5,prio=3", want name:share,setting=number;name:share,... '
         .. "with the settings priority, weight, and ttft, tpot, deadline in seconds (or ttft_ms ...)" },
       { "--classes " .. long,
-        ("classes: no request is of class %s; a share (%s:0.5) gives it some without one"):format(
+        ("--classes: no request is of class %s; a share (%s:0.5) gives it some without one"):format(
         long, long) },
     } do
       local out, err, status = gdnmeta("simulate --quiet " .. case[1])
