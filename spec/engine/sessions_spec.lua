@@ -189,6 +189,19 @@ describe("A session", function()
     e:close()
   end)
 
+  it("leaves the keys of its states when they have gone: no table is laid out anew for each", function()
+    local of, chat = require "gdnmeta.engine.prefix.sessions", { live = 0, node = 7, key = "chat" }
+    local prefix = { sessions = { chat = chat }, newest_at = { [7] = { [chat] = true } },
+                     session_at = { [7] = chat }, user_at = { [7] = "u" }, guests = {} }
+    of.lost_state(prefix, 7)
+    local gone = { [7] = false }
+    assert.are.same({ sessions = {}, newest_at = gone, session_at = gone, user_at = gone, guests = {} },
+      prefix)
+    local node = {}
+    of.show_session(prefix, node, prefix.session_at[7], prefix.user_at[7])
+    assert.are.same({ session_requests = 0 }, node)
+  end)
+
   it("is shown to policies and caches", function()
     local seen, kept = {}, {}
     local e = engine({ cache = {

@@ -212,6 +212,19 @@ describe("A replay", function()
     assert.truthy(message:find("lab.replay: ", 1, true) and message:find("gdsf", 1, true), message)
   end)
 
+  it("keeps the keys of states that have gone, so that no table is laid out anew for each", function()
+    local kept = require("gdnmeta.sim.lab.sessions").new()
+    kept:enter({ session = "a", user = "u" }, 1)
+    kept:left(7)
+    kept:lost(7)
+    kept:enter({}, 2)
+    kept:left(8)
+    assert.are.same({ { [7] = false, [8] = false }, { [7] = false, [8] = "" } }, { kept.at, kept.user_at })
+    local node = { id = 7 }
+    kept:show(node, 3)
+    assert.are.same({ id = 7, session_requests = 0 }, node)
+  end)
+
   it("tells hooks of wrong names and arguments as an engine does", function()
     for said, hook in pairs {
       ["r has no field promptend"] = function(r) return { r.promptend } end,

@@ -174,9 +174,11 @@ describe("Identity of prompts #lua", function()
 
   it("is refused by row where ids are none", function()
     for ids, message in pairs {
-      ["0.5"] = "hash_ids%[1%] = 0.5, want an integer up to 2%^53 or a string",
+      ["0.5"] = "hash_ids%[1%] = 0.5, want an integer between %-2%^53 and 2%^53 or a string",
       ["1, 1e300"] = "hash_ids%[2%] = 1e%+300", ["null"] = "hash_ids%[1%] = null", ["[1]"] = "= a list",
-      ["9007199254740993, 1e17"] = "hash_ids%[2%] = 1e%+17",
+      ["9007199254740991, -9007199254740991, 1e17"] = "hash_ids%[3%] = 1e%+17",
+      ["9007199254740993"] = "hash_ids%[1%] = 9.007199254741e%+15", -- reads as 2^53, another block's id
+      ["-9007199254740993"] = "hash_ids%[1%] = %-9.007199254741e%+15",
     } do
       local _, why = trace.parse(line(1, 1024, ids), "t")
       assert.matches(message, why)

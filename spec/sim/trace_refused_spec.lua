@@ -190,6 +190,7 @@ describe("what is no trace #lua", function()
       "t:1: input_length = a list, " .. TOKENS },
     { "JSON cut short", OBJECT .. '{"timesta\n', "t:2: Expected" },
     { "a line that is no object", OBJECT .. "17\n", "t:2: want a JSON object" },
+    { "a line that is a list", OBJECT .. "[1, 2]\n", "t:2: want a JSON object" },
     { "a file of which half is noise", COMPACT .. "1,2,3\nx,y,z\n1,2,3\nx,y\n",
       "t:3: prompt_tokens = y, " .. TOKENS .. " (2 of 4 rows are unreadable)" },
   }

@@ -22,8 +22,9 @@ end
 
 local function sentences(facts)
   local list = {
-    ("%s requests of %s, blocks of %d tokens; at most %.2f %% of prompt tokens can be hits"):format(
-      count(facts.requests), facts.workload, facts.block_size, 100 * facts.ceiling),
+    ("%s request%s of %s, blocks of %d tokens; at most %.2f %% of prompt tokens can be hits"):format(
+      count(facts.requests), facts.requests == 1 and "" or "s", facts.workload, facts.block_size,
+      100 * facts.ceiling),
     "by state slots alone, without an engine: attention is kept elsewhere, requests follow each other",
     ("first ms: to the first token of a prompt alone, on average; %s without a cache"):format(
       number(facts.first_ms)),

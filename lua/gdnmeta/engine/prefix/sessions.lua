@@ -120,7 +120,7 @@ function PrefixCache:left_state(i, node, is_its)
   local e, s = self.engine, self.engine.requests.session[i]
   self.is_tracked = true
   if is_its then
-    self.session_at[node], self.user_at[node] = s or nil, e.users.name[e.requests.user[i]]
+    self.session_at[node], self.user_at[node] = s or false, e.users.name[e.requests.user[i]] or false
   end
   if not s or s.node == node then return end
   s.last = e.now
@@ -135,17 +135,18 @@ local function lost_by(self, sessions)
   end
 end
 
---- A node's state has gone.
+--- A node's state has gone. What is forgotten is false, not nil: keys that come and go make LuaJIT lay out a
+--- table anew, each time where as many stay as it has places, a power of two.
 function PrefixCache:lost_state(node)
   local sessions = self.newest_at[node]
-  self.newest_at[node], self.session_at[node], self.user_at[node] = nil, nil, nil
+  self.newest_at[node], self.session_at[node], self.user_at[node] = false, false, false
   if sessions then lost_by(self, sessions) end
 end
 
 --- What a cache's hook sees of who left a node's state.
 function PrefixCache:show_session(node, s, user)
   s = s and (self.sessions[s.key] or s) -- it was forgotten while nothing of it was there, and came again
-  node.session, node.user = s and s.key or nil, user
+  node.session, node.user = s and s.key or nil, user or nil
   node.session_age = s and max(0, self.engine.now - s.last) or nil
   node.session_requests = s and s.live or 0
 end

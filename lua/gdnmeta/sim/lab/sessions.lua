@@ -21,15 +21,17 @@ function Sessions:leave()
   if self.current then self.current.live = 0 end
 end
 
---- The request leaves a state at a node.
-function Sessions:left(node) self.at[node], self.user_at[node] = self.current, self.user end
+--- The request leaves a state at a node. What is forgotten again is false, not nil: keys that come and go
+--- make LuaJIT lay out a table anew, each time where as many stay as it has places, a power of two.
+function Sessions:left(node) self.at[node], self.user_at[node] = self.current or false, self.user or false end
 
 --- That state has gone.
-function Sessions:lost(node) self.at[node], self.user_at[node] = nil, nil end
+function Sessions:lost(node) self.at[node], self.user_at[node] = false, false end
 
 local function show(node, s, user, now)
-  node.session, node.user = s and s.key, user
-  node.session_age, node.session_requests = s and math.max(0, now - s.last), s and s.live or 0
+  node.session, node.user = s and s.key or nil, user or nil
+  node.session_age = s and math.max(0, now - s.last) or nil
+  node.session_requests = s and s.live or 0
 end
 
 --- What a hook sees of who left a node's state.

@@ -73,8 +73,9 @@ local function hashes(t, field, value)
   if n ~= #value then return nil, name .. " is an object, want a list of integers or strings" end
   for i = 1, n do
     local id = value[i]
-    if type(id) ~= "string" and not (type(id) == "number" and id % 1 == 0 and math.abs(id) <= 2^53) then
-      return nil, ("%s[%d] = %s, want an integer up to 2^53 or a string"):format(name, i, values.shown(id))
+    if type(id) ~= "string" and not (type(id) == "number" and id % 1 == 0 and math.abs(id) < 2^53) then
+      return nil, ("%s[%d] = %s, want an integer between -2^53 and 2^53 or a string"):format(name, i,
+        values.shown(id))
     end
   end
   return value

@@ -117,7 +117,7 @@ local function json_reader(reader)
   function reader.read(line)
     local decoded, object = pcall(decode, line)
     if not decoded then return tostring(object):gsub("%c", "?"):sub(1, 200) end
-    if type(object) ~= "table" then return "want a JSON object" end
+    if type(object) ~= "table" or not line:find "^%s*{" then return "want a JSON object" end
     for field in pairs(row) do row[field] = nil end
     for field in pairs(taken) do taken[field] = nil end
     for key, value in pairs(object) do
