@@ -81,6 +81,7 @@ describe("What is no object with methods", function()
       lines[#lines + 1] = text
     end
     say(gdn)
+    say(gdn.sim)
     local engine = served(say)
     for _, value in ipairs { engine:slots(), engine:kv(), engine:cached(), engine:request "a\n",
                              engine:session "s", engine.stats, engine:failures()[1], engine.cache:stats(),

@@ -122,7 +122,8 @@ M.list = {
     "0.9,0.8 by position, or mean=2.5[,spread=0.4], or a recorded CSV (mean of 1 + 0.6 K)." },
   { "--known-lengths", nil, "known_lengths", nil, "Policies see the true length of answers as max_tokens." },
   { "--async", nil, "async", nil, "The host plans one step ahead." },
-  { "--trusted", nil, "trusted", nil, "Compile policy files; an endless loop in one then hangs." },
+  { "--trusted", nil, "trusted", nil,
+    "Compile files of policies and caches; an endless loop in one then hangs." },
 }
 
 local function key(flag) return (flag:sub(3):gsub("%-", "_")) end

@@ -61,6 +61,7 @@ function M.fit(path)
 end
 
 return setmetatable(M, {
+  __tostring = function() return "gdnmeta.sim" end,
   __index = function(self, name)
     if PARTS[name] then
       local part = require("gdnmeta.sim." .. PARTS[name])
