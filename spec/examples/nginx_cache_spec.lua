@@ -159,7 +159,7 @@ describe("the state cache of examples/nginx #lua #system", function()
       return nginx.eventually(function()
         local metrics = server:metrics()
         return metrics["cache_info " .. name] == 1 and metrics.cache_refused == refused
-      end, 10)
+      end)
     end
     assert.is_true(becomes("first", 0))
     nginx.write(path, 'return { name = "second", keep = function() return true end }')

@@ -113,7 +113,7 @@ describe("examples/nginx #lua #system", function()
         cjson.encode { prompt = "a", max_tokens = 9e5, stream = n % 2 == 0 }, server.url))
     end
     assert.is_truthy(nginx.eventually(function() return server:metrics().requests_running == 4 end))
-    local _, ended = nginx.run(("PORT=%d timeout 15 examples/nginx/serve stop"):format(server.port))
+    local _, ended = nginx.run(("PORT=%d timeout 60 examples/nginx/serve stop"):format(server.port))
     assert.is_true(ended, server:log())
     server:stop()
   end)

@@ -30,7 +30,7 @@ describe("examples/nginx with a worker #lua #system", function()
     assert.is_truthy(nginx.eventually(function()
       local new = model_of(server)
       return new and new ~= old and server:get("/healthz").status == 200
-    end, 20), server:log())
+    end), server:log())
   end
 
   -- n streams that go on while body() runs: their results.
@@ -123,12 +123,12 @@ describe("examples/nginx with a worker #lua #system", function()
       local answer = server:post { prompt = "poison", max_tokens = 30 }
       assert.are.equal(503, answer.status, answer.body)
       local function is_up() return server:get("/healthz").status == 200 end
-      assert.is_truthy(nginx.eventually(is_up, 10))
+      assert.is_truthy(nginx.eventually(is_up))
       local stream = server:stream { prompt = "poison", max_tokens = 30 }
       assert.are.equal("unavailable", stream.failure and stream.failure.code or cjson.decode(
         stream.answer.body).error.code)
       assert.matches(why, server:log())
-      assert.is_truthy(nginx.eventually(is_up, 10))
+      assert.is_truthy(nginx.eventually(is_up))
       local metrics = server:check_idle()
       assert.is_true(metrics.worker_restarts_total >= 4)
       assert.are.equal(200, server:post({ prompt = "a", max_tokens = 1 }).status)

@@ -134,7 +134,7 @@ end
 --- What a start says that fails.
 function M.refusal(settings)
   local port = free_port()
-  local text, ok = M.run(environment(port, settings) .. " timeout 20 examples/nginx/serve run 2>&1")
+  local text, ok = M.run(environment(port, settings) .. " timeout 60 examples/nginx/serve run 2>&1")
   os.execute("rm -rf build/nginx/" .. port)
   return not ok and text
 end
@@ -157,7 +157,7 @@ end
 
 -- curl's own time limit bounds every request.
 local function curl(self, path, arguments)
-  local text = M.run(("curl -s -N -i --max-time 20 %s '%s%s'"):format(arguments or "", self.url, path))
+  local text = M.run(("curl -s -N -i --max-time 60 %s '%s%s'"):format(arguments or "", self.url, path))
   text = text:gsub("^HTTP/1.1 100 Continue\r\n\r\n", "")
   local head, body = text:match "^(.-)\r\n\r\n(.*)$"
   local answer = { status = 0, headers = {}, body = body or "" }

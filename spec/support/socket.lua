@@ -38,7 +38,7 @@ end
 ---@return boolean found
 ---@return boolean closed by the other side
 function Socket:read(pattern, seconds)
-  local turns = math.ceil((seconds or 10) / 0.05)
+  local turns = math.ceil((seconds or 30) / 0.05)
   local one = ffi.new("struct spec_poll[1]", { { fd = self.fd, events = POLLIN } })
   while true do
     if pattern and self.text:find(pattern) then return true, false end
