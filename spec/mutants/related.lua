@@ -90,8 +90,8 @@ local MAP = {
   { "engine/prefix/positions", "positions cache_plays caches lab state_cache" },
   { "engine/must", "broken_steps" },
   { "engine/prefix/priorities", "cache_plays lab lab_engine hook_values" },
-  { "engine/prefix/sessions", "verify_engine session_pins sessions session_guests crowding cache_plays " ..
-    "cache_chaos" },
+  { "engine/prefix/sessions", "verify_engine session_pins sessions session_guests long_queue_pins " ..
+    "crowding cache_plays cache_chaos" },
   { "engine/prefix/evict", "long_queue footprint cache_plays show_cache cache_figures answer_cache " ..
     "state_cache cache_layer broken_steps" },
   { "engine/session_pins", "session_pins sessions callers cache_plays" },

@@ -65,6 +65,11 @@ function M.exchange_blocks(states, source, blocks)
   states.free_kv = states.kv:free()
 end
 
+--- Blocks of attention cache that no request has more of. Where so many are left nobody needs to look at all
+--- requests.
+---@return integer
+function M.most_blocks(e) return ceil((e.token_limits.max_model_len - 1) / e.states.kv_block) end
+
 -- The blocks that a live request may need beyond those that are kept for it.
 local function need_of(e, i)
   local r = e.requests
@@ -103,6 +108,7 @@ function M.crowded(e, slots, kv)
   if not states.kv then return nil end
   local added = type(kv) == "number" and kv or fresh(states.kv_pins, kv)
   local left = states.total_kv - e.plan.watermark - states.kv_pins.n - added
+  if left >= M.most_blocks(e) then return nil end
   local need = largest_need(e)
   if left < need then
     return ("leaves %d blocks of attention cache to requests, want at least %d: others are kept"):format(

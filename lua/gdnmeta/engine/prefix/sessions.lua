@@ -3,6 +3,7 @@
 -- Parts of the object of prefix_cache.lua.
 local lib = require "gdnmeta.native"
 local args = require "gdnmeta.native.args"
+local sources = require "gdnmeta.engine.sources"
 
 local EINVAL, ECAP = tonumber(lib.GDN_EINVAL), tonumber(lib.GDN_ECAP)
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
@@ -77,11 +78,13 @@ local function blocks_of(self, node)
   return self.index:describe(node, self.shown).tokens / self.size * self.per_block
 end
 
--- The blocks that request i may need if those before `node` are kept, so many: it may begin there.
-local function need_of(self, i, node, depth, owner)
+-- The blocks that request i may need if those before `node` are kept, so many: it may begin there. What does
+-- not come to more than `most` is not looked for.
+local function need_of(self, i, node, depth, owner, most)
   local e, r = self.engine, self.engine.requests
   local longest = min(r.prompt[i] + r.max_tokens[i] - 1 + e.num_spec, e.token_limits.max_model_len - 1)
   local all = ceil(longest / e.states.kv_block)
+  if all <= most then return most end
   if i == owner then return all - depth end
   if r.checkpoint[i] then return all - r.kv_shared[i] end
   if not r.ids[i] then return all end
@@ -92,22 +95,27 @@ end
 local function largest_need(self, node, owner)
   local most, depth = 0, blocks_of(self, node)
   for _, i in pairs(self.engine.requests.index) do
-    most = max(most, need_of(self, i, node, depth, owner))
+    most = max(most, need_of(self, i, node, depth, owner, most))
   end
   return most
 end
 
+-- Pins a node where that leaves `need` blocks to requests, or where no more are pinned than with `before`.
+local function pin_within(self, node, before, pinned, need)
+  if self.per_block == 0 then return self.index:pin(node, -1) end
+  local e = self.engine
+  local others = e.states.kv_pins.n - pinned * self.per_block
+  local left = e.states.total_kv - e.plan.watermark - others - need
+  local bound = max(floor(left / self.per_block), 0)
+  return self.index:pin(node, before > 0 and max(bound, pinned) or bound)
+end
+
 -- Keeps a node for a session in place of `before`, 0: none. owner: the request that left it.
 local function keep(self, node, before, owner)
-  local e, bound = self.engine, -1
+  local e = self.engine
   local pinned = self.index:stats(self.counts).pinned_blocks
-  if self.per_block > 0 then
-    local others = e.states.kv_pins.n - pinned * self.per_block
-    local left = e.states.total_kv - e.plan.watermark - others - largest_need(self, node, owner)
-    bound = max(floor(left / self.per_block), 0)
-    if before > 0 then bound = max(bound, pinned) end
-  end
-  local ok, message = self.index:pin(node, bound)
+  local ok, message = pin_within(self, node, before, pinned, sources.most_blocks(e))
+  if not ok then ok, message = pin_within(self, node, before, pinned, largest_need(self, node, owner)) end
   if not ok then return nil, message end
   if before > 0 then self.index:unpin(before) end
   local more = self.index:stats(self.counts).pinned_blocks - pinned
