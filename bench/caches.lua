@@ -9,7 +9,7 @@
 local gdn = require "gdnmeta"
 local prompt_ids = require "gdnmeta.sim.prompt_ids"
 
-local SLOTS = { 64, 256, 1024, 4096 }
+local SLOTS, MOST_SLOTS = { 64, 256, 1024, 4096 }, 2^22
 local BOUNDS = {
   conversation = { [64] = 9, [256] = 21, [1024] = 31, [4096] = 35.6, ceiling = 37.34 },
   synthetic = { [64] = 25, [256] = 48, [1024] = 58, [4096] = 64, ceiling = 65.04 },
@@ -46,10 +46,10 @@ local function measure(name, kind, requests, caches, slots)
   local bounds = BOUNDS[kind]
   for _, n in ipairs(slots) do
     local best, by = -1, nil
-    for _, what in ipairs(caches) do
-      local cache, message = gdn.cache(what, { trusted = true })
-      if not cache then refuse(message) end
-      local hit = 100 * gdn.sim.lab.replay(requests, cache, { slots = n }).hit
+    for _, cache in ipairs(caches) do
+      local ok, run = pcall(gdn.sim.lab.replay, requests, cache, { slots = n })
+      if not ok then refuse(("cache %s: %s"):format(cache.name, tostring(run))) end
+      local hit = 100 * run.hit
       print(("cache-bench %s %s slots %d hit %.2f ceiling %.2f"):format(name, cache.name, n, hit,
         ceiling))
       io.stdout:flush()
@@ -68,7 +68,17 @@ end
 
 local function main()
   local caches, slots = words(os.getenv "CACHES", SHIPPED), words(os.getenv "SLOTS", SLOTS)
-  for i = 1, #slots do slots[i] = tonumber(slots[i]) or refuse("SLOTS = " .. slots[i] .. ", want numbers") end
+  for i = 1, #caches do
+    local cache, message = gdn.cache(caches[i], { trusted = true })
+    caches[i] = cache or refuse(message)
+  end
+  for i = 1, #slots do
+    local n = tonumber(slots[i])
+    if not (n and n % 1 == 0 and n >= 1 and n <= MOST_SLOTS) then
+      refuse(("SLOTS: %s, want integers in 1 .. %d"):format(slots[i], MOST_SLOTS))
+    end
+    slots[i] = n
+  end
   local path, only, missed = os.getenv "TRACE", os.getenv "KIND", 0
   if only == "" then only = nil end
   if only and not BOUNDS[only] then
