@@ -27,14 +27,17 @@ describe("examples/nginx #lua #system", function()
 
     local long = ("a long prompt "):rep(650) -- more bytes than fit on Lua's stack at once
     assert.are.equal(nginx.alone(long, 8), server:stream({ prompt = long, max_tokens = 8 }).text)
-    -- The step loop, which looks around twice a second by itself, is woken by a request: one that is not
-    -- waits for nearly half a second, as the one before it was answered at such a look.
-    local finished = 3
-    assert.is_truthy(nginx.eventually(function()
-      server:post { prompt = "b", max_tokens = 1 }
-      finished = finished + 1
-      return server:metrics()["time_to_first_token_seconds_bucket 0.25"] >= 3
-    end, 1), server:get("/metrics").body)
+    -- First tokens come soon; a busy machine may take some tries. That a request wakes the step loop, which
+    -- looks around twice a second by itself, is seen below: streams are refused before they begin.
+    local function in_time() return server:metrics()["time_to_first_token_seconds_bucket 0.25"] end
+    local finished, most = 3, 0
+    for _ = 1, 10 do
+      local before = in_time()
+      for _ = 1, 4 do server:post { prompt = "b", max_tokens = 1 } end
+      finished, most = finished + 4, math.max(most, in_time() - before)
+      if most == 4 then break end
+    end
+    assert.are.equal(4, most, server:get("/metrics").body)
     local metrics = server:check_idle()
     assert.are.same({ finished, finished },
       { metrics.requests_finished_total, metrics.time_to_first_token_seconds_count })
@@ -122,6 +125,18 @@ describe("examples/nginx #lua #system", function()
     assert.are.equal(3, server:check_idle().requests_cancelled_total)
   end)
 
+  -- A stream that is refused before it begins, and how many were asked for: on a busy machine one may begin
+  -- with a sign of life before its first step. wait() is looked at between them.
+  local function not_begun(server, prompt, wait)
+    for asked = 1, 10 do
+      local stream = server:stream { prompt = prompt, max_tokens = 8 }
+      if stream.answer.status ~= 200 then return stream, asked end
+      assert.is_truthy(stream.failure, stream.answer.body)
+      assert.is_truthy(not wait or nginx.eventually(wait), server:log())
+    end
+    error "every stream begins"
+  end
+
   it("takes up a policy's file when it changes, unless that is broken", function()
     local path = os.tmpname()
     os.remove(path)
@@ -155,9 +170,9 @@ describe("examples/nginx #lua #system", function()
     assert.is_truthy(nginx.eventually(function() return server:log():find "policy failing failed" end))
     nginx.write(path, 'return { name = "closed", admit = function() return nil, "closed" end }')
     assert.is_true(becomes("closed", 0))
-    local answer = server:post { prompt = "a", stream = true }
-    assert.are.same({ 429, "1" }, { answer.status, answer.headers["retry-after"] })
-    assert.are.equal(1, server:check_idle().requests_rejected_total)
+    local stream, asked = not_begun(server, "a")
+    assert.are.same({ 429, "1" }, { stream.answer.status, stream.answer.headers["retry-after"] })
+    assert.are.equal(asked, server:check_idle().requests_rejected_total)
     os.remove(path)
     assert.is_true(becomes("closed", 1))
   end)
@@ -184,7 +199,7 @@ describe("examples/nginx #lua #system", function()
       return server:get("/healthz").status == 200 and server:metrics().requests_arrived_total == 0
     end
     assert.is_truthy(nginx.eventually(afresh), server:log())
-    local stream = server:stream { prompt = "a!", max_tokens = 8 }
+    local stream = not_begun(server, "a!", afresh)
     assert.are.equal(500, stream.answer.status, stream.answer.body)
     assert.is_truthy(nginx.eventually(afresh), server:log())
     assert.matches("the step loop failed: [^\n]*a fault on purpose", server:log())
