@@ -32,7 +32,9 @@ function Books:fork(id, parent, max)
   q.id, q.max, q.drafts, q.placeholders, q.waits, q.flight = id, max, 0, 0, true, 0
   q.held, q.reach, q.is_new, q.table_row, q.latest, q.epoch, q.ahead = {}, 0, true, nil, nil, nil, 0
   q.was_speculative = false
-  if not p.waits then q.cached, q.begins_at = p.computed - p.ahead, p.flight == 0 and p.accepted or 1 end
+  if not p.waits then
+    q.cached, q.begins_at = p.computed - p.ahead, p.flight == 0 and p.accepted or p.latest.last_accepted
+  end
   if q.cached == 0 then q.begins_at = 1 end
   q.given = not p.waits and q.cached > 0 or p.given
   if p.waits and not p.given then q.cached = 0 end

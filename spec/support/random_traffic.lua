@@ -148,7 +148,7 @@ function Play:branch(id)
   end
   local state = self.engine:export(id)
   if not state then return end
-  local begins_at = q.flight == 0 and q.accepted or 1
+  local begins_at = q.flight == 0 and q.accepted or q.latest.last_accepted
   assert(state.tokens == q.computed - q.ahead)
   local most = self.c.max_model_len - 1
   if state.tokens < most then

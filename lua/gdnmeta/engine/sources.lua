@@ -140,12 +140,22 @@ function M.where(e, i)
   return tokens, column
 end
 
+-- What the one row in flight of a request says of the state that it reads.
+local function accepted_in_flight(e, i)
+  local epoch = e.requests.epoch[i]
+  for _, step in ipairs(e.steps) do
+    for row = 0, step.in_flight and step.num_rows - 1 or -1 do
+      if step.request[row] == i and step.epoch[row] == epoch then return step.last_accepted[row] end
+    end
+  end
+end
+
 --- A running request's state as a source that nothing holds yet.
 function M.of(e, i, tokens, column)
   local r, states = e.requests, e.states
   local at = r.table_row[i] * states.width + column
-  local source = { tokens = tokens, accepted = r.flight[i] == 0 and r.accepted[i] or 1, slots = {},
-                   generations = {} }
+  local accepted = r.flight[i] == 0 and r.accepted[i] or accepted_in_flight(e, i)
+  local source = { tokens = tokens, accepted = accepted, slots = {}, generations = {} }
   for group = 0, states.groups - 1 do
     local slot = states.tables[group][at]
     source.slots[group + 1] = slot
