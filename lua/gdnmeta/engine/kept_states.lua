@@ -87,10 +87,10 @@ end
 
 -- The attention cache of those tokens is the request's own.
 local function share_blocks(e, step, entry)
-  local source, shown = entry.keep[1], entry.keep[2]
+  local source = entry.keep[1]
   local blocks = e.states.kv:list(step.table_row[entry.row], ceil(source.tokens / e.states.kv_block))
   sources.exchange_blocks(e.states, source, blocks)
-  shown.kv_blocks = { unpack(blocks) }
+  sources.show_blocks(entry.keep[2], blocks)
 end
 
 --- The step has run, and nothing of it is given back yet: the states are there.

@@ -252,13 +252,22 @@ local SHOWN = {
   end,
 }
 
+--- The blocks of a source, in a list of the host's own: unpack() would give 8,000 at the most. No
+--- metamethod of the host's is asked.
+function M.show_blocks(shown, blocks)
+  if not blocks then return end
+  local list = {}
+  for n = 1, #blocks do list[n] = blocks[n] end
+  rawset(shown, "kv_blocks", list)
+end
+
 --- What a host sees of a source, and what stands for it: the host's own table proves nothing.
 function M.show(e, source)
   local shown = setmetatable({ tokens = source.tokens, slots = {}, generations = {} }, SHOWN)
   for group, slot in ipairs(source.slots) do
     shown.slots[group], shown.generations[group] = slot, source.generations[group]
   end
-  if source.kv then shown.kv_blocks = { unpack(source.kv) } end
+  M.show_blocks(shown, source.kv)
   e.checkpoints[shown], e.pinned[shown] = source, source
   return shown
 end
