@@ -100,7 +100,8 @@ local MAP = {
   { "engine/prefix/host", "host_tier host_refusals host_lists footprint cache_plays host_layer sim_cache" },
   { "engine/prefix/", "footprint cache_plays show_cache cache_figures answer_cache state_cache " ..
     "cache_layer broken_steps" },
-  { "engine/name_numbers", "small_numbers" },
+  { "engine/name_numbers", "small_numbers places" },
+  { "engine/places", "places" },
   { "gdnmeta/engine/sources", "small_numbers host_tier held_states none_left host_refusals crowding " ..
     "forks forks_in_flight kept_states cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "left_out forks callers cache_plays cache_figures fork_layer record_requests" },

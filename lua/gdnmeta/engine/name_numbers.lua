@@ -1,5 +1,7 @@
 -- Names of users and classes as small numbers, which are given back with their last request.
 -- holders: requests of the name; waiting: those of them that wait, counted for users only.
+local places = require "gdnmeta.engine.places"
+
 local Names = {}
 Names.__index = Names
 
@@ -11,6 +13,7 @@ function Names:hold(name)
   if not number then
     number = self.free[#self.free] or self.size
     self.name[number], self.holders[number], self.waiting[number] = name, 0, 0
+    self.number = self.places:for_one_more(self.number)
     self.number[name] = number -- the last that may find no memory: before it, nothing was taken
     if number == self.size then self.size = number + 1 else self.free[#self.free] = nil end
   end
@@ -31,7 +34,8 @@ end
 local M = {}
 
 function M.new()
-  return setmetatable({ number = {}, name = {}, holders = {}, waiting = {}, free = {}, size = 0 }, Names)
+  return setmetatable({ number = {}, places = places.new(), name = {}, holders = {}, waiting = {}, free = {},
+                        size = 0 }, Names)
 end
 
 return M

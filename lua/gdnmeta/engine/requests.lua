@@ -2,6 +2,7 @@
 -- reused after the request is gone. Arrays grow by doubling, so hold `requests.known` within a step only.
 local ffi = require "ffi"
 local array_of = require "gdnmeta.array_of"
+local places = require "gdnmeta.engine.places"
 
 local int32s, doubles = array_of "int32_t", array_of "double"
 
@@ -104,6 +105,7 @@ end
 ---@param i integer
 ---@param id number|string
 function Requests:take(i, id)
+  self.index = self.places:for_one_more(self.index)
   self.id[i] = id
   self.index[id] = i
   if i == self.used then self.used = i + 1 else self.free[#self.free] = nil end
@@ -130,8 +132,9 @@ end
 
 ---@param capacity integer to begin with
 function M.new(capacity)
-  local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, checkpoint = {},
-                              ids = {}, cuts = {}, keep = {}, text = {}, session = {} }, Requests)
+  local self = setmetatable({ capacity = 0, used = 0, free = {}, id = {}, index = {}, places = places.new(),
+                              checkpoint = {}, ids = {}, cuts = {}, keep = {}, text = {}, session = {} },
+                            Requests)
   grow(self, capacity)
   return self
 end

@@ -3,6 +3,7 @@
 local joint = require("gdnmeta.native.trace_cuts").joint
 local array_of = require "gdnmeta.array_of"
 local Index = require "gdnmeta.engine.prefix.index"
+local places = require "gdnmeta.engine.places"
 local budget = require "gdnmeta.policy.contained.budget"
 
 local are_matched, is_evicted = joint(), joint()
@@ -69,7 +70,8 @@ function M.new(e, o)
                         without_identity = 0, untold_text = 0, num_holding = 0, -- waiting requests with a hit
                         hooks = false, failures = {}, host = false, per_block = per_block, at_once = at_once,
                         gone = int32s(max(at_once * per_block, 1)), num_held = 0,
-                        sessions = {}, newest_at = {}, session_at = {}, user_at = {}, counts = {},
+                        sessions = {}, session_places = places.new(),
+                        newest_at = {}, session_at = {}, user_at = {}, counts = {},
                         guests = { next = 1 }, -- idle sessions, see sessions.lua
                         is_tracked = false, -- is anything in these?
                         shown = index:describe(0), cut_lists = {}, -- by request, used again

@@ -60,6 +60,7 @@ function PrefixCache:enter_session(i, key)
   local s = self.sessions[key]
   if not s then
     s = { key = key, live = 0, node = 0, pinned = false, last = self.engine.now, place = 0 }
+    self.sessions = self.session_places:for_one_more(self.sessions)
     self.sessions[key] = s
   end
   s.live, s.last = s.live + 1, self.engine.now
