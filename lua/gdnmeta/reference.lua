@@ -164,6 +164,8 @@ function M.layer(given)
   end
   self.channels = self.heads * (2 * self.key_dim + self.value_dim)
   self.state_size = self.heads * self.key_dim * self.value_dim
+  local problem = state_pool.problem(self, given.num_slots)
+  if problem then error("gdnmeta.reference.layer: " .. problem, 2) end
   self.conv_weight = drawn(self.channels * self.width, given.draw, 0)
   self.a_log, self.dt_bias = drawn(self.heads, given.draw, -2), drawn(self.heads, given.draw, 0)
   self.history, self.state = doubles((self.width - 1) * self.channels), doubles(self.state_size)

@@ -30,6 +30,9 @@ local CASES = {
   { "decode_context_parallel_size", 1, 2, "decode_context_parallel_size > 1 with speculation: drafts would "
     .. "not stand among the decodes", of_builder = true,
     builder = { num_speculative_tokens = 1, num_slots = 40 } },
+  { "hash_block_size", 1024, 1025, "hash_block_size = 1025, want at most 1024 times kv_block_size = 1",
+    engine = { kv_blocks = 4000, kv_block_size = 1, max_model_len = 60 },
+    builder = { max_blocks_per_row = 2 } },
   { "chunked_prefill", true, false, "hash_block_size wants chunked_prefill",
     engine = { hash_block_size = 4, max_model_len = 60 }, builder = { max_blocks_per_row = 2 } },
   { "chunked_prefill", true, false, "chunked_prefill = false, want true with mamba_cache_mode align",

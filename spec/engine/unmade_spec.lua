@@ -1,5 +1,6 @@
 -- An engine of which one part cannot be made, for lack of memory: gdn.engine says so, and the builders are
 -- the host's again.
+local ffi = require "ffi"
 local gdn = require "gdnmeta"
 local lib = require "gdnmeta.native"
 local serve = require "spec.support.run_engine"
@@ -12,6 +13,9 @@ local function options_of(builder, second)
   for name, value in pairs(OPTIONS) do o[name] = value end
   return o
 end
+
+local SIZES = "max_requests = 8, max_model_len = 64, kv_blocks = 40, kv_block_size = 4, hash_block_size = 4, "
+  .. "host_slots = 0"
 
 -- What a part of an engine is made by, in a place that can be set over.
 local PARTS = {
@@ -51,4 +55,35 @@ describe("An engine that cannot be made", function()
       builder:close()
     end)
   end
+
+  it("for lack of Lua memory, or for an array that LuaJIT does not make, says its sizes", function()
+    local plan = require "gdnmeta.engine.plan"
+    local new, no_memory = plan.new, "no memory for an engine of " .. SIZES
+    for raised, want in pairs {
+      ["not enough memory"] = { true, nil, no_memory, gdn.ENOMEM },
+      ["a.lua:1: bad argument #1 to 'f' (size of C type is unknown or too large)"] =
+        { true, nil, no_memory, gdn.ENOMEM },
+      ["a fault of ours"] = { false, "a fault of ours" },
+    } do
+      local builder, second = serve.builder(BUILDER), serve.builder(BUILDER)
+      function plan.new() error(raised, 0) end
+      local got = { pcall(gdn.engine, options_of(builder, second)) }
+      plan.new = new
+      assert.are.same(want, got)
+      assert.is_true(pcall(second.set_blocks, second, 0, 0, { 3 })) -- which it can write again
+      assert(gdn.engine(options_of(builder, second))):close()
+      second:close()
+      builder:close()
+    end
+  end)
+end)
+
+describe("A hit", function()
+  it("has memory for as many blocks as there are, not for those of the longest request", function()
+    for kv_blocks, most in pairs { [100] = 100, [300] = 200 } do
+      local e = serve.caching_engine { kv_blocks = kv_blocks, kv_block_size = 1, max_model_len = 200 }
+      assert.are.equal(4 * most, ffi.sizeof(e.private.prefix.shared))
+      e:close()
+    end
+  end)
 end)

@@ -102,6 +102,7 @@ local MAP = {
     "cache_layer broken_steps" },
   { "engine/name_numbers", "small_numbers places" },
   { "engine/places", "places" },
+  { "engine/unmade", "unmade" },
   { "gdnmeta/engine/sources", "small_numbers host_tier held_states none_left host_refusals crowding " ..
     "forks forks_in_flight kept_states cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "left_out forks callers cache_plays cache_figures fork_layer record_requests" },

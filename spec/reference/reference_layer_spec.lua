@@ -189,6 +189,11 @@ describe("A reference layer #lua", function()
   it("wants sizes, a form and weights", function()
     assert.has_error(function() layer { width = 1 } end,
                      "gdnmeta.reference.layer: width = 1, want an integer in 2 .. 1024")
+    assert.has_error(function() layer { num_slots = 2796203 } end,
+                     "gdnmeta.reference.layer: num_slots = 2796203, want at most 2796202 of 96 numbers each")
+    assert.has_error(function() layer { key_dim = 1024, value_dim = 1024, heads = 129 } end,
+      "gdnmeta.reference.layer: heads = 129, key_dim = 1024, value_dim = 1024, width = 4 and num_spec = 0 "
+        .. "make arrays of 135266304 numbers, want at most 134217727")
     assert.has_error(function() layer { num_slots = 0 } end,
                      "gdnmeta.reference.layer: num_slots = 0, want an integer in 1 .. 2147483647")
     assert.has_error(function() layer { form = "linear" } end,

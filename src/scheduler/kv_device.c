@@ -59,7 +59,9 @@ static gdn_status make(gdn_kv *kv, gdn_error *error)
         kv->stale = malloc(rows * sizeof *kv->stale);
         whole = whole && kv->stale;
     }
-    if (!whole) return gdn_fail(error, GDN_ENOMEM, "no memory for %d blocks of attention cache", c->num_blocks);
+    if (!whole)
+        return gdn_fail(error, GDN_ENOMEM, "no memory for %d blocks of attention cache and a table [%d, %d] of them",
+                        c->num_blocks, c->rows, c->columns);
     kv->available = c->num_blocks;
     for (int32_t i = 0; i < c->num_blocks; i++) kv->stack[i] = c->num_blocks - 1 - i; /* block 0 goes first */
     gdn_status status = kv->device->lend(kv->device, in_table * sizeof *kv->table, &kv->device_table, error);

@@ -24,6 +24,7 @@ local host_tier = require "gdnmeta.engine.prefix.host_tier"
 local prefix_cache = require "gdnmeta.engine.prefix.prefix_cache"
 local kv_blocks = require "gdnmeta.engine.kv_blocks"
 local steps = require "gdnmeta.engine.step"
+local unmade = require "gdnmeta.engine.unmade"
 local upkeeps = require "gdnmeta.engine.decide.upkeep"
 local views = require "gdnmeta.engine.hooks.view"
 local array_of = require "gdnmeta.array_of"
@@ -251,13 +252,12 @@ local function state(o)
   return self
 end
 
+-- The builders are the host's again.
+local function give_back(o) return_tables(o.second_builder, o.config.num_groups) end
+
 --- Everything but the policy.
 ---@return table|nil self, string? message, integer? code
-function M.state(o)
-  local self, message, code = state(o)
-  if not self then return_tables(o.second_builder, o.config.num_groups) end
-  return self, message, code
-end
+function M.state(o) return unmade.call(state, give_back, o) end
 
 ---@return table|nil policy, string? message
 function M.policy(what)

@@ -6,6 +6,7 @@ local array_of = require "gdnmeta.array_of"
 
 local doubles = array_of "double"
 local NAN = 0 / 0
+local MOST = 2 ^ 28 - 1 -- numbers of an array: LuaJIT makes none of 2 GiB
 
 local Pool = {}
 Pool.__index = Pool
@@ -73,9 +74,26 @@ end
 
 local M = {}
 
+local function window_size(l) return (l.width - 1 + l.num_spec) * l.channels end
+
+--- What stands against so many slots of a layer, or against its sizes: two slots are there for any sequence.
+---@return string|nil
+function M.problem(l, num_slots)
+  local size = math.max(window_size(l), l.state_size, l.width * l.channels)
+  if size > MOST / 2 then
+    return ("heads = %d, key_dim = %d, value_dim = %d, width = %d and num_spec = %d make arrays of %d "
+            .. "numbers, want at most %d"):format(l.heads, l.key_dim, l.value_dim, l.width, l.num_spec, size,
+                                                  MOST / 2)
+  end
+  local most = math.floor(MOST / size)
+  if num_slots > most then
+    return ("num_slots = %d, want at most %d of %d numbers each"):format(num_slots, most, size)
+  end
+end
+
 --- l: sizes of the layer; windows have room to step back over num_spec rejected drafts.
 function M.new(l, num_slots)
-  local self = { num_slots = num_slots, window_size = (l.width - 1 + l.num_spec) * l.channels }
+  local self = { num_slots = num_slots, window_size = window_size(l) }
   local windows, states = num_slots * self.window_size, num_slots * l.state_size
   self.windows, self.states = doubles(windows, NAN), doubles(states, NAN)
   return setmetatable(self, Pool)

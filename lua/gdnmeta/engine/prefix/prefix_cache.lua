@@ -41,9 +41,9 @@ function PrefixCache:completed(i, tokens, step, row)
   if r.keep_at[i] > 0 and r.keep_at[i] == tokens then self:publish(i, tokens) end
 end
 
--- Blocks of attention cache that a hit has at most.
+-- Blocks of attention cache that a hit has at most: those of the longest prompt, or all.
 local function most_shared(o, per_block)
-  return max(per_block * ceil(o.max_model_len / o.hash_block_size), 1)
+  return max(min(per_block * ceil(o.max_model_len / o.hash_block_size), o.kv_blocks or 0), 1)
 end
 
 local M = {}

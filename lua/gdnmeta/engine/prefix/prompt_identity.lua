@@ -10,6 +10,9 @@ local array_of = require "gdnmeta.array_of"
 local floor, max, min = math.floor, math.max, math.min
 local ids_t, int32s = array_of "int64_t", array_of "int32_t"
 
+-- Blocks of attention cache in one of identity, see kv_per_block of gdn_index_config.
+local MOST_KV_BLOCKS = 1024
+
 local M = {}
 
 -- Elements of a list of tokens, and their memory if it is an array or a pointer with its length.
@@ -131,6 +134,9 @@ function M.problem(o)
     return ("hash_block_size = %d, want a multiple of mamba_block_size = %d"):format(size, c.mamba_block_size)
   elseif o.kv_blocks and size % o.kv_block_size ~= 0 then
     return ("hash_block_size = %d, want a multiple of kv_block_size = %d"):format(size, o.kv_block_size)
+  elseif o.kv_blocks and size > MOST_KV_BLOCKS * o.kv_block_size then
+    return ("hash_block_size = %d, want at most %d times kv_block_size = %d"):format(size, MOST_KV_BLOCKS,
+      o.kv_block_size)
   elseif not o.chunked_prefill then
     return "hash_block_size wants chunked_prefill"
   elseif c.mamba_cache_mode == lib.GDN_CACHE_NONE and c.max_blocks_per_row < c.num_speculative_tokens + 2 then
