@@ -89,6 +89,13 @@ local function submit(engine, r, now)
   r.submitted = true
 end
 
+-- A list of any length: unpack() gives 8,000 values at the most.
+local function copy(list)
+  local new = {}
+  for n = 1, #list do new[n] = list[n] end
+  return new
+end
+
 -- Requests whose time has come. A fork waits for its parent, and is a request of its own if that is gone.
 local function arrivals(engine, requests, now, forks)
   for number = 1, #requests do
@@ -99,8 +106,8 @@ local function arrivals(engine, requests, now, forks)
         submit(engine, r, now)
       elseif parent.emitted >= r.after
         and engine:fork(parent.number, { id = number, max_tokens = r.max_tokens }) then
-        r.tokens, r.submitted, forks.made = { unpack(parent.tokens) }, true, forks.made + 1
-        r.drafts, r.emitted = { unpack(parent.drafts) }, parent.emitted
+        r.tokens, r.submitted, forks.made = copy(parent.tokens), true, forks.made + 1
+        r.drafts, r.emitted = copy(parent.drafts), parent.emitted
       end
     elseif not r.submitted and r.arrival <= now then
       submit(engine, r, now)

@@ -39,6 +39,21 @@ describe("examples/ #lua", function()
       .. "decode_first  first token p50 308 ms, p99 314 ms; longest gap 39 ms; 30 of 30 in time\n"
       .. "30 of 30 first tokens come later under decode_first, 20 ms in the median\n", text)
   end)
+
+  it("pytorch/schedule.lua forks a request of 9000 tokens, more than unpack() gives", function()
+    local requests, answers = os.tmpname(), os.tmpname()
+    local file = assert(io.open(requests, "wb"))
+    file:write("1 0 6 0 0 0 1 1;", ("7 "):rep(9000), ";\n2 0 6 1 2 0 1 1;;\n")
+    file:close()
+    file = assert(io.open(answers, "wb")) -- a chunk has 512 tokens; then both say one token a step
+    file:write(("0;\n"):rep(math.floor(9000 / 512)), ("1 1;5 6\n"):rep(8))
+    file:close()
+    local text = output(("examples/pytorch/schedule.lua %s tokens=16384 length=10000 kv_blocks=1500 <%s")
+      :format(requests, answers))
+    os.remove(requests)
+    os.remove(answers)
+    assert.matches("\ndone .* forks=1 ", text:sub(-2000))
+  end)
 end)
 
 local function shell(command)
