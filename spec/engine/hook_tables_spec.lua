@@ -1,5 +1,6 @@
 -- What worth() does to the tables that it is given is undone before they are filled again: nothing of it
 -- runs outside its call.
+local gdn = require "gdnmeta"
 local serve = require "spec.support.run_engine"
 
 local function blocks(text) return { text * 10 + 1, text * 10 + 2, text * 10 + 3, text * 10 + 4 } end
@@ -97,5 +98,16 @@ describe("A list of a cache's checkpoints", function()
     end
     assert.is_true(e:verify())
     e:close()
+  end)
+
+  it("that is a map is a failure of the hook", function()
+    for _, trusted in ipairs { false, true } do
+      local cache = { name = "map", checkpoints = function(_, _, to) return { at = to } end }
+      local e = serve.caching_engine { cache = assert(gdn.cache(cache, { trusted = trusted })) }
+      assert(e:submit { id = 1, prompt_tokens = 18, max_tokens = 1, blocks = blocks(1) })
+      while not e:idle() do assert(e:complete(assert(e:step(1)), 1)) end
+      assert.are.equal("checkpoints returned a table without [1], want a list", e:failures()[1].message)
+      e:close()
+    end
   end)
 end)

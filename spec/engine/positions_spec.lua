@@ -48,6 +48,16 @@ describe("Positions #lua", function()
     end
   end)
 
+  it("are no map, which is looked for in the first 8 empty lists of a cache", function()
+    local want, looks = " returned a table without [1], want a list", positions.looks()
+    assert.is_nil((positions.problem({ 4, a = 8 }, looks)))
+    for n = 1, 10 do
+      assert.are.equal(n <= 8 and want or nil, (positions.problem({ a = 512 }, looks)))
+    end
+    looks = positions.looks()
+    for _ = 1, 10 do assert.is_nil((positions.problem({}, looks))) end
+  end)
+
   it("are read without a list's metamethods, which might say something else the next time", function()
     local reads, last = 0, 12
     local list = setmetatable({ 4, nil, last }, { __index = function()
@@ -55,7 +65,7 @@ describe("Positions #lua", function()
       return 8
     end })
     assert.are.equal(3, #list)
-    assert.are.equal("[2] is nil, want a number of tokens", positions.problem(list))
+    assert.are.equal("[2] is nil, want a number of tokens", positions.problem(list, positions.looks()))
     assert.is_false((pcall(positions.fit, list, 0, 16, 4, {})))
     assert.are.equal(0, reads)
   end)
@@ -79,7 +89,7 @@ describe("Positions #lua", function()
       ["[2] is nan, want a number of tokens"] = { 4, 0 / 0 },
       ["[3] is a table, want a number of tokens"] = { 1, 2, {} },
     } do
-      assert.are.equal(message, positions.problem(list))
+      assert.are.equal(message, positions.problem(list, positions.looks()))
     end
     for message, call in pairs {
       ["ctx.every(nan): want a number of tokens, called with a dot"] = function() positions.every(0 / 0) end,

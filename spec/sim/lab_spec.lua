@@ -212,6 +212,13 @@ describe("A replay", function()
     assert.truthy(message:find("lab.replay: ", 1, true) and message:find("gdsf", 1, true), message)
   end)
 
+  it("refuses a cache whose checkpoints are a map", function()
+    local cache = { name = "map", checkpoints = function(_, _, to) return { at = to } end }
+    local ok, message = pcall(lab.replay, random_prompts(1, 9), cache, { slots = 8 })
+    assert.is_false(ok)
+    assert.truthy(message:find("checkpoints returned a table without [1], want a list", 1, true), message)
+  end)
+
   it("keeps the keys of states that have gone, so that no table is laid out anew for each", function()
     local kept = require("gdnmeta.sim.lab.sessions").new()
     kept:enter({ session = "a", user = "u" }, 1)

@@ -23,7 +23,7 @@ local function with_spare(self, keys)
   return keys
 end
 
-jit.off(with_spare) -- `next` is not compiled
+jit.off(with_spare) -- not every LuaJIT 2.1 compiles `next`
 
 --- The table for one more key: this one, or a copy of it.
 ---@param keys table without a metatable

@@ -123,7 +123,7 @@ end
 function M.new(engine, cache, options, size)
   local self = setmetatable({ engine = engine, view = engine.view, cache = cache, size = size, from = 0,
                               to = 0, blocks_end = 0, list = {}, is_lent = true,
-                              priorities = priorities_of.new() }, CacheHooks)
+                              looks = positions.looks(), priorities = priorities_of.new() }, CacheHooks)
   self.ctx = context(self, options.config.num_slots[0] - 1)
   local named = { name = "cache " .. cache.name, trusted = cache.trusted }
   self.guard = guards.new(engine, engine.view.cursor, named,

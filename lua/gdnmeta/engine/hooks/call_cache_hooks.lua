@@ -13,7 +13,7 @@ return function(self, args, positions, bad_value)
     cursor.hook, cursor.i = "checkpoints", i
     self.is_lent = false
     local list = cache.checkpoints(r, self.from, to, ctx)
-    local problem = positions.problem(list)
+    local problem = positions.problem(list, self.looks)
     if problem then error("checkpoints" .. problem, 0) end
     positions.fit(list, self.from, self.blocks_end, self.size, cuts)
     return true

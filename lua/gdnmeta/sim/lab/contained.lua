@@ -34,8 +34,8 @@ local function caught(hook, call)
 end
 
 local CHECKS = {
-  checkpoints = function(answer)
-    local problem = positions.problem(answer)
+  checkpoints = function(answer, _, _, _, looks)
+    local problem = positions.problem(answer, looks)
     if problem then error("checkpoints" .. problem, 0) end
   end,
   keep = function(answer)
@@ -57,13 +57,14 @@ local CHECKS = {
 ---@return table name, checkpoints, keep, worth
 function M.of(cache)
   local hooks = { name = cache.name }
+  local looks = positions.looks()
   for hook, check in pairs(CHECKS) do
     local call = cache[hook]
     if call then
       local safe = (cache.trusted and caught or limited)(hook, call)
       hooks[hook] = function(a, b, c, d)
         local answer = safe(a, b, c, d)
-        check(answer, a, b, c)
+        check(answer, a, b, c, looks)
         return answer
       end
     end
