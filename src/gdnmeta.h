@@ -236,7 +236,8 @@ typedef struct gdn_batch {
     int32_t *const checkpoint_slot;     /* [num_groups, max_rows] slot that it goes to; ignored without a checkpoint */
     int32_t *const seq_index;           /* [max_rows] the row's element of device seq_lens; -1: the row's number.
                                            NULL on the CPU */
-    int32_t *const accepted_index;      /* [max_rows] likewise of device num_accepted_tokens */
+    int32_t *const accepted_index;      /* [max_rows] likewise of device num_accepted_tokens; -2: the row's
+                                           num_accepted_tokens above */
     int32_t num_rows;                   /* rows written; the host counts them up and sets 0 for the next step */
     int32_t padded_rows;                /* rows with padding, or 0: num_rows. Padding rows are made by the build */
     int32_t padded_tokens;              /* tokens with padding, or 0: the sum of query_len */

@@ -113,10 +113,17 @@ describe("Inputs on the device:", function()
       refused("rows[0].seq_index = 2, want -1 .. 1", { 1, 0, nil, nil, true, 0, at = { 2 } })
       assert(rig.builder:borrow_device_seq_lens())
       assert(rig.builder:borrow_device_accepted(array { 1 }))
-      rig.batch.rows.accepted_index[0] = -2
-      assert.are.same({ nil, "rows[0].accepted_index = -2, want -1 .. 0", EINVAL },
+      local rows = rig.batch.rows
+      rig.batch:clear()
+      rig.batch:push(1, 0, nil, nil, true, 0)
+      rig.batch:index(0, -1, 0)
+      rows.accepted_index[0] = -3
+      assert.are.same({ nil, "rows[0].accepted_index = -3, want -2 .. 0", EINVAL },
                       { rig.builder:build(rig.batch) })
-      refused("rows[0].accepted_index = 1, want -1 .. 0", { 1, 5, nil, nil, true, 0, at = { -1, 1 } })
+      rows.accepted_index[0], rows.num_accepted_tokens[0] = -2, 0
+      assert.are.same({ nil, "rows[0].num_accepted_tokens = 0, want 1 or more: its accepted_index is -2",
+                        EINVAL }, { rig.builder:build(rig.batch) })
+      refused("rows[0].accepted_index = 1, want -2 .. 0", { 1, 5, nil, nil, true, 0, at = { -1, 1 } })
     end)
 
     it("rows of the batch's own, and rows that a table does not have", function()

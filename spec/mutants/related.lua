@@ -53,7 +53,8 @@ local MAP = {
   { "src/cuda/packed", "packed_arrays cuda_joined cuda_skip cuda_payload cuda_agree" },
   { "src/cuda/pa", "cuda_joined cuda_sizes checkpoints cuda_skip cuda_buckets cuda_counts " ..
     "cuda_bad_inputs cuda_payload cuda_agree cuda_ring" },
-  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree" },
+  { "src/cuda/row_values", "checkpoints cuda_inputs cuda_bad_inputs cuda_buckets cuda_agree " ..
+    "device_counts_layer" },
   { "src/cuda/kernel_params", "cuda_sizes cuda_counts cuda_agree" },
   { "src/cuda/cuda_lent", "cuda_lent fork engine_cuda" },
   { "src/cuda/cuda_device", "cuda_staging cuda_skip cuda_ring cuda_context cuda_calls cuda_failures " ..
@@ -192,7 +193,7 @@ local MAP = {
   { "engine/control", "old_names callers engine engine_states events policy metrics invariants decisions" },
   { "engine/newcomers", "plan_parts one_look holding passing starvation invariants decisions" },
   { "engine/plan_to_rows", "engine engine_step engine_async device_plays engine_cuda policy invariants " ..
-    "decisions transcripts" },
+    "decisions transcripts device_counts_layer" },
   { "engine/plan.lua", "plan_parts behind footprint holding passing starvation invariants decisions" },
   { "engine/requests", "transcripts engine engine_step invariants decisions" },
   { "engine/request_memory", "request_memory behind rebuilt_columns transcripts invariants decisions " ..

@@ -274,9 +274,13 @@ function Pair:copy(rand, n)
       for i = 0, length - 1 do spare[i] = -77 end
       for i = 0, n - 1 do
         local at = b.indexed == 1 and (i * 1 + shift) % length or i
-        index[i] = at == i and -1 or at
-        spare[at] = values[i]
-        hidden[i] = -1000 - i
+        if name == "accepted" and b.indexed == 1 and values[i] > 0 and chance(rand, 10) then
+          index[i] = -2 -- the host's count
+        else
+          index[i] = at == i and -1 or at
+          spare[at] = values[i]
+          hidden[i] = -1000 - i
+        end
       end
       self.driver:write(self[name], spare, length)
     end

@@ -23,7 +23,7 @@ end
 
 local function write(self, slots, tokens, family)
   for group, slot in ipairs(slots) do
-    self.kernel.states[group - 1][slot] = self.kernel:state_of(family, tokens)
+    self.kernel:place(group - 1, slot, family, tokens)
   end
 end
 

@@ -67,6 +67,8 @@ local function run_group(self, g, step, rows, where)
       check(read == 0, at, "nothing is computed, and slot %d is read", read)
     else
       state = states[read]
+      check(row.is_dead or shift == (self.shifts[g][read] or 0), at,
+            "conv shift %d, and slot %d was left with %d", shift, read, self.shifts[g][read] or 0)
       check(row.is_dead or state == true_state(self, row.family, row.computed), at,
             "slot %d does not hold the state of %d tokens",
             read, row.computed)
@@ -80,7 +82,10 @@ local function run_group(self, g, step, rows, where)
       elseif k == row.n then
         slot = meta.non_spec_state_indices_tensor[plain]
       end
-      if slot then writes[#writes + 1] = { slot = slot, state = state, id = row.id, at = at } end
+      if slot then
+        local left = is_spec and k - 1 or 0 -- shift of the conv window that it is left with
+        writes[#writes + 1] = { slot = slot, state = state, shift = left, id = row.id, at = at }
+      end
     end
     if is_spec then spec = spec + 1 else plain = plain + 1 end
   end
@@ -92,7 +97,7 @@ local function run_group(self, g, step, rows, where)
           "slot %d is read by request %s",
           write.slot, tostring(read_by[write.slot]))
     written[write.slot] = true
-    states[write.slot] = write.state
+    states[write.slot], self.shifts[g][write.slot] = write.state, write.shift
   end
 end
 
@@ -100,7 +105,11 @@ end
 --- request finished meanwhile, what the row computes is of no interest.
 function Kernel:run(step, rows, where)
   host_copies.make(step, self.groups, function(g, from, to, is_back)
-    if is_back then self.states[g][to] = self.host[g][from] else self.host[g][to] = self.states[g][from] end
+    if is_back then
+      self.states[g][to], self.shifts[g][to] = self.host[g][from], self.host_shifts[g][from]
+    else
+      self.host[g][to], self.host_shifts[g][to] = self.states[g][from], self.shifts[g][from]
+    end
   end)
   for g = 0, self.groups - 1 do run_group(self, g, step, rows, where) end
 end
@@ -108,16 +117,23 @@ end
 --- The state after so many tokens of a family.
 Kernel.state_of = true_state
 
+--- A host writes the state after so many tokens of a family into a slot.
+function Kernel:place(g, slot, family, tokens)
+  self.states[g][slot], self.shifts[g][slot] = true_state(self, family, tokens), 0
+end
+
 --- The device and the host's copies are gone.
 function Kernel:forget()
-  for g = 0, self.groups - 1 do self.states[g], self.host[g] = {}, {} end
+  for g = 0, self.groups - 1 do
+    self.states[g], self.host[g], self.shifts[g], self.host_shifts[g] = {}, {}, {}, {}
+  end
 end
 
 --- token(family, p): of another kind of texts.
 function M.new(groups, num_spec, token)
-  local self = { groups = groups, num_spec = num_spec, states = {}, host = {}, prefixes = {},
-                 token = token or M.token }
-  for g = 0, groups - 1 do self.states[g], self.host[g] = {}, {} end
+  local self = { groups = groups, num_spec = num_spec, states = {}, host = {}, shifts = {}, host_shifts = {},
+                 prefixes = {}, token = token or M.token }
+  Kernel.forget(self)
   return setmetatable(self, Kernel)
 end
 

@@ -44,12 +44,13 @@ static gdn_packed pack_computed(gdn_payload *y, const source *s)
 }
 
 /* Elements of a device array or table; -1 for padding that the build made, which has none. */
-static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *given)
+static gdn_packed pack_index(gdn_payload *y, const source *s, const int32_t *given, const int32_t *counts)
 {
     int32_t *out = gdn_payload_take(y, s->n), end = s->in->step->table_rows;
     for (uint32_t k = 0; k < s->n; k++) {
         int32_t i = (int32_t)row_of(s, k), index = given ? given[i] : -1;
-        out[k] = i >= end ? -1 : index < 0 ? i : index;
+        int is_count = counts && index == GDN_INDEX_GIVEN;
+        out[k] = i >= end ? -1 : is_count ? -counts[i] : index < 0 ? i : index;
     }
     return gdn_pack_ramp(&y->packer, out, s->n);
 }
@@ -103,14 +104,14 @@ static void plan_class(gdn_payload *y, gdn_rows *c, const source *s, const int32
     if (strict || (!spec && p->has_prefills)) c->computed = pack_computed(y, s);
     if (strict) plan_reads(y, c, s);
     if ((strict || spec) && step->device_accepted)
-        c->accepted_index = pack_index(y, s, step->accepted_index);
+        c->accepted_index = pack_index(y, s, step->accepted_index, step->given_accepted);
     else if (strict || spec)
         c->accepted = gdn_pack(&y->packer, in_class_order(y, step->num_accepted_tokens, s->list, s->n), s->n);
-    if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index);
-    if (on_device) c->table_row = pack_index(y, s, step->table_row);
+    if (step->device_seq_lens) c->seq_index = pack_index(y, s, step->seq_index, NULL);
+    if (on_device) c->table_row = pack_index(y, s, step->table_row, NULL);
     if (on_device && in->settings->windowed && !step->device_seq_lens)
         c->window = gdn_pack_ramp(&y->packer, in_class_order(y, in->indices->window, s->list, s->n), s->n);
-    if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL);
+    if (on_device || step->device_seq_lens || step->device_accepted) c->number = pack_index(y, s, NULL, NULL);
 }
 
 static gdn_packed pack_mask(gdn_payload *y, const gdn_step *step, uint32_t n)

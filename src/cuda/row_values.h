@@ -38,12 +38,12 @@ GDN_RULE int32_t gdn_seq_len(const gdn_head *h, const gdn_rows *c, const unsigne
     return i < 0 ? 0 : gdn_device_element(h->seq_lens, i);
 }
 
-/* num_accepted_tokens as given. */
+/* num_accepted_tokens as given. An index below 0 is the count itself, negative. */
 GDN_RULE int32_t gdn_given_accepted(const gdn_head *h, const gdn_rows *c, const unsigned char *payload, uint32_t k)
 {
     if (!h->accepted) return gdn_unpack(payload, c->accepted, k);
     int32_t i = gdn_unpack(payload, c->accepted_index, k);
-    return i < 0 ? GDN_PAD_ACCEPTED : gdn_device_element(h->accepted, i);
+    return i < 0 ? -i : gdn_device_element(h->accepted, i);
 }
 
 GDN_RULE int32_t gdn_accepted(const gdn_head *h, const gdn_rows *c, const unsigned char *payload, uint32_t k)

@@ -18,11 +18,12 @@ void gdn_device_inputs_free(gdn_device_inputs *r)
     free(r->ones);
 }
 
-static gdn_status check_index(const char *name, const int32_t *index, int32_t rows, int32_t n, gdn_error *error)
+static gdn_status check_index(const char *name, const int32_t *index, int32_t least, int32_t rows, int32_t n,
+                              gdn_error *error)
 {
     for (int32_t i = 0; i < rows; i++) {
         int32_t k = index ? index[i] : -1;
-        if (k < -1 || k >= n) GDN_REFUSE(error, "rows[%d].%s = %d, want -1 .. %d", i, name, k, n - 1);
+        if (k < least || k >= n) GDN_REFUSE(error, "rows[%d].%s = %d, want %d .. %d", i, name, k, least, n - 1);
         if (k == -1 && i >= n)
             GDN_REFUSE(error, "rows[%d].%s = -1, its own number, want it below %d (elements)", i, name, n);
     }
@@ -51,7 +52,7 @@ gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_setting
             GDN_REFUSE(
                 error,
                 "seq_lens are on the device, want them on the host: where prefills keep a state follows from them");
-        status = check_index("seq_index", step->seq_index, step->table_rows, r->num_seq_lens, error);
+        status = check_index("seq_index", step->seq_index, -1, step->table_rows, r->num_seq_lens, error);
         for (int32_t g = 0; settings->windowed && g < settings->config.num_groups; g++)
             if (!status && !step->tables[g].on_device)
                 GDN_REFUSE(error,
@@ -66,10 +67,23 @@ gdn_status gdn_device_inputs_apply(const gdn_device_inputs *r, const gdn_setting
     return status;
 }
 
+/* Counts that the host gives in place of the device's. */
+static gdn_status check_given(const gdn_step *step, gdn_error *error)
+{
+    for (int32_t i = 0; step->accepted_index && i < step->table_rows; i++)
+        if (step->accepted_index[i] == GDN_INDEX_GIVEN && step->given_accepted[i] < 1)
+            GDN_REFUSE(error, "rows[%d].num_accepted_tokens = %d, want 1 or more: its accepted_index is %d", i,
+                       step->given_accepted[i], GDN_INDEX_GIVEN);
+    return GDN_OK;
+}
+
 gdn_status gdn_device_accepted_apply(const gdn_device_inputs *r, gdn_step *step, gdn_error *error)
 {
     if (!r->accepted) return GDN_OK;
+    step->given_accepted = step->num_accepted_tokens;
     step->num_accepted_tokens = r->ones;
     step->device_accepted = r->accepted;
-    return check_index("accepted_index", step->accepted_index, step->table_rows, r->num_accepted, error);
+    gdn_status status =
+        check_index("accepted_index", step->accepted_index, GDN_INDEX_GIVEN, step->table_rows, r->num_accepted, error);
+    return status ? status : check_given(step, error);
 }

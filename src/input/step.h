@@ -12,6 +12,8 @@ typedef struct gdn_table {
     int32_t on_device; /* device memory, which the host never reads */
 } gdn_table;
 
+enum { GDN_INDEX_GIVEN = -2 }; /* accepted_index: the row's num_accepted_tokens as the host gave it */
+
 /* Borrowed for one build. Row arrays are [rows]. */
 typedef struct gdn_step {
     const int32_t *query_len, *seq_len, *num_draft_tokens, *num_accepted_tokens, *prompt_done;
@@ -24,6 +26,7 @@ typedef struct gdn_step {
     /* Device memory, or NULL: then the host's arrays above hold the values, and not stand-ins for them. */
     const int32_t *device_seq_lens, *device_accepted;
     const int32_t *seq_index, *accepted_index; /* elements of those; -1, or NULL: the row's number */
+    const int32_t *given_accepted; /* of the host, for rows whose accepted_index is GDN_INDEX_GIVEN */
     int32_t rows;               /* padding included */
     int32_t table_rows;         /* rows from here on are padding that the build made: null blocks */
     int32_t num_reqs;

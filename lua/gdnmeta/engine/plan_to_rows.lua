@@ -9,6 +9,7 @@ local joint = require("gdnmeta.native.trace_cuts").joint
 local are_summed, rows_are_written = joint(), joint()
 local floor, max, min, huge = math.floor, math.max, math.min, math.huge
 local READ_DEFAULT = tonumber(lib.GDN_READ_DEFAULT)
+local ACCEPTED_GIVEN = -2 -- accepted_index: the row's num_accepted_tokens counts
 
 local M = {}
 
@@ -106,14 +107,14 @@ local function sums(e, step)
   return drafts + before > 0
 end
 
--- The device's accepted counts stand by table row, whatever the order of the batch. Of a source it knows
--- nothing.
+-- The device's accepted counts stand by table row, whatever the order of the batch. Of a state that somebody
+-- else left it knows nothing: the first row of a request that begins with one says its count itself.
 local function index_accepted(e, step)
-  local rows = step.rows
+  local rows, cached = step.rows, e.requests.cached
   for row = 0, step.num_rows - 1 do
-    local read = step.read_column[row]
-    local is_sourced = read >= 0 and (read == e.states.spare or e.reads_accepted)
-    rows.seq_index[row], rows.accepted_index[row] = -1, is_sourced and -1 or step.table_row[row]
+    local computed = step.seq_len[row] - step.query_len[row]
+    local is_source = computed > 0 and computed == cached[step.request[row]]
+    rows.seq_index[row], rows.accepted_index[row] = -1, is_source and ACCEPTED_GIVEN or step.table_row[row]
   end
   rows.indexed = 1
 end
