@@ -111,3 +111,27 @@ describe("A list of a cache's checkpoints", function()
     end
   end)
 end)
+
+describe("A mistake in a hook's last call", function()
+  it("is said of the line where the hook begins", function()
+    local own = debug.getinfo(1, "S").short_src
+    local function first_failure(e)
+      e:submit { id = 1, prompt_tokens = 18, max_tokens = 1, blocks = e.cache and blocks(1) or nil }
+      while not e:idle() do assert(e:complete(assert(e:step(1)), 1)) end
+      local failure = e:failures()[1]
+      e:close()
+      assert.are.equal(failure.message, failure.traceback:match "^[^\n]*")
+      return failure.message
+    end
+    for _, trusted in ipairs { false, true } do
+      local function every(_, _, _, ctx) return ctx.every "x" end
+      local cache = assert(gdn.cache({ name = "c", checkpoints = every }, { trusted = trusted }))
+      assert.are.equal(("%s:%d: ctx.every(\"x\"): want a number of tokens, called with a dot"):format(own,
+        debug.getinfo(every, "S").linedefined), first_failure(serve.caching_engine { cache = cache }))
+      local function pad(_, ctx) return ctx.pad "x" end
+      local policy = assert(gdn.policy({ name = "p", key = pad }, { trusted = trusted }))
+      assert.are.equal(("%s:%d: ctx.pad: want a number of tokens"):format(own,
+        debug.getinfo(pad, "S").linedefined), first_failure(serve.engine(policy)))
+    end
+  end)
+end)

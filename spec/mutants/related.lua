@@ -104,6 +104,7 @@ local MAP = {
   { "engine/name_numbers", "small_numbers places" },
   { "engine/places", "places" },
   { "engine/unmade", "unmade" },
+  { "engine/hooks/last_calls", "hook_tables" },
   { "gdnmeta/engine/sources", "small_numbers host_tier held_states none_left host_refusals crowding " ..
     "forks forks_in_flight kept_states cache_plays cache_figures fork_layer engine_states" },
   { "gdnmeta/engine/forks", "left_out forks callers cache_plays cache_figures fork_layer record_requests" },

@@ -125,7 +125,7 @@ function M.new(engine, cache, options, size)
                               to = 0, blocks_end = 0, list = {}, is_lent = true,
                               looks = positions.looks(), priorities = priorities_of.new() }, CacheHooks)
   self.ctx = context(self, options.config.num_slots[0] - 1)
-  local named = { name = "cache " .. cache.name, trusted = cache.trusted }
+  local named = { name = "cache " .. cache.name, trusted = cache.trusted, hooks = cache }
   self.guard = guards.new(engine, engine.view.cursor, named,
     { policy_budget = options.policy_budget, breaker = options.breaker, on_policy_error = "fallback",
       policy_seconds = options.policy_seconds, stopwatch = options.stopwatch, is_cache = true })

@@ -6,6 +6,7 @@ local no_yield = require "gdnmeta.policy.contained.no_yield"
 local budget = require "gdnmeta.policy.contained.budget"
 local stopwatch = require "gdnmeta.engine.stopwatch"
 local reserve_stack = require "gdnmeta.policy.contained.reserve_stack"
+local last_calls = require "gdnmeta.engine.hooks.last_calls"
 local foreign_text = require "gdnmeta.native.foreign_text"
 local printed = require "gdnmeta.native.printed"
 
@@ -60,7 +61,7 @@ end
 
 -- A section failed: budget.failure says how, or `why` where nothing could be called.
 local function note(self, i, hook, why)
-  local stack, raised = failure.trace, failure.raised
+  local stack, raised = failure.trace, last_calls.placed(failure.raised, hook and rawget(self.hooks, hook))
   local message = raised == nil and not stack and why or budget.text(raised)
   if stack then stack = foreign_text.message(message .. stack, true) end
   if not hook then hook = message == OVERFLOW and "call" or "stopwatch" end -- neither came to the hook
@@ -132,6 +133,7 @@ end
 function M.new(engine, cursor, policy, options)
   return setmetatable({
     engine = engine, cursor = cursor, name = policy.name, breaker = options.breaker,
+    hooks = rawget(policy, "hooks") or policy,
     limits = not policy.trusted and limits_of(options, cursor) or nil,
     raising = options.on_policy_error == "raise", is_cache = options.is_cache or false,
     records = {}, failing = {}, answered = {}, in_a_row = 0, failed = false, disabled = false,
