@@ -74,7 +74,7 @@ end
 --- Keep the state at the block boundary where a request stands, for requests that begin with the same
 --- text (mode align): pass it to submit, and release it when no further request will begin with it.
 ---@param id any of a running request
----@return table|nil checkpoint { tokens, slots, generations }
+---@return table|nil checkpoint { tokens, accepted, slots, generations }
 ---@return string? message
 ---@return integer? code
 function Engine:checkpoint(id)

@@ -104,7 +104,8 @@ end
 --- Keep a running request's state, and say where it is: for a host that moves it elsewhere. The request goes
 --- on, or may be cancelled; release() when the copy is done.
 ---@param id any of a running request, with no step in flight
----@return table|nil state { tokens, slots, generations, kv_blocks }: a slot a group, the blocks of the tokens
+---@return table|nil state { tokens, accepted, slots, generations, kv_blocks }: a slot a group, the blocks of
+--- the tokens; accepted: for receive()
 ---@return string? message
 ---@return integer? code
 function Engine:export(id)
@@ -119,16 +120,21 @@ end
 --- Slots and blocks for a state of so many tokens that comes from elsewhere: the host copies it there, then
 --- submits its request with `slot`, and releases it.
 ---@param tokens integer
----@return table|nil state { tokens, slots, generations, kv_blocks }
+---@param accepted integer|nil what export() said of the state, by which its conv window is shifted; default 1
+---@return table|nil state { tokens, accepted, slots, generations, kv_blocks }
 ---@return string? message
 ---@return integer? code
-function Engine:receive(tokens)
+function Engine:receive(tokens, accepted)
   self = change_rules.change(self, "receive")
   local most = self.token_limits.max_model_len - 2
   if not args.integer(tokens, 1, most) then
     error("gdnmeta.Engine:receive: " .. args.wrong_integer("tokens", tokens, 1, most), 2)
   end
-  local source, problem = sources.reserve(self, tokens)
+  if accepted == nil then accepted = 1 end
+  if not args.integer(accepted, 1, self.num_spec + 1) then
+    error("gdnmeta.Engine:receive: " .. args.wrong_integer("accepted", accepted, 1, self.num_spec + 1), 2)
+  end
+  local source, problem = sources.reserve(self, tokens, accepted)
   if not source then return nil, "a state of " .. tokens .. " tokens " .. problem, ECAP end
   return sources.show(self, source)
 end

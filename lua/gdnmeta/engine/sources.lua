@@ -222,16 +222,16 @@ local function take_slots(e, source)
   return true
 end
 
---- A source that a host is to fill: fresh slots and blocks for so many tokens.
+--- A source that a host is to fill: fresh slots and blocks for so many tokens. accepted: as sources say it.
 ---@return table|nil source with one holder, string? problem
-function M.reserve(e, tokens)
+function M.reserve(e, tokens, accepted)
   local states = e.states
   local blocks = states.kv and ceil(tokens / states.kv_block) or 0
   local problem = M.crowded(e, 1, blocks)
   if problem then return nil, problem end
   if states:free_slots() < 1 then return nil, "finds no free state slot" end
   if blocks > states.free_kv then return nil, "finds too few free blocks of attention cache" end
-  local source = { tokens = tokens, accepted = 1, slots = {}, generations = {}, is_empty = true,
+  local source = { tokens = tokens, accepted = accepted, slots = {}, generations = {}, is_empty = true,
                    is_awaited = false }
   local out = int32s(math.max(blocks, 1))
   if not take_slots(e, source) then return nil, "finds no free state slot to write" end
@@ -263,7 +263,8 @@ end
 
 --- What a host sees of a source, and what stands for it: the host's own table proves nothing.
 function M.show(e, source)
-  local shown = setmetatable({ tokens = source.tokens, slots = {}, generations = {} }, SHOWN)
+  local shown = setmetatable({ tokens = source.tokens, accepted = source.accepted, slots = {},
+                               generations = {} }, SHOWN)
   for group, slot in ipairs(source.slots) do
     shown.slots[group], shown.generations[group] = slot, source.generations[group]
   end

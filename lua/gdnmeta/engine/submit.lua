@@ -136,6 +136,9 @@ local function keep_problem(e, request)
   if first and source.tokens <= first.tokens then
     return ("keep.tokens = %d, want more than the %d that it begins with"):format(source.tokens, first.tokens)
   end
+  if source.accepted > 1 then
+    return ("keep.accepted = %d, want 1: a chunk leaves its state so"):format(source.accepted)
+  end
   return held_problem(e, request, "keep", source)
 end
 
