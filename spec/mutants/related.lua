@@ -108,7 +108,7 @@ local MAP = {
   { "gdnmeta/engine/sources", "small_numbers host_tier held_states none_left host_refusals crowding " ..
     "forks forks_in_flight kept_states cache_plays cache_figures fork_layer moved_states_layer " ..
     "engine_states" },
-  { "gdnmeta/engine/forks", "left_out forks callers cache_plays cache_figures fork_layer " ..
+  { "gdnmeta/engine/forks", "left_out forks fitting_forks callers cache_plays cache_figures fork_layer " ..
     "moved_states_layer record_requests" },
   { "gdnmeta/engine/lost_states", "lost_states cache_plays worker" },
   { "gdnmeta/worker", "worker_bounds footprint worker_model engine_to_worker worker_to_engine " ..

@@ -56,7 +56,13 @@ local function join(self, like, i)
   local r = self.requests
   local known, source, problem = r.known[i], source_of(self, i)
   if source == nil then return nil, ("request %s %s"):format(args.word(r.id[i]), problem), ECAP end
-  local other, message, code = submit.add(self, like)
+  local other, message, code
+  problem = source and submit.too_large(self, like, source) -- beside the block that the source has begun
+  if problem then
+    message, code = ("request %s: %s"):format(args.word(like.id), problem), ECAP
+  else
+    other, message, code = submit.add(self, like)
+  end
   if other then
     r.known[other] = known
     if self.prefix then prompt_identity.copy(r, i, other, self.prefix.size) end

@@ -78,11 +78,13 @@ local function too_long(e, request)
   end
 end
 
--- The same of attention cache. What is kept for others is not there for it, unless it begins with that.
-local function too_large(e, request)
+--- The same of attention cache. What is kept for others is not there for it, unless it begins with that.
+---@param given table|nil the source of a fork
+---@return string|nil problem
+function M.too_large(e, request, given)
   local states = e.states
   if not states.limited then return nil end
-  local source = states.kv and e.checkpoints[request.checkpoint or request.slot]
+  local source = states.kv and (given or e.checkpoints[request.checkpoint or request.slot])
   local shared = source and floor(source.tokens / states.kv_block) or 0
   if not source and request.ids then
     shared = e.prefix:pinned_blocks(request.ids, request.num_ids, request.prompt_tokens)
@@ -178,7 +180,7 @@ function M.refusal(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
   problem = identity_problem(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), EINVAL end
-  problem = too_large(e, request)
+  problem = M.too_large(e, request)
   if problem then return ("request %s: %s"):format(args.word(request.id), problem), ECAP end
   problem = request.checkpoint and source_problem(e, request, "checkpoint")
     or (request.slot or request.computed) and arrival_problem(e, request)
