@@ -533,8 +533,8 @@ typedef struct gdn_raw {
     const int32_t *num_decode_draft_tokens;  /* [num_num_decode_draft_tokens] or NULL; -1: none */
     const int32_t *prompt_done;              /* [rows] or NULL: rows that could be decodes are */
     const int32_t *read_column;              /* [rows] or NULL: GDN_READ_DEFAULT */
-    const int32_t *seq_index, *accepted_index; /* [rows] or NULL, as in a batch; on the device their arrays, and
-                                                tables, need not be given here */
+    const int32_t *seq_index, *accepted_index; /* [rows] or NULL, as in a batch, but for -2; on the device their
+                                                arrays, and tables, need not be given here */
     int64_t block_table_stride;              /* elements from row to row */
     int32_t block_table_rows, block_table_cols;
     int32_t num_query_start_loc;             /* rows + 1 */

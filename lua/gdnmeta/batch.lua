@@ -130,7 +130,7 @@ end
 --- without an index take the elements of their own number.
 ---@param row integer 0-based, as push and add returned it
 ---@param seq_index integer 0-based; -1: the row's number
----@param accepted_index integer|nil likewise, default -1
+---@param accepted_index integer|nil likewise, default -1; -2: the count that the row was given counts
 function Batch:index(row, seq_index, accepted_index)
   local rows = opened(self, "index")
   if rows.seq_index == nil then
@@ -143,8 +143,8 @@ function Batch:index(row, seq_index, accepted_index)
   if not integer(seq_index, -1, INT32_MAX) then
     error("gdnmeta.Batch:index: " .. args.wrong_integer("seq_index", seq_index, -1, INT32_MAX), 2)
   end
-  if not integer(accepted_index, -1, INT32_MAX) then
-    error("gdnmeta.Batch:index: " .. args.wrong_integer("accepted_index", accepted_index, -1, INT32_MAX), 2)
+  if not integer(accepted_index, -2, INT32_MAX) then
+    error("gdnmeta.Batch:index: " .. args.wrong_integer("accepted_index", accepted_index, -2, INT32_MAX), 2)
   end
   if rows.indexed == 0 then
     ffi.fill(rows.seq_index, rows.max_rows * 4, 0xff)

@@ -1,9 +1,12 @@
 -- Inputs on the device that cannot be right: the host refuses what it sees, the device what only it sees.
 --   GDN_CUDA_SPECS=cuda   on a real device
+local ffi = require "ffi"
 local device_inputs = require "spec.support.device_inputs"
 local gdn = require "gdnmeta"
+local lib = require "gdnmeta.native"
 local raises = require "spec.support.raises"
 
+local int32s, pointers = gdn.array_of "int32_t", gdn.array_of "const int32_t *"
 local EINVAL = -1
 
 describe("Inputs on the device:", function()
@@ -216,8 +219,25 @@ describe("Inputs on the device:", function()
       raises("gdnmeta.Batch:index: row = 1, want an integer in 0 .. 0", function() rig.batch:index(1, 0) end)
       raises("gdnmeta.Batch:index: seq_index = nil, want an integer in -1 .. 2147483647",
              function() rig.batch:index(0) end)
-      raises("gdnmeta.Batch:index: accepted_index = -2, want an integer in -1 .. 2147483647",
-             function() rig.batch:index(0, 0, -2) end)
+      raises("gdnmeta.Batch:index: accepted_index = -3, want an integer in -2 .. 2147483647",
+             function() rig.batch:index(0, 0, -3) end)
+    end)
+
+    it("a count of vLLM's arguments, which are not looked at", function()
+      open { rules = "vllm-2026-08" }
+      assert(rig.builder:borrow_device_accepted(array { 1 }))
+      local starts, one = int32s(2, { 0, 1 }), int32s(1, { 1 })
+      local given, tables = int32s(1, { -2 }), int32s(3, { 1, 2, 3 })
+      local groups = pointers(1, { tables })
+      local raw = ffi.new("gdn_raw", { ffi.sizeof "gdn_raw", 1, 1, 1, starts, one, groups })
+      raw.accepted_index, raw.num_accepted_tokens, raw.num_num_accepted_tokens = given, one, 1
+      raw.block_table_stride, raw.block_table_rows, raw.block_table_cols = 3, 1, 3
+      raw.num_query_start_loc, raw.num_seq_lens = 2, 1
+      assert.are.equal(EINVAL, tonumber(lib.gdn_build_raw(rig.builder.handle, raw, nil)))
+      assert.are.equal("rows[0].accepted_index = -2, want -1 .. 0",
+                       ffi.string(lib.gdn_last_error(rig.builder.handle)))
+      given[0] = -1
+      assert.are.equal(0, tonumber(lib.gdn_build_raw(rig.builder.handle, raw, nil)))
     end)
   end)
 end)

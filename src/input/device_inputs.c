@@ -83,7 +83,8 @@ gdn_status gdn_device_accepted_apply(const gdn_device_inputs *r, gdn_step *step,
     step->given_accepted = step->num_accepted_tokens;
     step->num_accepted_tokens = r->ones;
     step->device_accepted = r->accepted;
+    int32_t least = step->from_batch ? GDN_INDEX_GIVEN : -1; /* counts of vLLM's arguments are not looked at then */
     gdn_status status =
-        check_index("accepted_index", step->accepted_index, GDN_INDEX_GIVEN, step->table_rows, r->num_accepted, error);
+        check_index("accepted_index", step->accepted_index, least, step->table_rows, r->num_accepted, error);
     return status ? status : check_given(step, error);
 }

@@ -220,18 +220,18 @@ class Batch:
 
     def index(self, seq_index: Optional[Ints] = None, accepted_index: Optional[Ints] = None) -> None:
         """Which elements of the device's arrays belong to the rows, int32 [n] each; -1, or None: those of the
-        rows' own numbers."""
+        rows' own numbers. An accepted_index of -2: the row's own count."""
         struct = self._opened()
         if not struct.seq_index:
             raise ValueError("gdnmeta.Batch.index: the builder's device is the CPU, want a CUDA device")
         n: int = struct.num_rows
-        arrays = [("seq_index", seq_index), ("accepted_index", accepted_index)]
+        arrays = [("seq_index", seq_index, -1), ("accepted_index", accepted_index, -2)]
         judged = []
-        for name, value in arrays:
+        for name, value, least in arrays:
             array = row_array(name, value, n) if value is not None else np.full(n, -1, np.int32)
-            if n and array.min() < -1:
-                at = int(np.argmax(array < -1))
-                raise ValueError(wrong(f"{name}[{at}]", int(array[at]), f"an integer in -1 .. {HIGH}"))
+            if n and array.min() < least:
+                at = int(np.argmax(array < least))
+                raise ValueError(wrong(f"{name}[{at}]", int(array[at]), f"an integer in {least} .. {HIGH}"))
             judged.append((name, array))
         for name, array in judged:
             target = getattr(self._rows, name)
