@@ -5,8 +5,8 @@ local FLOORS = { -- from the ground up; a name is a file, or a folder with all t
   "version", "native", "array_of", "tensor", "metadata", "batch", "builder", "reorder", "identity",
   "engine.hooks.no_field", "engine.prefix.hook_tables", "engine.prefix.refused", "engine.prefix.index_nodes",
   "engine.prefix.index", "engine.prefix.positions", "engine.prefix.priorities",
-  "policy.contained", "policy", "cache", "engine.stopwatch", "engine.requests", "engine.newcomers",
-  "engine.plan", "engine.queue", "engine.decide",
+  "policy.contained", "policy", "cache", "engine.stopwatch", "engine.places", "engine.requests",
+  "engine.newcomers", "engine.plan", "engine.queue", "engine.decide",
   "engine.hooks", "engine", "metrics", "record", "worker", "reference", "gdnmeta", "sim.parts", "report",
   "sim", "repl", "cli",
 }
