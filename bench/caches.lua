@@ -39,6 +39,11 @@ local function nearest(ceiling)
   return best
 end
 
+local function opened(what)
+  local cache, message = gdn.cache(what, { trusted = true })
+  return cache or refuse(message)
+end
+
 -- Every cache with every number of slots; returns how many bounds were missed.
 local function measure(name, kind, requests, caches, slots)
   local ceiling, missed = 100 * gdn.sim.lab.ceiling(requests), 0
@@ -46,7 +51,8 @@ local function measure(name, kind, requests, caches, slots)
   local bounds = BOUNDS[kind]
   for _, n in ipairs(slots) do
     local best, by = -1, nil
-    for _, cache in ipairs(caches) do
+    for _, what in ipairs(caches) do
+      local cache = opened(what) -- anew: a cache may have learned from the replay before
       local ok, run = pcall(gdn.sim.lab.replay, requests, cache, { slots = n })
       if not ok then refuse(("cache %s: %s"):format(cache.name, tostring(run))) end
       local hit = 100 * run.hit
@@ -68,10 +74,7 @@ end
 
 local function main()
   local caches, slots = words(os.getenv "CACHES", SHIPPED), words(os.getenv "SLOTS", SLOTS)
-  for i = 1, #caches do
-    local cache, message = gdn.cache(caches[i], { trusted = true })
-    caches[i] = cache or refuse(message)
-  end
+  for i = 1, #caches do opened(caches[i]) end -- or refused, before anything is replayed
   for i = 1, #slots do
     local n = tonumber(slots[i])
     if not (n and n % 1 == 0 and n >= 1 and n <= MOST_SLOTS) then

@@ -54,6 +54,20 @@ describe("make bench-cache #lua", function()
     end
   end)
 
+  it("replays by a cache that remembers nothing of the replay before", function()
+    local path = program.write("once.lua", [[
+      local calls = 0
+      return { checkpoints = function(r)
+        calls = calls + 1
+        return calls <= 10 and { r.prompt_end } or {} -- of a replay's ten requests
+      end }]])
+    local out, err = bench(path, "64 64")
+    assert.are.equal("", err)
+    local hits = {}
+    for hit in out:gmatch "jsonl once.lua slots 64 hit ([%d.]+)" do hits[#hits + 1] = hit end
+    assert.are.same({ "49.95", "49.95" }, hits)
+  end)
+
   it("exits 2 where a hook fails, with the cache's name", function()
     local path = program.write("none.lua", "return { worth = function() end }")
     local _, err, status = bench(path, "1")
