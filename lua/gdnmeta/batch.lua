@@ -130,7 +130,7 @@ end
 --- without an index take the elements of their own number.
 ---@param row integer 0-based, as push and add returned it
 ---@param seq_index integer 0-based; -1: the row's number
----@param accepted_index integer|nil likewise, default -1; -2: the count that the row was given counts
+---@param accepted_index integer|nil likewise, default -1; -2: the row's own `accepted`
 function Batch:index(row, seq_index, accepted_index)
   local rows = opened(self, "index")
   if rows.seq_index == nil then
